@@ -1,0 +1,1 @@
+"""Pure builders of commands and definitions; nothing here runs anything."""

@@ -1,0 +1,1 @@
+"""What BuildKit would be sent, and its digest."""

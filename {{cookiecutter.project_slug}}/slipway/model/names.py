@@ -1,0 +1,18 @@
+"""What names and addresses look like, each rule with its source. Plain `re`, nothing imported: the template's hook reads it too."""
+
+from __future__ import annotations
+
+import re
+
+DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+"""RFC 1123 label, starting with a letter (RFC 1035) and at most 40 long, so that a container's name made of three fits."""
+
+REGISTRY = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])"
+    r"(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+    r"(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+)
+"""host[:port][/path], after the grammar of image references (github.com/distribution/reference)."""
+
+LOOPBACK = re.compile(r"(?:127\.[0-9.]+|localhost|\[::1\])(?::|/|$)")
+"""A registry on this machine."""

@@ -1,0 +1,111 @@
+"""Reads TOML into frozen values; whatever is wrong in a file is found here, by file, line, key and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from slipway.model.errors import ConfigError
+
+T = TypeVar("T", bound=msgspec.Struct)
+_AT = re.compile(r"(?P<why>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+
+
+def read_toml(path: Path, into: type[T]) -> T:
+    """Return the file's content as an `into`, whose fields are the known keys.
+
+    Raises:
+        ConfigError: the file is missing, is no TOML, has an unknown key or a value of the wrong type.
+    """
+    text = read_text(path)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{path}: this is not valid TOML: {error}", remedy="Correct that line; strings need quotes."
+        ) from error
+    refuse_unknown_keys(path, text, data, into)
+    try:
+        return msgspec.convert(data, into)
+    except msgspec.ValidationError as error:
+        raise _mistyped(path, text, str(error), into) from error
+
+
+def read_text(path: Path) -> str:
+    """Return a UTF-8 file's text; ConfigError when it is missing, unreadable or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path} is missing", remedy="Restore it from git, or generate the workspace anew."
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", remedy="Check its permissions.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text", remedy="Save it as UTF-8.") from error
+
+
+def refuse_unknown_keys(
+    path: Path, text: str, data: Mapping[str, Any], into: type[msgspec.Struct], above: tuple[str, ...] = ()
+) -> None:
+    """Raise ConfigError for the first key that `into` does not know, naming its line and the known keys."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(into)}
+    for key, value in data.items():
+        if key not in fields:
+            raise unknown_key(path, text, (*above, key), fields)
+        for part in (fields[key], *get_args(fields[key])):
+            if not (isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping)):
+                continue
+            named = {"": value} if part is fields[key] else value
+            for name, inner in named.items():
+                if isinstance(inner, Mapping):
+                    refuse_unknown_keys(path, text, inner, part, (*above, key, *([name] if name else [])))
+
+
+def unknown_key(path: Path, text: str, keys: tuple[str, ...], known: Iterable[str]) -> ConfigError:
+    """Return the error for a key that nothing knows, with the nearest known one and all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(keys[-1], known, n=1)
+    hint = f"Did you mean `{near[0]}`? " if near else ""
+    where = f" in [{'.'.join(keys[:-1])}]" if keys[:-1] else ""
+    return ConfigError(
+        f"{path}:{line_of(text, keys)}: unknown key `{keys[-1]}`{where}",
+        remedy=f"{hint}Known keys here: {', '.join(known)}.",
+    )
+
+
+def line_of(text: str, keys: tuple[str, ...]) -> int:
+    """Return the number of the line that sets a key (its own line, its table's, or 1 where neither is found)."""
+    table: tuple[str, ...] = ()
+    found = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$", line):
+            table = tuple(part.strip().strip("\"'") for part in header[1].split("."))
+            if table == keys[: len(table)]:
+                found = number
+            if table == keys:
+                return number
+        elif pair := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+            path = (*table, *(part.strip("\"'") for part in pair[1].split(".")))
+            if path == keys[: len(path)] and len(path) > len(table):
+                return number
+    return found
+
+
+def _mistyped(path: Path, text: str, message: str, into: type[msgspec.Struct]) -> ConfigError:
+    match = _AT.match(message)
+    assert match
+    keys = tuple(part for part in re.split(r"[.\[\]]+", match["path"] or "") if part and part != "...")
+    why = match["why"].replace("Object missing required field", "missing key").rstrip()
+    why = why[:1].lower() + why[1:]
+    known = ", ".join(field.encode_name for field in msgspec.structs.fields(into))
+    name = f"`{'.'.join(keys)}`: " if keys else ""
+    return ConfigError(
+        f"{path}:{line_of(text, keys)}: {name}{why}", remedy=f"Correct the value. Keys of this file: {known}."
+    )

@@ -1,0 +1,269 @@
+"""The workspace as its files describe it: `workspace.toml`, the services found by their folders, and the libs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from slipway.model.errors import ConfigError
+from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY
+from slipway.model.reading import line_of, read_text, read_toml
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+_MEMORY = re.compile(r"[1-9][0-9]*[kmg]")
+_ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the gateway listens on the engine's machine."""
+
+    port: Port = 8080
+    bind: str = "127.0.0.1"
+
+
+class SecretSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a build secret's value comes from: a file's path or an environment variable's name."""
+
+    file: str | None = None
+    env: str | None = None
+
+
+class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How images are built. `parallel` counts builds at once; 0 is one per processor core."""
+
+    platforms: tuple[str, ...] = ("linux/amd64",)
+    parallel: Annotated[int, Meta(ge=0)] = 0
+    secrets: dict[str, SecretSource] = {}
+
+
+class Bases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which base images services start from; `official` names each by digest."""
+
+    source: Literal["auto", "official", "hardened"] = "auto"
+    official: dict[str, str] = {}
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`workspace.toml` as it stands."""
+
+    name: str
+    registry: str
+    gateway: Gateway = Gateway()
+    build: Build = Build()
+    bases: Bases = Bases()
+
+
+class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A container's limits: memory as Docker writes it (`256m`), processors as a number."""
+
+    memory: str | None = None
+    cpus: Annotated[float, Meta(gt=0)] | None = None
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `service.toml` as it stands."""
+
+    kind: str
+    route: str | None = None
+    port: Port | None = None
+    libs: tuple[str, ...] = ()
+    target: str = "run"
+    secrets: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    args: dict[str, str] = {}
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: its name is its folder's."""
+
+    name: str
+    folder: Path
+    settings: ServiceSettings
+
+    @property
+    def dockerfile(self) -> Path:
+        return self.folder / "Dockerfile"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything that the files of a workspace say, checked."""
+
+    root: Path
+    settings: Settings
+    services: tuple[Service, ...]
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def registry(self) -> str:
+        return self.settings.registry
+
+    @property
+    def local_registry(self) -> bool:
+        """Whether the registry is one on this machine, which Slipway itself runs."""
+        return LOOPBACK.match(self.registry) is not None
+
+    @property
+    def scratch(self) -> Path:
+        """The folder for logs, build results and local state; git ignores it."""
+        return self.root / ".slipway"
+
+    def repository(self, image: str) -> str:
+        """Return the repository that holds a service's images, registry first."""
+        return f"{self.registry}/{self.name}/{image}"
+
+    def lib(self, name: str) -> Path:
+        return self.root / "libs" / name
+
+    def service(self, name: str) -> Service:
+        """Return a service by name; ConfigError naming those that exist."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise ConfigError(
+            f"there is no service `{name}`",
+            remedy=f"Services here: {', '.join(each.name for each in self.services) or 'none yet; see `invoke new`'}.",
+        )
+
+    def chosen(self, names: tuple[str, ...] | list[str]) -> tuple[Service, ...]:
+        """Return the named services, or all when none is named."""
+        return tuple(self.service(name) for name in names) or self.services
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Return the nearest folder at or above `start` that holds a workspace.toml.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "workspace.toml").is_file():
+            return folder
+    raise ConfigError(f"no workspace.toml in {start} or above", remedy="Run this inside a Slipway workspace.")
+
+
+def load(root: Path) -> Workspace:
+    """Read and check the workspace at `root`.
+
+    Raises:
+        ConfigError: anything in it is wrong.
+    """
+    path = root / "workspace.toml"
+    settings = read_toml(path, Settings)
+    _check_settings(path, settings)
+    services = tuple(_services(root))
+    _check_together(services)
+    return Workspace(root, settings, services)
+
+
+def _services(root: Path) -> Iterator[Service]:
+    folders = sorted((root / "services").glob("*/")) if (root / "services").is_dir() else []
+    for folder in folders:
+        if folder.name.startswith((".", "_")) or not any(folder.iterdir()):
+            continue
+        service = Service(folder.name, folder, read_toml(folder / "service.toml", ServiceSettings))
+        _check_service(root, service)
+        yield service
+
+
+def _check_settings(path: Path, settings: Settings) -> None:
+    text = read_text(path)
+    if not DNS_LABEL.fullmatch(settings.name):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('name',))}: `name` is {settings.name!r}, which is no DNS label",
+            remedy="Use lower-case letters, digits and dashes, such as `demo` or `team-shop`.",
+        )
+    if not REGISTRY.fullmatch(settings.registry):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r}, which is no registry address",
+            remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
+        )
+    for name, source in settings.build.secrets.items():
+        if (source.file is None) == (source.env is None):
+            raise ConfigError(
+                f"{path}:{line_of(text, ('build', 'secrets', name))}: secret `{name}` needs exactly one of `file` and `env`",
+                remedy=f'Write {name} = {{ file = "path" }} or {name} = {{ env = "NAME" }}.',
+            )
+    for name, ref in settings.bases.official.items():
+        if "@sha256:" not in ref:
+            raise ConfigError(
+                f"{path}:{line_of(text, ('bases', 'official', name))}: base `{name}` is not pinned by digest",
+                remedy=f"Write it as {ref}@sha256:… (`docker buildx imagetools inspect {ref}` shows the digest).",
+            )
+
+
+def _check_service(root: Path, service: Service) -> None:
+    path = service.folder / "service.toml"
+    settings = service.settings
+    text = read_text(path)
+
+    def refuse(keys: tuple[str, ...], what: str, remedy: str) -> ConfigError:
+        return ConfigError(f"{path}:{line_of(text, keys)}: {what}", remedy=remedy)
+
+    if not DNS_LABEL.fullmatch(service.name):
+        raise ConfigError(
+            f"{service.folder}: `{service.name}` is no DNS label, so no service can be called that",
+            remedy="Rename the folder: lower-case letters, digits and dashes, at most 40 characters.",
+        )
+    if settings.route is not None and not _ROUTE.fullmatch(settings.route):
+        raise refuse(
+            ("route",), f"`route` is {settings.route!r}", "A route starts with / and has no / at its end: `/api`."
+        )
+    if settings.route is not None and settings.port is None:
+        raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
+    if settings.resources.memory and not _MEMORY.fullmatch(settings.resources.memory):
+        raise refuse(
+            ("resources", "memory"),
+            f"`memory` is {settings.resources.memory!r}",
+            "Write a whole number and k, m or g: `256m`.",
+        )
+    for name in (*settings.secrets, *settings.env, *settings.args):
+        if not _ENV_NAME.fullmatch(name):
+            raise refuse(
+                ("secrets",), f"`{name}` is no variable name", "Use letters, digits and underscores: `API_TOKEN`."
+            )
+    for lib in settings.libs:
+        if not (root / "libs" / lib).is_dir():
+            known = ", ".join(each.name for each in sorted((root / "libs").glob("*/"))) or "none"
+            raise refuse(("libs",), f"there is no lib `{lib}`", f"Libs here (folders under libs/): {known}.")
+    if not service.dockerfile.is_file():
+        raise ConfigError(
+            f"{service.dockerfile} is missing",
+            remedy=f"Every service has a Dockerfile; copy one from slipway/kinds/{settings.kind}/ or another service.",
+        )
+
+
+def _check_together(services: tuple[Service, ...]) -> None:
+    for one, other in combinations(services, 2):
+        for key in ("route", "port"):
+            value = getattr(one.settings, key)
+            if value is not None and value == getattr(other.settings, key):
+                path = other.folder / "service.toml"
+                raise ConfigError(
+                    f"{path}:{line_of(read_text(path), (key,))}: `{key}` {value} is taken by the service `{one.name}` "
+                    f"({one.folder / 'service.toml'})",
+                    remedy=f"Give one of the two another {key}.",
+                )
+
+
+def secret_files(workspace: Workspace, environment: Mapping[str, str]) -> dict[str, SecretSource]:
+    """Return the build secrets that have a value now: their file exists, or their variable is set and not empty."""
+    return {
+        name: source
+        for name, source in workspace.settings.build.secrets.items()
+        if (source.env and environment.get(source.env)) or (source.file and Path(source.file).expanduser().is_file())
+    }

@@ -1,0 +1,122 @@
+"""The one door to the shell: every program that Slipway runs is started here, by argument list, without a shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.model.errors import SlipwayError
+
+GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a program ended: its exit status and what it printed (standard output and error in one text)."""
+
+    code: int
+    output: str
+
+    def tail(self, lines: int = 12) -> str:
+        """Return the last lines of the output that hold something."""
+        return "\n".join([line for line in self.output.splitlines() if line.strip()][-lines:])
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    log: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    timeout: float | None = None,
+) -> Result:
+    """Run a program to its end and return its result; a non-zero exit status is the caller's to judge.
+
+    The program gets a process group of its own, which is ended (TERM, after ten seconds KILL) when the
+    time is over or the user presses Ctrl-C, so nothing that it started stays behind.
+
+    Args:
+        argv: program and arguments. Never put a secret here: arguments are public on the machine.
+        env: variables added to this process's own.
+        stdin: text for standard input; without it the program has none.
+        log: a file that gets the output too, appended as it comes.
+        on_line: called with each line as it comes, without its line end.
+        timeout: seconds.
+
+    Raises:
+        SlipwayError: the program is not there, or did not end in time.
+    """
+    words = [str(word) for word in argv]
+    try:
+        child = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SlipwayError(
+            f"cannot run {words[0]}: {error.strerror}", remedy="Run `invoke doctor` to see what is missing."
+        ) from error
+    timed_out = threading.Event()
+    timer = threading.Timer(timeout, lambda: (timed_out.set(), end(child))) if timeout else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        output = _read(child, stdin, log, on_line)
+        code = child.wait()
+    except BaseException:
+        end(child)
+        raise
+    finally:
+        if timer:
+            timer.cancel()
+    if timed_out.is_set():
+        raise SlipwayError(f"{words[0]} did not finish within {timeout:.0f} s and was stopped", log=log)
+    return Result(code, output)
+
+
+def end(child: subprocess.Popen[str]) -> None:
+    """End a child's whole process group: politely, then for good."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_SECONDS)
+            return
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _read(
+    child: subprocess.Popen[str], stdin: str | None, log: Path | None, on_line: Callable[[str], None] | None
+) -> str:
+    if stdin is not None and child.stdin is not None:
+        with suppress(BrokenPipeError):
+            child.stdin.write(stdin)
+            child.stdin.close()
+    assert child.stdout is not None
+    lines: list[str] = []
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") if log else open(os.devnull, "w") as copy:
+        for line in child.stdout:
+            lines.append(line)
+            copy.write(line)
+            copy.flush()
+            if on_line:
+                on_line(line.rstrip("\n"))
+    return "".join(lines)

@@ -1,0 +1,1 @@
+"""Invoke tasks; sentences over flows."""

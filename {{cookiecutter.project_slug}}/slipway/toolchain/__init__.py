@@ -1,0 +1,1 @@
+"""Where tools, the Docker engine and the build daemons come from, and how they are started and stopped."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from slipway.model.errors import SlipwayError
 
 GRACE_SECONDS = 10.0
+_started: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,42 @@ def run(
     if timed_out.is_set():
         raise SlipwayError(f"{words[0]} did not finish within {timeout:.0f} s and was stopped", log=log)
     return Result(code, output)
+
+
+def start(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> int:
+    """Start a program that outlives this one, in a session of its own, and return its process id.
+
+    Args:
+        argv: program and arguments; no secret here.
+        log: a file that gets its output, appended.
+        env: all of its variables: a daemon gets none of the user's by accident.
+
+    Raises:
+        SlipwayError: the program is not there.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        try:
+            child = subprocess.Popen(
+                [str(word) for word in argv],
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SlipwayError(
+                f"cannot run {argv[0]}: {error.strerror}", remedy="Run `invoke doctor` to see what is missing."
+            ) from error
+    _started[child.pid] = child
+    return child.pid
+
+
+def reap(pid: int) -> None:
+    """Let a program that `start` began, and that has ended, leave the process table."""
+    if child := _started.get(pid):
+        child.poll()
 
 
 def end(child: subprocess.Popen[str]) -> None:

@@ -1,0 +1,135 @@
+"""Programs that Slipway leaves running: started in their own session, and only those are ever ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from slipway.model.errors import SlipwayError
+from slipway.run import process
+
+OnLine = Callable[[str], None]
+
+PID, LOG = "pid.json", "log"
+STOP_SECONDS = 20.0
+LOG_LIMIT = 10_000_000  # bytes; a longer log is begun anew at the next start
+# What a daemon gets of the user's environment: ways to programs and through a company's network, no secrets.
+PASSED = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+PROXY = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told by number and time of birth: its number alone may go to another one day."""
+
+    pid: int
+    born: str
+
+
+def launch(folder: Path, argv: Sequence[str | Path], *, env: dict[str, str] | None = None) -> Process:
+    """Start a program with its log and pid file in a folder; `env` is added to the few variables it gets.
+
+    Raises:
+        SlipwayError: the program is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileNotFoundError):
+        if (folder / LOG).stat().st_size > LOG_LIMIT:
+            (folder / LOG).unlink()
+    pid = process.start(argv, log=folder / LOG, env={**environment(), **(env or {})})
+    started = Process(pid, born(pid) or "")
+    new = folder / f"{PID}.new"
+    new.write_text(json.dumps(asdict(started)), encoding="utf-8")
+    new.replace(folder / PID)
+    return started
+
+
+def running(folder: Path) -> Process | None:
+    """Return the process that was started with this folder while it lives; a stale pid file is removed."""
+    try:
+        known = Process(**json.loads((folder / PID).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    process.reap(known.pid)
+    if known.born and born(known.pid) == known.born:
+        return known
+    with suppress(FileNotFoundError):
+        (folder / PID).unlink()
+    return None
+
+
+def stop(folder: Path, seconds: float = STOP_SECONDS) -> bool:
+    """End what was started with this folder, and nothing else; return whether there was something to end."""
+    known = running(folder)
+    if known is None:
+        return False
+    for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+        with suppress(ProcessLookupError):
+            os.kill(known.pid, number)
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            if running(folder) is None:
+                return True
+            time.sleep(0.05)
+    raise SlipwayError(f"process {known.pid} does not end", remedy=f"Look at it with `ps -fp {known.pid}`.")
+
+
+def wait_until(
+    ready: Callable[[], bool], folder: Path, what: str, *, seconds: float, on_line: OnLine, remedy: str
+) -> None:
+    """Wait until a launched program is ready.
+
+    Raises:
+        SlipwayError: it ended, or was not ready in time; the log's last lines are in the error.
+    """
+    start = told = time.monotonic()
+    while not ready():
+        now = time.monotonic()
+        ended = running(folder) is None
+        if ended or now - start > seconds:
+            how = "ended right after its start" if ended else f"was not ready after {seconds:.0f} s"
+            stop(folder)
+            raise SlipwayError(
+                f"{what} {how}", remedy=remedy, detail=last_lines(folder / LOG), log=folder / LOG
+            )
+        if now - told > 2:
+            told = now
+            on_line(f"{what}: waiting until it is ready, {now - start:.0f} s")
+        time.sleep(0.05)
+
+
+def last_lines(log: Path, count: int = 12) -> str:
+    """Return the last lines of a log that hold something."""
+    with suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([line for line in lines if line.strip()][-count:])
+    return ""
+
+
+def environment() -> dict[str, str]:
+    """Return the part of this process's environment that a daemon gets."""
+    names = (*PASSED, *PROXY, *(name.lower() for name in PROXY))
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def born(pid: int) -> str | None:
+    """Return when a living process began, in a form to compare; None when there is none, or it has ended."""
+    try:
+        about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None if Path("/proc/self").exists() else _born_without_proc(pid)
+    # After the command's name, which may hold anything: state is the first field, start time the twentieth.
+    fields = about.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+
+
+def _born_without_proc(pid: int) -> str | None:
+    result = process.run(["ps", "-o", "lstart=", "-p", str(pid)])
+    return result.output.strip() or None if result.code == 0 else None

@@ -1,0 +1,213 @@
+"""BuildKit on this machine, and the buildx builder `slipway` that leads to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.model.errors import SlipwayError
+from slipway.run.process import run
+from slipway.toolchain import background
+from slipway.toolchain.data import tool
+from slipway.toolchain.install import ensure as ensure_tool
+from slipway.toolchain.locking import alone
+from slipway.toolchain.paths import state_path
+
+NAME = "slipway"
+SOCKET_LIMIT = 100  # bytes; the kernel ends a unix socket's path at 108
+START_SECONDS, CONNECT_SECONDS, BUILDX_SECONDS = 30.0, 2.0, 60.0
+
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A buildx builder. `ours`: its BuildKit was started by Slipway, which may end it."""
+
+    name: str
+    address: str  # of BuildKit: unix://…, or docker-container:// for one that runs in the Docker engine
+    config: Path  # buildx's own folder; the user's is never written
+    ours: bool
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What buildx and the docker-build provider need to use this builder."""
+        return {"BUILDX_CONFIG": str(self.config), "BUILDX_BUILDER": self.name}
+
+
+def ensure(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
+    """Return the builder, starting BuildKit if need be: as a process for root, else in the Docker engine.
+
+    Args:
+        install: False when buildkitd and buildx may not be installed.
+        on_line: told what happens.
+
+    Raises:
+        SlipwayError: a program cannot be had, or BuildKit did not start (with its log's last lines).
+    """
+    tell = on_line or (lambda _line: None)
+    home, config = folder(), buildx_config()
+    if not as_process():
+        endpoint = ("docker-container", "")
+        if registered(config) != endpoint:
+            _register(endpoint, install, tell)
+        return Builder(NAME, "docker-container://", config, ours=True)
+    path = socket_path()
+    if not answers(path):
+        program = ensure_tool("buildkitd", install=install, on_line=on_line)
+        with alone(home / ".lock", lambda: tell("buildkitd: another start is under way, waiting")):
+            if not answers(path):
+                tell(f"buildkitd: starting it, data in {home / 'data'}")
+                _start(program, path, tell)
+    endpoint = ("remote", f"unix://{path}")
+    if registered(config) != endpoint:
+        _register(endpoint, install, tell)
+    return Builder(NAME, endpoint[1], config, ours=background.running(home) is not None)
+
+
+def stop() -> bool:
+    """End BuildKit if Slipway started it (its cache stays); return whether it did."""
+    config = buildx_config()
+    if registered(config) == ("docker-container", ""):
+        run([ensure_tool("docker-buildx", install=False), "stop", NAME], env={"BUILDX_CONFIG": str(config)})
+        return True
+    return background.stop(folder())
+
+
+def as_process() -> bool:
+    """Whether BuildKit runs as a process of its own here: that takes Linux, root and runc's privileges."""
+    return os.geteuid() == 0 and platform.system() == "Linux"
+
+
+def answers(path: Path) -> bool:
+    """Return whether something listens on BuildKit's socket; it does so only when its worker is ready."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(CONNECT_SECONDS)
+    with connection, suppress(OSError):
+        connection.connect(str(path))
+        return True
+    return False
+
+
+def folder() -> Path:
+    """Return where buildkitd has its cache, log and pid file."""
+    return state_path("buildkitd")
+
+
+def buildx_config() -> Path:
+    """Return buildx's folder."""
+    return state_path("buildx")
+
+
+def socket_path() -> Path:
+    """Return BuildKit's socket: in its folder, or in a short one where that path is too long for a socket."""
+    path = folder() / "buildkitd.sock"
+    if len(os.fsencode(path)) <= SOCKET_LIMIT:
+        return path
+    short = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    runtime = Path("/run") if os.access("/run", os.W_OK) else Path(tempfile.gettempdir())
+    return runtime / f"slipway-{short}" / "buildkitd.sock"
+
+
+def config(data: Path, path: Path, cores: int) -> str:
+    """Return buildkitd's configuration.
+
+    Loopback registries need no entry: BuildKit speaks plain HTTP to them by itself. Steps mostly wait for a
+    network, so there are more of them at once than cores. Old cache goes when there is more than 30 GB of it
+    or the disk runs full.
+    """
+    return f"""\
+root = "{data}"
+
+[grpc]
+  address = ["unix://{path}"]
+
+[worker.containerd]
+  enabled = false
+
+[worker.oci]
+  enabled = true
+  max-parallelism = {max(4, 2 * cores)}
+  gc = true
+  reservedSpace = "5GB"
+  maxUsedSpace = "30GB"
+  minFreeSpace = "5%"
+"""
+
+
+def create_command(buildx: Path, endpoint: tuple[str, str], version: str) -> list[str]:
+    """Return the command that registers the builder with buildx."""
+    driver, address = endpoint
+    if driver == "remote":
+        return [str(buildx), "create", "--name", NAME, "--driver", driver, address]
+    # The host's network: a registry on this machine's loopback address is reached from inside.
+    options = [f"image=moby/buildkit:v{version}", "network=host"]
+    return [
+        str(buildx),
+        "create",
+        "--name",
+        NAME,
+        "--driver",
+        driver,
+        *(f"--driver-opt={each}" for each in options),
+    ]
+
+
+def registered(config: Path) -> tuple[str, str] | None:
+    """Return driver and address of the builder as buildx has it written down; None when it has not."""
+    try:
+        known = json.loads((config / "instances" / NAME).read_text(encoding="utf-8"))
+        endpoint = str(known["Nodes"][0]["Endpoint"]) if known["Driver"] == "remote" else ""
+        return str(known["Driver"]), endpoint
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _register(endpoint: tuple[str, str], install: bool, tell: OnLine) -> None:
+    config = buildx_config()
+    buildx = ensure_tool("docker-buildx", install=install, on_line=tell)
+    env = {"BUILDX_CONFIG": str(config)}
+    with alone(config / ".lock", lambda: tell("buildx: another set-up is under way, waiting")):
+        known = registered(config)
+        if known == endpoint:
+            return
+        if known is not None:
+            run([buildx, "rm", "--keep-daemon", "--keep-state", NAME], env=env, timeout=BUILDX_SECONDS)
+        result = run(
+            create_command(buildx, endpoint, tool("buildkit").version), env=env, timeout=BUILDX_SECONDS
+        )
+    if result.code:
+        remedy = f"Remove {config} and try again."
+        raise SlipwayError("buildx did not take the builder", remedy=remedy, detail=result.tail())
+
+
+def _start(program: Path, path: Path, tell: OnLine) -> None:
+    home = folder()
+    search = f"{program.resolve().parent}:{os.environ.get('PATH', os.defpath)}"
+    if not any(shutil.which(name, path=search) for name in ("buildkit-runc", "runc")):
+        raise SlipwayError(
+            "BuildKit needs runc", remedy="Install it: `apt-get install runc` (docker.io brings it)."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileNotFoundError):
+        path.unlink()  # nobody listens on it
+    text = config(home / "data", path, os.cpu_count() or 1)
+    (home / "buildkitd.toml").write_text(text, encoding="utf-8")
+    background.launch(home, [program, "--config", home / "buildkitd.toml"], env={"PATH": search})
+    background.wait_until(
+        lambda: answers(path),
+        home,
+        "buildkitd",
+        seconds=START_SECONDS,
+        on_line=tell,
+        remedy="The log says why. In a container, BuildKit needs one that is privileged.",
+    )

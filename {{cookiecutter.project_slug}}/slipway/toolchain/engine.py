@@ -1,0 +1,247 @@
+"""The Docker engine: whether it answers and, for root on Debian or Ubuntu, how it is got and started."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from slipway.model.errors import SlipwayError
+from slipway.run.process import run
+from slipway.toolchain import background
+from slipway.toolchain.locking import alone
+from slipway.toolchain.paths import state_path
+
+DEFAULT = "unix:///var/run/docker.sock"
+PID_FILE = Path("/var/run/docker.pid")
+PACKAGES = ("docker.io", "iptables")
+PING_SECONDS, START_SECONDS, INSTALL_SECONDS = 3.0, 60.0, 900.0
+
+OnLine = Callable[[str], None]
+
+
+class Step(Enum):
+    """What is done to get an engine; the value is the sentence that says so beforehand."""
+
+    INSTALL = f"install {' and '.join(PACKAGES)} with apt-get"
+    SERVICE = "start the system's docker service"
+    START = "start dockerd, and remember that Slipway did"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Docker engine that answers. `ours`: Slipway started it, and may end it."""
+
+    address: str
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What decides how an engine is had; `problem` is why none answers, empty when one does."""
+
+    address: str
+    problem: str = ""
+    denied: bool = False
+    chosen: bool = False  # DOCKER_HOST names it: somebody else's to start
+    root: bool = False
+    linux: bool = True
+    apt: bool = False
+    dockerd: bool = False
+    service: bool = False
+
+
+def address() -> str:
+    """Return the engine's address: `DOCKER_HOST`, else the default socket."""
+    return os.environ.get("DOCKER_HOST") or DEFAULT
+
+
+def answers() -> bool:
+    """Return whether the engine answers now; some milliseconds when it does."""
+    return not _ping(address())
+
+
+def situation() -> Situation:
+    """Look at this machine."""
+    where = address()
+    problem = _ping(where)
+    return Situation(
+        address=where,
+        problem=problem,
+        denied="ermission denied" in problem,
+        chosen=where != DEFAULT,
+        root=os.geteuid() == 0,
+        linux=platform.system() == "Linux",
+        apt=shutil.which("apt-get") is not None,
+        dockerd=shutil.which("dockerd") is not None,
+        service=Path("/run/systemd/system").is_dir(),
+    )
+
+
+def plan(now: Situation | None = None, *, install: bool = True) -> tuple[Step, ...]:
+    """Return what `ensure` would do; empty when the engine answers already. Nothing is done here.
+
+    Args:
+        now: the situation; this machine's by default.
+        install: False when nothing may be installed (a stopped engine is still started).
+
+    Raises:
+        SlipwayError: there is no way to an engine from here; the remedy says what to do by hand.
+    """
+    now = now or situation()
+    if not now.problem:
+        return ()
+    what = f"the Docker engine at {now.address} does not answer: {now.problem}"
+    if now.chosen:
+        raise SlipwayError(what, remedy="DOCKER_HOST names it: start it there, or unset DOCKER_HOST.")
+    if now.denied:
+        raise SlipwayError(
+            what,
+            remedy="Your user may not use it: `sudo usermod -aG docker $USER`, then log in again. "
+            "Or use a rootless engine and point DOCKER_HOST to its socket.",
+        )
+    if not now.linux:
+        raise SlipwayError(what, remedy="Start Docker Desktop (or another engine, and set DOCKER_HOST).")
+    if not now.root:
+        raise SlipwayError(what, remedy=_by_hand(now))
+    if not now.dockerd and not (install and now.apt):
+        raise SlipwayError(
+            what, remedy=f"Install a Docker engine ({' and '.join(PACKAGES)} on Debian and Ubuntu)."
+        )
+    return (*(() if now.dockerd else (Step.INSTALL,)), Step.SERVICE if now.service else Step.START)
+
+
+def ensure(*, install: bool = True, on_line: OnLine | None = None) -> Engine:
+    """Return an engine that answers, installing and starting one where `plan` allows it.
+
+    Raises:
+        SlipwayError: there is none and no way to one, or it did not start (with its log's last lines).
+    """
+    tell = on_line or (lambda _line: None)
+    if not answers():
+        with alone(folder() / ".lock", lambda: tell("Docker engine: another start is under way, waiting")):
+            steps = plan(install=install)
+            for step in steps:
+                tell(f"Docker engine: {step.value}")
+            for step in steps:
+                _DOING[step](tell)
+    return Engine(address(), ours=background.running(folder()) is not None)
+
+
+def stop() -> bool:
+    """End the engine if Slipway started it; return whether it did."""
+    return background.stop(folder(), seconds=60)
+
+
+def folder() -> Path:
+    """Return where the engine's pid file and log are, when it is ours."""
+    return state_path("dockerd")
+
+
+def _install(tell: OnLine) -> None:
+    argv = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", *PACKAGES]
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    log = folder() / "install.log"
+    if run(argv, env=env, log=log, on_line=tell, timeout=INSTALL_SECONDS).code:
+        run(["apt-get", "update"], env=env, log=log, on_line=tell, timeout=INSTALL_SECONDS)
+        result = run(argv, env=env, log=log, on_line=tell, timeout=INSTALL_SECONDS)
+        if result.code:
+            remedy = f"Install a Docker engine by hand ({' '.join(PACKAGES)})."
+            raise SlipwayError(
+                "apt-get could not install the engine", remedy=remedy, detail=result.tail(), log=log
+            )
+
+
+def _service(tell: OnLine) -> None:
+    result = run(["systemctl", "start", "docker"], on_line=tell, timeout=START_SECONDS * 2)
+    if result.code:
+        remedy = "See `systemctl status docker` and `journalctl -u docker`."
+        raise SlipwayError("the docker service did not start", remedy=remedy, detail=result.tail())
+
+
+def _start(tell: OnLine) -> None:
+    if _dockerd_by_others():  # the package's own start script may have begun one just now
+        tell("Docker engine: a dockerd is already starting, waiting for it")
+        end = time.monotonic() + START_SECONDS
+        while not answers():
+            if time.monotonic() > end:
+                raise SlipwayError(
+                    f"the dockerd of {PID_FILE} does not answer", remedy="End it, then try again."
+                )
+            time.sleep(0.2)
+        return
+    background.launch(folder(), ["dockerd"])
+    remedy = "The log says why. In a container, dockerd needs one that is privileged."
+    background.wait_until(answers, folder(), "dockerd", seconds=START_SECONDS, on_line=tell, remedy=remedy)
+
+
+_DOING: dict[Step, Callable[[OnLine], None]] = {
+    Step.INSTALL: _install,
+    Step.SERVICE: _service,
+    Step.START: _start,
+}
+
+
+def _dockerd_by_others() -> bool:
+    """Whether the system's pid file names a living dockerd; one that names something else is removed.
+
+    dockerd itself refuses to start when any process at all has that number.
+    """
+    try:
+        pid = int(PID_FILE.read_text(encoding="ascii"))
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return False
+    if name == "dockerd":
+        return True
+    with suppress(OSError):
+        PID_FILE.unlink()
+    return False
+
+
+def _by_hand(now: Situation) -> str:
+    if not now.dockerd:
+        return "Ask an administrator to install a Docker engine, or run `invoke setup` as root once."
+    if now.service:
+        return "Start it: `sudo systemctl start docker`."
+    return "Start it as root: run `sudo dockerd` or `invoke setup` as root once; or use a rootless engine."
+
+
+def _ping(where: str) -> str:
+    """Ask for /_ping; return why it failed, empty when it did not. Plain sockets: no import of the SDK."""
+    parts = urlsplit(where)
+    if parts.scheme not in {"unix", "tcp", "http"} or os.environ.get("DOCKER_TLS_VERIFY"):
+        return _ping_by_sdk()
+    try:
+        if parts.scheme == "unix":
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(PING_SECONDS)
+            connection.connect(parts.path)
+        else:
+            connection = socket.create_connection((parts.hostname or "", parts.port or 2375), PING_SECONDS)
+        with connection:
+            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            first = connection.recv(64).split(b"\r\n")[0]
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "" if b" 200 " in first + b" " else f"it says {first!r}"
+
+
+def _ping_by_sdk() -> str:
+    import docker
+
+    try:
+        client = docker.from_env(timeout=10, use_ssh_client=True)
+        client.ping()
+        client.close()
+    except Exception as error:  # paramiko, requests and docker raise their own
+        return str(error)
+    return ""

@@ -1,0 +1,107 @@
+"""Builds a tool from its Go module, in a go.mod of its own, written from data."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from slipway.run.process import Result, run
+from slipway.toolchain.data import GoModule, Tool
+from slipway.toolchain.find import NotHad
+
+BUILD_SECONDS = 45 * 60.0
+
+OnLine = Callable[[str], None]
+
+
+def from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
+    """Build the tool's binaries into a folder; the modules are checked by Go's own checksum database.
+
+    Raises:
+        NotHad: Go is missing or too old, or the build failed (its last lines are in the text).
+    """
+    recipe = tool.go
+    if recipe is None:
+        raise NotHad("Go: no module is known")
+    with tempfile.TemporaryDirectory(prefix="slipway-go-") as folder:
+        work = Path(folder)
+        _write(work, tool.name, recipe)
+        env = build_env(recipe)
+        _sufficient(recipe, work, env)
+        tell = _clock(tool.name, on_line)
+        for package, binary in recipe.packages.items():
+            argv = build_command(recipe, package, into / binary)
+            _must(run(argv, cwd=work, env=env, on_line=tell, timeout=BUILD_SECONDS))
+        for name, place in recipe.extra.items():
+            module, path = place.split(" ", 1)
+            source = _must(run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module], cwd=work, env=env))
+            shutil.copyfile(Path(source.output.strip()) / path, into / name)
+            (into / name).chmod(0o755)
+
+
+def go_mod(name: str, recipe: GoModule) -> str:
+    """Return the go.mod that builds one tool."""
+    requires = "".join(f"\t{each}\n" for each in recipe.requires)
+    return f"module slipway.tools/{name}\n\ngo {recipe.go}\n\nrequire (\n{requires})\n"
+
+
+def build_command(recipe: GoModule, package: str, binary: Path) -> list[str]:
+    """Return the `go build` of one package; `-v` names each package as it compiles, which is the progress."""
+    return [
+        "go",
+        "build",
+        "-v",
+        "-mod=mod",
+        "-ldflags",
+        f"-s -w {recipe.ldflags}".strip(),
+        "-o",
+        str(binary),
+        package,
+    ]
+
+
+def build_env(recipe: GoModule) -> dict[str, str]:
+    """Return the build's variables: its own, and none of the user's workspace or flags."""
+    return {"GOWORK": "off", "GOFLAGS": "-buildvcs=false", **recipe.env}
+
+
+def _write(work: Path, name: str, recipe: GoModule) -> None:
+    (work / "go.mod").write_text(go_mod(name, recipe), encoding="utf-8")
+    if recipe.sum:
+        (work / "go.sum").write_text("\n".join(recipe.sum) + "\n", encoding="utf-8")
+
+
+def _sufficient(recipe: GoModule, work: Path, env: dict[str, str]) -> None:
+    if not shutil.which("go"):
+        raise NotHad(f"Go: there is no go on PATH ({recipe.go} or newer would build it)")
+    version = run(["go", "env", "GOVERSION"], cwd=work.parent, env=env).output.strip()
+    if _numbers(version) < _numbers(recipe.go):
+        raise NotHad(f"Go: {version} is too old, {recipe.go} or newer is needed")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+def _must(result: Result) -> Result:
+    if result.code:
+        raise NotHad(f"Go: the build failed: {' / '.join(result.tail(3).splitlines())}")
+    return result
+
+
+def _clock(name: str, on_line: OnLine) -> OnLine:
+    """Pass on a line a second at most, with the time since the build began."""
+    start = time.monotonic()
+    last = [0.0]
+
+    def tell(line: str) -> None:
+        now = time.monotonic()
+        if now - last[0] >= 1:
+            last[0] = now
+            on_line(f"{name}: building, {now - start:.0f} s, {line.strip()[:80]}")
+
+    return tell

@@ -1,0 +1,146 @@
+"""The registry on this machine: a process on a loopback address, started when a workspace names one."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.model.errors import ConfigError
+from slipway.toolchain import background
+from slipway.toolchain.install import ensure as ensure_tool
+from slipway.toolchain.locking import alone
+from slipway.toolchain.paths import state_path
+
+PROBE_SECONDS, START_SECONDS = 3.0, 20.0
+API_HEADERS = ("Docker-Distribution-Api-Version", "Distribution-Api-Version")
+LISTENING = "0A"
+
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that answers at host:port. `ours`: Slipway started it, and may end it."""
+
+    address: str
+    ours: bool
+
+
+def ensure(registry: str, *, install: bool = True, on_line: OnLine | None = None) -> Registry:
+    """Return the loopback registry that a workspace names, starting one when nothing answers there.
+
+    Args:
+        registry: `registry` of workspace.toml: host[:port][/path], the host a loopback one.
+        install: False when the registry program may not be installed.
+        on_line: told what happens.
+
+    Raises:
+        ConfigError: something else has that port.
+        SlipwayError: the program cannot be had, or did not start (with its log's last lines).
+    """
+    tell = on_line or (lambda _line: None)
+    host, port = split(registry)
+    home = folder(port)
+    if not answers(host, port):
+        program = ensure_tool("registry", install=install, on_line=on_line)
+        with alone(home / ".lock", lambda: tell("registry: another start is under way, waiting")):
+            if not answers(host, port):
+                tell(f"registry: starting it on {host}:{port}, data in {home / 'data'}")
+                _start(program, host, port, tell)
+    return Registry(f"{host}:{port}", ours=background.running(home) is not None)
+
+
+def answers(host: str, port: int) -> bool:
+    """Return whether a registry answers there; False when nothing does.
+
+    Raises:
+        ConfigError: something does, and it is no registry.
+    """
+    connection = http.client.HTTPConnection(host.strip("[]"), port, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/v2/")
+        answer = connection.getresponse()
+        if answer.status in {200, 401} and any(answer.headers.get(name) for name in API_HEADERS):
+            return True
+        says = f"it answers {answer.status} to /v2/"
+    except ConnectionRefusedError:
+        return False
+    except (OSError, http.client.HTTPException) as error:
+        says = str(error) or type(error).__name__
+    finally:
+        connection.close()
+    holder = listener(port)
+    raise ConfigError(
+        f"port {port} of {host} is taken by something that is no registry"
+        f"{f' ({holder})' if holder else ''}: {says}",
+        remedy='Choose another port in workspace.toml: registry = "127.0.0.1:5001".',
+    )
+
+
+def stop(registry: str) -> bool:
+    """End the registry if Slipway started it (its images stay); return whether it did."""
+    return background.stop(folder(split(registry)[1]))
+
+
+def split(registry: str) -> tuple[str, int]:
+    """Return host and port of a registry's address; port 80 when it names none."""
+    found = re.fullmatch(r"(\[[^]]+\]|[^:/]+)(?::(\d+))?(?:/.*)?", registry)
+    if not found:
+        raise ConfigError(
+            f"`registry` is {registry!r}", remedy='Write host[:port][/path], as "127.0.0.1:5000".'
+        )
+    return found[1], int(found[2] or 80)
+
+
+def folder(port: int) -> Path:
+    """Return where the registry of a port has its images, log and pid file."""
+    return state_path(f"registry-{port}")
+
+
+def config(host: str, port: int, data: Path) -> str:
+    """Return the registry's configuration: loopback only, one folder, deletion allowed for retention."""
+    address = f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
+    return f"""\
+version: 0.1
+log:
+  level: warn
+  accesslog:
+    disabled: true
+storage:
+  delete:
+    enabled: true
+  filesystem:
+    rootdirectory: "{data}"
+http:
+  addr: "{address}"
+"""
+
+
+def _start(program: Path, host: str, port: int, tell: OnLine) -> None:
+    home = folder(port)
+    (home / "config.yml").write_text(config(host, port, home / "data"), encoding="utf-8")
+    background.launch(home, [program, "serve", home / "config.yml"], env={"OTEL_TRACES_EXPORTER": "none"})
+    remedy = "The log says why; `registry` in workspace.toml names the address."
+    background.wait_until(
+        lambda: answers(host, port), home, "registry", seconds=START_SECONDS, on_line=tell, remedy=remedy
+    )
+
+
+def listener(port: int) -> str:
+    """Return name and number of the process that listens on a port; '' when this user may not know."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{fields[9]}]")
+    for process in Path("/proc").glob("[0-9]*") if inodes else ():
+        with suppress(OSError):
+            if any(str(each.readlink()) in inodes for each in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text(encoding='utf-8').strip()}, process {process.name}"
+    return ""

@@ -73,7 +73,12 @@ def run(
             f"cannot run {words[0]}: {error.strerror}", remedy="Run `invoke doctor` to see what is missing."
         ) from error
     timed_out = threading.Event()
-    timer = threading.Timer(timeout, lambda: (timed_out.set(), end(child))) if timeout else None
+
+    def give_up() -> None:
+        timed_out.set()
+        end(child)
+
+    timer = threading.Timer(timeout, give_up) if timeout else None
     if timer:
         timer.daemon = True
         timer.start()

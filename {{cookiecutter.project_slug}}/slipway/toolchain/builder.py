@@ -176,7 +176,8 @@ def _register(endpoint: tuple[str, str], install: bool, tell: OnLine) -> None:
     config = buildx_config()
     buildx = ensure_tool("docker-buildx", install=install, on_line=tell)
     env = {"BUILDX_CONFIG": str(config)}
-    with alone(config / ".lock", lambda: tell("buildx: another set-up is under way, waiting")):
+    # Not a file in buildx's folder: buildx holds a `.lock` of its own there.
+    with alone(config.with_name("buildx.lock"), lambda: tell("buildx: another set-up is under way, waiting")):
         known = registered(config)
         if known == endpoint:
             return

@@ -17,6 +17,8 @@ from slipway.toolchain.paths import tools_path
 # A version once read is kept: starting a Go program only to ask its version costs 0.1 s in every command.
 VERSIONS = "versions.json"
 READ_SECONDS = 20.0
+# The second line of a script that stands for a tool and leads back to the tool found here: no tool itself.
+WRAPPER = b"# Written by `invoke setup`"
 
 
 class NotHad(Exception):
@@ -69,10 +71,10 @@ def version_of(tool: Tool, path: Path) -> str | None:
     about = real.stat()
     key = f"{real}:{about.st_mtime_ns}:{about.st_size}"
     known = _remembered()
-    if key not in known:
-        known[key] = _ask(tool, path)
+    if key not in known and (version := _ask(tool, path)):
+        known[key] = version
         _remember(known)
-    return known[key]
+    return known.get(key)
 
 
 def _ours(path: Path) -> bool:
@@ -82,10 +84,15 @@ def _ours(path: Path) -> bool:
 def _candidates(tool: Tool) -> list[Path]:
     folders = [os.environ.get("PATH", os.defpath), *(str(Path(each).expanduser()) for each in tool.also_in)]
     found = [shutil.which(tool.main, path=each) for part in folders for each in part.split(os.pathsep)]
-    here = [Path(each) for each in found if each]
+    here = [Path(each) for each in found if each and not _wrapper(Path(each))]
     if len(tool.binaries) > 1:
         here = [path for path in here if all((path.parent / name).exists() for name in tool.binaries)]
     return list(dict.fromkeys(here))
+
+
+def _wrapper(path: Path) -> bool:
+    with path.open("rb") as file:
+        return WRAPPER in file.read(200)
 
 
 def _ask(tool: Tool, path: Path) -> str | None:
@@ -100,7 +107,7 @@ def _key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _remembered() -> dict[str, str | None]:
+def _remembered() -> dict[str, str]:
     with suppress(OSError, ValueError):
         known = json.loads((tools_path() / VERSIONS).read_text(encoding="utf-8"))
         if isinstance(known, dict):
@@ -108,7 +115,7 @@ def _remembered() -> dict[str, str | None]:
     return {}
 
 
-def _remember(known: dict[str, str | None]) -> None:
+def _remember(known: dict[str, str]) -> None:
     with suppress(OSError):  # only a shortcut: a folder that can't be written costs time, nothing else
         tools_path().mkdir(parents=True, exist_ok=True)
         new = tools_path() / f"{VERSIONS}.{os.getpid()}"

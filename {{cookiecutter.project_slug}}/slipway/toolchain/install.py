@@ -50,17 +50,19 @@ def present(name: str) -> Path | None:
     return found and found.with_name(name if name in wanted.binaries else wanted.main)
 
 
-def link_into(folder: Path, names: Iterable[str], *, on_line: OnLine | None = None) -> list[Path]:
-    """Put links to tools (all their binaries) into a folder, such as `.venv/bin`; return the links.
+def link_into(
+    folder: Path, names: Iterable[str], *, install: bool = True, on_line: OnLine | None = None
+) -> list[Path]:
+    """Put links to tools (all their binaries) into a folder; return the links.
 
-    A file that is no link is somebody's own and stays.
+    A file there that is no link is somebody's own and stays. `install` and `on_line` are those of `ensure`.
 
     Raises:
         SlipwayError: a tool cannot be had.
     """
     links = []
     for name in names:
-        path = ensure(name, on_line=on_line)
+        path = ensure(name, install=install, on_line=on_line)
         for binary in tool(name).binaries:
             target = path.with_name(binary).resolve()
             if target.parent != folder.resolve():

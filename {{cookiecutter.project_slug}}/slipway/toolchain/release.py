@@ -103,6 +103,15 @@ def digest_in(sums: str, asset: str) -> str | None:
     return None
 
 
+def reachable() -> bool:
+    """Return whether the place that releases come from answers at all."""
+    try:
+        _fetch(_base(WEB))
+    except NotHad as error:
+        return " answers " in str(error)
+    return True
+
+
 def _base(default: str) -> str:
     return os.environ.get(MIRROR, "").rstrip("/") or default
 

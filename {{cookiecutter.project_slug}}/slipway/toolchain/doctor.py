@@ -1,0 +1,213 @@
+"""What `invoke doctor` finds on this machine: each fact with its remedy where something is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.model.errors import SlipwayError
+from slipway.model.workspace import Workspace
+from slipway.run.process import run
+from slipway.toolchain import builder, engine, registry
+from slipway.toolchain.data import tools
+from slipway.toolchain.find import version_of
+from slipway.toolchain.install import present
+from slipway.toolchain.release import reachable
+
+PYTHON = (3, 11)
+DISK_BYTES = 5 * 10**9
+ADDED_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+CONNECT_SECONDS = 3.0
+SETUP = "Run `invoke setup`."
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One finding: `found` says what is there, `remedy` what to do when it isn't `ok`."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def facts(workspace: Workspace) -> Iterator[Fact]:
+    """Look at all that a workspace needs, changing nothing; a check that breaks is a fact, not an error."""
+    checks: tuple[Callable[[Workspace], Iterator[Fact]], ...] = (
+        _python,
+        _engine,
+        _tools,
+        _buildkit,
+        _registry,
+        _gateway,
+        _disk,
+        _certificates,
+        _sources,
+    )
+    for check in checks:
+        try:
+            yield from check(workspace)
+        except SlipwayError as error:
+            yield Fact(check.__name__.strip("_"), False, error.what, error.remedy)
+        except Exception as error:  # a doctor that falls ill helps nobody
+            yield Fact(check.__name__.strip("_"), False, f"cannot be checked: {error}")
+
+
+def _python(_workspace: Workspace) -> Iterator[Fact]:
+    wanted = ".".join(map(str, PYTHON))
+    found = f"{sys.version.split()[0]} in {sys.prefix}"
+    yield Fact("Python", sys.version_info >= PYTHON, found, f"Use Python {wanted} or newer.")
+
+
+def _engine(_workspace: Workspace) -> Iterator[Fact]:
+    now = engine.situation()
+    if not now.problem:
+        yield Fact("Docker engine", True, _engine_details())
+        return
+    found = f"{now.address} does not answer: {now.problem}"
+    try:
+        steps = engine.plan(now)
+    except SlipwayError as error:
+        yield Fact("Docker engine", False, found, error.remedy)
+    else:
+        will = ", then ".join(each.value for each in steps)
+        yield Fact("Docker engine", False, found, f"`invoke setup` will {will}.")
+
+
+def _engine_details() -> str:
+    import docker
+
+    client = docker.from_env(timeout=10, use_ssh_client=engine.address().startswith("ssh://"))
+    with suppress(Exception):
+        version: dict[str, Any] = client.version()
+        info: dict[str, Any] = client.info()
+        return (
+            f"{version['Version']}, API {version['ApiVersion']}, storage {info.get('Driver')}, "
+            f"cgroup v{info.get('CgroupVersion', '1')}, at {engine.address()}"
+        )
+    return f"at {engine.address()}"
+
+
+def _tools(_workspace: Workspace) -> Iterator[Fact]:
+    for each in tools().values():
+        path = present(each.name)
+        if path is None:
+            yield Fact(each.name, False, f"{each.version} is not installed", SETUP)
+        else:
+            version = version_of(each, path) if each.read else each.version
+            yield Fact(each.name, True, f"{version or 'no version'}, {path}")
+
+
+def _buildkit(_workspace: Workspace) -> Iterator[Fact]:
+    if builder.as_process():
+        path = builder.socket_path()
+        up = builder.answers(path)
+        yield Fact("BuildKit", up, f"{'up' if up else 'not up'} at {path}", SETUP if not up else "")
+    known = builder.registered(builder.buildx_config())
+    found = (
+        f"{builder.NAME}: {known[0]} {known[1]}".strip()
+        if known
+        else f"{builder.NAME} is not known to buildx"
+    )
+    yield Fact("builder", known is not None, found, "" if known else SETUP)
+
+
+def _registry(workspace: Workspace) -> Iterator[Fact]:
+    host, port = registry.split(workspace.registry)
+    if workspace.local_registry:
+        up = registry.answers(host, port)
+        yield Fact(
+            "registry", up, f"{workspace.registry} {'answers' if up else 'is not up'}", "" if up else SETUP
+        )
+        return
+    port = port if port != 80 else 443
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+        yield Fact("registry", True, f"{host}:{port} can be reached")
+    except OSError as error:
+        remedy = "Look at the network and proxy, or at `registry` in workspace.toml."
+        yield Fact("registry", False, f"{host}:{port} cannot be reached: {error}", remedy)
+
+
+def _gateway(workspace: Workspace) -> Iterator[Fact]:
+    gateway = workspace.settings.gateway
+    where = f"{gateway.bind}:{gateway.port}"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((gateway.bind, gateway.port))
+        except OSError as error:
+            taken = str(error.strerror)
+        else:
+            yield Fact("gateway port", True, f"{where} is free")
+            return
+    if workspace.name in _publishers(gateway.port):
+        yield Fact("gateway port", True, f"{where} is this workspace's gateway")
+        return
+    holder = registry.listener(gateway.port)
+    remedy = "End that, or choose another port in workspace.toml: [gateway] port."
+    yield Fact("gateway port", False, f"{where}: {taken.lower()}{f' ({holder})' if holder else ''}", remedy)
+
+
+def _publishers(port: int) -> set[str]:
+    """Return the names of the workspaces whose containers publish a port."""
+    import docker
+
+    with suppress(Exception):
+        client = docker.from_env(timeout=10, use_ssh_client=engine.address().startswith("ssh://"))
+        found = client.api.containers(filters={"label": "slipway.workspace"})
+        return {
+            str(each["Labels"]["slipway.workspace"])
+            for each in found
+            if any(one.get("PublicPort") == port for one in each.get("Ports", []))
+        }
+    return set()
+
+
+def _disk(workspace: Workspace) -> Iterator[Fact]:
+    for name, path in (
+        ("disk of the workspace", workspace.root),
+        ("disk of the build cache", builder.folder()),
+    ):
+        there = next(each for each in (path, *path.parents) if each.exists())
+        free = shutil.disk_usage(there).free
+        remedy = "Make room: `invoke prune` removes what nothing needs." if free < DISK_BYTES else ""
+        yield Fact(name, free >= DISK_BYTES, f"{free / 1e9:.1f} GB free at {there}", remedy)
+
+
+def _certificates(workspace: Workspace) -> Iterator[Fact]:
+    added = (
+        sorted(each.name for each in ADDED_CERTIFICATES.glob("**/*.crt"))
+        if ADDED_CERTIFICATES.is_dir()
+        else []
+    )
+    if not added:
+        yield Fact("certificates", True, "none added to this machine's: TLS does not look inspected")
+        return
+    given = "ca" in workspace.build_secrets(os.environ)
+    remedy = (
+        'Give builds this machine\'s bundle: ca = { file = "…" } under [build.secrets] of workspace.toml.'
+    )
+    how = "builds get this machine's bundle" if given else "builds do not get this machine's bundle"
+    yield Fact("certificates", given, f"added here: {', '.join(added)}; {how}", "" if given else remedy)
+
+
+def _sources(_workspace: Workspace) -> Iterator[Fact]:
+    """Where missing tools would come from; only wrong when one is missing and there is no way to it."""
+    complete = all(present(name) for name in tools())
+    go = shutil.which("go")
+    version = run([go, "env", "GOVERSION"], timeout=20).output.strip() if go else "there is none"
+    yield Fact(
+        "Go", bool(go) or complete, version, "" if go or complete else "Install Go, or put the tools on PATH."
+    )
+    network = reachable()
+    fine = network or complete or bool(go)
+    found = "vendors' releases can be reached" if network else "vendors' releases cannot be reached"
+    yield Fact("network", fine, found, "" if fine else "Look at the proxy, or set SLIPWAY_TOOLS_MIRROR.")

@@ -1,0 +1,183 @@
+"""`slipway:docker:Container`: a service's container, never changed but replaced by a healthy other one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.model.errors import SlipwayError
+from slipway.provider import files, health
+from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
+from slipway.provider.report import failure
+from slipway.provider.values import UNKNOWN, Props, plain
+from slipway.run import engine
+
+SECRETS = "/run/secrets"
+IN_PLACE = frozenset({"healthTimeout", "drainSeconds"})  # how a container is treated, not what it is
+LOG_LIMIT = {"max-size": "10m", "max-file": "3"}
+MOST_PROCESSES = 4096
+
+_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
+_MEMORY = re.compile(r"[0-9]+[kmg]?")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A container's inputs, named as Pulumi names them. Times in seconds; `memory` like 256m."""
+
+    service: str
+    stack: str
+    workspace: str
+    image: str
+    network: str
+    env: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    port: int | None = None
+    memory: str | None = None
+    cpus: float | None = None
+    healthTimeout: float = 60
+    drainSeconds: int = 10
+
+    @classmethod
+    def of(cls, inputs: Props) -> Wanted:
+        return cls(**{key: value for key, value in plain(inputs).items() if not key.startswith("__")})
+
+
+class Container(Kind):
+    """A running container that has been healthy once."""
+
+    required = ("service", "stack", "workspace", "image", "network")
+    optional = ("port", "memory", "cpus")
+    defaults = {"env": {}, "healthTimeout": 60, "drainSeconds": 10}
+    secret = ("secrets",)
+    computed = ("containerName", "containerId", "imageId")
+
+    def problems(self, inputs: Props) -> list[tuple[str, str]]:
+        found = []
+        if inputs["image"] != UNKNOWN and not _DIGEST.fullmatch(inputs["image"]):
+            found.append(("image", f"{inputs['image']!r} isn't pinned: write it as REPOSITORY@sha256:DIGEST"))
+        memory = inputs.get("memory")
+        if memory not in (None, UNKNOWN) and not _MEMORY.fullmatch(str(memory)):
+            found.append(("memory", f"{memory!r} is no amount; write a whole number and k, m or g: 256m"))
+        for name in inputs.get("secrets") or {}:
+            if not _FILE_NAME.fullmatch(name):
+                found.append(("secrets", f"{name!r} is no file name"))
+        return found
+
+    def diff(self, old: State, news: Props) -> Diff:
+        changed = changed_keys(old.inputs, news)
+        replaces = [key for key in changed if key not in IN_PLACE]
+        if not replaces and (lost := drift(old)):
+            return Diff([*changed, lost], replaces=[lost])
+        return Diff(changed, replaces)
+
+    def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
+        wanted = Wanted.of(inputs)
+        with engine.speaking():
+            image = pull(wanted.image)
+            name = f"{wanted.workspace}-{wanted.stack}-{wanted.service}-{secrets.token_hex(4)}"
+            stop.sleep(0)
+            container = None
+            try:
+                container = engine.client().containers.create(wanted.image, **options(wanted, name, urn))
+                launch(container, wanted, image, stop)
+            except BaseException as error:
+                told = failure(wanted.service, container, error, list(wanted.secrets.values()))
+                with suppress(SlipwayError):  # what went wrong first is what the user must hear
+                    engine.remove(name)
+                raise told from error
+        known = {"containerName": name, "containerId": container.id, "imageId": image.id}
+        return Real(container.id, {**self.public(inputs), **known})
+
+    def read(self, old: State) -> Real:
+        return Real("") if drift(old) else Real(old.id, old.outputs)
+
+    def delete(self, old: State) -> None:
+        engine.remove(old.id, grace=int(old.inputs.get("drainSeconds", self.defaults["drainSeconds"])))
+
+
+def options(wanted: Wanted, name: str, urn: str) -> dict[str, Any]:
+    """Return how the engine is asked for the container. No published port, no secret, no privilege."""
+    from docker.types import LogConfig, Mount
+
+    labels = labels_of(wanted.workspace, wanted.stack, wanted.service, urn)
+    port = {"PORT": str(wanted.port)} if wanted.port else {}
+    volume = Mount(SECRETS, f"{name}-secrets", type="volume", labels=labels, no_copy=True)
+    return {
+        **hardened(),
+        "name": name,
+        "labels": labels,
+        "environment": {**port, **wanted.env},
+        "network": wanted.network,
+        "mounts": [volume] if wanted.secrets else [],
+        "log_config": LogConfig(type="json-file", config=LOG_LIMIT),
+        "mem_limit": wanted.memory,
+        "nano_cpus": int(wanted.cpus * 1e9) if wanted.cpus else None,
+    }
+
+
+def hardened() -> dict[str, Any]:
+    """Return the settings that every container of Slipway has."""
+    return {
+        "read_only": True,
+        "tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,mode=1777"},  # noqa: S108 - the container's own
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "pids_limit": MOST_PROCESSES,
+    }
+
+
+def labels_of(workspace: str, stack: str, service: str, urn: str) -> dict[str, str]:
+    """Return the labels by which Slipway finds its containers and volumes again."""
+    return {engine.WORKSPACE: workspace, engine.STACK: stack, engine.SERVICE: service, engine.URN: urn}
+
+
+def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
+    """Start a created container and return when it is healthy.
+
+    It is restarted by the engine only from then on: until then a crash is a failed deployment, not a loop.
+    """
+    if wanted.secrets:
+        user = files.owner(container, image.attrs["Config"].get("User", ""))
+        files.put(container, SECRETS, wanted.secrets, owner=user, mode=0o400)
+    container.start()
+    health.wait(container, engine.health_command(image), wanted.healthTimeout, stop)
+    container.update(restart_policy={"Name": "unless-stopped"})
+
+
+def pull(ref: str) -> Any:
+    """Return the image, fetched from its registry when the engine doesn't have it."""
+    from docker.errors import APIError, ImageNotFound
+
+    images = engine.client().images
+    try:
+        return images.get(ref)
+    except ImageNotFound:
+        pass
+    try:
+        return images.pull(ref)
+    except APIError as error:
+        registry = ref.partition("/")[0]
+        raise SlipwayError(
+            f"image {ref} can't be pulled: {error.explanation}",
+            remedy=f"Is it there (`invoke build`)? May you read it (`docker login {registry}`)?",
+        ) from error
+
+
+def drift(old: State) -> str:
+    """Return the output that no longer holds: the container is gone, stopped or another. Else nothing."""
+    from docker.errors import NotFound
+
+    with engine.speaking():
+        try:
+            real = engine.client().api.inspect_container(old.id)
+        except NotFound:
+            return "containerId"
+    state = real["State"]
+    if not state["Running"] or state["Restarting"] or state["Paused"]:
+        return "containerId"
+    return "imageId" if real["Image"] != old.outputs.get("imageId", real["Image"]) else ""

@@ -1,0 +1,85 @@
+"""Files put into a container's volumes: the one way in that works with remote engines and read-only roots."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.model.errors import SlipwayError
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Numeric user and group that a file belongs to."""
+
+    uid: int
+    gid: int
+
+
+ROOT = Owner(0, 0)
+
+
+def put(
+    container: Any, folder: str, files: Mapping[str, str], *, owner: Owner = ROOT, mode: int = 0o444
+) -> None:
+    """Write files into a folder of a container, running or not; the folder must be a volume of it."""
+    container.put_archive(folder, archive(files, owner=owner, mode=mode))
+
+
+def archive(files: Mapping[str, str], *, owner: Owner, mode: int) -> bytes:
+    """Return the tar archive of these files, the same bytes for the same files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, text in sorted(files.items()):
+            data = text.encode()
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner.uid, owner.gid
+            tar.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def get(container: Any, path: str) -> str:
+    """Return a file's text from a container, running or not; empty when there is no such file."""
+    from docker.errors import NotFound
+
+    try:
+        parts, _ = container.get_archive(path)
+    except NotFound:
+        return ""
+    with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as tar:
+        content = tar.extractfile(tar.next() or "")
+        return content.read().decode() if content else ""
+
+
+def owner(container: Any, user: str) -> Owner:
+    """Return who an image's USER is, in numbers; the image's own /etc/passwd and group know names.
+
+    Args:
+        container: a created container of the image.
+        user: what the image says: `65532`, `65532:65532`, `app`, `app:staff`, or nothing for root.
+
+    Raises:
+        SlipwayError: the image has no such user or group.
+    """
+    name, _, group = (user or "0").partition(":")
+    if name.isdigit() and (group.isdigit() or not group):
+        return Owner(int(name), int(group or 0))
+    uid, gid = (int(name), 0) if name.isdigit() else _look_up(container, "/etc/passwd", name)
+    if group:
+        gid = int(group) if group.isdigit() else _look_up(container, "/etc/group", group)[0]
+    return Owner(uid, gid)
+
+
+def _look_up(container: Any, database: str, name: str) -> tuple[int, int]:
+    """Return the third field and the fourth, where it is a number: uid and gid of a user, gid of a group."""
+    for line in get(container, database).splitlines():
+        fields = line.split(":")
+        if fields[0] == name and len(fields) >= 4:
+            return int(fields[2]), int(fields[3]) if fields[3].isdigit() else 0
+    raise SlipwayError(
+        f"the image runs as {name!r}, which its {database} doesn't know",
+        remedy="Give the Dockerfile's last stage a numeric user: USER 65532:65532.",
+    )

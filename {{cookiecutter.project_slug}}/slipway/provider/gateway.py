@@ -1,0 +1,173 @@
+"""`slipway:docker:Gateway`: the one way in, an NGINX that changes routes without dropping a request."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from slipway.commands.nginx import LISTEN, Route, config
+from slipway.model.errors import ConfigError, SlipwayError
+from slipway.provider import files, nginx
+from slipway.provider.container import LOG_LIMIT, drift, hardened, labels_of, pull
+from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
+from slipway.provider.report import failure
+from slipway.provider.values import Props, holds_unknown
+from slipway.run import engine, ports
+
+ALIAS = SERVICE = "gateway"
+USER = "65532:65532"
+OLDEST_API = "1.41"  # of Docker 20.10
+IN_PLACE = frozenset({"routes", "drainSeconds"})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The gateway's inputs. It listens at `bind:port` of the engine's machine."""
+
+    workspace: str
+    stack: str
+    image: str
+    network: str
+    bind: str
+    port: int
+    routes: tuple[Route, ...]
+    drain: int
+
+    @classmethod
+    def of(cls, inputs: Props) -> Wanted:
+        fixed = {key: inputs[key] for key in ("workspace", "stack", "image", "network", "bind", "port")}
+        routes = tuple(Route(each["service"], each["route"], each["upstream"]) for each in inputs["routes"])
+        return cls(**fixed, routes=routes, drain=int(inputs["drainSeconds"]))
+
+    @property
+    def name(self) -> str:
+        return f"{self.workspace}-{self.stack}-{SERVICE}"
+
+    @property
+    def config(self) -> str:
+        return config(self.routes, drain_seconds=self.drain)
+
+
+class Gateway(Kind):
+    """A long-lived NGINX: routes change by a reload; all else by a replacement that frees the port first."""
+
+    required = ("workspace", "stack", "image", "network", "port", "routes")
+    defaults = {"bind": "127.0.0.1", "drainSeconds": 10}
+    computed = ("containerName", "containerId", "imageId", "url")
+
+    def problems(self, inputs: Props) -> list[tuple[str, str]]:
+        if holds_unknown(inputs):
+            return []
+        try:
+            config(Wanted.of(inputs).routes, drain_seconds=0)
+        except (ConfigError, KeyError, TypeError) as error:
+            return [("routes", str(error))]
+        return []
+
+    def foresee(self, inputs: Props) -> Props:
+        bind, port = inputs["bind"], inputs["port"]
+        known = {} if holds_unknown([bind, port]) else {"url": url(bind, port)}
+        return {**super().foresee(inputs), **known}
+
+    def diff(self, old: State, news: Props) -> Diff:
+        changed = changed_keys(old.inputs, news)
+        replaces = [key for key in changed if key not in IN_PLACE]
+        if not replaces and (lost := drift(old)):
+            changed, replaces = [*changed, lost], [lost]
+        elif not changed and not holds_unknown(news) and _live_config(old) != Wanted.of(news).config:
+            changed = ["routes"]  # changed by hand, or this version of Slipway writes it differently
+        return Diff(changed, replaces, delete_first=True)
+
+    def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
+        wanted = Wanted.of(inputs)
+        with engine.speaking():
+            image = pull(wanted.image)
+            _clear_left_behind(wanted)
+            container = None
+            try:
+                container = engine.client().containers.create(wanted.image, **options(wanted, urn))
+                files.put(container, nginx.FOLDER, {nginx.LIVE: wanted.config})
+                container.start()
+                nginx.wait_started(container, stop)
+                container.update(restart_policy={"Name": "unless-stopped"})
+            except BaseException as error:
+                told = _port_taken(wanted, error) or failure(SERVICE, container, error)
+                with suppress(SlipwayError):
+                    engine.remove(wanted.name)
+                raise told from error
+        return Real(container.id, self._outputs(inputs, container.id, image.id))
+
+    def update(self, old: State, news: Props, stop: Stop) -> Props:
+        wanted = Wanted.of(news)
+        with engine.speaking():
+            container = engine.client().containers.get(old.id)
+            if files.get(container, f"{nginx.FOLDER}/{nginx.LIVE}") != wanted.config:
+                nginx.switch(container, wanted.config, wanted.drain, stop)
+        return self._outputs(news, old.id, old.outputs["imageId"])
+
+    def read(self, old: State) -> Real:
+        return Real("") if drift(old) else Real(old.id, old.outputs)
+
+    def delete(self, old: State) -> None:
+        engine.remove(old.id, grace=int(old.inputs.get("drainSeconds", 10)))
+
+    def _outputs(self, inputs: Props, container_id: str, image_id: str) -> Props:
+        address = url(inputs["bind"], inputs["port"])
+        name = Wanted.of(inputs).name
+        known = {"containerName": name, "containerId": container_id, "imageId": image_id, "url": address}
+        return {**self.public(inputs), **known}
+
+
+def options(wanted: Wanted, urn: str) -> dict[str, Any]:
+    """Return how the engine is asked for the gateway's container."""
+    from docker.types import EndpointConfig, LogConfig, Mount
+
+    labels = labels_of(wanted.workspace, wanted.stack, SERVICE, urn)
+    return {
+        **hardened(),
+        "name": wanted.name,
+        "labels": labels,
+        "user": USER,
+        "entrypoint": nginx.command(nginx.LIVE, "-g", "daemon off;"),
+        "command": [],
+        "stop_signal": "SIGQUIT",  # NGINX ends requests in flight on QUIT and cuts them on TERM
+        "network": wanted.network,
+        "networking_config": {wanted.network: EndpointConfig(OLDEST_API, aliases=[ALIAS])},
+        "ports": {f"{LISTEN}/tcp": (wanted.bind, wanted.port)},
+        "mounts": [Mount(nginx.FOLDER, f"{wanted.name}-config", type="volume", labels=labels, no_copy=True)],
+        "log_config": LogConfig(type="json-file", config=LOG_LIMIT),
+    }
+
+
+def url(bind: str, port: int) -> str:
+    """Return where the gateway is reached: on the engine's machine, or here when that is this one."""
+    address = engine.address()
+    remote = urlsplit(address).hostname if address.startswith(("ssh://", "tcp://")) else None
+    anywhere = bind in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound to
+    host = (remote or "localhost") if anywhere else bind
+    return f"http://{host}" if port == 80 else f"http://{host}:{port}"
+
+
+def _live_config(old: State) -> str:
+    with engine.speaking():
+        return files.get(engine.client().containers.get(old.id), f"{nginx.FOLDER}/{nginx.LIVE}")
+
+
+def _clear_left_behind(wanted: Wanted) -> None:
+    """Remove a gateway that a killed deployment made, or that the state has lost: it holds name and port."""
+    for each in engine.containers(wanted.workspace, wanted.stack):
+        if each.name == wanted.name:
+            engine.remove(each.id)
+
+
+def _port_taken(wanted: Wanted, error: BaseException) -> SlipwayError | None:
+    text = str(error)
+    if "port is already allocated" not in text and "address already in use" not in text:
+        return None
+    by = ports.holder(wanted.port)
+    return SlipwayError(
+        f"port {wanted.port} at {wanted.bind} is taken" + (f" by {by}" if by else ""),
+        remedy="Free it, or set another `port` under [gateway] in workspace.toml.",
+    )

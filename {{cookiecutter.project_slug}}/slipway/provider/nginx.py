@@ -1,0 +1,94 @@
+"""Speaks with a running NGINX: gives it a configuration and waits until the old one has drained."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from slipway.model.errors import SlipwayError
+from slipway.provider import files
+from slipway.provider.kind import Stop
+from slipway.run import engine
+
+FOLDER = "/etc/slipway"
+LIVE, CANDIDATE = "nginx.conf", "candidate.conf"
+START_SECONDS = 15.0
+PAUSE = 0.1
+
+
+def command(name: str, *more: str) -> list[str]:
+    """Return NGINX's command line for a configuration file; even its first errors go to standard error."""
+    return ["nginx", "-e", "stderr", "-c", f"{FOLDER}/{name}", *more]
+
+
+def wait_started(container: Any, stop: Stop) -> None:
+    """Return when NGINX has workers, which it starts after it has opened its port.
+
+    Raises:
+        SlipwayError: it ended, or has no workers in time.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        container.reload()
+        if not container.attrs["State"]["Running"]:
+            raise SlipwayError(f"NGINX ended with exit code {container.attrs['State']['ExitCode']}")
+        if _workers(container):
+            return
+        if time.monotonic() > deadline:
+            raise SlipwayError(f"NGINX has no workers after {START_SECONDS:.0f} s")
+        stop.sleep(PAUSE)
+
+
+def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> None:
+    """Make NGINX serve another configuration; return when requests that began under the old one ended.
+
+    The new file is tested beside the live one. When NGINX refuses it or doesn't reload, the live one stays.
+
+    Args:
+        container: the gateway's container.
+        config: the new nginx.conf.
+        drain_seconds: how long requests in flight may take; NGINX then cuts them (`worker_shutdown_timeout`).
+        stop: ends the waiting.
+
+    Raises:
+        SlipwayError: NGINX refused the configuration or did not take it up.
+    """
+    before = files.get(container, f"{FOLDER}/{LIVE}")
+    files.put(container, FOLDER, {CANDIDATE: config})
+    _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
+    old = _workers(container)
+    files.put(container, FOLDER, {LIVE: config})
+    try:
+        # Not `docker kill -s HUP`: after any signal the engine takes a container for stopped by hand, and no
+        # longer restarts it.
+        _run(container, command(LIVE, "-s", "reload"), "NGINX can't be told to reload")
+        # New workers come only when NGINX has taken up the new file; then the old ones finish and end.
+        _wait(lambda: bool(_workers(container) - old), START_SECONDS, stop, "NGINX did not reload")
+    except SlipwayError:
+        files.put(container, FOLDER, {LIVE: before})
+        raise
+    _wait(lambda: not _workers(container) & old, drain_seconds + 5, stop, "NGINX's old workers did not end")
+
+
+def _wait(done: Any, seconds: float, stop: Stop, otherwise: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise SlipwayError(f"{otherwise} within {seconds:.0f} s")
+        stop.sleep(PAUSE)
+
+
+def _run(container: Any, words: list[str], otherwise: str) -> None:
+    code, output = engine.execute(container.id, words)
+    if code:
+        raise SlipwayError(otherwise, detail=output)
+
+
+def _workers(container: Any) -> set[str]:
+    """Return the process ids of all workers, those that are only finishing included.
+
+    Asked of the engine, so the image needs no tools and the engine may be remote.
+    """
+    table = container.top()
+    pid = table["Titles"].index("PID")
+    return {row[pid] for row in table["Processes"] or [] if row[-1].startswith("nginx: worker process")}

@@ -1,0 +1,74 @@
+"""Says why a container did not come up: the reason, its last lines, and a file with all it wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slipway.model.errors import SlipwayError
+from slipway.provider.kind import Cancelled
+from slipway.run import engine
+
+ROOT = Path(__file__).resolve().parents[2]
+TAIL = 20
+
+
+def log_folder() -> Path:
+    """Return where full logs go: SLIPWAY_LOGS, else .slipway/logs of the workspace."""
+    return Path(os.environ.get("SLIPWAY_LOGS") or ROOT / ".slipway" / "logs")
+
+
+def failure(service: str, container: Any, error: BaseException, secrets: Sequence[str] = ()) -> BaseException:
+    """Return what to tell the user about a container that failed; its log is saved before it is removed.
+
+    Args:
+        service: the service's name.
+        container: the failed container, or None when there was none yet.
+        error: what went wrong.
+        secrets: values to strike out, should the program have written them to its log.
+    """
+    told = (engine.explain(error) if isinstance(error, Exception) else None) or error
+    if isinstance(told, Cancelled) or not isinstance(told, SlipwayError):
+        return told
+    text = _struck(_log(container), secrets) if container is not None else ""
+    detail = [_struck(told.detail, secrets)]
+    if text.strip():
+        detail += [f"its last lines ({service}):", *(f"  {line}" for line in text.splitlines()[-TAIL:])]
+    return SlipwayError(
+        f"service {service} failed: {told.what}",
+        remedy=told.remedy,
+        detail="\n".join(part for part in detail if part),
+        log=_save(container.name, text) if text.strip() else None,
+    )
+
+
+def _log(container: Any) -> str:
+    try:
+        return str(container.logs(stdout=True, stderr=True, timestamps=False).decode(errors="replace"))
+    except Exception as error:  # the reason for the failure matters more than its log
+        return f"(the log can't be read: {error})"
+
+
+def _struck(text: str, secrets: Sequence[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret.strip()) >= 4:  # shorter ones would strike out half of the log
+            text = text.replace(secret.strip(), "***")
+    return text
+
+
+def _save(name: str, text: str) -> Path | None:
+    path = log_folder() / f"{name}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        return None
+    return path
+
+
+def as_text(error: SlipwayError) -> str:
+    """Return an error as Pulumi is to show it."""
+    parts = [error.what, error.detail, f"full log: {error.log}" if error.log else "", error.remedy]
+    return "\n".join(part for part in parts if part)

@@ -1,0 +1,213 @@
+"""Slipway's resources for Pulumi programs; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+
+
+class RouteArgs(TypedDict):
+    """A route of the gateway. `route` is a path like /api; `upstream` is `containerName:port`."""
+
+    service: Input[str]
+    route: Input[str]
+    upstream: Input[str]
+
+
+class _Resource(pulumi.CustomResource):
+    """A resource whose properties keep the names that Pulumi's state has."""
+
+    def __init__(
+        self, kind: str, name: str, inputs: Mapping[str, Any], computed: Sequence[str], opts: Any
+    ) -> None:
+        given = {key: value for key, value in inputs.items() if value is not None}
+        super().__init__(f"slipway:{kind}", name, {**dict.fromkeys(computed), **given}, opts)
+
+    def _output(self, name: str) -> Output[Any]:
+        output: Output[Any] = self.__dict__[name]
+        return output
+
+
+class Network(_Resource):
+    """The network on which a stack's containers and its gateway meet.
+
+    Args:
+        resource_name: its name in the state.
+        name: its name in the engine.
+        labels: its labels there.
+    """
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        name: Input[str],
+        labels: Mapping[str, Input[str]] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {"name": name, "labels": labels}
+        super().__init__("docker:Network", resource_name, inputs, ["networkId"], opts)
+
+    @property
+    def network_name(self) -> Output[str]:
+        """Its name in the engine: what containers and the gateway are given as `network`."""
+        return self._output("name")
+
+    @property
+    def network_id(self) -> Output[str]:
+        """Its id in the engine."""
+        return self._output("networkId")
+
+
+class Container(_Resource):
+    """A container of a service: deployed when it is healthy, replaced when anything about it changes.
+
+    Args:
+        resource_name: its name in the state.
+        service: the service's name.
+        stack: the stack's name.
+        workspace: the workspace's name.
+        image: `repository@sha256:digest`.
+        network: the stack's network.
+        env: environment variables; anyone on the engine can read them.
+        secrets: name → value of the files under /run/secrets. Give the values as Pulumi secrets.
+        port: the port the service listens on, also given to it as PORT. It is never published.
+        memory: the most it may use, like `256m`.
+        cpus: processors it may use.
+        health_timeout: seconds it has to become healthy.
+        drain_seconds: seconds it has to end after its stop signal.
+    """
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        service: Input[str],
+        stack: Input[str],
+        workspace: Input[str],
+        image: Input[str],
+        network: Input[str],
+        env: Mapping[str, Input[str]] | None = None,
+        secrets: Mapping[str, Input[str]] | None = None,
+        port: Input[int] | None = None,
+        memory: Input[str] | None = None,
+        cpus: Input[float] | None = None,
+        health_timeout: Input[float] | None = None,
+        drain_seconds: Input[int] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "service": service,
+            "stack": stack,
+            "workspace": workspace,
+            "image": image,
+            "network": network,
+            "env": env,
+            "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
+            "port": port,
+            "memory": memory,
+            "cpus": cpus,
+            "healthTimeout": health_timeout,
+            "drainSeconds": drain_seconds,
+        }
+        computed = ["containerName", "containerId", "imageId"]
+        super().__init__("docker:Container", resource_name, inputs, computed, opts)
+
+    @property
+    def container_name(self) -> Output[str]:
+        """Its name in the engine and its host name on the network."""
+        return self._output("containerName")
+
+    @property
+    def container_id(self) -> Output[str]:
+        """Its id in the engine."""
+        return self._output("containerId")
+
+    @property
+    def image_id(self) -> Output[str]:
+        """The id of the image it was made from."""
+        return self._output("imageId")
+
+
+class Gateway(_Resource):
+    """The stack's NGINX: it takes up new routes without dropping a request.
+
+    Args:
+        resource_name: its name in the state.
+        workspace: the workspace's name.
+        stack: the stack's name.
+        image: `repository@sha256:digest` of an image with NGINX 1.20 or later.
+        network: the stack's network; there it is called `gateway` and listens on 8080.
+        port: the port of the engine's machine.
+        routes: what is behind it; take upstreams from `container_name`, so that Pulumi keeps the order.
+        bind: the address of the engine's machine; by default only that machine reaches it.
+        drain_seconds: seconds that requests in flight have to end when routes change.
+    """
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        workspace: Input[str],
+        stack: Input[str],
+        image: Input[str],
+        network: Input[str],
+        port: Input[int],
+        routes: Sequence[Input[RouteArgs]],
+        bind: Input[str] | None = None,
+        drain_seconds: Input[int] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "workspace": workspace,
+            "stack": stack,
+            "image": image,
+            "network": network,
+            "port": port,
+            "routes": routes,
+            "bind": bind,
+            "drainSeconds": drain_seconds,
+        }
+        computed = ["containerName", "containerId", "imageId", "url"]
+        super().__init__("docker:Gateway", resource_name, inputs, computed, opts)
+
+    @property
+    def url(self) -> Output[str]:
+        """Where it answers."""
+        return self._output("url")
+
+    @property
+    def container_id(self) -> Output[str]:
+        """Its id in the engine."""
+        return self._output("containerId")
+
+
+class Release(_Resource):
+    """The record of the stack's last twenty releases. Let it depend on everything that a release consists of.
+
+    Args:
+        resource_name: its name in the state.
+        mode: the mode that the images came by.
+        digests: service → digest of its image.
+        services: names of the services, for the reader.
+    """
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        mode: Input[str],
+        digests: Mapping[str, Input[str]],
+        services: Sequence[Input[str]] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {"mode": mode, "digests": digests, "services": services}
+        super().__init__("index:Release", resource_name, inputs, ["releases"], opts)
+
+    @property
+    def releases(self) -> Output[list[dict[str, Any]]]:
+        """Newest first, each with id, time (RFC 3339, UTC), actor, commit, dirty, mode and digests."""
+        return self._output("releases")

@@ -1,0 +1,289 @@
+"""The one door to the Docker engine: connecting, asking what runs, logs, health, clearing away."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slipway.model.errors import SlipwayError
+
+WORKSPACE, STACK, SERVICE, URN = "slipway.workspace", "slipway.stack", "slipway.service", "slipway.urn"
+CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
+POOL = 64  # connections kept for the resources that Pulumi handles at the same time
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Container:
+    """What the engine says about one of Slipway's containers.
+
+    `state` is the engine's word (running, exited, restarting, …); `health` is healthy, unhealthy, starting
+    or empty without a health check; `created` is seconds since 1970.
+    """
+
+    id: str
+    name: str
+    service: str
+    image: str
+    state: str
+    health: str
+    status: str
+    created: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How one run of a container's health check ended."""
+
+    ok: bool
+    output: str
+
+
+def address() -> str:
+    """Return the engine's address: DOCKER_HOST, else the Docker context in use, else the default socket."""
+    if host := os.environ.get("DOCKER_HOST"):
+        return host
+    from docker.context import ContextAPI
+
+    context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
+    return (context and context.Host) or "unix:///var/run/docker.sock"
+
+
+def client() -> Any:
+    """Return a `docker.DockerClient` that has answered; the connection is kept and shared between threads.
+
+    Raises:
+        SlipwayError: no engine answers at the address.
+    """
+    return _connect(address())
+
+
+@lru_cache(maxsize=4)
+def _connect(host: str) -> Any:
+    import docker
+    from docker.tls import TLSConfig
+
+    over_tls = bool(os.environ.get("DOCKER_TLS_VERIFY")) and host.startswith("tcp://")
+    with speaking(host):
+        engine = docker.DockerClient(
+            base_url=host,
+            version="auto",
+            timeout=CONNECT_SECONDS,
+            max_pool_size=POOL,
+            use_ssh_client=host.startswith("ssh://"),
+            tls=TLSConfig(verify=True, **_certificates()) if over_tls else False,
+        )
+    engine.api.timeout = REQUEST_SECONDS
+    return engine
+
+
+def _certificates() -> dict[str, Any]:
+    folder = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
+    return {
+        "client_cert": (str(folder / "cert.pem"), str(folder / "key.pem")),
+        "ca_cert": str(folder / "ca.pem"),
+    }
+
+
+@contextmanager
+def speaking(host: str | None = None) -> Iterator[None]:
+    """Turn whatever the Docker SDK raises inside into a SlipwayError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if told := explain(error, host):
+            raise told from error
+        raise
+
+
+def explain(error: Exception, host: str | None = None) -> SlipwayError | None:
+    """Return the user's version of an error of the Docker SDK; None when it isn't one."""
+    import requests
+    from docker.errors import APIError, DockerException
+
+    if isinstance(error, APIError):
+        return SlipwayError(f"the Docker engine refused: {error.explanation or error}")
+    if isinstance(error, requests.exceptions.RequestException | DockerException | ConnectionError):
+        return SlipwayError(
+            f"the Docker engine at {host or address()} does not answer",
+            remedy="Run `invoke setup` to start one, or set DOCKER_HOST to another.",
+            detail=_reason(error),
+        )
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause in short: the SDK and its libraries wrap it four times."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+def containers(workspace: str, stack: str) -> list[Container]:
+    """Return the stack's containers, its gateway (service `gateway`) among them, by service and age."""
+    with speaking():
+        answer = client().api.containers(all=True, filters={"label": _labels(workspace, stack)})
+    found = [_summary(each) for each in answer]
+    return sorted(found, key=lambda container: (container.service, container.created))
+
+
+def _summary(answer: dict[str, Any]) -> Container:
+    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", answer["Status"])
+    return Container(
+        id=answer["Id"],
+        name=answer["Names"][0].lstrip("/"),
+        service=answer["Labels"].get(SERVICE, ""),
+        image=answer["Image"],
+        state=answer["State"],
+        health=health[1] if health else "",
+        status=answer["Status"],
+        created=answer["Created"],
+    )
+
+
+def logs(
+    container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False
+) -> Iterator[str]:
+    """Yield a container's log line by line, standard output and error in one; `follow` waits for more.
+
+    Raises:
+        SlipwayError: there is no such container, or no engine.
+    """
+    with speaking():
+        lines_wanted = "all" if tail is None else tail
+        found = client().containers.get(container)
+        parts = found.logs(stream=True, follow=follow, timestamps=timestamps, tail=lines_wanted)
+        rest = b""
+        for part in parts:
+            *lines, rest = (rest + part).split(b"\n")
+            yield from (line.decode(errors="replace").rstrip("\r") for line in lines)
+        if rest:
+            yield rest.decode(errors="replace")
+
+
+def health_command(image: Any) -> list[str]:
+    """Return the command of an image's HEALTHCHECK as an argument list; empty when it has none."""
+    test = ((image.attrs.get("Config") or {}).get("Healthcheck") or {}).get("Test") or ["NONE"]
+    if test[0] == "CMD":
+        return list(test[1:])
+    shell = (image.attrs.get("Config") or {}).get("Shell") or ["/bin/sh", "-c"]
+    return [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
+
+
+def probe(container: str, command: list[str], seconds: float) -> Probe:
+    """Run a health check inside a running container; one that takes longer than `seconds` has failed."""
+    answer = bounded(lambda: execute(container, command), seconds)
+    if answer is None:
+        return Probe(False, f"the health check gave no answer within {seconds:.0f} s")
+    return Probe(answer[0] == 0, answer[1])
+
+
+def execute(container: str, command: list[str]) -> tuple[int, str]:
+    """Run a command inside a running container and return its exit status and output."""
+    api = client().api
+    handle = api.exec_create(container, command)["Id"]
+    output = api.exec_start(handle) or b""
+    return api.exec_inspect(handle)["ExitCode"], output.decode(errors="replace").strip()
+
+
+def bounded(work: Callable[[], T], seconds: float) -> T | None:
+    """Return what `work` returns, or None when it takes longer; the SDK can't end a request that hangs."""
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def carry_out() -> None:
+        try:
+            results.append(work())
+        except Exception as error:  # handed to the caller below
+            errors.append(error)
+
+    thread = threading.Thread(target=carry_out, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    return results[0] if results else None
+
+
+def remove(container: str, *, grace: int | None = None) -> None:
+    """Remove a container with its volumes; one that is gone already is fine.
+
+    Args:
+        container: its id or name.
+        grace: seconds that it gets to end after its stop signal; without it, it is killed.
+    """
+    from docker.errors import NotFound
+
+    with speaking():
+        try:
+            found = client().containers.get(container)
+            if grace is not None:
+                found.stop(timeout=grace)
+            found.remove(force=True, v=True)
+        except NotFound:
+            return
+        for volume in _volumes_of(found):
+            _drop_volume(volume)
+
+
+def _volumes_of(container: Any) -> list[str]:
+    """Return the named volumes that were made for this container: those whose names begin with its own."""
+    mounts = container.attrs.get("Mounts") or []
+    names = [mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name")]
+    return [name for name in names if name.startswith(f"{container.name}-")]
+
+
+def _drop_volume(name: str) -> None:
+    from docker.errors import APIError, NotFound
+
+    for attempt in range(20):  # just after its container has gone, the engine still counts a volume as used
+        try:
+            client().volumes.get(name).remove()
+            return
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != 409 or attempt == 19:
+                raise
+            time.sleep(0.1)
+
+
+def sweep(workspace: str, stack: str, keep_ids: Collection[str]) -> list[str]:
+    """Remove what crashed or killed deployments left behind, and return the names of what was removed.
+
+    Args:
+        workspace: the workspace's name.
+        stack: the stack's name.
+        keep_ids: ids of all containers in the stack's state, those waiting for their deletion included.
+            Call this only while nobody deploys the stack: what is being created is in no state yet.
+    """
+    left = [each for each in containers(workspace, stack) if each.id not in keep_ids]
+    for container in left:
+        remove(container.id)
+    with speaking():
+        volumes = client().volumes.list(filters={"label": _labels(workspace, stack)})
+        mounted = {mount["Name"] for mount in _mounts(workspace, stack)}
+        orphans = [volume for volume in volumes if volume.name not in mounted]
+        for volume in orphans:
+            _drop_volume(volume.name)
+    return [each.name for each in left] + [volume.name for volume in orphans]
+
+
+def _mounts(workspace: str, stack: str) -> list[dict[str, Any]]:
+    answer = client().api.containers(all=True, filters={"label": _labels(workspace, stack)})
+    return [mount for each in answer for mount in each.get("Mounts") or [] if mount.get("Name")]
+
+
+def _labels(workspace: str, stack: str) -> list[str]:
+    return [f"{WORKSPACE}={workspace}", f"{STACK}={stack}"]

@@ -1,0 +1,41 @@
+"""Finds out who holds a TCP port: a container of the engine or a process of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from slipway.run import engine
+
+_LISTENING = "0A"  # proc(5), net/tcp: the state in hexadecimal
+
+
+def holder(port: int) -> str:
+    """Return who holds a TCP port in words, as far as it can be told; empty when it can't."""
+    with engine.speaking():
+        for each in engine.client().api.containers():
+            if any(published.get("PublicPort") == port for published in each["Ports"]):
+                return f"container {each['Names'][0].lstrip('/')}"
+    return _process(port) if engine.address().startswith("unix://") else ""
+
+
+def _process(port: int) -> str:
+    sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(handle.readlink()) in sockets for handle in (folder / "fd").iterdir()):
+                return f"process {folder.name} ({(folder / 'comm').read_text().strip()})"
+        except OSError:  # it has ended, or is another user's
+            continue
+    return ""
+
+
+def _inodes(port: int) -> Iterator[str]:
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:  # not Linux
+            continue
+        for fields in map(str.split, lines):
+            if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                yield fields[9]

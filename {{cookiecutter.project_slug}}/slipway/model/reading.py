@@ -14,6 +14,14 @@ import msgspec
 from slipway.model.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text in quotes",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
 _AT = re.compile(r"(?P<why>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 
 
@@ -46,7 +54,9 @@ def read_text(path: Path) -> str:
             f"{path} is missing", remedy="Restore it from git, or generate the workspace anew."
         ) from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}", remedy="Check its permissions.") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}", remedy="Check its permissions."
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text", remedy="Save it as UTF-8.") from error
 
@@ -58,9 +68,11 @@ def refuse_unknown_keys(
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(into)}
     for key, value in data.items():
         if key not in fields:
-            raise unknown_key(path, text, (*above, key), fields)
+            raise unknown_key(path, line_of(text, (*above, key)), (*above, key), fields)
         for part in (fields[key], *get_args(fields[key])):
-            if not (isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping)):
+            if not (
+                isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping)
+            ):
                 continue
             named = {"": value} if part is fields[key] else value
             for name, inner in named.items():
@@ -68,14 +80,14 @@ def refuse_unknown_keys(
                     refuse_unknown_keys(path, text, inner, part, (*above, key, *([name] if name else [])))
 
 
-def unknown_key(path: Path, text: str, keys: tuple[str, ...], known: Iterable[str]) -> ConfigError:
+def unknown_key(path: Path, line: int, keys: tuple[str, ...], known: Iterable[str]) -> ConfigError:
     """Return the error for a key that nothing knows, with the nearest known one and all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(keys[-1], known, n=1)
     hint = f"Did you mean `{near[0]}`? " if near else ""
     where = f" in [{'.'.join(keys[:-1])}]" if keys[:-1] else ""
     return ConfigError(
-        f"{path}:{line_of(text, keys)}: unknown key `{keys[-1]}`{where}",
+        f"{path}:{line}: unknown key `{keys[-1]}`{where}",
         remedy=f"{hint}Known keys here: {', '.join(known)}.",
     )
 
@@ -102,7 +114,9 @@ def _mistyped(path: Path, text: str, message: str, into: type[msgspec.Struct]) -
     match = _AT.match(message)
     assert match
     keys = tuple(part for part in re.split(r"[.\[\]]+", match["path"] or "") if part and part != "...")
-    why = match["why"].replace("Object missing required field", "missing key").rstrip()
+    why = match["why"].replace("Object missing required field", "missing key").replace(" | null", "").rstrip()
+    for word, plain in WORDS.items():
+        why = why.replace(f"`{word}`", plain)
     why = why[:1].lower() + why[1:]
     known = ", ".join(field.encode_name for field in msgspec.structs.fields(into))
     name = f"`{'.'.join(keys)}`: " if keys else ""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
-from slipway.model.reading import line_of, read_text, unknown_key
+from slipway.model.reading import read_text, unknown_key
 
 Mode = Literal["inline", "external", "hybrid"]
 Target = Literal["docker"]
@@ -19,18 +19,28 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 OVERRIDE = "SLIPWAY_IMAGES"
 """The environment variable that sets the mode for one run."""
 
-_SETTINGS = {"slipway:images": MODES, "slipway:target": TARGETS, "slipway:protected": (True, False)}
+_SETTINGS: dict[str, Collection[Any]] = {
+    "slipway:images": MODES,
+    "slipway:target": TARGETS,
+    "slipway:protected": (True, False),
+    "slipway:port": range(1, 65536),
+}
 
 
 @dataclass(frozen=True)
 class Stack:
-    """One place where the services run. `images` is the mode in force; `overridden` says that it is not the file's."""
+    """One place where the services run.
+
+    `images` is the mode in force, `overridden` says that it is not the file's; `port` is the gateway's, where the
+    stack has one of its own.
+    """
 
     name: str
     file: Path
     images: Mode
     target: Target
     protected: bool
+    port: int | None = None
     overridden: bool = False
 
 
@@ -59,6 +69,7 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         images=config.get("slipway:images", "inline"),
         target=config.get("slipway:target", "docker"),
         protected=config.get("slipway:protected", False),
+        port=config.get("slipway:port"),
     )
     override = environment.get(OVERRIDE)
     if override:
@@ -85,7 +96,9 @@ def write_mode(stack: Stack, mode: Mode) -> None:
     if line.search(text):
         text = line.sub(rf"\g<1>{mode}", text, count=1)
     elif re.search(r"^config:\s*$", text, re.MULTILINE):
-        text = re.sub(r"^config:\s*$", f"config:\n  slipway:images: {mode}", text, count=1, flags=re.MULTILINE)
+        text = re.sub(
+            r"^config:\s*$", f"config:\n  slipway:images: {mode}", text, count=1, flags=re.MULTILINE
+        )
     else:
         text = f"{text.rstrip()}\nconfig:\n  slipway:images: {mode}\n".lstrip()
     write_atomically(stack.file, text)
@@ -102,11 +115,16 @@ def _config(path: Path, text: str) -> dict[str, Any]:
     ours = {key: value for key, value in config.items() if str(key).startswith("slipway:")}
     for key, value in ours.items():
         if key not in _SETTINGS:
-            raise unknown_key(path, text, (key,), _SETTINGS)
-        if isinstance(value, str) and value in ("true", "false"):
-            value = ours[key] = value == "true"
+            raise unknown_key(path, _line(text, key), (key,), _SETTINGS)
+        if isinstance(value, str) and (value in ("true", "false") or value.isdigit()):
+            value = ours[key] = yaml.safe_load(value)
         if value not in _SETTINGS[key]:
-            choices = ", ".join(str(choice).lower() for choice in _SETTINGS[key])
+            allowed = _SETTINGS[key]
+            choices = (
+                "1 to 65535"
+                if isinstance(allowed, range)
+                else ", ".join(str(each).lower() for each in allowed)
+            )
             raise ConfigError(
                 f"{path}:{_line(text, key)}: `{key}` is {value!r}", remedy=f"It may be one of: {choices}."
             )
@@ -117,7 +135,7 @@ def _line(text: str, key: str) -> int:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip().startswith(f"{key}:"):
             return number
-    return line_of(text, (key,))
+    return 1
 
 
 def as_mode(text: str, where: str = "") -> Mode:

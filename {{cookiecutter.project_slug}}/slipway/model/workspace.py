@@ -128,6 +128,15 @@ class Workspace:
     def lib(self, name: str) -> Path:
         return self.root / "libs" / name
 
+    def build_secrets(self, environment: Mapping[str, str]) -> dict[str, SecretSource]:
+        """Return the build secrets that have a value now: their file exists, or their variable is set."""
+        return {
+            name: source
+            for name, source in self.settings.build.secrets.items()
+            if (source.env and environment.get(source.env))
+            or (source.file and Path(source.file).expanduser().is_file())
+        }
+
     def service(self, name: str) -> Service:
         """Return a service by name; ConfigError naming those that exist."""
         for service in self.services:
@@ -221,10 +230,14 @@ def _check_service(root: Path, service: Service) -> None:
         )
     if settings.route is not None and not _ROUTE.fullmatch(settings.route):
         raise refuse(
-            ("route",), f"`route` is {settings.route!r}", "A route starts with / and has no / at its end: `/api`."
+            ("route",),
+            f"`route` is {settings.route!r}",
+            "A route starts with / and has no / at its end: `/api`.",
         )
     if settings.route is not None and settings.port is None:
-        raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
+        raise refuse(
+            ("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000."
+        )
     if settings.resources.memory and not _MEMORY.fullmatch(settings.resources.memory):
         raise refuse(
             ("resources", "memory"),
@@ -234,7 +247,9 @@ def _check_service(root: Path, service: Service) -> None:
     for name in (*settings.secrets, *settings.env, *settings.args):
         if not _ENV_NAME.fullmatch(name):
             raise refuse(
-                ("secrets",), f"`{name}` is no variable name", "Use letters, digits and underscores: `API_TOKEN`."
+                ("secrets",),
+                f"`{name}` is no variable name",
+                "Use letters, digits and underscores: `API_TOKEN`.",
             )
     for lib in settings.libs:
         if not (root / "libs" / lib).is_dir():
@@ -260,10 +275,8 @@ def _check_together(services: tuple[Service, ...]) -> None:
                 )
 
 
-def secret_files(workspace: Workspace, environment: Mapping[str, str]) -> dict[str, SecretSource]:
-    """Return the build secrets that have a value now: their file exists, or their variable is set and not empty."""
-    return {
-        name: source
-        for name, source in workspace.settings.build.secrets.items()
-        if (source.env and environment.get(source.env)) or (source.file and Path(source.file).expanduser().is_file())
-    }
+def secret_value(source: SecretSource, environment: Mapping[str, str]) -> str:
+    """Return a build secret's value, read from its file or variable."""
+    if source.env:
+        return environment[source.env]
+    return Path(str(source.file)).expanduser().read_text(encoding="utf-8")

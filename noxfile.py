@@ -1,0 +1,76 @@
+"""What `./run` does: the demo, the tests, the lint. Sessions share the .venv that `./run` made from locked packages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+DEMO = ROOT / "demo"
+PYTHON = ("run", "local_extensions.py", "noxfile.py", "hooks", "tests", "bench", str(TEMPLATE))
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "unit", "bake", "e2e"]
+# Python files of the template are copied by every bake: none of them may leave compiled files beside itself.
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Generate demo/, build its images, deploy them, request every URL: ./run demo [--down] [--no-install]."""
+    if "--down" in session.posargs:
+        if DEMO.is_dir():
+            _invoke(session, "down", "--yes", "--machine")
+        else:
+            session.log("There is no demo: nothing to remove.")
+        return
+    if not (DEMO / "workspace.toml").is_file():
+        session.run("cookiecutter", str(ROOT), "--no-input", "--output-dir", str(ROOT))
+    _invoke(session, "up", "--yes", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test: lint, unit, bake, then end to end on the real components."""
+    for name in nox.options.sessions:
+        session.notify(name, posargs=session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the code where it stands: format, lint, types."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy", "local_extensions.py", "noxfile.py")
+    with session.chdir(TEMPLATE):
+        session.run("mypy", "--config-file", str(ROOT / "pyproject.toml"), "slipway", "infra", "tasks.py")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Run the tests that need no engine: seconds."""
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def bake(session: nox.Session) -> None:
+    """Bake each choice and run the baked workspace's own checks."""
+    session.run("pytest", "tests/bake", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Run a generated workspace on the real Docker engine, BuildKit, registry and Pulumi."""
+    session.run("pytest", "tests/e2e", *session.posargs)
+
+
+def _invoke(session: nox.Session, *words: str) -> None:
+    """Run a command of the demo, in the demo's own Python where that is there already."""
+    own = DEMO / ".venv" / "bin" / "invoke"
+    invoke = str(own) if own.is_file() else shutil.which("invoke") or "invoke"
+    with session.chdir(DEMO):
+        session.run(invoke, *words, external=True, silent=False)

@@ -1,0 +1,12 @@
+"""Puts the template's own code on the path: it is plain Python, so it is tested where it stands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(TEMPLATE), str(ROOT)]

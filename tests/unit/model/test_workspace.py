@@ -1,0 +1,176 @@
+"""Everything that can be wrong in a workspace's files is found when they are read, by file, line, key and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slipway.model import workspace
+from slipway.model.errors import ConfigError
+
+WORKSPACE = 'name = "shop"\nregistry = "127.0.0.1:5000"\n'
+SERVICE = 'kind = "python-api"\nroute = "/api"\nport = 8000\n'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "workspace.toml").write_text(WORKSPACE)
+    add_service(tmp_path, "api", SERVICE)
+    return tmp_path
+
+
+def add_service(root: Path, name: str, text: str) -> Path:
+    folder = root / "services" / name
+    folder.mkdir(parents=True)
+    (folder / "service.toml").write_text(text)
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    return folder
+
+
+def refusal(root: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        workspace.load(root)
+    assert caught.value.exit_code == 2
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_a_good_workspace_is_read_whole(root: Path) -> None:
+    found = workspace.load(root)
+    assert found.name == "shop"
+    assert [service.name for service in found.services] == ["api"]
+    assert found.repository("api") == "127.0.0.1:5000/shop/api"
+    assert found.local_registry
+
+
+def test_services_are_found_by_their_folders_in_order_of_name(root: Path) -> None:
+    add_service(root, "zoo", 'kind = "worker"\n')
+    add_service(root, "aaa", 'kind = "worker"\n')
+    assert [service.name for service in workspace.load(root).services] == ["aaa", "api", "zoo"]
+
+
+def test_a_mistyped_key_is_named_with_its_line_and_the_known_keys(root: Path) -> None:
+    (root / "workspace.toml").write_text(WORKSPACE + "\n[gateway]\nprot = 8080\n")
+    error = refusal(root)
+    assert "workspace.toml:5: unknown key `prot` in [gateway]" in error.what
+    assert "Did you mean `port`?" in error.remedy
+    assert "bind, port" in error.remedy
+
+
+def test_a_mistyped_key_of_a_service_is_named_with_its_line(root: Path) -> None:
+    (root / "services/api/service.toml").write_text('kind = "worker"\nruote = "/api"\n')
+    error = refusal(root)
+    assert "service.toml:2: unknown key `ruote`" in error.what
+    assert "Did you mean `route`?" in error.remedy
+
+
+def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
+    (root / "workspace.toml").write_text(WORKSPACE + '[build.secrets]\nca = { fiel = "/x" }\n')
+    assert "unknown key `fiel` in [build.secrets.ca]" in refusal(root).what
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('port = "8000"\nkind = "worker"', "service.toml:1: `port`: expected a whole number, got a text"),
+        ('kind = "worker"\nport = 70000', "service.toml:2: `port`"),
+        ('kind = "worker"\nroute = "api"\nport = 1', "service.toml:2: `route` is 'api'"),
+        ('kind = "worker"\nroute = "/api"', "service.toml:2: a service with a `route` needs a `port`"),
+        ('kind = "worker"\nlibs = ["nope"]', "service.toml:2: there is no lib `nope`"),
+        ('kind = "worker"\n[resources]\nmemory = "lots"', "service.toml:3: `memory` is 'lots'"),
+        ("kind = ", "not valid TOML"),
+        ('port = 1\nroute = "/x"', "missing key"),
+        ('kind = "worker"\nsecrets = ["a b"]', "`a b` is no variable name"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_file_and_line(root: Path, text: str, said: str) -> None:
+    (root / "services/api/service.toml").write_text(text + "\n")
+    assert said in refusal(root).what
+
+
+@pytest.mark.parametrize(("key", "value"), [("route", '"/api"'), ("port", "8000")])
+def test_two_services_on_one_route_or_port_are_both_named(root: Path, key: str, value: str) -> None:
+    other = {"route": '"/b"', "port": "9000", key: value}
+    add_service(root, "b", f'kind = "worker"\nroute = {other["route"]}\nport = {other["port"]}\n')
+    error = refusal(root)
+    assert f"`{key}` {value.strip(chr(34))} is taken by the service `api`" in error.what
+    assert "services/b/service.toml" in error.what
+
+
+def test_a_missing_dockerfile_is_named(root: Path) -> None:
+    (root / "services/api/Dockerfile").unlink()
+    assert "services/api/Dockerfile is missing" in refusal(root).what
+
+
+def test_a_folder_without_service_toml_is_named(root: Path) -> None:
+    (root / "services/api/service.toml").unlink()
+    assert "services/api/service.toml is missing" in refusal(root).what
+
+
+def test_a_folder_that_is_no_dns_label_is_refused(root: Path) -> None:
+    add_service(root, "My_Api", 'kind = "worker"\n')
+    assert "`My_Api` is no DNS label" in refusal(root).what
+
+
+@pytest.mark.parametrize("registry", ["https://ghcr.io", "a b", "UPPER.io/x", "host:99999", "host:0", ""])
+def test_a_bad_registry_is_refused(root: Path, registry: str) -> None:
+    (root / "workspace.toml").write_text(f'name = "shop"\nregistry = "{registry}"\n')
+    assert "workspace.toml:2: `registry`" in refusal(root).what
+
+
+@pytest.mark.parametrize(
+    ("registry", "local"),
+    [
+        ("127.0.0.1:5000", True),
+        ("localhost:5000/x", True),
+        ("[::1]:5000", True),
+        ("ghcr.io/acme", False),
+        ("localhost.io", False),
+    ],
+)
+def test_a_loopback_registry_is_one_that_slipway_runs(root: Path, registry: str, local: bool) -> None:
+    (root / "workspace.toml").write_text(f'name = "shop"\nregistry = "{registry}"\n')
+    assert workspace.load(root).local_registry is local
+
+
+def test_an_official_base_without_a_digest_is_refused(root: Path) -> None:
+    (root / "workspace.toml").write_text(WORKSPACE + '[bases.official]\npython-run = "python:3.13"\n')
+    assert "workspace.toml:4: base `python-run` is not pinned by digest" in refusal(root).what
+
+
+def test_a_secret_with_two_sources_is_refused(root: Path) -> None:
+    (root / "workspace.toml").write_text(WORKSPACE + '[build.secrets]\nca = { file = "/x", env = "X" }\n')
+    assert "secret `ca` needs exactly one" in refusal(root).what
+
+
+def test_only_secrets_that_have_a_value_are_passed_to_builds(root: Path, tmp_path: Path) -> None:
+    there = tmp_path / "token"
+    there.write_text("t")
+    (root / "workspace.toml").write_text(
+        WORKSPACE
+        + f'[build.secrets]\na = {{ file = "{there}" }}\nb = {{ file = "/nowhere" }}\nc = {{ env = "C" }}\nd = {{ env = "D" }}\n'
+    )
+    found = workspace.load(root).build_secrets({"C": "value", "D": ""})
+    assert sorted(found) == ["a", "c"]
+    assert workspace.secret_value(found["a"], {}) == "t"
+
+
+def test_a_file_that_is_not_utf8_is_refused(root: Path) -> None:
+    (root / "workspace.toml").write_bytes(b'name = "\xff"')
+    assert "is not UTF-8" in refusal(root).what
+
+
+def test_an_unknown_service_is_refused_with_those_that_exist(root: Path) -> None:
+    with pytest.raises(ConfigError, match="no service `web`") as caught:
+        workspace.load(root).service("web")
+    assert "api" in caught.value.remedy
+
+
+def test_the_root_is_found_from_any_folder_below(root: Path) -> None:
+    assert workspace.find_root(root / "services" / "api") == root.resolve()
+
+
+def test_outside_a_workspace_the_error_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no workspace\.toml"):
+        workspace.find_root(tmp_path)

@@ -1,0 +1,51 @@
+"""Imports go one way: model → content → commands → run → flows → tasks."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TEMPLATE
+
+ALLOWED = {
+    "model": set(),
+    "content": {"model"},
+    "commands": {"model", "content"},
+    "run": {"model", "content", "commands"},
+    "toolchain": {"model", "commands", "run"},
+    "provider": {"model", "commands", "run"},
+    "flows": {"model", "content", "commands", "run", "toolchain", "provider"},
+    "tasks": {"model", "run", "flows", "toolchain"},
+}
+MODULES = sorted((TEMPLATE / "slipway").rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("slipway"):
+            parts = (node.module or "").split(".")
+            named = {alias.name for alias in node.names if not alias.name.startswith("__")}
+            found |= {parts[1]} if len(parts) > 1 else named
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("slipway.")}
+    return found
+
+
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_a_layer_imports_only_what_is_below_it(layer: str) -> None:
+    folder = TEMPLATE / "slipway" / layer
+    wrong = {
+        f"{path.relative_to(TEMPLATE)} imports slipway.{name}"
+        for path in MODULES
+        if folder in path.parents
+        for name in imported(path) - ALLOWED[layer] - {layer}
+    }
+    assert not wrong
+
+
+def test_infra_imports_only_what_a_pulumi_program_needs() -> None:
+    names = {name for path in (TEMPLATE / "infra").rglob("*.py") for name in imported(path)}
+    assert names <= {"model", "content", "commands", "provider", "run", "toolchain"}

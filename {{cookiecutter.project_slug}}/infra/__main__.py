@@ -1,0 +1,40 @@
+"""What each stack is made of: a table of contents. `pulumi up` runs it; so does `invoke deploy`, in its own process."""
+
+from __future__ import annotations
+
+import os
+
+import pulumi
+
+from infra.images import images_of
+from infra.targets import TARGETS
+from slipway.model import stack as stacks
+from slipway.model import workspace as workspaces
+from slipway.model.errors import SlipwayError
+from slipway.provider.resources import Release
+
+
+def program() -> None:
+    """Declare everything that the current Pulumi stack holds."""
+    workspace = workspaces.load(workspaces.find_root())
+    stack = stacks.load(workspace.root, pulumi.get_stack(), os.environ)
+
+    images = images_of(workspace, stack)
+    deployed = TARGETS[stack.target].deploy(workspace, stack, images)
+    release = Release(
+        stack.name,
+        mode=stack.images,
+        digests=images,
+        opts=pulumi.ResourceOptions(depends_on=deployed.resources),
+    )
+
+    pulumi.export("images", images)
+    pulumi.export("urls", deployed.urls)
+    pulumi.export("releases", release.releases)
+
+
+if __name__ == "__main__":
+    try:
+        program()
+    except SlipwayError as error:
+        raise pulumi.RunError(f"{error.what}\n{error.remedy}") from error

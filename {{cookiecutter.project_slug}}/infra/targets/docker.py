@@ -1,0 +1,81 @@
+"""Runs the services on a Docker engine: a network, a container for each service, and the gateway before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from slipway.model import bases
+from slipway.model.stack import Stack
+from slipway.model.workspace import Service, Workspace
+from slipway.provider.resources import Container, Gateway, Network
+from slipway.run import engine
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a target put in place: each routed service's URL, and the resources that a release waits for."""
+
+    urls: dict[str, str]
+    resources: list[pulumi.Resource]
+
+
+def deploy(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input[str]]) -> Deployed:
+    """Declare the stack's network, containers and gateway. A container is replaced only after its successor is healthy."""
+    network = Network(
+        stack.name,
+        name=f"{workspace.name}-{stack.name}",
+        labels={engine.WORKSPACE: workspace.name, engine.STACK: stack.name},
+    )
+    containers = {
+        service.name: container(workspace, stack, service, images[service.name], network)
+        for service in workspace.services
+    }
+    routed = [service for service in workspace.services if service.settings.route]
+    gateway = Gateway(
+        stack.name,
+        workspace=workspace.name,
+        stack=stack.name,
+        image=bases.load(workspace.root).bases[bases.GATEWAY],
+        network=network.network_name,
+        bind=workspace.settings.gateway.bind,
+        port=stack.port or workspace.settings.gateway.port,
+        routes=[
+            {
+                "service": service.name,
+                "route": service.settings.route,
+                "upstream": containers[service.name].container_name.apply(
+                    lambda name, port=service.settings.port: f"{name}:{port}"
+                ),
+            }
+            for service in routed
+        ],
+    )
+    address = f"http://{workspace.settings.gateway.bind}:{stack.port or workspace.settings.gateway.port}"
+    return Deployed(
+        urls={service.name: f"{address}{service.settings.route}" for service in routed},
+        resources=[gateway, *containers.values()],
+    )
+
+
+def container(
+    workspace: Workspace, stack: Stack, service: Service, image: pulumi.Input[str], network: Network
+) -> Container:
+    """Declare one service's container: its image by digest, its environment, its secrets as files, its limits."""
+    config = pulumi.Config(service.name)
+    settings = service.settings
+    return Container(
+        service.name,
+        workspace=workspace.name,
+        stack=stack.name,
+        service=service.name,
+        image=image,
+        network=network.network_name,
+        env={**settings.env, **({"PORT": str(settings.port)} if settings.port else {})},
+        secrets={name: config.require_secret(name) for name in settings.secrets},
+        port=settings.port,
+        memory=settings.resources.memory,
+        cpus=settings.resources.cpus,
+    )

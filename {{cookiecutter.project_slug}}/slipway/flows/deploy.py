@@ -1,0 +1,216 @@
+"""Deploys a stack: prove the ground, clear what an interrupted run left, let Pulumi work, ask every URL."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.flows.events import Narrator
+from slipway.flows.ground import Ground
+from slipway.flows.report import Report
+from slipway.model import stack as stacks
+from slipway.model.errors import Busy, ConfigError, SlipwayError
+from slipway.model.files import write_atomically
+from slipway.model.stack import Stack
+from slipway.model.workspace import Workspace
+from slipway.run import engine
+from slipway.run.pulumi import Door, Outcome
+
+Consent = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One service as it runs: image digest, URL (where it has a route) and health."""
+
+    service: str
+    digest: str
+    url: str
+    health: str
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a deploy left in place, and whether it changed anything."""
+
+    stack: str
+    mode: str
+    rows: tuple[Row, ...]
+    operations: Mapping[str, int]
+    changed: bool
+    seconds: float
+
+    @property
+    def healthy(self) -> bool:
+        return all(row.health in ("healthy", "running") or row.health.startswith("2") for row in self.rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "healthy": self.healthy}
+
+
+def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Deployed:
+    """Make the stack what the workspace says, and return what then runs.
+
+    Raises:
+        Busy: someone else is deploying, or an interrupted deploy's lock was not cleared with consent.
+        EvidenceError: the mode wants a digest that is not locked.
+        SlipwayError: a build, a container's start or Pulumi failed; what ran before still runs.
+    """
+    began = time.monotonic()
+    workspace = ground.workspace
+    door = opened(ground, stack)
+    clear_stale_lock(door, consent, report)
+    with marked(workspace, stack) as interrupted:
+        if interrupted:
+            report.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
+            recover(door)
+        outcome = door.up(Narrator(report, logs_of(workspace)))
+    rows = tuple(look(workspace, stack, outcome))
+    return Deployed(
+        stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began
+    )
+
+
+def preview(ground: Ground, stack: Stack, report: Report) -> tuple[list[str], Outcome]:
+    """Return Pulumi's diff as lines, and what it counts; nothing is built and nothing changes."""
+    lines: list[str] = []
+    outcome = opened(ground, stack).preview(
+        Narrator(report, logs_of(ground.workspace)), on_output=lines.append
+    )
+    return diff_of(lines), outcome
+
+
+def diff_of(lines: list[str]) -> list[str]:
+    """Return the lines of Pulumi's preview that show a change, without its frame."""
+    shown = [
+        line for line in lines if not line.startswith(("Previewing update", "Resources:", "Loading policy"))
+    ]
+    end = next((number for number, line in enumerate(shown) if line.startswith("    +-")), len(shown))
+    return [line for line in shown[:end] if line.strip()]
+
+
+def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:
+    """Ask before something is done to a protected stack.
+
+    Raises:
+        ConfigError: nobody consented.
+    """
+    if stack.protected and not consent(question):
+        raise ConfigError(
+            f"`{stack.name}` is protected and nobody said yes",
+            remedy="Answer the question in a terminal, or add --yes.",
+        )
+
+
+def look(workspace: Workspace, stack: Stack, outcome: Outcome) -> Iterator[Row]:
+    """Yield each service as it runs now: asked over its URL where it has one, else its container's health."""
+    health = engine.health(workspace.name, stack.name)
+    for service in workspace.services:
+        url = outcome.outputs.get("urls", {}).get(service.name, "")
+        digest = str(outcome.outputs.get("images", {}).get(service.name, "")).partition("@")[2]
+        yield Row(service.name, digest, url, answer(url) if url else health.get(service.name, "missing"))
+
+
+def answer(url: str, *, patience: float = 5.0) -> str:
+    """Return what a URL answers: `200 OK`, another status, or why there was no answer. Seconds: `patience`."""
+    import requests
+
+    end = time.monotonic() + patience
+    while True:
+        try:
+            reply = requests.get(url, timeout=5)
+        except requests.RequestException as error:
+            said = f"no answer ({type(error).__name__})"
+        else:
+            said = f"{reply.status_code} {reply.reason}"
+            if reply.ok:
+                return said
+        if time.monotonic() > end:
+            return said
+        time.sleep(0.1)
+
+
+def opened(ground: Ground, stack: Stack) -> Door:
+    """Open a stack's door with the program of infra/ and the provider, served from this process."""
+    from infra.__main__ import program
+    from slipway.provider.serve import serve_in_thread
+
+    return Door(
+        ground.workspace,
+        stack,
+        program,
+        command=ground.bin / "pulumi",
+        log=logs_of(ground.workspace) / f"{stack.name}.pulumi.log",
+        environment={**ground.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
+    )
+
+
+def clear_stale_lock(door: Door, consent: Consent, report: Report) -> None:
+    """Remove a lock whose owner is dead, on consent; refuse where its owner lives.
+
+    Raises:
+        Busy: the owner lives, or nobody consented.
+    """
+    for lock in door.stale_locks():
+        who = f"process {lock.pid} of {lock.user} on {lock.host}, since {lock.since}"
+        if lock.alive:
+            raise Busy(
+                f"someone else is deploying `{door.stack.name}`: {who}",
+                remedy="Wait for it to end and try again.",
+            )
+        if not consent(f"The lock of `{door.stack.name}` was left by {who}, which is dead. Remove it?"):
+            raise Busy(
+                f"the lock of `{door.stack.name}` was left by {who}, which is dead: that deploy was interrupted",
+                remedy="Run it again with --yes: the lock is removed, and the deploy goes on from what really runs.",
+            )
+        lock.path.unlink(missing_ok=True)
+        report.say(f"Removed the lock that the dead process {lock.pid} left.")
+
+
+def recover(door: Door) -> None:
+    """Make Pulumi's state and the engine agree again after an interrupted deploy."""
+    if not door.exists():
+        return
+    door.recover()
+    known = {str(resource.get("id")) for resource in door.state()}
+    engine.sweep(door.workspace.name, door.stack.name, keep_ids=known)
+
+
+@contextmanager
+def marked(workspace: Workspace, stack: Stack) -> Iterator[bool]:
+    """Leave a mark while a deploy runs; yield whether an earlier one left its own, so was interrupted."""
+    mark = workspace.scratch / "run" / f"deploy-{stack.name}"
+    interrupted = mark.is_file()
+    write_atomically(mark, f"{os.getpid()}\n")
+    try:
+        yield interrupted
+    except (SlipwayError, KeyboardInterrupt):
+        if not interrupted:
+            mark.unlink(missing_ok=True)
+        raise
+    mark.unlink(missing_ok=True)
+
+
+def logs_of(workspace: Workspace) -> Path:
+    """Return the folder of full logs."""
+    return workspace.scratch / "logs"
+
+
+def remove(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:
+    """Remove everything that the stack runs; its images and its state's history stay."""
+    door = opened(ground, stack)
+    clear_stale_lock(door, consent, report)
+    outcome = door.destroy(Narrator(report, logs_of(ground.workspace))) if door.exists() else Outcome({}, {})
+    engine.sweep(ground.workspace.name, stack.name, keep_ids=())
+    (ground.workspace.scratch / "run" / f"deploy-{stack.name}").unlink(missing_ok=True)
+    return outcome
+
+
+def chosen_stack(workspace: Workspace, name: str) -> Stack:
+    """Return a stack with the mode in force for this run."""
+    return stacks.load(workspace.root, name, os.environ)

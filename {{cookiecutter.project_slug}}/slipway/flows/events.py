@@ -1,0 +1,87 @@
+"""Turns the Pulumi engine's events into a report of services: building, starting, healthy, switched, drained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pulumi.automation.events import EngineEvent, StepEventMetadata
+
+from slipway.flows.report import Report
+
+WORDS = {
+    ("docker-build:index:Image", "create"): ("building", "built"),
+    ("docker-build:index:Image", "update"): ("building", "built"),
+    ("docker-build:index:Image", "replace"): ("building", "built"),
+    ("docker-build:index:Image", "create-replacement"): ("building", "built"),
+    ("slipway:docker:Container", "create"): ("starting", "healthy"),
+    ("slipway:docker:Container", "create-replacement"): ("starting", "healthy"),
+    ("slipway:docker:Container", "delete"): ("stopping", "removed"),
+    ("slipway:docker:Container", "delete-replaced"): ("draining the old one", "healthy, the old one is gone"),
+    ("slipway:docker:Gateway", "create"): ("starting", "serving"),
+    ("slipway:docker:Gateway", "update"): ("switching", "switched"),
+    ("slipway:docker:Gateway", "create-replacement"): ("starting", "serving"),
+    ("slipway:docker:Gateway", "delete"): ("stopping", "removed"),
+    ("slipway:docker:Network", "create"): ("creating", "created"),
+    ("slipway:docker:Network", "delete"): ("removing", "removed"),
+}
+
+
+class Narrator:
+    """Listens to the engine and tells the report; build output goes to one log file for each service."""
+
+    def __init__(self, report: Report, logs: Path) -> None:
+        self._report = report
+        self._logs = logs
+        self._fresh: set[Path] = set()
+
+    def __call__(self, event: EngineEvent) -> None:
+        if event.resource_pre_event:
+            self._step(event.resource_pre_event.metadata)
+        elif event.res_outputs_event:
+            self._done(event.res_outputs_event.metadata)
+        elif event.res_op_failed_event:
+            metadata = event.res_op_failed_event.metadata
+            self._report.failed(_name(metadata.urn), "failed")
+        elif event.diagnostic_event and event.diagnostic_event.urn:
+            self._line(event.diagnostic_event.urn, event.diagnostic_event.message)
+
+    def _step(self, metadata: StepEventMetadata) -> None:
+        words = WORDS.get((metadata.type, _operation(metadata)))
+        if words:
+            self._report.step(_name(metadata.urn), words[0])
+
+    def _done(self, metadata: StepEventMetadata) -> None:
+        words = WORDS.get((metadata.type, _operation(metadata)))
+        if words:
+            digest = str(((metadata.new and metadata.new.outputs) or {}).get("digest", ""))
+            self._report.done(_name(metadata.urn), f"{words[1]} {digest[7:19]}".strip())
+
+    def _line(self, urn: str, message: str) -> None:
+        service = _name(urn)
+        text = message.rstrip()
+        if not text or _type(urn) != "docker-build:index:Image":
+            return
+        log = build_log(self._logs, service)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a" if log in self._fresh else "w", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+        self._fresh.add(log)
+        self._report.step(service, "building", text.splitlines()[-1])
+
+
+def build_log(logs: Path, service: str) -> Path:
+    """Return the file that holds a service's last build, inline or external."""
+    return logs / f"{service}.build.log"
+
+
+def _operation(metadata: StepEventMetadata) -> str:
+    return str(getattr(metadata.op, "value", metadata.op))
+
+
+def _name(urn: str) -> str:
+    name = urn.rsplit("::", 1)[-1]
+    return {"slipway:docker:Gateway": "gateway", "slipway:docker:Network": "network"}.get(_type(urn), name)
+
+
+def _type(urn: str) -> str:
+    return urn.split("::")[-2].rsplit("$", 1)[-1]

@@ -1,0 +1,115 @@
+"""The ground that a flow stands on: Docker engine, registry, builder, tools and bases, brought up where missing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.flows.report import Report
+from slipway.model.files import write_atomically
+from slipway.model.workspace import Workspace
+from slipway.toolchain import builder, daemons, engine
+from slipway.toolchain.data import DATA
+from slipway.toolchain.install import link_into
+
+TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-docker-build", "docker-buildx", "crane")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What is there to work with. `bin` holds the tools, `environment` what they need."""
+
+    workspace: Workspace
+    bin: Path
+    environment: Mapping[str, str]
+
+
+def ground(workspace: Workspace, report: Report, *, building: bool, install: bool = True) -> Ground:
+    """Bring up what is missing for a deploy and, if `building`, for builds; nothing is done twice.
+
+    Args:
+        workspace: the workspace.
+        report: told what is installed or started, before it is.
+        building: whether images will be built: a mode without builds needs, and contacts, no builder.
+        install: False refuses to install or start anything, and says what to do by hand.
+
+    Raises:
+        SlipwayError: something is missing and could not be had.
+    """
+    prepare_tools(workspace, report, install=install)
+    engine.ensure(install=install, on_line=report.say)
+    daemons.ensure_registry(workspace, install=install, on_line=report.say)
+    if building:
+        builder.ensure(install=install, on_line=report.say)
+    here = standing(workspace)
+    if building or not bases_known(workspace):
+        from slipway.flows.bases import ensure_bases
+
+        ensure_bases(workspace, here, report, install=install)
+    return here
+
+
+def standing(workspace: Workspace) -> Ground:
+    """Return the ground as it is, without looking whether everything is there."""
+    folder = tools_of(workspace)
+    return Ground(
+        workspace,
+        folder,
+        {
+            "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "BUILDX_CONFIG": str(builder.buildx_config()),
+        },
+    )
+
+
+def tools_of(workspace: Workspace) -> Path:
+    """Return the folder with links to the tools, which stand first on the path of all that Slipway runs."""
+    return workspace.scratch / "bin"
+
+
+def bases_known(workspace: Workspace) -> bool:
+    from slipway.model import bases
+
+    return bases.path_of(workspace.root).is_file()
+
+
+def prepare_tools(workspace: Workspace, report: Report, *, install: bool) -> None:
+    """Get the tools and link them into .slipway/bin, once for each state of tools.toml."""
+    folder = tools_of(workspace)
+    made = folder / ".made-from"
+    wanted = hashlib.sha256(DATA.read_bytes()).hexdigest()
+    if (
+        made.is_file()
+        and made.read_text(encoding="utf-8") == wanted
+        and all((folder / name).exists() for name in TOOLS)
+    ):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    link_into(folder, TOOLS, install=install, on_line=report.say)
+    write_wrapper(workspace, folder)
+    write_atomically(made, wanted)
+
+
+def write_wrapper(workspace: Workspace, folder: Path) -> None:
+    """Give the workspace's own .venv a `pulumi` that knows the workspace: plain `pulumi up` in infra/ then just works."""
+    binaries = Path(sys.prefix) / "bin"
+    if Path(sys.prefix) != workspace.root / ".venv":
+        return
+    passphrase = workspace.scratch / "passphrase"
+    write_atomically(
+        binaries / "pulumi",
+        "#!/bin/sh\n"
+        "# Written by `invoke setup`: the Pulumi CLI with this workspace's tools, builder and passphrase.\n"
+        f"export PATH={shlex.quote(str(folder))}:$PATH\n"
+        f'export BUILDX_CONFIG="${{BUILDX_CONFIG:-{builder.buildx_config()}}}"\n'
+        f'if [ -z "${{PULUMI_CONFIG_PASSPHRASE+set}}${{PULUMI_CONFIG_PASSPHRASE_FILE+set}}" ] && [ -f {shlex.quote(str(passphrase))} ]; then\n'
+        f"  export PULUMI_CONFIG_PASSPHRASE_FILE={shlex.quote(str(passphrase))}\n"
+        "fi\n"
+        f'exec {shlex.quote(str(folder / "pulumi"))} "$@"\n',
+        mode=0o755,
+    )

@@ -1,0 +1,26 @@
+"""Checks a workspace's files: `python -m slipway.model`. Exit 2 and the reason when one is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+from slipway.model import lock, stack, workspace
+from slipway.model.errors import SlipwayError
+
+
+def main() -> int:
+    """Read everything; print what was read, or what is wrong with its remedy."""
+    try:
+        found = workspace.load(workspace.find_root())
+        stacks = [stack.load(found.root, name, {}) for name in stack.names(found.root)]
+        for each in stacks:
+            lock.load(found.root, each.name)
+    except SlipwayError as error:
+        print(f"{error.what}\n{error.remedy}", file=sys.stderr)
+        return error.exit_code
+    print(f"{found.name}: {len(found.services)} services, {len(stacks)} stacks, nothing wrong")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Verbs that only look: status, logs."""
+
+from __future__ import annotations
+
+from invoke import Context
+
+from slipway.tasks.verb import ROOT, verb
+
+
+@verb(help={"stack": "The stack to look at.", "json": "Print it as JSON."})
+def status(context: Context, stack: str = "dev", json: bool = False) -> None:
+    """Show what runs: image, health, since when, and whether it still is what was deployed."""
+    from slipway.flows.status import status_of
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    rows = status_of(load(ROOT), stack)
+    if json:
+        return show.as_json([row.as_dict() for row in rows])
+    if not rows:
+        return show.say(f"Nothing runs in {stack}. [bold]invoke up --stack {stack}[/] starts it.")
+    return show.table(
+        ("service", "state", "image", "since", "drift"),
+        [(row.service, row.coloured, row.image, row.since, row.drift or "none") for row in rows],
+    )
+
+
+@verb(
+    help={
+        "service": "The service, or `gateway`.",
+        "stack": "The stack it runs in.",
+        "follow": "Go on as new lines come; Ctrl-C ends it.",
+        "tail": "How many of the last lines.",
+        "build": "The log of its last build instead.",
+    }
+)
+def logs(
+    context: Context,
+    service: str,
+    stack: str = "dev",
+    follow: bool = False,
+    tail: int = 100,
+    build: bool = False,
+) -> None:
+    """Print a service's log: invoke logs api --follow. With --build, the log of its last build."""
+    from slipway.flows.status import lines_of
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    for line in lines_of(load(ROOT), service, stack, follow=follow, tail=tail, build=build):
+        show.plain(line)

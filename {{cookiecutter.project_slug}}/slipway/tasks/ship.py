@@ -1,0 +1,154 @@
+"""Verbs that change what runs: up, deploy, preview, down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from slipway.tasks.verb import ROOT, verb
+
+if TYPE_CHECKING:
+    from slipway.flows.deploy import Consent, Deployed
+
+
+@verb(
+    help={
+        "stack": "The stack to deploy.",
+        "yes": "Answer yes to every question: a dead deploy's lock is removed.",
+        "dry": "Say what would change, and change nothing.",
+        "no-install": "Install and start nothing: say what is missing and how to get it.",
+        "json": "Print the result as JSON.",
+    }
+)
+def up(
+    context: Context,
+    stack: str = "dev",
+    yes: bool = False,
+    dry: bool = False,
+    no_install: bool = False,
+    json: bool = False,
+) -> None:
+    """Development in one word: set up what is missing, build what changed, deploy, print the URLs."""
+    if dry:
+        return _preview(stack, install=not no_install)
+    return _deploy(stack, yes=yes, install=not no_install, json=json)
+
+
+@verb(
+    help={
+        "stack": "The stack to deploy.",
+        "yes": "Answer yes to every question, also to deploying a protected stack.",
+        "dry": "Say what would change, and change nothing.",
+        "json": "Print the result as JSON.",
+    }
+)
+def deploy(
+    context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, json: bool = False
+) -> None:
+    """Deploy a stack: what its mode says, from the workspace as it is."""
+    if dry:
+        return _preview(stack, install=True)
+    return _deploy(stack, yes=yes, install=True, json=json)
+
+
+@verb(help={"stack": "The stack to look at."})
+def preview(context: Context, stack: str = "dev") -> None:
+    """Show Pulumi's diff: what a deploy would change. Builds nothing; in external mode it contacts no builder."""
+    _preview(stack, install=True)
+
+
+@verb(
+    help={
+        "stack": "The stack whose services go.",
+        "yes": "Do not ask, also where the stack is protected.",
+        "dry": "Say what would be removed, and remove nothing.",
+    }
+)
+def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = False) -> None:
+    """Remove what a stack runs: containers, gateway, network. Images, state and configuration stay."""
+    from slipway.flows import deploy as flow
+    from slipway.flows.ground import standing
+    from slipway.model.workspace import load
+    from slipway.run import engine
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    target = flow.chosen_stack(workspace, stack)
+    if dry:
+        running = engine.containers(workspace.name, stack)
+        return show.table(("would be removed", "image"), [(each.name, each.image) for each in running])
+    flow.ask_when_protected(
+        target, f"Remove everything that runs in the protected stack {stack}?", _consent(yes)
+    )
+    with show.progress(f"Removing {stack}") as report:
+        outcome = flow.remove(standing(workspace), target, report, _consent(yes))
+    removed = outcome.operations.get("delete", 0)
+    return show.say(
+        f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}."
+    )
+
+
+def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
+    from slipway.flows import deploy as flow
+    from slipway.flows.ground import ground
+    from slipway.flows.report import Silence
+    from slipway.model.errors import SlipwayError
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    target = flow.chosen_stack(workspace, stack)
+    if target.overridden:
+        show.say(f"[yellow]SLIPWAY_IMAGES={target.images} overrides the mode of {stack} for this run.[/]")
+    flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", _consent(yes))
+    with show.progress(f"Deploying {stack}") as live:
+        report = Silence() if json else live
+        here = ground(workspace, report, building=target.images != "external", install=install)
+        deployed = flow.deploy(here, target, report, _consent(yes))
+    show.as_json(deployed.as_dict()) if json else _tell(deployed)
+    if not deployed.healthy:
+        raise SlipwayError(
+            f"{stack} is deployed, but not everything answers",
+            remedy="`invoke logs SERVICE` shows what a service says.",
+        )
+
+
+def _tell(deployed: Deployed) -> None:
+    from slipway.tasks import show
+
+    show.table(
+        ("service", "image digest", "URL", "health"),
+        [(row.service, row.digest, row.url or "-", row.health) for row in deployed.rows],
+    )
+    if deployed.changed:
+        show.say(f"[green]✔[/] {deployed.stack} is deployed ({deployed.mode}, {deployed.seconds:.1f} s).")
+    else:
+        show.say(
+            f"[green]✔[/] Nothing changed: {deployed.stack} runs what it should ({deployed.seconds:.1f} s)."
+        )
+
+
+def _preview(stack: str, *, install: bool) -> None:
+    from slipway.flows import deploy as flow
+    from slipway.flows.ground import ground
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    target = flow.chosen_stack(workspace, stack)
+    with show.progress(f"Previewing {stack}") as report:
+        here = ground(workspace, report, building=target.images != "external", install=install)
+        diff, outcome = flow.preview(here, target, report)
+    for line in diff:
+        show.plain(line)
+    counted = ", ".join(
+        f"{count} to {operation}" for operation, count in outcome.operations.items() if operation != "same"
+    )
+    show.say(f"[green]✔[/] {stack}: {counted or 'nothing would change'}.")
+
+
+def _consent(yes: bool) -> Consent:
+    from slipway.tasks import show
+
+    return (lambda _question: True) if yes else show.confirm

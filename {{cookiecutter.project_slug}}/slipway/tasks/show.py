@@ -1,0 +1,176 @@
+"""What a user sees: colour and movement in a terminal, plain lines elsewhere, a message for every error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from slipway.model.errors import SlipwayError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+WIDE = 200
+"""Columns when the output is no terminal: nothing is cut off in a file or a pipe."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the console: colours and movement in a terminal, plain text elsewhere."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr, highlight=False, soft_wrap=not stream.isatty(), width=None if stream.isatty() else WIDE
+    )
+
+
+def error(problem: SlipwayError) -> None:
+    """Print what is wrong, the lines that show it, where the whole story is, and the remedy."""
+    from rich.text import Text
+
+    out = console(stderr=True)
+    out.print(Text.assemble(("✘ ", "bold red"), (problem.what, "bold")))
+    for line in problem.detail.splitlines():
+        out.print(Text(f"  │ {line}", style="dim"))
+    if problem.log:
+        out.print(Text.assemble(("  log     ", "cyan"), str(problem.log)))
+    if problem.remedy:
+        out.print(Text.assemble(("  remedy  ", "cyan"), problem.remedy))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table: drawn in a terminal, aligned columns elsewhere."""
+    console().print(_table(columns, rows))
+
+
+def as_json(value: Any) -> None:
+    """Print a value as JSON, for programs."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def say(text: str) -> None:
+    """Print a line; rich's markup gives it colour."""
+    console().print(text)
+
+
+def plain(text: str) -> None:
+    """Print a line as it is."""
+    sys.stdout.write(f"{text}\n")
+
+
+def confirm(question: str) -> bool:
+    """Ask yes or no; without a terminal nobody can answer, which is no."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+@contextmanager
+def progress(title: str) -> Iterator[LiveReport | PlainReport]:
+    """Show a report of services while a flow works: a live table in a terminal, one line a change elsewhere."""
+    out = console()
+    if not out.is_terminal:
+        yield PlainReport()
+        return
+    with LiveReport(title, out) as report:
+        yield report
+
+
+class PlainReport:
+    """One line for each change; the newest line of a build's output is left to its log."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+
+    def say(self, text: str) -> None:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    def step(self, service: str, state: str, detail: str = "") -> None:
+        if self._states.get(service) != state:
+            self._states[service] = state
+            self.say(f"{service:<12} {state}")
+
+    def done(self, service: str, state: str) -> None:
+        self.step(service, state)
+
+    def failed(self, service: str, state: str) -> None:
+        self.step(service, state)
+
+
+class LiveReport:
+    """A line for each service that changes in place: its state, its newest line of output, the seconds it took."""
+
+    def __init__(self, title: str, out: Console) -> None:
+        from rich.live import Live
+
+        self._title = title
+        self._rows: dict[str, tuple[str, str, str]] = {}
+        self._since: dict[str, float] = {}
+        self._took: dict[str, float] = {}
+        self._live = Live(console=out, get_renderable=self._draw, refresh_per_second=8)
+
+    def __enter__(self) -> LiveReport:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self._live.__exit__(*problem)
+
+    def say(self, text: str) -> None:
+        self._live.console.print(text, style="dim", markup=False)
+
+    def step(self, service: str, state: str, detail: str = "") -> None:
+        self._since.setdefault(service, time.monotonic())
+        self._took.pop(service, None)
+        self._rows[service] = ("busy", state, detail)
+
+    def done(self, service: str, state: str) -> None:
+        self._end(service, "done", state)
+
+    def failed(self, service: str, state: str) -> None:
+        self._end(service, "failed", state)
+
+    def _end(self, service: str, how: str, state: str) -> None:
+        self._took[service] = time.monotonic() - self._since.setdefault(service, time.monotonic())
+        self._rows[service] = (how, state, "")
+
+    def _draw(self) -> Table:
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(width=1)
+        grid.add_column(style="bold", no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(style="dim", no_wrap=True, overflow="ellipsis", ratio=1)
+        grid.add_column(justify="right", style="dim", no_wrap=True)
+        marks = {"done": Text("✔", "green"), "failed": Text("✘", "red")}
+        now = time.monotonic()
+        for service, (how, state, detail) in self._rows.items():
+            seconds = self._took.get(service, now - self._since[service])
+            grid.add_row(marks.get(how, Spinner("dots")), service, state, Text(detail), f"{seconds:.1f} s")
+        return grid
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(
+        box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold cyan"
+    )
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn

@@ -1,0 +1,58 @@
+"""Verbs for the workspace itself: setup, doctor, new."""
+
+from __future__ import annotations
+
+from invoke import Context
+
+from slipway.tasks.verb import ROOT, verb
+
+
+@verb(help={"no-install": "Install and start nothing: say what is missing and how to get it."})
+def setup(context: Context, no_install: bool = False) -> None:
+    """Get and start what is missing: Docker engine, registry, builder, Pulumi, base images."""
+    from slipway.flows.ground import ground
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    with show.progress("Setting up") as report:
+        ground(load(ROOT), report, building=True, install=not no_install)
+    show.say("[green]✔[/] Everything is there. Next: [bold]invoke up[/]")
+
+
+@verb(help={"json": "Print the findings as JSON."})
+def doctor(context: Context, json: bool = False) -> None:
+    """Say what is there, what is wrong, and the remedy. Changes nothing; exit 1 when something is wrong."""
+    from invoke import Exit
+
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+    from slipway.toolchain.doctor import facts
+
+    found = list(facts(load(ROOT)))
+    if json:
+        show.as_json(
+            [{"name": fact.name, "ok": fact.ok, "found": fact.found, "remedy": fact.remedy} for fact in found]
+        )
+    else:
+        marks = {True: "[green]✔[/]", False: "[red]✘[/]"}
+        show.table(
+            ("", "what", "found", "remedy"),
+            [(marks[fact.ok], fact.name, fact.found, fact.remedy) for fact in found],
+        )
+    if not all(fact.ok for fact in found):
+        raise Exit(code=1)
+
+
+@verb(
+    help={
+        "name": "The service's name, a DNS label such as `orders`; also its folder under services/.",
+        "kind": "python-api, node-web or worker.",
+    }
+)
+def new(context: Context, name: str, kind: str = "python-api") -> None:
+    """Add a service that builds, tests and deploys on the next `invoke up`: invoke new orders --kind python-api."""
+    from slipway.flows.new import create
+    from slipway.tasks import show
+
+    folder = create(ROOT, name, kind)
+    show.say(f"[green]✔[/] {folder.relative_to(ROOT)} is a {kind}. Next: [bold]invoke up[/]")

@@ -1,1 +1,1 @@
-"""What BuildKit would be sent, and its digest."""
+"""What BuildKit would be sent for a service's image, and the digest of it."""

@@ -1,0 +1,222 @@
+"""The content digest: SHA-256 of all that decides an image, and the manifest that says what went into it.
+
+Encoding, version 1. A manifest maps components to hashes (64 hexadecimal digits):
+
+    dockerfile                  SHA-256 of the Dockerfile's bytes
+    target                      SHA-256 of the stage's name in lower case; of nothing for the last stage
+    platforms                   SHA-256 of the platforms, each framed, sorted, without repetition
+    arg NAME                    SHA-256 of a build argument's value
+    base NAME                   a base's own digest, NAME being the build argument that carries it
+    file PATH                   fingerprint of a file, folder or link of the context (see
+    `files.fingerprints`) context NAME                SHA-256 of nothing: that a context of this name is given
+    context NAME: PATH          fingerprint of what is at PATH in it
+
+The content digest is the SHA-256 of the framed version name and, for each component in the order of its
+bytes, its framed name and its framed hash. Framed means: led by its length in eight bytes, big-endian; so no
+two different inputs give the same encoding. Text is UTF-8; bytes of a file's name that are none stand as
+they are.
+
+Not in it: secrets, SOURCE_DATE_EPOCH (the same for every build), times, owners, where the checkout lies, the
+registry that a base comes from, git. What the digest counts of a context is all that its ignore file leaves
+in; BuildKit skips some of that when no instruction names it, which can only cause a build too many, never a
+stale image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipway.content import dockerfile, files, ignore
+from slipway.model.errors import ConfigError
+
+VERSION = "slipway content digest 1"
+NOT_CONTENT = frozenset({"SOURCE_DATE_EPOCH"})
+_DIGEST = re.compile(r"@sha256:([0-9a-f]{64})\Z")
+_CONTEXT_NAME = re.compile(r"[a-z0-9][a-z0-9._/:@-]*\Z")
+
+Manifest = dict[str, str]
+_Seen = dict[tuple[Path, ignore.Ignore], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class BuildInputs:
+    """What decides an image, as BuildKit is given it.
+
+    Attributes:
+        dockerfile: the Dockerfile.
+        context: the main context's root.
+        contexts: named contexts: name → root.
+        target: the stage to build; empty for the last one.
+        platforms: such as `linux/amd64`; their order is without meaning.
+        args: build arguments; never a secret.
+        bases: build argument → image reference with a digest; only the digest counts.
+    """
+
+    dockerfile: Path
+    context: Path
+    contexts: Mapping[str, Path] = field(default_factory=dict)
+    target: str | None = ""
+    platforms: tuple[str, ...] = ()
+    args: Mapping[str, str] = field(default_factory=dict)
+    bases: Mapping[str, str] = field(default_factory=dict)
+
+
+def content_digest(inputs: BuildInputs) -> str:
+    """Return the content digest: 64 hexadecimal digits.
+
+    Raises:
+        ConfigError: a file, folder, stage or base that the inputs name is missing or wrong, an image is not
+        pinned
+            by digest, or a file cannot be read.
+    """
+    return digest_of(describe(inputs))
+
+
+def content_digests(inputs: Mapping[str, BuildInputs]) -> dict[str, str]:
+    """Return the content digest of each, by the same keys; a context that several share is read once.
+
+    Raises:
+        ConfigError: as for `content_digest`.
+    """
+    return {key: digest_of(manifest) for key, manifest in describe_all(inputs).items()}
+
+
+def describe(inputs: BuildInputs) -> Manifest:
+    """Return the manifest: each component of the content digest with its hash, sorted.
+
+    Raises:
+        ConfigError: as for `content_digest`.
+    """
+    return describe_all({"": inputs})[""]
+
+
+def describe_all(inputs: Mapping[str, BuildInputs]) -> dict[str, Manifest]:
+    """Return the manifest of each, by the same keys; a context that several share is read once.
+
+    Raises:
+        ConfigError: as for `content_digest`.
+    """
+    seen: _Seen = {}
+    return {key: _manifest(one, seen) for key, one in inputs.items()}
+
+
+def digest_of(manifest: Mapping[str, str]) -> str:
+    """Return the content digest that a manifest stands for."""
+    digest = hashlib.sha256(files.frame(VERSION.encode()))
+    for component, value in sorted((_bytes(component), value) for component, value in manifest.items()):
+        digest.update(files.frame(component) + files.frame(value.encode()))
+    return digest.hexdigest()
+
+
+def changes(
+    before: Mapping[str, str], after: Mapping[str, str], folders: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return what differs between two manifests, in lines: "services/api/main.py changed", "arg X added".
+
+    Args:
+        before: the older manifest.
+        after: the newer one.
+        folders: what to call each context's root: the main one's key is the empty text.
+    """
+    lines = []
+    for component in sorted({*before, *after}):
+        old, new = before.get(component), after.get(component)
+        if old != new:
+            how = "added" if old is None else "removed" if new is None else "changed"
+            lines.append(f"{_called(component, folders or {})} {how}")
+    return list(dict.fromkeys(lines))
+
+
+def _called(component: str, folders: Mapping[str, str]) -> str:
+    kind, _, rest = component.partition(" ")
+    if kind == "dockerfile":
+        return "Dockerfile"
+    if kind == "base":
+        return f"base {rest.lower().replace('_', '-')}"
+    name, colon, path = ("", ":", rest) if kind == "file" else rest.partition(": ")
+    if kind not in ("file", "context") or not colon:
+        return component
+    folder = folders.get(name, "").rstrip("/")
+    if folder:
+        return _printable(f"{folder}/{path}")
+    return _printable(component if name else path)
+
+
+def _printable(text: str) -> str:
+    return _bytes(text).decode("utf-8", "backslashreplace")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _manifest(inputs: BuildInputs, seen: _Seen) -> Manifest:
+    read = dockerfile.read(inputs.dockerfile)
+    bases = {name: pinned(name, ref) for name, ref in inputs.bases.items()}
+    given = {**inputs.args, **inputs.bases}
+    dockerfile.check(
+        read, inputs.target or "", args=given, contexts=inputs.contexts, platforms=inputs.platforms
+    )
+    manifest = {
+        "dockerfile": _sha256(read.text),
+        "target": _sha256(_bytes((inputs.target or "").lower())),
+        "platforms": _sha256(_framed(sorted(set(inputs.platforms)))),
+    }
+    manifest |= {
+        f"arg {name}": _sha256(_bytes(value))
+        for name, value in inputs.args.items()
+        if name not in NOT_CONTENT
+    }
+    manifest |= {f"base {name}": digest for name, digest in bases.items()}
+    main = _tree(inputs.context, ignore.of_context(inputs.context, inputs.dockerfile), seen)
+    manifest |= {f"file {path}": value for path, value in main.items()}
+    for name, root in inputs.contexts.items():
+        _check_name(name)
+        manifest[f"context {name}"] = _sha256(b"")
+        manifest |= {
+            f"context {name}: {path}": value
+            for path, value in _tree(root, ignore.of_context(root), seen).items()
+        }
+    return dict(sorted(manifest.items()))
+
+
+def pinned(name: str, ref: str) -> str:
+    """Return the digest that an image reference is pinned to: 64 hexadecimal digits.
+
+    Raises:
+        ConfigError: it is not pinned.
+    """
+    found = _DIGEST.search(ref)
+    if not found:
+        raise ConfigError(
+            f"base {name} is {ref or 'empty'}, which is not pinned by digest",
+            remedy="Write it as NAME@sha256:…; `invoke setup` writes bases/bases.lock.json with digests.",
+        )
+    return found.group(1)
+
+
+def _tree(root: Path, rules: ignore.Ignore, seen: _Seen) -> dict[str, str]:
+    key = (root, rules)
+    if key not in seen:
+        seen[key] = files.fingerprints(root, rules)
+    return seen[key]
+
+
+def _framed(parts: Iterable[str]) -> bytes:
+    return b"".join(files.frame(_bytes(part)) for part in parts)
+
+
+def _check_name(name: str) -> None:
+    if not _CONTEXT_NAME.match(name):
+        raise ConfigError(
+            f"{name!r} cannot name a build context",
+            remedy="Use lower-case letters, digits, dots, dashes and underscores.",
+        )

@@ -1,0 +1,262 @@
+"""What a build has to know of a Dockerfile before it starts: its arguments, stages and images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.content import lines
+from slipway.content.lines import BadDockerfile, Instruction
+from slipway.content.paths import read_inside
+from slipway.model.errors import ConfigError
+
+SCRATCH = "scratch"
+_PINNED = re.compile(r"@sha256:[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A place where an instruction names a stage, a context or an image: its line, its manner, the text."""
+
+    line: int
+    how: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its number, its name (`AS name`), what it starts from, and what else it takes files from."""
+
+    number: int
+    name: str
+    base: Reference
+    sources: tuple[Reference, ...]
+
+
+@dataclass(frozen=True)
+class Dockerfile:
+    """A Dockerfile as far as a build has to know it.
+
+    Attributes:
+        path: the file.
+        text: its bytes.
+        arguments: the global arguments (before the first FROM) with their defaults as written; None without
+        one.
+        stages: in their order.
+        syntax: the `# syntax=` directive; empty without one.
+        escape: the escape character.
+    """
+
+    path: Path
+    text: bytes
+    arguments: Mapping[str, str | None]
+    stages: tuple[Stage, ...]
+    syntax: str
+    escape: str
+
+    def stage(self, name: str) -> Stage:
+        """Return a stage by its name, without regard to case; the last one for an empty name.
+
+        Raises:
+            ConfigError: there is no such stage.
+        """
+        if not name:
+            return self.stages[-1]
+        found = [stage for stage in self.stages if stage.name and stage.name.lower() == name.lower()]
+        if not found:
+            known = ", ".join(stage.name for stage in self.stages if stage.name) or "none has a name"
+            raise ConfigError(f"{self.path} has no stage {name}", remedy=f"Its stages: {known}.")
+        return found[-1]
+
+
+def read(path: Path) -> Dockerfile:
+    """Read a Dockerfile.
+
+    Raises:
+        ConfigError: it is missing, cannot be read, or BuildKit could not make sense of it either.
+    """
+    text = _text(path)
+    plain = text.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    directives = lines.directives(plain)
+    escape = directives.get("escape", "\\")
+    if escape not in ("\\", "`"):
+        raise ConfigError(f"{path}: `# escape={escape}`", remedy="The escape character is either \\ or `.")
+    try:
+        arguments, stages = _parts(list(lines.instructions(plain, escape)), escape)
+    except BadDockerfile as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not stages:
+        raise ConfigError(f"{path} has no FROM", remedy="Start a stage with `FROM image AS name`.")
+    return Dockerfile(path, text, arguments, tuple(stages), directives.get("syntax", ""), escape)
+
+
+def images(
+    dockerfile: Dockerfile,
+    target: str = "",
+    *,
+    args: Mapping[str, str] | None = None,
+    contexts: Collection[str] = (),
+    platforms: Collection[str] = (),
+) -> dict[str, Reference]:
+    """Return the images that building a stage pulls: the image's name → where it is named first.
+
+    Args:
+        dockerfile: the Dockerfile.
+        target: the stage; empty for the last one. Stages that it does not need are not looked at.
+        args: the build arguments that the build will be given.
+        contexts: the names of named contexts, which stand in for stages and images.
+        platforms: such as `linux/amd64`: arguments like TARGETARCH may choose a stage.
+
+    Raises:
+        ConfigError: the stage is unknown, or a name comes out empty.
+    """
+    dockerfile.stage(target)
+    found: dict[str, Reference] = {}
+    for platform in sorted(set(platforms)) or ["linux/amd64"]:
+        values = _values(dockerfile, {**platform_arguments(platform), "TARGETSTAGE": target}, args or {})
+        for name, reference in _reach(dockerfile, target, values, {_familiar(name) for name in contexts}):
+            found.setdefault(name, reference)
+    return found
+
+
+def check(
+    dockerfile: Dockerfile,
+    target: str = "",
+    *,
+    args: Mapping[str, str] | None = None,
+    contexts: Collection[str] = (),
+    platforms: Collection[str] = (),
+) -> None:
+    """Make sure that a stage exists and that every image it pulls is pinned by digest; arguments as above.
+
+    Raises:
+        ConfigError: the stage is unknown, or an image is not pinned: the same content could give another
+        image.
+    """
+    for name, reference in images(
+        dockerfile, target, args=args, contexts=contexts, platforms=platforms
+    ).items():
+        if not _PINNED.search(name):
+            raise ConfigError(
+                f"{dockerfile.path}, line {reference.line}: {reference.how} {name} is not pinned by digest",
+                remedy=f"Write {name}@sha256:…, or start from a base: `ARG PYTHON_RUN` above, "
+                "then `FROM ${PYTHON_RUN}`.",
+            )
+
+
+def platform_arguments(platform: str) -> dict[str, str]:
+    """Return the arguments that BuildKit gives by itself; the builder counts as of the target's platform."""
+    system, _, rest = platform.partition("/")
+    machine, _, variant = rest.partition("/")
+    values = {"PLATFORM": platform, "OS": system, "ARCH": machine, "VARIANT": variant}
+    return {f"{side}{key}": value for side in ("TARGET", "BUILD") for key, value in values.items()}
+
+
+def _text(path: Path) -> bytes:
+    text = read_inside(path.parent, path.name)
+    if text is None and path.name == "Dockerfile":
+        text = read_inside(path.parent, "dockerfile")
+    if text is None:
+        raise ConfigError(
+            f"{path} is missing",
+            remedy="Write one; `invoke new NAME --kind KIND` makes a service with one.",
+        )
+    return text
+
+
+def _parts(found: list[Instruction], escape: str) -> tuple[dict[str, str | None], list[Stage]]:
+    arguments: dict[str, str | None] = {}
+    stages: list[Stage] = []
+    for instruction in found:
+        if instruction.keyword == "FROM":
+            stages.append(_stage(len(stages), instruction))
+        elif not stages:
+            if instruction.keyword != "ARG":
+                raise BadDockerfile(f"line {instruction.line}: {instruction.keyword} before the first FROM")
+            for word in lines.words(instruction.rest, escape):
+                name, equals, default = word.partition("=")
+                arguments[name] = default if equals else None
+        else:
+            last = stages[-1]
+            sources = (*last.sources, *_sources(lines.nested(instruction, escape)))
+            stages[-1] = Stage(last.number, last.name, last.base, sources)
+    return arguments, stages
+
+
+def _stage(number: int, instruction: Instruction) -> Stage:
+    parts = instruction.rest.split()
+    if len(parts) not in (1, 3) or (len(parts) == 3 and parts[1].lower() != "as"):
+        raise BadDockerfile(f"line {instruction.line}: FROM wants `image` or `image AS name`")
+    name = parts[2] if len(parts) == 3 else ""
+    return Stage(number, name, Reference(instruction.line, "FROM", parts[0]), ())
+
+
+def _sources(instruction: Instruction) -> Iterator[Reference]:
+    if instruction.keyword in ("COPY", "ADD"):
+        for source in instruction.flags.get("from", ()):
+            yield Reference(instruction.line, f"{instruction.keyword} --from", source)
+    elif instruction.keyword == "RUN":
+        for mount in lines.mounts(instruction):
+            if mount.get("from"):
+                yield Reference(instruction.line, "RUN --mount from", mount["from"])
+
+
+def _values(dockerfile: Dockerfile, builtin: Mapping[str, str], args: Mapping[str, str]) -> dict[str, str]:
+    """Return the global arguments' values: given, or the default with what stands before it put in."""
+    values = dict(builtin)
+    for name, default in dockerfile.arguments.items():
+        if name in args:
+            values[name] = args[name]
+        elif default is not None:
+            values[name] = _expanded(dockerfile, default, values)
+    return values
+
+
+def _expanded(
+    dockerfile: Dockerfile, text: str, values: Mapping[str, str], reference: Reference | None = None
+) -> str:
+    try:
+        return lines.expand(text, values, dockerfile.escape)
+    except BadDockerfile as error:
+        where = f", line {reference.line}" if reference else ""
+        raise ConfigError(f"{dockerfile.path}{where}: {error}") from error
+
+
+def _reach(
+    dockerfile: Dockerfile, target: str, values: Mapping[str, str], contexts: set[str]
+) -> Iterator[tuple[str, Reference]]:
+    """Yield the images that a stage and all stages it needs are made from."""
+    todo, seen = [dockerfile.stage(target)], set()
+    while todo:
+        stage = todo.pop()
+        if stage.number in seen or (stage.name and _familiar(stage.name.lower()) in contexts):
+            continue
+        seen.add(stage.number)
+        for reference in (stage.base, *stage.sources):
+            name = _expanded(dockerfile, reference.text, values, reference)
+            if not name:
+                raise ConfigError(
+                    f"{dockerfile.path}, line {reference.line}: {reference.how} {reference.text} is empty",
+                    remedy="Give the argument a default, or a value in service.toml under [args].",
+                )
+            found = _earlier_stage(dockerfile, name, stage, reference)
+            if found:
+                todo.append(found)
+            elif name != SCRATCH and _familiar(name) not in contexts:
+                yield name, reference
+
+
+def _earlier_stage(dockerfile: Dockerfile, name: str, within: Stage, reference: Reference) -> Stage | None:
+    """Return the earlier stage that a name or (not in FROM) a number means."""
+    earlier = dockerfile.stages[: within.number]
+    if name.isdecimal() and reference is not within.base:
+        if int(name) >= len(earlier):
+            raise ConfigError(f"{dockerfile.path}, line {reference.line}: there is no earlier stage {name}")
+        return earlier[int(name)]
+    return next((stage for stage in reversed(earlier) if stage.name.lower() == name.lower()), None)
+
+
+def _familiar(name: str) -> str:
+    return name.removeprefix("docker.io/").removeprefix("library/").removesuffix(":latest")

@@ -1,0 +1,222 @@
+"""The files of a context as BuildKit sends them: which ones, with what kind, mode, link and bytes.
+
+What follows from how BuildKit reads a context, each held by a test against a real one:
+- a link is sent as its text and never followed; the context's root itself may be a link;
+- a folder is sent also when it is empty, and a folder that is left out comes back with a file that is taken
+  back in;
+- a hard link is sent as a file of its own; a socket as an empty file; a pipe or device as what it is;
+- permission bits count, with set-uid, set-gid and sticky; a link has none;
+- extended attributes count, but for `system.*` and `security.*` (a machine's labels), `security.capability`
+  being kept.
+"""
+
+# ruff: noqa: PTH112, PTH115, PTH118
+# Names are bytes here, not `Path`s, so that neither locale nor encoding changes what is seen; it is faster, too.
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from slipway.content.ignore import Ignore, State
+from slipway.content.paths import unreadable
+from slipway.model.errors import ConfigError
+
+Kind = Literal["file", "folder", "link", "pipe", "device"]
+CHUNK = 1024 * 1024
+_KINDS: dict[int, Kind] = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "folder",
+    stat.S_IFLNK: "link",
+    stat.S_IFSOCK: "file",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+_MACHINES_OWN = (b"security.", b"system.", b"com.apple.")
+_GONE = (errno.ENOENT, errno.ENOTDIR)
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in a context.
+
+    Attributes:
+        path: relative to the context, `/` between its parts; bytes that are no UTF-8 as surrogates.
+        kind: what it is for BuildKit.
+        mode: permission bits, with set-uid, set-gid and sticky; 0 for a link.
+        size: the bytes that its content had when it was seen; 0 for all but files.
+        device: the number of a device, else 0.
+    """
+
+    path: str
+    kind: Kind
+    mode: int
+    size: int = 0
+    device: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder still to be read: where it is, how its entries are judged, the left-out folders above them."""
+
+    path: str
+    state: State
+    above: tuple[Entry, ...]
+    left_out: bool
+
+
+def walk(root: Path, ignore: Ignore | None = None) -> list[Entry]:
+    """Return all that BuildKit would be sent of a context, sorted by path.
+
+    A folder that is left out is not read, unless an exception could take something in it back in. What
+    vanishes meanwhile is taken as never there.
+
+    Raises:
+        ConfigError: root is no folder, or something in it cannot be read.
+    """
+    rules = ignore or Ignore()
+    top = os.fsencode(root)
+    if not os.path.isdir(top):
+        raise ConfigError(
+            f"the build context {root} is not a folder", remedy="Correct the path, or make the folder."
+        )
+    found: dict[str, Entry] = {}
+    folders = [_Folder("", (), (), left_out=False)]
+    while folders:
+        folder = folders.pop()
+        for item in _scan(top, folder):
+            path = folder.path + item.name.decode("utf-8", "surrogateescape")
+            out, state = rules.judge(path, folder.state) if rules.rules else (False, ())
+            entering = item.is_dir(follow_symlinks=False)
+            if out and not (entering and rules.may_hold_exceptions(path)):
+                continue
+            entry = _entry(path, item)
+            if entry is None:
+                continue
+            if not out:
+                found.update((parent.path, parent) for parent in folder.above)
+                found[path] = entry
+            if entering:
+                above = (*folder.above, entry) if out else ()
+                folders.append(_Folder(f"{path}/", state, above, left_out=out))
+    return [found[path] for path in sorted(found)]
+
+
+def fingerprints(root: Path, ignore: Ignore | None = None) -> dict[str, str]:
+    """Return the fingerprint of each thing that BuildKit would be sent of a context, by path, sorted.
+
+    A fingerprint is the SHA-256, in hexadecimal, of these, each led by its length in eight bytes
+    (big-endian): the kind, the mode in octal digits, the device's number, the number of extended attributes,
+    the name and value of each; and then, without a length, a file's bytes or a link's text.
+
+    Raises:
+        ConfigError: root is no folder, or something in it cannot be read.
+    """
+    top = os.fsencode(root)
+    found = {}
+    for entry in walk(root, ignore):
+        place = os.path.join(top, entry.path.encode("utf-8", "surrogateescape"))
+        try:
+            found[entry.path] = _fingerprint(place, entry)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise unreadable(
+                    root / os.fsdecode(entry.path.encode("utf-8", "surrogateescape")), error
+                ) from error
+    return found
+
+
+def frame(part: bytes) -> bytes:
+    """Return the bytes led by their length, so that no two lists of parts give the same whole."""
+    return len(part).to_bytes(8, "big") + part
+
+
+def _scan(top: bytes, folder: _Folder) -> list[os.DirEntry[bytes]]:
+    place = os.path.join(top, folder.path.encode("utf-8", "surrogateescape"))
+    try:
+        with os.scandir(place) as items:
+            return list(items)
+    except OSError as error:
+        if error.errno in _GONE or (folder.left_out and error.errno == errno.EACCES):
+            return []
+        raise unreadable(os.fsdecode(place), error) from error
+
+
+def _entry(path: str, item: os.DirEntry[bytes]) -> Entry | None:
+    try:
+        status = item.stat(follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise unreadable(os.fsdecode(item.path), error) from error
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "file")
+    mode = 0 if kind == "link" else stat.S_IMODE(status.st_mode)
+    size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return Entry(path, kind, mode, size, status.st_rdev if kind == "device" else 0)
+
+
+def _fingerprint(place: bytes, entry: Entry) -> str:
+    attributes = _attributes(place)
+    digest = hashlib.sha256(_head(entry.kind, entry.mode, entry.device, len(attributes) // 2))
+    for part in attributes:
+        digest.update(frame(part))
+    if entry.kind == "link":
+        digest.update(os.readlink(place))
+    elif entry.kind == "file":
+        _feed(digest, place, entry.size)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _head(kind: str, mode: int, device: int, attributes: int) -> bytes:
+    return b"".join(frame(part) for part in (kind.encode(), b"%o" % mode, b"%d" % device, b"%d" % attributes))
+
+
+def _feed(digest: hashlib._Hash, place: bytes, size: int) -> None:
+    """Add a file's bytes; a small one takes one read."""
+    try:
+        descriptor = os.open(place, _OPEN)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket: BuildKit sends it as an empty file
+            return
+        raise
+    try:
+        part = os.read(descriptor, min(size + 1, CHUNK))
+        digest.update(part)
+        if len(part) == size:
+            return
+        while part := os.read(descriptor, CHUNK):
+            digest.update(part)
+    finally:
+        os.close(descriptor)
+
+
+def _attributes(place: bytes) -> list[bytes]:
+    """Return the names and values, alternating, of the extended attributes that count."""
+    if not hasattr(os, "listxattr"):
+        return []
+    try:
+        names = os.listxattr(place, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _GONE:
+            raise
+        return []
+    if not names:
+        return []
+    counted = sorted(os.fsencode(name) for name in names)
+    values = []
+    for name in counted:
+        machines_own = (
+            name.startswith((b"security.", b"system.", b"com.apple.")) and name != b"security.capability"
+        )
+        if not machines_own:
+            values += [name, os.getxattr(place, name, follow_symlinks=False)]
+    return values

@@ -11,6 +11,7 @@ from slipway.model.errors import ConfigError
 
 LISTEN = 8080
 OWN = "/.slipway"  # what the gateway answers itself lives below this path
+CLOSING = "/etc/slipway/closing"  # while this is executable, client connections end with each answer
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
@@ -74,30 +75,17 @@ def _check(routes: Sequence[Route]) -> None:
 
 
 def _locations(each: Route) -> str:
-    body = (
-        f"            set $upstream {each.upstream};\n"
-        f"            proxy_pass http://$upstream;\n"
-        f"            error_page 502 503 504 {OWN}/down/{each.service}.$format;\n"
-    )
     paths = ["/"] if each.route == "/" else [f"= {each.route}", f"{each.route}/"]
-    proxied = "".join(f"        location {path} {{\n{body}        }}\n" for path in paths)
-    return proxied + _DOWN.replace("@service@", each.service)
+    return "".join(
+        f"        location {path} {{\n"
+        f"            set $service {each.service};\n"
+        f"            set $upstream {each.upstream};\n"
+        f"            if (-x {CLOSING}) {{ return 418; }}\n"
+        f"            proxy_pass http://$upstream;\n"
+        f"        }}\n"
+        for path in paths
+    )
 
-
-# A location on the error's way keeps the error's status: the 200 here is never sent.
-_DOWN = f"""\
-        location = {OWN}/down/@service@.json {{
-            internal;
-            default_type application/json;
-            return 200 '{{"error": "service unavailable", "service": "@service@", "status": $status}}\\n';
-        }}
-        location = {OWN}/down/@service@.html {{
-            internal;
-            default_type text/html;
-            return 200 '<!doctype html><title>@service@ is down</title><h1>@service@ is down</h1>
-<p>The gateway is up, the service <b>@service@</b> did not answer. Try again in a moment.</p>\\n';
-        }}
-"""
 
 _NO_ROUTE = """
         location / {
@@ -166,10 +154,33 @@ http {{
     server {{
         listen {LISTEN};
 
+        # A reload closes kept connections, and a request that is just coming in on one would be lost; before
+        # it, they are ended in order, with the answer to their next request.
+        error_page 418 = @closing;
+        recursive_error_pages on;
+        location @closing {{
+            keepalive_timeout 0;
+            proxy_pass http://$upstream;
+        }}
+
+        # On an error's way the status stays what it was: the 200 below is never sent.
+        error_page 502 503 504 {OWN}/down.$format;
+        location = {OWN}/down.json {{
+            internal;
+            default_type application/json;
+            return 200 '{{"error": "service unavailable", "service": "$service", "status": $status}}\n';
+        }}
+        location = {OWN}/down.html {{
+            internal;
+            default_type text/html;
+            return 200 '<!doctype html><title>$service is down</title><h1>$service is down</h1>
+<p>The gateway is up, the service <b>$service</b> did not answer. Try again in a moment.</p>\n';
+        }}
+
         location = {OWN}/health {{
             access_log off;
             default_type application/json;
-            return 200 '{{"status": "ok"}}\\n';
+            return 200 '{{"status": "ok"}}\n';
         }}
         location {OWN}/ {{
             return 404;

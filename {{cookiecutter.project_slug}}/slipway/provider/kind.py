@@ -57,16 +57,14 @@ class Cancelled(SlipwayError):
 
 
 class Stop:
-    """Set when the user interrupts; every wait of the provider looks at it."""
+    """Ends the waiting of one call when the user interrupts."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
+        """End the waiting."""
         self._event.set()
-
-    def clear(self) -> None:
-        self._event.clear()
 
     def sleep(self, seconds: float) -> None:
         """Wait; raise Cancelled as soon as the user interrupts."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import PurePosixPath
 from typing import Any
 
+from slipway.commands import nginx
 from slipway.model.errors import SlipwayError
 from slipway.provider import files
 from slipway.provider.kind import Stop
@@ -12,7 +14,9 @@ from slipway.run import engine
 
 FOLDER = "/etc/slipway"
 LIVE, CANDIDATE = "nginx.conf", "candidate.conf"
+CLOSING = PurePosixPath(nginx.CLOSING)
 START_SECONDS = 15.0
+CLOSE_SECONDS = 1.0  # in which busy clients learn that their kept connection ends
 PAUSE = 0.1
 
 
@@ -57,8 +61,10 @@ def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> Non
     files.put(container, FOLDER, {CANDIDATE: config})
     _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
     old = _workers(container)
-    files.put(container, FOLDER, {LIVE: config})
     try:
+        _close_kept(container, True)
+        stop.sleep(CLOSE_SECONDS)
+        files.put(container, FOLDER, {LIVE: config})
         # Not `docker kill -s HUP`: after any signal the engine takes a container for stopped by hand, and no
         # longer restarts it.
         _run(container, command(LIVE, "-s", "reload"), "NGINX can't be told to reload")
@@ -67,7 +73,14 @@ def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> Non
     except SlipwayError:
         files.put(container, FOLDER, {LIVE: before})
         raise
+    finally:
+        _close_kept(container, False)
     _wait(lambda: not _workers(container) & old, drain_seconds + 5, stop, "NGINX's old workers did not end")
+
+
+def _close_kept(container: Any, closing: bool) -> None:
+    """Have NGINX end connections with each answer, or no longer. A mode says it: archives delete nothing."""
+    files.put(container, str(CLOSING.parent), {CLOSING.name: ""}, mode=0o555 if closing else 0o444)
 
 
 def _wait(done: Any, seconds: float, stop: Stop, otherwise: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,24 +13,26 @@ import grpc
 
 from slipway.provider.service import NAME, Provider
 
-# Each resource that Pulumi handles at the same time takes a thread while it waits for its container;
-# there must be one left for Cancel. Threads are made when they are needed.
+# Each resource that Pulumi handles at the same time takes a thread while it waits for its container,
+# and one must be left for Cancel. Threads are made when they are needed.
 THREADS = 512
 # Pulumi's own limit for one message: a stack's inputs can be larger than gRPC's 4 MiB.
 MESSAGE_BYTES = 400 * 1024 * 1024
+CLEAR_SECONDS = 30  # to clear away what was being made when Pulumi was killed
 OPTIONS = [(f"grpc.max_{way}_message_length", MESSAGE_BYTES) for way in ("receive", "send")]
 
 
-def start() -> tuple[Any, int]:
-    """Start the provider on a free port of this machine; return the gRPC server and the port."""
+def start() -> tuple[Any, int, Provider]:
+    """Start the provider on a free port of this machine; return gRPC's server, the port and the provider."""
     from pulumi.runtime.proto import provider_pb2_grpc
 
+    provider = Provider()
     server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix=NAME), options=OPTIONS)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(), server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     threading.Thread(target=_warm_up, daemon=True).start()
-    return server, port
+    return server, port, provider
 
 
 def serve_in_thread() -> int:
@@ -41,16 +44,20 @@ def serve_in_thread() -> int:
 
 
 @cache
-def _shared() -> tuple[Any, int]:
+def _shared() -> tuple[Any, int, Provider]:
     return start()
 
 
 def main() -> None:
-    """Serve Pulumi until it ends this process; print the port first, as its plugins do."""
-    server, port = start()
+    """Serve Pulumi until it ends this process or is killed itself; print the port first, as plugins do."""
+    pulumi = os.getppid()
+    server, port, provider = start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    server.wait_for_termination()
+    while server.wait_for_termination(timeout=1) and os.getppid() == pulumi:
+        pass
+    provider.cancel()
+    server.stop(CLEAR_SECONDS).wait()
 
 
 def _warm_up() -> None:

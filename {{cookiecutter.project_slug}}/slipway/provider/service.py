@@ -1,6 +1,6 @@
 """The provider as Pulumi sees it: its gRPC protocol on one side, the kinds of resources on the other.
 
-Written on the plain protocol, with a thread for each call: Docker's SDK blocks, and an error is plain lines and
+Written on the plain protocol, with a thread for each call as Docker's SDK blocks; an error is plain lines,
 never a traceback. The protocol: github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
 """
 
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -59,7 +61,32 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """Serves Slipway's resources to one Pulumi engine at a time."""
 
     def __init__(self) -> None:
-        self.stop = Stop()
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._stops: set[Stop] = set()
+
+    def cancel(self) -> None:
+        """End all waiting; what is being made is cleared away."""
+        with self._lock:
+            self._cancelled = True
+            for stop in self._stops:
+                stop.set()
+
+    @contextmanager
+    def _stop(self, context: grpc.ServicerContext) -> Iterator[Stop]:
+        """Yield what ends one call's waiting: the user's interrupt, or Pulumi's own end."""
+        stop = Stop()
+        with self._lock:
+            self._stops.add(stop)
+            if self._cancelled:
+                stop.set()
+        if not context.add_callback(stop.set):
+            stop.set()
+        try:
+            yield stop
+        finally:
+            with self._lock:
+                self._stops.discard(stop)
 
     def Handshake(self, request: Any, context: Any) -> Any:
         return provider_pb2.ProviderHandshakeResponse(**CONVERSATION)
@@ -80,13 +107,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
-        self.stop.clear()  # a provider that stays on, for `invoke dev`, outlives an interrupted deployment
+        self._cancelled = False  # a provider in a thread may outlive an interrupted deployment
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, acceptResources=False, acceptOutputs=False, supportsPreview=True
         )
 
     def Cancel(self, request: Any, context: Any) -> Any:
-        self.stop.set()
+        self.cancel()
         return empty_pb2.Empty()
 
     @told
@@ -117,7 +144,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         kind, inputs = _kind(request), plain(read(request.properties))
         if request.preview:
             return provider_pb2.CreateResponse(properties=write(kind.foresee(inputs)))
-        real = kind.create(request.urn, _known(inputs), self.stop)
+        with self._stop(context) as stop:
+            real = kind.create(request.urn, _known(inputs), stop)
         return provider_pb2.CreateResponse(id=real.id, properties=write(real.outputs))
 
     @told
@@ -126,7 +154,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         old = _state(request, request.old_inputs, request.olds)
         if request.preview:
             return provider_pb2.UpdateResponse(properties=write({**kind.foresee(news), **kind.kept(old)}))
-        return provider_pb2.UpdateResponse(properties=write(kind.update(old, _known(news), self.stop)))
+        with self._stop(context) as stop:
+            outputs = kind.update(old, _known(news), stop)
+        return provider_pb2.UpdateResponse(properties=write(outputs))
 
     @told
     def Read(self, request: Any, context: Any) -> Any:

@@ -127,7 +127,9 @@ def born(pid: int) -> str | None:
         return None if Path("/proc/self").exists() else _born_without_proc(pid)
     # After the command's name, which may hold anything: state is the first field, start time the twentieth.
     fields = about.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+    # A killed program's first thread is a zombie at once; others may still hold its sockets for a moment.
+    ended = fields[0] in "ZX" and int(fields[17]) <= 1
+    return None if ended else f"{boot}:{fields[19]}"
 
 
 def _born_without_proc(pid: int) -> str | None:

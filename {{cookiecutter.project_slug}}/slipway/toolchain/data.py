@@ -108,4 +108,4 @@ def _checked(kind: type, table: Mapping[str, Any], version: str, where: str) -> 
 def _fill(value: Any, version: str) -> Any:
     if isinstance(value, str):
         return value.replace("{version}", version)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_fill(each, version) for each in value) if isinstance(value, list) else value

@@ -16,7 +16,7 @@ from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run.process import run
 from slipway.toolchain import builder, engine, registry
-from slipway.toolchain.data import tools
+from slipway.toolchain.data import Tool, tools
 from slipway.toolchain.find import version_of
 from slipway.toolchain.install import present
 from slipway.toolchain.release import reachable
@@ -63,7 +63,8 @@ def facts(workspace: Workspace) -> Iterator[Fact]:
 def _python(_workspace: Workspace) -> Iterator[Fact]:
     wanted = ".".join(map(str, PYTHON))
     found = f"{sys.version.split()[0]} in {sys.prefix}"
-    yield Fact("Python", sys.version_info >= PYTHON, found, f"Use Python {wanted} or newer.")
+    fine = sys.version_info >= PYTHON
+    yield Fact("Python", fine, found, "" if fine else f"Use Python {wanted} or newer.")
 
 
 def _engine(_workspace: Workspace) -> Iterator[Fact]:
@@ -95,14 +96,20 @@ def _engine_details() -> str:
     return f"at {engine.address()}"
 
 
-def _tools(_workspace: Workspace) -> Iterator[Fact]:
-    for each in tools().values():
+def _tools(workspace: Workspace) -> Iterator[Fact]:
+    for each in needed(workspace):
         path = present(each.name)
         if path is None:
-            yield Fact(each.name, False, f"{each.version} is not installed", SETUP)
+            yield Fact(f"tool {each.name}", False, f"{each.version} is not installed", SETUP)
         else:
             version = version_of(each, path) if each.read else each.version
-            yield Fact(each.name, True, f"{version or 'no version'}, {path}")
+            yield Fact(f"tool {each.name}", True, f"{version or 'no version'}, {path}")
+
+
+def needed(workspace: Workspace) -> list[Tool]:
+    """Return the tools that this workspace uses on this machine."""
+    spared = {"registry": not workspace.local_registry, "buildkit": not builder.as_process()}
+    return [each for each in tools().values() if not spared.get(each.name)]
 
 
 def _buildkit(_workspace: Workspace) -> Iterator[Fact]:
@@ -199,9 +206,9 @@ def _certificates(workspace: Workspace) -> Iterator[Fact]:
     yield Fact("certificates", given, f"added here: {', '.join(added)}; {how}", "" if given else remedy)
 
 
-def _sources(_workspace: Workspace) -> Iterator[Fact]:
+def _sources(workspace: Workspace) -> Iterator[Fact]:
     """Where missing tools would come from; only wrong when one is missing and there is no way to it."""
-    complete = all(present(name) for name in tools())
+    complete = all(present(each.name) for each in needed(workspace))
     go = shutil.which("go")
     version = run([go, "env", "GOVERSION"], timeout=20).output.strip() if go else "there is none"
     yield Fact(

@@ -40,7 +40,7 @@ def on_path(tool: Tool) -> Path:
         NotHad: there is none, or only older ones.
     """
     if not tool.read:
-        raise NotHad(f"PATH: {tool.main} does not tell its version")
+        return _by_folder(tool)
     reasons = []
     for path in _candidates(tool):
         version = version_of(tool, path)
@@ -79,6 +79,14 @@ def version_of(tool: Tool, path: Path) -> str | None:
 
 def _ours(path: Path) -> bool:
     return path.resolve().is_relative_to(tools_path().resolve())
+
+
+def _by_folder(tool: Tool) -> Path:
+    for each in tool.also_in:
+        folder = Path(each).expanduser()
+        if tool.version in folder.name and os.access(folder / tool.main, os.X_OK):
+            return folder / tool.main
+    raise NotHad(f"PATH: {tool.main} does not tell its version, so none there is used")
 
 
 def _candidates(tool: Tool) -> list[Path]:

@@ -85,6 +85,10 @@ def _present(wanted: Tool, reasons: list[str]) -> Path | None:
 def _get(wanted: Tool, reasons: list[str], tell: OnLine) -> Path | None:
     folder = tools_path() / wanted.name
     folder.mkdir(parents=True, exist_ok=True)
+    if wanted.beside:
+        reasons.append(f"PATH: {wanted.beside} was missing, too")
+        with suppress(NotHad, SlipwayError):
+            return next_to(wanted, ensure(wanted.beside, on_line=tell))
     with alone(folder / ".lock", lambda: tell(f"{wanted.name}: another install is under way, waiting")):
         with suppress(NotHad):
             return cached(wanted)  # the other install has brought it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import state_path
 
 PROBE_SECONDS, START_SECONDS = 3.0, 20.0
+RESETS, PAUSE = 5, 0.1
 API_HEADERS = ("Docker-Distribution-Api-Version", "Distribution-Api-Version")
 LISTENING = "0A"
 
@@ -60,25 +62,39 @@ def answers(host: str, port: int) -> bool:
     Raises:
         ConfigError: something does, and it is no registry.
     """
-    connection = http.client.HTTPConnection(host.strip("[]"), port, timeout=PROBE_SECONDS)
-    try:
-        connection.request("GET", "/v2/")
-        answer = connection.getresponse()
-        if answer.status in {200, 401} and any(answer.headers.get(name) for name in API_HEADERS):
+    says = ""
+    for _ in range(RESETS):
+        try:
+            status, header = _probe(host, port)
+        except ConnectionRefusedError:
+            return False
+        except ConnectionResetError as error:  # of a program that ends at this moment, too: look again
+            says = str(error)
+            time.sleep(PAUSE)
+            continue
+        except (OSError, http.client.HTTPException) as error:
+            says = str(error) or type(error).__name__
+            break
+        if status in {200, 401} and header:
             return True
-        says = f"it answers {answer.status} to /v2/"
-    except ConnectionRefusedError:
-        return False
-    except (OSError, http.client.HTTPException) as error:
-        says = str(error) or type(error).__name__
-    finally:
-        connection.close()
+        says = f"it answers {status} to /v2/"
+        break
     holder = listener(port)
     raise ConfigError(
         f"port {port} of {host} is taken by something that is no registry"
         f"{f' ({holder})' if holder else ''}: {says}",
         remedy='Choose another port in workspace.toml: registry = "127.0.0.1:5001".',
     )
+
+
+def _probe(host: str, port: int) -> tuple[int, str | None]:
+    connection = http.client.HTTPConnection(host.strip("[]"), port, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/v2/")
+        answer = connection.getresponse()
+        return answer.status, next(filter(None, map(answer.headers.get, API_HEADERS)), None)
+    finally:
+        connection.close()
 
 
 def stop(registry: str) -> bool:

@@ -40,7 +40,7 @@ def from_release(tool: Tool, into: Path, on_line: OnLine) -> None:
     """
     release = tool.release
     if release is None:
-        raise NotHad("release: the vendor publishes none")
+        raise NotHad("release: there is none of its own")
     asset = asset_name(release)
     base = f"{_base(WEB)}/{release.repo}/releases/download/{release.tag}"
     expected = published_digest(release, asset, base)

@@ -1,0 +1,106 @@
+"""The toolchain for real: registry and BuildKit start, take a build, come back, and only ours are ended."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slipway.run.process import run
+from slipway.toolchain import background, builder, engine, registry
+from slipway.toolchain.install import ensure
+from slipway.toolchain.registry import Registry
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(os.geteuid() != 0, reason="BuildKit as a process needs root"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A state folder and a port of this test's own; whatever it started is ended afterwards."""
+    for name in ("registry", "buildkit", "docker-buildx"):
+        ensure(name)
+    with socket.socket() as probe, pytest.MonkeyPatch.context() as patch:
+        probe.bind(("127.0.0.1", 0))
+        free = f"127.0.0.1:{probe.getsockname()[1]}"
+        probe.close()
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield free
+        registry.stop(free)
+        builder.stop()
+
+
+def test_the_engine_answers() -> None:
+    assert engine.ensure().address == engine.address()
+    assert engine.plan() == ()
+
+
+def test_registry_and_builder_take_a_build_and_its_push(address: str, tmp_path: Path) -> None:
+    assert registry.ensure(address) == Registry(address, ours=True)
+    made = builder.ensure()
+    assert made.ours
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    ref = f"{address}/demo/thing:one"
+    result = run([ensure("docker-buildx"), "build", "--push", "--tag", ref, tmp_path], env=made.env)
+    assert result.code == 0, result.output
+    assert _status(address, "HEAD", "/v2/demo/thing/manifests/one") == 200
+
+
+def test_when_everything_is_up_a_look_takes_no_time(address: str) -> None:
+    registry.ensure(address)
+    builder.ensure()
+    start = time.perf_counter()
+    registry.ensure(address)
+    builder.ensure()
+    assert time.perf_counter() - start < 0.1
+
+
+@pytest.mark.parametrize("daemon", ["registry", "buildkitd"])
+def test_what_was_killed_comes_back_with_its_data(address: str, daemon: str) -> None:
+    registry.ensure(address)
+    builder.ensure()
+    port = registry.split(address)[1]
+    victim = background.running(registry.folder(port) if daemon == "registry" else builder.folder())
+    assert victim is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    while background.born(victim.pid):
+        time.sleep(0.01)
+    assert registry.ensure(address).ours
+    assert builder.ensure().ours
+    assert builder.answers(builder.socket_path())
+    assert _status(address, "HEAD", "/v2/demo/thing/manifests/one") == 200
+
+
+def test_a_registry_of_somebody_else_is_used_and_never_ended(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.ensure(address)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert registry.ensure(address) == Registry(address, ours=False)
+    assert not registry.stop(address)
+    assert _status(address, "GET", "/v2/") == 200
+
+
+def test_stop_ends_what_was_started_once(address: str) -> None:
+    registry.ensure(address)
+    builder.ensure()
+    assert registry.stop(address)
+    assert builder.stop()
+    assert not registry.stop(address)
+    assert not builder.stop()
+
+
+def _status(address: str, method: str, path: str) -> int:
+    connection = http.client.HTTPConnection(address, timeout=5)
+    accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+    connection.request(method, path, headers={"Accept": accept})
+    status = connection.getresponse().status
+    connection.close()
+    return status

@@ -1,0 +1,57 @@
+"""The doctor: every fact has a remedy where it is wrong, and no check can break the others."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from slipway.model.workspace import Gateway, Settings, Workspace
+from slipway.toolchain import doctor, release
+from slipway.toolchain.doctor import facts, needed
+
+
+def workspace(root: Path, **settings: object) -> Workspace:
+    return Workspace(root, Settings(**{"name": "demo", "registry": "127.0.0.1:1", **settings}), ())  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_engine_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    monkeypatch.setenv(release.MIRROR, "http://127.0.0.1:9")
+
+
+def test_on_an_empty_machine_everything_missing_is_named_with_its_remedy(tmp_path: Path) -> None:
+    found = {fact.name: fact for fact in facts(workspace(tmp_path))}
+    assert found["Python"].ok
+    for name in ("Docker engine", "tool pulumi", "registry", "builder", "Go", "network"):
+        assert not found[name].ok
+        assert found[name].remedy
+
+
+def test_a_check_that_breaks_is_a_fact_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fall_ill() -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(doctor.engine, "situation", fall_ill)
+    found = {fact.name: fact for fact in facts(workspace(tmp_path))}
+    assert "boom" in found["engine"].found
+    assert "network" in found
+
+
+def test_a_gateway_port_that_somebody_else_has_is_wrong(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen(1)
+        port = holder.getsockname()[1]
+        found = {fact.name: fact for fact in facts(workspace(tmp_path, gateway=Gateway(port=port)))}
+    assert not found["gateway port"].ok
+    assert "[gateway] port" in found["gateway port"].remedy
+
+
+def test_a_workspace_with_a_registry_elsewhere_needs_no_registry_program(tmp_path: Path) -> None:
+    here = {each.name for each in needed(workspace(tmp_path))}
+    there = {each.name for each in needed(workspace(tmp_path, registry="registry.example.com"))}
+    assert here - there == {"registry"}

@@ -1,0 +1,129 @@
+"""The Docker engine: what is planned in each situation, and how one is asked whether it answers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from slipway.model.errors import SlipwayError
+from slipway.toolchain import engine
+from slipway.toolchain.engine import Situation, Step, plan
+
+ROOT = Situation(engine.DEFAULT, problem="no such file or directory", root=True, apt=True, dockerd=True)
+
+
+def test_nothing_is_planned_when_the_engine_answers() -> None:
+    assert plan(replace(ROOT, problem="")) == ()
+
+
+@pytest.mark.parametrize(
+    ("now", "steps"),
+    [
+        (ROOT, (Step.START,)),
+        (replace(ROOT, service=True), (Step.SERVICE,)),
+        (replace(ROOT, dockerd=False), (Step.INSTALL, Step.START)),
+        (replace(ROOT, dockerd=False, service=True), (Step.INSTALL, Step.SERVICE)),
+    ],
+)
+def test_root_gets_what_is_missing_and_starts_what_is_stopped(
+    now: Situation, steps: tuple[Step, ...]
+) -> None:
+    assert plan(now) == steps
+
+
+def test_a_stopped_engine_is_started_even_where_nothing_may_be_installed() -> None:
+    assert plan(ROOT, install=False) == (Step.START,)
+
+
+@pytest.mark.parametrize(
+    ("now", "install", "remedy"),
+    [
+        (replace(ROOT, dockerd=False), False, "docker.io"),
+        (replace(ROOT, dockerd=False, apt=False), True, "Install a Docker engine"),
+        (replace(ROOT, chosen=True, address="tcp://far:2375"), True, "DOCKER_HOST"),
+        (replace(ROOT, root=False, denied=True, problem="permission denied"), True, "usermod -aG docker"),
+        (replace(ROOT, root=False, service=True), True, "systemctl start docker"),
+        (replace(ROOT, root=False), True, "as root"),
+        (replace(ROOT, root=False, dockerd=False), True, "administrator"),
+        (replace(ROOT, linux=False, root=False), True, "Docker Desktop"),
+    ],
+)
+def test_where_there_is_no_way_the_remedy_says_what_to_do(now: Situation, install: bool, remedy: str) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        plan(now, install=install)
+    assert remedy in caught.value.remedy
+    assert now.address in caught.value.what
+
+
+def serve(path: Path, answer: bytes) -> None:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen(1)
+
+    def once() -> None:
+        connection, _ = server.accept()
+        connection.recv(1000)
+        connection.sendall(answer)
+        connection.close()
+        server.close()
+
+    threading.Thread(target=once, daemon=True).start()
+
+
+@pytest.mark.parametrize(
+    ("answer", "up"),
+    [(b"HTTP/1.0 200 OK\r\n\r\nOK", True), (b"HTTP/1.0 500 Oh\r\n\r\n", False), (b"", False)],
+)
+def test_an_engine_is_up_when_its_ping_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, up: bool
+) -> None:
+    path = tmp_path / "docker.sock"
+    serve(path, answer)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    assert engine.answers() is up
+
+
+def test_a_missing_socket_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    now = engine.situation()
+    assert now.problem == "no such file or directory"
+    assert now.chosen
+
+
+def test_a_socket_that_nobody_serves_any_more_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "docker.sock"))
+    server.close()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    assert "refused" in engine.situation().problem
+
+
+def test_a_pid_file_that_names_something_else_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "docker.pid"
+    path.write_text("1")
+    monkeypatch.setattr(engine, "PID_FILE", path)
+    assert not engine._dockerd_by_others()
+    assert not path.exists()
+
+
+def test_a_dockerd_that_ends_at_once_is_told_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: object
+) -> None:
+    assert callable(program)
+    dockerd = program("dockerd")
+    dockerd.write_text("#!/bin/sh\necho failed to start daemon: no iptables; exit 1\n")
+    monkeypatch.setattr(engine, "answers", lambda: False)
+    monkeypatch.setattr(engine, "situation", lambda: ROOT)
+    monkeypatch.setattr(engine, "PID_FILE", tmp_path / "none")
+    lines: list[str] = []
+    with pytest.raises(SlipwayError, match="dockerd ended") as caught:
+        engine.ensure(on_line=lines.append)
+    assert "no iptables" in caught.value.detail
+    assert lines == [f"Docker engine: {Step.START.value}"]

@@ -1,0 +1,59 @@
+"""Building from a Go module: what is written and run, and why it may not be possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slipway.toolchain.data import GoModule, Tool
+from slipway.toolchain.find import NotHad
+from slipway.toolchain.gomodule import build_command, build_env, from_go, go_mod
+
+Program = Callable[..., Path]
+
+RECIPE = GoModule(
+    "1.26",
+    ("acme.dev/tool v1.0.0",),
+    {"acme.dev/tool/cmd": "tool"},
+    "-X main.v=1",
+    {"GOEXPERIMENT": "jsonv2"},
+)
+TOOL = Tool("tool", "1.0.0", ("tool",), go=RECIPE)
+
+
+def test_go_mod_requires_what_the_data_says_and_replaces_nothing() -> None:
+    assert go_mod("tool", RECIPE) == (
+        "module slipway.tools/tool\n\ngo 1.26\n\nrequire (\n\tacme.dev/tool v1.0.0\n)\n"
+    )
+
+
+def test_the_build_sets_the_version_and_names_the_binary() -> None:
+    assert build_command(RECIPE, "acme.dev/tool/cmd", Path("/new/tool")) == [
+        *("go", "build", "-v", "-mod=mod", "-ldflags", "-s -w -X main.v=1"),
+        *("-o", "/new/tool", "acme.dev/tool/cmd"),
+    ]
+
+
+def test_the_build_is_untouched_by_the_user_s_go_workspace_and_flags() -> None:
+    assert build_env(RECIPE) == {"GOWORK": "off", "GOFLAGS": "-buildvcs=false", "GOEXPERIMENT": "jsonv2"}
+
+
+def test_without_go_the_reason_says_which_would_do(tmp_path: Path) -> None:
+    with pytest.raises(NotHad, match=r"no go on PATH \(1\.26"):
+        from_go(TOOL, tmp_path, print)
+
+
+def test_an_older_go_is_refused_before_anything_is_built(program: Program, tmp_path: Path) -> None:
+    program("go", "go1.25.9")
+    with pytest.raises(NotHad, match=r"go1\.25\.9 is too old"):
+        from_go(TOOL, tmp_path, print)
+
+
+def test_a_failed_build_shows_its_last_lines(program: Program, tmp_path: Path) -> None:
+    go = program("go")
+    go.write_text(
+        '#!/bin/sh\n[ "$1" = env ] && echo go1.26.1 && exit\necho no such module; exit 1\n', encoding="utf-8"
+    )
+    with pytest.raises(NotHad, match="the build failed: no such module"):
+        from_go(TOOL, tmp_path, print)

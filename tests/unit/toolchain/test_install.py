@@ -1,0 +1,144 @@
+"""Getting a tool: the order of the ways, one install at a time, and nothing half-done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slipway.model.errors import SlipwayError
+from slipway.toolchain import install
+from slipway.toolchain.data import tool
+from slipway.toolchain.find import NotHad
+from slipway.toolchain.install import ensure, link_into, present
+from slipway.toolchain.paths import tools_path
+
+Program = Callable[..., Path]
+
+
+def refuse(*_: object) -> None:
+    raise NotHad("release: the network is down")
+
+
+def bring(name: str, into: Path) -> None:
+    for binary in tool(name).binaries:
+        (into / binary).write_text(f"#!/bin/sh\necho {tool(name).version}\n", encoding="utf-8")
+        (into / binary).chmod(0o755)
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No release can be reached; the Go module works and says so in this list."""
+    done: list[str] = []
+
+    def from_go(each: install.Tool, into: Path, on_line: object) -> None:
+        time.sleep(0.05)
+        done.append(each.name)
+        bring(each.name, into)
+
+    monkeypatch.setattr(install, "from_release", refuse)
+    monkeypatch.setattr(install, "from_go", from_go)
+    return done
+
+
+def test_what_is_on_path_in_an_accepted_version_is_used(program: Program, builds: list[str]) -> None:
+    path = program("crane", "9.0.0")
+    assert ensure("crane") == path
+    assert builds == []
+
+
+def test_each_way_that_failed_says_why_before_the_next_is_tried(builds: list[str]) -> None:
+    lines: list[str] = []
+    path = ensure("crane", on_line=lines.append)
+    assert path == tools_path() / "crane" / tool("crane").version / "crane"
+    assert [line.split(":")[1].strip() for line in lines[:3]] == ["PATH", "cache", "release"]
+    assert builds == ["crane"]
+
+
+def test_the_second_time_it_comes_from_the_cache(builds: list[str]) -> None:
+    assert ensure("crane") == ensure("crane")
+    assert builds == ["crane"]
+
+
+def test_a_binary_s_name_gives_that_binary(builds: list[str]) -> None:
+    assert ensure("buildctl").name == "buildctl"
+    assert ensure("buildkit").name == "buildkitd"
+
+
+def test_when_no_way_works_the_error_has_every_reason_and_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(install, "from_release", refuse)
+    with pytest.raises(SlipwayError) as caught:
+        ensure("crane")
+    for way in ("PATH:", "cache:", "release:", "Go:"):
+        assert way in caught.value.detail
+    for remedy in ("on PATH", "SLIPWAY_TOOLS_MIRROR", "install Go"):
+        assert remedy in caught.value.remedy
+
+
+def test_an_install_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(each: install.Tool, into: Path, on_line: object) -> None:
+        (into / "crane").write_text("half")
+        raise NotHad("Go: broke")
+
+    monkeypatch.setattr(install, "from_release", half)
+    monkeypatch.setattr(install, "from_go", lambda *_: None)
+    with pytest.raises(SlipwayError, match="missing"):
+        ensure("crane")
+    assert [path.name for path in (tools_path() / "crane").iterdir()] == [".lock"]
+
+
+def test_without_permission_to_install_nothing_is_tried(builds: list[str]) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        ensure("crane", install=False)
+    assert "invoke setup" in caught.value.remedy
+    assert builds == []
+    assert present("crane") is None
+
+
+def test_two_installs_at_once_become_one(builds: list[str]) -> None:
+    lines: list[str] = []
+    both = [
+        threading.Thread(target=ensure, args=("crane",), kwargs={"on_line": lines.append}) for _ in range(2)
+    ]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert builds == ["crane"]
+    assert any("waiting" in line for line in lines)
+
+
+def test_the_language_host_is_taken_from_beside_pulumi(program: Program, builds: list[str]) -> None:
+    program("pulumi", "v3.255.0")
+    program("pulumi-language-python-exec")
+    host = program("pulumi-language-python")
+    assert ensure("pulumi-language-python") == host
+    assert builds == []
+
+
+def test_without_pulumi_the_language_host_may_come_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def from_release(each: install.Tool, into: Path, on_line: object) -> None:
+        bring("pulumi", into)
+        bring("pulumi-language-python", into)
+
+    monkeypatch.setattr(install, "from_release", from_release)
+    assert ensure("pulumi-language-python").parent == ensure("pulumi").parent
+
+
+def test_links_lead_to_all_binaries_and_are_renewed(builds: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "venv"
+    folder.mkdir()
+    (folder / "buildctl").symlink_to("/old/version/buildctl")
+    links = link_into(folder, ["buildkit"])
+    assert sorted(link.name for link in links) == ["buildctl", "buildkitd"]
+    assert all(link.resolve().is_relative_to(tools_path().resolve()) for link in links)
+
+
+def test_a_file_that_is_no_link_is_somebody_s_own_and_stays(builds: list[str], tmp_path: Path) -> None:
+    (tmp_path / "crane").write_text("mine")
+    link_into(tmp_path, ["crane"])
+    assert (tmp_path / "crane").read_text() == "mine"

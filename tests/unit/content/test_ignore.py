@@ -107,7 +107,7 @@ def test_a_pattern_that_buildkit_refuses_is_named_by_file_and_line(text: str) ->
 def test_a_fault_that_buildkit_meets_only_in_use_is_an_error_only_then() -> None:
     rules = ignore.parse(b"![z-a]", Path(".dockerignore"))
     assert rules.judge("x") == (False, (False,))
-    with pytest.raises(ConfigError, match="line 1.*backwards"):
+    with pytest.raises(ConfigError, match=r"line 1.*backwards"):
         ignore.parse(b"[z-a]", Path(".dockerignore")).judge("x")
 
 

@@ -1,0 +1,177 @@
+"""One bake definition for many services, and the command that carries it out; nothing here runs anything.
+
+Inline and external builds give the same image, to the byte: they share `SOURCE_DATE_EPOCH`, which is the
+time of the image and of all that a build writes, the media types, and they are without attestations, whose
+content differs from build to build (the gate makes and signs its own).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from slipway.content.digest import BuildInputs
+from slipway.model.names import LOOPBACK
+
+# 2020-01-01. Not 0: zip files and wheels know no time before 1980 in any time zone, some programs take 0 for
+# "no time", and registries that tidy up by age take an image of 1970 for an old one. Not the last commit's
+# time: the same content would be another image after every commit.
+SOURCE_DATE_EPOCH = "1577836800"
+
+FORMAT = "rewrite-timestamp=true,oci-mediatypes=true"
+EXPORT = f"type=image,{FORMAT}"
+"""How an image is exported to a registry; what pushes it adds `push=true`."""
+
+CACHE_SUFFIX = "-cache"
+CACHE_TAG = "build"
+NO_ATTESTATIONS = ("type=provenance,disabled=true", "type=sbom,disabled=true")
+
+Output = Literal["oci", "registry", "none"]
+Json = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One service to build.
+
+    Attributes:
+        service: its name, which is the bake target's.
+        inputs: what decides its image.
+        tags: full names, registry first; the repository of the first also names the registry's cache.
+        secrets: BuildKit secret → file that holds its value. Only the file's path is ever written down.
+    """
+
+    service: str
+    inputs: BuildInputs
+    tags: tuple[str, ...]
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+
+
+def definition(
+    targets: Iterable[Target], output: Output | str, oci_dir: Path, stage: str | None = None
+) -> dict[str, Json]:
+    """Return the bake definition, to be written as JSON.
+
+    Args:
+        targets: what to build.
+        output: `oci` for an OCI layout per service, `registry` to push, `none` to build without keeping
+        anything.
+        oci_dir: the folder that gets a folder per service, named after it, when output is `oci`.
+        stage: build this stage of each instead of the one in its inputs (`test`).
+    """
+    return {"target": {target.service: _target(target, output, oci_dir, stage) for target in targets}}
+
+
+def argv(
+    buildx: Path,
+    file: Path,
+    builder: str,
+    targets: Sequence[Target],
+    *,
+    progress: str = "rawjson",
+    oci_dir: Path | None = None,
+) -> list[str]:
+    """Return the command that carries out a bake definition.
+
+    Bake asks before it reads or writes outside the folder it runs in; the flags say yes to exactly what the
+    definition names.
+
+    Args:
+        buildx: the `docker-buildx` binary.
+        file: the definition.
+        builder: the buildx builder's name.
+        targets: what the definition holds.
+        progress: `rawjson` for `progress.Progress`, or `plain` to read.
+        oci_dir: the folder for OCI layouts, if it lies outside the folder that bake runs in.
+    """
+    reads = {path for target in targets for path in _reads(target)}
+    allowed = [f"--allow=fs.read={path}" for path in sorted(map(str, reads))]
+    allowed += [f"--allow=fs.write={oci_dir}"] if oci_dir else []
+    names = [target.service for target in targets]
+    return [
+        str(buildx),
+        "bake",
+        f"--builder={builder}",
+        f"--file={file}",
+        f"--progress={progress}",
+        *allowed,
+        *names,
+    ]
+
+
+def build_args(inputs: BuildInputs) -> dict[str, str]:
+    """Return all arguments that a build is given: the service's own, the bases, the epoch; sorted."""
+    return dict(sorted({**inputs.args, **inputs.bases, "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH}.items()))
+
+
+def _target(target: Target, output: str, oci_dir: Path, stage: str | None) -> Json:
+    inputs = target.inputs
+    found: Json = {
+        "context": _plain(inputs.context.absolute()),
+        "contexts": {name: _plain(path.absolute()) for name, path in inputs.contexts.items()},
+        "dockerfile": _plain(inputs.dockerfile.absolute()),
+        "args": {name: _plain(value) for name, value in build_args(inputs).items()},
+        "platforms": sorted(set(inputs.platforms)),
+        "tags": list(target.tags),
+        "secret": [_plain(_fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
+        "attest": list(NO_ATTESTATIONS),
+        "output": [_plain(_output(output, oci_dir / target.service))],
+        **_cache(target, writing=output != "none"),
+    }
+    goal = stage or inputs.target
+    if goal:
+        found["target"] = goal
+    return {key: value for key, value in found.items() if value}
+
+
+def _output(output: str, folder: Path) -> str:
+    if output == "oci":
+        return f"{_fields({'type': 'oci', 'dest': str(folder.absolute()), 'tar': 'false'})},{FORMAT}"
+    if output == "registry":
+        return f"{EXPORT},push=true"
+    if output == "none":
+        return "type=cacheonly"
+    raise ValueError(f"no such output: {output}")
+
+
+def _cache(target: Target, *, writing: bool) -> dict[str, list[str]]:
+    """Return where layers are kept for other machines: beside the images; nowhere on a local registry."""
+    if not target.tags or LOOPBACK.match(target.tags[0]):
+        return {}
+    ref = f"{repository(target.tags[0])}{CACHE_SUFFIX}:{CACHE_TAG}"
+    found = {"cache-from": [f"type=registry,ref={ref}"]}
+    if writing:
+        kept = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
+        found["cache-to"] = [f"type=registry,ref={ref},{kept}"]
+    return found
+
+
+def repository(ref: str) -> str:
+    """Return an image reference without its tag and digest."""
+    name = ref.partition("@")[0]
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}"
+
+
+def _reads(target: Target) -> Iterable[Path]:
+    inputs = target.inputs
+    yield inputs.context.absolute()
+    yield inputs.dockerfile.parent.absolute()
+    yield from (path.absolute() for path in inputs.contexts.values())
+    yield from (path.absolute() for path in target.secrets.values())
+
+
+def _fields(values: Mapping[str, str]) -> str:
+    """Return `key=value` fields as BuildKit reads them: a line of CSV, so that a path may hold a comma."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([f"{key}={value}" for key, value in values.items()])
+    return line.getvalue()
+
+
+def _plain(text: str | Path) -> str:
+    """Return text that bake takes as it is: `${` and `%{` would start an expression."""
+    return str(text).replace("${", "$${").replace("%{", "%%{")

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from slipway.model.errors import SlipwayError
-from slipway.run.process import run
+from slipway.run.process import Result, run
 from slipway.toolchain import background
 from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import state_path
@@ -147,17 +147,25 @@ def folder() -> Path:
 
 
 def _install(tell: OnLine) -> None:
-    argv = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", *PACKAGES]
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
     log = folder() / "install.log"
-    if run(argv, env=env, log=log, on_line=tell, timeout=INSTALL_SECONDS).code:
-        run(["apt-get", "update"], env=env, log=log, on_line=tell, timeout=INSTALL_SECONDS)
-        result = run(argv, env=env, log=log, on_line=tell, timeout=INSTALL_SECONDS)
-        if result.code:
-            remedy = f"Install a Docker engine by hand ({' '.join(PACKAGES)})."
-            raise SlipwayError(
-                "apt-get could not install the engine", remedy=remedy, detail=result.tail(), log=log
-            )
+
+    def apt(*words: str) -> Result:
+        env = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
+        argv = ["apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120", *words]
+        return run(argv, env=env, log=log, on_line=_unless_empty(tell), timeout=INSTALL_SECONDS)
+
+    install = ("install", "--no-install-recommends", *PACKAGES)
+    if apt(*install).code == 0:
+        return
+    apt("update")  # its lists may be missing or name packages that are gone
+    result = apt(*install)
+    if result.code:
+        what, remedy = "apt-get could not install the engine", f"Install by hand: {' '.join(PACKAGES)}."
+        raise SlipwayError(what, remedy=remedy, detail=result.tail(), log=log)
+
+
+def _unless_empty(tell: OnLine) -> OnLine:
+    return lambda line: tell(line.strip()) if line.strip() else None
 
 
 def _service(tell: OnLine) -> None:

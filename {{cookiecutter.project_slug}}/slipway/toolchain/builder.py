@@ -187,7 +187,7 @@ def _register(endpoint: tuple[str, str], install: bool, tell: OnLine) -> None:
             create_command(buildx, endpoint, tool("buildkit").version), env=env, timeout=BUILDX_SECONDS
         )
     if result.code:
-        remedy = f"Remove {config} and try again."
+        remedy = f"See that the Docker engine answers (`invoke doctor`); else remove {config} and try again."
         raise SlipwayError("buildx did not take the builder", remedy=remedy, detail=result.tail())
 
 

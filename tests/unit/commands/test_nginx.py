@@ -1,0 +1,87 @@
+"""The gateway's nginx.conf."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway.commands.nginx import Route, config
+from slipway.model.errors import ConfigError
+
+API = Route("api", "/api", "demo-dev-api-1:8000")
+DEEP = Route("deep", "/api/deep", "demo-dev-deep-1:9000")
+WEB = Route("web", "/", "demo-dev-web-1:3000")
+
+
+def locations(text: str) -> list[str]:
+    return re.findall(r"^\s+location (?!.*slipway|@)(.+?) {$", text, re.MULTILINE)
+
+
+def test_a_route_takes_its_path_and_what_is_below_it_and_no_neighbour() -> None:
+    assert locations(config([API], drain_seconds=10)) == ["= /api", "/api/", "/"]
+
+
+def test_the_longest_route_comes_first() -> None:
+    paths = locations(config([WEB, API, DEEP], drain_seconds=10))
+    assert paths == ["= /api/deep", "/api/deep/", "= /api", "/api/", "/"]
+
+
+def test_the_order_of_routes_does_not_matter() -> None:
+    assert config([WEB, API, DEEP], drain_seconds=10) == config([DEEP, WEB, API], drain_seconds=10)
+
+
+def test_a_host_is_looked_up_when_a_request_comes_so_a_missing_one_cannot_stop_nginx() -> None:
+    text = config([API], drain_seconds=10)
+    assert "set $upstream demo-dev-api-1:8000;" in text
+    assert set(re.findall(r"proxy_pass (.+);", text)) == {"http://$upstream"}
+    assert "upstream {" not in text
+
+
+def test_without_a_route_for_all_the_rest_the_gateway_says_so_itself() -> None:
+    assert "no service has this route" in config([API], drain_seconds=10)
+    assert "no service has this route" not in config([API, WEB], drain_seconds=10)
+
+
+def test_no_routes_at_all_is_a_configuration_too() -> None:
+    assert locations(config([], drain_seconds=10)) == ["/"]
+
+
+def test_requests_in_flight_get_the_given_time_at_a_reload() -> None:
+    assert "worker_shutdown_timeout 7s;" in config([API], drain_seconds=7)
+
+
+@pytest.mark.parametrize(
+    ("route", "says"),
+    [
+        (Route("api", "api", "a:1"), "has the route 'api'"),
+        (Route("api", "/api/", "a:1"), "has the route '/api/'"),
+        (Route("api", "/a b", "a:1"), "has the route"),
+        (Route("api", "/a;}", "a:1"), "has the route"),
+        (Route("api", "/.slipway/x", "a:1"), "is the gateway's"),
+        (Route("api", "/api", "a"), "not host:port"),
+        (Route("api", "/api", "a:1;"), "not host:port"),
+        (Route("a$b", "/api", "a:1"), "no DNS label"),
+    ],
+)
+def test_what_cannot_stand_in_the_file_is_refused(route: Route, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        config([route], drain_seconds=10)
+
+
+def test_two_services_with_one_route_are_named() -> None:
+    with pytest.raises(ConfigError, match="api and other have the same route /api"):
+        config([API, Route("other", "/api", "o:1")], drain_seconds=10)
+
+
+@given(st.text(), st.text(), st.text())
+def test_nothing_that_could_be_a_directive_gets_into_the_file(
+    service: str, route: str, upstream: str
+) -> None:
+    try:
+        text = config([Route(service, route, upstream)], drain_seconds=10)
+    except ConfigError:
+        return
+    assert not set(service + route + upstream) & set(" ;{}$'\"\\\n#")
+    assert text.count("{") == text.count("}")

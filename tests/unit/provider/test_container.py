@@ -1,0 +1,105 @@
+"""Containers, as far as no engine is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.provider import container
+from slipway.provider.container import Container, Wanted, options
+from slipway.provider.kind import State
+from slipway.provider.values import UNKNOWN, Secret
+
+IMAGE = f"127.0.0.1:5000/demo/api@sha256:{'a' * 64}"
+INPUTS: dict[str, Any] = {
+    "service": "api",
+    "stack": "dev",
+    "workspace": "demo",
+    "image": IMAGE,
+    "network": "demo-dev",
+    "env": {"LEVEL": "info"},
+    "secrets": {"TOKEN": "open sesame"},
+    "port": 8000,
+    "memory": "256m",
+    "cpus": 0.5,
+    "healthTimeout": 60,
+    "drainSeconds": 10,
+}
+
+
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> State:
+    """A container that is in the state and runs."""
+    monkeypatch.setattr(container, "drift", lambda old: "")
+    return State("urn", "abc", INPUTS, {"imageId": "sha256:b"})
+
+
+def test_defaults_are_filled_in() -> None:
+    given = {key: INPUTS[key] for key in Container.required}
+    assert Container().check(given).inputs == {**given, "env": {}, "healthTimeout": 60, "drainSeconds": 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"image": "api:latest"}, ("image", "isn't pinned")),
+        ({"memory": "lots"}, ("memory", "no amount")),
+        ({"env": {"TOKEN": Secret("x")}}, ("env", "holds a secret")),
+        ({"secrets": {"../x": "y"}}, ("secrets", "no file name")),
+        ({"volumes": []}, ("volumes", "is no input")),
+        ({"service": None}, ("service", "is required")),
+    ],
+)
+def test_wrong_inputs_are_found_first(change: dict[str, Any], says: tuple[str, str]) -> None:
+    [(name, reason)] = Container().check({**INPUTS, **change}).failures
+    assert (name, says[1] in reason) == (says[0], True), reason
+
+
+def test_inputs_that_are_not_known_yet_are_no_mistakes() -> None:
+    assert not Container().check({**INPUTS, "image": UNKNOWN, "network": UNKNOWN, "memory": UNKNOWN}).failures
+
+
+def test_nothing_changed_changes_nothing(old: State) -> None:
+    assert list(Container().diff(old, INPUTS).changed) == []
+
+
+@pytest.mark.parametrize("key", ["image", "env", "secrets", "port", "memory", "cpus", "network"])
+def test_what_a_container_is_made_of_replaces_it_the_new_one_first(old: State, key: str) -> None:
+    diff = Container().diff(old, {**INPUTS, key: "other"})
+    assert (list(diff.changed), list(diff.replaces), diff.delete_first) == ([key], [key], False)
+
+
+@pytest.mark.parametrize("key", ["healthTimeout", "drainSeconds"])
+def test_how_long_it_is_waited_for_replaces_nothing(old: State, key: str) -> None:
+    diff = Container().diff(old, {**INPUTS, key: 5})
+    assert (list(diff.changed), list(diff.replaces)) == ([key], [])
+
+
+def test_a_container_that_is_gone_is_replaced(old: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "drift", lambda old: "containerId")
+    diff = Container().diff(old, INPUTS)
+    assert (list(diff.changed), list(diff.replaces)) == (["containerId"], ["containerId"])
+
+
+def test_secrets_are_in_nothing_that_the_engine_shows() -> None:
+    asked = repr(options(Wanted.of(INPUTS), "demo-dev-api-1", "urn"))
+    assert "open sesame" not in asked
+    assert "open sesame" not in repr(Wanted.of(INPUTS))
+    assert "secrets" not in Container().foresee(INPUTS)
+
+
+def test_a_container_has_no_privilege_and_no_published_port() -> None:
+    asked = options(Wanted.of(INPUTS), "demo-dev-api-1", "urn")
+    assert asked["read_only"] and asked["cap_drop"] == ["ALL"] and "ports" not in asked
+    assert asked["security_opt"] == ["no-new-privileges:true"]
+    assert asked["mem_limit"] == "256m" and asked["nano_cpus"] == 500_000_000
+
+
+def test_port_is_told_in_the_environment_unless_it_is_set_there() -> None:
+    assert options(Wanted.of(INPUTS), "n", "urn")["environment"] == {"PORT": "8000", "LEVEL": "info"}
+    own = Wanted.of({**INPUTS, "env": {"PORT": "9"}})
+    assert options(own, "n", "urn")["environment"] == {"PORT": "9"}
+
+
+def test_without_secrets_there_is_no_volume() -> None:
+    assert options(Wanted.of({**INPUTS, "secrets": {}}), "n", "urn")["mounts"] == []

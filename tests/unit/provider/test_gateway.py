@@ -1,0 +1,86 @@
+"""The gateway, as far as no engine is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.provider import gateway
+from slipway.provider.gateway import Gateway, Wanted, options, url
+from slipway.provider.kind import State
+from slipway.provider.values import UNKNOWN
+
+ROUTE = {"service": "api", "route": "/api", "upstream": "demo-dev-api-1:8000"}
+INPUTS: dict[str, Any] = {
+    "workspace": "demo",
+    "stack": "dev",
+    "image": f"127.0.0.1:5000/demo/nginx@sha256:{'a' * 64}",
+    "network": "demo-dev",
+    "bind": "127.0.0.1",
+    "port": 8080,
+    "routes": [ROUTE],
+    "drainSeconds": 10,
+}
+
+
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> State:
+    """A gateway that is in the state, runs and serves its routes."""
+    monkeypatch.setattr(gateway, "drift", lambda old: "")
+    monkeypatch.setattr(gateway, "_live_config", lambda old: Wanted.of(INPUTS).config)
+    return State("urn", "abc", INPUTS, {})
+
+
+def test_nothing_changed_changes_nothing(old: State) -> None:
+    assert list(Gateway().diff(old, INPUTS).changed) == []
+
+
+def test_routes_change_in_place(old: State) -> None:
+    diff = Gateway().diff(old, {**INPUTS, "routes": [{**ROUTE, "upstream": "demo-dev-api-2:8000"}]})
+    assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
+
+
+@pytest.mark.parametrize("key", ["image", "port", "bind", "network"])
+def test_all_else_replaces_it_and_frees_the_port_first(old: State, key: str) -> None:
+    diff = Gateway().diff(old, {**INPUTS, key: "other"})
+    assert (list(diff.replaces), diff.delete_first) == ([key], True)
+
+
+def test_a_configuration_changed_by_hand_is_put_right(old: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "_live_config", lambda old: "events {}")
+    diff = Gateway().diff(old, INPUTS)
+    assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
+
+
+def test_upstreams_that_are_not_known_yet_are_no_mistake(old: State) -> None:
+    news = {**INPUTS, "routes": [{**ROUTE, "upstream": UNKNOWN}]}
+    assert not Gateway().check(news).failures
+    assert list(Gateway().diff(old, news).changed) == ["routes"]
+
+
+def test_routes_that_nginx_could_not_serve_are_found_before_anything_happens() -> None:
+    [(name, reason)] = Gateway().check({**INPUTS, "routes": [ROUTE, {**ROUTE, "service": "b"}]}).failures
+    assert name == "routes"
+    assert "api and b have the same route /api" in reason
+
+
+def test_it_publishes_its_port_only_where_it_is_told_to() -> None:
+    asked = options(Wanted.of(INPUTS), "urn")
+    assert asked["ports"] == {"8080/tcp": ("127.0.0.1", 8080)}
+    assert asked["user"] == "65532:65532" and asked["read_only"]
+
+
+@pytest.mark.parametrize(
+    ("host", "bind", "port", "expected"),
+    [
+        ("unix:///var/run/docker.sock", "127.0.0.1", 8080, "http://127.0.0.1:8080"),
+        ("unix:///var/run/docker.sock", "0.0.0.0", 80, "http://localhost"),  # noqa: S104 - read, not bound to
+        ("ssh://me@server", "0.0.0.0", 80, "http://server"),  # noqa: S104
+        ("tcp://server:2376", "10.0.0.1", 8080, "http://10.0.0.1:8080"),
+    ],
+)
+def test_its_url_says_where_it_is_reached(
+    monkeypatch: pytest.MonkeyPatch, host: str, bind: str, port: int, expected: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert url(bind, port) == expected

@@ -1,0 +1,48 @@
+"""What the user is told about a container that did not come up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from slipway.model.errors import SlipwayError
+from slipway.provider.kind import Cancelled
+from slipway.provider.report import as_text, failure
+
+
+class Failed:
+    """A container that has written a lot."""
+
+    name = "demo-dev-api-1"
+
+    def logs(self, **_: object) -> bytes:
+        return b"".join(b"line %d: the token is open sesame\n" % number for number in range(100))
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where full logs go."""
+    monkeypatch.setenv("SLIPWAY_LOGS", str(tmp_path))
+    return tmp_path
+
+
+def test_it_has_service_reason_last_lines_and_the_full_log(folder: Path) -> None:
+    error = failure("api", Failed(), SlipwayError("it ended", detail="health check: refused"))
+    assert isinstance(error, SlipwayError)
+    text = as_text(error)
+    assert text.startswith("service api failed: it ended\nhealth check: refused\n")
+    assert "line 99" in text and "line 80" in text and "line 79" not in text
+    assert str(folder / "demo-dev-api-1.log") in text
+    assert "line 0:" in (folder / "demo-dev-api-1.log").read_text()
+
+
+def test_a_secret_that_the_program_wrote_to_its_log_is_struck_out(folder: Path) -> None:
+    error = failure("api", Failed(), SlipwayError("it ended"), ["open sesame"])
+    assert isinstance(error, SlipwayError)
+    assert "open sesame" not in as_text(error)
+    assert "open sesame" not in (folder / "demo-dev-api-1.log").read_text()
+
+
+def test_an_interrupt_stays_an_interrupt() -> None:
+    error = Cancelled()
+    assert failure("api", Failed(), error) is error

@@ -1,0 +1,99 @@
+"""The door to the Docker engine, as far as no engine is needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import requests
+from docker.errors import APIError
+from slipway.model.errors import SlipwayError
+from slipway.run import engine
+
+
+def answer(**changes: object) -> dict[str, object]:
+    labels = {engine.SERVICE: "api"}
+    base = {
+        "Id": "a",
+        "Names": ["/demo-dev-api-1"],
+        "Labels": labels,
+        "Image": "demo/api",
+        "State": "running",
+    }
+    return {**base, "Status": "Up 2 minutes", "Created": 1, **changes}
+
+
+@pytest.mark.parametrize(
+    ("status", "health"),
+    [
+        ("Up 2 minutes (healthy)", "healthy"),
+        ("Up 2 minutes (unhealthy)", "unhealthy"),
+        ("Up 1 second (health: starting)", "starting"),
+        ("Up 2 minutes", ""),
+        ("Exited (1) 3 seconds ago", ""),
+    ],
+)
+def test_health_is_read_from_the_status(monkeypatch: pytest.MonkeyPatch, status: str, health: str) -> None:
+    api = SimpleNamespace(containers=lambda **_: [answer(Status=status)])
+    monkeypatch.setattr(engine, "client", lambda: SimpleNamespace(api=api))
+    [found] = engine.containers("demo", "dev")
+    assert (found.service, found.name, found.health) == ("api", "demo-dev-api-1", health)
+
+
+def test_the_environment_chooses_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@server")
+    assert engine.address() == "ssh://me@server"
+
+
+def test_otherwise_the_docker_context_in_use_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({}))
+    assert engine.address() == "unix:///var/run/docker.sock"
+
+
+def test_an_engine_that_does_not_answer_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(SlipwayError, match=r"none\.sock does not answer") as caught:
+        engine.containers("demo", "dev")
+    assert "invoke setup" in caught.value.remedy
+    assert caught.value.detail == "No such file or directory"
+
+
+def test_what_the_engine_refuses_is_told_in_its_own_words() -> None:
+    told = engine.explain(APIError("500", explanation="no space left on device"))
+    assert told and told.what == "the Docker engine refused: no space left on device"
+
+
+def test_errors_of_others_are_not_explained_away() -> None:
+    assert engine.explain(KeyError("x")) is None
+    assert engine.explain(requests.exceptions.ReadTimeout("slow")) is not None
+
+
+@pytest.mark.parametrize(
+    ("config", "command"),
+    [
+        ({"Healthcheck": {"Test": ["CMD", "/app", "health"]}}, ["/app", "health"]),
+        ({"Healthcheck": {"Test": ["CMD-SHELL", "curl -f x"]}}, ["/bin/sh", "-c", "curl -f x"]),
+        (
+            {"Healthcheck": {"Test": ["CMD-SHELL", "x"]}, "Shell": ["/bin/bash", "-c"]},
+            ["/bin/bash", "-c", "x"],
+        ),
+        ({"Healthcheck": {"Test": ["NONE"]}}, []),
+        ({"Healthcheck": None}, []),
+        ({}, []),
+    ],
+)
+def test_a_health_check_is_run_as_the_image_says(config: dict[str, object], command: list[str]) -> None:
+    assert engine.health_command(SimpleNamespace(attrs={"Config": config})) == command
+
+
+def test_bounded_work_hands_on_its_result_and_its_error() -> None:
+    assert engine.bounded(lambda: 7, 5) == 7
+    with pytest.raises(ZeroDivisionError):
+        engine.bounded(lambda: 1 // 0, 5)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from invoke import Collection
-
 from slipway.tasks import verbs
 
-namespace = Collection(*verbs())
+namespace = verbs()
 
 # Your own commands go here: a function with @task (from invoke), then namespace.add_task(it).

@@ -222,9 +222,12 @@ def carry_out(
 @contextmanager
 def secret_files(workspace: Workspace) -> Iterator[dict[str, Path]]:
     """Yield the build secrets as files that only this user can read, and that go when the build has ended."""
-    folder = workspace.scratch / "run" / "secrets"
-    shutil.rmtree(folder, ignore_errors=True)  # a killed build may have left its own
-    folder.mkdir(parents=True, mode=0o700)
+    above = workspace.scratch / "run" / "secrets"
+    for left in above.glob("*"):
+        if not Path(f"/proc/{left.name}").exists():  # of a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
+    folder = above / str(os.getpid())
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     try:
         files = {}
         for name, source in workspace.build_secrets(os.environ).items():

@@ -47,7 +47,10 @@ class Deployed:
 
     @property
     def healthy(self) -> bool:
-        return all(row.health in ("healthy", "running") or row.health.startswith("2") for row in self.rows)
+        """Whether every service is healthy or answers its URL; what a service says below 500 is its own affair."""
+        return all(
+            row.health in ("healthy", "running") or "200" <= row.health[:3] < "500" for row in self.rows
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "healthy": self.healthy}
@@ -109,7 +112,9 @@ def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:
 
 def look(workspace: Workspace, stack: Stack, outcome: Outcome) -> Iterator[Row]:
     """Yield each service as it runs now: asked over its URL where it has one, else its container's health."""
-    health = engine.health(workspace.name, stack.name)
+    health = {
+        each.service: each.health or each.state for each in engine.containers(workspace.name, stack.name)
+    }
     for service in workspace.services:
         url = outcome.outputs.get("urls", {}).get(service.name, "")
         digest = str(outcome.outputs.get("images", {}).get(service.name, "")).partition("@")[2]
@@ -128,7 +133,7 @@ def answer(url: str, *, patience: float = 5.0) -> str:
             said = f"no answer ({type(error).__name__})"
         else:
             said = f"{reply.status_code} {reply.reason}"
-            if reply.ok:
+            if reply.status_code < 500:
                 return said
         if time.monotonic() > end:
             return said

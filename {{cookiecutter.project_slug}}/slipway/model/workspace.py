@@ -147,9 +147,9 @@ class Workspace:
             remedy=f"Services here: {', '.join(each.name for each in self.services) or 'none yet; see `invoke new`'}.",
         )
 
-    def chosen(self, names: tuple[str, ...] | list[str]) -> tuple[Service, ...]:
-        """Return the named services, or all when none is named."""
-        return tuple(self.service(name) for name in names) or self.services
+    def chosen(self, names: str | None) -> tuple[Service, ...]:
+        """Return the services named in a list with commas, or all without one; ConfigError for an unknown name."""
+        return tuple(self.service(name.strip()) for name in names.split(",")) if names else self.services
 
 
 def find_root(start: Path | None = None) -> Path:

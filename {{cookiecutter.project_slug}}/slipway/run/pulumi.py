@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -174,7 +175,10 @@ class Door:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
-            yield
+            with warnings.catch_warnings():
+                # The API warns of every event that names no resource; what they say is in the log as well.
+                warnings.filterwarnings("ignore", message="Failed to parse engine event")
+                yield
         except automation.ConcurrentUpdateError as error:
             raise Busy(
                 f"someone else is deploying `{self.stack.name}` at this moment",

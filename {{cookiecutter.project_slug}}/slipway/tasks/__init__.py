@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from invoke import Task
+from invoke import Collection, Task
 
-from slipway.tasks import images, look, ship, workspace
+from slipway.tasks import images, look, ship, words, workspace
 
 
-def verbs() -> list[Task]:
-    """Return every verb, for a workspace's tasks.py to put beside its own."""
-    return [
-        task
-        for module in (workspace, images, ship, look)
-        for task in vars(module).values()
-        if isinstance(task, Task)
-    ]
+def verbs() -> Collection:
+    """Return a collection of every verb, for a workspace's tasks.py to add its own to."""
+    words.allow()
+    modules = (workspace, images, ship, look)
+    return Collection(
+        *(task for module in modules for task in vars(module).values() if isinstance(task, Task))
+    )

@@ -8,15 +8,16 @@ from slipway.tasks.verb import ROOT, verb
 
 
 @verb(
-    iterable=["service"],
+    positional=["services"],
+    optional=["services"],
     help={
-        "service": "Only this service; may be given several times. Default: all.",
+        "services": "Only these, with commas between them: api,web. Default: all.",
         "why": "Say what changed in each digest since the last build.",
         "dry": "Say what would be built, and build nothing.",
     },
 )
-def build(context: Context, service: list[str] | None = None, why: bool = False, dry: bool = False) -> None:
-    """Build what changed, in parallel, outside Pulumi: OCI images in .slipway/oci, ready for `invoke push`."""
+def build(context: Context, services: str | None = None, why: bool = False, dry: bool = False) -> None:
+    """Build what changed, outside Pulumi, ready to push."""
     from slipway.flows import build as flow
     from slipway.flows.ground import ground
     from slipway.model.workspace import load
@@ -25,7 +26,7 @@ def build(context: Context, service: list[str] | None = None, why: bool = False,
     workspace = load(ROOT)
     with show.progress("Building") as report:
         here = ground(workspace, report, building=True)
-        plan = flow.plan(here, workspace.chosen(service or []))
+        plan = flow.plan(here, workspace.chosen(services))
         if not dry:
             flow.build(here, plan, report)
     show.table(
@@ -37,15 +38,34 @@ def build(context: Context, service: list[str] | None = None, why: bool = False,
 
 
 @verb(
-    iterable=["service"],
+    positional=["services"],
+    optional=["services"],
+    help={"services": "Only these, with commas between them: api,web. Default: all."},
+)
+def test(context: Context, services: str | None = None) -> None:
+    """Run the services' tests: each Dockerfile's `test` stage."""
+    from slipway.flows import build as flow
+    from slipway.flows.ground import ground
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    with show.progress("Testing") as report:
+        here = ground(workspace, report, building=True)
+        flow.test(here, flow.plan(here, workspace.chosen(services)), report)
+
+
+@verb(
+    positional=["services"],
+    optional=["services"],
     help={
         "stack": "The stack whose lock remembers the digests.",
-        "service": "Only this service; may be given several times. Default: all.",
+        "services": "Only these, with commas between them: api,web. Default: all.",
         "dry": "Say what would be pushed and locked, and do neither.",
     },
 )
-def push(context: Context, stack: str = "dev", service: list[str] | None = None, dry: bool = False) -> None:
-    """Push what was built, by digest, and record it in deploy/STACK.lock.json."""
+def push(context: Context, services: str | None = None, stack: str = "dev", dry: bool = False) -> None:
+    """Push what was built, and lock its digests for a stack."""
     from slipway.flows import build as flow
     from slipway.flows.ground import ground
     from slipway.model.workspace import load
@@ -54,7 +74,7 @@ def push(context: Context, stack: str = "dev", service: list[str] | None = None,
     workspace = load(ROOT)
     with show.progress("Pushing") as report:
         here = ground(workspace, report, building=False)
-        pushed = flow.push(here, workspace.chosen(service or []), stack, report, dry=dry)
+        pushed = flow.push(here, workspace.chosen(services), stack, report, dry=dry)
     show.table(("service", "image", ""), [(each.service, each.ref, each.note) for each in pushed])
 
 
@@ -68,8 +88,10 @@ def push(context: Context, stack: str = "dev", service: list[str] | None = None,
         "dry": "Say what would change, digest by digest, and write nothing.",
     },
 )
-def mode(context: Context, mode: str = "", stack: str = "dev", json: bool = False, dry: bool = False) -> None:
-    """Show or switch where a stack's images come from: inline (built by Pulumi), external (locked digests), hybrid."""
+def mode(
+    context: Context, mode: str | None = None, stack: str = "dev", json: bool = False, dry: bool = False
+) -> None:
+    """Show or switch where images come from: inline, external, hybrid."""
     from slipway.flows import mode as flow
     from slipway.model.workspace import load
     from slipway.tasks import show

@@ -9,7 +9,7 @@ from slipway.tasks.verb import ROOT, verb
 
 @verb(help={"stack": "The stack to look at.", "json": "Print it as JSON."})
 def status(context: Context, stack: str = "dev", json: bool = False) -> None:
-    """Show what runs: image, health, since when, and whether it still is what was deployed."""
+    """Show what runs, its health and its drift."""
     from slipway.flows.status import status_of
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -42,7 +42,7 @@ def logs(
     tail: int = 100,
     build: bool = False,
 ) -> None:
-    """Print a service's log: invoke logs api --follow. With --build, the log of its last build."""
+    """Print a service's log: invoke logs api --follow."""
     from slipway.flows.status import lines_of
     from slipway.model.workspace import load
     from slipway.tasks import show

@@ -29,7 +29,7 @@ def up(
     no_install: bool = False,
     json: bool = False,
 ) -> None:
-    """Development in one word: set up what is missing, build what changed, deploy, print the URLs."""
+    """Set up, build what changed, deploy, print the URLs."""
     if dry:
         return _preview(stack, install=not no_install)
     return _deploy(stack, yes=yes, install=not no_install, json=json)
@@ -46,7 +46,7 @@ def up(
 def deploy(
     context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, json: bool = False
 ) -> None:
-    """Deploy a stack: what its mode says, from the workspace as it is."""
+    """Deploy a stack, from the images that its mode says."""
     if dry:
         return _preview(stack, install=True)
     return _deploy(stack, yes=yes, install=True, json=json)
@@ -54,7 +54,7 @@ def deploy(
 
 @verb(help={"stack": "The stack to look at."})
 def preview(context: Context, stack: str = "dev") -> None:
-    """Show Pulumi's diff: what a deploy would change. Builds nothing; in external mode it contacts no builder."""
+    """Show what a deploy would change. Builds nothing."""
     _preview(stack, install=True)
 
 
@@ -63,11 +63,15 @@ def preview(context: Context, stack: str = "dev") -> None:
         "stack": "The stack whose services go.",
         "yes": "Do not ask, also where the stack is protected.",
         "dry": "Say what would be removed, and remove nothing.",
+        "machine": "Also end the registry, builder and Docker engine that Slipway started on this machine.",
     }
 )
-def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = False) -> None:
-    """Remove what a stack runs: containers, gateway, network. Images, state and configuration stay."""
+def down(
+    context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, machine: bool = False
+) -> None:
+    """Remove what a stack runs; images and state stay."""
     from slipway.flows import deploy as flow
+    from slipway.flows import machine as daemons
     from slipway.flows.ground import standing
     from slipway.model.workspace import load
     from slipway.run import engine
@@ -83,6 +87,8 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
     )
     with show.progress(f"Removing {stack}") as report:
         outcome = flow.remove(standing(workspace), target, report, _consent(yes))
+        if machine:
+            daemons.stop(workspace, report)
     removed = outcome.operations.get("delete", 0)
     return show.say(
         f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}."

@@ -9,7 +9,7 @@ from slipway.tasks.verb import ROOT, verb
 
 @verb(help={"no-install": "Install and start nothing: say what is missing and how to get it."})
 def setup(context: Context, no_install: bool = False) -> None:
-    """Get and start what is missing: Docker engine, registry, builder, Pulumi, base images."""
+    """Get and start what is missing: engine, tools, bases."""
     from slipway.flows.ground import ground
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -21,7 +21,7 @@ def setup(context: Context, no_install: bool = False) -> None:
 
 @verb(help={"json": "Print the findings as JSON."})
 def doctor(context: Context, json: bool = False) -> None:
-    """Say what is there, what is wrong, and the remedy. Changes nothing; exit 1 when something is wrong."""
+    """Say what is there, what is wrong, and the remedy."""
     from invoke import Exit
 
     from slipway.model.workspace import load
@@ -50,7 +50,7 @@ def doctor(context: Context, json: bool = False) -> None:
     }
 )
 def new(context: Context, name: str, kind: str = "python-api") -> None:
-    """Add a service that builds, tests and deploys on the next `invoke up`: invoke new orders --kind python-api."""
+    """Add a service: invoke new orders --kind python-api."""
     from slipway.flows.new import create
     from slipway.tasks import show
 

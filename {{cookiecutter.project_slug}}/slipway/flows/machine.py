@@ -1,0 +1,29 @@
+"""Ends what Slipway started on this machine beside a workspace's containers: registry, builder, Docker engine."""
+
+from __future__ import annotations
+
+from slipway.flows.report import Report
+from slipway.model.errors import SlipwayError
+from slipway.model.workspace import Workspace
+from slipway.run import engine as docker
+from slipway.toolchain import daemons, engine
+
+
+def stop(workspace: Workspace, report: Report) -> None:
+    """End the daemons that Slipway started; their data stays. An engine on which others run containers stays up."""
+    for name in daemons.stop(workspace):
+        report.say(f"Stopped the {name}.")
+    others = running_for_others()
+    if others:
+        report.say(f"The Docker engine stays up: it also runs {', '.join(others)}.")
+    elif engine.stop():
+        report.say("Stopped the Docker engine. Its package and images stay.")
+
+
+def running_for_others() -> list[str]:
+    """Return the names of all containers that still run; none where no engine answers."""
+    try:
+        with docker.speaking():
+            return sorted(container.name for container in docker.client().containers.list())
+    except SlipwayError:
+        return []

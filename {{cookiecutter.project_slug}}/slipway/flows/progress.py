@@ -1,0 +1,76 @@
+"""Follows a bake as it runs: tells the report, keeps a log for each service, and knows what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from slipway.commands.progress import Event, Progress
+from slipway.flows.events import build_log
+from slipway.flows.report import Report
+from slipway.model.errors import SlipwayError
+from slipway.run.process import Result
+
+TAIL = 15
+"""How many lines of a failed step stand in the error; its log has them all."""
+
+
+class Follower:
+    """Takes bake's output line by line. Call `close` when bake has ended."""
+
+    def __init__(self, report: Report, logs: Path, services: Sequence[str]) -> None:
+        self._report = report
+        self._progress = Progress(services)
+        self._open = ExitStack()
+        logs.mkdir(parents=True, exist_ok=True)
+        self._paths = {name: build_log(logs, name) for name in services}
+        self._files = {
+            name: self._open.enter_context(path.open("w", encoding="utf-8"))
+            for name, path in self._paths.items()
+        }
+        self._failed: list[Event] = []
+        self._lines: dict[str, list[str]] = {name: [] for name in services}
+
+    def __call__(self, line: str) -> None:
+        for event in self._progress.feed(line):
+            self._take(event)
+
+    def close(self) -> None:
+        """Close the logs."""
+        self._open.close()
+
+    def failure(self, result: Result) -> SlipwayError:
+        """Return the error for a bake that failed: the service and step, its last lines, its log."""
+        real = [event for event in self._failed if "context canceled" not in event.text] or self._failed
+        if not real:
+            words = "\n".join(self._progress.text[-TAIL:]) or result.tail(TAIL)
+            return SlipwayError(
+                "the build could not be started", detail=words, remedy="Mend that; `invoke doctor` helps."
+            )
+        first = real[0]
+        self._report.failed(first.target, "failed")
+        lines = [line for line in self._lines[first.target] if line.strip()][-TAIL:]
+        return SlipwayError(
+            f"{first.target} could not be built: step {first.step} failed",
+            detail="\n".join(lines) or first.text,
+            remedy=f"Mend the step in services/{first.target}/Dockerfile or what it runs, then build again.",
+            log=self._paths[first.target],
+        )
+
+    def _take(self, event: Event) -> None:
+        service = event.target
+        if event.kind == "log":
+            self._lines[service] = [*self._lines[service][-TAIL:], event.text]
+            self._write(service, event.text)
+        elif event.kind == "failed":
+            self._failed.append(event)
+            self._write(service, f"FAILED {event.step}: {event.text}")
+        elif event.kind != "warning":
+            self._write(service, f"{event.kind.upper():<7} {event.step}")
+        if event.kind in ("started", "log"):
+            self._report.step(service, "building", event.text or str(event.step))
+
+    def _write(self, service: str, line: str) -> None:
+        self._files[service].write(f"{line}\n")
+        self._files[service].flush()

@@ -1,0 +1,27 @@
+"""Lets a verb take a word that may be left out: `invoke mode` and `invoke mode external`.
+
+Invoke knows only positional arguments that must be given (pyinvoke/invoke#159), and copies collections and parser
+contexts, so a subclass of either is lost. Its parser asks a context which positional arguments are still missing, once
+for each word and once at the end of the task's words. Here the first question is answered with the optional ones too,
+for a word that is neither a flag nor a task's name. Arguments that are not marked `optional` are treated as before.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from invoke.parser import Argument, ParserContext
+
+
+def allow() -> None:
+    """Teach Invoke's parser in this process; doing it twice changes nothing."""
+    ParserContext.missing_positional_args = property(_missing)
+
+
+def _missing(context: ParserContext) -> list[Argument]:
+    unset = [arg for arg in context.positional_args if arg.value is None]
+    asking = sys._getframe(1)
+    word = asking.f_locals.get("token", "-") if asking.f_code.co_name == "handle" else "-"
+    if word.startswith("-") or word in asking.f_locals["self"].contexts:
+        return [arg for arg in unset if not arg.optional]
+    return unset

@@ -1,0 +1,65 @@
+"""The documented example is a fixture: the reference shows every key and every command, and what it shows is valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from slipway.model import stack, workspace
+from slipway.tasks import verbs
+from tests.conftest import ROOT
+
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```toml\n(.*?)```", REFERENCE, re.DOTALL)
+
+
+def keys_of(kind: type[msgspec.Struct]) -> set[str]:
+    """Return the names of a struct's keys and of those inside it."""
+    found = set()
+    for field in msgspec.structs.fields(kind):
+        found.add(field.encode_name)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            found |= keys_of(field.type)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(0, workspace.Settings), (1, workspace.ServiceSettings)], ids=["workspace", "service"]
+)
+def test_the_reference_shows_every_key(number: int, kind: type[msgspec.Struct]) -> None:
+    shown = set(re.findall(r"^\[?([\w.-]+)\]?(?: =|\s+#|$)", EXAMPLES[number], re.MULTILINE))
+    shown = {part for name in shown for part in name.split(".")}
+    assert keys_of(kind) <= shown
+
+
+def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> None:
+    (tmp_path / "workspace.toml").write_text(EXAMPLES[0], encoding="utf-8")
+    service = tmp_path / "services" / "api"
+    service.mkdir(parents=True)
+    (service / "service.toml").write_text(EXAMPLES[1], encoding="utf-8")
+    (service / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
+    (tmp_path / "libs" / "common").mkdir(parents=True)
+    assert workspace.load(tmp_path).service("api").settings.route == "/api"
+
+
+def test_the_reference_names_every_setting_of_a_stack() -> None:
+    assert [key for key in stack._SETTINGS if f"`{key}`" not in REFERENCE] == []
+
+
+def test_the_reference_names_every_command_and_flag() -> None:
+    for name, task in verbs().tasks.items():
+        line = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `invoke {name}")), "")
+        assert line, f"invoke {name} is not in the reference"
+        for argument in task.get_arguments():
+            if not argument.positional:
+                assert f"--{argument.name.replace("_", "-")}" in line, f"invoke {name} --{argument.name} is not in the reference"
+
+
+def test_every_exit_code_is_in_the_reference() -> None:
+    from slipway.model import errors
+
+    codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
+    assert all(f"| {code} |" in REFERENCE for code in codes)

@@ -17,10 +17,11 @@ from typing import Literal
 from slipway.content.digest import BuildInputs
 from slipway.model.names import LOOPBACK
 
-# 2020-01-01. Not 0: zip files and wheels know no time before 1980 in any time zone, some programs take 0 for
-# "no time", and registries that tidy up by age take an image of 1970 for an old one. Not the last commit's
-# time: the same content would be another image after every commit.
-SOURCE_DATE_EPOCH = "1577836800"
+# 1980-01-01, for two reasons. BuildKit takes every file's time that is later down to it and leaves earlier
+# ones, so an early time makes files of any checkout equal. And it is the first that zip files, and so
+# wheels, can hold: with 0, building a wheel within a Dockerfile fails. A commit's time would make the same
+# content another image each time.
+SOURCE_DATE_EPOCH = "315532800"
 
 FORMAT = "rewrite-timestamp=true,oci-mediatypes=true"
 EXPORT = f"type=image,{FORMAT}"
@@ -47,7 +48,7 @@ class Target:
 
     service: str
     inputs: BuildInputs
-    tags: tuple[str, ...]
+    tags: tuple[str, ...] = ()
     secrets: Mapping[str, Path] = field(default_factory=dict)
 
 

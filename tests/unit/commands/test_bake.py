@@ -1,0 +1,134 @@
+"""A bake definition says exactly what decides an image, and its command allows exactly what that names."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.commands import bake
+from slipway.content.digest import BuildInputs
+
+PIN = "@sha256:" + "a" * 64
+INPUTS = BuildInputs(
+    dockerfile=Path("/w/services/api/Dockerfile"),
+    context=Path("/w/services/api"),
+    contexts={"common": Path("/w/libs/common")},
+    target="run",
+    platforms=("linux/arm64", "linux/amd64"),
+    args={"B": "2", "A": "1"},
+    bases={"PYTHON_RUN": f"r/x{PIN}"},
+)
+LOCAL = bake.Target("api", INPUTS, ("127.0.0.1:5000/demo/api:h-1",), {"ca": Path("/w/.slipway/run/ca")})
+REMOTE = bake.Target("web", INPUTS, ("ghcr.io:443/acme/web:h-2@sha256:x",))
+
+
+def of(target: bake.Target, output: str = "oci", stage: str | None = None) -> dict[str, Any]:
+    return bake.definition([target], output, Path("/w/.slipway/oci"), stage)["target"][target.service]
+
+
+def test_a_target_holds_all_that_decides_the_image() -> None:
+    assert of(LOCAL) == {
+        "context": "/w/services/api",
+        "contexts": {"common": "/w/libs/common"},
+        "dockerfile": "/w/services/api/Dockerfile",
+        "target": "run",
+        "args": {"A": "1", "B": "2", "PYTHON_RUN": f"r/x{PIN}", "SOURCE_DATE_EPOCH": bake.SOURCE_DATE_EPOCH},
+        "platforms": ["linux/amd64", "linux/arm64"],
+        "tags": ["127.0.0.1:5000/demo/api:h-1"],
+        "secret": ["id=ca,src=/w/.slipway/run/ca"],
+        "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
+        "output": ["type=oci,dest=/w/.slipway/oci/api,tar=false,rewrite-timestamp=true,oci-mediatypes=true"],
+    }
+
+
+def test_the_definition_is_json_and_the_same_each_time() -> None:
+    first = json.dumps(bake.definition([LOCAL, REMOTE], "oci", Path("/o")))
+    assert json.loads(first)["target"].keys() == {"api", "web"}
+    assert json.dumps(bake.definition([LOCAL, REMOTE], "oci", Path("/o"))) == first
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("registry", "type=image,rewrite-timestamp=true,oci-mediatypes=true,push=true"),
+        ("none", "type=cacheonly"),
+    ],
+)
+def test_results_go_where_they_are_asked_to(output: str, expected: str) -> None:
+    assert of(LOCAL, output)["output"] == [expected]
+
+
+def test_an_unknown_output_is_a_programming_error() -> None:
+    with pytest.raises(ValueError, match="no such output"):
+        of(LOCAL, "floppy")
+
+
+def test_a_stage_may_be_built_in_the_targets_place() -> None:
+    assert of(LOCAL, "none", "test")["target"] == "test"
+    last = bake.Target("x", BuildInputs(Path("/d"), Path("/c")))
+    assert "target" not in of(last)
+
+
+def test_a_registry_elsewhere_keeps_the_cache_and_one_on_this_machine_does_not() -> None:
+    assert "cache-from" not in of(LOCAL)
+    found = of(REMOTE)
+    assert found["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:build"]
+    assert found["cache-to"][0].startswith("type=registry,ref=ghcr.io:443/acme/web-cache:build,mode=max,")
+    assert "cache-to" not in of(REMOTE, "none", "test")
+
+
+def test_what_would_be_an_expression_or_a_field_is_quoted() -> None:
+    inputs = BuildInputs(Path("/a${b}/Dockerfile"), Path("/a${b}"), args={"A": "${HOME} %{if} $x"})
+    found = of(bake.Target("x", inputs, (), {"s": Path('/with,comma/and"quote')}))
+    assert found["args"]["A"] == "$${HOME} %%{if} $x"
+    assert found["context"] == "/a$${b}"
+    assert found["secret"] == ['id=s,"src=/with,comma/and""quote"']
+
+
+def test_a_services_own_epoch_does_not_win() -> None:
+    inputs = BuildInputs(Path("/d"), Path("/c"), args={"SOURCE_DATE_EPOCH": "7"})
+    assert of(bake.Target("x", inputs))["args"] == {"SOURCE_DATE_EPOCH": bake.SOURCE_DATE_EPOCH}
+
+
+def test_the_epoch_is_one_that_zip_files_can_hold() -> None:
+    assert int(bake.SOURCE_DATE_EPOCH) >= 315_532_800
+
+
+def test_the_command_allows_what_is_read_and_no_more() -> None:
+    found = bake.argv(Path("/t/docker-buildx"), Path("/w/b.json"), "slipway", [LOCAL, REMOTE])
+    assert found == [
+        "/t/docker-buildx",
+        "bake",
+        "--builder=slipway",
+        "--file=/w/b.json",
+        "--progress=rawjson",
+        "--allow=fs.read=/w/.slipway/run/ca",
+        "--allow=fs.read=/w/libs/common",
+        "--allow=fs.read=/w/services/api",
+        "api",
+        "web",
+    ]
+    assert "--allow=fs.write=/o" in bake.argv(Path("b"), Path("f"), "s", [LOCAL], oci_dir=Path("/o"))
+
+
+def test_no_secrets_value_is_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hush")
+    target = bake.Target("x", INPUTS, (), {"token": tmp_path / "token"})
+    assert "hush" not in json.dumps(of(target)) + repr(bake.argv(Path("b"), Path("f"), "s", [target]))
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [
+        ("127.0.0.1:5000/demo/api:h-1", "127.0.0.1:5000/demo/api"),
+        ("ghcr.io/acme/web", "ghcr.io/acme/web"),
+        (f"host:1/a/b:t{PIN}", "host:1/a/b"),
+        ("python:3", "python"),
+    ],
+)
+def test_a_repository_is_a_reference_without_tag_and_digest(ref: str, expected: str) -> None:
+    assert bake.repository(ref) == expected
+    assert not re.search(r"@", bake.repository(ref))

@@ -1,0 +1,1 @@
+"""Tests of what counts as an image's content."""

@@ -102,11 +102,10 @@ class Container(Kind):
 
 def options(wanted: Wanted, name: str, urn: str) -> dict[str, Any]:
     """Return how the engine is asked for the container. No published port, no secret, no privilege."""
-    from docker.types import LogConfig, Mount
-
+    types = engine.sdk().types
     labels = labels_of(wanted.workspace, wanted.stack, wanted.service, urn)
     port = {"PORT": str(wanted.port)} if wanted.port else {}
-    volume = Mount(SECRETS, f"{name}-secrets", type="volume", labels=labels, no_copy=True)
+    volume = types.Mount(SECRETS, f"{name}-secrets", type="volume", labels=labels, no_copy=True)
     return {
         **hardened(),
         "name": name,
@@ -114,7 +113,7 @@ def options(wanted: Wanted, name: str, urn: str) -> dict[str, Any]:
         "environment": {**port, **wanted.env},
         "network": wanted.network,
         "mounts": [volume] if wanted.secrets else [],
-        "log_config": LogConfig(type="json-file", config=LOG_LIMIT),
+        "log_config": types.LogConfig(type="json-file", config=LOG_LIMIT),
         "mem_limit": wanted.memory,
         "nano_cpus": int(wanted.cpus * 1e9) if wanted.cpus else None,
     }
@@ -151,16 +150,14 @@ def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
 
 def pull(ref: str) -> Any:
     """Return the image, fetched from its registry when the engine doesn't have it."""
-    from docker.errors import APIError, ImageNotFound
-
-    images = engine.client().images
+    errors, images = engine.sdk().errors, engine.client().images
     try:
         return images.get(ref)
-    except ImageNotFound:
+    except errors.ImageNotFound:
         pass
     try:
         return images.pull(ref)
-    except APIError as error:
+    except errors.APIError as error:
         registry = ref.partition("/")[0]
         raise SlipwayError(
             f"image {ref} can't be pulled: {error.explanation}",
@@ -170,12 +167,10 @@ def pull(ref: str) -> Any:
 
 def drift(old: State) -> str:
     """Return the output that no longer holds: the container is gone, stopped or another. Else nothing."""
-    from docker.errors import NotFound
-
     with engine.speaking():
         try:
             real = engine.client().api.inspect_container(old.id)
-        except NotFound:
+        except engine.sdk().errors.NotFound:
             return "containerId"
     state = real["State"]
     if not state["Running"] or state["Restarting"] or state["Paused"]:

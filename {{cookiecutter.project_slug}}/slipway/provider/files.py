@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.model.errors import SlipwayError
+from slipway.run import engine
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,9 @@ def archive(files: Mapping[str, str], *, owner: Owner, mode: int) -> bytes:
 
 def get(container: Any, path: str) -> str:
     """Return a file's text from a container, running or not; empty when there is no such file."""
-    from docker.errors import NotFound
-
     try:
         parts, _ = container.get_archive(path)
-    except NotFound:
+    except engine.sdk().errors.NotFound:
         return ""
     with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as tar:
         content = tar.extractfile(tar.next() or "")

@@ -122,9 +122,9 @@ class Gateway(Kind):
 
 def options(wanted: Wanted, urn: str) -> dict[str, Any]:
     """Return how the engine is asked for the gateway's container."""
-    from docker.types import EndpointConfig, LogConfig, Mount
-
+    types = engine.sdk().types
     labels = labels_of(wanted.workspace, wanted.stack, SERVICE, urn)
+    volume = types.Mount(nginx.FOLDER, f"{wanted.name}-config", type="volume", labels=labels, no_copy=True)
     return {
         **hardened(),
         "name": wanted.name,
@@ -134,10 +134,10 @@ def options(wanted: Wanted, urn: str) -> dict[str, Any]:
         "command": [],
         "stop_signal": "SIGQUIT",  # NGINX ends requests in flight on QUIT and cuts them on TERM
         "network": wanted.network,
-        "networking_config": {wanted.network: EndpointConfig(OLDEST_API, aliases=[ALIAS])},
+        "networking_config": {wanted.network: types.EndpointConfig(OLDEST_API, aliases=[ALIAS])},
         "ports": {f"{LISTEN}/tcp": (wanted.bind, wanted.port)},
-        "mounts": [Mount(nginx.FOLDER, f"{wanted.name}-config", type="volume", labels=labels, no_copy=True)],
-        "log_config": LogConfig(type="json-file", config=LOG_LIMIT),
+        "mounts": [volume],
+        "log_config": types.LogConfig(type="json-file", config=LOG_LIMIT),
     }
 
 

@@ -52,11 +52,9 @@ def wait(container: Any, command: list[str], seconds: float, stop: Stop) -> None
 
 
 def _probe(container: Any, command: list[str], seconds: float) -> engine.Probe:
-    from docker.errors import APIError
-
     try:
         return engine.probe(container.id, command, seconds)
-    except APIError as error:
+    except engine.sdk().errors.APIError as error:
         if error.status_code == 409:  # it has just ended; the next look at it says how
             return engine.Probe(False, "")
         raise

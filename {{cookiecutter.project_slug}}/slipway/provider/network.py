@@ -48,12 +48,10 @@ class Network(Kind):
 
 
 def _find(network_id: str) -> Any:
-    from docker.errors import NotFound
-
     with engine.speaking():
         try:
             return engine.client().networks.get(network_id)
-        except NotFound:
+        except engine.sdk().errors.NotFound:
             return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from slipway.provider.service import NAME, Provider
+from slipway.run import engine
 
 # Each resource that Pulumi handles at the same time takes a thread while it waits for its container,
 # and one must be left for Cancel. Threads are made when they are needed.
@@ -31,7 +32,7 @@ def start() -> tuple[Any, int, Provider]:
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    threading.Thread(target=_warm_up, daemon=True).start()
+    threading.Thread(target=engine.sdk, daemon=True).start()  # imported while Pulumi is busy with itself
     return server, port, provider
 
 
@@ -58,9 +59,3 @@ def main() -> None:
         pass
     provider.cancel()
     server.stop(CLEAR_SECONDS).wait()
-
-
-def _warm_up() -> None:
-    """Import the Docker SDK while Pulumi is still busy with itself."""
-    import docker.errors
-    import docker.types  # noqa: F401

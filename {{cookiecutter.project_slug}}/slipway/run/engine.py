@@ -20,6 +20,7 @@ CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
 POOL = 64  # connections kept for the resources that Pulumi handles at the same time
 
 T = TypeVar("T")
+_importing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,26 @@ class Probe:
     output: str
 
 
+def sdk() -> Any:
+    """Return the `docker` package with all its parts.
+
+    The one place that imports it: two threads that begin to at the same time get it half made, as its parts
+    import each other in a circle.
+    """
+    with _importing:
+        import docker
+        import docker.context
+        import docker.errors
+        import docker.tls
+        import docker.types
+    return docker
+
+
 def address() -> str:
     """Return the engine's address: DOCKER_HOST, else the Docker context in use, else the default socket."""
     if host := os.environ.get("DOCKER_HOST"):
         return host
-    from docker.context import ContextAPI
-
-    context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
+    context = sdk().context.ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
     return (context and context.Host) or "unix:///var/run/docker.sock"
 
 
@@ -69,18 +83,15 @@ def client() -> Any:
 
 @lru_cache(maxsize=4)
 def _connect(host: str) -> Any:
-    import docker
-    from docker.tls import TLSConfig
-
     over_tls = bool(os.environ.get("DOCKER_TLS_VERIFY")) and host.startswith("tcp://")
     with speaking(host):
-        engine = docker.DockerClient(
+        engine = sdk().DockerClient(
             base_url=host,
             version="auto",
             timeout=CONNECT_SECONDS,
             max_pool_size=POOL,
             use_ssh_client=host.startswith("ssh://"),
-            tls=TLSConfig(verify=True, **_certificates()) if over_tls else False,
+            tls=sdk().tls.TLSConfig(verify=True, **_certificates()) if over_tls else False,
         )
     engine.api.timeout = REQUEST_SECONDS
     return engine
@@ -107,12 +118,13 @@ def speaking(host: str | None = None) -> Iterator[None]:
 
 def explain(error: Exception, host: str | None = None) -> SlipwayError | None:
     """Return the user's version of an error of the Docker SDK; None when it isn't one."""
-    import requests
-    from docker.errors import APIError, DockerException
+    errors = sdk().errors
+    import requests  # only now: the SDK imports it too
 
-    if isinstance(error, APIError):
+    if isinstance(error, errors.APIError):
         return SlipwayError(f"the Docker engine refused: {error.explanation or error}")
-    if isinstance(error, requests.exceptions.RequestException | DockerException | ConnectionError):
+    silent = (requests.exceptions.RequestException, errors.DockerException, ConnectionError)
+    if isinstance(error, silent):
         return SlipwayError(
             f"the Docker engine at {host or address()} does not answer",
             remedy="Run `invoke setup` to start one, or set DOCKER_HOST to another.",
@@ -223,15 +235,13 @@ def remove(container: str, *, grace: int | None = None) -> None:
         container: its id or name.
         grace: seconds that it gets to end after its stop signal; without it, it is killed.
     """
-    from docker.errors import NotFound
-
     with speaking():
         try:
             found = client().containers.get(container)
             if grace is not None:
                 found.stop(timeout=grace)
             found.remove(force=True, v=True)
-        except NotFound:
+        except sdk().errors.NotFound:
             return
         for volume in _volumes_of(found):
             _drop_volume(volume)
@@ -245,15 +255,13 @@ def _volumes_of(container: Any) -> list[str]:
 
 
 def _drop_volume(name: str) -> None:
-    from docker.errors import APIError, NotFound
-
     for attempt in range(20):  # just after its container has gone, the engine still counts a volume as used
         try:
             client().volumes.get(name).remove()
             return
-        except NotFound:
+        except sdk().errors.NotFound:
             return
-        except APIError as error:
+        except sdk().errors.APIError as error:
             if error.status_code != 409 or attempt == 19:
                 raise
             time.sleep(0.1)

@@ -47,7 +47,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "local_extensions.py", "noxfile.py")
     with session.chdir(TEMPLATE):
-        session.run("mypy", "--config-file", str(ROOT / "pyproject.toml"), "slipway", "infra", "tasks.py")
+        session.run("mypy", "slipway", "infra", "tasks.py")
 
 
 @nox.session

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+
 from slipway.commands import bake, progress
 from slipway.content import files, ignore
 from slipway.content.digest import BuildInputs, content_digest
@@ -315,7 +316,7 @@ echo told to the log"""
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> BuildInputs:
-    """A service with a shell, a lib, an argument and a secret, where names hold what quoting could get wrong."""
+    """A service with a shell, a lib, an argument and a secret, and names that quoting could get wrong."""
     root = tmp_path_factory.mktemp("work") / "a, b ${c}"
     api, lib = root / "services" / "api", root / "libs" / "common"
     shell_root(api / "root")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from slipway.run.process import run
 from slipway.toolchain import background, builder, engine, registry
 from slipway.toolchain.install import ensure

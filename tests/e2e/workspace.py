@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from cookiecutter.main import cookiecutter
-
 from tests.conftest import ROOT
 
 UP_SECONDS = 1200.0

@@ -6,7 +6,6 @@ import ast
 from pathlib import Path
 
 import pytest
-
 from tests.conftest import TEMPLATE
 
 ALLOWED = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.conftest import ROOT
 
 from slipway.model import stack, workspace
 from slipway.tasks import verbs
-from tests.conftest import ROOT
 
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", REFERENCE, re.DOTALL)
@@ -27,7 +27,9 @@ def keys_of(kind: type[msgspec.Struct]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("number", "kind"), [(0, workspace.Settings), (1, workspace.ServiceSettings)], ids=["workspace", "service"]
+    ("number", "kind"),
+    [(0, workspace.Settings), (1, workspace.ServiceSettings)],
+    ids=["workspace", "service"],
 )
 def test_the_reference_shows_every_key(number: int, kind: type[msgspec.Struct]) -> None:
     shown = set(re.findall(r"^\[?([\w.-]+)\]?(?: =|\s+#|$)", EXAMPLES[number], re.MULTILINE))
@@ -54,8 +56,8 @@ def test_the_reference_names_every_command_and_flag() -> None:
         line = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `invoke {name}")), "")
         assert line, f"invoke {name} is not in the reference"
         for argument in task.get_arguments():
-            if not argument.positional:
-                assert f"--{argument.name.replace("_", "-")}" in line, f"invoke {name} --{argument.name} is not in the reference"
+            flag = f"--{argument.name.replace('_', '-')}"
+            assert argument.positional or flag in line, f"invoke {name} {flag} is not in the reference"
 
 
 def test_every_exit_code_is_in_the_reference() -> None:

@@ -49,10 +49,7 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
         service.name,
         context=docker_build.BuildContextArgs(
             location=from_here(inputs.context),
-            named={
-                name: docker_build.ContextArgs(location=from_here(path))
-                for name, path in inputs.contexts.items()
-            },
+            named={name: docker_build.ContextArgs(location=from_here(path)) for name, path in inputs.contexts.items()},
         ),
         dockerfile=docker_build.DockerfileArgs(location=from_here(inputs.dockerfile)),
         target=inputs.target,

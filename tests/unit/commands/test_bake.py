@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from slipway.commands import bake
 from slipway.content.digest import BuildInputs
 

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from slipway.commands.nginx import Route, config
 from slipway.model.errors import ConfigError
 

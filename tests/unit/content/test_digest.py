@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from slipway.content import digest
 from slipway.content.digest import BuildInputs, changes, content_digest, content_digests, describe
 from slipway.model.errors import ConfigError

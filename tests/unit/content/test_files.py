@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from slipway.content import files, ignore
 from slipway.model.errors import ConfigError
 

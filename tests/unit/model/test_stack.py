@@ -32,9 +32,7 @@ def test_an_empty_file_means_inline_on_docker(tmp_path: Path) -> None:
 
 
 def test_values_that_pulumi_wrote_as_strings_are_understood(tmp_path: Path) -> None:
-    write(
-        tmp_path, 'config:\n  slipway:images: external\n  slipway:protected: "true"\n  slipway:port: "8081"\n'
-    )
+    write(tmp_path, 'config:\n  slipway:images: external\n  slipway:protected: "true"\n  slipway:port: "8081"\n')
     found = stack.load(tmp_path, "dev", {})
     assert found.protected is True
     assert found.port == 8081
@@ -49,9 +47,7 @@ def test_values_that_pulumi_wrote_as_strings_are_understood(tmp_path: Path) -> N
         ("slipway:port: 99999", "`slipway:port` is 99999"),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_line_and_what_it_may_be(
-    tmp_path: Path, line: str, said: str
-) -> None:
+def test_a_wrong_setting_is_named_with_its_line_and_what_it_may_be(tmp_path: Path, line: str, said: str) -> None:
     write(tmp_path, f"config:\n  {line}\n")
     with pytest.raises(ConfigError) as caught:
         stack.load(tmp_path, "dev", {})
@@ -78,9 +74,7 @@ def test_an_override_with_a_wrong_mode_is_refused(tmp_path: Path) -> None:
         stack.load(tmp_path, "dev", {"SLIPWAY_IMAGES": "sideways"})
 
 
-@pytest.mark.parametrize(
-    ("text", "environment"), [("inline", {}), ("external", {"SLIPWAY_IMAGES": "inline"})]
-)
+@pytest.mark.parametrize(("text", "environment"), [("inline", {}), ("external", {"SLIPWAY_IMAGES": "inline"})])
 def test_a_protected_stack_refuses_inline_from_wherever_it_comes(
     tmp_path: Path, text: str, environment: dict[str, str]
 ) -> None:

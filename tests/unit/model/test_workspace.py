@@ -141,7 +141,7 @@ def test_an_official_base_without_a_digest_is_refused(root: Path) -> None:
 
 def test_a_secret_with_two_sources_is_refused(root: Path) -> None:
     (root / "workspace.toml").write_text(WORKSPACE + '[build.secrets]\nca = { file = "/x", env = "X" }\n')
-    assert "secret `ca` needs exactly one" in refusal(root).what
+    assert "`ca` needs exactly one" in refusal(root).what
 
 
 def test_only_secrets_that_have_a_value_are_passed_to_builds(root: Path, tmp_path: Path) -> None:

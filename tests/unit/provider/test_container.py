@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from slipway.provider import container
 from slipway.provider.container import Container, Wanted, options
 from slipway.provider.kind import State

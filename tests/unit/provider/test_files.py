@@ -6,6 +6,7 @@ import io
 import tarfile
 
 import pytest
+
 from slipway.model.errors import SlipwayError
 from slipway.provider import files
 from slipway.provider.files import Owner, archive, owner

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from slipway.provider import gateway
 from slipway.provider.gateway import Gateway, Wanted, options, url
 from slipway.provider.kind import State
@@ -74,8 +75,8 @@ def test_it_publishes_its_port_only_where_it_is_told_to() -> None:
     ("host", "bind", "port", "expected"),
     [
         ("unix:///var/run/docker.sock", "127.0.0.1", 8080, "http://127.0.0.1:8080"),
-        ("unix:///var/run/docker.sock", "0.0.0.0", 80, "http://localhost"),  # noqa: S104 - read, not bound to
-        ("ssh://me@server", "0.0.0.0", 80, "http://server"),  # noqa: S104
+        ("unix:///var/run/docker.sock", "0.0.0.0", 80, "http://localhost"),
+        ("ssh://me@server", "0.0.0.0", 80, "http://server"),
         ("tcp://server:2376", "10.0.0.1", 8080, "http://10.0.0.1:8080"),
     ],
 )

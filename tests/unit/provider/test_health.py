@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+
 from slipway.provider import health
 from slipway.provider.health import Unhealthy
 from slipway.provider.kind import Cancelled, Stop

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from slipway.model.errors import SlipwayError
 from slipway.provider.kind import Cancelled
 from slipway.provider.report import as_text, failure

@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+from tests.unit.provider.test_container import INPUTS
+
 from slipway.provider.serve import serve_in_thread, start
 from slipway.provider.values import UNKNOWN, Secret, read, write
-
-from tests.unit.provider.test_container import INPUTS
 
 URN = "urn:pulumi:dev::demo::slipway:docker:Container::api"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf import json_format, struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+
 from slipway.provider.values import UNKNOWN, Secret, holds_secret, holds_unknown, plain, read, write
 
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()

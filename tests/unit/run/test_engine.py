@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 from docker.errors import APIError
+
 from slipway.model.errors import SlipwayError
 from slipway.run import engine
 

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from slipway.model.errors import SlipwayError
 from slipway.run.oci import oci_digest
 

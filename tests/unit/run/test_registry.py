@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.run import registry
 from slipway.run.credentials import login_of

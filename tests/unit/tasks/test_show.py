@@ -10,7 +10,9 @@ from slipway.model.errors import GateRefused
 from slipway.tasks import show
 
 
-def test_an_error_shows_what_is_wrong_its_lines_its_log_and_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_shows_what_is_wrong_its_lines_its_log_and_the_remedy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     show.error(GateRefused("api is bad", remedy="Mend it.", detail="one\ntwo", log=Path("/x.log")))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "✘ api is bad"

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from slipway.model.errors import SlipwayError
 from slipway.toolchain import background
 from slipway.toolchain.background import born, environment, launch, running, stop, wait_until

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from slipway.toolchain import builder
 from slipway.toolchain.builder import Builder, answers, config, create_command, registered, socket_path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from slipway.model.errors import ConfigError
 from slipway.toolchain.data import read, tool, tools
 

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from slipway.model.workspace import Gateway, Settings, Workspace
 from slipway.toolchain import doctor, release
 from slipway.toolchain.doctor import facts, needed

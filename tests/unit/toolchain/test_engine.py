@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from slipway.model.errors import SlipwayError
 from slipway.toolchain import engine
 from slipway.toolchain.engine import Situation, Step, plan

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from slipway.toolchain import find
 from slipway.toolchain.data import Tool
 from slipway.toolchain.find import NotHad, cached, next_to, on_path, version_of

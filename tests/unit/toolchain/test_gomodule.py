@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from slipway.toolchain.data import GoModule, Tool
 from slipway.toolchain.find import NotHad
 from slipway.toolchain.gomodule import build_command, build_env, from_go, go_mod

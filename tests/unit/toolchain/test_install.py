@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from slipway.model.errors import SlipwayError
 from slipway.toolchain import install
 from slipway.toolchain.data import tool

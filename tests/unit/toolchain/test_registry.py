@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from slipway.model.errors import ConfigError
 from slipway.toolchain import registry
 from slipway.toolchain.registry import Registry, config, ensure, listener, split

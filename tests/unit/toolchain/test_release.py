@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from slipway.toolchain import release
 from slipway.toolchain.data import Release, Tool
 from slipway.toolchain.find import NotHad

@@ -23,7 +23,7 @@ class Deployed:
 
 
 def deploy(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input[str]]) -> Deployed:
-    """Declare the stack's network, containers and gateway. A container is replaced only after its successor is healthy."""
+    """Declare the stack's network, containers and gateway; a container goes only after its successor is healthy."""
     network = Network(
         stack.name,
         name=f"{workspace.name}-{stack.name}",
@@ -45,9 +45,9 @@ def deploy(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input
         routes=[
             {
                 "service": service.name,
-                "route": service.settings.route,
-                "upstream": containers[service.name].container_name.apply(
-                    lambda name, port=service.settings.port: f"{name}:{port}"
+                "route": str(service.settings.route),
+                "upstream": pulumi.Output.format(
+                    "{0}:{1}", containers[service.name].container_name, service.settings.port
                 ),
             }
             for service in routed

@@ -74,6 +74,11 @@ def nested(instruction: Instruction, escape: str) -> Instruction:
 
 def words(text: str, escape: str) -> list[str]:
     """Return the words of a text, split at white space that is neither quoted nor escaped; quotes stay."""
+    return _split(text, escape)[0]
+
+
+def _split(text: str, escape: str) -> tuple[list[str], str]:
+    """Return the words of a text, and the quote that is still open at its end."""
     found: list[str] = []
     word, quote, skip = "", "", False
     for char in text:
@@ -86,7 +91,7 @@ def words(text: str, escape: str) -> list[str]:
         else:
             word += char
             quote = "" if char == quote else quote or (char if char in "\"'" else "")
-    return found + [word] * bool(word)
+    return found + [word] * bool(word), quote
 
 
 def expand(text: str, values: Mapping[str, str], escape: str) -> str:
@@ -184,7 +189,8 @@ def _skip_heredocs(instruction: Instruction, lines: Iterator[tuple[int, str]], e
     inner = nested(instruction, escape)
     if inner.keyword not in ("RUN", "COPY", "ADD") or "<<" not in inner.rest or _is_json(inner.rest):
         return
-    for word in words(inner.rest, "\\"):
+    found, open_quote = _split(inner.rest, "\\")
+    for word in [] if open_quote else found:  # BuildKit sees no here-document in a line that it cannot split
         match = _HEREDOC.match(word)
         if not match:
             continue

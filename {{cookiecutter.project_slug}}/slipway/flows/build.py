@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from slipway.commands import bake, crane
+from slipway.commands import bake
 from slipway.content.digest import BuildInputs, changes, describe_all, digest_of
 from slipway.content.service import inputs_of
 from slipway.flows.ground import Ground
@@ -83,9 +82,7 @@ def plan(ground: Ground, services: Sequence[Service]) -> list[Planned]:
     inputs = {service.name: inputs_of(workspace, service, based) for service in services}
     manifests = describe_all(inputs)
     contents = {name: digest_of(manifest) for name, manifest in manifests.items()}
-    pushed = registry.digests(
-        [f"{workspace.repository(name)}:{tag(content)}" for name, content in contents.items()]
-    )
+    pushed = registry.digests([f"{workspace.repository(name)}:{tag(content)}" for name, content in contents.items()])
     return [
         Planned(
             service,
@@ -136,9 +133,7 @@ def test(ground: Ground, planned: Sequence[Planned], report: Report) -> None:
         report.done(each.service.name, "tests passed")
 
 
-def push(
-    ground: Ground, services: Sequence[Service], stack: str, report: Report, *, dry: bool
-) -> list[Pushed]:
+def push(ground: Ground, services: Sequence[Service], stack: str, report: Report, *, dry: bool) -> list[Pushed]:
     """Push what was built by digest, and record every service's digest in the stack's lock.
 
     Raises:

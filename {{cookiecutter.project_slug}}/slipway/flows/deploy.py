@@ -48,9 +48,7 @@ class Deployed:
     @property
     def healthy(self) -> bool:
         """Whether every service is healthy or answers its URL; what a service says below 500 is its own affair."""
-        return all(
-            row.health in ("healthy", "running") or "200" <= row.health[:3] < "500" for row in self.rows
-        )
+        return all(row.health in ("healthy", "running") or "200" <= row.health[:3] < "500" for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "healthy": self.healthy}
@@ -74,25 +72,19 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
             recover(door)
         outcome = door.up(Narrator(report, logs_of(workspace)))
     rows = tuple(look(workspace, stack, outcome))
-    return Deployed(
-        stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began
-    )
+    return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
 
 
 def preview(ground: Ground, stack: Stack, report: Report) -> tuple[list[str], Outcome]:
     """Return Pulumi's diff as lines, and what it counts; nothing is built and nothing changes."""
     lines: list[str] = []
-    outcome = opened(ground, stack).preview(
-        Narrator(report, logs_of(ground.workspace)), on_output=lines.append
-    )
+    outcome = opened(ground, stack).preview(Narrator(report, logs_of(ground.workspace)), on_output=lines.append)
     return diff_of(lines), outcome
 
 
 def diff_of(lines: list[str]) -> list[str]:
     """Return the lines of Pulumi's preview that show a change, without its frame."""
-    shown = [
-        line for line in lines if not line.startswith(("Previewing update", "Resources:", "Loading policy"))
-    ]
+    shown = [line for line in lines if not line.startswith(("Previewing update", "Resources:", "Loading policy"))]
     end = next((number for number, line in enumerate(shown) if line.startswith("    +-")), len(shown))
     return [line for line in shown[:end] if line.strip()]
 
@@ -112,9 +104,7 @@ def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:
 
 def look(workspace: Workspace, stack: Stack, outcome: Outcome) -> Iterator[Row]:
     """Yield each service as it runs now: asked over its URL where it has one, else its container's health."""
-    health = {
-        each.service: each.health or each.state for each in engine.containers(workspace.name, stack.name)
-    }
+    health = {each.service: each.health or each.state for each in engine.containers(workspace.name, stack.name)}
     for service in workspace.services:
         url = outcome.outputs.get("urls", {}).get(service.name, "")
         digest = str(outcome.outputs.get("images", {}).get(service.name, "")).partition("@")[2]

@@ -95,21 +95,25 @@ def prepare_tools(workspace: Workspace, report: Report, *, install: bool) -> Non
     write_atomically(made, wanted)
 
 
-def write_wrapper(workspace: Workspace, folder: Path) -> None:
-    """Give the workspace's own .venv a `pulumi` that knows the workspace: plain `pulumi up` in infra/ then just works."""
-    binaries = Path(sys.prefix) / "bin"
-    if Path(sys.prefix) != workspace.root / ".venv":
+WRAPPER = """#!/bin/sh
+# Written by `invoke setup`: the Pulumi CLI with this workspace's tools, builder and passphrase.
+export PATH={tools}:"$PATH"
+export BUILDX_CONFIG="${{BUILDX_CONFIG:-{buildx}}}"
+if [ -z "${{PULUMI_CONFIG_PASSPHRASE+set}}${{PULUMI_CONFIG_PASSPHRASE_FILE+set}}" ] && [ -f {passphrase} ]; then
+  export PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}
+fi
+exec {tools}/pulumi "$@"
+"""
+
+
+def write_wrapper(workspace: Workspace, tools: Path) -> None:
+    """Give the workspace's own .venv a `pulumi` that knows the workspace: plain `pulumi up` in infra/ just works."""
+    own = workspace.root / ".venv"
+    if Path(sys.prefix) != own:
         return
-    passphrase = workspace.scratch / "passphrase"
-    write_atomically(
-        binaries / "pulumi",
-        "#!/bin/sh\n"
-        "# Written by `invoke setup`: the Pulumi CLI with this workspace's tools, builder and passphrase.\n"
-        f"export PATH={shlex.quote(str(folder))}:$PATH\n"
-        f'export BUILDX_CONFIG="${{BUILDX_CONFIG:-{builder.buildx_config()}}}"\n'
-        f'if [ -z "${{PULUMI_CONFIG_PASSPHRASE+set}}${{PULUMI_CONFIG_PASSPHRASE_FILE+set}}" ] && [ -f {shlex.quote(str(passphrase))} ]; then\n'
-        f"  export PULUMI_CONFIG_PASSPHRASE_FILE={shlex.quote(str(passphrase))}\n"
-        "fi\n"
-        f'exec {shlex.quote(str(folder / "pulumi"))} "$@"\n',
-        mode=0o755,
+    text = WRAPPER.format(
+        tools=shlex.quote(str(tools)),
+        buildx=builder.buildx_config(),
+        passphrase=shlex.quote(str(workspace.scratch / "passphrase")),
     )
+    write_atomically(own / "bin" / "pulumi", text, mode=0o755)

@@ -105,9 +105,7 @@ def told_lock(workspace: Workspace, service: Service, entry: lock.Entry) -> str:
     """Return a locked digest, with a word when the sources have moved on since it was built."""
     digest = entry.ref.partition("@")[2]
     try:
-        fresh = (
-            content_digest(inputs_of(workspace, service, bases.load(workspace.root).bases)) == entry.content
-        )
+        fresh = content_digest(inputs_of(workspace, service, bases.load(workspace.root).bases)) == entry.content
     except SlipwayError:
         fresh = True  # what is wrong with the sources is told by the commands that build them
     return digest if fresh else f"{digest} (older than the sources)"
@@ -116,9 +114,7 @@ def told_lock(workspace: Workspace, service: Service, entry: lock.Entry) -> str:
 def running_digests(workspace: Workspace, stack: str) -> dict[str, str]:
     """Return the digest of each service's running container; nothing where no engine answers."""
     try:
-        return {
-            each.service: each.image.partition("@")[2] for each in engine.containers(workspace.name, stack)
-        }
+        return {each.service: each.image.partition("@")[2] for each in engine.containers(workspace.name, stack)}
     except SlipwayError:
         return {}
 

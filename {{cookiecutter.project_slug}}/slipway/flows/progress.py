@@ -26,8 +26,7 @@ class Follower:
         logs.mkdir(parents=True, exist_ok=True)
         self._paths = {name: build_log(logs, name) for name in services}
         self._files = {
-            name: self._open.enter_context(path.open("w", encoding="utf-8"))
-            for name, path in self._paths.items()
+            name: self._open.enter_context(path.open("w", encoding="utf-8")) for name, path in self._paths.items()
         }
         self._failed: list[Event] = []
         self._lines: dict[str, list[str]] = {name: [] for name in services}

@@ -70,9 +70,7 @@ def ago(created: int) -> str:
     return f"{seconds} s"
 
 
-def lines_of(
-    workspace: Workspace, service: str, stack: str, *, follow: bool, tail: int, build: bool
-) -> Iterator[str]:
+def lines_of(workspace: Workspace, service: str, stack: str, *, follow: bool, tail: int, build: bool) -> Iterator[str]:
     """Yield a service's log: of its container, or of its last build.
 
     Raises:
@@ -83,9 +81,7 @@ def lines_of(
     if build:
         path = build_log(workspace.scratch / "logs", service)
         if not path.is_file():
-            raise ConfigError(
-                f"{service} was never built on this machine", remedy="Run `invoke build` or `invoke up`."
-            )
+            raise ConfigError(f"{service} was never built on this machine", remedy="Run `invoke build` or `invoke up`.")
         yield from path.read_text(encoding="utf-8", errors="replace").splitlines()[-tail:]
         return
     running = [each for each in engine.containers(workspace.name, stack) if each.service == service]

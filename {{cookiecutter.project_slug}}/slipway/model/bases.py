@@ -39,9 +39,7 @@ def load(root: Path) -> BasesLock:
             f"{path} is missing: the base images are not resolved yet", remedy="Run `invoke setup`."
         ) from error
     except msgspec.DecodeError as error:
-        raise EvidenceError(
-            f"{path} is damaged: {error}", remedy="Delete it and run `invoke setup`."
-        ) from error
+        raise EvidenceError(f"{path} is damaged: {error}", remedy="Delete it and run `invoke setup`.") from error
     return lock
 
 

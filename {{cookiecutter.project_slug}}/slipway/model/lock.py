@@ -48,9 +48,7 @@ def load(root: Path, stack: str) -> Lock:
     except (msgspec.DecodeError, OSError) as error:
         raise EvidenceError(f"{path} is no lock: {error}", remedy=remedy) from error
     if lock.version != VERSION or lock.stack != stack:
-        raise EvidenceError(
-            f"{path} is the lock of stack `{lock.stack}`, version {lock.version}", remedy=remedy
-        )
+        raise EvidenceError(f"{path} is the lock of stack `{lock.stack}`, version {lock.version}", remedy=remedy)
     for service, entry in lock.services.items():
         if not _pinned(entry.ref):
             raise EvidenceError(f"{path}: `{service}` is not locked by digest: {entry.ref}", remedy=remedy)

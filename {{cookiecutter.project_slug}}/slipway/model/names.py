@@ -1,11 +1,11 @@
-"""What names and addresses look like, each rule with its source. Plain `re`, nothing imported: the template's hook reads it too."""
+"""What names and addresses look like, with their sources. The template reads this file too: it needs only `re`."""
 
 from __future__ import annotations
 
 import re
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-"""RFC 1123 label, starting with a letter (RFC 1035) and at most 40 long, so that a container's name made of three fits."""
+"""RFC 1123 label, a letter first (RFC 1035) and at most 40 long, so that a container's name made of three fits."""
 
 REGISTRY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])"

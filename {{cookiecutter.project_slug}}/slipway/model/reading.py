@@ -54,9 +54,7 @@ def read_text(path: Path) -> str:
             f"{path} is missing", remedy="Restore it from git, or generate the workspace anew."
         ) from error
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error.strerror}", remedy="Check its permissions."
-        ) from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", remedy="Check its permissions.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text", remedy="Save it as UTF-8.") from error
 
@@ -70,9 +68,7 @@ def refuse_unknown_keys(
         if key not in fields:
             raise unknown_key(path, line_of(text, (*above, key)), (*above, key), fields)
         for part in (fields[key], *get_args(fields[key])):
-            if not (
-                isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping)
-            ):
+            if not (isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping)):
                 continue
             named = {"": value} if part is fields[key] else value
             for name, inner in named.items():

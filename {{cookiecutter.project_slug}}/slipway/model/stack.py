@@ -84,7 +84,7 @@ def refuse_inline_when_protected(stack: Stack) -> None:
     if stack.protected and stack.images == "inline":
         where = OVERRIDE if stack.overridden else f"{stack.file}: slipway:images"
         raise ConfigError(
-            f"{where} is `inline`, but the stack `{stack.name}` is protected: it takes no image that was built on the way",
+            f"{where} is `inline`, but the stack `{stack.name}` is protected and takes no image built on the way",
             remedy=f"Use `external` (or `hybrid`), or set slipway:protected to false in {stack.file}.",
         )
 
@@ -96,9 +96,7 @@ def write_mode(stack: Stack, mode: Mode) -> None:
     if line.search(text):
         text = line.sub(rf"\g<1>{mode}", text, count=1)
     elif re.search(r"^config:\s*$", text, re.MULTILINE):
-        text = re.sub(
-            r"^config:\s*$", f"config:\n  slipway:images: {mode}", text, count=1, flags=re.MULTILINE
-        )
+        text = re.sub(r"^config:\s*$", f"config:\n  slipway:images: {mode}", text, count=1, flags=re.MULTILINE)
     else:
         text = f"{text.rstrip()}\nconfig:\n  slipway:images: {mode}\n".lstrip()
     write_atomically(stack.file, text)
@@ -117,14 +115,10 @@ def _config(path: Path, text: str) -> dict[str, Any]:
         if key not in _SETTINGS:
             raise unknown_key(path, _line(text, key), (key,), _SETTINGS)
         if isinstance(value, str) and (value in ("true", "false") or value.isdigit()):
-            value = ours[key] = yaml.safe_load(value)
-        if value not in _SETTINGS[key]:
+            ours[key] = yaml.safe_load(value)  # Pulumi writes booleans and numbers as texts
+        if ours[key] not in _SETTINGS[key]:
             allowed = _SETTINGS[key]
-            choices = (
-                "1 to 65535"
-                if isinstance(allowed, range)
-                else ", ".join(str(each).lower() for each in allowed)
-            )
+            choices = "1 to 65535" if isinstance(allowed, range) else ", ".join(str(each).lower() for each in allowed)
             raise ConfigError(
                 f"{path}:{_line(text, key)}: `{key}` is {value!r}", remedy=f"It may be one of: {choices}."
             )

@@ -204,7 +204,7 @@ def _check_settings(path: Path, settings: Settings) -> None:
     for name, source in settings.build.secrets.items():
         if (source.file is None) == (source.env is None):
             raise ConfigError(
-                f"{path}:{line_of(text, ('build', 'secrets', name))}: secret `{name}` needs exactly one of `file` and `env`",
+                f"{path}:{line_of(text, ('build', 'secrets', name))}: `{name}` needs exactly one of `file` and `env`",
                 remedy=f'Write {name} = {{ file = "path" }} or {name} = {{ env = "NAME" }}.',
             )
     for name, ref in settings.bases.official.items():
@@ -235,9 +235,7 @@ def _check_service(root: Path, service: Service) -> None:
             "A route starts with / and has no / at its end: `/api`.",
         )
     if settings.route is not None and settings.port is None:
-        raise refuse(
-            ("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000."
-        )
+        raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
     if settings.resources.memory and not _MEMORY.fullmatch(settings.resources.memory):
         raise refuse(
             ("resources", "memory"),

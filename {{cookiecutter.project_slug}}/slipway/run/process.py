@@ -154,7 +154,7 @@ def _read(
     lines: list[str] = []
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") if log else open(os.devnull, "w") as copy:
+    with (log or Path(os.devnull)).open("a", encoding="utf-8") as copy:
         for line in child.stdout:
             lines.append(line)
             copy.write(line)

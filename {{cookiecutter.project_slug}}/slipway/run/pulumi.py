@@ -35,7 +35,7 @@ PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an update or preview did: how many resources by operation (`same`, `create`, `replace`, …), and the outputs."""
+    """What an update or preview did: resources by operation (`same`, `create`, `replace`, …), and the outputs."""
 
     operations: Mapping[str, int]
     outputs: Mapping[str, Any]
@@ -91,9 +91,7 @@ class Door:
 
         tally = Tally(on_event)
         with self._explained():
-            self._opened().preview(
-                on_event=tally, on_output=note, on_error=self._note, color="never", diff=True
-            )
+            self._opened().preview(on_event=tally, on_output=note, on_error=self._note, color="never", diff=True)
         return tally.outcome()
 
     def destroy(self, on_event: OnEvent) -> Outcome:
@@ -106,9 +104,7 @@ class Door:
     def recover(self) -> None:
         """After an interrupted update: forget creations that never ended, and read what really exists."""
         with self._explained():
-            self._opened().refresh(
-                clear_pending_creates=True, on_output=self._note, on_error=self._note, color="never"
-            )
+            self._opened().refresh(clear_pending_creates=True, on_output=self._note, on_error=self._note, color="never")
 
     def state(self) -> list[dict[str, Any]]:
         """Return the stack's resources as the backend holds them (secrets encrypted); none when it is new."""
@@ -140,9 +136,7 @@ class Door:
         return [
             _lock(path)
             for path in sorted(
-                (folder / ".pulumi" / "locks" / "organization" / self.workspace.name / self.stack.name).glob(
-                    "*.json"
-                )
+                (folder / ".pulumi" / "locks" / "organization" / self.workspace.name / self.stack.name).glob("*.json")
             )
         ]
 
@@ -228,7 +222,7 @@ class _QuickStack(automation.Stack):
     def outputs(self) -> automation.OutputMap:
         return {}
 
-    def info(self, show_secrets: bool = True) -> automation.UpdateSummary:
+    def info(self, show_secrets: bool = True) -> automation.UpdateSummary:  # noqa: ARG002 - the API's shape
         now = datetime.now(UTC)
         return automation.UpdateSummary("", now, "", {}, {}, "", end_time=now)
 
@@ -238,9 +232,7 @@ class _Command(automation.PulumiCommand):
 
     def __init__(self, command: Path) -> None:
         self.command = str(command)
-        self.version = VersionInfo(
-            3, 255
-        )  # the API only asks whether events can be streamed (3.206 and newer)
+        self.version = VersionInfo(3, 255)  # the API only asks whether events can be streamed (3.206 and newer)
 
     def run(
         self,
@@ -369,7 +361,7 @@ def _interrupts_passed_to(child: subprocess.Popen[str]) -> Iterator[threading.Ev
         yield interrupted
         return
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def pass_on(_number: int, _frame: FrameType | None) -> None:
         interrupted.set()
         if child.poll() is None:
             child.send_signal(signal.SIGINT)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from invoke import Collection, Task
+from invoke.collection import Collection
+from invoke.tasks import Task
 
 from slipway.tasks import images, look, ship, words, workspace
 
@@ -11,6 +12,4 @@ def verbs() -> Collection:
     """Return a collection of every verb, for a workspace's tasks.py to add its own to."""
     words.allow()
     modules = (workspace, images, ship, look)
-    return Collection(
-        *(task for module in modules for task in vars(module).values() if isinstance(task, Task))
-    )
+    return Collection(*(task for module in modules for task in vars(module).values() if isinstance(task, Task)))

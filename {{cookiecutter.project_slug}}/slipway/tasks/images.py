@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invoke import Context
+from invoke.context import Context
 
 from slipway.tasks.verb import ROOT, verb
 
@@ -88,9 +88,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
         "dry": "Say what would change, digest by digest, and write nothing.",
     },
 )
-def mode(
-    context: Context, mode: str | None = None, stack: str = "dev", json: bool = False, dry: bool = False
-) -> None:
+def mode(context: Context, mode: str | None = None, stack: str = "dev", json: bool = False, dry: bool = False) -> None:
     """Show or switch where images come from: inline, external, hybrid."""
     from slipway.flows import mode as flow
     from slipway.model.workspace import load

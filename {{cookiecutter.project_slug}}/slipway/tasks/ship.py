@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from invoke import Context
+from invoke.context import Context
 
 from slipway.tasks.verb import ROOT, verb
 
@@ -43,9 +43,7 @@ def up(
         "json": "Print the result as JSON.",
     }
 )
-def deploy(
-    context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, json: bool = False
-) -> None:
+def deploy(context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, json: bool = False) -> None:
     """Deploy a stack, from the images that its mode says."""
     if dry:
         return _preview(stack, install=True)
@@ -66,9 +64,7 @@ def preview(context: Context, stack: str = "dev") -> None:
         "machine": "Also end the registry, builder and Docker engine that Slipway started on this machine.",
     }
 )
-def down(
-    context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, machine: bool = False
-) -> None:
+def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, machine: bool = False) -> None:
     """Remove what a stack runs; images and state stay."""
     from slipway.flows import deploy as flow
     from slipway.flows import machine as daemons
@@ -82,17 +78,13 @@ def down(
     if dry:
         running = engine.containers(workspace.name, stack)
         return show.table(("would be removed", "image"), [(each.name, each.image) for each in running])
-    flow.ask_when_protected(
-        target, f"Remove everything that runs in the protected stack {stack}?", _consent(yes)
-    )
+    flow.ask_when_protected(target, f"Remove everything that runs in the protected stack {stack}?", _consent(yes))
     with show.progress(f"Removing {stack}") as report:
         outcome = flow.remove(standing(workspace), target, report, _consent(yes))
         if machine:
             daemons.stop(workspace, report)
     removed = outcome.operations.get("delete", 0)
-    return show.say(
-        f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}."
-    )
+    return show.say(f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}.")
 
 
 def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
@@ -130,9 +122,7 @@ def _tell(deployed: Deployed) -> None:
     if deployed.changed:
         show.say(f"[green]✔[/] {deployed.stack} is deployed ({deployed.mode}, {deployed.seconds:.1f} s).")
     else:
-        show.say(
-            f"[green]✔[/] Nothing changed: {deployed.stack} runs what it should ({deployed.seconds:.1f} s)."
-        )
+        show.say(f"[green]✔[/] Nothing changed: {deployed.stack} runs what it should ({deployed.seconds:.1f} s).")
 
 
 def _preview(stack: str, *, install: bool) -> None:

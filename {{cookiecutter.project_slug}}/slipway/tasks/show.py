@@ -85,7 +85,7 @@ def progress(title: str) -> Iterator[LiveReport | PlainReport]:
 
 
 class PlainReport:
-    """One line for each change; the newest line of a build's output is left to its log."""
+    """One line for each change; the newest line of a build's output (`detail`) is left to its log."""
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
@@ -94,7 +94,7 @@ class PlainReport:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
-    def step(self, service: str, state: str, detail: str = "") -> None:
+    def step(self, service: str, state: str, detail: str = "") -> None:  # noqa: ARG002 - a Report's shape
         if self._states.get(service) != state:
             self._states[service] = state
             self.say(f"{service:<12} {state}")
@@ -166,9 +166,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     from rich import box
     from rich.table import Table
 
-    drawn = Table(
-        box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold cyan"
-    )
+    drawn = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold cyan")
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:

@@ -1,4 +1,4 @@
-"""The decorator that makes a function a verb: an Invoke task in the workspace's own Python, whose errors are messages."""
+"""The decorator that makes a verb: an Invoke task in the workspace's own Python, whose errors are messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from invoke import Exit, task
+from invoke.exceptions import Exit
+from invoke.tasks import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("msgspec", "rich", "docker", "pulumi", "pulumi_docker_build")
@@ -18,37 +19,47 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
 
-def verb(body: Callable[..., None] | None = None, /, **options: Any) -> Any:
-    """Make a function an Invoke task: `@verb` or `@verb(help={…}, optional=[…])`.
+def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Make a function an Invoke task: `@verb(help={…})`; the options are those of Invoke's `@task`.
 
     A SlipwayError in it is shown as a message, and Invoke ends with the error's exit code; Ctrl-C ends with 130.
     """
-    if body is None:
-        return lambda function: verb(function, **options)
 
-    @functools.wraps(body)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        in_own_python()
-        from slipway.model.errors import SlipwayError
-        from slipway.tasks import show
+    def made(body: Callable[..., None]) -> Task[Any]:
+        @functools.wraps(body)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            in_own_python()
+            carry_out(lambda: body(*args, **kwargs))
 
-        try:
-            body(*args, **kwargs)
-        except SlipwayError as problem:
-            show.error(problem)
-            raise Exit(code=problem.exit_code) from problem
-        except KeyboardInterrupt:
-            show.say("Stopped. Nothing half-done is left: run it again to go on.")
-            raise Exit(code=INTERRUPTED) from None
-        except BrokenPipeError:  # `invoke logs … | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=0) from None
+        return Task(guarded, **options)
 
-    return task(guarded, **options)
+    return made
+
+
+def carry_out(work: Callable[[], None]) -> None:
+    """Do the work; turn what goes wrong in it into a message and an exit code.
+
+    Raises:
+        Exit: always when it went wrong; Invoke ends the program with its code.
+    """
+    from slipway.model.errors import SlipwayError
+    from slipway.tasks import show
+
+    try:
+        work()
+    except SlipwayError as problem:
+        show.error(problem)
+        raise Exit(code=problem.exit_code) from problem
+    except KeyboardInterrupt:
+        show.say("Stopped. Nothing half-done is left: run it again to go on.")
+        raise Exit(code=INTERRUPTED) from None
+    except BrokenPipeError:  # `invoke logs … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Exit(code=0) from None
 
 
 def in_own_python() -> None:
-    """Go on in the workspace's .venv when this Python lacks what the verbs need; make the .venv first where there is none."""
+    """Go on in the workspace's .venv when this Python lacks what the verbs need; make it first where there is none."""
     if all(importlib.util.find_spec(name) for name in NEEDED):
         return
     own = ROOT / ".venv" / "bin" / "invoke"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import sys
 
-from invoke.parser import Argument, ParserContext
+from invoke.parser.argument import Argument
+from invoke.parser.context import ParserContext
 
 
 def allow() -> None:
     """Teach Invoke's parser in this process; doing it twice changes nothing."""
-    ParserContext.missing_positional_args = property(_missing)
+    setattr(ParserContext, "missing_positional_args", property(_missing))  # noqa: B010 - a type checker may not see it
 
 
 def _missing(context: ParserContext) -> list[Argument]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invoke import Context
+from invoke.context import Context
 
 from slipway.tasks.verb import ROOT, verb
 
@@ -22,7 +22,7 @@ def setup(context: Context, no_install: bool = False) -> None:
 @verb(help={"json": "Print the findings as JSON."})
 def doctor(context: Context, json: bool = False) -> None:
     """Say what is there, what is wrong, and the remedy."""
-    from invoke import Exit
+    from invoke.exceptions import Exit
 
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -30,9 +30,7 @@ def doctor(context: Context, json: bool = False) -> None:
 
     found = list(facts(load(ROOT)))
     if json:
-        show.as_json(
-            [{"name": fact.name, "ok": fact.ok, "found": fact.found, "remedy": fact.remedy} for fact in found]
-        )
+        show.as_json([{"name": fact.name, "ok": fact.ok, "found": fact.found, "remedy": fact.remedy} for fact in found])
     else:
         marks = {True: "[green]✔[/]", False: "[red]✘[/]"}
         show.table(

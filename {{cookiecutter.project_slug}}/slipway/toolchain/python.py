@@ -1,4 +1,4 @@
-"""The workspace's own Python: `.venv`, with the packages that requirements.txt locks by hash. Needs only the standard library."""
+"""The workspace's own Python, `.venv`, with the packages that requirements.txt locks by hash. Standard library only."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def make_venv(root: Path) -> None:
     for step in steps[1:] if python.exists() else steps:
         if subprocess.run(step, check=False).returncode:
             sys.exit(
-                f"✘ {' '.join(step[:4])} … failed\n  remedy  Read the lines above. On Debian and Ubuntu `apt install "
-                "python3-venv` brings the module that makes environments; behind a proxy set PIP_CERT and PIP_INDEX_URL."
+                f"✘ {' '.join(step[:4])} … failed\n"
+                "  remedy  Read the lines above. On Debian and Ubuntu `apt install python3-venv` brings the module\n"
+                "          that makes environments; behind a proxy set PIP_CERT and PIP_INDEX_URL."
             )
     packages = next((folder / "lib").glob("python3*/site-packages"))
     (packages / "slipway-workspace.pth").write_text(f"{root}\n", encoding="utf-8")

@@ -1,0 +1,184 @@
+"""The base images: which there are, what decides each, and the commands that make them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.commands import bake
+from slipway.content.digest import BuildInputs
+
+SUITE = "trixie"
+"""The Debian release that bases are made of; the packages that bases/*/Dockerfile name are its."""
+
+BOOTSTRAP = "debian"
+SHARED = ("distroless.sh", "apt.conf")
+SECRETS = ("ca",)
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Base:
+    """One base: the stage `target` of bases/`folder`/Dockerfile."""
+
+    name: str
+    folder: str
+    target: str
+
+    @property
+    def image(self) -> str:
+        """What its repository is called."""
+        return f"base-{self.name}"
+
+
+BASES = {
+    base.name: base
+    for base in (
+        Base("python-build", "python", "build"),
+        Base("python-run", "python", "run"),
+        Base("node-build", "node", "build"),
+        Base("node-run", "node", "run"),
+        Base("nginx", "nginx", "run"),
+    )
+}
+"""Those that Slipway can build. A workspace may name others in `[bases.official]`."""
+
+
+def tag(base: Base, files: Mapping[str, bytes], platforms: Sequence[str]) -> str:
+    """Return the tag of the image that these inputs decide: `h-` and 64 hexadecimal digits.
+
+    The packages of the day are not among them: a base is built again when its files change or someone asks.
+
+    Args:
+        base: which one.
+        files: the files of the bases folder, by their path in it; those that are not the base's do not count.
+        platforms: such as `linux/amd64`.
+    """
+    mine = {
+        path: hashlib.sha256(content).hexdigest()
+        for path, content in files.items()
+        if path in SHARED or path.split("/")[0] in (base.folder, BOOTSTRAP)
+    }
+    decides = json.dumps([base.name, base.target, sorted(mine.items()), sorted(set(platforms)), recipe()])
+    return f"h-{hashlib.sha256(decides.encode()).hexdigest()}"
+
+
+def recipe() -> str:
+    """Return what stands for the way the bootstrap is made: it changes when the command does."""
+    return hashlib.sha256(json.dumps(mmdebstrap(Path("rootfs.tar"), ())).encode()).hexdigest()[:12]
+
+
+def mmdebstrap(output: Path, sources: Sequence[str]) -> list[str]:
+    """Return the command that makes a minimal Debian: the packages that are essential, and apt.
+
+    Of the machine it is made on nothing stays in it. It needs SOURCE_DATE_EPOCH in its environment.
+
+    Args:
+        output: the archive to write.
+        sources: lines of a sources.list; none: mmdebstrap's own mirror.
+    """
+    return [
+        "mmdebstrap",
+        "--variant=apt",
+        "--format=tar",
+        "--dpkgopt=force-unsafe-io",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        '--customize-hook=rm -f "$1/etc/hostname" "$1/etc/resolv.conf"',
+        SUITE,
+        str(output),
+        *sources,
+    ]
+
+
+APT_SOURCES = [
+    "apt-get",
+    "indextargets",
+    "--format",
+    "$(ORIGIN) $(CODENAME) $(REPO_URI)",
+    "Created-By: Packages",
+]
+"""Lists this machine's package sources, one a line, as `sources` reads them."""
+
+
+def sources(indextargets: str) -> tuple[str, ...]:
+    """Return the lines of a sources.list for bases from the mirrors that this machine itself uses.
+
+    Returns:
+        None of them where the machine has no Debian mirror (it is an Ubuntu, say).
+    """
+    mirrors: dict[str, str] = {}
+    for line in indextargets.splitlines():
+        origin, codename, uri = (*line.split(), "", "", "")[:3]
+        if origin == "Debian" and not codename.endswith(("-updates", "-backports")):
+            mirrors.setdefault("security" if codename.endswith("-security") else "main", uri)
+    if "main" not in mirrors:
+        return ()
+    found = [f"deb {mirrors['main']} {SUITE} main", f"deb {mirrors['main']} {SUITE}-updates main"]
+    if "security" in mirrors:
+        found.append(f"deb {mirrors['security']} {SUITE}-security main")
+    return tuple(found)
+
+
+def definition(
+    tags: Mapping[str, str],
+    folder: Path,
+    platforms: Sequence[str],
+    *,
+    rootfs: Path | None,
+    secrets: Mapping[str, Path],
+    fresh: bool = False,
+) -> dict[str, Json]:
+    """Return the bake definition that builds and pushes bases.
+
+    Args:
+        tags: base → the image's full name.
+        folder: the workspace's bases folder.
+        platforms: such as `linux/amd64`.
+        rootfs: the folder with the bootstrap's rootfs.tar; None: the official Debian in the Dockerfiles.
+        secrets: build secret → file that holds its value; those that bases have no use for are left out.
+        fresh: take nothing from the cache, so that the packages are those of today.
+    """
+    args = {"DEBIAN": BOOTSTRAP} if rootfs else {}
+    given = {name: path for name, path in secrets.items() if name in SECRETS}
+    targets = [
+        bake.Target(name, _inputs(BASES[name], folder, platforms, args), (ref,), given)
+        for name, ref in sorted(tags.items())
+    ]
+    built = bake.definition(targets, "registry", folder)["target"]
+    more: Json = {"no-cache": fresh, "contexts": {BOOTSTRAP: f"target:{BOOTSTRAP}"} if rootfs else {}}
+    found: Json = {name: {**target, **more} for name, target in built.items() if isinstance(target, dict)}
+    if rootfs:
+        start = bake.Target(BOOTSTRAP, _inputs(Base(BOOTSTRAP, BOOTSTRAP, ""), folder, platforms, {}, rootfs))
+        found.update(bake.definition([start], "none", folder)["target"])
+    return {"target": found}
+
+
+def argv(buildx: Path, file: Path, builder: str, bases: Iterable[str]) -> list[str]:
+    """Return the command that carries out a definition."""
+    return [
+        str(buildx),
+        "bake",
+        f"--builder={builder}",
+        f"--file={file}",
+        "--progress=rawjson",
+        *sorted(bases),
+    ]
+
+
+def _inputs(
+    base: Base, folder: Path, platforms: Sequence[str], args: Mapping[str, str], context: Path | None = None
+) -> BuildInputs:
+    return BuildInputs(
+        dockerfile=folder / base.folder / "Dockerfile",
+        context=context or folder,
+        target=base.target,
+        platforms=tuple(platforms),
+        args=args,
+    )

@@ -1,0 +1,137 @@
+"""Adds a service to a workspace: a kind's files, with the service's name, a free route and a free port.
+
+Only Python's own library is used: the template calls this too, in whatever Python cookiecutter runs in.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tomllib
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from slipway.model.errors import ConfigError
+from slipway.model.names import DNS_LABEL
+
+KINDS = Path(__file__).resolve().parents[1] / "kinds"
+MARK = "SERVICE"
+"""What stands for the service's name in a kind's service.toml; `/SERVICE` for its route."""
+
+FIRST: dict[str, tuple[tuple[str, str, str | None], ...]] = {
+    "demo": (("api", "python-api", None), ("web", "node-web", "/"), ("worker", "worker", None)),
+    "api": (("api", "python-api", None),),
+    "none": (),
+}
+"""The template's answer → the first services: name, kind, and the route where it is not /NAME."""
+
+_TAKEN = {"gateway": "the gateway's own name on the network"}
+_NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules", ".pytest_cache", ".venv")
+
+
+def kinds() -> list[str]:
+    """Return the names of the kinds there are."""
+    return sorted(folder.name for folder in KINDS.iterdir() if (folder / "service.toml").is_file())
+
+
+def create(root: Path, name: str, kind: str, *, route: str | None = None) -> Path:
+    """Add the service `name` of a kind and return its folder, which is there whole or not at all.
+
+    Args:
+        root: the workspace.
+        name: a DNS label.
+        kind: one of `kinds()`.
+        route: the path that it answers below; the first free one of /NAME, /NAME-2, … if not given.
+
+    Raises:
+        ConfigError: the name or kind cannot be used, or the service is there already.
+    """
+    _check(root, name, kind)
+    folder = root / "services" / name
+    others = _settings(root)
+    partial = folder.with_name(f".{name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        shutil.copytree(KINDS / kind, partial, ignore=_NOT_COPIED)
+        file = partial / "service.toml"
+        text = file.read_text(encoding="utf-8")
+        _check_libs(root, kind, tomllib.loads(text))
+        file.write_text(
+            _named(text, name, route or _free_route(name, others), _taken("port", others)), encoding="utf-8"
+        )
+        partial.rename(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror}", remedy="Check the folder's permissions."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def populate(root: Path, answer: str) -> None:
+    """Add a new workspace's first services: `demo`, `api` or `none`."""
+    for name, kind, route in FIRST[answer]:
+        create(root, name, kind, route=route)
+
+
+def _check(root: Path, name: str, kind: str) -> None:
+    if not DNS_LABEL.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot name a service",
+            remedy="A DNS label: lower-case letters, digits and dashes, a letter first, at most 40: `orders`.",
+        )
+    if name in _TAKEN or name.startswith("base-"):
+        why = _TAKEN.get(name, "base-… are the base images' repositories")
+        raise ConfigError(f"{name!r} cannot name a service: {why}", remedy="Choose another name.")
+    if kind not in kinds():
+        raise ConfigError(f"there is no kind {kind!r}", remedy=f"Kinds: {', '.join(kinds())}.")
+    if (root / "services" / name).exists():
+        raise ConfigError(
+            f"{root / 'services' / name} is there already", remedy="Choose another name, or remove it first."
+        )
+
+
+def _check_libs(root: Path, kind: str, settings: dict[str, Any]) -> None:
+    for lib in settings.get("libs", ()):
+        if not (root / "libs" / lib).is_dir():
+            raise ConfigError(
+                f"a {kind} takes files from libs/{lib}, which is not there", remedy="Restore it from git."
+            )
+
+
+def _settings(root: Path) -> list[dict[str, Any]]:
+    """Return what the service.toml of all services say.
+
+    Raises:
+        ConfigError: one is no TOML: what it has taken cannot be known.
+    """
+    found = []
+    for file in sorted((root / "services").glob("*/service.toml")):
+        try:
+            found.append(tomllib.loads(file.read_text(encoding="utf-8-sig")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file} cannot be read: {error}", remedy="Correct it first.") from error
+    return found
+
+
+def _taken(key: str, settings: list[dict[str, Any]]) -> set[Any]:
+    return {each[key] for each in settings if key in each}
+
+
+def _free_route(name: str, settings: list[dict[str, Any]]) -> str:
+    taken = _taken("route", settings)
+    tries = (f"/{name}" if number == 1 else f"/{name}-{number}" for number in count(1))
+    return next(route for route in tries if route not in taken)
+
+
+def _named(text: str, name: str, route: str, taken_ports: set[Any]) -> str:
+    """Return a kind's service.toml as the service's own: its route, its name, and the first free port."""
+
+    def free(found: re.Match[str]) -> str:
+        return f"port = {next(port for port in count(int(found[1])) if port not in taken_ports)}"
+
+    text = text.replace(f"/{MARK}", route).replace(MARK, name)
+    return re.sub(r"^port = (\d+)$", free, text, flags=re.MULTILINE)

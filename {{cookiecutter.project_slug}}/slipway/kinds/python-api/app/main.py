@@ -1,0 +1,50 @@
+"""The API: what is in stock, and what this instance is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from app import VERSION
+from common import secrets
+from common.models import Item
+
+ROUTE = os.environ.get("ROUTE", "").rstrip("/")
+STOCK = [Item(1, "anchor", 12), Item(2, "cable", 40), Item(3, "compass", 7), Item(4, "lantern", 23)]
+
+app = FastAPI(title="API", version=VERSION, docs_url=f"{ROUTE}/docs", openapi_url=f"{ROUTE}/openapi.json")
+api = APIRouter()
+
+
+@api.get("/health")
+async def health() -> dict[str, str]:
+    """Say that requests are answered."""
+    return {"status": "ok"}
+
+
+@api.get("/items")
+async def items() -> list[Item]:
+    """Return all that is in stock."""
+    return STOCK
+
+
+@api.get("/info")
+async def info() -> dict[str, Any]:
+    """Return what this instance is: versions, and which settings and secrets it was given (never a secret's value)."""
+    return {
+        "service": "api",
+        "version": VERSION,
+        "runtime": f"Python {platform.python_version()}",
+        "instance": platform.node(),
+        "env": {name: os.environ[name] for name in ("ROUTE", "PORT") if name in os.environ},
+        "secrets": secrets.names(),
+    }
+
+
+# Below the route for the gateway, which passes paths on unchanged; at the root for the container's own health check.
+app.include_router(api, prefix=ROUTE)
+if ROUTE:
+    app.add_api_route("/health", health, include_in_schema=False)

@@ -1,0 +1,34 @@
+"""The API answers what its users rely on."""
+
+from __future__ import annotations
+
+import pytest
+from app import VERSION
+from app.main import ROUTE, app
+from fastapi.testclient import TestClient
+
+
+@pytest.fixture
+def client() -> TestClient:
+    return TestClient(app)
+
+
+def test_health_is_answered_at_the_root_and_below_the_route(client: TestClient) -> None:
+    for path in ("/health", f"{ROUTE}/health"):
+        assert client.get(path).json() == {"status": "ok"}
+
+
+def test_items_have_a_name_and_a_stock(client: TestClient) -> None:
+    found = client.get(f"{ROUTE}/items").json()
+    assert found and all(set(item) == {"id", "name", "stock"} for item in found)
+
+
+def test_info_names_the_version(client: TestClient) -> None:
+    assert client.get(f"{ROUTE}/info").json()["version"] == VERSION
+
+
+def test_info_shows_only_the_variables_that_it_means_to(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "s3cret")
+    assert "s3cret" not in client.get(f"{ROUTE}/info").text

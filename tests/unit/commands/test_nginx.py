@@ -77,9 +77,7 @@ def test_two_services_with_one_route_are_named() -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_nothing_that_could_be_a_directive_gets_into_the_file(
-    service: str, route: str, upstream: str
-) -> None:
+def test_nothing_that_could_be_a_directive_gets_into_the_file(service: str, route: str, upstream: str) -> None:
     try:
         text = config([Route(service, route, upstream)], drain_seconds=10)
     except ConfigError:

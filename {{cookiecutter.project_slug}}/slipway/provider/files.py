@@ -23,9 +23,7 @@ class Owner:
 ROOT = Owner(0, 0)
 
 
-def put(
-    container: Any, folder: str, files: Mapping[str, str], *, owner: Owner = ROOT, mode: int = 0o444
-) -> None:
+def put(container: Any, folder: str, files: Mapping[str, str], *, owner: Owner = ROOT, mode: int = 0o444) -> None:
     """Write files into a folder of a container, running or not; the folder must be a volume of it."""
     container.put_archive(folder, archive(files, owner=owner, mode=mode))
 

@@ -107,9 +107,7 @@ class Kind(ABC):
 
     def public(self, inputs: Props) -> Props:
         """Return the inputs that may stand among the outputs."""
-        return {
-            key: value for key, value in inputs.items() if key not in self.secret and not key.startswith("__")
-        }
+        return {key: value for key, value in inputs.items() if key not in self.secret and not key.startswith("__")}
 
     def kept(self, old: State) -> Props:
         """Return the computed outputs that an update leaves as they are."""

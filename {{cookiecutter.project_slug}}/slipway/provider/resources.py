@@ -20,9 +20,7 @@ class RouteArgs(TypedDict):
 class _Resource(pulumi.CustomResource):
     """A resource whose properties keep the names that Pulumi's state has."""
 
-    def __init__(
-        self, kind: str, name: str, inputs: Mapping[str, Any], computed: Sequence[str], opts: Any
-    ) -> None:
+    def __init__(self, kind: str, name: str, inputs: Mapping[str, Any], computed: Sequence[str], opts: Any) -> None:
         given = {key: value for key, value in inputs.items() if value is not None}
         super().__init__(f"slipway:{kind}", name, {**dict.fromkeys(computed), **given}, opts)
 

@@ -164,9 +164,7 @@ def _summary(answer: dict[str, Any]) -> Container:
     )
 
 
-def logs(
-    container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False
-) -> Iterator[str]:
+def logs(container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False) -> Iterator[str]:
     """Yield a container's log line by line, standard output and error in one; `follow` waits for more.
 
     Raises:

@@ -1,0 +1,109 @@
+"""A new service is whole, has its own name, route and port, and nothing else has to be edited."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.conftest import TEMPLATE
+
+from slipway.flows import new
+from slipway.model import workspace as workspaces
+from slipway.model.errors import ConfigError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A workspace without services."""
+    (tmp_path / "workspace.toml").write_text('name = "demo"\nregistry = "127.0.0.1:5000"\n', encoding="utf-8")
+    shutil.copytree(TEMPLATE / "libs", tmp_path / "libs")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", new.kinds())
+def test_a_service_of_each_kind_is_one_that_the_workspace_takes(root: Path, kind: str) -> None:
+    folder = new.create(root, "orders", kind)
+    service = workspaces.load(root).service("orders")
+    assert folder == root / "services" / "orders" == service.folder
+    assert service.settings.kind == kind
+    assert service.settings.args["IMAGE_TITLE"] == "orders"
+    assert new.MARK not in (folder / "service.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", new.kinds())
+def test_all_but_the_settings_is_the_kinds_own_to_the_byte(root: Path, kind: str) -> None:
+    folder = new.create(root, "orders", kind)
+    for path in (new.KINDS / kind).rglob("*"):
+        if path.is_file() and path.name != "service.toml" and "__pycache__" not in path.parts:
+            assert (folder / path.relative_to(new.KINDS / kind)).read_bytes() == path.read_bytes()
+
+
+def test_routes_and_ports_are_free_ones(root: Path) -> None:
+    new.populate(root, "demo")
+    new.create(root, "orders", "python-api")
+    new.create(root, "shop", "node-web")
+    settings = {service.name: service.settings for service in workspaces.load(root).services}
+    assert {name: (each.route, each.port) for name, each in settings.items()} == {
+        "api": ("/api", 8000),
+        "orders": ("/orders", 8001),
+        "shop": ("/shop", 3001),
+        "web": ("/", 3000),
+        "worker": (None, None),
+    }
+    assert settings["orders"].env["ROUTE"] == "/orders"
+
+
+def test_a_route_that_another_service_has_is_not_given_twice(root: Path) -> None:
+    first = new.create(root, "first", "python-api")
+    file = first / "service.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("/first", "/orders"), encoding="utf-8")
+    new.create(root, "orders", "python-api")
+    assert workspaces.load(root).service("orders").settings.route == "/orders-2"
+
+
+@pytest.mark.parametrize("answer", new.FIRST)
+def test_each_answer_of_the_template_gives_a_workspace_that_loads(root: Path, answer: str) -> None:
+    new.populate(root, answer)
+    assert [service.name for service in workspaces.load(root).services] == [name for name, _, _ in new.FIRST[answer]]
+
+
+@pytest.mark.parametrize("name", ["", "Orders", "my_shop", "-a", "a-", "1st", "a" * 41, "a/b", "..", "ä", "a b"])
+def test_a_name_that_is_no_dns_label_is_refused(root: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot name a service"):
+        new.create(root, name, "worker")
+    assert not (root / "services").exists()
+
+
+@pytest.mark.parametrize("name", ["gateway", "base-nginx"])
+def test_a_name_that_slipway_needs_itself_is_refused(root: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot name a service"):
+        new.create(root, name, "worker")
+
+
+def test_an_unknown_kind_is_refused_with_the_known_ones(root: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        new.create(root, "orders", "ruby-api")
+    assert all(kind in caught.value.remedy for kind in ("python-api", "node-web", "worker"))
+
+
+def test_a_service_that_is_there_is_not_touched(root: Path) -> None:
+    folder = new.create(root, "orders", "worker")
+    (folder / "mine.txt").write_text("kept", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is there already"):
+        new.create(root, "orders", "python-api")
+    assert (folder / "mine.txt").read_text(encoding="utf-8") == "kept"
+
+
+def test_a_refused_service_leaves_nothing_behind(root: Path) -> None:
+    shutil.rmtree(root / "libs")
+    with pytest.raises(ConfigError, match="libs/common"):
+        new.create(root, "orders", "python-api")
+    assert list((root / "services").iterdir()) == []
+
+
+def test_a_broken_neighbour_is_named(root: Path) -> None:
+    new.create(root, "orders", "worker")
+    (root / "services" / "orders" / "service.toml").write_text("route = ", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"orders/service\.toml"):
+        new.create(root, "shop", "node-web")

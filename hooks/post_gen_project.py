@@ -1,5 +1,6 @@
-"""Adds the workspace's first services, the way `invoke new` does."""
+"""Adds the first services, as `invoke new` does, and removes what tools left behind in the template's folder."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,3 +10,7 @@ sys.path.insert(0, str(Path.cwd()))
 from slipway.flows.new import populate  # noqa: E402
 
 populate(Path.cwd(), "{{ cookiecutter.services }}")
+
+for pattern in ("__pycache__", ".*_cache"):
+    for left_behind in [*Path.cwd().rglob(pattern)]:
+        shutil.rmtree(left_behind, ignore_errors=True)

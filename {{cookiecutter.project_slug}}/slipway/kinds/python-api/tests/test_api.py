@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from fastapi.testclient import TestClient
+
 from app import VERSION
 from app.main import ROUTE, app
-from fastapi.testclient import TestClient
 
 
 @pytest.fixture

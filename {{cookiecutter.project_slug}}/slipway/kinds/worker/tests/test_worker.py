@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import httpx2
+
 from app.heartbeat import age, beat
 from app.work import take_stock
 

@@ -1,0 +1,120 @@
+"""Every choice gives a workspace that is whole: nothing left to render, its own checks pass."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.bake.generate import CHOICES, QUESTIONS, files_of
+from tests.conftest import TEMPLATE
+
+from slipway.model import stack, workspace
+
+COPIED = re.compile(r"\.py$|\.sh$|\.lock$|Dockerfile|\.dockerignore$|requirements[\w-]*\.(txt|in)$")
+RENDERED = {".toml", ".yaml", ".md"}
+# `${{ … }}` is GitHub's own; everything else of this form would be Jinja's.
+JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#")
+
+
+def test_there_are_at_most_eight_questions_and_each_has_a_prompt() -> None:
+    asked = [question for question in QUESTIONS if not question.startswith("_")]
+    assert len(asked) <= 8
+    assert set(asked) == set(QUESTIONS["__prompts__"])
+    assert all(QUESTIONS[question] == QUESTIONS["_choices"][question][0] for question, _ in CHOICES)
+
+
+def test_code_is_copied_byte_by_byte(baked: Path) -> None:
+    template = files_of(TEMPLATE)
+    code = {name: path for name, path in files_of(baked).items() if COPIED.search(name)}
+    assert code
+    for name, path in code.items():
+        # What a choice adds is copied from where the kinds are kept, and differs at most in its name.
+        if name in template:
+            assert path.read_bytes() == template[name].read_bytes(), name
+            assert os.access(path, os.X_OK) == os.access(template[name], os.X_OK), name
+
+
+def test_nothing_is_left_to_render(baked: Path) -> None:
+    for name, path in files_of(baked).items():
+        assert not JINJA.search(name) and "cookiecutter" not in name
+        if path.suffix in RENDERED and not name.startswith("slipway/"):
+            assert not JINJA.search(path.read_text(encoding="utf-8")), name
+
+
+def test_what_tools_leave_behind_is_not_part_of_a_workspace(baked: Path) -> None:
+    litter = re.compile(r"(^|/)(__pycache__|node_modules|\.venv|\.slipway|\.\w+_cache|\.hypothesis|\.nox)(/|$)|\.pyc$")
+    assert not [name for name in files_of(baked) if litter.search(name)]
+
+
+def test_data_files_can_be_read(baked: Path) -> None:
+    for path in files_of(baked).values():
+        if path.suffix == ".toml":
+            tomllib.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix in {".yaml", ".yml"}:
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_the_model_reads_the_whole_workspace(baked: Path) -> None:
+    read = workspace.load(baked)
+    assert read.name == QUESTIONS["project_slug"]
+    assert stack.names(baked) == ("dev", "prod", "staging")
+    stacks = {name: stack.load(baked, name, {}) for name in stack.names(baked)}
+    assert stacks["prod"].protected
+    ports = [each.port or read.settings.gateway.port for each in stacks.values()]
+    assert len(set(ports)) == len(ports), "stacks on one machine would fight for the gateway's port"
+
+
+def test_its_own_nox_passes(baked: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nox", "--no-venv"],
+        cwd=baked,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def pipelines(folder: Path) -> dict[str, list[Path]]:
+    """Return the CI files of a workspace by the schema that they follow."""
+    return {
+        "github-workflows": sorted(folder.glob(".github/workflows/*.y*ml")),
+        "github-actions": sorted(folder.glob(".github/actions/*/action.y*ml")),
+        "dependabot": sorted(folder.glob(".github/dependabot.y*ml")),
+        "gitlab-ci": sorted(folder.glob(".gitlab-ci.y*ml")),
+    }
+
+
+def test_pipelines_follow_their_schemas(baked: Path) -> None:
+    for schema, files in pipelines(baked).items():
+        if files:
+            check([sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files])
+
+
+def test_github_workflows_pass_actionlint(baked: Path) -> None:
+    workflows = pipelines(baked)["github-workflows"]
+    linter = Path(sys.executable).with_name("actionlint")
+    if workflows and not linter.is_file():
+        pytest.skip("actionlint is not in the environment")
+    if workflows:
+        check([linter, "-no-color", *workflows])
+
+
+def check(command: list[str | Path]) -> None:
+    """Run a linter that must find nothing."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

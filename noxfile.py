@@ -15,8 +15,8 @@ PYTHON = ("run", "local_extensions.py", "noxfile.py", "hooks", "tests", "bench",
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "unit", "bake", "e2e"]
-# Python files of the template are copied by every bake: none of them may leave compiled files beside itself.
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+# The template's folder is copied by every bake: no tool may leave compiled files or a cache in it.
+os.environ.update(PYTHONDONTWRITEBYTECODE="1", RUFF_CACHE_DIR=str(ROOT / ".ruff_cache"))
 
 
 @nox.session
@@ -47,7 +47,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "local_extensions.py", "noxfile.py")
     with session.chdir(TEMPLATE):
-        session.run("mypy", "slipway", "infra", "tasks.py")
+        session.run("mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "slipway", "infra", "tasks.py")
 
 
 @nox.session

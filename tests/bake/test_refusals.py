@@ -127,7 +127,7 @@ def test_a_folder_that_exists_is_refused_and_kept(tmp_path: Path) -> None:
     assert mine.read_text() == "precious"
 
 
-def test_compiled_files_in_the_template_are_not_baked(tmp_path: Path) -> None:
+def test_compiled_files_and_caches_in_the_template_are_not_baked(tmp_path: Path) -> None:
     template = tmp_path / "template"
     shutil.copytree(
         ROOT,
@@ -135,10 +135,17 @@ def test_compiled_files_in_the_template_are_not_baked(tmp_path: Path) -> None:
         ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", ".nox", "tests", "demo", "out"),
     )
     inner = template / "{{cookiecutter.project_slug}}"
-    litter = ["slipway/__pycache__/x.cpython-311.pyc", "infra/__pycache__/y.pyc", "libs/common/__pycache__/z.pyc"]
+    litter = {
+        "slipway/__pycache__/x.cpython-311.pyc",
+        "infra/__pycache__/y.pyc",
+        "libs/common/__pycache__/z.pyc",
+        ".ruff_cache/0.17/1",
+        ".mypy_cache/3.11/x.json",
+        "services/.pytest_cache/v",
+    }
     for name in litter:
         (inner / name).parent.mkdir(parents=True, exist_ok=True)
-        (inner / name).write_bytes(b"\xff\x00{{ nothing }}")
+        (inner / name).write_bytes(b"no text \xff\x8e {{ nothing }}")
     done = generate(tmp_path / "out", template=template)
     assert done.code == 0, done.output
-    assert not [name for name in files_of(done.workspace) if "__pycache__" in name or name.endswith(".pyc")]
+    assert not litter & set(files_of(done.workspace))

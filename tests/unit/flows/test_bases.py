@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ from slipway.model import workspace as workspaces
 from slipway.model.bases import BasesLock
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.run import registry
+from slipway.run.process import Result
 
 DIGEST = f"sha256:{'a' * 64}"
 OFFICIAL = {
@@ -173,3 +176,36 @@ def test_what_is_installed_is_said_first(tmp_path: Path, report: Heard, monkeypa
 
     monkeypatch.setattr(bootstrap, "run", run)
     bootstrap.require_mmdebstrap(report, tmp_path / "apt.log", install=True)
+
+
+@pytest.mark.parametrize(("days", "made"), [(1, 0), (8, 1)])
+def test_a_bootstrap_is_shared_by_the_machine_for_a_week(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch, days: int, made: int
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    calls: list[Path] = []
+    monkeypatch.setattr(bootstrap, "require_mmdebstrap", lambda *args, **more: None)
+    monkeypatch.setattr(bootstrap, "make", lambda archive, *args: calls.append(archive))
+    of = workspace(tmp_path, "hardened")
+    archive = bootstrap.bootstrap(of, report, install=True, fresh=False) / "rootfs.tar"
+    calls.clear()
+    archive.touch()
+    then = time.time() - days * 24 * 3600
+    os.utime(archive, (then, then))
+    bootstrap.bootstrap(of, report, install=True, fresh=False)
+    assert len(calls) == made
+
+
+def test_a_bootstrap_that_fails_leaves_nothing_and_shows_why(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(argv: Any, **more: Any) -> Result:
+        Path(argv[-1]).write_text("half", encoding="utf-8")
+        return Result(1, "E: no mirror\n")
+
+    monkeypatch.setattr(bootstrap, "run", run)
+    monkeypatch.setattr(bootstrap, "_sources", tuple)
+    with pytest.raises(SlipwayError) as caught:
+        bootstrap.make(tmp_path / "rootfs.tar", report, tmp_path / "log")
+    assert "no mirror" in caught.value.detail
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 from slipway.commands import bases as commands
@@ -12,18 +13,21 @@ from slipway.flows.report import Report
 from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run.process import run
+from slipway.toolchain.locking import alone
+from slipway.toolchain.paths import tools_path
 
 APT_SECONDS, BOOTSTRAP_SECONDS = 600.0, 1800.0
+KEPT_SECONDS = 7 * 24 * 3600.0
 PACKAGES = ("mmdebstrap", "debian-archive-keyring")
 INSTALL = ("apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES)
 _OTHERWISE = 'Where image registries can be reached, source = "official" under [bases] needs none of this.'
 
 
 def bootstrap(workspace: Workspace, report: Report, *, install: bool, fresh: bool) -> Path:
-    """Return the folder that holds rootfs.tar, made once for each way to make it.
+    """Return the folder that holds rootfs.tar; all workspaces on the machine share it for a week.
 
     Args:
-        workspace: where it is kept (in .slipway/).
+        workspace: whose logs are written.
         report: told what happens.
         install: False when mmdebstrap may not be installed.
         fresh: make it again although it is there.
@@ -31,20 +35,18 @@ def bootstrap(workspace: Workspace, report: Report, *, install: bool, fresh: boo
     Raises:
         SlipwayError: mmdebstrap is missing or failed; the log's last lines are in it.
     """
-    archive = workspace.scratch / "bases" / commands.recipe() / "rootfs.tar"
-    if archive.is_file() and not fresh:
-        return archive.parent
+    archive = tools_path().with_name("bases") / commands.recipe() / "rootfs.tar"
     logs = workspace.scratch / "logs"
-    require_mmdebstrap(report, logs / "apt.log", install=install)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    partial = archive.with_name(f"{os.getpid()}.partial")
-    try:
-        _mmdebstrap(partial, report, logs / "mmdebstrap.log")
-        partial.replace(archive)
-    finally:
-        partial.unlink(missing_ok=True)
-    report.done(commands.BOOTSTRAP, "bootstrapped")
+    with alone(archive.with_name(".lock"), lambda: report.say("Base images: another bootstrap runs, waiting.")):
+        if fresh or not is_young(archive):
+            require_mmdebstrap(report, logs / "apt.log", install=install)
+            make(archive, report, logs / "mmdebstrap.log")
     return archive.parent
+
+
+def is_young(archive: Path) -> bool:
+    """Return whether an archive is there and not so old that its packages have known holes."""
+    return archive.is_file() and time.time() - archive.stat().st_mtime < KEPT_SECONDS
 
 
 def require_mmdebstrap(report: Report, log: Path, *, install: bool) -> None:
@@ -73,22 +75,33 @@ def require_mmdebstrap(report: Report, log: Path, *, install: bool) -> None:
         )
 
 
-def _mmdebstrap(output: Path, report: Report, log: Path) -> None:
+def make(archive: Path, report: Report, log: Path) -> None:
+    """Make the archive; it is there whole or not at all.
+
+    Raises:
+        SlipwayError: mmdebstrap failed.
+    """
     report.step(commands.BOOTSTRAP, "bootstrapping")
-    result = run(
-        commands.mmdebstrap(output, _sources()),
-        env={"SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH, "LC_ALL": "C.UTF-8"},
-        log=log,
-        on_line=lambda line: report.step(commands.BOOTSTRAP, "bootstrapping", line),
-        timeout=BOOTSTRAP_SECONDS,
-    )
-    if result.code:
-        raise SlipwayError(
-            "mmdebstrap could not make a Debian to build base images from",
-            remedy=f"See that apt's mirror answers (`apt-get update`), then try again. {_OTHERWISE}",
-            detail=result.tail(),
+    partial = archive.with_name(f"{os.getpid()}.partial")
+    try:
+        result = run(
+            commands.mmdebstrap(partial, _sources()),
+            env={"SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH, "LC_ALL": "C.UTF-8"},
             log=log,
+            on_line=lambda line: report.step(commands.BOOTSTRAP, "bootstrapping", line),
+            timeout=BOOTSTRAP_SECONDS,
         )
+        if result.code:
+            raise SlipwayError(
+                "mmdebstrap could not make a Debian to build base images from",
+                remedy=f"See that apt's mirror answers (`apt-get update`), then try again. {_OTHERWISE}",
+                detail=result.tail(),
+                log=log,
+            )
+        partial.replace(archive)
+    finally:
+        partial.unlink(missing_ok=True)
+    report.done(commands.BOOTSTRAP, "bootstrapped")
 
 
 def _sources() -> tuple[str, ...]:

@@ -78,7 +78,7 @@ class Container(Kind):
     def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
         wanted = Wanted.of(inputs)
         with engine.speaking():
-            image = pull(wanted.image)
+            image = pull(wanted.image, stop)
             name = f"{wanted.workspace}-{wanted.stack}-{wanted.service}-{secrets.token_hex(4)}"
             stop.sleep(0)
             container = None
@@ -94,10 +94,10 @@ class Container(Kind):
         return Real(container.id, {**self.public(inputs), **known})
 
     def read(self, old: State) -> Real:
-        return Real("") if drift(old) else Real(old.id, old.outputs)
+        return Real(old.id, old.outputs) if inspect(old.id) else Real("")
 
     def delete(self, old: State) -> None:
-        engine.remove(old.id, grace=int(old.inputs.get("drainSeconds", self.defaults["drainSeconds"])))
+        end(old)
 
 
 def options(wanted: Wanted, name: str, urn: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def options(wanted: Wanted, name: str, urn: str) -> dict[str, Any]:
     types = engine.sdk().types
     labels = labels_of(wanted.workspace, wanted.stack, wanted.service, urn)
     port = {"PORT": str(wanted.port)} if wanted.port else {}
-    volume = types.Mount(SECRETS, f"{name}-secrets", type="volume", labels=labels, no_copy=True)
+    volume = types.Mount(SECRETS, engine.volume(name, engine.SECRETS), type="volume", labels=labels, no_copy=True)
     return {
         **hardened(),
         "name": name,
@@ -148,31 +148,52 @@ def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
     container.update(restart_policy={"Name": "unless-stopped"})
 
 
-def pull(ref: str) -> Any:
-    """Return the image, fetched from its registry when the engine doesn't have it."""
-    errors, images = engine.sdk().errors, engine.client().images
+def pull(ref: str, stop: Stop) -> Any:
+    """Return the image, fetched from its registry when the engine doesn't have it.
+
+    Raises:
+        SlipwayError: it can't be had.
+        Cancelled: the user interrupted.
+    """
+    errors, engine_client = engine.sdk().errors, engine.client()
+    with suppress(errors.ImageNotFound):
+        return engine_client.images.get(ref)
     try:
-        return images.get(ref)
-    except errors.ImageNotFound:
-        pass
-    try:
-        return images.pull(ref)
+        for step in engine_client.api.pull(ref, stream=True, decode=True):
+            stop.sleep(0)
+            if "error" in step:
+                raise _not_had(ref, step["error"])
+        return engine_client.images.get(ref)
     except errors.APIError as error:
-        registry = ref.partition("/")[0]
-        raise SlipwayError(
-            f"image {ref} can't be pulled: {error.explanation}",
-            remedy=f"Is it there (`invoke build`)? May you read it (`docker login {registry}`)?",
-        ) from error
+        raise _not_had(ref, error.explanation) from error
+
+
+def _not_had(ref: str, why: str) -> SlipwayError:
+    registry = ref.partition("/")[0]
+    return SlipwayError(
+        f"image {ref} can't be pulled: {why}",
+        remedy=f"Is it there (`invoke build`)? May you read it (`docker login {registry}`)?",
+    )
 
 
 def drift(old: State) -> str:
     """Return the output that no longer holds: the container is gone, stopped or another. Else nothing."""
-    with engine.speaking():
-        try:
-            real = engine.client().api.inspect_container(old.id)
-        except engine.sdk().errors.NotFound:
-            return "containerId"
-    state = real["State"]
-    if not state["Running"] or state["Restarting"] or state["Paused"]:
+    real = inspect(old.id)
+    if real is None or not real["State"]["Running"] or real["State"]["Restarting"] or real["State"]["Paused"]:
         return "containerId"
     return "imageId" if real["Image"] != old.outputs.get("imageId", real["Image"]) else ""
+
+
+def inspect(container_id: str) -> dict[str, Any] | None:
+    """Return what the engine knows of a container; None when it is gone."""
+    with engine.speaking():
+        try:
+            answer: dict[str, Any] = engine.client().api.inspect_container(container_id)
+        except engine.sdk().errors.NotFound:
+            return None
+    return answer
+
+
+def end(old: State) -> None:
+    """Let a container end in its own time, and remove it with its volumes."""
+    engine.remove(old.id, name=old.outputs.get("containerName", ""), grace=int(old.inputs.get("drainSeconds", 10)))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from slipway.commands.nginx import LISTEN, Route, config
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.provider import files, nginx
-from slipway.provider.container import LOG_LIMIT, drift, hardened, labels_of, pull
+from slipway.provider.container import LOG_LIMIT, drift, end, hardened, inspect, labels_of, pull
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.report import failure
 from slipway.provider.values import Props, holds_unknown
@@ -83,7 +83,7 @@ class Gateway(Kind):
     def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
         wanted = Wanted.of(inputs)
         with engine.speaking():
-            image = pull(wanted.image)
+            image = pull(wanted.image, stop)
             _clear_left_behind(wanted)
             container = None
             try:
@@ -108,10 +108,10 @@ class Gateway(Kind):
         return self._outputs(news, old.id, old.outputs["imageId"])
 
     def read(self, old: State) -> Real:
-        return Real("") if drift(old) else Real(old.id, old.outputs)
+        return Real(old.id, old.outputs) if inspect(old.id) else Real("")
 
     def delete(self, old: State) -> None:
-        engine.remove(old.id, grace=int(old.inputs.get("drainSeconds", 10)))
+        end(old)
 
     def _outputs(self, inputs: Props, container_id: str, image_id: str) -> Props:
         address = url(inputs["bind"], inputs["port"])
@@ -124,7 +124,9 @@ def options(wanted: Wanted, urn: str) -> dict[str, Any]:
     """Return how the engine is asked for the gateway's container."""
     types = engine.sdk().types
     labels = labels_of(wanted.workspace, wanted.stack, SERVICE, urn)
-    volume = types.Mount(nginx.FOLDER, f"{wanted.name}-config", type="volume", labels=labels, no_copy=True)
+    volume = types.Mount(
+        nginx.FOLDER, engine.volume(wanted.name, engine.CONFIG), type="volume", labels=labels, no_copy=True
+    )
     return {
         **hardened(),
         "name": wanted.name,

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from slipway.model.errors import SlipwayError
 
 WORKSPACE, STACK, SERVICE, URN = "slipway.workspace", "slipway.stack", "slipway.service", "slipway.urn"
+VOLUMES = SECRETS, CONFIG = "secrets", "config"
 CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
 POOL = 64  # connections kept for the resources that Pulumi handles at the same time
 
@@ -226,30 +227,28 @@ def bounded(work: Callable[[], T], seconds: float) -> T | None:
     return results[0] if results else None
 
 
-def remove(container: str, *, grace: int | None = None) -> None:
-    """Remove a container with its volumes; one that is gone already is fine.
+def remove(container: str, *, name: str = "", grace: int | None = None) -> None:
+    """Remove a container and the volumes made for it; what is gone already is fine.
 
     Args:
         container: its id or name.
+        name: its name, where only the id is given: so its volumes are found even if it is gone itself.
         grace: seconds that it gets to end after its stop signal; without it, it is killed.
     """
     with speaking():
-        try:
+        with suppress(sdk().errors.NotFound):
             found = client().containers.get(container)
+            name = found.name
             if grace is not None:
                 found.stop(timeout=grace)
             found.remove(force=True, v=True)
-        except sdk().errors.NotFound:
-            return
-        for volume in _volumes_of(found):
-            _drop_volume(volume)
+        for purpose in VOLUMES:
+            _drop_volume(volume(name or container, purpose))
 
 
-def _volumes_of(container: Any) -> list[str]:
-    """Return the named volumes that were made for this container: those whose names begin with its own."""
-    mounts = container.attrs.get("Mounts") or []
-    names = [mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name")]
-    return [name for name in names if name.startswith(f"{container.name}-")]
+def volume(container: str, purpose: str) -> str:
+    """Return the name of the volume that a container has for a purpose of VOLUMES."""
+    return f"{container}-{purpose}"
 
 
 def _drop_volume(name: str) -> None:
@@ -280,10 +279,10 @@ def sweep(workspace: str, stack: str, keep_ids: Collection[str]) -> list[str]:
     with speaking():
         volumes = client().volumes.list(filters={"label": _labels(workspace, stack)})
         mounted = {mount["Name"] for mount in _mounts(workspace, stack)}
-        orphans = [volume for volume in volumes if volume.name not in mounted]
-        for volume in orphans:
-            _drop_volume(volume.name)
-    return [each.name for each in left] + [volume.name for volume in orphans]
+        orphans = [each.name for each in volumes if each.name not in mounted]
+        for name in orphans:
+            _drop_volume(name)
+    return [each.name for each in left] + orphans
 
 
 def _mounts(workspace: str, stack: str) -> list[dict[str, Any]]:

@@ -143,9 +143,7 @@ def test_a_base_without_digest_is_refused_with_the_remedy(inputs: BuildInputs) -
     assert "@sha256" in caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    "ref", ["", "x@sha256:abc", f"x@sha256:{A}0", f"x@sha512:{A}", f"x@sha256:{A.upper()}"]
-)
+@pytest.mark.parametrize("ref", ["", "x@sha256:abc", f"x@sha256:{A}0", f"x@sha512:{A}", f"x@sha256:{A.upper()}"])
 def test_a_digest_has_to_be_a_whole_sha256(ref: str) -> None:
     with pytest.raises(ConfigError):
         digest.pinned("X", ref)

@@ -135,6 +135,8 @@ def test_a_here_document_without_end_is_refused(folder: Path) -> None:
         ("ARG I=x\nFROM ${I:+b}", ["b"]),
         ('ARG I="a"\nFROM "$I"', ["a"]),
         ("FROM x AS x", ["x"]),
+        ("ARG D=a\nFROM ${I:-${D}}", ["a"]),
+        ("ARG V=3.13-slim\nFROM a:${V%-*}", ["a:3.13"]),
     ],
 )
 def test_the_images_that_a_stage_pulls_are_found(folder: Path, text: str, expected: list[str]) -> None:
@@ -203,6 +205,19 @@ def test_a_missing_dockerfile_is_refused_and_a_lower_case_one_found(folder: Path
         dockerfile.read(folder / "Dockerfile")
     (folder / "dockerfile").write_text("FROM scratch\n")
     assert dockerfile.read(folder / "Dockerfile").text == b"FROM scratch\n"
+
+
+def test_a_dockerfile_that_links_out_of_its_folder_is_refused_as_buildkit_does(folder: Path) -> None:
+    (folder / "shared").write_text("FROM scratch\n")
+    inside = folder / "service"
+    inside.mkdir()
+    (inside / "Dockerfile").symlink_to("../shared")
+    with pytest.raises(ConfigError, match="links to nothing within its folder"):
+        dockerfile.read(inside / "Dockerfile")
+    (inside / "real").write_text("FROM scratch\n")
+    (inside / "Dockerfile").unlink()
+    (inside / "Dockerfile").symlink_to("real")
+    assert len(dockerfile.read(inside / "Dockerfile").stages) == 1
 
 
 def test_bytes_before_and_within_do_no_harm(folder: Path) -> None:

@@ -49,9 +49,7 @@ def test_a_left_out_folder_is_not_read(context: Path, monkeypatch: pytest.Monkey
     assert not [path for path in read if path.rstrip(b"/").endswith(b"src")]
 
 
-def test_time_and_owner_and_place_do_not_count(
-    context: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_time_and_owner_and_place_do_not_count(context: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     before = files.fingerprints(context)
     os.utime(context / "src" / "main.py", (1, 1))
     moved = tmp_path_factory.mktemp("elsewhere") / "deeper"
@@ -136,9 +134,7 @@ def test_a_file_that_cannot_be_read_is_named(context: Path, monkeypatch: pytest.
     assert ".dockerignore" in caught.value.remedy
 
 
-def test_a_folder_that_cannot_be_read_is_named_unless_left_out(
-    context: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_read_is_named_unless_left_out(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.scandir
 
     def refusing(path: bytes) -> object:

@@ -128,9 +128,7 @@ def test_bytes_that_are_no_utf8_match_themselves() -> None:
         ("*\n!**/x", "node_modules", True),
     ],
 )
-def test_a_folder_is_entered_only_where_an_exception_could_match(
-    text: str, folder: str, expected: bool
-) -> None:
+def test_a_folder_is_entered_only_where_an_exception_could_match(text: str, folder: str, expected: bool) -> None:
     assert ignore.parse(text.encode(), Path("f")).may_hold_exceptions(folder) is expected
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from slipway.content import lines
 from slipway.content.lines import BadDockerfile, Instruction
 from slipway.content.paths import read_inside
+from slipway.content.words import BadWord, expand, split
 from slipway.model.errors import ConfigError
 
 SCRATCH = "scratch"
@@ -135,9 +136,7 @@ def check(
         ConfigError: the stage is unknown, or an image is not pinned: the same content could give another
         image.
     """
-    for name, reference in images(
-        dockerfile, target, args=args, contexts=contexts, platforms=platforms
-    ).items():
+    for name, reference in images(dockerfile, target, args=args, contexts=contexts, platforms=platforms).items():
         if not _PINNED.search(name):
             raise ConfigError(
                 f"{dockerfile.path}, line {reference.line}: {reference.how} {name} is not pinned by digest",
@@ -158,6 +157,11 @@ def _text(path: Path) -> bytes:
     text = read_inside(path.parent, path.name)
     if text is None and path.name == "Dockerfile":
         text = read_inside(path.parent, "dockerfile")
+    if text is None and path.is_symlink():
+        raise ConfigError(
+            f"{path} links to nothing within its folder, and BuildKit follows it no further",
+            remedy="Put a copy in its place, or move the shared part into a base.",
+        )
     if text is None:
         raise ConfigError(
             f"{path} is missing",
@@ -175,7 +179,7 @@ def _parts(found: list[Instruction], escape: str) -> tuple[dict[str, str | None]
         elif not stages:
             if instruction.keyword != "ARG":
                 raise BadDockerfile(f"line {instruction.line}: {instruction.keyword} before the first FROM")
-            for word in lines.words(instruction.rest, escape):
+            for word in split(instruction.rest, escape)[0]:
                 name, equals, default = word.partition("=")
                 arguments[name] = default if equals else None
         else:
@@ -214,12 +218,10 @@ def _values(dockerfile: Dockerfile, builtin: Mapping[str, str], args: Mapping[st
     return values
 
 
-def _expanded(
-    dockerfile: Dockerfile, text: str, values: Mapping[str, str], reference: Reference | None = None
-) -> str:
+def _expanded(dockerfile: Dockerfile, text: str, values: Mapping[str, str], reference: Reference | None = None) -> str:
     try:
-        return lines.expand(text, values, dockerfile.escape)
-    except BadDockerfile as error:
+        return expand(text, values, dockerfile.escape)
+    except BadWord as error:
         where = f", line {reference.line}" if reference else ""
         raise ConfigError(f"{dockerfile.path}{where}: {error}") from error
 

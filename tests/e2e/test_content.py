@@ -156,16 +156,10 @@ def expected(context: Path, rules: ignore.Ignore) -> dict[str, Sent]:
     return found
 
 
-NAMES = st.sampled_from(
-    ["a", "b", "foo", "foo.txt", "a.b", "b c", "é", "[x]", "*", "!n", "#h", ".hid", "Foo"]
-)
+NAMES = st.sampled_from(["a", "b", "foo", "foo.txt", "a.b", "b c", "é", "[x]", "*", "!n", "#h", ".hid", "Foo"])
 PARTS = st.one_of(
-    st.sampled_from(
-        ["a", "b", "foo", "*", "**", "?", "f*", "*.txt", "[ab]", "[^a]", "[a-f]oo", "foo.txt", "a.b"]
-    ),
-    st.sampled_from(
-        ["**a", "b**", "\\*", "\\!n", ".", "..", "é*", "[*]", "\\d", "[[:alpha:]]", "[", "x\\", "[z-a]"]
-    ),
+    st.sampled_from(["a", "b", "foo", "*", "**", "?", "f*", "*.txt", "[ab]", "[^a]", "[a-f]oo", "foo.txt", "a.b"]),
+    st.sampled_from(["**a", "b**", "\\*", "\\!n", ".", "..", "é*", "[*]", "\\d", "[[:alpha:]]", "[", "x\\", "[z-a]"]),
 )
 PATTERNS = st.builds(
     lambda start, parts, end: start + "/".join(parts) + end,
@@ -276,12 +270,8 @@ def test_each_context_has_its_own_ignore_file(buildkit: str, tmp_path: Path, ign
     named = expected(lib, ignore.of_context(lib))
     found = arrived(buildkit, context, f"--local=common={lib}", "--opt=context:common=local:common")
     assert found is not None
-    assert {
-        path.removeprefix("main/"): each for path, each in found.items() if path.startswith("main/")
-    } == main
-    assert {
-        path.removeprefix("lib/"): each for path, each in found.items() if path.startswith("lib/")
-    } == named
+    assert {path.removeprefix("main/"): each for path, each in found.items() if path.startswith("main/")} == main
+    assert {path.removeprefix("lib/"): each for path, each in found.items() if path.startswith("lib/")} == named
 
 
 def below(folder: str, found: dict[str, Sent]) -> dict[str, Sent]:
@@ -447,9 +437,7 @@ def test_an_inline_build_and_an_external_one_give_the_same_digest(
         assert result.code == 0, follower.text
     layout = tmp_path / "oci" / "api"
     pushed = registry.push(ensure("crane"), layout, external)
-    found = registry.digests(
-        [inline, external, f"{repository}/external:other", f"{repository}/external@{pushed}"]
-    )
+    found = registry.digests([inline, external, f"{repository}/external:other", f"{repository}/external@{pushed}"])
     assert found == {
         inline: pushed,
         external: pushed,

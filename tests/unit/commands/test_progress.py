@@ -63,9 +63,7 @@ def test_each_thing_is_told_once_with_its_time() -> None:
 def test_a_cached_step_and_a_failed_one_say_so() -> None:
     progress = Progress(["api", "web"])
     [cached] = progress.feed(vertex("a", "[api 1/2] RUN x", started=START, completed=END, cached=True))
-    [failed] = progress.feed(
-        vertex("b", "[api 2/2] RUN y", started=START, completed=END, error="exit code: 1")
-    )
+    [failed] = progress.feed(vertex("b", "[api 2/2] RUN y", started=START, completed=END, error="exit code: 1"))
     assert cached.kind == "cached"
     assert (failed.kind, failed.text) == ("failed", "exit code: 1")
 

@@ -185,9 +185,7 @@ def test_an_identity_token_is_exchanged(server: tuple[str, type[Handler]], docke
     assert registry.Registry(host).digest("demo/api", "one") == A
 
 
-def test_a_password_is_given_where_basic_is_asked(
-    server: tuple[str, type[Handler]], docker_config: Path
-) -> None:
+def test_a_password_is_given_where_basic_is_asked(server: tuple[str, type[Handler]], docker_config: Path) -> None:
     host, handler = server
 
     def manners(self: Handler) -> bool:
@@ -215,9 +213,7 @@ def test_a_credential_helper_is_asked_and_a_missing_one_is_named(
     with pytest.raises(SlipwayError, match=r"login for ghcr\.io cannot be read"):
         login_of("ghcr.io")
     helper = tmp_path / "docker-credential-test"
-    helper.write_text(
-        '#!/bin/sh\ncat > /dev/null\necho \'{"ServerURL": "x", "Username": "me", "Secret": "hush"}\'\n'
-    )
+    helper.write_text('#!/bin/sh\ncat > /dev/null\necho \'{"ServerURL": "x", "Username": "me", "Secret": "hush"}\'\n')
     helper.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     found = login_of("ghcr.io")

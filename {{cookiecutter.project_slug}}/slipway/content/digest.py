@@ -112,9 +112,7 @@ def digest_of(manifest: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def changes(
-    before: Mapping[str, str], after: Mapping[str, str], folders: Mapping[str, str] | None = None
-) -> list[str]:
+def changes(before: Mapping[str, str], after: Mapping[str, str], folders: Mapping[str, str] | None = None) -> list[str]:
     """Return what differs between two manifests, in lines: "services/api/main.py changed", "arg X added".
 
     Args:
@@ -162,18 +160,14 @@ def _manifest(inputs: BuildInputs, seen: _Seen) -> Manifest:
     read = dockerfile.read(inputs.dockerfile)
     bases = {name: pinned(name, ref) for name, ref in inputs.bases.items()}
     given = {**inputs.args, **inputs.bases}
-    dockerfile.check(
-        read, inputs.target or "", args=given, contexts=inputs.contexts, platforms=inputs.platforms
-    )
+    dockerfile.check(read, inputs.target or "", args=given, contexts=inputs.contexts, platforms=inputs.platforms)
     manifest = {
         "dockerfile": _sha256(read.text),
         "target": _sha256(_bytes((inputs.target or "").lower())),
         "platforms": _sha256(_framed(sorted(set(inputs.platforms)))),
     }
     manifest |= {
-        f"arg {name}": _sha256(_bytes(value))
-        for name, value in inputs.args.items()
-        if name not in NOT_CONTENT
+        f"arg {name}": _sha256(_bytes(value)) for name, value in inputs.args.items() if name not in NOT_CONTENT
     }
     manifest |= {f"base {name}": digest for name, digest in bases.items()}
     main = _tree(inputs.context, ignore.of_context(inputs.context, inputs.dockerfile), seen)
@@ -182,8 +176,7 @@ def _manifest(inputs: BuildInputs, seen: _Seen) -> Manifest:
         _check_name(name)
         manifest[f"context {name}"] = _sha256(b"")
         manifest |= {
-            f"context {name}: {path}": value
-            for path, value in _tree(root, ignore.of_context(root), seen).items()
+            f"context {name}: {path}": value for path, value in _tree(root, ignore.of_context(root), seen).items()
         }
     return dict(sorted(manifest.items()))
 

@@ -85,9 +85,7 @@ def walk(root: Path, ignore: Ignore | None = None) -> list[Entry]:
     rules = ignore or Ignore()
     top = os.fsencode(root)
     if not os.path.isdir(top):
-        raise ConfigError(
-            f"the build context {root} is not a folder", remedy="Correct the path, or make the folder."
-        )
+        raise ConfigError(f"the build context {root} is not a folder", remedy="Correct the path, or make the folder.")
     found: dict[str, Entry] = {}
     folders = [_Folder("", (), (), left_out=False)]
     while folders:
@@ -128,9 +126,7 @@ def fingerprints(root: Path, ignore: Ignore | None = None) -> dict[str, str]:
             found[entry.path] = _fingerprint(place, entry)
         except OSError as error:
             if error.errno not in _GONE:
-                raise unreadable(
-                    root / os.fsdecode(entry.path.encode("utf-8", "surrogateescape")), error
-                ) from error
+                raise unreadable(root / os.fsdecode(entry.path.encode("utf-8", "surrogateescape")), error) from error
     return found
 
 
@@ -214,9 +210,7 @@ def _attributes(place: bytes) -> list[bytes]:
     counted = sorted(os.fsencode(name) for name in names)
     values = []
     for name in counted:
-        machines_own = (
-            name.startswith((b"security.", b"system.", b"com.apple.")) and name != b"security.capability"
-        )
+        machines_own = name.startswith((b"security.", b"system.", b"com.apple.")) and name != b"security.capability"
         if not machines_own:
             values += [name, os.getxattr(place, name, follow_symlinks=False)]
     return values

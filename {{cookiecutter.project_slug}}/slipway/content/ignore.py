@@ -14,9 +14,7 @@ from slipway.model.errors import ConfigError
 NAME = ".dockerignore"
 LONGEST_LINE = 64 * 1024
 # What Go calls white space; Python's own idea of it is wider.
-_SPACE = (
-    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
-)
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _GLOB = re.compile(r"[*\[\]?^\\]")
 
 
@@ -123,9 +121,7 @@ def parse(text: bytes, file: Path) -> Ignore:
         if len(line) >= LONGEST_LINE:
             raise ConfigError(f"{file}, line {number}: longer than the 64 KiB that BuildKit reads")
         try:
-            rule = _rule(
-                line.removesuffix(b"\r").decode("utf-8", "surrogateescape"), f"{file}, line {number}"
-            )
+            rule = _rule(line.removesuffix(b"\r").decode("utf-8", "surrogateescape"), f"{file}, line {number}")
         except BadPattern as error:
             raise refused(f"{file}, line {number}", error) from error
         if rule:

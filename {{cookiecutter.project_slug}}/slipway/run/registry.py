@@ -71,9 +71,7 @@ def parse(ref: str) -> Ref:
         path = f"library/{path}"
     reference = digest or tag or "latest"
     if not _PATH.fullmatch(path) or (colon and not tag) or ("@" in ref and not digest):
-        raise ConfigError(
-            f"{ref!r} names no image", remedy="Write host/repository:tag or host/repository@sha256:…"
-        )
+        raise ConfigError(f"{ref!r} names no image", remedy="Write host/repository:tag or host/repository@sha256:…")
     return Ref(host, path, reference)
 
 
@@ -94,9 +92,7 @@ class Registry:
         again = Retry(3, connect=0, read=1, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504))
         again.raise_on_status = False
         for scheme in ("http://", "https://"):
-            self._session.mount(
-                scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE, max_retries=again)
-            )
+            self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE, max_retries=again))
         self._authorization = Authorization(host)
 
     def ping(self) -> None:
@@ -136,11 +132,7 @@ class Registry:
         try:
             response = self._once(method, path)
             for _ in range(CHALLENGES):
-                met = (
-                    login
-                    and response.status_code == 401
-                    and self._authorization.answer(self._session, response)
-                )
+                met = login and response.status_code == 401 and self._authorization.answer(self._session, response)
                 if not met:
                     break
                 response = self._once(method, path)
@@ -162,9 +154,7 @@ class Registry:
         if LOOPBACK.match(self.host):
             remedy = "Run `invoke setup`, which starts the registry on this machine."
         else:
-            remedy = (
-                f"Check the network and `registry` in workspace.toml; `curl {self._base}/v2/` shows more."
-            )
+            remedy = f"Check the network and `registry` in workspace.toml; `curl {self._base}/v2/` shows more."
         return SlipwayError(f"the registry {self.host} does not answer", remedy=remedy, detail=str(error))
 
     def _require(self, response: requests.Response) -> None:
@@ -172,9 +162,7 @@ class Registry:
             return
         what = f"the registry {self.host} answers {response.status_code} {response.reason} to {response.url}"
         if response.status_code in (401, 403):
-            raise SlipwayError(
-                what, remedy=f"Run `docker login {self.host}` with an account that may read it."
-            )
+            raise SlipwayError(what, remedy=f"Run `docker login {self.host}` with an account that may read it.")
         raise SlipwayError(what, remedy="Try again; if it stays, the registry's own log says more.")
 
 

@@ -99,3 +99,9 @@ def test_each_base_is_a_stage_of_a_dockerfile_that_is_there(base: bases.Base) ->
     dockerfile = read(TEMPLATE / "bases" / base.folder / "Dockerfile")
     assert dockerfile.stage(base.target)
     assert "@sha256:" in (dockerfile.arguments["DEBIAN"] or "")
+
+
+def test_bake_may_read_the_bootstrap_which_lies_outside_the_workspace() -> None:
+    argv = bases.argv(Path("buildx"), Path("bake.json"), "slipway", ["nginx"], Path("/cache/boot"))
+    assert "--allow=fs.read=/cache/boot" in argv
+    assert argv[-1] == "nginx"

@@ -160,16 +160,11 @@ def definition(
     return {"target": found}
 
 
-def argv(buildx: Path, file: Path, builder: str, bases: Iterable[str]) -> list[str]:
-    """Return the command that carries out a definition."""
-    return [
-        str(buildx),
-        "bake",
-        f"--builder={builder}",
-        f"--file={file}",
-        "--progress=rawjson",
-        *sorted(bases),
-    ]
+def argv(buildx: Path, file: Path, builder: str, bases: Iterable[str], rootfs: Path | None) -> list[str]:
+    """Return the command that carries out a definition; bake asks before it reads outside the workspace."""
+    allowed = [f"--allow=fs.read={rootfs}"] if rootfs else []
+    flags = [f"--builder={builder}", f"--file={file}", "--progress=rawjson", *allowed]
+    return [str(buildx), "bake", *flags, *sorted(bases)]
 
 
 def _inputs(

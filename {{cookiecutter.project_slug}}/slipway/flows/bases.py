@@ -62,9 +62,7 @@ def needed_bases(workspace: Workspace) -> list[str]:
     """Return the names of the bases that services' Dockerfiles declare as arguments, and the gateway's."""
     known = {argument_of(name): name for name in (*workspace.settings.bases.official, *commands.BASES)}
     declared = {
-        argument
-        for service in workspace.services
-        for argument in read_dockerfile(service.dockerfile).arguments
+        argument for service in workspace.services for argument in read_dockerfile(service.dockerfile).arguments
     }
     return sorted({known[argument] for argument in declared & known.keys()} | {GATEWAY})
 
@@ -128,13 +126,8 @@ def wanted_tags(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
     }
     bases = [commands.BASES[name] for name in names]
     for path in {*commands.SHARED, *(f"{base.folder}/Dockerfile" for base in bases)} - files.keys():
-        raise ConfigError(
-            f"{folder / path} is missing", remedy="Restore it from git, or run `invoke update`."
-        )
-    return {
-        base.name: f"{workspace.repository(base.image)}:{commands.tag(base, files, platforms)}"
-        for base in bases
-    }
+        raise ConfigError(f"{folder / path} is missing", remedy="Restore it from git, or run `invoke update`.")
+    return {base.name: f"{workspace.repository(base.image)}:{commands.tag(base, files, platforms)}" for base in bases}
 
 
 def _locked(workspace: Workspace) -> BasesLock | None:
@@ -142,9 +135,7 @@ def _locked(workspace: Workspace) -> BasesLock | None:
     return locks.load(workspace.root) if locks.path_of(workspace.root).exists() else None
 
 
-def _hardened(
-    ground: Ground, needed: Sequence[str], report: Report, *, install: bool, fresh: bool
-) -> dict[str, str]:
+def _hardened(ground: Ground, needed: Sequence[str], report: Report, *, install: bool, fresh: bool) -> dict[str, str]:
     """Return the hardened bases by digest, and the workspace's own as it names them."""
     from slipway.run import registry
 
@@ -155,9 +146,7 @@ def _hardened(
     if fresh or not all(there.values()):
         _make(ground, tags, report, install=install, fresh=fresh)
         there = registry.digests(tags.values())
-    found = {
-        name: f"{workspace.repository(commands.BASES[name].image)}@{there[ref]}" for name, ref in tags.items()
-    }
+    found = {name: f"{workspace.repository(commands.BASES[name].image)}@{there[ref]}" for name, ref in tags.items()}
     return {**found, **official(workspace, foreign)}
 
 
@@ -183,9 +172,7 @@ def _make(ground: Ground, tags: Mapping[str, str], report: Report, *, install: b
         _bake(ground, missing, report, rootfs=rootfs, fresh=fresh)
 
 
-def _bake(
-    ground: Ground, tags: Mapping[str, str], report: Report, *, rootfs: Path | None, fresh: bool
-) -> None:
+def _bake(ground: Ground, tags: Mapping[str, str], report: Report, *, rootfs: Path | None, fresh: bool) -> None:
     """Build and push bases, all in one bake."""
     from slipway.flows.build import secret_files
     from slipway.flows.progress import Follower
@@ -194,25 +181,21 @@ def _bake(
     workspace = ground.workspace
     platforms = workspace.settings.build.platforms
     file = workspace.scratch / "run" / f"bases-{os.getpid()}.json"
-    follower = Follower(
-        report, workspace.scratch / "logs", [*tags, *([commands.BOOTSTRAP] if rootfs else [])]
-    )
+    follower = Follower(report, workspace.scratch / "logs", [*tags, *([commands.BOOTSTRAP] if rootfs else [])])
     with secret_files(workspace) as secrets:
         definition = commands.definition(
             tags, workspace.root / "bases", platforms, rootfs=rootfs, secrets=secrets, fresh=fresh
         )
         write_atomically(file, json.dumps(definition, indent=2))
         try:
-            argv = commands.argv(ground.bin / "docker-buildx", file, BUILDER, tags)
+            argv = commands.argv(ground.bin / "docker-buildx", file, BUILDER, tags, rootfs)
             result = run(argv, cwd=workspace.root, env=ground.environment, on_line=follower)
         finally:
             file.unlink(missing_ok=True)
             follower.close()
     if result.code:
         error = follower.failure(result)
-        error.remedy = (
-            "If the package mirror could not be reached, try again; else look at bases/ and the log."
-        )
+        error.remedy = "If the package mirror could not be reached, try again; else look at bases/ and the log."
         raise error
     for name in tags:
         report.done(name, "built")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pulumi
 import pulumi_docker_build as docker_build
 
-from slipway.commands.bake import EXPORT, SOURCE_DATE_EPOCH
+from slipway.commands.bake import EXPORT, build_args, layer_cache
 from slipway.content.digest import content_digest
 from slipway.content.service import inputs_of
 from slipway.model import bases, lock
@@ -45,6 +45,8 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
     """
     inputs = inputs_of(workspace, service, bases.load(workspace.root).bases)
     repository = workspace.repository(service.name)
+    tag = f"{repository}:h-{content_digest(inputs)}"
+    cache = layer_cache([tag], writing=True)
     image = docker_build.Image(
         service.name,
         context=docker_build.BuildContextArgs(
@@ -54,12 +56,14 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
         dockerfile=docker_build.DockerfileArgs(location=from_here(inputs.dockerfile)),
         target=inputs.target,
         platforms=[docker_build.Platform(platform) for platform in inputs.platforms],
-        build_args={**inputs.args, **inputs.bases, "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH},
+        build_args=build_args(inputs),
         secrets={
             name: pulumi.Output.secret(secret_value(source, os.environ))
             for name, source in workspace.build_secrets(os.environ).items()
         },
-        tags=[f"{repository}:h-{content_digest(inputs)}"],
+        tags=[tag],
+        cache_from=[docker_build.CacheFromArgs(raw=each) for each in cache.get("cache-from", [])],
+        cache_to=[docker_build.CacheToArgs(raw=each) for each in cache.get("cache-to", [])],
         exports=[docker_build.ExportArgs(raw=f"{EXPORT},push=true")],
         push=False,
         builder=docker_build.BuilderConfigArgs(name=BUILDER),

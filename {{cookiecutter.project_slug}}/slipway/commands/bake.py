@@ -121,7 +121,7 @@ def _target(target: Target, output: str, oci_dir: Path, stage: str | None) -> Js
         "secret": [_plain(_fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
         "attest": list(NO_ATTESTATIONS),
         "output": [_plain(_output(output, oci_dir / target.service))],
-        **_cache(target, writing=output != "none"),
+        **layer_cache(target.tags, writing=output != "none"),
     }
     goal = stage or inputs.target
     if goal:
@@ -139,11 +139,11 @@ def _output(output: str, folder: Path) -> str:
     raise ValueError(f"no such output: {output}")
 
 
-def _cache(target: Target, *, writing: bool) -> dict[str, list[str]]:
+def layer_cache(tags: Sequence[str], *, writing: bool) -> dict[str, list[str]]:
     """Return where layers are kept for other machines: beside the images; nowhere on a local registry."""
-    if not target.tags or LOOPBACK.match(target.tags[0]):
+    if not tags or LOOPBACK.match(tags[0]):
         return {}
-    ref = f"{repository(target.tags[0])}{CACHE_SUFFIX}:{CACHE_TAG}"
+    ref = f"{repository(tags[0])}{CACHE_SUFFIX}:{CACHE_TAG}"
     found = {"cache-from": [f"type=registry,ref={ref}"]}
     if writing:
         kept = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"

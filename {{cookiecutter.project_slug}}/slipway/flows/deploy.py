@@ -75,18 +75,21 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
 
 
-def preview(ground: Ground, stack: Stack, report: Report) -> tuple[list[str], Outcome]:
+def preview(ground: Ground, stack: Stack) -> tuple[list[str], Outcome]:
     """Return Pulumi's diff as lines, and what it counts; nothing is built and nothing changes."""
     lines: list[str] = []
-    outcome = opened(ground, stack).preview(Narrator(report, logs_of(ground.workspace)), on_output=lines.append)
+    outcome = opened(ground, stack).preview(lambda _event: None, on_output=lines.append)
     return diff_of(lines), outcome
 
 
+NOISE = ("Previewing update", "warning: using pulumi-resource-", "[urn=", "[provider=")
+"""How lines of Pulumi's preview begin that tell a reader nothing."""
+
+
 def diff_of(lines: list[str]) -> list[str]:
-    """Return the lines of Pulumi's preview that show a change, without its frame."""
-    shown = [line for line in lines if not line.startswith(("Previewing update", "Resources:", "Loading policy"))]
-    end = next((number for number, line in enumerate(shown) if line.startswith("    +-")), len(shown))
-    return [line for line in shown[:end] if line.strip()]
+    """Return the lines of Pulumi's preview that show what would change."""
+    end = next((number for number, line in enumerate(lines) if line.startswith("Resources:")), len(lines))
+    return [line for line in lines[:end] if line.strip() and not line.strip().startswith(NOISE)]
 
 
 def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:

@@ -324,14 +324,14 @@ def _lock(path: Path) -> StaleLock:
         str(data.get("username", "somebody")),
         host,
         str(data.get("timestamp", "")),
-        alive=host != os.uname().nodename or _is_pulumi(pid),
+        alive=(bool(host) and host != os.uname().nodename) or _is_pulumi(pid),
     )
 
 
 def _is_pulumi(pid: int) -> bool:
     """Whether the process lives and is a Pulumi: a dead owner's number may have gone to another program."""
     try:
-        return b"pulumi" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
     except OSError:
         return False
 

@@ -135,7 +135,9 @@ def _preview(stack: str, *, install: bool) -> None:
     target = flow.chosen_stack(workspace, stack)
     with show.progress(f"Previewing {stack}") as report:
         here = ground(workspace, report, building=target.images != "external", install=install)
-        diff, outcome = flow.preview(here, target, report)
+        report.step(stack, "asking Pulumi what would change")
+        diff, outcome = flow.preview(here, target)
+        report.done(stack, "asked Pulumi what would change")
     for line in diff:
         show.plain(line)
     counted = ", ".join(

@@ -44,6 +44,13 @@ async def info() -> dict[str, Any]:
     }
 
 
+async def index() -> dict[str, str]:
+    """Say where to go from here."""
+    return {name: f"{ROUTE}/{name}" for name in ("items", "info", "health", "docs")}
+
+
+app.add_api_route(ROUTE or "/", index, include_in_schema=False)
+
 # Below the route for the gateway, which passes paths on unchanged; at the root for the container's own health check.
 app.include_router(api, prefix=ROUTE)
 if ROUTE:

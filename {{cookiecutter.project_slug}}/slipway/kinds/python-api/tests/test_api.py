@@ -33,3 +33,8 @@ def test_info_shows_only_the_variables_that_it_means_to(
 ) -> None:
     monkeypatch.setenv("PASSWORD", "s3cret")
     assert "s3cret" not in client.get(f"{ROUTE}/info").text
+
+
+def test_the_route_itself_says_where_to_go(client: TestClient) -> None:
+    links = client.get(ROUTE or "/").json()
+    assert all(client.get(link).status_code == 200 for link in links.values())

@@ -1,0 +1,87 @@
+"""What a deploy asks before it starts, and what it makes of Pulumi's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slipway.flows import deploy
+from slipway.flows.report import Silence
+from slipway.model.errors import Busy, ConfigError
+from slipway.model.stack import Stack
+from slipway.model.workspace import Settings, Workspace
+from slipway.run.pulumi import StaleLock
+
+STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
+
+
+class Door:
+    """A stack that has one lock."""
+
+    stack = STACK
+
+    def __init__(self, lock: Path, *, alive: bool) -> None:
+        lock.write_text("{}")
+        self._lock = StaleLock(lock, 42, "ann", "here", "2026-01-01", alive)
+
+    def stale_locks(self) -> list[StaleLock]:
+        return [self._lock]
+
+
+def no(_question: str) -> bool:
+    return False
+
+
+def yes(_question: str) -> bool:
+    return True
+
+
+def test_a_living_owners_lock_is_never_touched(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with pytest.raises(Busy, match="process 42 of ann on here"):
+        deploy.clear_stale_lock(Door(lock, alive=True), yes, Silence())  # type: ignore[arg-type]
+    assert lock.exists()
+
+
+def test_a_dead_owners_lock_stays_without_consent_and_the_remedy_names_yes(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with pytest.raises(Busy, match="which is dead") as caught:
+        deploy.clear_stale_lock(Door(lock, alive=False), no, Silence())  # type: ignore[arg-type]
+    assert "--yes" in caught.value.remedy
+    assert lock.exists()
+
+
+def test_a_dead_owners_lock_goes_with_consent(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    deploy.clear_stale_lock(Door(lock, alive=False), yes, Silence())  # type: ignore[arg-type]
+    assert not lock.exists()
+
+
+def test_a_protected_stack_needs_a_yes() -> None:
+    protected = Stack("prod", Path("Pulumi.prod.yaml"), "external", "docker", protected=True)
+    with pytest.raises(ConfigError, match="prod"):
+        deploy.ask_when_protected(protected, "Really?", no)
+    deploy.ask_when_protected(protected, "Really?", yes)
+    deploy.ask_when_protected(STACK, "Really?", no)
+
+
+def test_a_deploy_that_ends_leaves_no_mark(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, Settings("shop", "127.0.0.1:5000"), ())
+    with deploy.marked(workspace, STACK) as interrupted:
+        assert not interrupted
+    with deploy.marked(workspace, STACK) as interrupted:
+        assert not interrupted
+
+
+def test_a_deploy_that_was_killed_is_noticed_by_the_next_one(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, Settings("shop", "127.0.0.1:5000"), ())
+    with pytest.raises(SystemExit), deploy.marked(workspace, STACK):
+        raise SystemExit  # stands for a kill: no clean-up that a SlipwayError would get
+    with deploy.marked(workspace, STACK) as interrupted:
+        assert interrupted
+
+
+def test_a_preview_is_shown_without_pulumis_frame() -> None:
+    lines = ["Previewing update (dev):", "", "    ~ a:b:C: (update)", "        [urn=urn:x]", "Resources:", "    1 same"]
+    assert deploy.diff_of(lines) == ["    ~ a:b:C: (update)"]

@@ -1,4 +1,4 @@
-"""Adds the first services, as `invoke new` does, and removes what tools left behind in the template's folder."""
+"""Adds the workspace's first services, the way `invoke new` does, and its CI definition."""
 
 import shutil
 import sys
@@ -9,8 +9,10 @@ sys.path.insert(0, str(Path.cwd()))
 
 from slipway.flows.new import populate  # noqa: E402
 
-populate(Path.cwd(), "{{ cookiecutter.services }}")
+CI = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 
-for pattern in ("__pycache__", ".*_cache"):
-    for left_behind in [*Path.cwd().rglob(pattern)]:
-        shutil.rmtree(left_behind, ignore_errors=True)
+populate(Path.cwd(), "{{ cookiecutter.services }}")
+if place := CI.get("{{ cookiecutter.ci }}"):
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile("slipway/ci/{{ cookiecutter.ci }}.yml", place)
+print("\n✔ {{ cookiecutter.project_slug }} is there. Next: cd {{ cookiecutter.project_slug }} && invoke up")

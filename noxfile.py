@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import nox
@@ -30,6 +29,9 @@ def demo(session: nox.Session) -> None:
         return
     if not (DEMO / "workspace.toml").is_file():
         session.run("cookiecutter", str(ROOT), "--no-input", "--output-dir", str(ROOT))
+    if not (DEMO / ".venv" / "bin" / "invoke").is_file():
+        with session.chdir(DEMO):
+            session.run("python", "-m", "slipway.toolchain.python")
     _invoke(session, "up", "--yes", *session.posargs)
 
 
@@ -69,8 +71,6 @@ def e2e(session: nox.Session) -> None:
 
 
 def _invoke(session: nox.Session, *words: str) -> None:
-    """Run a command of the demo, in the demo's own Python where that is there already."""
-    own = DEMO / ".venv" / "bin" / "invoke"
-    invoke = str(own) if own.is_file() else shutil.which("invoke") or "invoke"
+    """Run a command of the demo as its user would: in the demo's own Python, and with compiled files kept."""
     with session.chdir(DEMO):
-        session.run(invoke, *words, external=True, silent=False)
+        session.run(str(DEMO / ".venv" / "bin" / "invoke"), *words, external=True, env={"PYTHONDONTWRITEBYTECODE": None})

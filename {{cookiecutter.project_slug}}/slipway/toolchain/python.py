@@ -1,4 +1,7 @@
-"""The workspace's own Python, `.venv`, with the packages that requirements.txt locks by hash. Standard library only."""
+"""The workspace's own Python: .venv, with the packages that requirements.txt locks by hash. Standard library only.
+
+Every `invoke` calls it where it is needed; `python -m slipway.toolchain.python` does it alone.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,7 @@ def make_venv(root: Path) -> None:
             )
     packages = next((folder / "lib").glob("python3*/site-packages"))
     (packages / "slipway-workspace.pth").write_text(f"{root}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    make_venv(Path.cwd())

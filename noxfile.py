@@ -13,7 +13,8 @@ DEMO = ROOT / "demo"
 PYTHON = ("run", "local_extensions.py", "noxfile.py", "hooks", "tests", "bench", str(TEMPLATE))
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "unit", "bake", "e2e"]
+TESTS = ["lint", "unit", "bake", "e2e"]
+nox.options.sessions = TESTS
 # The template's folder is copied by every bake: no tool may leave compiled files or a cache in it.
 os.environ.update(PYTHONDONTWRITEBYTECODE="1", RUFF_CACHE_DIR=str(ROOT / ".ruff_cache"))
 
@@ -38,7 +39,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run every test: lint, unit, bake, then end to end on the real components."""
-    for name in nox.options.sessions:
+    for name in TESTS:
         session.notify(name, posargs=session.posargs)
 
 
@@ -72,5 +73,6 @@ def e2e(session: nox.Session) -> None:
 
 def _invoke(session: nox.Session, *words: str) -> None:
     """Run a command of the demo as its user would: in the demo's own Python, and with compiled files kept."""
+    invoke = DEMO / ".venv" / "bin" / "invoke"
     with session.chdir(DEMO):
-        session.run(str(DEMO / ".venv" / "bin" / "invoke"), *words, external=True, env={"PYTHONDONTWRITEBYTECODE": None})
+        session.run(str(invoke), *words, external=True, env={"PYTHONDONTWRITEBYTECODE": None})

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slipway.flows.events import build_log
+from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError
 from slipway.model.workspace import Workspace
 from slipway.run import engine
@@ -35,7 +36,12 @@ class Status:
 
 
 def status_of(workspace: Workspace, stack: str) -> list[Status]:
-    """Return a line for each service and the gateway; empty when nothing of the stack runs."""
+    """Return a line for each service and the gateway; empty when nothing of the stack runs.
+
+    Raises:
+        ConfigError: there is no such stack.
+    """
+    stacks.load(workspace.root, stack, {})
     found = {each.service: each for each in engine.containers(workspace.name, stack)}
     if not found:
         return []
@@ -74,8 +80,9 @@ def lines_of(workspace: Workspace, service: str, stack: str, *, follow: bool, ta
     """Yield a service's log: of its container, or of its last build.
 
     Raises:
-        ConfigError: there is no such service, it does not run in the stack, or it was never built here.
+        ConfigError: there is no such service or stack, it does not run there, or it was never built here.
     """
+    stacks.load(workspace.root, stack, {})
     if service != GATEWAY:
         workspace.service(service)
     if build:

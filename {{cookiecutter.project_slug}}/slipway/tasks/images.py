@@ -24,9 +24,10 @@ def build(context: Context, services: str | None = None, why: bool = False, dry:
     from slipway.tasks import show
 
     workspace = load(ROOT)
+    chosen = workspace.chosen(services)
     with show.progress("Building") as report:
         here = ground(workspace, report, building=True)
-        plan = flow.plan(here, workspace.chosen(services))
+        plan = flow.plan(here, chosen)
         if not dry:
             flow.build(here, plan, report)
     show.table(
@@ -50,9 +51,10 @@ def test(context: Context, services: str | None = None) -> None:
     from slipway.tasks import show
 
     workspace = load(ROOT)
+    chosen = workspace.chosen(services)
     with show.progress("Testing") as report:
         here = ground(workspace, report, building=True)
-        flow.test(here, flow.plan(here, workspace.chosen(services)), report)
+        flow.test(here, flow.plan(here, chosen), report)
 
 
 @verb(
@@ -68,13 +70,16 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     """Push what was built, and lock its digests for a stack."""
     from slipway.flows import build as flow
     from slipway.flows.ground import ground
+    from slipway.model import stack as stacks
     from slipway.model.workspace import load
     from slipway.tasks import show
 
     workspace = load(ROOT)
+    chosen = workspace.chosen(services)
+    stacks.load(ROOT, stack, {})  # refuses a stack that there is not, before anything is done
     with show.progress("Pushing") as report:
         here = ground(workspace, report, building=False)
-        pushed = flow.push(here, workspace.chosen(services), stack, report, dry=dry)
+        pushed = flow.push(here, chosen, stack, report, dry=dry)
     show.table(("service", "image", ""), [(each.service, each.ref, each.note) for each in pushed])
 
 

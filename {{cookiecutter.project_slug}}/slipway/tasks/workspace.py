@@ -7,7 +7,7 @@ from invoke.context import Context
 from slipway.tasks.verb import ROOT, verb
 
 
-@verb(help={"no-install": "Install and start nothing: say what is missing and how to get it."})
+@verb(help={"no-install": "Install nothing: say what is missing and how to get it."})
 def setup(context: Context, no_install: bool = False) -> None:
     """Get and start what is missing: engine, tools, bases."""
     from slipway.flows.ground import ground

@@ -4,12 +4,12 @@
 #   distroless.sh ROOT PACKAGE...
 #
 # No install script runs, no dependency is added: what is in the image is what stands on the command line. Each
-# package's record goes to var/lib/dpkg/status.d, where scanners look for it. Runs as root in a Debian image, with apt.conf.
+# package's record goes to var/lib/dpkg/status.d, where scanners look for it. Runs as root in a Debian image, with
+# apt.conf and today's package lists.
 set -eu
 root=$1
 shift
 
-apt-get update
 apt-get install --yes --no-install-recommends ca-certificates >/dev/null
 
 mkdir -p /tmp/debs "$root/var/lib/dpkg/status.d"

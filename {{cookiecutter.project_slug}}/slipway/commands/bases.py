@@ -73,7 +73,7 @@ def recipe() -> str:
 
 
 def mmdebstrap(output: Path, sources: Sequence[str]) -> list[str]:
-    """Return the command that makes a minimal Debian: the packages that are essential, and apt.
+    """Return the command that makes a minimal Debian: the packages that are essential, apt, certificates.
 
     Of the machine it is made on nothing stays in it. It needs SOURCE_DATE_EPOCH in its environment.
 
@@ -85,6 +85,7 @@ def mmdebstrap(output: Path, sources: Sequence[str]) -> list[str]:
         "mmdebstrap",
         "--variant=apt",
         "--format=tar",
+        "--include=ca-certificates",
         "--dpkgopt=force-unsafe-io",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",

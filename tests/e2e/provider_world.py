@@ -1,0 +1,225 @@
+"""A stack of the provider's resources alone, on a real engine and by the real Pulumi, without a workspace."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slipway.run import engine
+from slipway.run.process import run
+from slipway.toolchain import registry
+from slipway.toolchain.install import ensure
+
+HERE = Path(__file__).parent
+SECRET = "open sesame to all"
+HEALTHY = 'HEALTHCHECK --interval=30s CMD ["/app", "health"]'
+
+
+@dataclass(frozen=True)
+class Images:
+    """Digest references of a tiny service and of an NGINX."""
+
+    tiny: str
+    nginx: str
+
+
+@contextmanager
+def images(folder: Path) -> Iterator[Images]:
+    """Build both images, push them to a registry of this test's own, and clear all away afterwards."""
+    address = f"127.0.0.1:{free_port()}"
+    registry.ensure(address)
+    refs = [f"{address}/tiny:1", f"{address}/nginx:1"]
+    try:
+        yield Images(_tiny(folder, refs[0]), _nginx(folder, refs[1]))
+    finally:
+        run(["docker", "rmi", "--force", *refs])
+        registry.stop(address)
+
+
+def _tiny(folder: Path, ref: str) -> str:
+    shutil.copy(HERE / "tiny.go", folder)
+    go = {"CGO_ENABLED": "0", "GO111MODULE": "off"}
+    _must(["go", "build", "-ldflags", "-s -w", "-o", "app", "tiny.go"], cwd=folder, env=go)
+    _must(["tar", "-cf", "app.tar", "app"], cwd=folder)
+    changes = ['ENTRYPOINT ["/app"]', HEALTHY, "USER 65532:65532"]
+    return _push(folder / "app.tar", ref, changes)
+
+
+def _nginx(folder: Path, ref: str) -> str:
+    _must(["mmdebstrap", "--variant=minbase", "--include=nginx-light", "bookworm", folder / "nginx.tar"])
+    return _push(folder / "nginx.tar", ref, [])
+
+
+def _push(tar: Path, ref: str, changes: list[str]) -> str:
+    words = [word for change in changes for word in ("--change", change)]
+    _must(["docker", "import", *words, tar, ref])
+    _must(["docker", "push", ref])
+    return _must(["docker", "inspect", "--format", "{{index .RepoDigests 0}}", ref]).strip()
+
+
+def _must(argv: list[Any], **how: Any) -> str:
+    result = run(argv, **how)
+    assert result.code == 0, result.output
+    return result.output
+
+
+@dataclass
+class World:
+    """One stack. `version`, `fails` and `options` say how the services `one` and `two` are deployed next."""
+
+    images: Images
+    folder: Path
+    name: str = field(default_factory=lambda: f"t{secrets.token_hex(3)}")
+    port: int = field(default_factory=lambda: free_port())  # noqa: PLW0108 - defined below
+    version: str = "v1"
+    fails: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def program(self) -> None:
+        """Declare a network, two containers (the second takes what the first leaves), gateway and release."""
+        import pulumi
+
+        from slipway.provider.resources import Container, Gateway, Network, Release
+
+        network = Network("net", name=f"{self.name}-dev")
+        upstreams = {}
+        for service in ("one", "two"):
+            env = {"VERSION": self.version, **({"FAIL": self.fails} if service == "one" else {})}
+            made = Container(
+                service,
+                workspace=self.name,
+                stack="dev",
+                service=service,
+                image=self.images.tiny,
+                network=network.network_name,
+                env=env,
+                secrets={"TOKEN": SECRET},
+                port=8000,
+                **{"health_timeout": 20, **self.options},
+            )
+            upstreams[service] = made.container_name.apply(lambda name: f"{name}:8000")
+        routes = [
+            {"service": "one", "route": "/one", "upstream": upstreams["one"]},
+            {"service": "two", "route": "/", "upstream": upstreams["two"]},
+        ]
+        gateway = Gateway(
+            "gateway",
+            workspace=self.name,
+            stack="dev",
+            image=self.images.nginx,
+            network=network.network_name,
+            port=self.port,
+            routes=routes,
+            drain_seconds=3,
+        )
+        digests = {"one": self.version, "two": self.version}
+        release = Release("release", mode="inline", digests=digests, opts=pulumi.ResourceOptions(depends_on=[gateway]))
+        pulumi.export("url", gateway.url)
+        pulumi.export("releases", release.releases)
+
+    def stack(self) -> Any:
+        """Open the stack; Pulumi attaches to the provider in this process."""
+        from pulumi import automation
+
+        from slipway.provider.serve import serve_in_thread
+
+        settings = {
+            "PULUMI_BACKEND_URL": f"file://{self.folder}",
+            "PULUMI_CONFIG_PASSPHRASE": "x",
+            "PULUMI_HOME": str(self.folder / "home"),
+            "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}",
+            "PULUMI_SKIP_UPDATE_CHECK": "1",
+            "PATH": f"{ensure('pulumi').parent}:{os.environ['PATH']}",
+        }
+        os.environ["PATH"] = settings["PATH"]
+        options = automation.LocalWorkspaceOptions(env_vars=settings)
+        return automation.create_or_select_stack("dev", project_name=self.name, program=self.program, opts=options)
+
+    def up(self) -> dict[str, int]:
+        """Deploy; return how many resources were created, replaced, … without those that stayed."""
+        summary = self.stack().up(color="never").summary
+        return {name: count for name, count in summary.resource_changes.items() if name != "same"}
+
+    def fail(self) -> str:
+        """Deploy, which must fail; return what Pulumi printed."""
+        from pulumi.automation import CommandError
+
+        try:
+            self.stack().up(color="never")
+        except CommandError as error:
+            return str(error)
+        raise AssertionError("the deployment should have failed")
+
+    @contextmanager
+    def deploying(self) -> Iterator[int]:
+        """Deploy in the background, which must fail; yield Pulumi's process id once `one` is waited for."""
+        before = {each.id for each in self.containers("one")}
+        thread = threading.Thread(target=self.fail)
+        thread.start()
+        wait(lambda: {each.id for each in self.containers("one") if each.state == "running"} - before)
+        found = run(["pgrep", "-x", "pulumi", "-P", str(os.getpid())]).output.split()
+        yield int(found[0])
+        thread.join()
+
+    def containers(self, service: str = "") -> list[engine.Container]:
+        """Return the stack's containers, or those of one service."""
+        found = engine.containers(self.name, "dev")
+        return [each for each in found if service in ("", each.service)]
+
+    def volumes(self) -> list[str]:
+        """Return the names of the stack's volumes."""
+        return run(["docker", "volume", "ls", "-q", "--filter", f"name={self.name}-"]).output.split()
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+        """Request a path from the gateway."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, headers=headers, body="x" if method == "POST" else None)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
+
+    @contextmanager
+    def load(self, path: str) -> Iterator[dict[str, Any]]:
+        """Keep requesting; what came back is in the yielded dictionary afterwards."""
+        import json
+        import sys
+
+        stop = self.folder / "stop"
+        stop.unlink(missing_ok=True)
+        words = [sys.executable, str(HERE / "load.py"), str(self.port), path, str(stop)]
+        result: dict[str, Any] = {}
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
+            try:
+                yield result
+            finally:
+                stop.touch()
+                output, _ = child.communicate(timeout=60)
+                result.update(json.loads(output))
+
+
+def wait(done: Any, seconds: float = 30) -> None:
+    """Wait until `done()` says something true; a connection that fails is no answer yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(OSError, http.client.HTTPException):
+            if done():
+                return
+        assert time.monotonic() < deadline, f"nothing after {seconds} s"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody holds at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

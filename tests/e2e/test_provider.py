@@ -1,0 +1,276 @@
+"""The provider for real: rollouts that drop nothing, failures that leave nothing, and drift that is seen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.conftest import TEMPLATE
+from tests.e2e.provider_world import SECRET, Images, World, free_port, images, wait
+
+from slipway.provider import gateway
+from slipway.run import engine
+from slipway.run.process import run
+from slipway.toolchain.install import ensure
+
+pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+    """The images, in a registry of this module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("daemons")))
+        with images(tmp_path_factory.mktemp("images")) as both:
+            yield both
+
+
+@pytest.fixture(scope="module")
+def deployed(built: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A stack that is deployed once, and removed at the end with all that is its own."""
+    world = World(built, tmp_path_factory.mktemp("state"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLIPWAY_LOGS", str(world.folder / "logs"))
+        world.up()
+        yield world
+        world.stack().destroy()
+        engine.sweep(world.name, "dev", [])
+    assert not world.containers() and not world.volumes()
+    assert f"{world.name}-dev" not in run(["docker", "network", "ls", "--format", "{{.Name}}"]).output
+
+
+@pytest.fixture
+def world(deployed: World) -> Iterator[World]:
+    """The stack as it should be: healthy, on a version of its own."""
+    deployed.version, deployed.fails, deployed.options = f"v{time.monotonic_ns()}", "", {}
+    yield deployed
+    deployed.fails, deployed.options = "", {}
+
+
+@pytest.fixture
+def steady(world: World) -> World:
+    """The stack with nothing left to change."""
+    world.up()
+    return world
+
+
+def test_services_answer_at_their_routes_with_the_path_as_it_came(steady: World) -> None:
+    assert steady.get("/one")[1].startswith(f"{steady.version} GET /one ")
+    assert steady.get("/one/a%2Fb?c=d")[1].startswith(f"{steady.version} GET /one/a%2Fb?c=d ")
+    assert " POST /one/x " in steady.get("/one/x", "POST")[1]
+    assert "/onex" in steady.get("/onex")[1]
+    assert steady.get("/.slipway/health") == (200, '{"status": "ok"}\n')
+
+
+def test_secrets_are_files_of_the_service_and_nowhere_else(steady: World) -> None:
+    assert f"secret={len(SECRET)} mode=-r--------" in steady.get("/one")[1]
+    assert SECRET not in run(["docker", "inspect", *(each.id for each in steady.containers())]).output
+    steady.stack().refresh(color="never")
+    state = "".join(path.read_text() for path in (steady.folder / ".pulumi").rglob("*.json"))
+    assert '"ciphertext"' in state
+    assert SECRET not in state
+
+
+def test_nothing_changed_changes_nothing(steady: World) -> None:
+    before = steady.containers()
+    assert steady.up() == {}
+    assert [each.id for each in steady.containers()] == [each.id for each in before]
+
+
+def test_new_versions_are_put_in_place_without_dropping_a_request(steady: World) -> None:
+    seen = [steady.version]
+    with steady.load("/one") as result:
+        for number in range(3):
+            steady.version = f"w{number}"
+            seen.append(steady.version)
+            assert steady.up() == {"replace": 2, "update": 2}
+            wait(lambda: steady.get("/one")[1].startswith(steady.version))
+            time.sleep(1)
+    assert result["failures"] == []
+    for kind in ("fresh", "kept", "slow"):
+        assert all(result["answers"].get(f"{kind} {version}") for version in seen), result
+    assert len(steady.containers()) == 3
+    assert len(steady.volumes()) == 3
+
+
+def test_an_upgraded_connection_works_and_has_its_time_to_end_when_routes_change(steady: World) -> None:
+    with socket.create_connection(("127.0.0.1", steady.port), timeout=30) as talk:
+        talk.sendall(b"GET /one/echo HTTP/1.1\r\nHost: x\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n")
+        assert b"101 Switching Protocols" in talk.recv(1000)
+        steady.version = "upgraded"
+        began = time.monotonic()
+        with ThreadPoolExecutor() as pool:
+            rollout = pool.submit(steady.up)
+            wait(lambda: steady.get("/one")[1].startswith("upgraded"))
+            talk.sendall(b"still here")
+            assert talk.recv(1000) == b"still here"
+            rollout.result()
+        assert talk.recv(1000) == b""  # its time, three seconds here, was over
+    assert time.monotonic() - began > 3
+
+
+def test_releases_are_recorded_newest_first(steady: World) -> None:
+    releases = steady.stack().outputs()["releases"].value
+    assert releases[0]["digests"] == {"one": steady.version, "two": steady.version}
+    assert releases[0]["time"] >= releases[1]["time"]
+
+
+def test_the_gateway_comes_back_after_a_crash_also_when_it_was_reloaded_before(steady: World) -> None:
+    [front] = steady.containers("gateway")
+    ask = ["docker", "inspect", "--format", "{{.State.Pid}}", front.id]
+    pid = run(ask).output
+    os.kill(int(pid), signal.SIGKILL)
+    wait(lambda: run(ask).output not in ("0\n", pid))
+    wait(lambda: steady.get("/one")[0] == 200)
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        ("crash", "service one failed: it ended with exit code 3"),
+        ("sick", "service one failed: it did not become healthy within 2 s"),
+    ],
+)
+def test_a_service_that_fails_is_removed_and_the_old_one_still_serves(steady: World, fails: str, says: str) -> None:
+    before = steady.version
+    steady.version, steady.fails, steady.options = "broken", fails, {"health_timeout": 2}
+    said = steady.fail()
+    assert says in said
+    assert {"crash": "there is no database", "sick": "listening on"}[fails] in said
+    assert "Traceback" not in said
+    log = Path(said.split("full log: ")[1].split("\n")[0])
+    assert log.read_text()
+    assert steady.get("/one")[1].startswith(before)
+    assert len(steady.containers("one")) == 1
+
+
+def test_an_image_that_is_not_there_is_named(steady: World) -> None:
+    steady.version, wrong = "none", f"{steady.images.tiny.split('@')[0]}@sha256:{'0' * 64}"
+    right, steady.images = steady.images, Images(wrong, steady.images.nginx)
+    said = steady.fail()
+    steady.images = right
+    assert f"image {wrong} can't be pulled" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_deployment_leaves_nothing_half_made(steady: World, how: signal.Signals) -> None:
+    before = [each.id for each in steady.containers("one")]
+    steady.version, steady.fails, steady.options = "never", "sick", {"health_timeout": 120}
+    with steady.deploying() as pulumi:
+        os.kill(pulumi, how)
+    wait(lambda: [each.id for each in steady.containers("one")] == before)
+    wait(lambda: len([name for name in steady.volumes() if "-one-" in name]) == 1)
+    if how is signal.SIGKILL:
+        steady.stack().cancel()
+
+
+def test_a_container_that_was_stopped_or_removed_is_replaced(steady: World) -> None:
+    run(["docker", "stop", "--time", "1", steady.containers("one")[0].id])
+    assert steady.up() == {"replace": 1, "update": 1}
+    run(["docker", "rm", "--force", steady.containers("one")[0].id])
+    assert steady.up() == {"replace": 1, "update": 1}
+    run(["docker", "rm", "--force", steady.containers("one")[0].id])
+    steady.stack().refresh(color="never")
+    assert steady.up() == {"create": 1, "update": 1}
+    assert steady.get("/one")[0] == 200
+
+
+def test_a_service_that_is_down_takes_no_other_with_it_not_even_at_a_restart(steady: World) -> None:
+    run(["docker", "rm", "--force", steady.containers("one")[0].id])
+    run(["docker", "restart", "--time", "1", steady.containers("gateway")[0].id])
+    wait(lambda: steady.get("/two")[0] == 200)
+    assert steady.get("/one") == (
+        502,
+        '{"error": "service unavailable", "service": "one", "status": 502}\n',
+    )
+    status, page = steady.get("/one", Accept="text/html,*/*")
+    assert status == 502 and "<h1>one is down</h1>" in page
+    assert steady.up() == {"replace": 1, "update": 1}
+
+
+def test_a_configuration_that_nginx_refuses_never_goes_live(steady: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = steady.version
+    real = gateway.config
+    monkeypatch.setattr(gateway, "config", lambda *_, **__: "events {} nonsense;")
+    steady.version = "refused"
+    said = steady.fail()
+    assert "NGINX refuses the new configuration" in said
+    assert 'unknown directive "nonsense"' in said
+    run(["docker", "restart", "--time", "1", steady.containers("gateway")[0].id])
+    wait(lambda: steady.get("/one")[1].startswith(before))
+    monkeypatch.setattr(gateway, "config", real)
+    steady.up()
+    assert steady.get("/one")[1].startswith("refused")
+
+
+def test_a_gateway_changed_by_hand_is_put_right(steady: World) -> None:
+    [front] = steady.containers("gateway")
+    container = engine.client().containers.get(front.id)
+    gateway.files.put(container, "/etc/slipway", {"nginx.conf": "events {}"})
+    assert steady.up() == {"update": 1}
+    assert steady.up() == {}
+
+
+def test_a_port_that_is_taken_is_told_with_its_holder(world: World, built: Images, tmp_path: Path) -> None:
+    other = World(built, tmp_path, port=world.port)
+    said = other.fail()
+    assert f"port {world.port} at 127.0.0.1 is taken by container {world.name}-dev-gateway" in said
+    assert "[gateway] in workspace.toml" in said
+    assert not other.containers("gateway")
+    other.port = free_port()
+    assert other.up() == {"create": 2}
+    other.stack().destroy()
+    assert not other.containers() and not other.volumes()
+
+
+def test_a_new_port_replaces_the_gateway(steady: World) -> None:
+    steady.port = free_port()
+    assert steady.up() == {"replace": 1}
+    assert steady.get("/one")[0] == 200
+
+
+def test_what_a_killed_deployment_left_behind_is_swept_and_nothing_else(steady: World) -> None:
+    kept = steady.containers()
+    engine.sweep(steady.name, "dev", [each.id for each in kept])
+    words = ["--label", f"{engine.WORKSPACE}={steady.name}", "--label", f"{engine.STACK}=dev"]
+    run(["docker", "volume", "create", *words, f"{steady.name}-dev-one-lost-secrets"])
+    run(["docker", "create", *words, "--name", f"{steady.name}-dev-one-lost", steady.images.tiny])
+    removed = engine.sweep(steady.name, "dev", [each.id for each in kept])
+    assert removed == [f"{steady.name}-dev-one-lost", f"{steady.name}-dev-one-lost-secrets"]
+    assert steady.containers() == kept
+
+
+def test_plain_pulumi_finds_the_provider_in_the_workspace(deployed: World, tmp_path: Path) -> None:
+    """`pulumi up` in infra/ starts the provider as a program, with the workspace's Python."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "infra").mkdir()
+    shutil.copytree(TEMPLATE / "slipway", tmp_path / "slipway")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    project = "name: plain\nruntime: {name: python, options: {virtualenv: ../.venv}}\n"
+    project += "plugins: {providers: [{name: slipway, path: ../slipway/provider/bin}]}\n"
+    (tmp_path / "infra" / "Pulumi.yaml").write_text(project)
+    (tmp_path / "infra" / "__main__.py").write_text(
+        "import sys\nsys.path.insert(0, '..')\n"
+        "from slipway.provider.resources import Network, Release\n"
+        f"Network('net', name='{deployed.name}-plain')\n"
+        "Release('release', mode='inline', digests={'one': 'sha256:1'})\n"
+    )
+    environment = {
+        "PATH": f"{ensure('pulumi').parent}:{ensure('pulumi-language-python').parent}:/usr/bin:/bin",
+        "PULUMI_BACKEND_URL": f"file://{tmp_path}/state",
+        "PULUMI_CONFIG_PASSPHRASE": "x",
+        "PULUMI_HOME": str(tmp_path / "home"),
+    }
+    for words in (["stack", "init", "dev"], ["up", "--yes"], ["destroy", "--yes"]):
+        result = run(["pulumi", "--non-interactive", *words], cwd=tmp_path / "infra", env=environment)
+        assert result.code == 0, result.output
+    assert "3 deleted" in result.output

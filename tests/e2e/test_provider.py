@@ -242,10 +242,12 @@ def test_what_a_killed_deployment_left_behind_is_swept_and_nothing_else(steady: 
     kept = steady.containers()
     engine.sweep(steady.name, "dev", [each.id for each in kept])
     words = ["--label", f"{engine.WORKSPACE}={steady.name}", "--label", f"{engine.STACK}=dev"]
-    run(["docker", "volume", "create", *words, f"{steady.name}-dev-one-lost-secrets"])
-    run(["docker", "create", *words, "--name", f"{steady.name}-dev-one-lost", steady.images.tiny])
-    removed = engine.sweep(steady.name, "dev", [each.id for each in kept])
-    assert removed == [f"{steady.name}-dev-one-lost", f"{steady.name}-dev-one-lost-secrets"]
+    lost, orphan = f"{steady.name}-dev-one-lost", f"{steady.name}-dev-two-lost-secrets"
+    run(["docker", "create", *words, "--name", lost, steady.images.tiny])
+    for volume in (f"{lost}-secrets", orphan):
+        run(["docker", "volume", "create", *words, volume])
+    assert engine.sweep(steady.name, "dev", [each.id for each in kept]) == [lost, orphan]
+    assert len(steady.volumes()) == 3
     assert steady.containers() == kept
 
 

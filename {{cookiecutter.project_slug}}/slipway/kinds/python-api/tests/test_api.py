@@ -28,9 +28,7 @@ def test_info_names_the_version(client: TestClient) -> None:
     assert client.get(f"{ROUTE}/info").json()["version"] == VERSION
 
 
-def test_info_shows_only_the_variables_that_it_means_to(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_info_shows_only_the_variables_that_it_means_to(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PASSWORD", "s3cret")
     assert "s3cret" not in client.get(f"{ROUTE}/info").text
 

@@ -73,6 +73,34 @@ def test_a_locks_owner_is_judged_by_process_and_machine(tmp_path: Path, data: di
     assert pulumi._lock(path).alive is alive
 
 
-def test_an_error_is_cut_to_pulumis_diagnostics() -> None:
-    text = "\n code: 1\n stdout: Updating (dev):\nDiagnostics:\n  a:b (api):\n    error: it broke\n\nResources:\n"
-    assert pulumi._diagnosis(text).splitlines()[:2] == ["  a:b (api):", "    error: it broke"]
+DIAGNOSTICS = """
+ code: 255
+ stdout: Updating (dev):
+ +  slipway:docker:Container api creating (0s) error: it broke
+Diagnostics:
+  pulumi:pulumi:Stack (shop-dev):
+    warning: using pulumi-resource-docker-build from $PATH at /x
+    error: update failed
+
+  slipway:docker:Container (api):
+    error: service api failed
+      its last lines
+
+Resources:
+    1 errored
+
+ stderr:
+"""
+
+
+def test_an_error_is_cut_to_what_each_resource_said() -> None:
+    assert pulumi._diagnosis(DIAGNOSTICS).splitlines() == [
+        "slipway:docker:Container (api):",
+        "  error: service api failed",
+        "    its last lines",
+    ]
+
+
+def test_an_error_without_diagnostics_keeps_its_error_lines() -> None:
+    text = " code: 255\n stderr: error: could not decrypt\nUsage: …"
+    assert pulumi._diagnosis(text) == " stderr: error: could not decrypt"

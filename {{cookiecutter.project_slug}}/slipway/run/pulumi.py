@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +31,8 @@ from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 
 OnEvent = Callable[[EngineEvent], None]
+NOISE = ("warning: using pulumi-resource-", "error: update failed", "error: preview failed")
+"""How lines of Pulumi's diagnostics begin that tell a reader nothing."""
 PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
@@ -337,12 +340,16 @@ def _is_pulumi(pid: int) -> bool:
 
 
 def _diagnosis(text: str) -> str:
-    """Return what matters of a failed command's text: the error lines, without the frame the API puts around them."""
-    _, _, rest = text.partition("stdout:")
-    lines = [line.rstrip() for line in rest.splitlines()]
+    """Return what matters of a failed command's text: what each resource said went wrong, or its error lines."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     start = next((number for number, line in enumerate(lines) if line.startswith("Diagnostics:")), None)
-    chosen = lines[start + 1 :] if start is not None else [line for line in lines if "error" in line.lower()]
-    return "\n".join(line for line in chosen if line.strip())
+    if start is None:
+        return "\n".join(line for line in lines if "error" in line.lower())
+    end = next((n for n, line in enumerate(lines) if n > start and not line.startswith(" ")), len(lines))
+    told = [line for line in lines[start + 1 : end] if not line.strip().startswith(NOISE)]
+    heads = [number for number, line in enumerate(told) if not line.startswith("   ")]
+    empty = {number for number in heads if number + 1 == len(told) or number + 1 in heads}
+    return "\n".join(line.removeprefix("  ") for number, line in enumerate(told) if number not in empty)
 
 
 def _drain(stream: Any, lines: list[str], on_line: Callable[[str], Any] | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.flows.events import Narrator
+from slipway.flows.failures import whole_log_of
 from slipway.flows.ground import Ground
 from slipway.flows.report import Report
 from slipway.model import stack as stacks
@@ -70,9 +71,19 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
         if interrupted:
             report.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
             recover(door)
-        outcome = door.up(Narrator(report, logs_of(workspace)))
+        outcome = told(door.up, Narrator(report, logs_of(workspace), whole_log_of(ground)))
     rows = tuple(look(workspace, stack, outcome))
     return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
+
+
+def told(work: Callable[[Narrator], Outcome], narrator: Narrator) -> Outcome:
+    """Let Pulumi work; of its own error, which speaks of everything, make one of what went wrong."""
+    try:
+        return work(narrator)
+    except SlipwayError as error:
+        if type(error) is SlipwayError and (plain := narrator.failures.error()):
+            raise plain from error
+        raise
 
 
 def preview(ground: Ground, stack: Stack) -> tuple[list[str], Outcome]:
@@ -203,7 +214,7 @@ def remove(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Ou
     """Remove everything that the stack runs; its images and its state's history stay."""
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
-    outcome = door.destroy(Narrator(report, logs_of(ground.workspace))) if door.exists() else Outcome({}, {})
+    outcome = told(door.destroy, Narrator(report, logs_of(ground.workspace))) if door.exists() else Outcome({}, {})
     engine.sweep(ground.workspace.name, stack.name, keep_ids=())
     (ground.workspace.scratch / "run" / f"deploy-{stack.name}").unlink(missing_ok=True)
     return outcome

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pulumi.automation.events import EngineEvent, StepEventMetadata
+from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
+from slipway.flows.failures import Failures, WholeLog
 from slipway.flows.report import Report
 
 WORDS = {
@@ -29,10 +30,11 @@ WORDS = {
 class Narrator:
     """Listens to the engine and tells the report; build output goes to one log file for each service."""
 
-    def __init__(self, report: Report, logs: Path) -> None:
+    def __init__(self, report: Report, logs: Path, whole_log: WholeLog = lambda _service: "") -> None:
         self._report = report
         self._logs = logs
         self._fresh: set[Path] = set()
+        self.failures = Failures(whole_log)
 
     def __call__(self, event: EngineEvent) -> None:
         if event.resource_pre_event:
@@ -43,7 +45,7 @@ class Narrator:
             metadata = event.res_op_failed_event.metadata
             self._report.failed(_name(metadata.urn), "failed")
         elif event.diagnostic_event and event.diagnostic_event.urn:
-            self._line(event.diagnostic_event.urn, event.diagnostic_event.message)
+            self._told(event.diagnostic_event.urn, event.diagnostic_event)
 
     def _step(self, metadata: StepEventMetadata) -> None:
         words = WORDS.get((metadata.type, _operation(metadata)))
@@ -55,6 +57,11 @@ class Narrator:
         if words:
             digest = str(((metadata.new and metadata.new.outputs) or {}).get("digest", ""))
             self._report.done(_name(metadata.urn), f"{words[1]} {digest[7:19]}".strip())
+
+    def _told(self, urn: str, event: DiagnosticEvent) -> None:
+        self._line(urn, event.message)
+        if event.severity == "error":
+            self.failures.take(_type(urn), _name(urn), event.message, build_log(self._logs, _name(urn)))
 
     def _line(self, urn: str, message: str) -> None:
         service = _name(urn)

@@ -13,6 +13,7 @@ from slipway.run import engine
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL = 20
+_LOG, _REMEDY = "full log: ", "remedy: "
 
 
 def log_folder() -> Path:
@@ -70,5 +71,14 @@ def _save(name: str, text: str) -> Path | None:
 
 def as_text(error: SlipwayError) -> str:
     """Return an error as Pulumi is to show it."""
-    parts = [error.what, error.detail, f"full log: {error.log}" if error.log else "", error.remedy]
-    return "\n".join(part for part in parts if part)
+    log = f"{_LOG}{error.log}" if error.log else ""
+    remedy = f"{_REMEDY}{error.remedy}" if error.remedy else ""
+    return "\n".join(part for part in (error.what, error.detail, log, remedy) if part)
+
+
+def from_text(text: str) -> SlipwayError:
+    """Return the error that `as_text` made a text of."""
+    what, *lines = text.splitlines()
+    remedy = lines.pop().removeprefix(_REMEDY) if lines and lines[-1].startswith(_REMEDY) else ""
+    log = Path(lines.pop().removeprefix(_LOG)) if lines and lines[-1].startswith(_LOG) else None
+    return SlipwayError(what, remedy=remedy, detail="\n".join(lines), log=log)

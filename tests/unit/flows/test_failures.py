@@ -1,0 +1,65 @@
+"""What failed inside Pulumi is told as one error: whose part, the lines that show why, the log, the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slipway.flows.failures import IMAGE, STACK, Failures, step_lines
+from slipway.model.errors import SlipwayError
+from slipway.provider.report import as_text
+
+LOG = """\
+#7 [build 2/5] WORKDIR /app
+#7 CACHED
+#12 [build 4/5] RUN make
+#12 0.1 splinter
+#13 [build 1/2] RUN true
+#12 ERROR: process "make" did not complete successfully: exit code: 3
+------
+"""
+
+
+def failures(whole: str = "") -> Failures:
+    return Failures(lambda _service: whole)
+
+
+def test_nothing_failed_is_no_error(tmp_path: Path) -> None:
+    found = failures()
+    found.take(STACK, "demo-dev", "update failed", tmp_path / "none")
+    assert found.error() is None
+
+
+def test_a_failed_build_shows_the_lines_of_its_step_alone(tmp_path: Path) -> None:
+    assert step_lines(LOG).splitlines()[0] == "[build 4/5] RUN make"
+    assert "[build 1/2]" not in step_lines(LOG)
+    found = failures(LOG)
+    found.take(IMAGE, "api", "<{%reset%}>error: failed to solve", tmp_path / "api.build.log")
+    error = found.error()
+    assert error and "api" in error.what and "splinter" in error.detail
+    assert error.log and error.log.read_text(encoding="utf-8") == LOG
+    assert "services/api/Dockerfile" in error.remedy
+
+
+def test_what_the_builder_passed_on_counts_where_there_is_no_more(tmp_path: Path) -> None:
+    found = failures()
+    found.take(IMAGE, "api", "failed to solve: no space left on device", tmp_path / "api.build.log")
+    error = found.error()
+    assert error and error.log is None and "no space left" in error.detail
+
+
+def test_a_container_s_own_error_comes_through_whole(tmp_path: Path) -> None:
+    own = SlipwayError("api failed", detail="its last lines\n  boom", remedy="Mend it.", log=tmp_path / "api.log")
+    found = failures()
+    found.take("slipway:docker:Container", "api", as_text(own), tmp_path / "none")
+    found.take("slipway:docker:Container", "api", "something after it", tmp_path / "none")
+    error = found.error()
+    assert error
+    assert (error.what, error.detail, error.remedy, error.log) == (own.what, own.detail, own.remedy, own.log)
+
+
+def test_further_failures_are_named_too(tmp_path: Path) -> None:
+    found = failures()
+    found.take("slipway:docker:Container", "api", "api failed", tmp_path / "none")
+    found.take("slipway:docker:Container", "web", "web failed", tmp_path / "none")
+    error = found.error()
+    assert error and error.what == "api failed" and "Also: web failed" in error.detail

@@ -118,11 +118,13 @@ def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:
 
 def look(workspace: Workspace, stack: Stack, outcome: Outcome) -> Iterator[Row]:
     """Yield each service as it runs now: asked over its URL where it has one, else its container's health."""
-    health = {each.service: each.health or each.state for each in engine.containers(workspace.name, stack.name)}
+    running = {each.service: each for each in engine.containers(workspace.name, stack.name)}
     for service in workspace.services:
         url = outcome.outputs.get("urls", {}).get(service.name, "")
         digest = str(outcome.outputs.get("images", {}).get(service.name, "")).partition("@")[2]
-        yield Row(service.name, digest, url, answer(url) if url else health.get(service.name, "missing"))
+        found = running.get(service.name)
+        health = answer(url) if url else engine.health_now(found) if found else "missing"
+        yield Row(service.name, digest, url, health)
 
 
 def answer(url: str, *, patience: float = 5.0) -> str:

@@ -192,6 +192,18 @@ def health_command(image: Any) -> list[str]:
     return [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
 
 
+def health_now(container: Container, seconds: float = 10) -> str:
+    """Return a container's health, or its state where it has no health check.
+
+    The engine checks for the first time after a whole interval; until then it is asked here.
+    """
+    if container.health != "starting":
+        return container.health or container.state
+    with speaking():
+        command = health_command(client().containers.get(container.id).image)
+        return "healthy" if command and probe(container.id, command, seconds).ok else container.health
+
+
 def probe(container: str, command: list[str], seconds: float) -> Probe:
     """Run a health check inside a running container; one that takes longer than `seconds` has failed."""
     answer = bounded(lambda: execute(container, command), seconds)

@@ -51,7 +51,7 @@ def test_routes_and_ports_are_free_ones(root: Path) -> None:
         "web": ("/", 3000),
         "worker": (None, None),
     }
-    assert settings["orders"].env["ROUTE"] == "/orders"
+    assert settings["orders"].route == "/orders"
 
 
 def test_a_route_that_another_service_has_is_not_given_twice(root: Path) -> None:
@@ -70,14 +70,14 @@ def test_each_answer_of_the_template_gives_a_workspace_that_loads(root: Path, an
 
 @pytest.mark.parametrize("name", ["", "Orders", "my_shop", "-a", "a-", "1st", "a" * 41, "a/b", "..", "ä", "a b"])
 def test_a_name_that_is_no_dns_label_is_refused(root: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot name a service"):
+    with pytest.raises(ConfigError, match="is a name that Slipway uses itself"):
         new.create(root, name, "worker")
     assert not (root / "services").exists()
 
 
 @pytest.mark.parametrize("name", ["gateway", "base-nginx"])
 def test_a_name_that_slipway_needs_itself_is_refused(root: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot name a service"):
+    with pytest.raises(ConfigError, match="is a name that Slipway uses itself"):
         new.create(root, name, "worker")
 
 

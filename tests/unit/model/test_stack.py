@@ -18,10 +18,8 @@ def write(root: Path, text: str, name: str = "dev") -> Path:
 
 
 def test_settings_are_read_from_the_stack_file(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        "config:\n  slipway:images: hybrid\n  slipway:protected: true\n  slipway:port: 8081\n  api:TOKEN:\n    secure: x\n",
-    )
+    settings = "  slipway:images: hybrid\n  slipway:protected: true\n  slipway:port: 8081\n"
+    write(tmp_path, f"config:\n{settings}  api:TOKEN:\n    secure: x\n")
     found = stack.load(tmp_path, "dev", {})
     assert (found.images, found.target, found.protected, found.port) == ("hybrid", "docker", True, 8081)
 

@@ -113,6 +113,17 @@ def test_a_folder_that_is_no_dns_label_is_refused(root: Path) -> None:
     assert "`My_Api` is no DNS label" in refusal(root).what
 
 
+@pytest.mark.parametrize("name", ["gateway", "base-node"])
+def test_a_service_may_not_take_a_name_that_slipway_uses(root: Path, name: str) -> None:
+    add_service(root, name, 'kind = "worker"\n')
+    assert f"`{name}` is a name that Slipway uses itself" in refusal(root).what
+
+
+def test_a_services_environment_has_its_port_and_route(root: Path) -> None:
+    (root / "services/api/service.toml").write_text(SERVICE + '[env]\nX = "1"\n')
+    assert workspace.load(root).service("api").environment == {"PORT": "8000", "ROUTE": "/api", "X": "1"}
+
+
 @pytest.mark.parametrize("registry", ["https://ghcr.io", "a b", "UPPER.io/x", "host:99999", "host:0", ""])
 def test_a_bad_registry_is_refused(root: Path, registry: str) -> None:
     (root / "workspace.toml").write_text(f'name = "shop"\nregistry = "{registry}"\n')
@@ -147,10 +158,8 @@ def test_a_secret_with_two_sources_is_refused(root: Path) -> None:
 def test_only_secrets_that_have_a_value_are_passed_to_builds(root: Path, tmp_path: Path) -> None:
     there = tmp_path / "token"
     there.write_text("t")
-    (root / "workspace.toml").write_text(
-        WORKSPACE
-        + f'[build.secrets]\na = {{ file = "{there}" }}\nb = {{ file = "/nowhere" }}\nc = {{ env = "C" }}\nd = {{ env = "D" }}\n'
-    )
+    sources = [f'a = {{ file = "{there}" }}', 'b = { file = "/nowhere" }', 'c = { env = "C" }', 'd = { env = "D" }']
+    (root / "workspace.toml").write_text("\n".join([WORKSPACE, "[build.secrets]", *sources, ""]))
     found = workspace.load(root).build_secrets({"C": "value", "D": ""})
     assert sorted(found) == ["a", "c"]
     assert workspace.secret_value(found["a"], {}) == "t"

@@ -30,9 +30,7 @@ def test_on_an_empty_machine_everything_missing_is_named_with_its_remedy(tmp_pat
         assert found[name].remedy
 
 
-def test_a_check_that_breaks_is_a_fact_and_the_rest_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_that_breaks_is_a_fact_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fall_ill() -> None:
         raise RuntimeError("boom")
 

@@ -29,9 +29,7 @@ def test_nothing_is_planned_when_the_engine_answers() -> None:
         (replace(ROOT, dockerd=False, service=True), (Step.INSTALL, Step.SERVICE)),
     ],
 )
-def test_root_gets_what_is_missing_and_starts_what_is_stopped(
-    now: Situation, steps: tuple[Step, ...]
-) -> None:
+def test_root_gets_what_is_missing_and_starts_what_is_stopped(now: Situation, steps: tuple[Step, ...]) -> None:
     assert plan(now) == steps
 
 
@@ -94,9 +92,7 @@ def test_a_missing_socket_is_told_as_such(tmp_path: Path, monkeypatch: pytest.Mo
     assert now.chosen
 
 
-def test_a_socket_that_nobody_serves_any_more_is_told_as_such(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_socket_that_nobody_serves_any_more_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(tmp_path / "docker.sock"))
     server.close()
@@ -104,9 +100,7 @@ def test_a_socket_that_nobody_serves_any_more_is_told_as_such(
     assert "refused" in engine.situation().problem
 
 
-def test_a_pid_file_that_names_something_else_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pid_file_that_names_something_else_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "docker.pid"
     path.write_text("1")
     monkeypatch.setattr(engine, "PID_FILE", path)

@@ -54,15 +54,10 @@ def test_a_tool_of_several_binaries_needs_all_of_them_in_one_folder(program: Pro
     assert on_path(both).name == "kitd"
 
 
-def test_a_folder_where_installers_put_it_counts_as_path(
-    program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_where_installers_put_it_counts_as_path(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     path = program("crane", "2.0.0")
     monkeypatch.setenv("PATH", "/nowhere")
-    assert (
-        on_path(Tool("crane", "2.1.0", ("crane",), "2.0.0", ("version",), also_in=(str(path.parent),)))
-        == path
-    )
+    assert on_path(Tool("crane", "2.1.0", ("crane",), "2.0.0", ("version",), also_in=(str(path.parent),))) == path
 
 
 def test_a_tool_that_cannot_tell_is_only_taken_from_a_folder_named_by_its_version(

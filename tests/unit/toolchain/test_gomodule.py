@@ -24,9 +24,7 @@ TOOL = Tool("tool", "1.0.0", ("tool",), go=RECIPE)
 
 
 def test_go_mod_requires_what_the_data_says_and_replaces_nothing() -> None:
-    assert go_mod("tool", RECIPE) == (
-        "module slipway.tools/tool\n\ngo 1.26\n\nrequire (\n\tacme.dev/tool v1.0.0\n)\n"
-    )
+    assert go_mod("tool", RECIPE) == ("module slipway.tools/tool\n\ngo 1.26\n\nrequire (\n\tacme.dev/tool v1.0.0\n)\n")
 
 
 def test_the_build_sets_the_version_and_names_the_binary() -> None:
@@ -53,8 +51,6 @@ def test_an_older_go_is_refused_before_anything_is_built(program: Program, tmp_p
 
 def test_a_failed_build_shows_its_last_lines(program: Program, tmp_path: Path) -> None:
     go = program("go")
-    go.write_text(
-        '#!/bin/sh\n[ "$1" = env ] && echo go1.26.1 && exit\necho no such module; exit 1\n', encoding="utf-8"
-    )
+    go.write_text('#!/bin/sh\n[ "$1" = env ] && echo go1.26.1 && exit\necho no such module; exit 1\n', encoding="utf-8")
     with pytest.raises(NotHad, match="the build failed: no such module"):
         from_go(TOOL, tmp_path, print)

@@ -102,9 +102,7 @@ def test_without_permission_to_install_nothing_is_tried(builds: list[str]) -> No
 
 def test_two_installs_at_once_become_one(builds: list[str]) -> None:
     lines: list[str] = []
-    both = [
-        threading.Thread(target=ensure, args=("crane",), kwargs={"on_line": lines.append}) for _ in range(2)
-    ]
+    both = [threading.Thread(target=ensure, args=("crane",), kwargs={"on_line": lines.append}) for _ in range(2)]
     for each in both:
         each.start()
     for each in both:

@@ -48,9 +48,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
             self.send_response(404 if content is None else 200)
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
-            self.wfile.write(
-                (content or b"")[: len(content or b"") // 2 if self.path in served.cut else None]
-            )
+            self.wfile.write((content or b"")[: len(content or b"") // 2 if self.path in served.cut else None])
 
         def log_message(self, *_: object) -> None:
             pass
@@ -81,9 +79,7 @@ def tool(**changes: object) -> Tool:
         "optional": ("helper",),
     }
     asset = "tool-1.0.0-{arch}.tar.gz"
-    return Tool(
-        "tool", "1.0.0", ("tool",), release=Release("acme/tool", "v1.0.0", asset, **{**values, **changes})
-    )  # type: ignore[arg-type]
+    return Tool("tool", "1.0.0", ("tool",), release=Release("acme/tool", "v1.0.0", asset, **{**values, **changes}))  # type: ignore[arg-type]
 
 
 def get(each: Tool, into: Path) -> list[str]:
@@ -166,9 +162,7 @@ def test_a_mirror_that_is_no_web_address_is_refused(tmp_path: Path, monkeypatch:
         get(tool(), tmp_path / "new")
 
 
-def test_a_machine_that_vendors_build_nothing_for_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_that_vendors_build_nothing_for_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release.platform, "machine", lambda: "riscv64")
     with pytest.raises(NotHad, match="riscv64"):
         get(tool(), tmp_path / "new")

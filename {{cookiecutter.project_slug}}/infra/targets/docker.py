@@ -73,7 +73,7 @@ def container(
         service=service.name,
         image=image,
         network=network.network_name,
-        env={**settings.env, **({"PORT": str(settings.port)} if settings.port else {})},
+        env=service.environment,
         secrets={name: config.require_secret(name) for name in settings.secrets},
         port=settings.port,
         memory=settings.resources.memory,

@@ -29,7 +29,9 @@ class Ground:
     environment: Mapping[str, str]
 
 
-def ground(workspace: Workspace, report: Report, *, building: bool, install: bool = True) -> Ground:
+def ground(
+    workspace: Workspace, report: Report, *, building: bool, install: bool = True, fresh: bool = False
+) -> Ground:
     """Bring up what is missing for a deploy and, if `building`, for builds; nothing is done twice.
 
     Args:
@@ -37,6 +39,7 @@ def ground(workspace: Workspace, report: Report, *, building: bool, install: boo
         report: told what is installed or started, before it is.
         building: whether images will be built: a mode without builds needs, and contacts, no builder.
         install: False refuses to install or start anything, and says what to do by hand.
+        fresh: build hardened bases again although they are there.
 
     Raises:
         SlipwayError: something is missing and could not be had.
@@ -44,13 +47,12 @@ def ground(workspace: Workspace, report: Report, *, building: bool, install: boo
     prepare_tools(workspace, report, install=install)
     engine.ensure(install=install, on_line=report.say)
     daemons.ensure_registry(workspace, install=install, on_line=report.say)
-    if building:
-        builder.ensure(install=install, on_line=report.say)
     here = standing(workspace)
     if building or not bases_known(workspace):
+        builder.ensure(install=install, on_line=report.say)
         from slipway.flows.bases import ensure_bases
 
-        ensure_bases(workspace, here, report, install=install)
+        ensure_bases(workspace, here, report, install=install, fresh=fresh)
     return here
 
 

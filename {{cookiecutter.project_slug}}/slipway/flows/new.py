@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import ConfigError
-from slipway.model.names import DNS_LABEL
+from slipway.model.names import DNS_LABEL, RESERVED
 
 KINDS = Path(__file__).resolve().parents[1] / "kinds"
 MARK = "SERVICE"
@@ -27,7 +27,6 @@ FIRST: dict[str, tuple[tuple[str, str, str | None], ...]] = {
 }
 """The template's answer → the first services: name, kind, and the route where it is not /NAME."""
 
-_TAKEN = {"gateway": "the gateway's own name on the network"}
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules", ".pytest_cache", ".venv")
 
 
@@ -83,9 +82,10 @@ def _check(root: Path, name: str, kind: str) -> None:
             f"{name!r} cannot name a service",
             remedy="A DNS label: lower-case letters, digits and dashes, a letter first, at most 40: `orders`.",
         )
-    if name in _TAKEN or name.startswith("base-"):
-        why = _TAKEN.get(name, "base-… are the base images' repositories")
-        raise ConfigError(f"{name!r} cannot name a service: {why}", remedy="Choose another name.")
+    if RESERVED.match(name):
+        raise ConfigError(
+            f"{name!r} is a name that Slipway uses itself, for its gateway and bases", remedy="Choose another name."
+        )
     if kind not in kinds():
         raise ConfigError(f"there is no kind {kind!r}", remedy=f"Kinds: {', '.join(kinds())}.")
     if (root / "services" / name).exists():

@@ -7,6 +7,9 @@ import re
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """RFC 1123 label, a letter first (RFC 1035) and at most 40 long, so that a container's name made of three fits."""
 
+RESERVED = re.compile(r"(?:gateway|network)$|base-")
+"""What no service may be called: the gateway's and network's own names, and the repositories of bases."""
+
 REGISTRY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])"
     r"(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from slipway.model.errors import ConfigError
-from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY
+from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway.model.reading import line_of, read_text, read_toml
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -93,6 +93,12 @@ class Service:
     @property
     def dockerfile(self) -> Path:
         return self.folder / "Dockerfile"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its environment where it runs: its own, and PORT and ROUTE where it has them."""
+        given = {"PORT": self.settings.port, "ROUTE": self.settings.route}
+        return {**{name: str(value) for name, value in given.items() if value is not None}, **self.settings.env}
 
 
 @dataclass(frozen=True)
@@ -227,6 +233,11 @@ def _check_service(root: Path, service: Service) -> None:
         raise ConfigError(
             f"{service.folder}: `{service.name}` is no DNS label, so no service can be called that",
             remedy="Rename the folder: lower-case letters, digits and dashes, at most 40 characters.",
+        )
+    if RESERVED.match(service.name):
+        raise ConfigError(
+            f"{service.folder}: `{service.name}` is a name that Slipway uses itself, for its gateway and bases",
+            remedy="Rename the folder.",
         )
     if settings.route is not None and not _ROUTE.fullmatch(settings.route):
         raise refuse(

@@ -112,6 +112,7 @@ def start(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> i
         try:
             child = subprocess.Popen(
                 [str(word) for word in argv],
+                cwd="/",  # else the folder that the user happens to stand in could not be unmounted or removed
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

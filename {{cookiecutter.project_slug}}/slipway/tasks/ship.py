@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         "stack": "The stack to deploy.",
         "yes": "Answer yes to every question: a dead deploy's lock is removed.",
         "dry": "Say what would change, and change nothing.",
-        "no-install": "Install and start nothing: say what is missing and how to get it.",
+        "no-install": "Install nothing: say what is missing and how to get it.",
         "json": "Print the result as JSON.",
     }
 )

@@ -7,15 +7,20 @@ from invoke.context import Context
 from slipway.tasks.verb import ROOT, verb
 
 
-@verb(help={"no-install": "Install nothing: say what is missing and how to get it."})
-def setup(context: Context, no_install: bool = False) -> None:
+@verb(
+    help={
+        "no-install": "Install nothing: say what is missing and how to get it.",
+        "fresh": "Build hardened bases again although they are there, with the packages of today.",
+    }
+)
+def setup(context: Context, no_install: bool = False, fresh: bool = False) -> None:
     """Get and start what is missing: engine, tools, bases."""
     from slipway.flows.ground import ground
     from slipway.model.workspace import load
     from slipway.tasks import show
 
     with show.progress("Setting up") as report:
-        ground(load(ROOT), report, building=True, install=not no_install)
+        ground(load(ROOT), report, building=True, install=not no_install, fresh=fresh)
     show.say("[green]✔[/] Everything is there. Next: [bold]invoke up[/]")
 
 

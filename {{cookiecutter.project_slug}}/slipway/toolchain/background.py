@@ -95,9 +95,7 @@ def wait_until(
         if ended or now - start > seconds:
             how = "ended right after its start" if ended else f"was not ready after {seconds:.0f} s"
             stop(folder)
-            raise SlipwayError(
-                f"{what} {how}", remedy=remedy, detail=last_lines(folder / LOG), log=folder / LOG
-            )
+            raise SlipwayError(f"{what} {how}", remedy=remedy, detail=last_lines(folder / LOG), log=folder / LOG)
         if now - told > 2:
             told = now
             on_line(f"{what}: waiting until it is ready, {now - start:.0f} s")

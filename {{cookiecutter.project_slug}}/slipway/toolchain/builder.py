@@ -183,9 +183,7 @@ def _register(endpoint: tuple[str, str], install: bool, tell: OnLine) -> None:
             return
         if known is not None:
             run([buildx, "rm", "--keep-daemon", "--keep-state", NAME], env=env, timeout=BUILDX_SECONDS)
-        result = run(
-            create_command(buildx, endpoint, tool("buildkit").version), env=env, timeout=BUILDX_SECONDS
-        )
+        result = run(create_command(buildx, endpoint, tool("buildkit").version), env=env, timeout=BUILDX_SECONDS)
     if result.code:
         remedy = f"See that the Docker engine answers (`invoke doctor`); else remove {config} and try again."
         raise SlipwayError("buildx did not take the builder", remedy=remedy, detail=result.tail())
@@ -195,9 +193,7 @@ def _start(program: Path, path: Path, tell: OnLine) -> None:
     home = folder()
     search = f"{program.resolve().parent}:{os.environ.get('PATH', os.defpath)}"
     if not any(shutil.which(name, path=search) for name in ("buildkit-runc", "runc")):
-        raise SlipwayError(
-            "BuildKit needs runc", remedy="Install it: `apt-get install runc` (docker.io brings it)."
-        )
+        raise SlipwayError("BuildKit needs runc", remedy="Install it: `apt-get install runc` (docker.io brings it).")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with suppress(FileNotFoundError):
         path.unlink()  # nobody listens on it

@@ -32,9 +32,7 @@ def ensure(workspace: Workspace, *, install: bool = True, on_line: OnLine | None
     return Daemons(local, builder.ensure(install=install, on_line=on_line))
 
 
-def ensure_registry(
-    workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None
-) -> Registry | None:
+def ensure_registry(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> Registry | None:
     """Bring up the workspace's registry; None, and nothing done, when it is on another machine."""
     if not workspace.local_registry:
         return None

@@ -118,11 +118,7 @@ def _buildkit(_workspace: Workspace) -> Iterator[Fact]:
         up = builder.answers(path)
         yield Fact("BuildKit", up, f"{'up' if up else 'not up'} at {path}", SETUP if not up else "")
     known = builder.registered(builder.buildx_config())
-    found = (
-        f"{builder.NAME}: {known[0]} {known[1]}".strip()
-        if known
-        else f"{builder.NAME} is not known to buildx"
-    )
+    found = f"{builder.NAME}: {known[0]} {known[1]}".strip() if known else f"{builder.NAME} is not known to buildx"
     yield Fact("builder", known is not None, found, "" if known else SETUP)
 
 
@@ -130,9 +126,7 @@ def _registry(workspace: Workspace) -> Iterator[Fact]:
     host, port = registry.split(workspace.registry)
     if workspace.local_registry:
         up = registry.answers(host, port)
-        yield Fact(
-            "registry", up, f"{workspace.registry} {'answers' if up else 'is not up'}", "" if up else SETUP
-        )
+        yield Fact("registry", up, f"{workspace.registry} {'answers' if up else 'is not up'}", "" if up else SETUP)
         return
     port = port if port != 80 else 443
     try:
@@ -190,18 +184,12 @@ def _disk(workspace: Workspace) -> Iterator[Fact]:
 
 
 def _certificates(workspace: Workspace) -> Iterator[Fact]:
-    added = (
-        sorted(each.name for each in ADDED_CERTIFICATES.glob("**/*.crt"))
-        if ADDED_CERTIFICATES.is_dir()
-        else []
-    )
+    added = sorted(each.name for each in ADDED_CERTIFICATES.glob("**/*.crt")) if ADDED_CERTIFICATES.is_dir() else []
     if not added:
         yield Fact("certificates", True, "none added to this machine's: TLS does not look inspected")
         return
     given = "ca" in workspace.build_secrets(os.environ)
-    remedy = (
-        'Give builds this machine\'s bundle: ca = { file = "…" } under [build.secrets] of workspace.toml.'
-    )
+    remedy = 'Give builds this machine\'s bundle: ca = { file = "…" } under [build.secrets] of workspace.toml.'
     how = "builds get this machine's bundle" if given else "builds do not get this machine's bundle"
     yield Fact("certificates", given, f"added here: {', '.join(added)}; {how}", "" if given else remedy)
 
@@ -211,9 +199,7 @@ def _sources(workspace: Workspace) -> Iterator[Fact]:
     complete = all(present(each.name) for each in needed(workspace))
     go = shutil.which("go")
     version = run([go, "env", "GOVERSION"], timeout=20).output.strip() if go else "there is none"
-    yield Fact(
-        "Go", bool(go) or complete, version, "" if go or complete else "Install Go, or put the tools on PATH."
-    )
+    yield Fact("Go", bool(go) or complete, version, "" if go or complete else "Install Go, or put the tools on PATH.")
     network = reachable()
     fine = network or complete or bool(go)
     found = "vendors' releases can be reached" if network else "vendors' releases cannot be reached"

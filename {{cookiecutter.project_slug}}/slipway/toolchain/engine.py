@@ -113,9 +113,7 @@ def plan(now: Situation | None = None, *, install: bool = True) -> tuple[Step, .
     if not now.root:
         raise SlipwayError(what, remedy=_by_hand(now))
     if not now.dockerd and not (install and now.apt):
-        raise SlipwayError(
-            what, remedy=f"Install a Docker engine ({' and '.join(PACKAGES)} on Debian and Ubuntu)."
-        )
+        raise SlipwayError(what, remedy=f"Install a Docker engine ({' and '.join(PACKAGES)} on Debian and Ubuntu).")
     return (*(() if now.dockerd else (Step.INSTALL,)), Step.SERVICE if now.service else Step.START)
 
 
@@ -181,9 +179,7 @@ def _start(tell: OnLine) -> None:
         end = time.monotonic() + START_SECONDS
         while not answers():
             if time.monotonic() > end:
-                raise SlipwayError(
-                    f"the dockerd of {PID_FILE} does not answer", remedy="End it, then try again."
-                )
+                raise SlipwayError(f"the dockerd of {PID_FILE} does not answer", remedy="End it, then try again.")
             time.sleep(0.2)
         return
     background.launch(folder(), ["dockerd"])

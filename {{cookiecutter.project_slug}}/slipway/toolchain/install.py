@@ -50,9 +50,7 @@ def present(name: str) -> Path | None:
     return found and found.with_name(name if name in wanted.binaries else wanted.main)
 
 
-def link_into(
-    folder: Path, names: Iterable[str], *, install: bool = True, on_line: OnLine | None = None
-) -> list[Path]:
+def link_into(folder: Path, names: Iterable[str], *, install: bool = True, on_line: OnLine | None = None) -> list[Path]:
     """Put links to tools (all their binaries) into a folder; return the links.
 
     A file there that is no link is somebody's own and stays. `install` and `on_line` are those of `ensure`.
@@ -136,9 +134,7 @@ def _link(link: Path, target: Path) -> Path:
 
 def _remedy(wanted: Tool, install: bool) -> str:
     if not install:
-        return (
-            f"Run `invoke setup`, or put {wanted.main} {wanted.accepts or wanted.version} or newer on PATH."
-        )
+        return f"Run `invoke setup`, or put {wanted.main} {wanted.accepts or wanted.version} or newer on PATH."
     ways = [f"put {wanted.main} {wanted.accepts or wanted.version} or newer on PATH"]
     if wanted.release:
         ways.append(f"set {MIRROR} to a mirror of the vendors' releases")

@@ -81,8 +81,7 @@ def answers(host: str, port: int) -> bool:
         break
     holder = listener(port)
     raise ConfigError(
-        f"port {port} of {host} is taken by something that is no registry"
-        f"{f' ({holder})' if holder else ''}: {says}",
+        f"port {port} of {host} is taken by something that is no registry{f' ({holder})' if holder else ''}: {says}",
         remedy='Choose another port in workspace.toml: registry = "127.0.0.1:5001".',
     )
 
@@ -106,9 +105,7 @@ def split(registry: str) -> tuple[str, int]:
     """Return host and port of a registry's address; port 80 when it names none."""
     found = re.fullmatch(r"(\[[^]]+\]|[^:/]+)(?::(\d+))?(?:/.*)?", registry)
     if not found:
-        raise ConfigError(
-            f"`registry` is {registry!r}", remedy='Write host[:port][/path], as "127.0.0.1:5000".'
-        )
+        raise ConfigError(f"`registry` is {registry!r}", remedy='Write host[:port][/path], as "127.0.0.1:5000".')
     return found[1], int(found[2] or 80)
 
 

@@ -25,9 +25,7 @@ MIRROR = "SLIPWAY_TOOLS_MIRROR"  # a base URL that answers the same paths as bot
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 CHUNK = 1 << 20
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-_unreachable: set[str] = (
-    set()
-)  # hosts that did not answer in this process: asking each again costs 5 s a tool
+_unreachable: set[str] = set()  # hosts that did not answer in this process: asking each again costs 5 s a tool
 
 OnLine = Callable[[str], None]
 

@@ -70,7 +70,7 @@ def test_each_answer_of_the_template_gives_a_workspace_that_loads(root: Path, an
 
 @pytest.mark.parametrize("name", ["", "Orders", "my_shop", "-a", "a-", "1st", "a" * 41, "a/b", "..", "ä", "a b"])
 def test_a_name_that_is_no_dns_label_is_refused(root: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="is a name that Slipway uses itself"):
+    with pytest.raises(ConfigError, match="cannot name a service"):
         new.create(root, name, "worker")
     assert not (root / "services").exists()
 

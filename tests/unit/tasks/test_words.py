@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from invoke import Collection, Context, task
-from invoke.parser import ParseError, Parser
+from invoke.parser import Argument, ParseError, Parser, ParserContext
 
 from slipway.tasks import words
 
@@ -50,3 +50,12 @@ def test_a_word_that_must_be_given_still_must_be(parser: Parser) -> None:
 def test_a_second_word_is_refused(parser: Parser) -> None:
     with pytest.raises(ParseError, match="No idea what 'more' is"):
         parser.parse_argv(["mode", "external", "more"])
+
+
+@pytest.mark.parametrize("name", ["mode", "other"])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_asked_for_without_the_words_of_the_task(name: str, flag: str) -> None:
+    initial = ParserContext(args=[Argument(names=("help", "h"), optional=True)])
+    first, second = Parser(contexts=Collection(mode, other).to_contexts(), initial=initial).parse_argv([name, flag])
+    assert first.args["help"].value == name
+    assert second.args["mode" if name == "mode" else "needed"].value is None

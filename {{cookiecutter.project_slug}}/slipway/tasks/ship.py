@@ -10,6 +10,7 @@ from slipway.tasks.verb import ROOT, verb
 
 if TYPE_CHECKING:
     from slipway.flows.deploy import Consent, Deployed
+    from slipway.model.stack import Stack
 
 
 @verb(
@@ -97,8 +98,7 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
 
     workspace = load(ROOT)
     target = flow.chosen_stack(workspace, stack)
-    if target.overridden:
-        show.say(f"[yellow]SLIPWAY_IMAGES={target.images} overrides the mode of {stack} for this run.[/]")
+    _say_override(target)
     flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", _consent(yes))
     with show.progress(f"Deploying {stack}") as live:
         report = Silence() if json else live
@@ -133,6 +133,7 @@ def _preview(stack: str, *, install: bool) -> None:
 
     workspace = load(ROOT)
     target = flow.chosen_stack(workspace, stack)
+    _say_override(target)
     with show.progress(f"Previewing {stack}") as report:
         here = ground(workspace, report, building=target.images != "external", install=install)
         report.step(stack, "asking Pulumi what would change")
@@ -144,6 +145,13 @@ def _preview(stack: str, *, install: bool) -> None:
         f"{count} to {operation}" for operation, count in outcome.operations.items() if operation != "same"
     )
     show.say(f"[green]✔[/] {stack}: {counted or 'nothing would change'}.")
+
+
+def _say_override(stack: Stack) -> None:
+    from slipway.tasks import show
+
+    if stack.overridden:
+        show.note(f"[yellow]SLIPWAY_IMAGES={stack.images} overrides the mode of {stack.name} for this run.[/]")
 
 
 def _consent(yes: bool) -> Consent:

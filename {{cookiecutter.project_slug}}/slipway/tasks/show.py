@@ -58,6 +58,11 @@ def say(text: str) -> None:
     console().print(text)
 
 
+def note(text: str) -> None:
+    """Print a line beside the result, so that a program that reads the result need not know it."""
+    console(stderr=True).print(text)
+
+
 def plain(text: str) -> None:
     """Print a line as it is."""
     sys.stdout.write(f"{text}\n")

@@ -3,7 +3,8 @@
 Invoke knows only positional arguments that must be given (pyinvoke/invoke#159), and copies collections and parser
 contexts, so a subclass of either is lost. Its parser asks a context which positional arguments are still missing, once
 for each word and once at the end of the task's words. Here the first question is answered with the optional ones too,
-for a word that is neither a flag nor a task's name. Arguments that are not marked `optional` are treated as before.
+for a word that is neither a flag nor a task's name. Arguments that are not marked `optional` are treated as before, but
+for one thing: `invoke new --help` asks for help and does not name a service `--help`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
+from invoke.parser.parser import Parser
 
 
 def allow() -> None:
@@ -22,7 +24,18 @@ def allow() -> None:
 def _missing(context: ParserContext) -> list[Argument]:
     unset = [arg for arg in context.positional_args if arg.value is None]
     asking = sys._getframe(1)
+    parser = asking.f_locals["self"]
     word = asking.f_locals.get("token", "-") if asking.f_code.co_name == "handle" else "-"
-    if word.startswith("-") or word in asking.f_locals["self"].contexts:
+    if _for_help(parser, word):
+        return []
+    if word.startswith("-") or word in parser.contexts:
         return [arg for arg in unset if not arg.optional]
     return unset
+
+
+def _for_help(parser: Parser, word: str) -> bool:
+    """Whether a word is, or one before it was, Invoke's own flag for a task's help."""
+    flags = parser.initial.flags if parser.initial else {}
+    if "--help" not in flags:
+        return False
+    return bool(flags["--help"].value) or (word in flags and flags[word] is flags["--help"])

@@ -1,0 +1,159 @@
+"""The ground for end-to-end tests: daemons by the product's own toolchain, and one workspace that is up.
+
+Tools, build cache and base images are kept between runs where the product keeps them (XDG_CACHE_HOME,
+XDG_STATE_HOME); containers, networks and volumes are not, and a daemon that was not there before is ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.e2e.workspace import Ran, Workspace, bake, wait_until
+
+from slipway.run import engine as docker
+from slipway.toolchain import builder, engine, registry
+
+NAME = "slipway-e2e"
+REGISTRY = "127.0.0.1:5055"
+
+
+@dataclass(frozen=True)
+class First:
+    """The shared workspace, and what its first `invoke up` said."""
+
+    workspace: Workspace
+    ran: Ran
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[None]:
+    """This machine, left as it was: what the tests start they end."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        for name in ("DOCKER_HOST", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE", "PIP_CONF", "NPMRC"):
+            patch.delenv(name, raising=False)
+        host, port = registry.split(REGISTRY)
+        there = {
+            "engine": engine.answers(),
+            "builder": bool(builder.answers(builder.socket_path())),
+            "registry": registry.answers(host, port),
+        }
+        yield
+        # Only what Slipway itself started is ended by these, whoever asks.
+        if not there["registry"]:
+            registry.stop(REGISTRY)
+        if not there["builder"]:
+            builder.stop()
+        if not there["engine"]:
+            engine.stop()
+
+
+@pytest.fixture(scope="session")
+def baked(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Workspace:
+    """A workspace as it is generated, in git, with nothing set up yet."""
+    port = free_ports(3)
+    root = bake(tmp_path_factory.mktemp("e2e"), project_slug=NAME, registry=REGISTRY, gateway_port=str(port))
+    made = Workspace(root, port)
+    made.git("init", "--quiet")
+    made.git("add", ".")
+    made.git("commit", "--quiet", "--message", "Generated")
+    return made
+
+
+@pytest.fixture(scope="session")
+def first(baked: Workspace) -> Iterator[First]:
+    """The workspace after its first `invoke up`; nothing of it is left afterwards, also when tests have failed."""
+    sweep()
+    try:
+        ran = baked.invoke("up")
+        assert ran.code == 0, ran.output
+        baked.git("add", ".")
+        baked.git("commit", "--quiet", "--message", "What `invoke up` wrote")
+        yield First(baked, ran)
+        baked.restore()
+        if baked.containers("staging"):  # of a test that failed halfway
+            baked.invoke("down", "--stack", "staging", "--yes")
+        down = baked.invoke("down", "--yes")
+        assert down.code == 0, down.output
+        assert leftovers() == []
+        wait_until(lambda: not processes(baked), "every process that worked in the workspace has ended")
+    finally:
+        for pid in processes(baked):
+            os.kill(pid, signal.SIGKILL)
+        sweep()
+
+
+@pytest.fixture
+def workspace(first: First) -> Iterator[Workspace]:
+    """The workspace that is up. Its files are put back after the test; what runs is the next test's affair."""
+    yield first.workspace
+    first.workspace.restore()
+
+
+@pytest.fixture
+def deployed(workspace: Workspace) -> Workspace:
+    """The same, with its dev stack running what the committed files say."""
+    workspace.up("--yes")
+    return workspace
+
+
+def leftovers() -> list[str]:
+    """Return all that the engine has of this workspace: containers, networks, volumes."""
+    api = docker.client().api
+    ours = {"label": f"{docker.WORKSPACE}={NAME}"}
+    return [
+        *(each["Names"][0] for each in api.containers(all=True, filters=ours)),
+        *(each["Name"] for each in api.networks(filters=ours)),
+        *(each["Name"] for each in api.volumes(filters=ours)["Volumes"] or []),
+    ]
+
+
+def sweep() -> None:
+    """Remove all that the engine has of this workspace, such as what a killed test run has left."""
+    if not engine.answers():
+        return
+    client = docker.client()
+    ours = {"label": f"{docker.WORKSPACE}={NAME}"}
+    for container in client.containers.list(all=True, filters=ours):
+        container.remove(force=True, v=True)
+    for each in (*client.networks.list(filters=ours), *client.volumes.list(filters=ours)):
+        each.remove()
+
+
+def processes(workspace: Workspace) -> list[int]:
+    """Return the processes that work in the workspace's folder: a Pulumi, a plugin, a builder's client."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "cwd").resolve().is_relative_to(workspace.root):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def free_ports(count: int) -> int:
+    """Return a port below those that the kernel gives away, free like the next ones after it."""
+    for port in range(18180, 28000, count):
+        if all(_free(port + offset) for offset in range(count)):
+            return port
+    raise AssertionError("no ports are free")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

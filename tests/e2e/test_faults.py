@@ -1,0 +1,174 @@
+"""Faults from outside and in the middle of a deploy: each is explained, nothing is lost, the next run converges."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import NAME, REGISTRY, free_ports, leftovers
+from tests.e2e.workspace import Ran, Workspace, ended, kill, processes_gone, read_until, wait_until
+
+from slipway.toolchain import background, registry
+
+pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
+
+
+def test_a_registry_that_ended_is_started_again(deployed: Workspace) -> None:
+    folder = registry.folder(registry.split(REGISTRY)[1])
+    if background.running(folder) is None:
+        pytest.skip(f"the registry at {REGISTRY} is not Slipway's")
+    before = deployed.ids()
+    assert registry.stop(REGISTRY)
+    ran = deployed.invoke("up")
+    assert ran.code == 0, ran.output
+    assert "registry: starting it" in ran.output
+    assert deployed.ids() == before
+
+
+@pytest.mark.parametrize("words", [("up",), ("build",), ("push",)], ids=" ".join)
+def test_a_registry_elsewhere_that_does_not_answer_is_named(deployed: Workspace, words: tuple[str, ...]) -> None:
+    before = deployed.ids()
+    deployed.edit("workspace.toml", f'registry = "{REGISTRY}"', 'registry = "registry.invalid:5000"')
+    ran = deployed.invoke(*words)
+    assert ran.code == 1, ran.output
+    assert "registry.invalid:5000" in ran.output and "remedy" in ran.output
+    assert deployed.ids() == before
+
+
+def test_a_port_that_is_taken_is_named_with_its_holder_and_the_old_gateway_serves_on(deployed: Workspace) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        deployed.edit("workspace.toml", f"port = {deployed.port}", f"port = {port}")
+        ran = deployed.invoke("up")
+    assert ran.code == 1, ran.output
+    assert f"port {port}" in ran.output and f"{os.getpid()}" in ran.output
+    assert "remedy" in ran.output and "[gateway]" in ran.output
+    assert deployed.get("/api/items")[0] == 200
+
+
+def test_the_gateway_moves_to_another_port_and_back(deployed: Workspace) -> None:
+    other = free_ports(1)
+    deployed.edit("workspace.toml", f"port = {deployed.port}", f"port = {other}")
+    rows = {row["service"]: row for row in deployed.up()["rows"]}
+    assert rows["api"]["url"] == f"http://127.0.0.1:{other}/api"
+    assert rows["web"]["health"].startswith("200")
+
+
+def test_a_full_disk_during_a_build_is_said_and_nothing_half_built_is_kept(deployed: Workspace) -> None:
+    deployed.edit("services/api/app/main.py", '"lantern"', '"spyglass"')
+    with tiny_disk(deployed.root / ".slipway" / "oci"):
+        ran = deployed.invoke("build", "api")
+        assert ran.code == 1, ran.output
+        assert "no space left on device" in ran.output.lower()
+        assert "remedy" in ran.output and "room" in ran.output
+        assert not list((deployed.root / ".slipway" / "oci").rglob("index.json"))
+    again = deployed.invoke("build", "api")
+    assert again.code == 0, again.output
+
+
+@contextmanager
+def tiny_disk(folder: Path) -> Iterator[None]:
+    """Put a file system of one megabyte over a folder."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+SLOW = "import os, time\ntime.sleep(float(os.environ.get('SLOW', '0')))\n"
+
+
+@pytest.fixture
+def slow(deployed: Workspace) -> Workspace:
+    """A workspace whose next API takes long to start: time enough to disturb its deploy."""
+    deployed.edit("services/api/app/main.py", "from fastapi import", f"{SLOW}from fastapi import")
+    deployed.edit("services/api/service.toml", "[env]\n", '[env]\nSLOW = "20"\n')
+    return deployed
+
+
+def starting(line: str) -> bool:
+    """Whether a line of `invoke up` says that the API's new container is coming up."""
+    return line.split() == ["api", "starting"]
+
+
+def converges(workspace: Workspace, *words: str) -> Ran:
+    """Put the files back, deploy, and see that all is as it should be, with nothing too much."""
+    workspace.restore()
+    ran = workspace.invoke("up", *words)
+    assert ran.code == 0, ran.output
+    assert workspace.get("/api/items")[0] == 200
+    assert set(workspace.containers()) == {"api", "web", "worker", "gateway"}
+    names = " ".join(leftovers())
+    # Two containers with a volume or network of their own: the gateway's settings, and no secrets anywhere.
+    assert sorted(names.split()) == sorted(
+        [
+            *(each.name.join(["/", ""]) for each in workspace.containers().values()),
+            f"{NAME}-dev",
+            f"{NAME}-dev-gateway-config",
+        ]
+    )
+    return ran
+
+
+def test_ctrl_c_in_the_middle_of_a_deploy_leaves_the_old_version_serving_and_nothing_else(slow: Workspace) -> None:
+    before = slow.ids()
+    child = slow.start("up")
+    said = read_until(child, starting)
+    wait_until(lambda: two_apis(slow), "the new container is there")
+    os.killpg(child.pid, signal.SIGINT)
+    ran = ended(child, said)
+    assert ran.code == 130, ran.output
+    assert "run it again" in ran.output
+    assert slow.ids() == before
+    assert slow.get("/api/items")[0] == 200
+    converges(slow)
+    assert slow.ids() == before
+
+
+def test_a_deploy_that_was_killed_is_explained_and_the_next_run_converges(slow: Workspace) -> None:
+    child = slow.start("up")
+    read_until(child, starting)
+    wait_until(lambda: two_apis(slow), "the new container is there")
+    family = kill(child)
+    processes_gone(family)
+    assert slow.get("/api/items")[0] == 200, "the old version serves on"
+    refused = slow.invoke("up")
+    assert refused.code == 5, refused.output
+    assert "dead" in refused.output and "--yes" in refused.output
+    ran = converges(slow, "--yes")
+    assert "interrupted" in ran.output
+    assert "Nothing changed" in slow.invoke("up").output
+
+
+def test_two_deploys_at_once_are_one_deploy_and_one_refusal(slow: Workspace) -> None:
+    child = slow.start("up")
+    said = read_until(child, starting)
+    for words in (("up",), ("up", "--yes"), ("down", "--yes")):
+        refused = slow.invoke(*words)
+        assert refused.code == 5, refused.output
+        assert "someone else is deploying `dev`" in refused.output and "remedy" in refused.output
+    ran = ended(child, said)
+    assert ran.code == 0, ran.output
+    converges(slow)
+
+
+def two_apis(workspace: Workspace) -> bool:
+    """Whether the old and the new container of the API are both there."""
+    from slipway.run import engine
+
+    found = [each for each in engine.containers(workspace.root.name, "dev") if each.service == "api"]
+    return len([each for each in found if each.state == "running"]) == 2

@@ -1,0 +1,130 @@
+"""Settings and secrets reach the containers that they are meant for; a secret's value stands nowhere else."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import NAME, REGISTRY
+from tests.e2e.workspace import Workspace
+
+from slipway.run import engine
+from slipway.toolchain import registry
+
+pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
+
+RUN_TIME = "sentinel-of-the-running-service-4711"
+BUILD_TIME = "sentinel-of-the-build-0815"
+
+
+@pytest.fixture
+def told(deployed: Workspace) -> Workspace:
+    """A workspace whose API is given a variable and a secret."""
+    deployed.edit("services/api/service.toml", '# secrets = ["API_TOKEN"]', 'secrets = ["API_TOKEN"]')
+    deployed.edit("services/api/service.toml", "[env]\n", '[env]\nHARBOUR = "Kiel"\n')
+    file = deployed.root / "services" / "api" / "requirements.txt"
+    file.write_text(f"{file.read_text(encoding='utf-8')}# the step that reads the build secret runs again\n")
+    return deployed
+
+
+def test_a_secret_that_was_never_set_is_named_with_the_command_that_sets_it(told: Workspace) -> None:
+    before = told.ids()
+    ran = told.invoke("up")
+    assert ran.code == 2, ran.output
+    assert "API_TOKEN" in ran.output and "api:API_TOKEN" in ran.output
+    assert "pulumi config set --secret" in ran.output
+    assert told.ids() == before
+
+
+def test_settings_and_secrets_reach_the_container_and_the_values_stand_nowhere_else(told: Workspace) -> None:
+    value = f"{RUN_TIME}\nwith a second line"
+    ran = told.pulumi("config", "set", "--secret", "--stack", "dev", "api:API_TOKEN", stdin=value)
+    assert ran.code == 0, ran.output
+    with watched_arguments() as arguments:
+        ran = told.invoke("up", PIP_CONF=f"# {BUILD_TIME}\n[global]\ntimeout = 60\n")
+    assert ran.code == 0, ran.output
+    assert json.loads(told.get("/api/info")[1])["secrets"] == ["API_TOKEN"]
+
+    api = told.containers()["api"]
+    show = (
+        "import os; f = '/run/secrets/API_TOKEN'; s = os.stat(f); print(oct(s.st_mode), s.st_uid);"
+        "print(open(f).read()); print(os.environ['HARBOUR'])"
+    )
+    code, text = engine.execute(api.id, ["/app/.venv/bin/python", "-c", show])
+    assert (code, text) == (0, f"0o100400 65532\n{value}\nKiel")
+
+    sentinels = [RUN_TIME.encode(), BUILD_TIME.encode()]
+    places = {
+        "the output": [("", ran.output.encode())],
+        "arguments of processes": [("", "\n".join(sorted(arguments)).encode())],
+        "the workspace's files": files(told.root),
+        "the engine's words": inspected(told),
+        "the image": image(api.image),
+        "the registry": files(registry.folder(registry.split(REGISTRY)[1]) / "data"),
+        "logs": [(name, "\n".join(engine.logs(each.id)).encode()) for name, each in told.containers().items()],
+    }
+    for place, texts in places.items():
+        seen = 0
+        for name, data in texts:
+            seen += len(data)
+            assert not [each for each in sentinels if each in plain(data)], f"{place}: {name}"
+        assert seen, f"nothing was looked at in {place}"
+
+
+@contextmanager
+def watched_arguments() -> Iterator[set[str]]:
+    """Collect the arguments of every process that is seen while the body runs."""
+    found: set[str] = set()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    found.add(path.read_text(encoding="utf-8", errors="replace"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield every file below a folder."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def inspected(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
+    """Yield what the engine tells about each container and image to whoever may ask."""
+    api = engine.client().api
+    for name, each in workspace.containers().items():
+        yield name, json.dumps(api.inspect_container(each.id)).encode()
+        yield f"{name}'s image", json.dumps([api.inspect_image(each.image), api.history(each.image)]).encode()
+    for each in api.volumes(filters={"label": f"{engine.WORKSPACE}={NAME}"})["Volumes"]:
+        yield each["Name"], json.dumps(each).encode()
+
+
+def image(ref: str) -> Iterator[tuple[str, bytes]]:
+    """Yield each file of an image, layers as the tar archives that they are."""
+    archive = io.BytesIO(b"".join(engine.client().images.get(ref).save()))
+    with tarfile.open(fileobj=archive) as tar:
+        for member in tar:
+            if content := tar.extractfile(member) if member.isfile() else None:
+                yield member.name, content.read()
+
+
+def plain(data: bytes) -> bytes:
+    """Return bytes as they were before they were compressed, where they were."""
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data

@@ -44,6 +44,7 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
     what makes Pulumi build again. Secrets and times are not part of it.
     """
     inputs = inputs_of(workspace, service, bases.load(workspace.root).bases)
+    secrets = workspace.build_secrets(os.environ)
     repository = workspace.repository(service.name)
     tag = f"{repository}:h-{content_digest(inputs)}"
     cache = layer_cache([tag], writing=True)
@@ -57,10 +58,9 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
         target=inputs.target,
         platforms=[docker_build.Platform(platform) for platform in inputs.platforms],
         build_args=build_args(inputs),
-        secrets={
-            name: pulumi.Output.secret(secret_value(source, os.environ))
-            for name, source in workspace.build_secrets(os.environ).items()
-        },
+        secrets={name: pulumi.Output.secret(secret_value(source, os.environ)) for name, source in secrets.items()},
+        # A token that rotates decides no image.
+        ignore_secrets_in_diff_calculation=sorted(secrets),
         tags=[tag],
         cache_from=[docker_build.CacheFromArgs(raw=each) for each in cache.get("cache-from", [])],
         cache_to=[docker_build.CacheToArgs(raw=each) for each in cache.get("cache-to", [])],

@@ -45,6 +45,16 @@ def test_a_passphrase_is_made_once_for_this_users_eyes_only(root: Path) -> None:
     assert len(text) >= 32
 
 
+def test_with_local_state_pulumi_has_a_home_where_it_can_keep_no_debug_log(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PULUMI_HOME", raising=False)
+    home = Path(pulumi.environment_of(root)["PULUMI_HOME"])
+    assert (home / "logs").is_file()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
+    assert "PULUMI_HOME" not in pulumi.environment_of(root)
+
+
 def test_a_passphrase_of_the_users_own_comes_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
     assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in pulumi.environment_of(root)

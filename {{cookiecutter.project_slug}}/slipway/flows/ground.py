@@ -104,6 +104,9 @@ export BUILDX_CONFIG="${{BUILDX_CONFIG:-{buildx}}}"
 if [ -z "${{PULUMI_CONFIG_PASSPHRASE+set}}${{PULUMI_CONFIG_PASSPHRASE_FILE+set}}" ] && [ -f {passphrase} ]; then
   export PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}
 fi
+if [ -z "${{PULUMI_HOME+set}}" ] && grep -q '^ *url: file:' {project}; then
+  export PULUMI_HOME={home}
+fi
 exec {tools}/pulumi "$@"
 """
 
@@ -113,9 +116,13 @@ def write_wrapper(workspace: Workspace, tools: Path) -> None:
     own = workspace.root / ".venv"
     if Path(sys.prefix) != own:
         return
+    from slipway.run.pulumi import quiet_home
+
     text = WRAPPER.format(
         tools=shlex.quote(str(tools)),
         buildx=builder.buildx_config(),
         passphrase=shlex.quote(str(workspace.scratch / "passphrase")),
+        project=shlex.quote(str(workspace.root / "infra" / "Pulumi.yaml")),
+        home=shlex.quote(str(quiet_home(workspace.root))),
     )
     write_atomically(own / "bin" / "pulumi", text, mode=0o755)

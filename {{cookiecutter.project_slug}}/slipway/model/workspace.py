@@ -37,10 +37,9 @@ class SecretSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How images are built. `parallel` counts builds at once; 0 is one per processor core."""
+    """How images are built."""
 
     platforms: tuple[str, ...] = ("linux/amd64",)
-    parallel: Annotated[int, Meta(ge=0)] = 0
     secrets: dict[str, SecretSource] = {}
 
 

@@ -38,8 +38,6 @@ def make_venv(root: Path) -> None:
                 "  remedy  Read the lines above. On Debian and Ubuntu `apt install python3-venv` brings the module\n"
                 "          that makes environments; behind a proxy set PIP_CERT and PIP_INDEX_URL."
             )
-    packages = next((folder / "lib").glob("python3*/site-packages"))
-    (packages / "slipway-workspace.pth").write_text(f"{root}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

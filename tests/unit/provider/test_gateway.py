@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from slipway.model.errors import SlipwayError
 from slipway.provider import gateway
 from slipway.provider.gateway import Gateway, Wanted, options, url
 from slipway.provider.kind import State
 from slipway.provider.values import UNKNOWN
+from slipway.run import ports
 
 ROUTE = {"service": "api", "route": "/api", "upstream": "demo-dev-api-1:8000"}
 INPUTS: dict[str, Any] = {
@@ -28,6 +30,8 @@ INPUTS: dict[str, Any] = {
 def old(monkeypatch: pytest.MonkeyPatch) -> State:
     """A gateway that is in the state, runs and serves its routes."""
     monkeypatch.setattr(gateway, "drift", lambda old: "")
+    monkeypatch.setattr(gateway, "pull", lambda image, stop: None)
+    monkeypatch.setattr(ports, "taken", lambda bind, port: False)
     monkeypatch.setattr(gateway, "_live_config", lambda old: Wanted.of(INPUTS).config)
     return State("urn", "abc", INPUTS, {})
 
@@ -45,6 +49,15 @@ def test_routes_change_in_place(old: State) -> None:
 def test_all_else_replaces_it_and_frees_the_port_first(old: State, key: str) -> None:
     diff = Gateway().diff(old, {**INPUTS, key: "other"})
     assert (list(diff.replaces), diff.delete_first) == ([key], True)
+
+
+def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
+    old: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "taken", lambda bind, port: True)
+    monkeypatch.setattr(ports, "holder", lambda port: "process 7 (other)")
+    with pytest.raises(SlipwayError, match="port 9090 at 127.0.0.1 is taken by process 7"):
+        Gateway().diff(old, {**INPUTS, "port": 9090})
 
 
 def test_a_configuration_changed_by_hand_is_put_right(old: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from slipway.commands import history
+from slipway.flows import remedies
 from slipway.flows.ground import Ground
 from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
@@ -60,10 +61,11 @@ class Failures:
         if whole := self._whole_log(name):
             write_atomically(log, whole)
         told = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        detail = step_lines(told) or text
         return SlipwayError(
             f"{name} could not be built",
-            detail=step_lines(told) or text,
-            remedy=f"Mend the step in services/{name}/Dockerfile or what it runs, then run it again.",
+            detail=detail,
+            remedy=remedies.of_build(name, f"{text}\n{detail}"),
             log=log if told else None,
         )
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from slipway.commands.progress import Event, Progress
+from slipway.flows import remedies
 from slipway.flows.events import build_log
 from slipway.flows.report import Report
 from slipway.model.errors import SlipwayError
@@ -53,7 +54,7 @@ class Follower:
         return SlipwayError(
             f"{first.target} could not be built: step {first.step} failed",
             detail="\n".join(lines) or first.text,
-            remedy=f"Mend the step in services/{first.target}/Dockerfile or what it runs, then build again.",
+            remedy=remedies.of_build(first.target, "\n".join([first.text, *lines])),
             log=self._paths[first.target],
         )
 

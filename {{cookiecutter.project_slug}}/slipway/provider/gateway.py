@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,8 @@ class Gateway(Kind):
     def diff(self, old: State, news: Props) -> Diff:
         changed = changed_keys(old.inputs, news)
         replaces = [key for key in changed if key not in IN_PLACE]
+        if replaces and not holds_unknown([news["image"], news["bind"], news["port"]]):
+            _make_sure_of(Wanted.of(news), changed)
         if not replaces and (lost := drift(old)):
             changed, replaces = [*changed, lost], [lost]
         elif not changed and not holds_unknown(news) and _live_config(old) != Wanted.of(news).config:
@@ -164,10 +167,21 @@ def _clear_left_behind(wanted: Wanted) -> None:
             engine.remove(each.id)
 
 
+def _make_sure_of(wanted: Wanted, changed: Collection[str]) -> None:
+    """Refuse a replacement that would fail when the old gateway is gone already, and nothing would serve."""
+    with engine.speaking():
+        if "port" in changed and ports.taken(wanted.bind, wanted.port):
+            raise _taken(wanted)
+        if "image" in changed:
+            pull(wanted.image, Stop())
+
+
 def _port_taken(wanted: Wanted, error: BaseException) -> SlipwayError | None:
     text = str(error)
-    if "port is already allocated" not in text and "address already in use" not in text:
-        return None
+    return _taken(wanted) if "port is already allocated" in text or "address already in use" in text else None
+
+
+def _taken(wanted: Wanted) -> SlipwayError:
     by = ports.holder(wanted.port)
     return SlipwayError(
         f"port {wanted.port} at {wanted.bind} is taken" + (f" by {by}" if by else ""),

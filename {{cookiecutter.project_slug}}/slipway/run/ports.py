@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,19 @@ def holder(port: int) -> str:
             if any(published.get("PublicPort") == port for published in each["Ports"]):
                 return f"container {each['Names'][0].lstrip('/')}"
     return _process(port) if engine.address().startswith("unix://") else ""
+
+
+def taken(bind: str, port: int) -> bool:
+    """Return whether something has an address of the engine's machine, as far as it can be told."""
+    if not engine.address().startswith("unix://"):
+        return bool(holder(port))
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _process(port: int) -> str:

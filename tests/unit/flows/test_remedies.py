@@ -1,0 +1,22 @@
+"""The remedy fits what the failed step said."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.flows.remedies import of_build
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("write /oci/x: no space left on device", "Make room"),
+        ("npm error ENOSPC", "Make room"),
+        ("Temporary failure in name resolution", "proxy"),
+        ("connect ECONNREFUSED 127.0.0.1:9", "pip-conf"),
+        ("CERTIFICATE_VERIFY_FAILED", "`ca`"),
+        ("exit code: 1", "services/api/Dockerfile"),
+    ],
+)
+def test_what_was_said_decides_the_remedy(said: str, remedy: str) -> None:
+    assert remedy in of_build("api", said)

@@ -56,7 +56,7 @@ def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
 ) -> None:
     monkeypatch.setattr(ports, "taken", lambda bind, port: True)
     monkeypatch.setattr(ports, "holder", lambda port: "process 7 (other)")
-    with pytest.raises(SlipwayError, match="port 9090 at 127.0.0.1 is taken by process 7"):
+    with pytest.raises(SlipwayError, match=r"port 9090 at 127\.0\.0\.1 is taken by process 7"):
         Gateway().diff(old, {**INPUTS, "port": 9090})
 
 

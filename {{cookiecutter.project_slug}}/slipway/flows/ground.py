@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.flows.report import Report
+from slipway.flows.report import Lines, Report
 from slipway.model.files import write_atomically
 from slipway.model.workspace import Workspace
 from slipway.toolchain import builder, daemons, engine
@@ -45,11 +45,11 @@ def ground(
         SlipwayError: something is missing and could not be had.
     """
     prepare_tools(workspace, report, install=install)
-    engine.ensure(install=install, on_line=report.say)
-    daemons.ensure_registry(workspace, install=install, on_line=report.say)
+    engine.ensure(install=install, on_line=Lines(report))
+    daemons.ensure_registry(workspace, install=install, on_line=Lines(report))
     here = standing(workspace)
     if building or not bases_known(workspace):
-        builder.ensure(install=install, on_line=report.say)
+        builder.ensure(install=install, on_line=Lines(report))
         from slipway.flows.bases import ensure_bases
 
         ensure_bases(workspace, here, report, install=install, fresh=fresh)
@@ -92,7 +92,7 @@ def prepare_tools(workspace: Workspace, report: Report, *, install: bool) -> Non
     ):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    link_into(folder, TOOLS, install=install, on_line=report.say)
+    link_into(folder, TOOLS, install=install, on_line=Lines(report))
     write_wrapper(workspace, folder)
     write_atomically(made, wanted)
 

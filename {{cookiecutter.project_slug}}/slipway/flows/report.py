@@ -31,3 +31,25 @@ class Silence:
     def done(self, service: str, state: str) -> None: ...
 
     def failed(self, service: str, state: str) -> None: ...
+
+
+class Lines:
+    """Takes a toolchain's lines (`tool: what happens`) for a report: progress moves in place, the rest is said once."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._busy: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        name, _, text = line.partition(": ")
+        if text.startswith(PROGRESS):
+            self._busy.add(name)
+            self._report.step(name, *text.split(", ", 1))
+        elif name in self._busy:
+            self._report.done(name, text)
+        else:
+            self._report.say(line)
+
+
+PROGRESS = ("building, ", "downloading, ")
+"""How lines begin that come again and again while a tool is fetched or built."""

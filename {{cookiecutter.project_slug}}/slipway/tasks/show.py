@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+SIGN_OF_LIFE = 20.0
+"""Seconds after which something that takes long says its newest line, where nothing moves."""
+
 WIDE = 200
 """Columns when the output is no terminal: nothing is cut off in a file or a pipe."""
 
@@ -90,19 +93,26 @@ def progress(title: str) -> Iterator[LiveReport | PlainReport]:
 
 
 class PlainReport:
-    """One line for each change; the newest line of a build's output (`detail`) is left to its log."""
+    """One line for each change, and now and then a sign of life from what takes long; logs have the rest."""
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
+        self._told: dict[str, float] = {}
 
     def say(self, text: str) -> None:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
-    def step(self, service: str, state: str, detail: str = "") -> None:  # noqa: ARG002 - a Report's shape
+    def step(self, service: str, state: str, detail: str = "") -> None:
+        now = time.monotonic()
         if self._states.get(service) != state:
-            self._states[service] = state
             self.say(f"{service:<12} {state}")
+        elif detail and now - self._told[service] >= SIGN_OF_LIFE:
+            self.say(f"{service:<12} {state}: {detail}")
+        else:
+            return
+        self._states[service] = state
+        self._told[service] = now
 
     def done(self, service: str, state: str) -> None:
         self.step(service, state)

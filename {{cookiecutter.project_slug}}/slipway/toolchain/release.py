@@ -149,7 +149,7 @@ def _download(url: str, path: Path, tell: OnLine) -> str:
                 done += len(chunk)
                 if time.monotonic() - told > 1:
                     told = time.monotonic()
-                    tell(f"{done / 1e6:.0f} of {size / 1e6:.0f} MB")
+                    tell(f"downloading, {done / 1e6:.0f} of {size / 1e6:.0f} MB")
     except (OSError, http.client.HTTPException) as error:
         raise NotHad(f"release: the download broke off after {done} bytes: {error}") from error
     if size and done != size:

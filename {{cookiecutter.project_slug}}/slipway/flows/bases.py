@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from slipway.commands import bases as commands
 from slipway.content.dockerfile import read as read_dockerfile
 from slipway.content.service import argument_of
+from slipway.flows import baking
 from slipway.flows.report import Report
+from slipway.flows.standing import Ground
 from slipway.model import bases as locks
 from slipway.model.bases import GATEWAY, BasesLock
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.files import write_atomically
 from slipway.model.workspace import Workspace
-from slipway.run.process import run
-
-if TYPE_CHECKING:
-    from slipway.flows.ground import Ground
+from slipway.toolchain.builder import NAME as BUILDER
 
 OFFICIAL, HARDENED = "official", "hardened"
 
@@ -174,28 +170,18 @@ def _make(ground: Ground, tags: Mapping[str, str], report: Report, *, install: b
 
 def _bake(ground: Ground, tags: Mapping[str, str], report: Report, *, rootfs: Path | None, fresh: bool) -> None:
     """Build and push bases, all in one bake."""
-    from slipway.flows.build import secret_files
-    from slipway.flows.progress import Follower
-    from slipway.toolchain.builder import NAME as BUILDER
-
     workspace = ground.workspace
-    platforms = workspace.settings.build.platforms
-    file = workspace.scratch / "run" / f"bases-{os.getpid()}.json"
-    follower = Follower(report, workspace.scratch / "logs", [*tags, *([commands.BOOTSTRAP] if rootfs else [])])
-    with secret_files(workspace) as secrets:
-        definition = commands.definition(
-            tags, workspace.root / "bases", platforms, rootfs=rootfs, secrets=secrets, fresh=fresh
-        )
-        write_atomically(file, json.dumps(definition, indent=2))
-        try:
-            argv = commands.argv(ground.bin / "docker-buildx", file, BUILDER, tags, rootfs)
-            result = run(argv, cwd=workspace.root, env=ground.environment, on_line=follower)
-        finally:
-            file.unlink(missing_ok=True)
-            follower.close()
-    if result.code:
-        error = follower.failure(result)
+
+    def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
+        platforms = workspace.settings.build.platforms
+        folder = workspace.root / "bases"
+        definition = commands.definition(tags, folder, platforms, rootfs=rootfs, secrets=secrets, fresh=fresh)
+        return definition, commands.argv(buildx, file, BUILDER, tags, rootfs)
+
+    try:
+        baking.carry_out(ground, [*tags, *([commands.BOOTSTRAP] if rootfs else [])], report, made)
+    except SlipwayError as error:
         error.remedy = "If the package mirror could not be reached, try again; else look at bases/ and the log."
-        raise error
+        raise
     for name in tags:
         report.done(name, "built")

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from slipway.commands import bake
 from slipway.content.digest import BuildInputs, changes, describe_all, digest_of
 from slipway.content.service import inputs_of
-from slipway.flows.ground import Ground
-from slipway.flows.progress import Follower
+from slipway.flows import baking
 from slipway.flows.report import Report
+from slipway.flows.standing import Ground
 from slipway.model import bases, lock
 from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
-from slipway.model.workspace import Service, Workspace, secret_value
+from slipway.model.workspace import Service, Workspace
 from slipway.run import registry
 from slipway.run.process import run
 from slipway.toolchain.builder import NAME as BUILDER
@@ -32,13 +31,14 @@ MANIFESTS = "manifests"
 class Planned:
     """One service: what decides its image, the digest of that, and where such an image is already.
 
-    `pushed` is the image's digest in the registry, `result` the folder that holds or will hold its OCI layout,
-    `why` the differences from the last build on this machine.
+    `tag` is the image's name in the registry, `pushed` its digest there, `result` the folder that holds or will hold
+    its OCI layout, `why` the differences from the last build on this machine.
     """
 
     service: Service
     inputs: BuildInputs
     content: str
+    tag: str
     result: Path
     pushed: str | None
     manifest: Mapping[str, str] = field(repr=False)
@@ -82,16 +82,18 @@ def plan(ground: Ground, services: Sequence[Service]) -> list[Planned]:
     inputs = {service.name: inputs_of(workspace, service, based) for service in services}
     manifests = describe_all(inputs)
     contents = {name: digest_of(manifest) for name, manifest in manifests.items()}
-    pushed = registry.digests([f"{workspace.repository(name)}:{tag(content)}" for name, content in contents.items()])
+    tags = {name: f"{workspace.repository(name)}:h-{content}" for name, content in contents.items()}
+    pushed = registry.digests(tags.values())
     return [
         Planned(
             service,
             inputs[service.name],
             contents[service.name],
+            tags[service.name],
             result_of(workspace, service.name, contents[service.name]),
-            pushed[f"{workspace.repository(service.name)}:{tag(contents[service.name])}"],
+            pushed[tags[service.name]],
             manifests[service.name],
-            tuple(changes(last_manifest(workspace, service.name), manifests[service.name])),
+            why(workspace, service, manifests[service.name]),
         )
         for service in services
     ]
@@ -103,23 +105,28 @@ def build(ground: Ground, planned: Sequence[Planned], report: Report) -> None:
     Raises:
         SlipwayError: a step failed; its last lines and its log are in the error. Nothing half-built is kept.
     """
-    for each in planned:
-        if not each.needed:
-            report.done(each.service.name, "in the registry" if each.pushed else "built already")
     needed = [each for each in planned if each.needed]
-    if not needed:
-        return
+    if needed:
+        build_needed(ground, needed, report)
+    for each in planned:
+        remember_manifest(ground.workspace, each.service.name, each.manifest)
+        if each.pushed:
+            report.done(each.service.name, "in the registry")
+        else:
+            word = "built" if each in needed else "built already"
+            report.done(each.service.name, f"{word} {registry.oci_digest(each.result)[7:19]}")
+
+
+def build_needed(ground: Ground, needed: Sequence[Planned], report: Report) -> None:
+    """Build services into OCI layouts, each of which is there whole or not at all."""
     oci = ground.workspace.scratch / "oci"
     oci.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=oci) as folder:
-        carry_out(ground, needed, report, output="oci", oci_dir=Path(folder))
+        bake_all(ground, needed, report, output="oci", oci_dir=Path(folder))
         for each in needed:
             shutil.rmtree(each.result.parent, ignore_errors=True)
             each.result.parent.mkdir(parents=True)
             (Path(folder) / each.service.name).rename(each.result)
-    for each in needed:
-        remember_manifest(ground.workspace, each.service.name, each.manifest)
-        report.done(each.service.name, f"built {registry.oci_digest(each.result)[7:19]}")
 
 
 def test(ground: Ground, planned: Sequence[Planned], report: Report) -> None:
@@ -128,7 +135,7 @@ def test(ground: Ground, planned: Sequence[Planned], report: Report) -> None:
     Raises:
         SlipwayError: a test failed; its last lines and its log are in the error.
     """
-    carry_out(ground, planned, report, output="none", oci_dir=ground.workspace.scratch / "oci", stage="test")
+    bake_all(ground, planned, report, output="none", oci_dir=ground.workspace.scratch / "oci", stage="test")
     for each in planned:
         report.done(each.service.name, "tests passed")
 
@@ -169,77 +176,35 @@ def upload(ground: Ground, each: Planned, report: Report) -> str:
     """Push one OCI layout and return its digest, after asking the registry what it now holds."""
     name = each.service.name
     report.step(name, "pushing")
-    ref = f"{ground.workspace.repository(name)}:{tag(each.content)}"
-    digest = registry.push(ground.bin / "crane", each.result, ref)
+    digest = registry.push(ground.bin / "crane", each.result, each.tag)
     report.done(name, f"pushed {digest[7:19]}")
     return digest
 
 
-def carry_out(
-    ground: Ground,
-    planned: Sequence[Planned],
-    report: Report,
-    *,
-    output: str,
-    oci_dir: Path,
-    stage: str | None = None,
+def bake_all(
+    ground: Ground, planned: Sequence[Planned], report: Report, *, output: str, oci_dir: Path, stage: str | None = None
 ) -> None:
-    """Run one bake of all the planned services, with a log for each and the failing step's lines in the error."""
-    workspace = ground.workspace
-    follower = Follower(report, workspace.scratch / "logs", [each.service.name for each in planned])
-    with secret_files(workspace) as secrets:
-        targets = [
-            bake.Target(
-                each.service.name,
-                each.inputs,
-                (f"{workspace.repository(each.service.name)}:{tag(each.content)}",),
-                secrets,
-            )
-            for each in planned
-        ]
+    """Run one bake of all the planned services."""
+
+    def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
+        targets = [bake.Target(each.service.name, each.inputs, (each.tag,), secrets) for each in planned]
         definition = bake.definition(targets, output=output, oci_dir=oci_dir, stage=stage)
-        file = workspace.scratch / "run" / f"bake-{os.getpid()}.json"
-        write_atomically(file, json.dumps(definition, indent=2))
-        try:
-            result = run(
-                bake.argv(ground.bin / "docker-buildx", file, BUILDER, targets),
-                cwd=workspace.root,
-                env=ground.environment,
-                on_line=follower,
-            )
-        finally:
-            file.unlink(missing_ok=True)
-            follower.close()
-    if result.code:
-        raise follower.failure(result)
+        return definition, bake.argv(buildx, file, BUILDER, targets)
 
-
-@contextmanager
-def secret_files(workspace: Workspace) -> Iterator[dict[str, Path]]:
-    """Yield the build secrets as files that only this user can read, and that go when the build has ended."""
-    above = workspace.scratch / "run" / "secrets"
-    for left in above.glob("*"):
-        if not Path(f"/proc/{left.name}").exists():  # of a build that was killed
-            shutil.rmtree(left, ignore_errors=True)
-    folder = above / str(os.getpid())
-    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-    try:
-        files = {}
-        for name, source in workspace.build_secrets(os.environ).items():
-            files[name] = folder / name
-            write_atomically(files[name], secret_value(source, os.environ), mode=0o600)
-        yield files
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def tag(content: str) -> str:
-    """Return the tag of the image that a content digest decides."""
-    return f"h-{content}"
+    baking.carry_out(ground, [each.service.name for each in planned], report, made)
 
 
 def result_of(workspace: Workspace, service: str, content: str) -> Path:
     return workspace.scratch / "oci" / service / content
+
+
+def why(workspace: Workspace, service: Service, manifest: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what differs from the service's last build on this machine, in words."""
+    before = last_manifest(workspace, service.name)
+    if not before:
+        return ("there is no earlier `invoke build` on this machine to compare with",)
+    folders = {"": f"services/{service.name}", **{lib: f"libs/{lib}" for lib in service.settings.libs}}
+    return tuple(changes(before, manifest, folders))
 
 
 def last_manifest(workspace: Workspace, service: str) -> dict[str, str]:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
-from slipway.flows.ground import Ground
+from slipway.flows.logs import logs_of
 from slipway.flows.report import Report
+from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
 from slipway.model.errors import Busy, ConfigError, SlipwayError
 from slipway.model.files import write_atomically
@@ -205,11 +205,6 @@ def marked(workspace: Workspace, stack: Stack) -> Iterator[bool]:
             mark.unlink(missing_ok=True)
         raise
     mark.unlink(missing_ok=True)
-
-
-def logs_of(workspace: Workspace) -> Path:
-    """Return the folder of full logs."""
-    return workspace.scratch / "logs"
 
 
 def remove(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:

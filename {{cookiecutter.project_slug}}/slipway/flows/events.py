@@ -7,6 +7,7 @@ from pathlib import Path
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from slipway.flows.failures import Failures, WholeLog
+from slipway.flows.logs import build_log
 from slipway.flows.report import Report
 
 WORDS = {
@@ -74,11 +75,6 @@ class Narrator:
             file.write(f"{text}\n")
         self._fresh.add(log)
         self._report.step(service, "building", text.splitlines()[-1])
-
-
-def build_log(logs: Path, service: str) -> Path:
-    """Return the file that holds a service's last build, inline or external."""
-    return logs / f"{service}.build.log"
 
 
 def _operation(metadata: StepEventMetadata) -> str:

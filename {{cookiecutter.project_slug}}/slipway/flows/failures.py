@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slipway.commands import history
 from slipway.flows import remedies
-from slipway.flows.ground import Ground
+from slipway.flows.standing import Ground
 from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
 from slipway.provider.report import from_text

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.flows.bases import ensure_bases
 from slipway.flows.report import Lines, Report
+from slipway.flows.standing import Ground, standing, tools_of
 from slipway.model.files import write_atomically
 from slipway.model.workspace import Workspace
 from slipway.toolchain import builder, daemons, engine
@@ -18,15 +17,6 @@ from slipway.toolchain.data import DATA
 from slipway.toolchain.install import link_into
 
 TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-docker-build", "docker-buildx", "crane")
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What is there to work with. `bin` holds the tools, `environment` what they need."""
-
-    workspace: Workspace
-    bin: Path
-    environment: Mapping[str, str]
 
 
 def ground(
@@ -50,28 +40,8 @@ def ground(
     here = standing(workspace)
     if building or not bases_known(workspace):
         builder.ensure(install=install, on_line=Lines(report))
-        from slipway.flows.bases import ensure_bases
-
         ensure_bases(workspace, here, report, install=install, fresh=fresh)
     return here
-
-
-def standing(workspace: Workspace) -> Ground:
-    """Return the ground as it is, without looking whether everything is there."""
-    folder = tools_of(workspace)
-    return Ground(
-        workspace,
-        folder,
-        {
-            "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "BUILDX_CONFIG": str(builder.buildx_config()),
-        },
-    )
-
-
-def tools_of(workspace: Workspace) -> Path:
-    """Return the folder with links to the tools, which stand first on the path of all that Slipway runs."""
-    return workspace.scratch / "bin"
 
 
 def bases_known(workspace: Workspace) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slipway.commands.progress import Event, Progress
 from slipway.flows import remedies
-from slipway.flows.events import build_log
+from slipway.flows.logs import build_log
 from slipway.flows.report import Report
 from slipway.model.errors import SlipwayError
 from slipway.run.process import Result

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from slipway.flows.events import build_log
+from slipway.flows.logs import build_log, logs_of
 from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError
 from slipway.model.workspace import Workspace
@@ -86,7 +86,7 @@ def lines_of(workspace: Workspace, service: str, stack: str, *, follow: bool, ta
     if service != GATEWAY:
         workspace.service(service)
     if build:
-        path = build_log(workspace.scratch / "logs", service)
+        path = build_log(logs_of(workspace), service)
         if not path.is_file():
             raise ConfigError(f"{service} was never built on this machine", remedy="Run `invoke build` or `invoke up`.")
         yield from path.read_text(encoding="utf-8", errors="replace").splitlines()[-tail:]

@@ -69,7 +69,7 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
     """Remove what a stack runs; images and state stay."""
     from slipway.flows import deploy as flow
     from slipway.flows import machine as daemons
-    from slipway.flows.ground import standing
+    from slipway.flows.standing import standing
     from slipway.model.workspace import load
     from slipway.run import engine
     from slipway.tasks import show

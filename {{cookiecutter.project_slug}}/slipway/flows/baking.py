@@ -1,0 +1,62 @@
+"""Runs a bake: secrets as files that go with it, a log for each target, and one error for what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slipway.flows.logs import logs_of
+from slipway.flows.progress import Follower
+from slipway.flows.report import Report
+from slipway.flows.standing import Ground
+from slipway.model.files import write_atomically
+from slipway.model.workspace import Workspace, secret_value
+from slipway.run.process import run
+
+Bake = Callable[[Mapping[str, Path], Path, Path], tuple[Mapping[str, Any], list[str]]]
+"""Secret files, buildx and the definition's file → the bake definition, and the command that carries it out."""
+
+
+def carry_out(ground: Ground, targets: Sequence[str], report: Report, bake: Bake) -> None:
+    """Run one bake of all the targets; each gets a log.
+
+    Raises:
+        SlipwayError: a step failed; its last lines and its log are in the error.
+    """
+    workspace = ground.workspace
+    file = workspace.scratch / "run" / f"bake-{os.getpid()}.json"
+    follower = Follower(report, logs_of(workspace), targets)
+    try:
+        with secret_files(workspace) as secrets:
+            definition, command = bake(secrets, ground.bin / "docker-buildx", file)
+            write_atomically(file, json.dumps(definition, indent=2))
+            result = run(command, cwd=workspace.root, env=ground.environment, on_line=follower)
+    finally:
+        file.unlink(missing_ok=True)
+        follower.close()
+    if result.code:
+        raise follower.failure(result)
+
+
+@contextmanager
+def secret_files(workspace: Workspace) -> Iterator[dict[str, Path]]:
+    """Yield the build secrets as files that only this user can read, and that go when the build has ended."""
+    above = workspace.scratch / "run" / "secrets"
+    for left in above.glob("*"):
+        if not Path(f"/proc/{left.name}").exists():  # of a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
+    folder = above / str(os.getpid())
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    try:
+        files = {}
+        for name, source in workspace.build_secrets(os.environ).items():
+            files[name] = folder / name
+            write_atomically(files[name], secret_value(source, os.environ), mode=0o600)
+        yield files
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ import pulumi
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Pulumi runs this file from its own folder
 
 from infra.images import images_of
+from infra.secrets import secrets_of
 from infra.targets import TARGETS
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
@@ -23,8 +24,9 @@ def program() -> None:
     workspace = workspaces.load(workspaces.find_root())
     stack = stacks.load(workspace.root, pulumi.get_stack(), os.environ)
 
+    secrets = secrets_of(workspace, stack)
     images = images_of(workspace, stack)
-    deployed = TARGETS[stack.target].deploy(workspace, stack, images)
+    deployed = TARGETS[stack.target].deploy(workspace, stack, images, secrets)
     release = Release(
         stack.name,
         mode=stack.images,

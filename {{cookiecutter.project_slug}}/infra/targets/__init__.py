@@ -1,4 +1,4 @@
-"""Where services can run. Each target is a module with one shape: `deploy(workspace, stack, images) -> Deployed`."""
+"""Where services can run: each target is a module with `deploy(workspace, stack, images, secrets) -> Deployed`."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from infra.secrets import Secrets
 from slipway.model import bases
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
@@ -22,7 +23,12 @@ class Deployed:
     resources: list[pulumi.Resource]
 
 
-def deploy(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input[str]]) -> Deployed:
+def deploy(
+    workspace: Workspace,
+    stack: Stack,
+    images: Mapping[str, pulumi.Input[str]],
+    secrets: Mapping[str, Secrets],
+) -> Deployed:
     """Declare the stack's network, containers and gateway; a container goes only after its successor is healthy."""
     network = Network(
         stack.name,
@@ -30,7 +36,7 @@ def deploy(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input
         labels={engine.WORKSPACE: workspace.name, engine.STACK: stack.name},
     )
     containers = {
-        service.name: container(workspace, stack, service, images[service.name], network)
+        service.name: container(workspace, stack, service, images[service.name], secrets[service.name], network)
         for service in workspace.services
     }
     routed = [service for service in workspace.services if service.settings.route]
@@ -61,10 +67,14 @@ def deploy(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input
 
 
 def container(
-    workspace: Workspace, stack: Stack, service: Service, image: pulumi.Input[str], network: Network
+    workspace: Workspace,
+    stack: Stack,
+    service: Service,
+    image: pulumi.Input[str],
+    secrets: Secrets,
+    network: Network,
 ) -> Container:
     """Declare one service's container: its image by digest, its environment, its secrets as files, its limits."""
-    config = pulumi.Config(service.name)
     settings = service.settings
     return Container(
         service.name,
@@ -74,7 +84,7 @@ def container(
         image=image,
         network=network.network_name,
         env=service.environment,
-        secrets={name: config.require_secret(name) for name in settings.secrets},
+        secrets=secrets,
         port=settings.port,
         memory=settings.resources.memory,
         cpus=settings.resources.cpus,

@@ -350,9 +350,11 @@ def _lock(path: Path) -> StaleLock:
 def _is_pulumi(pid: int) -> bool:
     """Whether the process lives and is a Pulumi: a dead owner's number may have gone to another program."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
+        about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
+    name, _, rest = about.partition("(")[2].rpartition(")")
+    return name == "pulumi" and rest.split()[0] not in "ZX"  # ended, and nobody has asked how
 
 
 def _diagnosis(text: str) -> str:

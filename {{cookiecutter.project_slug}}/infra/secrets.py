@@ -1,0 +1,33 @@
+"""Run-time secrets: what each service's `secrets` names, from the stack's encrypted configuration."""
+
+from __future__ import annotations
+
+import pulumi
+
+from slipway.model.errors import ConfigError
+from slipway.model.stack import Stack
+from slipway.model.workspace import Service, Workspace
+
+Secrets = dict[str, pulumi.Output[str]]
+
+
+def secrets_of(workspace: Workspace, stack: Stack) -> dict[str, Secrets]:
+    """Return each service's secrets by name.
+
+    Raises:
+        ConfigError: one has no value in this stack.
+    """
+    return {service.name: _of(service, stack) for service in workspace.services}
+
+
+def _of(service: Service, stack: Stack) -> Secrets:
+    config = pulumi.Config(service.name)
+    values = {name: config.get_secret(name) for name in service.settings.secrets}
+    for name, value in values.items():
+        if value is None:
+            raise ConfigError(
+                f"{service.name} needs the secret {name}, which has no value in the stack {stack.name}",
+                remedy=f"In infra/: `pulumi config set --secret --stack {stack.name} {service.name}:{name}`; it asks "
+                f"for the value. Or take it out of `secrets` in services/{service.name}/service.toml.",
+            )
+    return {name: value for name, value in values.items() if value is not None}

@@ -96,7 +96,7 @@ SLOW = "import os, time\ntime.sleep(float(os.environ.get('SLOW', '0')))\n"
 def slow(deployed: Workspace) -> Workspace:
     """A workspace whose next API takes long to start: time enough to disturb its deploy."""
     deployed.edit("services/api/app/main.py", "from fastapi import", f"{SLOW}from fastapi import")
-    deployed.edit("services/api/service.toml", "[env]\n", '[env]\nSLOW = "20"\n')
+    deployed.env("api", "SLOW", "20")
     return deployed
 
 
@@ -113,7 +113,7 @@ def converges(workspace: Workspace, *words: str) -> Ran:
     assert workspace.get("/api/items")[0] == 200
     assert set(workspace.containers()) == {"api", "web", "worker", "gateway"}
     names = " ".join(leftovers())
-    # Two containers with a volume or network of their own: the gateway's settings, and no secrets anywhere.
+    # Beside its containers the stack has its network, and the gateway a volume with its settings.
     assert sorted(names.split()) == sorted(
         [
             *(each.name.join(["/", ""]) for each in workspace.containers().values()),

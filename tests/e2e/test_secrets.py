@@ -28,7 +28,7 @@ BUILD_TIME = "sentinel-of-the-build-0815"
 def told(deployed: Workspace) -> Workspace:
     """A workspace whose API is given a variable and a secret."""
     deployed.edit("services/api/service.toml", '# secrets = ["API_TOKEN"]', 'secrets = ["API_TOKEN"]')
-    deployed.edit("services/api/service.toml", "[env]\n", '[env]\nHARBOUR = "Kiel"\n')
+    deployed.env("api", "HARBOUR", "Kiel")
     file = deployed.root / "services" / "api" / "requirements.txt"
     file.write_text(f"{file.read_text(encoding='utf-8')}# the step that reads the build secret runs again\n")
     return deployed

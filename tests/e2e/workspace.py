@@ -127,6 +127,10 @@ class Workspace:
         assert old in text, f"{old!r} is not in {path}"
         file.write_text(text.replace(old, new), encoding="utf-8")
 
+    def env(self, service: str, name: str, value: str) -> None:
+        """Give a service an environment variable."""
+        self.edit(f"services/{service}/service.toml", "[args]\n", f'[env]\n{name} = "{value}"\n\n[args]\n')
+
     def git(self, *words: str) -> str:
         """Run git in the workspace."""
         who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]

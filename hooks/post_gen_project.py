@@ -1,4 +1,4 @@
-"""Adds the workspace's first services, the way `invoke new` does, and its CI definition."""
+"""Adds the first services, as `invoke new` does, and the CI definition; removes what tools left in the template."""
 
 import shutil
 import sys
@@ -15,4 +15,7 @@ populate(Path.cwd(), "{{ cookiecutter.services }}")
 if place := CI.get("{{ cookiecutter.ci }}"):
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile("slipway/ci/{{ cookiecutter.ci }}.yml", place)
+for pattern in ("__pycache__", ".*_cache"):
+    for left_behind in [*Path.cwd().rglob(pattern)]:
+        shutil.rmtree(left_behind, ignore_errors=True)
 print("\n✔ {{ cookiecutter.project_slug }} is there. Next: cd {{ cookiecutter.project_slug }} && invoke up")

@@ -21,8 +21,8 @@ from slipway.commands import bases as commands
 from slipway.content.service import inputs_of
 from slipway.flows import bases, new
 from slipway.flows.baking import secret_files
-from slipway.flows.standing import Ground, standing
 from slipway.flows.report import Silence
+from slipway.flows.standing import Ground, standing
 from slipway.model import bases as locks
 from slipway.model import workspace as workspaces
 from slipway.run import engine as docker

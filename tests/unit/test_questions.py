@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from rich.text import Text
-
 from tests.conftest import ROOT
 
 ANSWERS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))

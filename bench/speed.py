@@ -131,7 +131,9 @@ def composed(workspace: Path, compose: str | None) -> Iterator[str | None]:
         for name in ("api", "web", "worker")
     }
     services["api"]["ports"] = [f"127.0.0.1:{port}:8000"]
-    secrets = {"ca": {"file": "/etc/ssl/certs/ca-certificates.crt"}}
+    # Bake, which docker-compose builds with, reads nothing outside the workspace.
+    shutil.copyfile("/etc/ssl/certs/ca-certificates.crt", workspace / ".slipway" / "ca.pem")
+    secrets = {"ca": {"file": ".slipway/ca.pem"}}
     (workspace / "compose.json").write_text(json.dumps({"services": services, "secrets": secrets}), encoding="utf-8")
     try:
         run_in(workspace, [compose, "up", "--build", "--detach"], compose_environment(workspace))

@@ -41,7 +41,9 @@ def test_a_target_holds_all_that_decides_the_image() -> None:
         "tags": ["127.0.0.1:5000/demo/api:h-1"],
         "secret": ["id=ca,src=/w/.slipway/run/ca"],
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
-        "output": ["type=oci,dest=/w/.slipway/oci/api,tar=false,rewrite-timestamp=true,oci-mediatypes=true"],
+        "output": [
+            "type=oci,dest=/w/.slipway/oci/api,tar=false,rewrite-timestamp=true,oci-mediatypes=true,compression=gzip,compression-level=1"
+        ],
     }
 
 
@@ -54,7 +56,10 @@ def test_the_definition_is_json_and_the_same_each_time() -> None:
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
-        ("registry", "type=image,rewrite-timestamp=true,oci-mediatypes=true,push=true"),
+        (
+            "registry",
+            "type=image,rewrite-timestamp=true,oci-mediatypes=true,compression=gzip,compression-level=1,push=true",
+        ),
         ("none", "type=cacheonly"),
     ],
 )

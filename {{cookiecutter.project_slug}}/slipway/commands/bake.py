@@ -23,7 +23,9 @@ from slipway.model.names import LOOPBACK
 # content another image each time.
 SOURCE_DATE_EPOCH = "315532800"
 
-FORMAT = "rewrite-timestamp=true,oci-mediatypes=true"
+# Rewriting compresses every layer of the service's own again at each export; the quickest level halves the time that
+# a saved line takes, and costs a tenth of the size.
+FORMAT = "rewrite-timestamp=true,oci-mediatypes=true,compression=gzip,compression-level=1"
 EXPORT = f"type=image,{FORMAT}"
 """How an image is exported to a registry; what pushes it adds `push=true`."""
 

@@ -16,8 +16,8 @@ FOLDER = "/etc/slipway"
 LIVE, CANDIDATE = "nginx.conf", "candidate.conf"
 CLOSING = PurePosixPath(nginx.CLOSING)
 START_SECONDS = 15.0
-CLOSE_SECONDS = 1.0  # in which busy clients learn that their kept connection ends
-PAUSE = 0.1
+CLOSE_SECONDS = 0.4  # in which busy clients learn that their kept connection ends
+PAUSE = 0.05
 
 
 def command(name: str, *more: str) -> list[str]:

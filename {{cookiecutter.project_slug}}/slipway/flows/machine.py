@@ -6,13 +6,15 @@ from slipway.flows.report import Report
 from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run import engine as docker
-from slipway.toolchain import daemons, engine
+from slipway.toolchain import background, daemons, engine
 
 
 def stop(workspace: Workspace, report: Report) -> None:
     """End the daemons that Slipway started; their data stays. An engine on which others run containers stays up."""
     for name in daemons.stop(workspace):
         report.say(f"Stopped the {name}.")
+    if background.running(engine.folder()) is None:
+        return  # somebody else's engine
     others = running_for_others()
     if others:
         report.say(f"The Docker engine stays up: it also runs {', '.join(others)}.")

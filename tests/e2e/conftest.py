@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -24,12 +24,20 @@ NAME = "slipway-e2e"
 REGISTRY = "127.0.0.1:5055"
 
 
-@dataclass(frozen=True)
+@dataclass
 class First:
-    """The shared workspace, and what its first `invoke up` said."""
+    """The shared workspace, what its first `invoke up` said, and what ran when it was last as it should be."""
 
     workspace: Workspace
     ran: Ran
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def as_committed(self) -> bool:
+        """Whether what runs is what ran then; a container is never changed, only replaced."""
+        found = docker.containers(NAME, "dev")
+        interrupted = any(self.workspace.root.glob(".slipway/run/deploy-*"))
+        running = all(each.state == "running" for each in found) and len(found) == len(self.ids)
+        return running and not interrupted and self.ids == {each.service: each.id for each in found}
 
 
 @pytest.fixture(scope="session")
@@ -100,9 +108,11 @@ def workspace(first: First) -> Iterator[Workspace]:
 
 
 @pytest.fixture
-def deployed(workspace: Workspace) -> Workspace:
+def deployed(first: First, workspace: Workspace) -> Workspace:
     """The same, with its dev stack running what the committed files say."""
-    workspace.up("--yes")
+    if not first.as_committed():
+        workspace.up("--yes")
+        first.ids = workspace.ids()
     return workspace
 
 

@@ -22,8 +22,8 @@ def workspace(baked: Workspace) -> Iterator[Workspace]:
 WRONG = [
     ("workspace.toml", "\nport =", "\nprot =", ["`prot`", "Did you mean `port`?", "bind"]),
     ("workspace.toml", 'bind = "127', 'bnid = "127', ["`bnid`", "`bind`"]),
-    ("workspace.toml", "parallel = 0", 'parallel = "all"', ["parallel", "whole number"]),
-    ("workspace.toml", "parallel = 0", "parallel = ", ["TOML"]),
+    ("workspace.toml", "port = ", 'port = "all" # ', ["port", "whole number"]),
+    ("workspace.toml", "[gateway]", "[gateway", ["TOML"]),
     ("workspace.toml", 'registry = "127', 'registry = "http://127', ["`registry`", "scheme"]),
     ("services/api/service.toml", "route =", "rout =", ["`rout`", "Did you mean `route`?", "secrets"]),
     ("services/api/service.toml", "port = 8000", "port = 80000", ["port", "65535"]),

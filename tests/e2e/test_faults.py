@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.conftest import NAME, REGISTRY, free_ports, leftovers
 from tests.e2e.workspace import Ran, Workspace, ended, kill, processes_gone, read_until, wait_until
 
+from slipway.run import engine
 from slipway.toolchain import background, registry
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
@@ -89,15 +90,29 @@ def tiny_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
-SLOW = "import os, time\ntime.sleep(float(os.environ.get('SLOW', '0')))\n"
+WAIT = """\
+import os, signal, threading
+if "GATED" in os.environ:
+    opened = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: opened.set())
+    opened.wait()
+"""
 
 
 @pytest.fixture
-def slow(deployed: Workspace) -> Workspace:
-    """A workspace whose next API takes long to start: time enough to disturb its deploy."""
-    deployed.edit("services/api/app/main.py", "from fastapi import", f"{SLOW}from fastapi import")
-    deployed.env("api", "SLOW", "20")
+def gated(deployed: Workspace) -> Workspace:
+    """A workspace whose next API waits with its start until it is let go on: time to disturb its deploy."""
+    deployed.edit("services/api/app/main.py", "from fastapi import", f"{WAIT}from fastapi import")
+    deployed.env("api", "GATED", "yes")
     return deployed
+
+
+def let_go_on(workspace: Workspace) -> None:
+    """Open the gate of every API that waits; the old one has no gate and is spared."""
+    for each in engine.containers(workspace.root.name, "dev"):
+        container = engine.client().containers.get(each.id)
+        if "GATED=yes" in container.attrs["Config"]["Env"]:
+            container.kill("SIGUSR1")
 
 
 def starting(line: str) -> bool:
@@ -124,51 +139,51 @@ def converges(workspace: Workspace, *words: str) -> Ran:
     return ran
 
 
-def test_ctrl_c_in_the_middle_of_a_deploy_leaves_the_old_version_serving_and_nothing_else(slow: Workspace) -> None:
-    before = slow.ids()
-    child = slow.start("up")
+def test_ctrl_c_in_the_middle_of_a_deploy_leaves_the_old_version_serving_and_nothing_else(gated: Workspace) -> None:
+    before = gated.ids()
+    child = gated.start("up")
     said = read_until(child, starting)
-    wait_until(lambda: two_apis(slow), "the new container is there")
+    wait_until(lambda: two_apis(gated), "the new container is there")
     os.killpg(child.pid, signal.SIGINT)
     ran = ended(child, said)
     assert ran.code == 130, ran.output
     assert "run it again" in ran.output
-    assert slow.ids() == before
-    assert slow.get("/api/items")[0] == 200
-    converges(slow)
-    assert slow.ids() == before
+    assert gated.ids() == before
+    assert gated.get("/api/items")[0] == 200
+    converges(gated)
+    assert gated.ids() == before
 
 
-def test_a_deploy_that_was_killed_is_explained_and_the_next_run_converges(slow: Workspace) -> None:
-    child = slow.start("up")
+def test_a_deploy_that_was_killed_is_explained_and_the_next_run_converges(gated: Workspace) -> None:
+    child = gated.start("up")
     read_until(child, starting)
-    wait_until(lambda: two_apis(slow), "the new container is there")
+    wait_until(lambda: two_apis(gated), "the new container is there")
     family = kill(child)
     processes_gone(family)
-    assert slow.get("/api/items")[0] == 200, "the old version serves on"
-    refused = slow.invoke("up")
+    assert gated.get("/api/items")[0] == 200, "the old version serves on"
+    refused = gated.invoke("up")
     assert refused.code == 5, refused.output
     assert "dead" in refused.output and "--yes" in refused.output
-    ran = converges(slow, "--yes")
+    ran = converges(gated, "--yes")
     assert "interrupted" in ran.output
-    assert "Nothing changed" in slow.invoke("up").output
+    assert "Nothing changed" in gated.invoke("up").output
 
 
-def test_two_deploys_at_once_are_one_deploy_and_one_refusal(slow: Workspace) -> None:
-    child = slow.start("up")
+def test_two_deploys_at_once_are_one_deploy_and_one_refusal(gated: Workspace) -> None:
+    child = gated.start("up")
     said = read_until(child, starting)
+    wait_until(lambda: two_apis(gated), "the new container is there")
     for words in (("up",), ("up", "--yes"), ("down", "--yes")):
-        refused = slow.invoke(*words)
+        refused = gated.invoke(*words)
         assert refused.code == 5, refused.output
         assert "someone else is deploying `dev`" in refused.output and "remedy" in refused.output
+    let_go_on(gated)
     ran = ended(child, said)
     assert ran.code == 0, ran.output
-    converges(slow)
+    converges(gated)
 
 
 def two_apis(workspace: Workspace) -> bool:
     """Whether the old and the new container of the API are both there."""
-    from slipway.run import engine
-
     found = [each for each in engine.containers(workspace.root.name, "dev") if each.service == "api"]
     return len([each for each in found if each.state == "running"]) == 2

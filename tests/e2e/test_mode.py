@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def test_in_external_mode_no_builder_is_contacted(locked: Workspace, tmp_path: P
 
 def test_a_change_is_not_deployed_before_it_is_built_and_pushed(locked: Workspace) -> None:
     before = locked.ids()
-    locked.edit("services/api/app/main.py", '"lantern"', '"barometer"')
+    barometer = f"barometer {time.time_ns()}"  # that no earlier run has pushed
+    locked.edit("services/api/app/main.py", '"lantern"', f'"{barometer}"')
     assert locked.invoke("deploy").code == 0
     assert locked.ids() == before
     unbuilt = locked.invoke("push", "api")
@@ -88,7 +90,7 @@ def test_a_change_is_not_deployed_before_it_is_built_and_pushed(locked: Workspac
     assert "app/main.py" in why.output
     assert locked.invoke("push").code == 0
     assert locked.invoke("deploy", "--json").json()["changed"]
-    assert "barometer" in locked.get("/api/items")[1]
+    assert barometer in locked.get("/api/items")[1]
     assert {service for service, old in before.items() if locked.ids()[service] != old} == {"api"}
 
 

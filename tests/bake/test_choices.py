@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from slipway.model import stack, workspace
 
 COPIED = re.compile(r"\.py$|\.sh$|\.lock$|Dockerfile|\.dockerignore$|requirements[\w-]*\.(txt|in)$")
 RENDERED = {".toml", ".yaml", ".md"}
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 # `${{ … }}` is GitHub's own; everything else of this form would be Jinja's.
 JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#")
 
@@ -107,14 +109,17 @@ def test_pipelines_follow_their_schemas(baked: Path) -> None:
 
 def test_github_workflows_pass_actionlint(baked: Path) -> None:
     workflows = pipelines(baked)["github-workflows"]
-    linter = Path(sys.executable).with_name("actionlint")
-    if workflows and not linter.is_file():
-        pytest.skip("actionlint is not in the environment")
-    if workflows:
+    if not workflows:
+        return
+    if linter := shutil.which("actionlint"):
         check([linter, "-no-color", *workflows])
+    elif go := shutil.which("go"):
+        check([go, "run", ACTIONLINT, "-no-color", *workflows])
+    else:
+        pytest.skip("neither actionlint nor Go is here")
 
 
 def check(command: list[str | Path]) -> None:
     """Run a linter that must find nothing."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,6 +19,8 @@ from tests.e2e.workspace import Ran, Workspace, bake, wait_until
 
 from slipway.run import engine as docker
 from slipway.toolchain import builder, engine, registry
+from slipway.toolchain.locking import alone
+from slipway.toolchain.paths import state_path
 
 NAME = "slipway-e2e"
 REGISTRY = "127.0.0.1:5055"
@@ -44,7 +46,8 @@ class First:
 def machine() -> Iterator[None]:
     """This machine, left as it was: what the tests start they end."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with pytest.MonkeyPatch.context() as patch:
+    # The workspace's name and the registry's port are fixed: another run of these tests is waited for.
+    with pytest.MonkeyPatch.context() as patch, alone(state_path("e2e.lock"), lambda: None):
         patch.setenv("PATH", path)
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         for name in ("DOCKER_HOST", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE", "PIP_CONF", "NPMRC"):

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from tests.e2e.callers import calling
-from tests.e2e.conftest import First
+from tests.e2e.conftest import NAME, First
 from tests.e2e.workspace import Workspace
 
 from slipway.run import engine
@@ -140,6 +140,19 @@ def test_a_service_that_was_stopped_by_hand_is_noticed_and_restored(deployed: Wo
     assert status.code == 0 and "exited" in status.line("api ")
     deployed.up()
     assert deployed.get("/api/items")[0] == 200
+
+
+def test_all_that_was_removed_by_hand_is_restored(deployed: Workspace) -> None:
+    api = engine.client().api
+    for each in deployed.containers().values():
+        api.remove_container(each.id, force=True, v=True)
+    api.remove_network(f"{NAME}-dev")
+    status = deployed.invoke("status")
+    assert status.code == 0 and "Nothing runs in dev" in status.output
+    preview = deployed.invoke("preview")
+    assert preview.code == 0, preview.output
+    assert deployed.up()["healthy"]
+    assert deployed.get("/")[0] == 200
 
 
 def test_plain_pulumi_finds_nothing_to_change_after_it(deployed: Workspace) -> None:

@@ -98,3 +98,8 @@ def test_its_url_says_where_it_is_reached(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     assert url(bind, port) == expected
+
+
+def test_inputs_that_are_wholly_unknown_are_judged_without_being_read(old: State) -> None:
+    diff = Gateway().diff(old, {**INPUTS, "network": UNKNOWN, "routes": UNKNOWN})
+    assert "network" in diff.replaces

@@ -75,8 +75,8 @@ class Gateway(Kind):
     def diff(self, old: State, news: Props) -> Diff:
         changed = changed_keys(old.inputs, news)
         replaces = [key for key in changed if key not in IN_PLACE]
-        if replaces and not holds_unknown([news["image"], news["bind"], news["port"]]):
-            _make_sure_of(Wanted.of(news), changed)
+        # Pulumi also asks with unknown inputs, to see what goes with a network that has to be replaced.
+        _make_sure_of(news, changed)
         if not replaces and (lost := drift(old)):
             changed, replaces = [*changed, lost], [lost]
         elif not changed and not holds_unknown(news) and _live_config(old) != Wanted.of(news).config:
@@ -167,23 +167,27 @@ def _clear_left_behind(wanted: Wanted) -> None:
             engine.remove(each.id)
 
 
-def _make_sure_of(wanted: Wanted, changed: Collection[str]) -> None:
+def _make_sure_of(news: Props, changed: Collection[str]) -> None:
     """Refuse a replacement that would fail when the old gateway is gone already, and nothing would serve."""
     with engine.speaking():
-        if "port" in changed and ports.taken(wanted.bind, wanted.port):
-            raise _taken(wanted)
-        if "image" in changed:
-            pull(wanted.image, Stop())
+        if "port" in changed and not holds_unknown(news["port"]) and ports.taken(news["bind"], news["port"]):
+            raise _taken(news["bind"], news["port"])
+        if "image" in changed and not holds_unknown(news["image"]):
+            pull(news["image"], Stop())
 
 
 def _port_taken(wanted: Wanted, error: BaseException) -> SlipwayError | None:
     text = str(error)
-    return _taken(wanted) if "port is already allocated" in text or "address already in use" in text else None
+    return (
+        _taken(wanted.bind, wanted.port)
+        if "port is already allocated" in text or "address already in use" in text
+        else None
+    )
 
 
-def _taken(wanted: Wanted) -> SlipwayError:
-    by = ports.holder(wanted.port)
+def _taken(bind: str, port: int) -> SlipwayError:
+    by = ports.holder(port)
     return SlipwayError(
-        f"port {wanted.port} at {wanted.bind} is taken" + (f" by {by}" if by else ""),
+        f"port {port} at {bind} is taken" + (f" by {by}" if by else ""),
         remedy="Free it, or set another `port` under [gateway] in workspace.toml.",
     )

@@ -154,6 +154,7 @@ def push(ground: Ground, services: Sequence[Service], stack: str, report: Report
             f"not built yet as the sources are now: {', '.join(unbuilt)}", remedy="Run `invoke build` first."
         )
     before = lock.load(ground.workspace.root, stack)
+    checked_out = commit(ground.workspace)
     entries, lines = {}, []
     for each in planned:
         digest = each.pushed or (registry.oci_digest(each.result) if dry else upload(ground, each, report))
@@ -162,7 +163,7 @@ def push(ground: Ground, services: Sequence[Service], stack: str, report: Report
         entries[each.service.name] = (
             old
             if old and old.ref == ref and old.content == each.content
-            else lock.Entry(ref, each.content, commit(ground.workspace))
+            else lock.Entry(ref, each.content, checked_out)
         )
         note = "locked already" if old and old.ref == ref else "locked" if not dry else "would be locked"
         lines.append(Pushed(each.service.name, ref, note))

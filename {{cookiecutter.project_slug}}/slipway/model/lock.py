@@ -14,11 +14,16 @@ VERSION = 1
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One service's line: the image by digest, the content digest that it was built from, and the git commit."""
+    """One service's line: the image by digest, the content digest that it was built from, and the git commit.
+
+    `evidence` is what the gate attached to the image: the kind → the digest of its manifest in the registry; empty
+    for an image that went through no gate.
+    """
 
     ref: str
     content: str
     commit: str | None = None
+    evidence: dict[str, str] = {}
 
 
 class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

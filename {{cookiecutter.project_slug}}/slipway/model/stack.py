@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
+from slipway.model.names import REGISTRY
 from slipway.model.reading import read_text, unknown_key
 
 Mode = Literal["inline", "external", "hybrid"]
@@ -19,11 +20,12 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 OVERRIDE = "SLIPWAY_IMAGES"
 """The environment variable that sets the mode for one run."""
 
-_SETTINGS: dict[str, Collection[Any]] = {
+_SETTINGS: dict[str, Collection[Any] | re.Pattern[str]] = {
     "slipway:images": MODES,
     "slipway:target": TARGETS,
     "slipway:protected": (True, False),
     "slipway:port": range(1, 65536),
+    "slipway:registry": REGISTRY,
 }
 
 
@@ -31,8 +33,8 @@ _SETTINGS: dict[str, Collection[Any]] = {
 class Stack:
     """One place where the services run.
 
-    `images` is the mode in force, `overridden` says that it is not the file's; `port` is the gateway's, where the
-    stack has one of its own.
+    `images` is the mode in force, `overridden` says that it is not the file's; `port` is the gateway's and `registry`
+    the one that holds its released images, where the stack has one of its own.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stack:
     target: Target
     protected: bool
     port: int | None = None
+    registry: str | None = None
     overridden: bool = False
 
 
@@ -70,6 +73,7 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         target=config.get("slipway:target", "docker"),
         protected=config.get("slipway:protected", False),
         port=config.get("slipway:port"),
+        registry=config.get("slipway:registry"),
     )
     override = environment.get(OVERRIDE)
     if override:
@@ -116,13 +120,19 @@ def _config(path: Path, text: str) -> dict[str, Any]:
             raise unknown_key(path, _line(text, key), (key,), _SETTINGS)
         if isinstance(value, str) and (value in ("true", "false") or value.isdigit()):
             ours[key] = yaml.safe_load(value)  # Pulumi writes booleans and numbers as texts
-        if ours[key] not in _SETTINGS[key]:
-            allowed = _SETTINGS[key]
-            choices = "1 to 65535" if isinstance(allowed, range) else ", ".join(str(each).lower() for each in allowed)
-            raise ConfigError(
-                f"{path}:{_line(text, key)}: `{key}` is {value!r}", remedy=f"It may be one of: {choices}."
-            )
+        if remedy := _refusal(ours[key], _SETTINGS[key]):
+            raise ConfigError(f"{path}:{_line(text, key)}: `{key}` is {value!r}", remedy=remedy)
     return ours
+
+
+def _refusal(value: object, allowed: Collection[Any] | re.Pattern[str]) -> str:
+    """Return what a value should be, or nothing where it is that."""
+    if isinstance(allowed, re.Pattern):
+        return "" if allowed.fullmatch(str(value)) else "Write host[:port][/path] without a scheme."
+    if value in allowed:
+        return ""
+    choices = "1 to 65535" if isinstance(allowed, range) else ", ".join(str(each).lower() for each in allowed)
+    return f"It may be one of: {choices}."
 
 
 def _line(text: str, key: str) -> int:

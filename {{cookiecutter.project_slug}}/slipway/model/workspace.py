@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from slipway.model.errors import ConfigError
+from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway.model.reading import line_of, read_text, read_toml
 
@@ -58,6 +59,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway: Gateway = Gateway()
     build: Build = Build()
     bases: Bases = Bases()
+    scan: Scan = Scan()
+    signing: Signing = Signing()
+    logins: Logins = Logins()
+    retention: Retention = Retention()
+    gate: Limits = Limits()
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,8 +133,12 @@ class Workspace:
         return self.root / ".slipway"
 
     def repository(self, image: str) -> str:
-        """Return the repository that holds a service's images, registry first."""
+        """Return the repository that holds a service's images in development, and the bases, registry first."""
         return f"{self.registry}/{self.name}/{image}"
+
+    def release_repository(self, service: str, registry: str | None = None) -> str:
+        """Return the repository that holds what has passed the gate; `registry` is a stack's own, where it has one."""
+        return f"{registry or self.registry}/{self.name}/release/{service}"
 
     def lib(self, name: str) -> Path:
         return self.root / "libs" / name

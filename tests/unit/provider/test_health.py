@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
 
@@ -25,9 +26,11 @@ class Acting:
     def __init__(self, *states: dict[str, Any]) -> None:
         self._states = list(states)
         self.attrs: dict[str, Any] = {}
+        self.networks: dict[str, Any] = {}
 
     def reload(self) -> None:
-        self.attrs = {"State": self._states.pop(0) if len(self._states) > 1 else self._states[0]}
+        state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
+        self.attrs = {"State": state, "NetworkSettings": {"Networks": self.networks}}
 
 
 @pytest.fixture
@@ -84,3 +87,20 @@ def test_work_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     probe = engine.probe("abc", ["check"], 0.05)
     assert not probe.ok
     assert "no answer" in probe.output
+
+
+@pytest.mark.parametrize("open_port", [True, False])
+def test_the_first_check_waits_a_moment_for_the_port(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Probe], open_port: bool
+) -> None:
+    """An open port ends the waiting; one that stays closed only delays the check."""
+    answers += [Probe(True, "")]
+    monkeypatch.setattr(engine, "address", lambda: "unix:///var/run/docker.sock")
+    monkeypatch.setattr(health, "LISTEN", 0.05 if not open_port else 60)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if open_port:
+            server.listen()
+        container = Acting(UP)
+        container.networks = {"n": {"IPAddress": "127.0.0.1"}}
+        health.wait(container, ["check"], 60, Stop(), server.getsockname()[1])

@@ -144,7 +144,7 @@ def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
         user = files.owner(container, image.attrs["Config"].get("User", ""))
         files.put(container, SECRETS, wanted.secrets, owner=user, mode=0o400)
     container.start()
-    health.wait(container, engine.health_command(image), wanted.healthTimeout, stop)
+    health.wait(container, engine.health_command(image), wanted.healthTimeout, stop, wanted.port)
     container.update(restart_policy={"Name": "unless-stopped"})
 
 

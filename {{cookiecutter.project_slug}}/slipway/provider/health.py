@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from slipway.model.errors import SlipwayError
@@ -10,6 +13,7 @@ from slipway.provider.kind import Stop
 from slipway.run import engine
 
 PAUSE = 0.15  # seconds between two probes
+LISTEN, LISTEN_PAUSE = 1.0, 0.02  # seconds to wait for its port, and between two looks
 SETTLE = 2.0  # seconds that a container without a health check must stay up
 
 
@@ -17,7 +21,7 @@ class Unhealthy(SlipwayError):
     """A container ended, or did not become healthy in time."""
 
 
-def wait(container: Any, command: list[str], seconds: float, stop: Stop) -> None:
+def wait(container: Any, command: list[str], seconds: float, stop: Stop, port: int | None = None) -> None:
     """Return as soon as the container is healthy.
 
     Engines before 25 have no start interval: their own first check comes after a whole interval, often 30 s.
@@ -27,6 +31,7 @@ def wait(container: Any, command: list[str], seconds: float, stop: Stop) -> None
         command: its health check; without one it must stay up for two seconds.
         seconds: how long it may take.
         stop: ends the waiting.
+        port: where it will listen, if it does.
 
     Raises:
         Unhealthy: it ended, or the time is over; the detail has the health check's last words.
@@ -34,6 +39,8 @@ def wait(container: Any, command: list[str], seconds: float, stop: Stop) -> None
     """
     deadline = time.monotonic() + (seconds if command else SETTLE)
     said = ""
+    if port and command:
+        _until_it_listens(container, port, stop)
     while True:
         _still_up(container, said)
         left = deadline - time.monotonic()
@@ -49,6 +56,24 @@ def wait(container: Any, command: list[str], seconds: float, stop: Stop) -> None
             said = probe.output
         # On a busy machine a probe takes long; waiting as long again leaves the machine to those who start.
         stop.sleep(max(PAUSE, time.monotonic() - started))
+
+
+def _until_it_listens(container: Any, port: int, stop: Stop) -> None:
+    """Wait a moment for the port: a health check before it opens only takes time from the program that starts.
+
+    Containers can be reached by their addresses only from the engine's own machine, and not on every system: where
+    nothing is ever heard, the health checks begin a moment later, that is all.
+    """
+    container.reload()
+    networks = container.attrs["NetworkSettings"]["Networks"].values()
+    address = next((each["IPAddress"] for each in networks if each["IPAddress"]), "")
+    deadline = time.monotonic() + LISTEN
+    while address and sys.platform == "linux" and engine.address().startswith("unix://"):
+        with suppress(OSError), socket.create_connection((address, port), timeout=LISTEN_PAUSE):
+            return
+        if time.monotonic() > deadline:
+            return
+        stop.sleep(LISTEN_PAUSE)
 
 
 def _probe(container: Any, command: list[str], seconds: float) -> engine.Probe:

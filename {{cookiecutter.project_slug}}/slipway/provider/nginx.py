@@ -17,6 +17,7 @@ LIVE, CANDIDATE = "nginx.conf", "candidate.conf"
 CLOSING = PurePosixPath(nginx.CLOSING)
 START_SECONDS = 15.0
 CLOSE_SECONDS = 0.4  # in which busy clients learn that their kept connection ends
+CLOSED = 0o555  # the mode by which the configuration knows: an archive put into a container deletes nothing
 PAUSE = 0.05
 
 
@@ -43,13 +44,14 @@ def wait_started(container: Any, stop: Stop) -> None:
         stop.sleep(PAUSE)
 
 
-def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> None:
+def switch(container: Any, before: str, config: str, drain_seconds: float, stop: Stop) -> None:
     """Make NGINX serve another configuration; return when requests that began under the old one ended.
 
     The new file is tested beside the live one. When NGINX refuses it or doesn't reload, the live one stays.
 
     Args:
         container: the gateway's container.
+        before: its nginx.conf at this moment, which comes back when NGINX does not take up the new one.
         config: the new nginx.conf.
         drain_seconds: how long requests in flight may take; NGINX then cuts them (`worker_shutdown_timeout`).
         stop: ends the waiting.
@@ -57,13 +59,12 @@ def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> Non
     Raises:
         SlipwayError: NGINX refused the configuration or did not take it up.
     """
-    before = files.get(container, f"{FOLDER}/{LIVE}")
-    files.put(container, FOLDER, {CANDIDATE: config})
-    _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
-    old = _workers(container)
     try:
-        _close_kept(container, True)
-        stop.sleep(CLOSE_SECONDS)
+        files.put(container, FOLDER, {CANDIDATE: config, CLOSING.name: ""}, mode=CLOSED)
+        closed = time.monotonic() + CLOSE_SECONDS
+        _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
+        old = _workers(container)
+        stop.sleep(max(0, closed - time.monotonic()))
         files.put(container, FOLDER, {LIVE: config})
         # Not `docker kill -s HUP`: after any signal the engine takes a container for stopped by hand, and no
         # longer restarts it.
@@ -74,13 +75,8 @@ def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> Non
         files.put(container, FOLDER, {LIVE: before})
         raise
     finally:
-        _close_kept(container, False)
+        files.put(container, FOLDER, {CLOSING.name: ""})
     _wait(lambda: not _workers(container) & old, drain_seconds + 5, stop, "NGINX's old workers did not end")
-
-
-def _close_kept(container: Any, closing: bool) -> None:
-    """Have NGINX end connections with each answer, or no longer. A mode says it: archives delete nothing."""
-    files.put(container, str(CLOSING.parent), {CLOSING.name: ""}, mode=0o555 if closing else 0o444)
 
 
 def _wait(done: Any, seconds: float, stop: Stop, otherwise: str) -> None:

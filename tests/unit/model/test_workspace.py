@@ -183,3 +183,54 @@ def test_the_root_is_found_from_any_folder_below(root: Path) -> None:
 def test_outside_a_workspace_the_error_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no workspace\.toml"):
         workspace.find_root(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "remedy"),
+    [
+        ("[[scan.exceptions]]\nid = 'A'\nuntil = 2026-01-01\n", "3: `scan.exceptions`: missing key `reason`", ""),
+        (
+            "[[scan.exceptions]]\nid = 'A'\nuntil = 2026-01-01\nreason = 'r'\n"
+            "[[scan.exceptions]]\nid = 'B'\nuntil = 'soon'\nreason = 'r'\n",
+            "9: `scan.exceptions.until`: ",
+            "",
+        ),
+        (
+            "[[scan.exceptions]] # one\nid = 'A'\nuntil = 7\nreason = 'r'\n",
+            "5: `scan.exceptions.until`: expected a date such as 2026-12-31",
+            "",
+        ),
+        ("[[scan.exceptions]]\nid = 'A'\nuntil = 2026-01-01\nreason = ''\n", "6: `scan.exceptions.reason`", ""),
+        (
+            "[scan]\nignore-unfixed = true\n[[scan.exceptions]]\nid = 'A'\nuntill = 2026-01-01\n",
+            "7: unknown key `untill` in [[scan.exceptions]]",
+            "Did you mean `until`?",
+        ),
+        ("[scan]\nexceptions = [{ ids = 'A' }]\n", "4: unknown key `ids` in [[scan.exceptions]]", "`id`"),
+        (
+            '[scan]\nrefuse = ["HIGH", "SEVERE"]\n',
+            "4: `scan.refuse`: invalid enum value 'SEVERE'",
+            "'CRITICAL', 'HIGH'",
+        ),
+        ("[scan]\nuntil = 2026-13-01\n", "not valid TOML", ""),
+        ("[bases]\nsource = 'mine'\n", "4: `bases.source`: invalid enum value 'mine'", "'auto', 'official'"),
+    ],
+)
+def test_a_mistake_in_the_scans_policy_is_named_with_its_line(root: Path, text: str, said: str, remedy: str) -> None:
+    (root / "workspace.toml").write_text(WORKSPACE + text)
+    error = refusal(root)
+    assert said in error.what
+    assert remedy in error.remedy
+
+
+def test_the_scans_policy_is_read(root: Path) -> None:
+    (root / "workspace.toml").write_text(
+        WORKSPACE
+        + '[scan]\nrefuse = ["LOW"]\nignore-unfixed = false\ndatabase = "mirror.example/trivy-db:2"\n'
+        + '[[scan.exceptions]]\nid = "A"\nuntil = 2026-01-31\nreason = "r"\nservices = ["api"]\n'
+    )
+    scan = workspace.load(root).settings.scan
+    assert (scan.refuse, scan.ignore_unfixed, scan.database) == (("LOW",), False, "mirror.example/trivy-db:2")
+    assert [(each.id, each.until.isoformat(), each.services) for each in scan.exceptions] == [
+        ("A", "2026-01-31", ("api",)),
+    ]

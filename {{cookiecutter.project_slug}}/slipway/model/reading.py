@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -20,6 +21,7 @@ WORDS = {
     "str": "a text in quotes",
     "bool": "true or false",
     "array": "a list",
+    "date": "a date such as 2026-12-31",
     "object": "a table",
 }
 _AT = re.compile(r"(?P<why>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -68,12 +70,18 @@ def refuse_unknown_keys(
         if key not in fields:
             raise unknown_key(path, line_of(text, (*above, key)), (*above, key), fields)
         for part in (fields[key], *get_args(fields[key])):
-            if not (isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping)):
+            if not (isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping | list)):
                 continue
-            named = {"": value} if part is fields[key] else value
-            for name, inner in named.items():
+            for name, inner in _parts(value, alone=part is fields[key]):
                 if isinstance(inner, Mapping):
                     refuse_unknown_keys(path, text, inner, part, (*above, key, *([name] if name else [])))
+
+
+def _parts(value: Mapping[str, Any] | list[Any], *, alone: bool) -> Iterable[tuple[str, Any]]:
+    """Return the tables of a key by name: the one that it is, those that it names, or those of a list by number."""
+    if isinstance(value, list):
+        return [(str(number), each) for number, each in enumerate(value)]
+    return [("", value)] if alone else value.items()
 
 
 def unknown_key(path: Path, line: int, keys: tuple[str, ...], known: Iterable[str]) -> ConfigError:
@@ -81,7 +89,8 @@ def unknown_key(path: Path, line: int, keys: tuple[str, ...], known: Iterable[st
     known = sorted(known)
     near = difflib.get_close_matches(keys[-1], known, n=1)
     hint = f"Did you mean `{near[0]}`? " if near else ""
-    where = f" in [{'.'.join(keys[:-1])}]" if keys[:-1] else ""
+    table = f"[{'.'.join(_names(keys[:-1]))}]"
+    where = f" in {f'[{table}]' if keys[-2].isdigit() else table}" if keys[:-1] else ""
     return ConfigError(
         f"{path}:{line}: unknown key `{keys[-1]}`{where}",
         remedy=f"{hint}Known keys here: {', '.join(known)}.",
@@ -89,12 +98,19 @@ def unknown_key(path: Path, line: int, keys: tuple[str, ...], known: Iterable[st
 
 
 def line_of(text: str, keys: tuple[str, ...]) -> int:
-    """Return the number of the line that sets a key (its own line, its table's, or 1 where neither is found)."""
+    """Return the number of the line that sets a key (its own line, its table's, or 1 where neither is found).
+
+    A table of a list, as in `[[scan.exceptions]]`, is named by its number: `("scan", "exceptions", "0")`.
+    """
     table: tuple[str, ...] = ()
     found = 1
+    counts: Counter[tuple[str, ...]] = Counter()
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$", line):
-            table = tuple(part.strip().strip("\"'") for part in header[1].split("."))
+        if header := re.match(r"\s*(\[?)\[\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$", line):
+            table = tuple(part.strip().strip("\"'") for part in header[2].split("."))
+            if header[1]:
+                counts[table] += 1
+                table = (*table, str(counts[table] - 1))
             if table == keys[: len(table)]:
                 found = number
             if table == keys:
@@ -115,7 +131,22 @@ def _mistyped(path: Path, text: str, message: str, into: type[msgspec.Struct]) -
         why = why.replace(f"`{word}`", plain)
     why = why[:1].lower() + why[1:]
     known = ", ".join(field.encode_name for field in msgspec.structs.fields(into))
-    name = f"`{'.'.join(keys)}`: " if keys else ""
-    return ConfigError(
-        f"{path}:{line_of(text, keys)}: {name}{why}", remedy=f"Correct the value. Keys of this file: {known}."
-    )
+    name = f"`{'.'.join(_names(keys))}`: " if keys else ""
+    choices = _choices(into, keys)
+    remedy = f"One of: {', '.join(choices)}." if choices else f"Correct the value. Keys of this file: {known}."
+    return ConfigError(f"{path}:{line_of(text, keys)}: {name}{why}", remedy=remedy)
+
+
+def _names(keys: Iterable[str]) -> list[str]:
+    """Return keys without the numbers of a list's entries, which no file shows."""
+    return [key for key in keys if not key.isdigit()]
+
+
+def _choices(kind: Any, keys: tuple[str, ...]) -> list[str]:
+    """Return the words that a key takes; none where it takes others than some words."""
+    if not keys:
+        return [repr(each) for each in get_args(kind)] if get_origin(kind) is Literal else []
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        return _choices(fields[keys[0]], keys[1:]) if keys[0] in fields else []
+    return next((found for part in get_args(kind) if (found := _choices(part, keys[1:]))), [])

@@ -1,0 +1,225 @@
+"""Commands for Trivy, and what is made of its reports; nothing here runs anything.
+
+Trivy takes settings from its folder (`trivy.yaml`, `.trivyignore`), from `TRIVY_…` variables, and from comments in a
+Dockerfile. None of them may decide over a release: it runs in an empty folder, with those variables blanked, on a
+Dockerfile without such comments. What is let through stands in workspace.toml, with a date and a reason.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+Json = dict[str, Any]
+Sbom = Literal["cyclonedx", "spdx-json"]
+Converted = Literal["table", "sarif"]
+
+URI = "https://github.com/aquasecurity/trivy"
+DATABASE = "mirror.gcr.io/aquasec/trivy-db:2"
+"""Where Trivy gets its vulnerability database from when nobody names another place."""
+
+SCANNERS = ("vuln", "secret")
+PASSED_ON = frozenset(
+    {"TRIVY_CACERT", "TRIVY_JAVA_DB_REPOSITORY", "TRIVY_PASSWORD", "TRIVY_REGISTRY_TOKEN", "TRIVY_USERNAME"}
+)
+"""The only variables of Trivy's that it is given: they say where and how to download, not what to find."""
+
+HEAD_BYTES = 1 << 18
+"""How much of the vulnerability database tells whether the rest is there."""
+
+# A bbolt file's first two pages, behind a header each, say that it is one, and how many pages of what size it has.
+_PAGE_HEADER, _META, _MAGIC = 16, struct.Struct("<IIII8xQQQQ"), 0xED0CDAED
+_IGNORE = re.compile(r"\b(trivy|tfsec):(?=\S*ignore)")
+_QUIET = ("--skip-version-check", "--disable-telemetry")
+
+
+def image(trivy: Path, layout: str, output: Path, cache: Path, seconds: int) -> list[str]:
+    """Return the command that looks for vulnerabilities and secrets in an image, and lists its packages.
+
+    The cache of layers is in memory: the one on disk can be used by a single process at a time. The vulnerability
+    database is only read, by as many as want to.
+
+    Args:
+        trivy: the binary.
+        layout: an OCI layout's folder, as a name in the folder it runs in: Trivy takes what follows an `@` or `:` of
+        a path for a tag, and writes the name into the report.
+        output: gets the report as JSON.
+        cache: Trivy's cache folder, with the vulnerability database.
+        seconds: when Trivy gives up.
+    """
+    return [
+        *_image(trivy, layout, cache, output, seconds),
+        "--format=json",
+        "--list-all-pkgs",
+        f"--scanners={','.join(SCANNERS)}",
+        "--image-config-scanners=secret",
+        "--cache-backend=memory",
+    ]
+
+
+def sbom(trivy: Path, layout: str, kind: Sbom, output: Path, cache: Path, seconds: int) -> list[str]:
+    """Return the command that lists an image's packages; the vulnerability database is not needed.
+
+    The second list of the same image with the same cache costs a sixth of the first: the cache holds what was read.
+    It must not be the cache of another process.
+    """
+    return [*_image(trivy, layout, cache, output, seconds), f"--format={kind}", "--cache-backend=fs"]
+
+
+def dockerfiles(trivy: Path, output: Path, cache: Path, seconds: int) -> list[str]:
+    """Return the command that judges all Dockerfiles in the folder it runs in, by the checks that Trivy itself has.
+
+    Args:
+        trivy: the binary.
+        output: gets the report as JSON.
+        cache: an empty folder: checks that were downloaded into the real one would differ from machine to machine.
+        seconds: when Trivy gives up.
+    """
+    return [
+        *(str(trivy), "config", "--format=json", "--misconfig-scanners=dockerfile", "--skip-check-update"),
+        *("--skip-version-check", f"--cache-dir={cache}", f"--timeout={seconds}s", f"--output={output}", "."),
+    ]
+
+
+def convert(trivy: Path, report: Path, kind: Converted, output: Path) -> list[str]:
+    """Return the command that writes a JSON report in another form."""
+    more = [f"--scanners={','.join((*SCANNERS, 'misconfig'))}"] if kind == "table" else []
+    return [str(trivy), "convert", "--quiet", f"--format={kind}", *more, f"--output={output}", str(report)]
+
+
+def download(trivy: Path, cache: Path, repository: str | None, seconds: int) -> list[str]:
+    """Return the command that downloads the vulnerability database, from Trivy's own places or a mirror."""
+    return [
+        *(str(trivy), "image", "--download-db-only", "--no-progress", *_QUIET),
+        *(f"--cache-dir={cache}", f"--timeout={seconds}s"),
+        *([f"--db-repository={repository}"] if repository else []),
+    ]
+
+
+def blanked(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that take Trivy's own out of an environment; it takes an empty one for none."""
+    return {name: "" for name in environment if name.startswith("TRIVY_") and name not in PASSED_ON}
+
+
+def judged_text(dockerfile: str) -> str:
+    """Return a Dockerfile whose comments tell Trivy to ignore nothing; every line stays where it is."""
+    return _IGNORE.sub(r"\1 ", dockerfile)
+
+
+def joined(reports: Sequence[tuple[str, Json]], dockerfile: Iterable[Json]) -> Json:
+    """Return one report of an image and its Dockerfile, in Trivy's form.
+
+    The image's configuration is left out: it is in the image, and what an `ENV` there holds needs no second copy.
+
+    Args:
+        reports: platform → Trivy's report of the image for it; the first is the frame. With several, each result
+        names its platform, and `SlipwayPlatforms` has what Trivy knows of each image.
+        dockerfile: the results of its Dockerfile.
+    """
+    several = len(reports) > 1
+    results: list[Json] = []
+    about: dict[str, Json] = {}
+    for platform, report in reports:
+        suffix = f" [{platform}]" if several else ""
+        results += [{**each, "Target": f"{each['Target']}{suffix}"} for each in report.get("Results") or []]
+        metadata = report.get("Metadata") or {}
+        about[platform] = {key: value for key, value in metadata.items() if key != "ImageConfig"}
+    frame = {**reports[0][1], "Metadata": next(iter(about.values())), "Results": [*results, *dockerfile]}
+    return {**frame, "SlipwayPlatforms": about} if several else frame
+
+
+def predicate(report: Json, database: Mapping[str, str], started: datetime, finished: datetime) -> Json:
+    """Return what cosign attests as `vuln`: the whole report, by what it was made and when.
+
+    It holds what cosign keeps, written as cosign writes it, so that what is attested equals what is in the file.
+
+    Args:
+        report: Trivy's, whole.
+        database: `uri`, `version` and `lastUpdate` of the vulnerability database.
+        started: when the scan began.
+        finished: and ended.
+    """
+    version = report.get("Trivy", {}).get("Version", "")
+    return {
+        "invocation": {"parameters": {"database": dict(database)}, "uri": "", "event_id": "", "builder.id": ""},
+        "scanner": {
+            "uri": f"{URI}@v{version}",
+            "version": version,
+            "db": {key: database[key] for key in ("uri", "version")},
+            "result": report,
+        },
+        "metadata": {"scanStartedOn": _moment(started), "scanFinishedOn": _moment(finished)},
+    }
+
+
+def joined_sbom(documents: Sequence[Json]) -> Json:
+    """Return one list of packages for an image of several platforms; what several have stands there once."""
+    first, *others = documents
+    whole = dict(first)
+    for other in others:
+        root = other.get("metadata", {}).get("component")
+        components = [*([root] if root else []), *other.get("components", [])]
+        if "bomFormat" in first:
+            whole["components"] = _unique([*whole.get("components", []), *components], "bom-ref")
+            whole["dependencies"] = _dependencies([*whole.get("dependencies", []), *other.get("dependencies", [])])
+        else:
+            for key, identity in _SPDX.items():
+                whole[key] = _unique([*whole.get(key, []), *other.get(key, [])], *identity)
+    return whole
+
+
+_SPDX = {
+    "packages": ("SPDXID",),
+    "files": ("SPDXID",),
+    "hasExtractedLicensingInfos": ("licenseId",),
+    "relationships": ("spdxElementId", "relatedSpdxElement", "relationshipType"),
+}
+
+
+def _unique(entries: Iterable[Json], *keys: str) -> list[Json]:
+    found: dict[tuple[Any, ...], Json] = {}
+    for each in entries:
+        found.setdefault(tuple(each.get(key) for key in keys), each)
+    return list(found.values())
+
+
+def _dependencies(entries: Iterable[Json]) -> list[Json]:
+    found: dict[str, set[str]] = {}
+    for each in entries:
+        found.setdefault(each["ref"], set()).update(each.get("dependsOn") or [])
+    return [{"ref": ref, "dependsOn": sorted(on)} for ref, on in sorted(found.items())]
+
+
+def is_whole(head: bytes, size: int) -> bool:
+    """Return whether a vulnerability database is one, and as long as it says: a copy that was cut off is not.
+
+    Trivy finds out only where it happens to read a page that is not there.
+
+    Args:
+        head: the file's first HEAD_BYTES.
+        size: the whole file's size.
+    """
+    start = 0
+    for _ in range(2):
+        if len(head) < start + _PAGE_HEADER + _META.size:
+            return False
+        magic, _, page, _, _, _, pages, _ = _META.unpack_from(head, start + _PAGE_HEADER)
+        if magic != _MAGIC or pages * page > size:
+            return False
+        start = page
+    return True
+
+
+def _moment(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _image(trivy: Path, layout: str, cache: Path, output: Path, seconds: int) -> list[str]:
+    return [
+        *(str(trivy), "image", f"--input={layout}", f"--cache-dir={cache}", f"--output={output}"),
+        *(f"--timeout={seconds}s", "--no-progress", "--skip-db-update", "--offline-scan", *_QUIET),
+    ]

@@ -1,0 +1,60 @@
+"""The admission policies ask for all evidence by somebody trusted, and let nothing else through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slipway.commands import admission
+from slipway.commands.cosign import TYPES
+from slipway.model.trust import Identity, Key, Trust
+
+KEY = Key(Path("k.pub"), "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n", "ab" * 32)
+FULL = Identity("https://issuer", "https://github.com/acme/shop/ship.yaml@refs/heads/main")
+PATTERN = Identity("https://issuer", subject_regexp="^https://github.com/acme/.*$")
+TRUST = Trust((KEY,), (FULL, PATTERN))
+IMAGES = ["ghcr.io/acme/shop/release/*"]
+
+
+def test_policy_controller_asks_each_signer_for_every_kind_of_evidence() -> None:
+    spec = admission.cluster_image_policy("shop-release", IMAGES, TRUST)["spec"]
+    assert spec["mode"] == "enforce"
+    assert spec["images"] == [{"glob": IMAGES[0]}]
+    assert [each["name"] for each in spec["authorities"]] == ["key-abababab", "identity-1", "identity-2"]
+    for authority in spec["authorities"]:
+        assert [each["predicateType"] for each in authority["attestations"]] == list(TYPES.values())
+        assert authority["signatureFormat"] == "bundle"
+    assert spec["authorities"][0]["key"]["data"] == KEY.pem
+    identities = [each["keyless"]["identities"] for each in spec["authorities"][1:]]
+    assert identities[0] == [{"issuer": "https://issuer", "subject": FULL.subject}]
+    assert identities[1] == [{"issuer": "https://issuer", "subjectRegExp": PATTERN.subject_regexp}]
+
+
+def test_kyverno_asks_any_one_signer_for_every_kind_of_evidence() -> None:
+    spec = admission.kyverno_policy("shop-release", IMAGES, TRUST)["spec"]
+    (rule,) = spec["rules"]
+    (images,) = rule["verifyImages"]
+    assert (images["failureAction"], images["required"], images["verifyDigest"]) == ("Enforce", True, True)
+    assert images["mutateDigest"] is False
+    assert images["type"] == "SigstoreBundle"
+    assert [each["type"] for each in images["attestations"]] == list(TYPES.values())
+    for attestation in images["attestations"]:
+        (attestors,) = attestation["attestors"]
+        assert attestors["count"] == 1
+        assert [next(iter(each)) for each in attestors["entries"]] == ["keys", "keyless", "keyless"]
+    assert spec["webhookConfiguration"]["failurePolicy"] == "Fail"
+
+
+def test_only_keys_go_without_the_transparency_log() -> None:
+    (rule,) = admission.kyverno_policy("n", IMAGES, TRUST)["spec"]["rules"]
+    entries = rule["verifyImages"][0]["attestations"][0]["attestors"][0]["entries"]
+    assert entries[0]["keys"]["rekor"]["ignoreTlog"]
+    assert all("ignoreTlog" not in each["keyless"]["rekor"] for each in entries[1:])
+
+
+def test_plain_http_is_for_this_machine_alone() -> None:
+    def of(images: list[str]) -> bool:
+        (rule,) = admission.kyverno_policy("n", images, TRUST)["spec"]["rules"]
+        return "imageRegistryCredentials" in rule["verifyImages"][0]
+
+    assert of(["127.0.0.1:5000/shop/release/*"])
+    assert not of(IMAGES)

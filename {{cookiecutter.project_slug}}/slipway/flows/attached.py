@@ -1,0 +1,157 @@
+"""What is attached to an image in its registry: read by digest, taken apart, and verified by cosign piece by piece.
+
+A registry is believed nothing: whoever may write to it may attach anything to anything. What counts is a bundle that
+cosign verifies against a trusted signer, about this image's digest.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slipway.commands import cosign
+from slipway.flows.keys import ALONE
+from slipway.flows.standing import Ground
+from slipway.model.trust import Identity, Trust
+from slipway.model.workspace import Workspace
+from slipway.run.credentials import config_of
+from slipway.run.process import run
+from slipway.run.registry import Manifest, Registry, parse
+
+CREATED = "org.opencontainers.image.created"
+LARGEST = 128 * 1024 * 1024
+"""How large a bundle may be: what cosign itself reads."""
+KIND_OF = {predicate: kind for kind, predicate in cosign.TYPES.items()}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One bundle as it was found, nothing in it verified.
+
+    Attributes:
+        manifest: the digest that the lock knows it by.
+        kind: what it says it is evidence of; empty for something else.
+        statement: what it says, about which images.
+        hint: which key it says made it; None for a certificate.
+        made: when it says it was attached.
+        text: the bundle itself.
+    """
+
+    manifest: str
+    kind: str
+    statement: Mapping[str, Any] = field(repr=False)
+    hint: str | None
+    made: str
+    text: str = field(repr=False)
+
+    @property
+    def predicate(self) -> Mapping[str, Any]:
+        found = self.statement.get("predicate")
+        return found if isinstance(found, Mapping) else {}
+
+    def annotations(self, digest: str) -> Mapping[str, str]:
+        """Return what it says of an image beside its digest."""
+        for subject in self.statement["subject"]:
+            if subject["digest"].get("sha256") == digest.partition(":")[2]:
+                found = subject.get("annotations")
+                return found if isinstance(found, Mapping) else {}
+        return {}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A bundle that cosign has verified, and whose it is."""
+
+    bundle: Bundle
+    signer: str
+
+
+def opened(workspace: Workspace, refs: Iterable[str]) -> Mapping[str, Registry]:
+    """Return the registries that image references name, by host, to be read with the login for pulling."""
+    config = config_of(workspace, "pull")
+    return {host: Registry(host, config) for host in {parse(ref).host for ref in refs}}
+
+
+def read(held: Registry, ref: str, only: Collection[str] = ()) -> list[Bundle]:
+    """Return the bundles attached to an image, the oldest first; what is no bundle is passed over.
+
+    Args:
+        held: the image's registry.
+        ref: the image by digest.
+        only: the digests of those that matter; without any, all do.
+
+    Raises:
+        SlipwayError: the registry does not answer, refuses, or sends other bytes than were asked for.
+    """
+    part = parse(ref)
+    found = []
+    for each in held.referrers(part.repository, part.reference):
+        if not each.artifact_type.startswith(cosign.BUNDLE) or (only and each.digest not in only):
+            continue
+        manifest = held.find(part.repository, each.digest)
+        if manifest is None:
+            continue
+        with suppress(LookupError, ValueError, TypeError, AttributeError, RecursionError):
+            layer = manifest.content["layers"][0]["digest"]
+            found.append(taken_apart(manifest, held.blob(part.repository, layer, LARGEST)))
+    return sorted(found, key=lambda each: (each.made, each.manifest))
+
+
+def taken_apart(manifest: Manifest, blob: bytes) -> Bundle:
+    """Return a bundle from its manifest and content; LookupError, ValueError or the like when it is none."""
+    text = blob.decode()
+    content = json.loads(text)
+    statement = json.loads(base64.b64decode(content["dsseEnvelope"]["payload"], validate=True))
+    for subject in statement["subject"]:
+        subject["digest"].get("sha256")
+    key = content["verificationMaterial"].get("publicKey")
+    hint = str(key.get("hint", "")) if key is not None else None
+    made = str((manifest.content.get("annotations") or {}).get(CREATED, ""))
+    return Bundle(manifest.digest, KIND_OF.get(statement["predicateType"], ""), statement, hint, made, text)
+
+
+def verified(ground: Ground, bundle: Bundle, digest: str, trust: Trust) -> Verified | str:
+    """Return a bundle with whose it is, or what is wrong with it in words.
+
+    Args:
+        ground: has cosign.
+        bundle: what was found.
+        digest: the image that it has to be about.
+        trust: whose signature counts.
+    """
+    signers: list[Path | Identity]
+    if bundle.hint is None:
+        signers, nobody = list(trust.identities), "policy/identities.toml trusts no identity"
+    else:
+        key = trust.key(bundle.hint)
+        signers, nobody = [key.path] if key else [], "it was made with a key that policy/keys does not hold"
+    refusal = nobody
+    folder = ground.workspace.scratch / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=folder) as own:
+        file = Path(own) / "bundle.json"
+        file.write_text(bundle.text, encoding="utf-8")
+        for signer in signers:
+            argv = cosign.verify(ground.bin / "cosign", file, bundle.kind, digest, signer)
+            limit = float(ground.workspace.settings.gate.seconds)
+            result = run(argv, env={**ground.environment, **ALONE}, timeout=limit)
+            if result.code == 0:
+                return Verified(bundle, named(ground, signer))
+            refusal = _reason(result.output)
+    return refusal
+
+
+def named(ground: Ground, signer: Path | Identity) -> str:
+    """Return a signer's name: the key's file in the workspace, or the identity."""
+    return signer.name if isinstance(signer, Identity) else signer.relative_to(ground.workspace.root).as_posix()
+
+
+def _reason(output: str) -> str:
+    said = [line.partition("Error: ")[2] for line in output.splitlines() if line.startswith("Error: ")]
+    return f"cosign refuses it: {said[-1] if said else output.strip()[-200:]}"

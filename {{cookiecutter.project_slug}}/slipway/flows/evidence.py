@@ -1,0 +1,367 @@
+"""The evidence of an image: attached by the gate, verified before anything is locked or deployed.
+
+Signed last, so a signature says that all the rest was there. Each piece is attached once, however often a run is
+killed and begun again; and nothing counts that a trusted signer did not sign about this very digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from slipway.commands import cosign, findings
+from slipway.commands.cosign import KINDS, SIGNATURE
+from slipway.flows import attached as attachments
+from slipway.flows.attached import Bundle, Verified
+from slipway.flows.keys import ALONE, Signer
+from slipway.flows.logs import logs_of
+from slipway.flows.report import Report
+from slipway.flows.standing import Ground
+from slipway.model import trust as trusted_ones
+from slipway.model.errors import EvidenceError, GateRefused, SlipwayError
+from slipway.model.files import write_atomically
+from slipway.model.trust import Trust
+from slipway.model.workspace import Workspace
+from slipway.run.credentials import environment_for
+from slipway.run.process import run
+from slipway.run.registry import Registry, parse
+
+AT_ONCE = 4
+LISTED_AT_ONCE = 16
+PASSED = "PASSED"
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What is to be attached to a service's image: a file for each kind of attestation, and what the signature says."""
+
+    service: str
+    content: str
+    commit: str | None
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an image has to prove: whose it is, and what it was built from.
+
+    `content` and `commit` are what the lock says; None asks for nothing. `evidence` names each piece by its kind and
+    digest; empty takes what the registry has.
+    """
+
+    service: str
+    ref: str
+    content: str | None = None
+    commit: str | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was verified: what the signature says, each piece of evidence by its digest, and the scan's report."""
+
+    ref: str
+    service: str
+    content: str
+    commit: str | None
+    evidence: Mapping[str, str]
+    report: Mapping[str, Any] = field(repr=False)
+    signer: str
+
+
+@dataclass
+class Looked:
+    """What became of one image: the verified bundle of each kind, and what is wrong, by whose rule."""
+
+    wanted: Wanted
+    found: dict[str, Verified] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    refused: GateRefused | None = None
+
+
+def attach(ground: Ground, ref: str, attached: Attached, signer: Signer, report: Report) -> None:
+    """Attach what is not attached and valid yet, one after the other, the signature last.
+
+    Args:
+        ground: has cosign.
+        ref: the image by digest.
+        attached: what to attach. A signature that says another commit of the same content is good enough.
+        signer: what to sign with, from `keys.signer`.
+        report: told each step.
+
+    Raises:
+        SlipwayError: cosign failed, or the registry does not answer; the log has all that cosign said.
+    """
+    log = logs_of(ground.workspace) / f"{attached.service}.evidence.log"
+    log.unlink(missing_ok=True)
+    trust = trusted_ones.load(ground.workspace.root)
+    wanted = Wanted(attached.service, ref, attached.content)
+    bundles = attachments.read(attachments.opened(ground.workspace, [ref])[parse(ref).host], ref)
+    there = _valid(ground, wanted, bundles, trust)
+    program = ground.bin / "cosign"
+    for kind, file in sorted(attached.files.items(), key=lambda item: KINDS.index(item[0])):
+        if kind not in there:
+            report.step(attached.service, "attesting", kind)
+            _carry_out(ground, cosign.attest(program, ref, signer.key, kind, file), signer, attached.service, log)
+    if SIGNATURE not in there:
+        report.step(attached.service, "signing")
+        said = said_of(ground.workspace, attached)
+        _carry_out(ground, cosign.sign(program, ref, signer.key, said), signer, attached.service, log)
+    report.done(attached.service, "signed")
+
+
+def said_of(workspace: Workspace, attached: Attached) -> dict[str, str]:
+    """Return what the signature says beside the digest."""
+    said = {"workspace": workspace.name, "service": attached.service, "content": attached.content}
+    return {**said, "commit": attached.commit} if attached.commit else said
+
+
+def verify(
+    ground: Ground, wanted: Sequence[Wanted], trust: Trust, *, today: date, kinds: Sequence[str] = KINDS
+) -> dict[str, Proof]:
+    """Verify all that images have to prove, every one of them before anything is said.
+
+    Args:
+        ground: has cosign.
+        wanted: the images.
+        trust: whose signature counts.
+        today: decides which of the scan's exceptions have expired.
+        kinds: which evidence each must have; the signature is always asked for.
+
+    Returns:
+        The proof of each service.
+
+    Raises:
+        EvidenceError: evidence is missing, is not what the lock says, or was not made by a trusted signer.
+        GateRefused: all is there, but today's policy refuses what the scan had found.
+        SlipwayError: the registry does not answer.
+    """
+    if trust.empty and wanted:
+        raise EvidenceError(
+            "policy/ trusts nobody, so nobody's signature counts",
+            remedy="Run `invoke keys` and commit policy/, or restore policy/ from git.",
+        )
+    asked = tuple(dict.fromkeys((SIGNATURE, *kinds)))
+    registries = attachments.opened(ground.workspace, (each.ref for each in wanted))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            looked = list(
+                pool.map(lambda each: _look(ground, each, registries, trust, today=today, kinds=asked), wanted)
+            )
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    _refuse(looked)
+    proofs = {each.wanted.service: _proof(each) for each in looked}
+    if set(asked) == set(KINDS):
+        _remember(ground.workspace, trust, proofs.values(), today)
+    return proofs
+
+
+def held(ground: Ground, wanted: Sequence[Wanted], trust: Trust, *, today: date) -> frozenset[str]:
+    """Return the services whose images were verified before on this machine, against the very same trust and policy,
+    on the same day, and whose evidence the registry still lists. One request for each; nothing is verified anew.
+
+    Raises:
+        SlipwayError: the registry does not answer.
+    """
+    known = _remembered(ground.workspace, today)
+    asked = [each for each in wanted if each.evidence and _seal(ground.workspace, trust, each) in known]
+    if not asked:
+        return frozenset()
+    registries = attachments.opened(ground.workspace, (each.ref for each in asked))
+    with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:
+        listed = list(pool.map(lambda each: _lists(registries, each), asked))
+    return frozenset(each.service for each, there in zip(asked, listed, strict=True) if there)
+
+
+def _lists(registries: Mapping[str, Registry], wanted: Wanted) -> bool:
+    part = parse(wanted.ref)
+    listed = {each.digest for each in registries[part.host].referrers(part.repository, part.reference)}
+    return set(wanted.evidence.values()) <= listed
+
+
+def _carry_out(ground: Ground, argv: list[str], signer: Signer, service: str, log: Path) -> None:
+    limit = float(ground.workspace.settings.gate.seconds)
+    env = {**ground.environment, **environment_for(ground.workspace, "push"), **ALONE}
+    result = run(argv, env=env, stdin=signer.password, log=log, timeout=limit)
+    if result.code:
+        raise SlipwayError(
+            f"{service}: cosign could not {argv[1]} {argv[-1]}",
+            remedy="Run the same command again: what is attached already stays.",
+            detail=result.tail(),
+            log=log,
+        )
+
+
+def _valid(ground: Ground, wanted: Wanted, bundles: Iterable[Bundle], trust: Trust) -> set[str]:
+    """Return the kinds that are attached already, by somebody trusted, and say what they should."""
+    looked = Looked(wanted)
+    there = list(bundles)
+    for kind in KINDS:
+        _find(ground, looked, kind, there, trust)
+    return set(looked.found)
+
+
+def _look(
+    ground: Ground,
+    wanted: Wanted,
+    registries: Mapping[str, Registry],
+    trust: Trust,
+    *,
+    today: date,
+    kinds: Sequence[str],
+) -> Looked:
+    looked = Looked(wanted)
+    part = parse(wanted.ref)
+    if registries[part.host].digest(part.repository, part.reference) is None:
+        looked.wrong.append(f"{wanted.ref} is not in the registry")
+        return looked
+    bundles = attachments.read(registries[part.host], wanted.ref, frozenset(wanted.evidence.values()))
+    for kind in kinds:
+        _find(ground, looked, kind, bundles, trust)
+    _judge(ground.workspace, looked, today)
+    return looked
+
+
+def _find(ground: Ground, looked: Looked, kind: str, bundles: Sequence[Bundle], trust: Trust) -> None:
+    """Add the newest bundle of a kind that holds, or what is wrong."""
+    wanted = looked.wanted
+    digest = parse(wanted.ref).reference
+    named = wanted.evidence.get(kind)
+    if wanted.evidence and not named:
+        looked.wrong.append(f"{kind}: the lock names none")
+        return
+    candidates = [each for each in bundles if each.kind == kind and named in (None, each.manifest)]
+    refusals = {f"{named[:19]}, which the lock names, is not attached to the image" if named else "none is attached"}
+    for each in reversed(candidates):
+        result = attachments.verified(ground, each, digest, trust)
+        refusal = result if isinstance(result, str) else _unfit(ground.workspace, wanted, each, kind, digest)
+        if isinstance(result, Verified) and not refusal:
+            looked.found[kind] = result
+            return
+        refusals = {refusal} if each is candidates[-1] else refusals | {refusal}
+    looked.wrong.append(f"{kind}: {'; '.join(sorted(refusals))}")
+
+
+def _unfit(workspace: Workspace, wanted: Wanted, bundle: Bundle, kind: str, digest: str) -> str:
+    """Return in what a verified signature does not fit; empty where it does, and for other kinds."""
+    if kind != SIGNATURE:
+        return ""
+    should = {
+        "workspace": workspace.name,
+        "service": wanted.service,
+        "content": wanted.content,
+        "commit": wanted.commit,
+    }
+    says = bundle.annotations(digest)
+    wrong = [
+        f"it says {name} `{says.get(name, '')}`, not `{value}`"
+        for name, value in should.items()
+        if value is not None and says.get(name) != value
+    ]
+    return ", ".join(wrong) or ("" if says.get("content") else "it does not say which content it is for")
+
+
+def _judge(workspace: Workspace, looked: Looked, today: date) -> None:
+    """Read what the evidence says, now that it is known to be genuine."""
+    if tests := looked.found.get("tests"):
+        result = tests.bundle.predicate.get("result")
+        if result != PASSED:
+            looked.wrong.append(f"tests: they say {result!r}, not {PASSED!r}")
+    if "scan" not in looked.found:
+        return
+    try:
+        verdict = findings.verdict(workspace.settings.scan, _report(looked), looked.wanted.service, today)
+    except GateRefused as error:
+        looked.wrong.append(f"scan: {error.what}")
+        return
+    if not verdict.passed:
+        looked.refused = findings.refusal(verdict, looked.wanted.service)
+
+
+def _report(looked: Looked) -> Mapping[str, Any]:
+    """Return the scanner's own report from the attestation; an empty one is judged as no report."""
+    scanner = looked.found["scan"].bundle.predicate.get("scanner")
+    result = scanner.get("result") if isinstance(scanner, Mapping) else None
+    return result if isinstance(result, Mapping) else {}
+
+
+def _proof(looked: Looked) -> Proof:
+    wanted = looked.wanted
+    signature = looked.found[SIGNATURE]
+    says = signature.bundle.annotations(parse(wanted.ref).reference)
+    return Proof(
+        wanted.ref,
+        wanted.service,
+        says["content"],
+        says.get("commit"),
+        {kind: each.bundle.manifest for kind, each in looked.found.items()},
+        _report(looked) if "scan" in looked.found else {},
+        signature.signer,
+    )
+
+
+def _refuse(looked: Sequence[Looked]) -> None:
+    """Raise what is wrong with all services, in one error; what the evidence lacks comes before what it says."""
+    wrong = [each for each in looked if each.wrong]
+    refused = [each.refused for each in looked if each.refused]
+    detail = [f"{each.wanted.service}: {text}" for each in wrong for text in each.wrong]
+    detail += [f"{error.what}\n{error.detail}" for error in refused]
+    names = ", ".join(each.wanted.service for each in wrong)
+    if wrong:
+        raise EvidenceError(
+            f"the evidence does not hold for {names}",
+            detail="\n".join(detail),
+            remedy="Images that never went through the gate: `invoke ship --stack STACK`. Images that did: somebody "
+            "changed deploy/, policy/ or the registry since; `git log deploy policy` and the registry's log say who.",
+        )
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        what = f"the scan policy of today refuses {', '.join(each.wanted.service for each in looked if each.refused)}"
+        raise GateRefused(what, detail="\n".join(detail), remedy=refused[0].remedy)
+
+
+def _seal(workspace: Workspace, trust: Trust, wanted: Wanted) -> str:
+    """Return a digest over all that a verification depends on beside the day."""
+    said = [
+        trust.digest,
+        workspace.name,
+        msgspec.to_builtins(workspace.settings.scan),
+        [wanted.service, wanted.ref, wanted.content, wanted.commit],
+        dict(wanted.evidence),
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _remember(workspace: Workspace, trust: Trust, proofs: Iterable[Proof], today: date) -> None:
+    seals = {
+        _seal(workspace, trust, Wanted(each.service, each.ref, each.content, each.commit, each.evidence))
+        for each in proofs
+    }
+    known = _remembered(workspace, today)
+    if not seals <= known:
+        text = json.dumps({"day": today.isoformat(), "seals": sorted(known | seals)})
+        write_atomically(_memory(workspace), text)
+
+
+def _remembered(workspace: Workspace, today: date) -> frozenset[str]:
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        found = json.loads(_memory(workspace).read_text(encoding="utf-8"))
+        if found["day"] == today.isoformat():
+            return frozenset(map(str, found["seals"]))
+    return frozenset()
+
+
+def _memory(workspace: Workspace) -> Path:
+    return workspace.scratch / "verified.json"

@@ -10,13 +10,13 @@ import pulumi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Pulumi runs this file from its own folder
 
+from infra import releases
 from infra.images import images_of
 from infra.secrets import secrets_of
 from infra.targets import TARGETS
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
 from slipway.model.errors import SlipwayError
-from slipway.provider.resources import Release
 
 
 def program() -> None:
@@ -26,17 +26,14 @@ def program() -> None:
 
     secrets = secrets_of(workspace, stack)
     images = images_of(workspace, stack)
-    deployed = TARGETS[stack.target].deploy(workspace, stack, images, secrets)
-    release = Release(
-        stack.name,
-        mode=stack.images,
-        digests=images,
-        opts=pulumi.ResourceOptions(depends_on=deployed.resources),
-    )
+    release = releases.begun(workspace, stack, images)
+    deployed = TARGETS[stack.target].deploy(workspace, stack, releases.recorded(release, images), secrets)
+    live = releases.live(stack, release, deployed.resources)
 
     pulumi.export("images", images)
     pulumi.export("urls", deployed.urls)
-    pulumi.export("releases", release.releases)
+    pulumi.export("live", live.live)
+    pulumi.export("releases", releases.told(release, live))
 
 
 if __name__ == "__main__":

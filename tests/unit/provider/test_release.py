@@ -1,34 +1,41 @@
-"""The record of releases."""
+"""The record of releases, and what became of each."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import pytest
 
 from slipway.provider.kind import State, Stop
-from slipway.provider.release import KEPT, Release
+from slipway.provider.release import KEPT, Live, Release, with_results
+from slipway.provider.values import UNKNOWN
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
 
-def wish(digest: str, mode: str = "inline") -> dict[str, object]:
+def wish(digest: str, mode: str = "inline") -> dict[str, Any]:
     return {"mode": mode, "digests": {"api": digest}, "services": ["api"]}
 
 
-def state(digest: str, releases: list[dict[str, str]]) -> State:
+def state(digest: str, releases: list[dict[str, Any]]) -> State:
     return State("urn", "r-1", wish(digest), {"releases": releases})
 
 
 def test_a_first_release_says_what_when_by_whom_and_from_where() -> None:
-    [first] = Release().create("urn", wish(ONE), Stop()).outputs["releases"]
+    inputs = {**wish(ONE), "contents": {"api": "c" * 64}}
+    [first] = Release().create("urn", inputs, Stop()).outputs["releases"]
     assert re.fullmatch(r"r-\d{8}-\d{6}-[0-9a-f]{4}", first["id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["time"])
     assert first["digests"] == {"api": ONE}
+    assert first["contents"] == {"api": "c" * 64}
     assert first["actor"] and isinstance(first["dirty"], bool)
-    assert set(first) == {"id", "time", "actor", "commit", "dirty", "mode", "digests"}
+    assert set(first) == {"id", "time", "actor", "commit", "dirty", "mode", "digests", "contents"}
 
 
 def test_the_same_digests_are_no_new_release() -> None:
-    assert list(Release().diff(state(ONE, []), {**wish(ONE), "services": []}).changed) == []
+    news = {**wish(ONE), "services": [], "contents": {"api": "c" * 64}}
+    assert list(Release().diff(state(ONE, []), news).changed) == []
 
 
 def test_a_digest_or_the_mode_makes_a_new_release() -> None:
@@ -44,4 +51,122 @@ def test_the_newest_comes_first_and_twenty_are_kept() -> None:
 
 
 def test_a_preview_does_not_invent_a_release() -> None:
+    old = State("urn", "live", {"release": {"id": "r-1"}}, {"live": "r-1", "good": [{"id": "r-1"}]})
     assert Release().kept(state(ONE, [{"id": "r-1"}])) == {}
+    assert Live().kept(old) == {}
+
+
+class Stack:
+    """A stack as Pulumi keeps it: a resource that failed keeps its old state, one that has no change is left alone."""
+
+    def __init__(self) -> None:
+        self.release: State | None = None
+        self.live: State | None = None
+
+    def deploy(self, digest: str, *, fails: bool = False) -> str:
+        """Deploy, and return the newest release's id."""
+        self.release = apply(Release(), self.release, wish(digest))
+        newest = self.release.outputs["releases"][0]
+        if not fails:
+            self.live = apply(Live(), self.live, {"release": newest})
+        return str(newest["id"])
+
+    def results(self, *, busy: bool = False) -> list[tuple[str, str]]:
+        assert self.release
+        live = self.live.outputs if self.live else None
+        told = with_results(self.release.outputs["releases"], live, busy=busy)
+        return [(each["id"], each["result"]) for each in told]
+
+
+def apply(kind: Release | Live, old: State | None, inputs: dict[str, Any]) -> State:
+    inputs = kind.check(inputs).inputs
+    if old is None:
+        real = kind.create("urn", inputs, Stop())
+        return State("urn", real.id, inputs, real.outputs)
+    if not kind.diff(old, inputs).changed:
+        return State("urn", old.id, inputs, old.outputs)
+    return State("urn", old.id, inputs, kind.update(old, inputs, Stop()))
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return Stack()
+
+
+def test_what_runs_is_live_and_what_ran_is_good(stack: Stack) -> None:
+    first, second = stack.deploy(ONE), stack.deploy(TWO)
+    assert stack.results() == [(second, "live"), (first, "good")]
+
+
+def test_a_release_that_failed_is_failed_and_the_one_before_it_still_live(stack: Stack) -> None:
+    first, second = stack.deploy(ONE), stack.deploy(TWO, fails=True)
+    assert stack.results() == [(second, "failed"), (first, "live")]
+
+
+def test_the_same_digests_after_a_failed_release_are_a_release_of_their_own(stack: Stack) -> None:
+    first, failed, again = stack.deploy(ONE), stack.deploy(TWO, fails=True), stack.deploy(ONE)
+    assert len({first, failed, again}) == 3
+    assert stack.results() == [(again, "live"), (failed, "failed"), (first, "good")]
+
+
+def test_a_failed_release_that_is_tried_again_gets_live_without_a_new_record(stack: Stack) -> None:
+    first, failed, again = stack.deploy(ONE), stack.deploy(TWO, fails=True), stack.deploy(TWO)
+    assert failed == again
+    assert stack.results() == [(again, "live"), (first, "good")]
+
+
+def test_a_first_release_that_failed_is_not_live(stack: Stack) -> None:
+    failed = stack.deploy(ONE, fails=True)
+    assert stack.results() == [(failed, "failed")]
+    assert stack.results(busy=True) == [(failed, "deploying")]
+
+
+def test_while_somebody_deploys_only_the_newest_is_under_way(stack: Stack) -> None:
+    first, failed = stack.deploy(ONE), stack.deploy(TWO, fails=True)
+    newest = stack.deploy("sha256:" + "3" * 64, fails=True)
+    assert stack.results(busy=True) == [(newest, "deploying"), (failed, "failed"), (first, "live")]
+    live = stack.deploy("sha256:" + "3" * 64)
+    assert live == newest
+    assert stack.results(busy=True)[0] == (live, "live")  # a deploy that changes no image
+
+
+def test_however_many_fail_the_live_release_stays_known(stack: Stack) -> None:
+    first = stack.deploy(ONE)
+    for number in range(KEPT + 1):
+        stack.deploy(f"sha256:{number:064x}", fails=True)
+    results = stack.results()
+    assert results[-1] == (first, "live")
+    assert {result for _, result in results[:-1]} == {"failed"}
+
+
+def test_twenty_that_ran_are_kept(stack: Stack) -> None:
+    ids = [stack.deploy(f"sha256:{number:064x}") for number in range(KEPT + 2)]
+    assert stack.live
+    assert [each["id"] for each in stack.live.outputs["good"]] == ids[:1:-1]
+
+
+def test_releases_of_an_earlier_version_are_good_and_their_newest_runs(stack: Stack) -> None:
+    early = [{"id": "r-2", "digests": {"api": ONE}}, {"id": "r-1", "digests": {"api": TWO}}]
+    stack.release = State("urn", "r-1", wish(ONE), {"releases": early})
+    assert stack.results() == [("r-2", "live"), ("r-1", "good")]
+    failed = stack.deploy(TWO, fails=True)
+    assert stack.results() == [(failed, "failed"), ("r-2", "live"), ("r-1", "good")]
+    assert stack.deploy(TWO) == failed
+    assert stack.results() == [(failed, "live"), ("r-2", "good"), ("r-1", "good")]
+
+
+def test_a_stack_of_an_earlier_version_takes_up_what_runs_without_a_new_release(stack: Stack) -> None:
+    early = [{"id": "r-2", "digests": {"api": ONE}}, {"id": "r-1", "digests": {"api": TWO}}]
+    stack.release = State("urn", "r-1", wish(ONE), {"releases": early})
+    assert stack.deploy(ONE) == "r-2"
+    assert stack.results() == [("r-2", "live"), ("r-1", "good")]
+
+
+def test_a_preview_of_a_new_release_shows_that_another_one_will_run() -> None:
+    old = State("urn", "live", {"release": {"id": "r-1", "digests": {}}}, {"live": "r-1", "good": []})
+    assert list(Live().diff(old, {"release": UNKNOWN}).changed) == ["release"]
+    assert list(Live().diff(old, {"release": {"id": "r-1", "contents": {}}}).changed) == []
+
+
+def test_nothing_deployed_has_no_releases() -> None:
+    assert with_results([], None) == []

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.run.oci import oci_digest
+from slipway.model.errors import GateRefused, SlipwayError
+from slipway.run.oci import check, oci_digest
 
 
 def layout(folder: Path, *manifests: bytes, names: int = 1) -> list[str]:
@@ -73,3 +73,44 @@ def test_what_is_no_layout_is_refused(tmp_path: Path, text: str) -> None:
         oci_digest(file)
     with pytest.raises(SlipwayError, match="no OCI layout"):
         oci_digest(tmp_path / "missing")
+
+
+def whole(folder: Path) -> dict[str, Path]:
+    """Make a layout of an index with one image and return its blobs by name."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    made = {}
+
+    def put(name: str, kind: str, content: bytes) -> dict[str, object]:
+        value = hashlib.sha256(content).hexdigest()
+        made[name] = blobs / value
+        made[name].write_bytes(content)
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{value}", "size": len(content)}
+
+    config, layer = put("config", "config.v1+json", b"{}"), put("layer", "layer.v1.tar", b"bytes")
+    image = put("image", "manifest.v1+json", json.dumps({"config": config, "layers": [layer]}).encode())
+    index = put("index", "index.v1+json", json.dumps({"manifests": [image]}).encode())
+    (folder / "index.json").write_text(json.dumps({"manifests": [index]}))
+    return made
+
+
+@pytest.mark.parametrize("name", ["config", "layer", "image"])
+def test_a_layout_is_checked_to_its_last_byte(tmp_path: Path, name: str) -> None:
+    blobs = whole(tmp_path / "oci")
+    assert check(tmp_path / "oci") == oci_digest(tmp_path / "oci") == f"sha256:{blobs['index'].name}"
+    before = blobs[name].read_bytes()
+    blobs[name].write_bytes(before[:-1] + b"X")
+    with pytest.raises(GateRefused, match=f"the bytes of sha256:{blobs[name].name}"):
+        check(tmp_path / "oci")
+    blobs[name].unlink()
+    with pytest.raises(GateRefused, match="is missing"):
+        check(tmp_path / "oci")
+
+
+def test_a_size_that_is_not_the_blob_s_is_refused(tmp_path: Path) -> None:
+    blobs = whole(tmp_path / "oci")
+    index = json.loads((tmp_path / "oci" / "index.json").read_text())
+    index["manifests"][0]["size"] += 1
+    (tmp_path / "oci" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(GateRefused, match=f"{blobs['index'].name} has .* bytes instead of"):
+        check(tmp_path / "oci")

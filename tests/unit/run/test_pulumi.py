@@ -1,116 +1,32 @@
-"""The door to Pulumi: where the state is, whose a lock is, which passphrase is used, what an error says."""
+"""What the door to Pulumi makes of the engine's events."""
 
 from __future__ import annotations
 
-import json
-import os
-import stat
-from pathlib import Path
+from types import SimpleNamespace
 
-import pytest
+from pulumi.automation.events import EngineEvent
 
-from slipway.model.errors import ConfigError
-from slipway.run import pulumi
+from slipway.run.pulumi import Outcome, Tally
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (*pulumi.PASSPHRASE, "PULUMI_BACKEND_URL"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "infra").mkdir()
-    (tmp_path / "infra" / "Pulumi.yaml").write_text("name: shop\nbackend:\n  url: file://../.slipway/state\n")
-    return tmp_path
+def event(**parts: object) -> EngineEvent:
+    return SimpleNamespace(**{"summary_event": None, "res_outputs_event": None, **parts})  # type: ignore[return-value]
 
 
-def test_a_file_backend_is_relative_to_the_project(root: Path) -> None:
-    assert pulumi.local_state(root) == (root / ".slipway" / "state").resolve()
+def stack_with(outputs: dict[str, str]) -> SimpleNamespace:
+    return SimpleNamespace(metadata=SimpleNamespace(type="pulumi:pulumi:Stack", new=SimpleNamespace(outputs=outputs)))
 
 
-def test_an_absolute_file_backend_is_taken_as_it_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///var/state")
-    assert pulumi.local_state(root) == Path("/var/state")
+def test_events_are_counted_and_passed_on() -> None:
+    passed: list[EngineEvent] = []
+    tally = Tally(passed.append)
+    tally(event(res_outputs_event=stack_with({"urls": "u"})))
+    tally(event(summary_event=SimpleNamespace(resource_changes={"same": 3, "update": 1})))
+    assert tally.outcome() == Outcome({"same": 3, "update": 1}, {"urls": "u"})
+    assert len(passed) == 2
 
 
-@pytest.mark.parametrize("url", ["https://api.pulumi.com", "s3://team-state", "gs://x"])
-def test_other_backends_have_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv("PULUMI_BACKEND_URL", url)
-    assert pulumi.local_state(root) is None
-
-
-def test_a_passphrase_is_made_once_for_this_users_eyes_only(root: Path) -> None:
-    first = pulumi.environment_of(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]
-    text = Path(first).read_text()
-    assert stat.S_IMODE(Path(first).stat().st_mode) == 0o600
-    assert Path(pulumi.environment_of(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text() == text
-    assert len(text) >= 32
-
-
-def test_with_local_state_pulumi_has_a_home_where_it_can_keep_no_debug_log(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PULUMI_HOME", raising=False)
-    home = Path(pulumi.environment_of(root)["PULUMI_HOME"])
-    assert (home / "logs").is_file()
-    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
-    assert "PULUMI_HOME" not in pulumi.environment_of(root)
-
-
-def test_a_passphrase_of_the_users_own_comes_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in pulumi.environment_of(root)
-    assert not (root / ".slipway" / "passphrase").exists()
-
-
-def test_secrets_of_a_passphrase_that_is_not_here_are_explained(root: Path) -> None:
-    (root / "infra" / "Pulumi.dev.yaml").write_text("encryptionsalt: v1:x\n")
-    with pytest.raises(ConfigError, match="dev") as caught:
-        pulumi.environment_of(root)
-    assert "colleague" in caught.value.remedy
-
-
-@pytest.mark.parametrize(
-    ("data", "alive"),
-    [
-        ({"pid": 2**22 - 1, "hostname": os.uname().nodename, "username": "ann"}, False),
-        ({"pid": os.getpid(), "hostname": os.uname().nodename}, False),  # lives, but is no Pulumi
-        ({"pid": 1, "hostname": "elsewhere"}, True),  # nobody can tell from here
-        ({}, False),  # a lock that was cut off while it was written
-    ],
-)
-def test_a_locks_owner_is_judged_by_process_and_machine(tmp_path: Path, data: dict[str, object], alive: bool) -> None:
-    path = tmp_path / "lock.json"
-    path.write_text(json.dumps(data) if data else "{")
-    assert pulumi._lock(path).alive is alive
-
-
-DIAGNOSTICS = """
- code: 255
- stdout: Updating (dev):
- +  slipway:docker:Container api creating (0s) error: it broke
-Diagnostics:
-  pulumi:pulumi:Stack (shop-dev):
-    warning: using pulumi-resource-docker-build from $PATH at /x
-    error: update failed
-
-  slipway:docker:Container (api):
-    error: service api failed
-      its last lines
-
-Resources:
-    1 errored
-
- stderr:
-"""
-
-
-def test_an_error_is_cut_to_what_each_resource_said() -> None:
-    assert pulumi._diagnosis(DIAGNOSTICS).splitlines() == [
-        "slipway:docker:Container (api):",
-        "  error: service api failed",
-        "    its last lines",
-    ]
-
-
-def test_an_error_without_diagnostics_keeps_its_error_lines() -> None:
-    text = " code: 255\n stderr: error: could not decrypt\nUsage: …"
-    assert pulumi._diagnosis(text) == " stderr: error: could not decrypt"
+def test_what_stays_as_it_was_is_no_change() -> None:
+    assert not Outcome({"same": 3, "read": 1}, {}).changed
+    assert Outcome({"same": 3, "update": 1}, {}).changed
+    assert not Outcome({"update": 0}, {}).changed

@@ -13,12 +13,16 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.errors import ConfigError, GateRefused, SlipwayError
+from slipway.model.gate import Logins
+from slipway.model.workspace import Settings, Workspace
 from slipway.run import registry
-from slipway.run.credentials import login_of
+from slipway.run.credentials import VARIABLES, config_of, environment_for, export, login_of
 from slipway.run.registry import Ref
 
-A = "sha256:" + "a" * 64
+BODY = b'{"schemaVersion": 2}'
+A = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
+B = "sha256:" + "b" * 64
 
 
 @pytest.mark.parametrize(
@@ -51,17 +55,18 @@ class Handler(BaseHTTPRequestHandler):
     seen: list[tuple[str, str, str | None]]
 
     def do_GET(self) -> None:
-        self.seen.append((self.command, self.path, self.headers.get("Authorization")))
+        if self.path != "/v2/":  # which is how it is found out what it speaks
+            self.seen.append((self.command, self.path, self.headers.get("Authorization")))
         if type(self).manners(self):
             return
         if self.path == "/v2/":
             self.say(200)
         elif self.path in ("/v2/demo/api/manifests/one", f"/v2/demo/api/manifests/{A}"):
-            self.say(200, {"Docker-Content-Digest": A})
+            self.say(200, {"Docker-Content-Digest": A}, BODY)
         else:
             self.say(404)
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
     def say(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
         self.send_response(status)
@@ -121,9 +126,161 @@ def test_many_are_looked_up_at_once(server: tuple[str, type[Handler]]) -> None:
 
 def test_without_the_digests_header_the_manifest_is_hashed(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
-    body = b'{"schemaVersion": 2}'
-    handler.manners = staticmethod(lambda self: not self.say(200, body=body))  # type: ignore[assignment]
-    assert registry.Registry(host).digest("demo/api", "one") == f"sha256:{hashlib.sha256(body).hexdigest()}"
+    handler.manners = staticmethod(lambda self: not self.say(200, body=BODY))  # type: ignore[assignment]
+    assert registry.Registry(host).digest("demo/api", "one") == A
+
+
+def test_a_digest_that_is_not_that_of_the_bytes_is_never_returned(server: tuple[str, type[Handler]]) -> None:
+    host, handler = server
+    handler.manners = staticmethod(  # type: ignore[assignment]
+        lambda self: not self.say(200, {"Docker-Content-Digest": B}, BODY)
+    )
+    door = registry.Registry(host)
+    for ask in (door.digest, door.find, door.manifest):
+        with pytest.raises(SlipwayError, match="gives other bytes than") as caught:
+            ask("demo/api", "one")
+        assert host in caught.value.what and A in caught.value.what
+    with pytest.raises(SlipwayError, match="gives other bytes than"):
+        door.digest("demo/api", A)
+    handler.manners = staticmethod(lambda self: not self.say(200, body=BODY))  # type: ignore[assignment]
+    with pytest.raises(SlipwayError, match=f"gives other bytes than {B}"):
+        door.manifest("demo/api", B)
+    with pytest.raises(SlipwayError, match=f"gives other bytes than {B}"):
+        door.blob("demo/api", B, 100)
+
+
+def test_a_blob_longer_than_it_may_be_is_refused(server: tuple[str, type[Handler]]) -> None:
+    host, handler = server
+    handler.manners = staticmethod(lambda self: not self.say(200, body=BODY))  # type: ignore[assignment]
+    assert registry.Registry(host).blob("demo/api", A, len(BODY)) == BODY
+    with pytest.raises(SlipwayError, match="more than 5 bytes"):
+        registry.Registry(host).blob("demo/api", A, 5)
+
+
+def test_tags_are_read_to_the_last_page_and_never_from_another_host(server: tuple[str, type[Handler]]) -> None:
+    host, handler = server
+    pages = {"": ("one", "two"), "last=two": ("three",), "last=three": ("one",)}
+
+    def manners(self: Handler) -> bool:
+        url = urlparse(self.path)
+        if url.path != "/v2/demo/api/tags/list":
+            return False
+        after = {"": "last=two", "last=two": "last=three", "last=three": "last=two"}[url.query]
+        link = f'<http://127.0.0.1:1/v2/demo/api/tags/list?{after}>; rel="next"'
+        self.say(200, {"Link": link}, json.dumps({"tags": pages[url.query]}).encode())
+        return True
+
+    handler.manners = staticmethod(manners)  # type: ignore[assignment]
+    assert registry.Registry(host).tags("demo/api") == ("one", "two", "three")
+    assert registry.Registry(host).tags("demo/none") == ()
+
+
+def test_what_refers_to_an_image_comes_from_the_registry_page_by_page(server: tuple[str, type[Handler]]) -> None:
+    host, handler = server
+    index = "application/vnd.oci.image.index.v1+json"
+
+    def manners(self: Handler) -> bool:
+        url = urlparse(self.path)
+        if url.path != f"/v2/demo/api/referrers/{A}":
+            return False
+        first = "page=2" not in url.query
+        each = {"digest": A if first else B, "mediaType": "m", "size": 1, "artifactType": "sig" if first else "sbom"}
+        headers = {"Content-Type": index, **({"Link": f'<{url.path}?page=2>; rel="next"'} if first else {})}
+        self.say(200, headers, json.dumps({"manifests": [each, {"digest": "nonsense"}]}).encode())
+        return True
+
+    handler.manners = staticmethod(manners)  # type: ignore[assignment]
+    door = registry.Registry(host)
+    assert [each.digest for each in door.referrers("demo/api", A)] == [A, B]
+    assert [each.digest for each in door.referrers("demo/api", A, "sbom")] == [B]
+    assert door.has_referrers_api("demo/api", A)
+
+
+def test_without_the_api_what_refers_to_an_image_is_in_the_index_under_its_tag(
+    server: tuple[str, type[Handler]],
+) -> None:
+    host, handler = server
+    each = {"digest": B, "mediaType": "m", "size": 7, "artifactType": "sig", "annotations": {"a": "b"}}
+
+    def manners(self: Handler) -> bool:
+        if not self.path.endswith(f"/manifests/{registry.fallback_tag(A)}"):
+            return False
+        self.say(200, body=json.dumps({"manifests": [each]}).encode())
+        return True
+
+    handler.manners = staticmethod(manners)  # type: ignore[assignment]
+    door = registry.Registry(host)
+    assert [found.descriptor() for found in door.referrers("demo/api", A)] == [each]
+    assert door.referrers("demo/api", B) == []
+    assert not door.has_referrers_api("demo/api", A)
+
+
+def shelf(held: dict[str, bytes]) -> Callable[[Handler], bool]:
+    """Manners of a registry whose tags can be written and deleted."""
+
+    def manners(self: Handler) -> bool:
+        tag = self.path.rpartition("/")[2]
+        if self.command == "PUT":
+            held.setdefault("written", b"")
+            held[tag] = self.rfile.read(int(self.headers["Content-Length"]))
+            self.say(201)
+        elif tag in held:
+            self.say(200, body=held[tag])
+        else:
+            return False
+        return True
+
+    return manners
+
+
+def test_a_tag_is_given_once_and_never_moves(server: tuple[str, type[Handler]]) -> None:
+    host, handler = server
+    held: dict[str, bytes] = {"other": b"{}"}
+    handler.manners = staticmethod(shelf(held))  # type: ignore[assignment]
+    door = registry.Registry(host)
+    door.tag("demo/api", A, "v1")
+    assert held.pop("v1") == BODY
+    del held["written"]
+    door.tag("demo/api", A, "one")  # it has that already
+    with pytest.raises(GateRefused, match=f":other is sha256:.* and was to be {A}") as caught:
+        door.tag("demo/api", A, "other")
+    assert caught.value.exit_code == 3
+    assert held == {"other": b"{}"}
+
+
+def test_a_tag_that_somebody_else_gives_at_the_same_moment_is_noticed(server: tuple[str, type[Handler]]) -> None:
+    host, handler = server
+    held: dict[str, bytes] = {}
+
+    def manners(self: Handler) -> bool:
+        done = shelf(held)(self)
+        if self.command == "PUT":
+            held["v1"] = b"{}"
+        return done
+
+    handler.manners = staticmethod(manners)  # type: ignore[assignment]
+    with pytest.raises(GateRefused, match="was to be"):
+        registry.Registry(host).tag("demo/api", A, "v1")
+
+
+def test_a_registry_that_allows_no_deletion_is_told_apart_from_a_missing_image(
+    server: tuple[str, type[Handler]],
+) -> None:
+    host, handler = server
+    assert not registry.Registry(host).delete("demo/api", B)
+    handler.manners = staticmethod(lambda self: not self.say(405))  # type: ignore[assignment]
+    with pytest.raises(SlipwayError, match="allows no deletion"):
+        registry.Registry(host).delete("demo/api", A)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_catalog_that_is_not_offered_is_none(server: tuple[str, type[Handler]], status: int) -> None:
+    host, handler = server
+    assert registry.Registry(host).catalog() is None
+    handler.manners = staticmethod(lambda self: not self.say(status))  # type: ignore[assignment]
+    assert registry.Registry(host).catalog() is None
+    handler.manners = staticmethod(lambda self: not self.say(200, body=b'{"repositories": ["a"]}'))  # type: ignore[assignment]
+    assert registry.Registry(host).catalog() == ("a",)
 
 
 def bearer(host: str, wanted: str) -> Callable[[Handler], bool]:
@@ -221,6 +378,83 @@ def test_a_credential_helper_is_asked_and_a_missing_one_is_named(
     assert "hush" not in repr(found)
 
 
+def test_each_purpose_logs_in_with_its_own_config(
+    server: tuple[str, type[Handler]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, handler = server
+    for purpose in ("push", "pull"):
+        (tmp_path / purpose).mkdir()
+        auth = base64.b64encode(f"{purpose}:secret".encode()).decode()
+        (tmp_path / purpose / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+
+    def manners(self: Handler) -> bool:
+        if self.headers.get("Authorization") == basic("pull", "secret"):
+            return False
+        self.say(401 if "Authorization" not in self.headers else 403, {"WWW-Authenticate": 'Basic realm="x"'})
+        return True
+
+    handler.manners = staticmethod(manners)  # type: ignore[assignment]
+    settings = Settings("demo", host, logins=Logins(push="push", pull="pull"))
+    workspace = Workspace(tmp_path, settings, ())
+    for variable in VARIABLES.values():
+        monkeypatch.setenv(variable, "")
+    assert environment_for(workspace, "pull") == {"DOCKER_CONFIG": str(tmp_path / "pull")}
+    export(workspace)
+    assert registry.digests([f"{host}/demo/api:one"]) == {f"{host}/demo/api:one": A}
+    with pytest.raises(SlipwayError, match="answers 403") as caught:
+        registry.open(host, "push").delete("demo/api", A)
+    assert f"docker --config {tmp_path / 'push'} login {host}" in caught.value.remedy
+    assert "secret" not in f"{caught.value} {caught.value.detail} {caught.value.remedy}"
+    monkeypatch.setenv("SLIPWAY_PUSH_CONFIG", str(tmp_path / "pull"))
+    assert config_of(workspace, "push") == tmp_path / "pull"
+
+
+def test_a_folder_without_a_config_is_refused_and_the_user_s_own_is_not_taken(
+    tmp_path: Path, docker_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker_config.write_text("{}")
+    monkeypatch.delenv("SLIPWAY_PUSH_CONFIG", raising=False)
+    workspace = Workspace(tmp_path, Settings("demo", "r", logins=Logins(push="nowhere")), ())
+    with pytest.raises(ConfigError, match=r"\[logins\] push is .*nowhere, which holds no config"):
+        config_of(workspace, "push")
+    assert environment_for(workspace, "pull") == {}
+    monkeypatch.setenv("SLIPWAY_PULL_CONFIG", str(tmp_path / "gone"))
+    with pytest.raises(ConfigError, match="the environment variable SLIPWAY_PULL_CONFIG"):
+        registry.digests(["127.0.0.1:1/a:t"])
+
+
+def test_a_login_that_has_expired_is_asked_for_again(
+    server: tuple[str, type[Handler]], tmp_path: Path, docker_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, handler = server
+    now = {"password": "1"}
+
+    def manners(self: Handler) -> bool:
+        if self.headers.get("Authorization") == basic("me", now["password"]):
+            return False
+        self.say(401, {"WWW-Authenticate": 'Basic realm="x"'})
+        return True
+
+    handler.manners = staticmethod(manners)  # type: ignore[assignment]
+    helper = tmp_path / "docker-credential-short"
+    helper.write_text(
+        f"""#!/bin/sh
+cat > /dev/null; n=$(cat {tmp_path}/asked 2>/dev/null || echo 0); n=$((n + 1)); echo $n > {tmp_path}/asked
+echo '{{"ServerURL": "x", "Username": "me", "Secret": "'$n'"}}'
+"""
+    )
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    docker_config.write_text(json.dumps({"credHelpers": {host: "short"}}))
+    before = docker_config.read_text()
+    door = registry.Registry(host)
+    assert door.digest("demo/api", "one") == A
+    now["password"] = "2"
+    assert door.digest("demo/api", "one") == A
+    assert (tmp_path / "asked").read_text() == "2\n"
+    assert docker_config.read_text() == before
+
+
 def test_a_registry_that_gives_new_tokens_for_ever_is_not_asked_for_ever(
     server: tuple[str, type[Handler]],
 ) -> None:
@@ -292,30 +526,39 @@ def built(folder: Path, manifest: bytes) -> str:
 def test_a_push_is_done_when_the_registry_holds_what_was_built(
     server: tuple[str, type[Handler]], tmp_path: Path
 ) -> None:
-    host, handler = server
-    digest = built(tmp_path / "oci", b"{}")
-    handler.manners = staticmethod(  # type: ignore[assignment]
-        lambda self: not self.say(200, {"Docker-Content-Digest": digest})
-    )
-    ref = f"{host}/demo/api:one"
-    assert registry.push(fake_crane(tmp_path), tmp_path / "oci", ref) == digest
-    assert (tmp_path / "asked").read_text() == f"push {tmp_path}/oci {ref} --insecure\n"
-
-
-def test_other_bytes_in_the_registry_are_refused(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
     host, _ = server
-    digest = built(tmp_path / "oci", b"{}")
-    with pytest.raises(SlipwayError, match=f"{A} in the registry, but {digest} was pushed"):
-        registry.push(fake_crane(tmp_path), tmp_path / "oci", f"{host}/demo/api:one")
+    digest = built(tmp_path / "oci", BODY)
+    ref = f"{host}/demo/api:one"
+    assert registry.push(fake_crane(tmp_path), tmp_path / "oci", ref) == digest == A
+    assert not (tmp_path / "asked").exists()  # it was there
     with pytest.raises(SlipwayError, match="not there in the registry"):
         registry.push(fake_crane(tmp_path), tmp_path / "oci", f"{host}/demo/api:none")
+    assert (tmp_path / "asked").read_text() == f"push {tmp_path}/oci {host}/demo/api:none --insecure\n"
+
+
+def test_a_tag_with_other_bytes_is_not_pushed_over(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
+    host, _ = server
+    digest = built(tmp_path / "oci", b"{}")
+    with pytest.raises(GateRefused, match=f"is {A} in the registry, and was to be {digest}"):
+        registry.push(fake_crane(tmp_path), tmp_path / "oci", f"{host}/demo/api:one")
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_push_by_digest_names_no_tag(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
+    host, _ = server
+    digest = built(tmp_path / "oci", b"{}")
+    with pytest.raises(SlipwayError, match="does not have sha256:"):
+        registry.push_by_digest(fake_crane(tmp_path), tmp_path / "oci", f"{host}/demo/api")
+    assert (tmp_path / "asked").read_text() == f"push {tmp_path}/oci {host}/demo/api@{digest} --insecure\n"
+    built(tmp_path / "two", BODY)
+    assert registry.push_by_digest(fake_crane(tmp_path), tmp_path / "two", f"{host}/demo/api") == A
 
 
 def test_a_push_that_fails_shows_why(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
     host, _ = server
     built(tmp_path / "oci", b"{}")
     with pytest.raises(SlipwayError, match="was not pushed") as caught:
-        registry.push(fake_crane(tmp_path, 1), tmp_path / "oci", f"{host}/demo/api:one")
+        registry.push(fake_crane(tmp_path, 1), tmp_path / "oci", f"{host}/demo/api:none")
     assert caught.value.detail == "pushing"
     with pytest.raises(SlipwayError, match="does not answer"):
         registry.push(fake_crane(tmp_path, 1), tmp_path / "oci", "127.0.0.1:1/demo/api:one")

@@ -14,6 +14,7 @@ from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.report import failure
 from slipway.provider.values import UNKNOWN, Props, plain
 from slipway.run import engine
+from slipway.run.credentials import config_in_environment, login_of
 
 SECRETS = "/run/secrets"
 IN_PLACE = frozenset({"healthTimeout", "drainSeconds"})  # how a container is treated, not what it is
@@ -159,13 +160,28 @@ def pull(ref: str, stop: Stop) -> Any:
     with suppress(errors.ImageNotFound):
         return engine_client.images.get(ref)
     try:
-        for step in engine_client.api.pull(ref, stream=True, decode=True):
+        for step in engine_client.api.pull(ref, stream=True, decode=True, auth_config=login_for(ref)):
             stop.sleep(0)
             if "error" in step:
                 raise _not_had(ref, step["error"])
         return engine_client.images.get(ref)
     except errors.APIError as error:
         raise _not_had(ref, error.explanation) from error
+
+
+def login_for(ref: str) -> dict[str, str] | None:
+    """Return the login that the engine pulls an image with: SLIPWAY_PULL_CONFIG's; None takes the user's.
+
+    Raises:
+        SlipwayError: the login cannot be read.
+    """
+    config = config_in_environment("pull")
+    if config is None:
+        return None
+    host = ref.partition("/")[0]
+    login = login_of(host, config)
+    known = {"username": login.user, "password": login.password, "identitytoken": login.token, "serveraddress": host}
+    return {key: value for key, value in known.items() if value}
 
 
 def _not_had(ref: str, why: str) -> SlipwayError:

@@ -1,30 +1,53 @@
-"""`slipway:index:Release`: the record of what was deployed when, by whom, from which commit; newest first."""
+"""What was deployed when, by whom, from which commit, and whether it got live: `slipway:index:Release` and `…:Live`.
+
+A deploy that changes a digest or the mode begins with a record in Release, before any container changes; it ends with
+Live, which depends on everything deployed, taking that record up as what runs. So the two tell a record's result:
+
+    live        it runs now
+    good        it ran before
+    deploying   it is the newest, has not got live, and somebody holds the stack's lock
+    failed      it has not got live, and nobody is at work on it
+
+Deploy A; deploy B, which fails halfway; deploy A's digests again, as A'. After the first, Release has [A] and Live A.
+After the second Release has [B, A] and Live still A: B is `failed`, A is `live`, and what really runs may be part of
+each. After the third Release has [A', B, A], and Live A': the digests differ from those that Release was last given
+(B's), so they are a release of their own; A is `good`. Had B been tried again instead, with success, there would be no
+new record: Release has B's digests already, and Live, which never got B, takes it up now.
+
+A deploy that changes neither digests nor mode (an environment, a limit) is no release: A stays live if it fails, too.
+An image that cannot be built is none either: Release waits for all digests.
+
+Live keeps the whole records of what was live, twenty of them, so twenty failed releases push none out. Records that an
+earlier version made have no `contents` and were made after a success: they are good, and without a Live the newest of
+them is live.
+"""
 
 # ruff: noqa: ARG002 - not every kind needs all that it is told
 
 from __future__ import annotations
 
-import getpass
-import os
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from slipway.model.errors import SlipwayError
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.values import Props
-from slipway.run.process import run
+from slipway.run import git
 
 KEPT = 20
 ROOT = Path(__file__).resolve().parents[2]
+
+Result = Literal["live", "good", "deploying", "failed"]
+Record = dict[str, Any]
 
 
 class Release(Kind):
     """The stack's last releases. A new one begins when a digest or the mode changes."""
 
     required = ("mode", "digests")
-    defaults = {"services": []}
+    defaults = {"services": [], "contents": {}}
     computed = ("releases",)
 
     def diff(self, old: State, news: Props) -> Diff:
@@ -34,39 +57,79 @@ class Release(Kind):
         return {}
 
     def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
-        first = entry(inputs["mode"], inputs["digests"])
+        first = entry(inputs)
         return Real(first["id"], {**self.public(inputs), "releases": [first]})
 
     def update(self, old: State, news: Props, stop: Stop) -> Props:
         earlier = old.outputs.get("releases") or []
-        return {**self.public(news), "releases": [entry(news["mode"], news["digests"]), *earlier][:KEPT]}
+        return {**self.public(news), "releases": [entry(news), *earlier][:KEPT]}
 
 
-def entry(mode: str, digests: dict[str, str]) -> dict[str, Any]:
-    """Return the record of a release that happens now."""
+class Live(Kind):
+    """Which release runs now, and which ran before. Its input is the newest release's record."""
+
+    required = ("release",)
+    computed = ("live", "good")
+
+    def diff(self, old: State, news: Props) -> Diff:
+        return Diff(["release"] if _id(old.inputs.get("release")) != _id(news["release"]) else [])
+
+    def kept(self, old: State) -> Props:
+        return {}
+
+    def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
+        return Real("live", self._taken_up(inputs, []))
+
+    def update(self, old: State, news: Props, stop: Stop) -> Props:
+        return self._taken_up(news, old.outputs.get("good") or [])
+
+    def _taken_up(self, inputs: Props, earlier: Sequence[Record]) -> Props:
+        now: Record = inputs["release"]
+        before = [each for each in earlier if each["id"] != now["id"]]
+        return {**self.public(inputs), "live": now["id"], "good": [now, *before][:KEPT]}
+
+
+def entry(inputs: Props) -> Record:
+    """Return the record of a release that begins now."""
     now = datetime.now(UTC)
     return {
         "id": f"r-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        "actor": _git("config", "user.name") or _user(),
-        "commit": _git("rev-parse", "--verify", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
-        "mode": mode,
-        "digests": digests,
+        "actor": git.user(ROOT),
+        "commit": git.commit(ROOT) or "",
+        "dirty": git.dirty(ROOT),
+        "mode": inputs["mode"],
+        "digests": inputs["digests"],
+        "contents": inputs.get("contents") or {},
     }
 
 
-def _git(*words: str) -> str:
-    """Return what git says about the workspace; nothing where there is no git, or no commit."""
-    try:
-        result = run(["git", "-C", ROOT, *words], timeout=20)
-    except SlipwayError:
-        return ""
-    return result.output.strip() if result.code == 0 else ""
+def with_results(releases: Sequence[Record], live: Mapping[str, Any] | None, *, busy: bool = False) -> list[Record]:
+    """Return every record that is kept, newest first, each with its `result`.
+
+    Args:
+        releases: Release's records.
+        live: Live's outputs; None where the stack has none yet.
+        busy: whether somebody is deploying the stack at this moment.
+    """
+    good = list((live or {}).get("good") or [])
+    known = {each["id"] for each in releases}
+    kept = [*releases, *(each for each in good if each["id"] not in known)]
+    early = [each["id"] for each in releases if "contents" not in each]
+    now = (live or {}).get("live") or next(iter(early), None)
+    ran = {*early, *(each["id"] for each in good)}
+    newest = releases[0]["id"] if releases else None
+
+    def result(name: str) -> Result:
+        if name == now:
+            return "live"
+        if name in ran:
+            return "good"
+        return "deploying" if busy and name == newest else "failed"
+
+    return [{**each, "result": result(each["id"])} for each in kept]
 
 
-def _user() -> str:
-    try:
-        return os.environ.get("USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container's user has no name
-        return str(os.getuid())
+def _id(release: Any) -> Any:
+    """Return a record's id; what is not known before the deployment stands for itself."""
+    return release.get("id") if isinstance(release, Mapping) else release

@@ -184,13 +184,14 @@ class Gateway(_Resource):
 
 
 class Release(_Resource):
-    """The record of the stack's last twenty releases. Let it depend on everything that a release consists of.
+    """The record of the stack's last twenty releases. Let everything that a release changes wait for it.
 
     Args:
         resource_name: its name in the state.
         mode: the mode that the images came by.
-        digests: service → digest of its image.
+        digests: service → its image, by digest.
         services: names of the services, for the reader.
+        contents: service → content digest, for those whose content is known.
     """
 
     def __init__(
@@ -200,12 +201,42 @@ class Release(_Resource):
         mode: Input[str],
         digests: Mapping[str, Input[str]],
         services: Sequence[Input[str]] | None = None,
+        contents: Mapping[str, Input[str]] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
-        inputs = {"mode": mode, "digests": digests, "services": services}
+        inputs = {"mode": mode, "digests": digests, "services": services, "contents": contents}
         super().__init__("index:Release", resource_name, inputs, ["releases"], opts)
 
     @property
     def releases(self) -> Output[list[dict[str, Any]]]:
-        """Newest first, each with id, time (RFC 3339, UTC), actor, commit, dirty, mode and digests."""
+        """Newest first, each with id, time (RFC 3339, UTC), actor, commit, dirty, mode, digests and contents."""
         return self._output("releases")
+
+    @property
+    def newest(self) -> Output[dict[str, Any]]:
+        """The record of what is being deployed."""
+        return self.releases.apply(lambda releases: releases[0])
+
+
+class Live(_Resource):
+    """Which release runs now, and which ran before. Let it depend on everything that a release consists of.
+
+    Args:
+        resource_name: its name in the state.
+        release: the record of what is being deployed: a Release's `newest`.
+    """
+
+    def __init__(
+        self, resource_name: str, *, release: Input[Mapping[str, Any]], opts: ResourceOptions | None = None
+    ) -> None:
+        super().__init__("index:Live", resource_name, {"release": release}, ["live", "good"], opts)
+
+    @property
+    def live(self) -> Output[str]:
+        """The id of the release that runs now."""
+        return self._output("live")
+
+    @property
+    def good(self) -> Output[list[dict[str, Any]]]:
+        """The records of what was live, newest first."""
+        return self._output("good")

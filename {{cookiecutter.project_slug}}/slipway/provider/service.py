@@ -25,7 +25,7 @@ from slipway.provider.container import Container
 from slipway.provider.gateway import Gateway
 from slipway.provider.kind import Kind, State, Stop
 from slipway.provider.network import Network
-from slipway.provider.release import Release
+from slipway.provider.release import Live, Release
 from slipway.provider.report import as_text
 from slipway.provider.values import Props, holds_unknown, plain, read, write
 
@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "slipway:docker:Container": Container(),
     "slipway:docker:Gateway": Gateway(),
     "slipway:index:Release": Release(),
+    "slipway:index:Live": Live(),
 }
 CONVERSATION = {"accept_secrets": True, "accept_resources": False, "accept_outputs": False}
 

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import signal
-import subprocess
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
-from urllib.parse import urlparse
 
-import yaml
 from pulumi import automation
 from pulumi.automation.events import EngineEvent
-from semver import VersionInfo
 
-from slipway.model import stack as stacks
-from slipway.model.errors import Busy, ConfigError, SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.errors import Busy, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+from slipway.run.pulumi_command import Command, diagnosis
+from slipway.run.state import StaleLock, environment_of, local_state, locks, state_file
 
 OnEvent = Callable[[EngineEvent], None]
-NOISE = ("warning: using pulumi-resource-", "error: update failed", "error: preview failed")
-"""How lines of Pulumi's diagnostics begin that tell a reader nothing."""
-PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
 @dataclass(frozen=True)
@@ -45,18 +32,6 @@ class Outcome:
     @property
     def changed(self) -> bool:
         return any(count for operation, count in self.operations.items() if operation not in ("same", "read"))
-
-
-@dataclass(frozen=True)
-class StaleLock:
-    """A lock in the state backend and what is known of its owner."""
-
-    path: Path
-    pid: int
-    user: str
-    host: str
-    since: str
-    alive: bool
 
 
 @dataclass
@@ -126,28 +101,28 @@ class Door:
         """Whether the backend knows the stack. A file backend is asked without starting Pulumi."""
         folder = local_state(self.workspace.root)
         if folder:
-            return (folder / ".pulumi" / "stacks" / self.workspace.name / f"{self.stack.name}.json").is_file()
+            return state_file(folder, self.workspace.name, self.stack.name).is_file()
+        return self.stack.name in self.known()
+
+    def known(self) -> list[str]:
+        """Return the names of all stacks of this workspace that the backend has, also of those without a file here."""
+        folder = local_state(self.workspace.root)
+        if folder:
+            return sorted(path.stem for path in state_file(folder, self.workspace.name, "x").parent.glob("*.json"))
         with self._explained():
-            return any(each.name == self.stack.name for each in self._local_workspace().list_stacks())
+            return sorted(each.name for each in self._local_workspace().list_stacks())
 
     def stale_locks(self) -> list[StaleLock]:
         """Return the stack's locks in a file backend; other backends keep their own order."""
         folder = local_state(self.workspace.root)
-        if not folder:
-            return []
-        return [
-            _lock(path)
-            for path in sorted(
-                (folder / ".pulumi" / "locks" / "organization" / self.workspace.name / self.stack.name).glob("*.json")
-            )
-        ]
+        return locks(folder, self.workspace.name, self.stack.name) if folder else []
 
     def _local_workspace(self) -> automation.LocalWorkspace:
         return automation.LocalWorkspace(
             work_dir=str(self.workspace.root / "infra"),
             program=self._program,
             env_vars={**environment_of(self.workspace.root), **self.environment},
-            pulumi_command=_Command(self.command),
+            pulumi_command=Command(self.command),
         )
 
     def _opened(self) -> automation.Stack:
@@ -179,7 +154,7 @@ class Door:
             raise Busy(
                 f"someone else is deploying `{self.stack.name}` at this moment",
                 remedy="Wait for it to end and try again; `invoke doctor` shows who holds the lock.",
-                detail=_diagnosis(str(error)),
+                detail=diagnosis(str(error)),
             ) from error
         except automation.CommandError as error:
             if self._failure:
@@ -187,7 +162,7 @@ class Door:
             raise SlipwayError(
                 f"Pulumi could not do it for `{self.stack.name}`",
                 remedy="Mend what the lines above say and run it again: what is in place already stays.",
-                detail=_diagnosis(str(error)),
+                detail=diagnosis(str(error)),
                 log=self.log,
             ) from error
 
@@ -227,173 +202,3 @@ class _QuickStack(automation.Stack):
     def info(self, show_secrets: bool = True) -> automation.UpdateSummary:  # noqa: ARG002 - the API's shape
         now = datetime.now(UTC)
         return automation.UpdateSummary("", now, "", {}, {}, "", end_time=now)
-
-
-class _Command(automation.PulumiCommand):
-    """The Pulumi CLI in a session of its own, so that Ctrl-C reaches it once, from here, and it may end in order."""
-
-    def __init__(self, command: Path) -> None:
-        self.command = str(command)
-        self.version = VersionInfo(3, 255)  # the API only asks whether events can be streamed (3.206 and newer)
-
-    def run(
-        self,
-        args: list[str],
-        cwd: str,
-        additional_env: Mapping[str, str],
-        on_output: Callable[[str], Any] | None = None,
-        on_error: Callable[[str], Any] | None = None,
-    ) -> automation.CommandResult:
-        child = subprocess.Popen(
-            [self.command, "--non-interactive", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env={**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"},
-            encoding="utf-8",
-            start_new_session=True,
-        )
-        texts: dict[str, list[str]] = {"stdout": [], "stderr": []}
-        readers = [
-            threading.Thread(target=_drain, args=(child.stdout, texts["stdout"], on_output)),
-            threading.Thread(target=_drain, args=(child.stderr, texts["stderr"], on_error)),
-        ]
-        with _interrupts_passed_to(child) as interrupted:
-            for reader in readers:
-                reader.start()
-            for reader in readers:
-                reader.join()
-            code = child.wait()
-        result = automation.CommandResult("\n".join(texts["stdout"]), "\n".join(texts["stderr"]), code)
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        if code:
-            raise automation.errors.create_command_error(result)
-        return result
-
-
-def environment_of(root: Path) -> dict[str, str]:
-    """Return the variables that Pulumi and its plugins need for this workspace.
-
-    The passphrase that encrypts secrets in the configuration is the user's own (PULUMI_CONFIG_PASSPHRASE or
-    …_FILE); where there is none, one is made once and kept in .slipway/passphrase, for this user's eyes only.
-
-    Raises:
-        ConfigError: secrets were encrypted with a passphrase that is not here.
-    """
-    variables = {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true"}
-    folder = local_state(root)
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        if "PULUMI_HOME" not in os.environ:
-            variables["PULUMI_HOME"] = str(quiet_home(root))
-    if any(name in os.environ for name in PASSPHRASE):
-        return variables
-    path = root / ".slipway" / "passphrase"
-    if not path.is_file():
-        encrypted = [
-            name
-            for name in stacks.names(root)
-            if "encryptionsalt:" in (root / "infra" / f"Pulumi.{name}.yaml").read_text(encoding="utf-8")
-        ]
-        if encrypted:
-            raise ConfigError(
-                f"the secrets of {', '.join(encrypted)} are encrypted with a passphrase that is not on this machine",
-                remedy=f"Get it from a colleague, and put it in {path} (mode 0600) or in PULUMI_CONFIG_PASSPHRASE.",
-            )
-        write_atomically(path, secrets.token_urlsafe(32), mode=0o600)
-    return {**variables, "PULUMI_CONFIG_PASSPHRASE_FILE": str(path)}
-
-
-def quiet_home(root: Path) -> Path:
-    """Return a home for Pulumi in which it cannot keep its debug log.
-
-    The CLI writes a log of everything at the highest level to $PULUMI_HOME/logs, always, secrets' values included
-    until it knows how to encrypt them. A file in that place keeps it from doing so, and saves half of the CLI's time.
-    Only where the state is local: other backends' credentials are in the user's own home.
-    """
-    home = root / ".slipway" / "pulumi"
-    home.mkdir(parents=True, exist_ok=True)
-    logs = home / "logs"
-    if not logs.exists():
-        write_atomically(logs, "This file keeps Pulumi from writing its debug log, which may hold secrets.\n")
-    return home
-
-
-def local_state(root: Path) -> Path | None:
-    """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is no folder."""
-    project = yaml.safe_load((root / "infra" / "Pulumi.yaml").read_text(encoding="utf-8")) or {}
-    url = os.environ.get("PULUMI_BACKEND_URL") or str((project.get("backend") or {}).get("url", ""))
-    parts = urlparse(url)
-    if parts.scheme != "file":
-        return None
-    return (root / "infra" / Path(f"{parts.netloc}{parts.path}").expanduser()).resolve()
-
-
-def _lock(path: Path) -> StaleLock:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        data = {}
-    pid, host = int(data.get("pid", 0)), str(data.get("hostname", ""))
-    return StaleLock(
-        path,
-        pid,
-        str(data.get("username", "somebody")),
-        host,
-        str(data.get("timestamp", "")),
-        alive=(bool(host) and host != os.uname().nodename) or _is_pulumi(pid),
-    )
-
-
-def _is_pulumi(pid: int) -> bool:
-    """Whether the process lives and is a Pulumi: a dead owner's number may have gone to another program."""
-    try:
-        about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    name, _, rest = about.partition("(")[2].rpartition(")")
-    return name == "pulumi" and rest.split()[0] not in "ZX"  # ended, and nobody has asked how
-
-
-def _diagnosis(text: str) -> str:
-    """Return what matters of a failed command's text: what each resource said went wrong, or its error lines."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    start = next((number for number, line in enumerate(lines) if line.startswith("Diagnostics:")), None)
-    if start is None:
-        return "\n".join(line for line in lines if "error" in line.lower())
-    end = next((n for n, line in enumerate(lines) if n > start and not line.startswith(" ")), len(lines))
-    told = [line for line in lines[start + 1 : end] if not line.strip().startswith(NOISE)]
-    heads = [number for number, line in enumerate(told) if not line.startswith("   ")]
-    empty = {number for number in heads if number + 1 == len(told) or number + 1 in heads}
-    return "\n".join(line.removeprefix("  ") for number, line in enumerate(told) if number not in empty)
-
-
-def _drain(stream: Any, lines: list[str], on_line: Callable[[str], Any] | None) -> None:
-    for line in stream:
-        text = line.rstrip()
-        lines.append(text)
-        if on_line:
-            on_line(text)
-
-
-@contextmanager
-def _interrupts_passed_to(child: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """Pass Ctrl-C and TERM on to the child as an interrupt, and let it end what is under way."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def pass_on(_number: int, _frame: FrameType | None) -> None:
-        interrupted.set()
-        if child.poll() is None:
-            child.send_signal(signal.SIGINT)
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,146 @@
+"""Promotion and the way back with real evidence: bytes go on as they are, and only what proves itself is locked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.gate.registries import serve
+from tests.gate.test_evidence import CONTENT, TODAY, VULNERABLE, World, world  # noqa: F401 - the world is a fixture
+
+from slipway.flows import promote, rollback
+from slipway.flows.evidence import Wanted
+from slipway.flows.releases import ReleaseLine
+from slipway.flows.report import Silence
+from slipway.flows.rollback import Move, Rollback
+from slipway.flows.standing import Ground
+from slipway.flows.tags import tags_of
+from slipway.model import lock
+from slipway.model.errors import EvidenceError, GateRefused
+from slipway.model.stack import Stack
+from slipway.model.workspace import Service, ServiceSettings
+from slipway.run import registry
+from slipway.toolchain.install import link_into
+
+pytestmark = pytest.mark.engine
+
+STAGING = Stack("staging", Path("Pulumi.staging.yaml"), "external", "docker", protected=False)
+PROD = replace(STAGING, name="prod", protected=True)
+
+
+@pytest.fixture
+def ground(world: World) -> Iterator[Ground]:  # noqa: F811
+    """The workspace with the service `api`; its locks are gone after each test."""
+    link_into(world.ground.bin, ("crane",))
+    api = Service("api", world.root / "services" / "api", ServiceSettings("python-api"))
+    yield replace(world.ground, workspace=replace(world.ground.workspace, services=(api,)))
+    for each in (world.root / "deploy").glob("*.json"):
+        each.unlink()
+
+
+def shipped(world: World, **instead: object) -> lock.Entry:  # noqa: F811
+    """Put an image with all its evidence and its tags into the release repository, and lock staging to it."""
+    ref = world.image()
+    world.attach(ref, **instead)
+    part = registry.parse(ref)
+    held = registry.open(part.host, "push")
+    for tag in (f"h-{part.reference[7:]}", f"v{world.number}"):
+        held.tag(part.repository, part.reference, tag)
+    proof = {} if instead else dict(world.verify(Wanted("api", ref, CONTENT))["api"].evidence)
+    entry = lock.Entry(ref, CONTENT, "f" * 40, proof)
+    lock.save(world.root, lock.Lock("staging", services={"api": entry}))
+    return entry
+
+
+def prod(world: World) -> dict[str, lock.Entry]:  # noqa: F811
+    return lock.load(world.root, "prod").services
+
+
+def test_the_same_registry_keeps_the_reference(world: World, ground: Ground) -> None:  # noqa: F811
+    entry = shipped(world)
+    promote.carry_out(ground, promote.plan(ground, STAGING, PROD), Silence(), today=TODAY)
+    assert prod(world) == {"api": entry}
+
+
+def test_another_registry_gets_the_image_its_evidence_and_its_tags(
+    world: World,  # noqa: F811
+    ground: Ground,
+    tmp_path: Path,
+) -> None:
+    entry = shipped(world)
+    with serve(tmp_path / "there") as there:
+        elsewhere = replace(PROD, registry=f"{there.host}/inner")
+        promotion = promote.plan(ground, STAGING, elsewhere)
+        promote.verify(ground, promotion, Silence(), today=TODAY)
+        assert registry.open(there.host, "pull").tags("inner/shop/release/api") == ()
+        for _ in range(2):  # the second time, all is there
+            promote.carry_out(ground, promotion, Silence(), today=TODAY)
+        ref = f"{there.host}/inner/shop/release/api@{entry.ref.partition('@')[2]}"
+        assert prod(world) == {"api": lock.Entry(ref, entry.content, entry.commit, entry.evidence)}
+        proof = world.verify(Wanted("api", ref, entry.content, entry.commit, entry.evidence))["api"]
+        assert proof.evidence == entry.evidence
+        assert set(tags_of(ref)) == {*tags_of(entry.ref), f"h-{CONTENT}"}
+
+
+def test_evidence_that_was_taken_away_keeps_all_back(world: World, ground: Ground, tmp_path: Path) -> None:  # noqa: F811
+    entry = shipped(world)
+    world.list_only(entry.ref, world.listed(entry.ref)[1:])
+    with serve(tmp_path / "there") as there:
+        promotion = promote.plan(ground, STAGING, replace(PROD, registry=there.host))
+        with pytest.raises(EvidenceError, match="does not hold"):
+            promote.carry_out(ground, promotion, Silence(), today=TODAY)
+        assert registry.open(there.host, "pull").tags("shop/release/api") == ()
+    assert prod(world) == {}
+
+
+def test_an_image_that_was_exchanged_in_the_lock_is_not_promoted(world: World, ground: Ground) -> None:  # noqa: F811
+    entry = shipped(world)
+    lock.save(
+        world.root,
+        lock.Lock("staging", services={"api": lock.Entry(world.image(), CONTENT, entry.commit, entry.evidence)}),
+    )
+    with pytest.raises(EvidenceError, match="does not hold"):
+        promote.carry_out(ground, promote.plan(ground, STAGING, PROD), Silence(), today=TODAY)
+    assert prod(world) == {}
+
+
+def way(ref: str) -> Rollback:
+    release = ReleaseLine("r-1", "2026-03-01T12:00:00Z", "ann", "", False, "external", "good", {"api": ref})
+    return Rollback(PROD, release, (Move("api", "", ref, "goes back"),), ())
+
+
+def test_a_protected_stack_goes_back_to_what_proves_itself(world: World, ground: Ground) -> None:  # noqa: F811
+    entry = shipped(world)
+    assert rollback.entries_of(ground, way(entry.ref), Silence(), today=TODAY) == {"api": entry}
+
+
+def test_a_protected_stack_does_not_go_back_to_what_is_unsigned(world: World, ground: Ground) -> None:  # noqa: F811
+    with pytest.raises(EvidenceError, match="does not hold"):
+        rollback.entries_of(ground, way(world.image()), Silence(), today=TODAY)
+
+
+def test_an_exception_that_has_ended_since_keeps_a_protected_stack_from_going_back(
+    world: World,  # noqa: F811
+    ground: Ground,
+) -> None:
+    entry = shipped(world, scan=VULNERABLE)
+    assert rollback.entries_of(ground, way(entry.ref), Silence(), today=TODAY)
+    with pytest.raises(GateRefused):
+        rollback.entries_of(ground, way(entry.ref), Silence(), today=TODAY.replace(year=2027))
+
+
+def test_an_unprotected_stack_keeps_the_evidence_of_what_it_goes_back_to(
+    world: World,  # noqa: F811
+    ground: Ground,
+) -> None:
+    entry = shipped(world)
+    (world.root / "deploy" / "staging.lock.json").unlink()
+    back = replace(way(entry.ref), stack=STAGING)
+    assert rollback.entries_of(ground, back, Silence(), today=TODAY) == {"api": entry}
+    unsigned = world.image()
+    part = registry.parse(unsigned)
+    registry.open(part.host, "push").tag(part.repository, part.reference, f"h-{'9' * 64}")
+    back = replace(way(unsigned), stack=STAGING)
+    assert rollback.entries_of(ground, back, Silence(), today=TODAY) == {"api": lock.Entry(unsigned, "9" * 64)}

@@ -1,0 +1,276 @@
+"""Where a rollback goes, what it means for each service, and what it writes before it deploys."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.flows import rollback
+from slipway.flows.evidence import Proof, Wanted
+from slipway.flows.releases import ReleaseLine
+from slipway.flows.report import Silence
+from slipway.flows.rollback import Move, Rollback
+from slipway.flows.standing import Ground
+from slipway.model import lock
+from slipway.model import stack as stacks
+from slipway.model.errors import ConfigError, EvidenceError, SlipwayError
+from slipway.model.stack import Stack
+from slipway.model.workspace import Settings, Workspace
+
+TODAY = date(2026, 3, 1)
+REGISTRY = "127.0.0.1:5000"
+STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
+PROD = replace(STACK, name="prod", images="external", protected=True)
+
+
+def ref(service: str, letter: str) -> str:
+    return f"{REGISTRY}/shop/{service}@sha256:{letter * 64}"
+
+
+def line(name: str, result: str, letter: str, **digests: str) -> ReleaseLine:
+    images = digests or {"api": ref("api", letter)}
+    return ReleaseLine(name, "2026-03-01T12:00:00Z", "ann", "", False, "inline", result, images)
+
+
+def chosen(lines: list[ReleaseLine], name: str | None = None, **locked: str) -> str:
+    return rollback.chosen(lines, "dev", name, locked).id
+
+
+def test_without_a_name_it_is_the_last_good_one() -> None:
+    assert chosen([line("r-3", "live", "3"), line("r-2", "good", "2"), line("r-1", "good", "1")]) == "r-2"
+
+
+def test_a_release_with_the_images_that_run_now_is_nothing_to_go_back_to() -> None:
+    assert chosen([line("r-3", "live", "2"), line("r-2", "good", "2"), line("r-1", "good", "1")]) == "r-1"
+
+
+def test_after_a_release_that_failed_it_is_the_one_that_was_live() -> None:
+    assert chosen([line("r-3", "failed", "3"), line("r-2", "live", "2"), line("r-1", "good", "1")]) == "r-2"
+
+
+def test_a_failed_release_in_between_is_passed_over() -> None:
+    assert chosen([line("r-3", "live", "3"), line("r-2", "failed", "2"), line("r-1", "good", "1")]) == "r-1"
+
+
+def test_a_rollback_that_did_not_end_goes_on() -> None:
+    lines = [line("r-4", "failed", "1"), line("r-3", "live", "3"), line("r-1", "good", "1")]
+    assert chosen(lines, api=ref("api", "1")) == "r-1"
+    assert chosen(lines) == "r-3", "no lock was written, so nobody was going back"
+
+
+def test_a_named_release_is_taken_also_the_one_that_runs() -> None:
+    lines = [line("r-2", "live", "2"), line("r-1", "good", "1")]
+    assert chosen(lines, "r-1") == "r-1"
+    assert chosen(lines, "r-2") == "r-2"
+
+
+def test_an_unknown_release_is_refused_with_the_ids_that_there_are() -> None:
+    with pytest.raises(ConfigError, match="no release r-9") as caught:
+        chosen([line("r-2", "live", "2"), line("r-1", "good", "1")], "r-9")
+    assert "r-2, r-1" in caught.value.remedy
+
+
+def test_a_release_that_never_ran_is_nothing_to_go_back_to() -> None:
+    with pytest.raises(ConfigError, match="never got live") as caught:
+        chosen([line("r-2", "failed", "2"), line("r-1", "live", "1")], "r-2")
+    assert "r-1" in caught.value.remedy and "r-2" not in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[], [line("r-1", "failed", "1")], [line("r-1", "live", "1")]],
+    ids=["never deployed", "nothing ever ran", "nothing ran before"],
+)
+def test_without_a_good_release_there_is_no_way_back(lines: list[ReleaseLine]) -> None:
+    with pytest.raises(ConfigError, match="no good release"):
+        chosen(lines)
+
+
+def moves(services: list[str], to: ReleaseLine, live: ReleaseLine, **locked: str) -> list[Move]:
+    entries = {name: lock.Entry(image, "c" * 64) for name, image in locked.items()}
+    return list(rollback.moves_of(services, to, live, lock.Lock("dev", services=entries)))
+
+
+def test_each_service_goes_to_the_image_it_had() -> None:
+    live = line("r-2", "live", "2", api=ref("api", "2"), web=ref("web", "1"))
+    to = line("r-1", "good", "1", api=ref("api", "1"), web=ref("web", "1"))
+    assert [(each.service, each.ref, each.note) for each in moves(["api", "web"], to, live)] == [
+        ("api", ref("api", "1"), "goes back"),
+        ("web", ref("web", "1"), "stays"),
+    ]
+
+
+def test_a_service_that_is_newer_than_the_release_keeps_its_image() -> None:
+    live = line("r-2", "live", "2", api=ref("api", "2"), web=ref("web", "1"))
+    to = line("r-1", "good", "1", api=ref("api", "1"))
+    [_, kept] = moves(["api", "web"], to, live)
+    assert (kept.ref, kept.note) == (ref("web", "1"), "stays: it is not in that release")
+    [_, locked] = moves(["api", "web"], to, live, web=ref("web", "5"))
+    assert locked.ref == ref("web", "5")
+
+
+def test_a_service_without_any_image_is_named() -> None:
+    to = line("r-1", "good", "1")
+    with pytest.raises(EvidenceError, match="web did not exist in r-1"):
+        moves(["api", "web"], to, line("r-2", "live", "2"))
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    (tmp_path / "infra").mkdir()
+    return Ground(Workspace(tmp_path, Settings("shop", REGISTRY), ()), tmp_path / "bin", {})
+
+
+def back(stack: Stack, letter: str = "1", **contents: str) -> Rollback:
+    to = replace(line("r-1", "good", letter), contents=contents)
+    return Rollback(stack, to, (Move("api", ref("api", "2"), ref("api", letter), "goes back"),), ())
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, str | None]]:
+    """What was deployed: the stack as it was given, and the mode that infra/ was told."""
+    calls: list[tuple[Stack, str | None]] = []
+
+    def deploy(_ground: Ground, stack: Stack, *_more: Any) -> None:
+        calls.append((stack, os.environ.get(stacks.OVERRIDE)))
+
+    monkeypatch.setattr(rollback.deploy, "deploy", deploy)
+    monkeypatch.delenv(stacks.OVERRIDE, raising=False)
+    monkeypatch.setattr(rollback, "tags_of", lambda *_: [])
+    monkeypatch.setattr(rollback.registry, "digests", lambda refs: {each: each[-71:] for each in refs})
+    return calls
+
+
+def carry_out(ground: Ground, way: Rollback) -> dict[str, lock.Entry]:
+    rollback.carry_out(ground, way, Silence(), lambda _: True, today=TODAY)
+    return lock.load(ground.workspace.root, way.stack.name).services
+
+
+def test_the_lock_is_written_and_all_images_come_from_it_for_this_run(
+    ground: Ground, deployed: list[tuple[Stack, str | None]]
+) -> None:
+    entries = carry_out(ground, back(STACK, api="a" * 64))
+    assert entries == {"api": lock.Entry(ref("api", "1"), "a" * 64)}
+    [(stack, override)] = deployed
+    assert (stack.images, stack.overridden, override) == ("external", True, "external")
+    assert stacks.OVERRIDE not in os.environ
+
+
+def test_the_users_own_override_is_put_back(
+    ground: Ground, deployed: list[tuple[Stack, str | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(stacks.OVERRIDE, "hybrid")
+    carry_out(ground, back(STACK))
+    assert deployed[0][1] == "external"
+    assert os.environ[stacks.OVERRIDE] == "hybrid"
+
+
+def test_an_image_whose_content_nobody_recorded_is_found_by_its_tag(
+    ground: Ground, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollback, "tags_of", lambda image: ["v1", "h-old"] if image == ref("api", "1") else [])
+    assert carry_out(ground, back(STACK))["api"].content == "old"
+    assert carry_out(ground, back(STACK, "3"))["api"].content == ""
+
+
+def test_what_a_lock_knows_of_an_image_is_kept(ground: Ground, deployed: list[Any]) -> None:
+    (ground.workspace.root / "infra" / "Pulumi.staging.yaml").write_text("config: {}\n")
+    entry = lock.Entry(ref("api", "1"), "c" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})
+    lock.save(ground.workspace.root, lock.Lock("staging", services={"api": entry}))
+    assert carry_out(ground, back(STACK)) == {"api": entry}
+
+
+def test_an_image_that_is_gone_is_said_before_anything_changes(
+    ground: Ground, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollback.registry, "digests", dict.fromkeys)
+    with pytest.raises(EvidenceError, match="no longer has"):
+        carry_out(ground, back(STACK))
+    assert not (ground.workspace.root / "deploy").exists() and not deployed
+
+
+def test_the_lines_of_services_that_do_not_move_are_left_as_they_are(ground: Ground, deployed: list[Any]) -> None:
+    other = lock.Entry(ref("old", "5"), "f" * 64)
+    lock.save(ground.workspace.root, lock.Lock("dev", services={"old": other}))
+    assert carry_out(ground, back(STACK, api="a" * 64))["old"] == other
+
+
+def test_on_a_protected_stack_the_lock_says_what_was_proven(
+    ground: Ground, deployed: list[tuple[Stack, str | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Wanted] = []
+
+    def verify(_ground: Ground, wanted: list[Wanted], *_trust: Any, today: date) -> dict[str, Proof]:
+        assert today == TODAY
+        asked.extend(wanted)
+        return {
+            each.service: Proof(each.ref, each.service, "p" * 64, "d" * 40, {"sbom": "sha256:x"}, {}, "ann")
+            for each in wanted
+        }
+
+    monkeypatch.setattr(rollback.evidence, "verify", verify)
+    entries = carry_out(ground, back(PROD))
+    assert entries == {"api": lock.Entry(ref("api", "1"), "p" * 64, "d" * 40, {"sbom": "sha256:x"})}
+    assert asked == [Wanted("api", ref("api", "1"))]
+    assert not deployed[0][0].overridden
+    carry_out(ground, back(PROD))
+    assert asked[1] == Wanted("api", ref("api", "1"), "p" * 64, "d" * 40, {"sbom": "sha256:x"})
+
+
+def test_on_a_protected_stack_nothing_happens_without_proof(
+    ground: Ground, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(*_words: Any, **_more: Any) -> dict[str, Proof]:
+        raise EvidenceError("unsigned")
+
+    monkeypatch.setattr(rollback.evidence, "verify", verify)
+    with pytest.raises(EvidenceError, match="unsigned"):
+        carry_out(ground, back(PROD))
+    assert not (ground.workspace.root / "deploy").exists() and not deployed
+
+
+def test_a_released_image_takes_its_evidence_along_where_it_holds(
+    ground: Ground, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = f"{REGISTRY}/shop/release/api@sha256:{'1' * 64}"
+    way = replace(back(STACK), moves=(Move("api", "", released, "goes back"),))
+    proof = Proof(released, "api", "p" * 64, None, {"sbom": "sha256:x"}, {}, "ann")
+    monkeypatch.setattr(rollback.evidence, "verify", lambda *_, **__: {"api": proof})
+    assert carry_out(ground, way)["api"].evidence == {"sbom": "sha256:x"}
+
+    def verify(*_words: Any, **_more: Any) -> dict[str, Proof]:
+        raise EvidenceError("no key is trusted")
+
+    (ground.workspace.root / "deploy" / "dev.lock.json").unlink()
+    monkeypatch.setattr(rollback.evidence, "verify", verify)
+    assert carry_out(ground, way)["api"] == lock.Entry(released, "")
+
+
+def test_a_deploy_that_fails_leaves_the_lock_to_say_what_should_run(
+    ground: Ground, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deploy(*_words: Any) -> None:
+        raise SlipwayError("api did not become healthy")
+
+    monkeypatch.setattr(rollback.deploy, "deploy", deploy)
+    with pytest.raises(SlipwayError, match="healthy"):
+        carry_out(ground, back(STACK, api="a" * 64))
+    assert lock.load(ground.workspace.root, "dev").services["api"].ref == ref("api", "1")
+    assert stacks.OVERRIDE not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"), [("inline", "builds the present sources again"), ("hybrid", "from the lock")]
+)
+def test_that_the_mode_is_another_for_this_run_is_said(mode: Any, said: str) -> None:
+    assert said in " ".join(back(replace(STACK, images=mode)).told())
+    assert len(back(PROD).told()) == 1
+
+
+def test_services_that_are_no_longer_there_are_said() -> None:
+    assert "not deployed: old" in " ".join(replace(back(STACK), gone=("old",)).told())

@@ -1,0 +1,83 @@
+"""Where Pulumi's state is, whose a lock is, and which passphrase is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from slipway.model.errors import ConfigError
+from slipway.run import state
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (*state.PASSPHRASE, "PULUMI_BACKEND_URL"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "Pulumi.yaml").write_text("name: shop\nbackend:\n  url: file://../.slipway/state\n")
+    return tmp_path
+
+
+def test_a_file_backend_is_relative_to_the_project(root: Path) -> None:
+    assert state.local_state(root) == (root / ".slipway" / "state").resolve()
+
+
+def test_an_absolute_file_backend_is_taken_as_it_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///var/state")
+    assert state.local_state(root) == Path("/var/state")
+
+
+@pytest.mark.parametrize("url", ["https://api.pulumi.com", "s3://team-state", "gs://x"])
+def test_other_backends_have_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", url)
+    assert state.local_state(root) is None
+
+
+def test_a_passphrase_is_made_once_for_this_users_eyes_only(root: Path) -> None:
+    first = state.environment_of(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]
+    text = Path(first).read_text()
+    assert stat.S_IMODE(Path(first).stat().st_mode) == 0o600
+    assert Path(state.environment_of(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text() == text
+    assert len(text) >= 32
+
+
+def test_with_local_state_pulumi_has_a_home_where_it_can_keep_no_debug_log(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PULUMI_HOME", raising=False)
+    home = Path(state.environment_of(root)["PULUMI_HOME"])
+    assert (home / "logs").is_file()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
+    assert "PULUMI_HOME" not in state.environment_of(root)
+
+
+def test_a_passphrase_of_the_users_own_comes_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.environment_of(root)
+    assert not (root / ".slipway" / "passphrase").exists()
+
+
+def test_secrets_of_a_passphrase_that_is_not_here_are_explained(root: Path) -> None:
+    (root / "infra" / "Pulumi.dev.yaml").write_text("encryptionsalt: v1:x\n")
+    with pytest.raises(ConfigError, match="dev") as caught:
+        state.environment_of(root)
+    assert "colleague" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("data", "alive"),
+    [
+        ({"pid": 2**22 - 1, "hostname": os.uname().nodename, "username": "ann"}, False),
+        ({"pid": os.getpid(), "hostname": os.uname().nodename}, False),  # lives, but is no Pulumi
+        ({"pid": 1, "hostname": "elsewhere"}, True),  # nobody can tell from here
+        ({}, False),  # a lock that was cut off while it was written
+    ],
+)
+def test_a_locks_owner_is_judged_by_process_and_machine(tmp_path: Path, data: dict[str, object], alive: bool) -> None:
+    path = tmp_path / "lock.json"
+    path.write_text(json.dumps(data) if data else "{")
+    assert state.read_lock(path).alive is alive

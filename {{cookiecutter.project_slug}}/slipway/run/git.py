@@ -1,0 +1,46 @@
+"""The one door to git: which commit is checked out, whether anything differs from it, and who works here."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from pathlib import Path
+
+from slipway.model.errors import SlipwayError
+from slipway.run.process import run
+
+SECONDS = 20
+_COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$", re.MULTILINE)
+
+
+def commit(root: Path) -> str | None:
+    """Return the commit that is checked out; None without git, outside a repository, or before its first commit."""
+    found = _COMMIT.search(_said(root, "rev-parse", "--verify", "HEAD"))
+    return found[0] if found else None
+
+
+def dirty(root: Path) -> bool:
+    """Whether files differ from that commit or are not in it (ignored ones do not count)."""
+    return bool(_said(root, "status", "--porcelain"))
+
+
+def user(root: Path) -> str:
+    """Return who works here: the name that git knows, else the system's name of this process's user."""
+    return (_said(root, "config", "user.name").splitlines() or [_system_user()])[-1]
+
+
+def _said(root: Path, *words: str) -> str:
+    """Return what git says; nothing where there is no git, or it says no."""
+    try:
+        result = run(["git", "-C", root, *words], timeout=SECONDS)
+    except SlipwayError:
+        return ""
+    return result.output.strip() if result.code == 0 else ""
+
+
+def _system_user() -> str:
+    try:
+        return os.environ.get("USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no name
+        return str(os.getuid())

@@ -1,0 +1,105 @@
+"""The Pulumi CLI as the Automation API starts it, and what matters of the text of one that failed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pulumi import automation
+from semver import VersionInfo
+
+NOISE = ("warning: using pulumi-resource-", "error: update failed", "error: preview failed")
+"""How lines of Pulumi's diagnostics begin that tell a reader nothing."""
+
+
+class Command(automation.PulumiCommand):
+    """The Pulumi CLI in a session of its own, so that Ctrl-C reaches it once, from here, and it may end in order."""
+
+    def __init__(self, command: Path) -> None:
+        self.command = str(command)
+        self.version = VersionInfo(3, 255)  # the API only asks whether events can be streamed (3.206 and newer)
+
+    def run(
+        self,
+        args: list[str],
+        cwd: str,
+        additional_env: Mapping[str, str],
+        on_output: Callable[[str], Any] | None = None,
+        on_error: Callable[[str], Any] | None = None,
+    ) -> automation.CommandResult:
+        child = subprocess.Popen(
+            [self.command, "--non-interactive", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env={**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"},
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        texts: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        readers = [
+            threading.Thread(target=_drain, args=(child.stdout, texts["stdout"], on_output)),
+            threading.Thread(target=_drain, args=(child.stderr, texts["stderr"], on_error)),
+        ]
+        with _interrupts_passed_to(child) as interrupted:
+            for reader in readers:
+                reader.start()
+            for reader in readers:
+                reader.join()
+            code = child.wait()
+        result = automation.CommandResult("\n".join(texts["stdout"]), "\n".join(texts["stderr"]), code)
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        if code:
+            raise automation.errors.create_command_error(result)
+        return result
+
+
+def diagnosis(text: str) -> str:
+    """Return what matters of a failed command's text: what each resource said went wrong, or its error lines."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    start = next((number for number, line in enumerate(lines) if line.startswith("Diagnostics:")), None)
+    if start is None:
+        return "\n".join(line for line in lines if "error" in line.lower())
+    end = next((n for n, line in enumerate(lines) if n > start and not line.startswith(" ")), len(lines))
+    told = [line for line in lines[start + 1 : end] if not line.strip().startswith(NOISE)]
+    heads = [number for number, line in enumerate(told) if not line.startswith("   ")]
+    empty = {number for number in heads if number + 1 == len(told) or number + 1 in heads}
+    return "\n".join(line.removeprefix("  ") for number, line in enumerate(told) if number not in empty)
+
+
+def _drain(stream: Any, lines: list[str], on_line: Callable[[str], Any] | None) -> None:
+    for line in stream:
+        text = line.rstrip()
+        lines.append(text)
+        if on_line:
+            on_line(text)
+
+
+@contextmanager
+def _interrupts_passed_to(child: subprocess.Popen[str]) -> Iterator[threading.Event]:
+    """Pass Ctrl-C and TERM on to the child as an interrupt, and let it end what is under way."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def pass_on(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

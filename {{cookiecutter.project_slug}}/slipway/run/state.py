@@ -1,0 +1,128 @@
+"""Where Pulumi's state is and who holds a stack's lock; the passphrase and the home that belong to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+import yaml
+
+from slipway.model import stack as stacks
+from slipway.model.errors import ConfigError
+from slipway.model.files import write_atomically
+
+PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+
+
+@dataclass(frozen=True)
+class StaleLock:
+    """A lock in the state backend and what is known of its owner."""
+
+    path: Path
+    pid: int
+    user: str
+    host: str
+    since: str
+    alive: bool
+
+
+def environment_of(root: Path) -> dict[str, str]:
+    """Return the variables that Pulumi and its plugins need for this workspace.
+
+    The passphrase that encrypts secrets in the configuration is the user's own (PULUMI_CONFIG_PASSPHRASE or
+    …_FILE); where there is none, one is made once and kept in .slipway/passphrase, for this user's eyes only.
+
+    Raises:
+        ConfigError: secrets were encrypted with a passphrase that is not here.
+    """
+    variables = {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true"}
+    folder = local_state(root)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        if "PULUMI_HOME" not in os.environ:
+            variables["PULUMI_HOME"] = str(quiet_home(root))
+    if any(name in os.environ for name in PASSPHRASE):
+        return variables
+    path = root / ".slipway" / "passphrase"
+    if not path.is_file():
+        encrypted = [
+            name
+            for name in stacks.names(root)
+            if "encryptionsalt:" in (root / "infra" / f"Pulumi.{name}.yaml").read_text(encoding="utf-8")
+        ]
+        if encrypted:
+            raise ConfigError(
+                f"the secrets of {', '.join(encrypted)} are encrypted with a passphrase that is not on this machine",
+                remedy=f"Get it from a colleague, and put it in {path} (mode 0600) or in PULUMI_CONFIG_PASSPHRASE.",
+            )
+        write_atomically(path, secrets.token_urlsafe(32), mode=0o600)
+    return {**variables, "PULUMI_CONFIG_PASSPHRASE_FILE": str(path)}
+
+
+def quiet_home(root: Path) -> Path:
+    """Return a home for Pulumi in which it cannot keep its debug log.
+
+    The CLI writes a log of everything at the highest level to $PULUMI_HOME/logs, always, secrets' values included
+    until it knows how to encrypt them. A file in that place keeps it from doing so, and saves half of the CLI's time.
+    Only where the state is local: other backends' credentials are in the user's own home.
+    """
+    home = root / ".slipway" / "pulumi"
+    home.mkdir(parents=True, exist_ok=True)
+    logs = home / "logs"
+    if not logs.exists():
+        write_atomically(logs, "This file keeps Pulumi from writing its debug log, which may hold secrets.\n")
+    return home
+
+
+def local_state(root: Path) -> Path | None:
+    """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is no folder."""
+    project = yaml.safe_load((root / "infra" / "Pulumi.yaml").read_text(encoding="utf-8")) or {}
+    url = os.environ.get("PULUMI_BACKEND_URL") or str((project.get("backend") or {}).get("url", ""))
+    parts = urlparse(url)
+    if parts.scheme != "file":
+        return None
+    return (root / "infra" / Path(f"{parts.netloc}{parts.path}").expanduser()).resolve()
+
+
+def state_file(folder: Path, project: str, stack: str) -> Path:
+    """Return the file that holds a stack's state in a file backend."""
+    return folder / ".pulumi" / "stacks" / project / f"{stack}.json"
+
+
+def locks(folder: Path, project: str, stack: str) -> list[StaleLock]:
+    """Return a stack's locks in a file backend."""
+    return [
+        read_lock(path)
+        for path in sorted((folder / ".pulumi" / "locks" / "organization" / project / stack).glob("*.json"))
+    ]
+
+
+def read_lock(path: Path) -> StaleLock:
+    """Return what a lock's file says of its owner, and whether that lives."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        data = {}
+    pid, host = int(data.get("pid", 0)), str(data.get("hostname", ""))
+    return StaleLock(
+        path,
+        pid,
+        str(data.get("username", "somebody")),
+        host,
+        str(data.get("timestamp", "")),
+        alive=(bool(host) and host != os.uname().nodename) or _is_pulumi(pid),
+    )
+
+
+def _is_pulumi(pid: int) -> bool:
+    """Whether the process lives and is a Pulumi: a dead owner's number may have gone to another program."""
+    try:
+        about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    name, _, rest = about.partition("(")[2].rpartition(")")
+    return name == "pulumi" and rest.split()[0] not in "ZX"  # ended, and nobody has asked how

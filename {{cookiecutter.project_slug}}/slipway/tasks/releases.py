@@ -1,0 +1,135 @@
+"""Verbs for what was deployed before, and where it goes next: releases, rollback, promote."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from slipway.tasks.verb import ROOT, verb
+
+
+@verb(help={"stack": "The stack to look at.", "json": "Print them as JSON, all that are kept."})
+def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
+    """Show the last twenty releases: when, who, what, how they ended."""
+    from slipway.flows import releases as flow
+    from slipway.flows.ground import prepare_tools
+    from slipway.flows.report import Silence
+    from slipway.flows.standing import standing
+    from slipway.model import stack as stacks
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    target = stacks.load(ROOT, stack, {})
+    prepare_tools(workspace, Silence(), install=True)
+    lines = flow.releases(standing(workspace), target)
+    if json:
+        return show.as_json([line.as_dict() for line in lines])
+    if not lines:
+        return show.say(f"Nothing was deployed in {stack}. [bold]invoke up --stack {stack}[/] does it.")
+    colours = {"live": "green", "failed": "red", "deploying": "yellow"}
+    return show.table(
+        ("release", "time", "actor", "commit", "mode", "result", "images"),
+        [
+            (
+                line.id,
+                line.when,
+                line.actor,
+                line.source,
+                line.mode,
+                f"[{colours.get(line.result, 'default')}]{line.result}[/]",
+                line.images,
+            )
+            for line in flow.shown(lines)
+        ],
+    )
+
+
+@verb(
+    positional=["release"],
+    optional=["release"],
+    help={
+        "release": "The release to go back to, as `invoke releases` names it. Default: the last good one.",
+        "stack": "The stack that goes back.",
+        "yes": "Answer yes to every question, also to changing a protected stack.",
+        "dry": "Say what would run, make sure that it could, and change nothing.",
+    },
+)
+def rollback(
+    context: Context, release: str | None = None, stack: str = "dev", yes: bool = False, dry: bool = False
+) -> None:
+    """Go back to the last good release or a named one. Builds nothing."""
+    from datetime import date
+
+    from slipway.flows import rollback as flow
+    from slipway.flows.deploy import ask_when_protected
+    from slipway.flows.ground import ground
+    from slipway.flows.report import Silence
+    from slipway.model import stack as stacks
+    from slipway.model.errors import SlipwayError
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+    from slipway.tasks.ship import _consent, _tell
+
+    workspace = load(ROOT)
+    target = stacks.load(ROOT, stack, {})
+    with show.progress(f"Looking at {stack}") as report:
+        here = ground(workspace, report, building=False)
+        back = flow.plan(here, target, release)
+    show.table(("service", "runs now", "will run", ""), [move.told for move in back.moves])
+    for line in back.told():
+        show.say(line)
+    if dry:
+        flow.entries_of(here, back, Silence(), today=date.today())
+        return
+    ask_when_protected(target, f"Take the protected stack {stack} back to {back.to.id}?", _consent(yes))
+    with show.progress(f"Rolling {stack} back") as report:
+        deployed = flow.carry_out(here, back, report, _consent(yes), today=date.today())
+    _tell(deployed)
+    if not deployed.healthy:
+        raise SlipwayError(
+            f"{stack} runs {back.to.id} again, but not everything answers",
+            remedy="`invoke logs SERVICE` shows what a service says.",
+        )
+
+
+@verb(
+    help={
+        "from": "The stack whose digests go on.",
+        "to": "The stack that gets them.",
+        "yes": "Do not ask, also where the stack that gets them is protected.",
+        "dry": "Verify and say what would be locked, and change nothing.",
+    }
+)
+def promote(
+    context: Context, from_: str | None = None, to: str | None = None, yes: bool = False, dry: bool = False
+) -> None:
+    """Lock the same bytes for the next stack, evidence verified."""
+    from datetime import date
+
+    from slipway.flows import promote as flow
+    from slipway.flows.deploy import ask_when_protected
+    from slipway.flows.ground import ground
+    from slipway.model import stack as stacks
+    from slipway.model.errors import ConfigError
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+    from slipway.tasks.ship import _consent
+
+    workspace = load(ROOT)
+    if not from_ or not to:
+        raise ConfigError(
+            "a promotion goes from one stack to another", remedy="invoke promote --from staging --to prod"
+        )
+    source, target = (stacks.load(ROOT, name, {}) for name in (from_, to))
+    with show.progress(f"Promoting to {to}") as report:
+        here = ground(workspace, report, building=False)
+        promotion = flow.plan(here, source, target)
+        if dry:
+            flow.verify(here, promotion, report, today=date.today())
+    show.table(("service", "locked now", "image", ""), [step.told for step in promotion.steps])
+    if not dry:
+        if promotion.changes:
+            ask_when_protected(target, f"Lock the protected stack {to} to the digests of {from_}?", _consent(yes))
+        with show.progress(f"Promoting to {to}") as report:
+            flow.carry_out(here, promotion, report, today=date.today())
+    show.say(f"[green]✔[/] {promotion.told(dry)}")

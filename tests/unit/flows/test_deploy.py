@@ -11,7 +11,7 @@ from slipway.flows.report import Silence
 from slipway.model.errors import Busy, ConfigError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Settings, Workspace
-from slipway.run.pulumi import StaleLock
+from slipway.run.state import StaleLock
 
 STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
 

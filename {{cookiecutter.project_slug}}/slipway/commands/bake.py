@@ -31,6 +31,8 @@ EXPORT = f"type=image,{FORMAT}"
 
 CACHE_SUFFIX = "-cache"
 CACHE_TAG = "build"
+TEST, REPORT = "_test", "_report"  # no service's name holds an underscore
+JUNIT = "/tmp/junit*.xml"  # noqa: S108 - in the stage
 NO_ATTESTATIONS = ("type=provenance,disabled=true", "type=sbom,disabled=true")
 
 Output = Literal["oci", "registry", "none"]
@@ -69,6 +71,40 @@ def definition(
     return {"target": {target.service: _target(target, output, oci_dir, stage) for target in targets}}
 
 
+def tests(targets: Iterable[Target], reports: Path) -> dict[str, Json]:
+    """Return the part of a definition that runs each `test` stage and fetches the JUnit file that it wrote.
+
+    A test stage need not write one: where there is none, nothing is fetched. Build the targets that `reported` names.
+
+    Args:
+        targets: whose tests to run.
+        reports: the folder that gets a folder per service, named after it.
+    """
+    found: dict[str, Json] = {}
+    for target in targets:
+        stage = _target(target, "none", reports, "test")
+        found[f"{target.service}{TEST}"] = stage
+        found[f"{target.service}{REPORT}"] = {
+            "context": stage["context"],
+            "contexts": {"tests": f"target:{target.service}{TEST}"},
+            "dockerfile-inline": f"FROM scratch\nCOPY --from=tests {JUNIT} /\n",
+            "platforms": stage["platforms"],
+            "attest": list(NO_ATTESTATIONS),
+            "output": [_plain(_fields({"type": "local", "dest": str((reports / target.service).absolute())}))],
+        }
+    return found
+
+
+def reported(targets: Iterable[Target]) -> list[str]:
+    """Return the names of the targets that run the tests."""
+    return [f"{target.service}{REPORT}" for target in targets]
+
+
+def service_of(name: str) -> str:
+    """Return the service that one of a definition's targets is for."""
+    return name.partition("_")[0]
+
+
 def argv(
     buildx: Path,
     file: Path,
@@ -77,6 +113,8 @@ def argv(
     *,
     progress: str = "rawjson",
     oci_dir: Path | None = None,
+    names: Sequence[str] | None = None,
+    metadata: Path | None = None,
 ) -> list[str]:
     """Return the command that carries out a bake definition.
 
@@ -90,19 +128,21 @@ def argv(
         targets: what the definition holds.
         progress: `rawjson` for `progress.Progress`, or `plain` to read.
         oci_dir: the folder for OCI layouts, if it lies outside the folder that bake runs in.
+        names: the targets to build, where they are not just the services'.
+        metadata: a file that gets what was built and how, each target's provenance included.
     """
     reads = {path for target in targets for path in _reads(target)}
     allowed = [f"--allow=fs.read={path}" for path in sorted(map(str, reads))]
     allowed += [f"--allow=fs.write={oci_dir}"] if oci_dir else []
-    names = [target.service for target in targets]
     return [
         str(buildx),
         "bake",
         f"--builder={builder}",
         f"--file={file}",
         f"--progress={progress}",
+        *([f"--metadata-file={metadata}"] if metadata else []),
         *allowed,
-        *names,
+        *([target.service for target in targets] if names is None else names),
     ]
 
 

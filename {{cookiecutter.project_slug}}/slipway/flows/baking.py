@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,20 +23,31 @@ Bake = Callable[[Mapping[str, Path], Path, Path], tuple[Mapping[str, Any], list[
 """Secret files, buildx and the definition's file → the bake definition, and the command that carries it out."""
 
 
-def carry_out(ground: Ground, targets: Sequence[str], report: Report, bake: Bake) -> None:
-    """Run one bake of all the targets; each gets a log.
+def carry_out(
+    ground: Ground, targets: Sequence[str], report: Report, bake: Bake, environment: Mapping[str, str] | None = None
+) -> None:
+    """Run one bake of all the targets; each service gets a log. Several bakes may run at once.
+
+    Args:
+        ground: tools, and their environment.
+        targets: the names of the targets that are built.
+        report: told each step.
+        bake: makes the definition and the command.
+        environment: further variables for buildx.
 
     Raises:
         SlipwayError: a step failed; its last lines and its log are in the error.
     """
     workspace = ground.workspace
-    file = workspace.scratch / "run" / f"bake-{os.getpid()}.json"
+    file = workspace.scratch / "run" / f"bake-{own_name()}.json"
     follower = Follower(report, logs_of(workspace), targets)
     try:
         with secret_files(workspace) as secrets:
             definition, command = bake(secrets, ground.bin / "docker-buildx", file)
             write_atomically(file, json.dumps(definition, indent=2))
-            result = run(command, cwd=workspace.root, env=ground.environment, on_line=follower)
+            result = run(
+                command, cwd=workspace.root, env={**ground.environment, **(environment or {})}, on_line=follower
+            )
     finally:
         file.unlink(missing_ok=True)
         follower.close()
@@ -48,9 +60,9 @@ def secret_files(workspace: Workspace) -> Iterator[dict[str, Path]]:
     """Yield the build secrets as files that only this user can read, and that go when the build has ended."""
     above = workspace.scratch / "run" / "secrets"
     for left in above.glob("*"):
-        if not Path(f"/proc/{left.name}").exists():  # of a build that was killed
+        if not Path(f"/proc/{left.name.partition('-')[0]}").exists():  # of a build that was killed
             shutil.rmtree(left, ignore_errors=True)
-    folder = above / str(os.getpid())
+    folder = above / own_name()
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     try:
         files = {}
@@ -60,3 +72,8 @@ def secret_files(workspace: Workspace) -> Iterator[dict[str, Path]]:
         yield files
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_name() -> str:
+    """Return a name for the files of this very bake: the process's number, and the thread's."""
+    return f"{os.getpid()}-{threading.get_ident()}"

@@ -17,11 +17,10 @@ from slipway.flows import baking
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import bases, lock
-from slipway.model.errors import EvidenceError, SlipwayError
+from slipway.model.errors import EvidenceError
 from slipway.model.files import write_atomically
 from slipway.model.workspace import Service, Workspace
-from slipway.run import registry
-from slipway.run.process import run
+from slipway.run import git, registry
 from slipway.toolchain.builder import NAME as BUILDER
 
 MANIFESTS = "manifests"
@@ -62,8 +61,8 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Pushed:
-    """One service's line after a push."""
+class Shipped:
+    """One service's line after a push or the gate."""
 
     service: str
     ref: str
@@ -99,18 +98,18 @@ def plan(ground: Ground, services: Sequence[Service]) -> list[Planned]:
     ]
 
 
-def build(ground: Ground, planned: Sequence[Planned], report: Report) -> None:
-    """Build what nobody has built before, at once, into OCI layouts.
+def build(ground: Ground, planned: Sequence[Planned], report: Report, *, local: bool = False) -> None:
+    """Build what nobody has built before, at once, into OCI layouts; `local` builds also what only the registry has.
 
     Raises:
         SlipwayError: a step failed; its last lines and its log are in the error. Nothing half-built is kept.
     """
-    needed = [each for each in planned if each.needed]
+    needed = [each for each in planned if each.needed or (local and not each.built)]
     if needed:
         build_needed(ground, needed, report)
     for each in planned:
         remember_manifest(ground.workspace, each.service.name, each.manifest)
-        if each.pushed:
+        if each.pushed and each not in needed:
             report.done(each.service.name, "in the registry")
         else:
             word = "built" if each in needed else "built already"
@@ -122,25 +121,19 @@ def build_needed(ground: Ground, needed: Sequence[Planned], report: Report) -> N
     oci = ground.workspace.scratch / "oci"
     oci.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=oci) as folder:
-        bake_all(ground, needed, report, output="oci", oci_dir=Path(folder))
+        bake_all(ground, needed, report, Path(folder))
         for each in needed:
-            shutil.rmtree(each.result.parent, ignore_errors=True)
-            each.result.parent.mkdir(parents=True)
-            (Path(folder) / each.service.name).rename(each.result)
+            keep_image(each, Path(folder) / each.service.name)
 
 
-def test(ground: Ground, planned: Sequence[Planned], report: Report) -> None:
-    """Build every service's `test` stage, which runs its tests in the environment that its image is built in.
-
-    Raises:
-        SlipwayError: a test failed; its last lines and its log are in the error.
-    """
-    bake_all(ground, planned, report, output="none", oci_dir=ground.workspace.scratch / "oci", stage="test")
-    for each in planned:
-        report.done(each.service.name, "tests passed")
+def keep_image(each: Planned, layout: Path) -> None:
+    """Give a new OCI layout its place, and remove those of earlier content."""
+    shutil.rmtree(each.result.parent, ignore_errors=True)
+    each.result.parent.mkdir(parents=True)
+    layout.rename(each.result)
 
 
-def push(ground: Ground, services: Sequence[Service], stack: str, report: Report, *, dry: bool) -> list[Pushed]:
+def push(ground: Ground, services: Sequence[Service], stack: str, report: Report, *, dry: bool) -> list[Shipped]:
     """Push what was built by digest, and record every service's digest in the stack's lock.
 
     Raises:
@@ -154,7 +147,7 @@ def push(ground: Ground, services: Sequence[Service], stack: str, report: Report
             f"not built yet as the sources are now: {', '.join(unbuilt)}", remedy="Run `invoke build` first."
         )
     before = lock.load(ground.workspace.root, stack)
-    checked_out = commit(ground.workspace)
+    checked_out = git.commit(ground.workspace.root)
     entries, lines = {}, []
     for each in planned:
         digest = each.pushed or (registry.oci_digest(each.result) if dry else upload(ground, each, report))
@@ -166,7 +159,7 @@ def push(ground: Ground, services: Sequence[Service], stack: str, report: Report
             else lock.Entry(ref, each.content, checked_out)
         )
         note = "locked already" if old and old.ref == ref else "locked" if not dry else "would be locked"
-        lines.append(Pushed(each.service.name, ref, note))
+        lines.append(Shipped(each.service.name, ref, note))
     after = lock.with_entries(before, entries)
     if after != before and not dry:
         lock.save(ground.workspace.root, after)
@@ -182,15 +175,12 @@ def upload(ground: Ground, each: Planned, report: Report) -> str:
     return digest
 
 
-def bake_all(
-    ground: Ground, planned: Sequence[Planned], report: Report, *, output: str, oci_dir: Path, stage: str | None = None
-) -> None:
-    """Run one bake of all the planned services."""
+def bake_all(ground: Ground, planned: Sequence[Planned], report: Report, folder: Path) -> None:
+    """Build all the planned services in one bake, into OCI layouts."""
 
     def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
         targets = [bake.Target(each.service.name, each.inputs, (each.tag,), secrets) for each in planned]
-        definition = bake.definition(targets, output=output, oci_dir=oci_dir, stage=stage)
-        return definition, bake.argv(buildx, file, BUILDER, targets)
+        return bake.definition(targets, "oci", folder), bake.argv(buildx, file, BUILDER, targets)
 
     baking.carry_out(ground, [each.service.name for each in planned], report, made)
 
@@ -219,12 +209,3 @@ def last_manifest(workspace: Workspace, service: str) -> dict[str, str]:
 
 def remember_manifest(workspace: Workspace, service: str, manifest: Mapping[str, str]) -> None:
     write_atomically(workspace.scratch / MANIFESTS / f"{service}.json", json.dumps(dict(manifest)))
-
-
-def commit(workspace: Workspace) -> str | None:
-    """Return the git commit that is checked out, or None outside a repository."""
-    try:
-        result = run(["git", "rev-parse", "HEAD"], cwd=workspace.root, timeout=10)
-    except SlipwayError:
-        return None
-    return result.output.strip() if result.code == 0 else None

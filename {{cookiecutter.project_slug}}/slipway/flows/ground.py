@@ -5,22 +5,33 @@ from __future__ import annotations
 import hashlib
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.flows.bases import ensure_bases
 from slipway.flows.report import Lines, Report
 from slipway.flows.standing import Ground, standing, tools_of
+from slipway.model.errors import GateRefused, SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+from slipway.run import credentials
 from slipway.toolchain import builder, daemons, engine
 from slipway.toolchain.data import DATA
 from slipway.toolchain.install import link_into
 
 TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-docker-build", "docker-buildx", "crane")
+SCANNER, SIGNER = "trivy", "cosign"
 
 
 def ground(
-    workspace: Workspace, report: Report, *, building: bool, install: bool = True, fresh: bool = False
+    workspace: Workspace,
+    report: Report,
+    *,
+    building: bool,
+    install: bool = True,
+    fresh: bool = False,
+    gate: Sequence[str] = (),
 ) -> Ground:
     """Bring up what is missing for a deploy and, if `building`, for builds; nothing is done twice.
 
@@ -30,11 +41,19 @@ def ground(
         building: whether images will be built: a mode without builds needs, and contacts, no builder.
         install: False refuses to install or start anything, and says what to do by hand.
         fresh: build hardened bases again although they are there.
+        gate: the gate's tools that are needed, too.
 
     Raises:
-        SlipwayError: something is missing and could not be had.
+        GateRefused: one of the gate's tools is missing and could not be had.
+        SlipwayError: something else is.
     """
+    credentials.export(workspace)
     prepare_tools(workspace, report, install=install)
+    try:
+        if gate:
+            prepare_tools(workspace, report, gate, install=install)
+    except SlipwayError as error:
+        raise GateRefused(error.what, remedy=error.remedy, detail=error.detail, log=error.log) from error
     engine.ensure(install=install, on_line=Lines(report))
     daemons.ensure_registry(workspace, install=install, on_line=Lines(report))
     here = standing(workspace)
@@ -44,25 +63,30 @@ def ground(
     return here
 
 
+def gate_of(stack: Stack) -> tuple[str, ...]:
+    """Return which of the gate's tools a deploy needs: a protected stack takes only what is proven."""
+    return (SIGNER,) if stack.protected else ()
+
+
 def bases_known(workspace: Workspace) -> bool:
     from slipway.model import bases
 
     return bases.path_of(workspace.root).is_file()
 
 
-def prepare_tools(workspace: Workspace, report: Report, *, install: bool) -> None:
-    """Get the tools and link them into .slipway/bin, once for each state of tools.toml."""
+def prepare_tools(workspace: Workspace, report: Report, tools: Sequence[str] = TOOLS, *, install: bool) -> None:
+    """Get tools and link them into .slipway/bin, once for each state of tools.toml."""
     folder = tools_of(workspace)
-    made = folder / ".made-from"
+    made = folder / f".made-from-{'-'.join(tools)}"
     wanted = hashlib.sha256(DATA.read_bytes()).hexdigest()
     if (
         made.is_file()
         and made.read_text(encoding="utf-8") == wanted
-        and all((folder / name).exists() for name in TOOLS)
+        and all((folder / name).exists() for name in tools)
     ):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    link_into(folder, TOOLS, install=install, on_line=Lines(report))
+    link_into(folder, tools, install=install, on_line=Lines(report))
     write_wrapper(workspace, folder)
     write_atomically(made, wanted)
 
@@ -86,7 +110,7 @@ def write_wrapper(workspace: Workspace, tools: Path) -> None:
     own = workspace.root / ".venv"
     if Path(sys.prefix) != own:
         return
-    from slipway.run.pulumi import quiet_home
+    from slipway.run.state import quiet_home
 
     text = WRAPPER.format(
         tools=shlex.quote(str(tools)),

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from slipway.commands.bake import service_of
 from slipway.commands.progress import Event, Progress
 from slipway.flows import remedies
 from slipway.flows.logs import build_log
 from slipway.flows.report import Report
-from slipway.model.errors import SlipwayError
+from slipway.model.errors import GateRefused, SlipwayError
 from slipway.run.process import Result
 
 TAIL = 15
@@ -18,11 +19,12 @@ TAIL = 15
 
 
 class Follower:
-    """Takes bake's output line by line. Call `close` when bake has ended."""
+    """Takes bake's output line by line, for the targets that bake was asked to build. Call `close` at its end."""
 
-    def __init__(self, report: Report, logs: Path, services: Sequence[str]) -> None:
+    def __init__(self, report: Report, logs: Path, targets: Sequence[str]) -> None:
+        services = list(dict.fromkeys(service_of(name) for name in targets))
         self._report = report
-        self._progress = Progress(services)
+        self._progress = Progress(targets)
         self._open = ExitStack()
         logs.mkdir(parents=True, exist_ok=True)
         self._paths = {name: build_log(logs, name) for name in services}
@@ -49,17 +51,20 @@ class Follower:
                 "the build could not be started", detail=words, remedy="Mend that; `invoke doctor` helps."
             )
         first = real[0]
-        self._report.failed(first.target, "failed")
-        lines = [line for line in self._lines[first.target] if line.strip()][-TAIL:]
-        return SlipwayError(
-            f"{first.target} could not be built: step {first.step} failed",
+        service = service_of(first.target)
+        self._report.failed(service, "failed")
+        lines = [line for line in self._lines[service] if line.strip()][-TAIL:]
+        tested = first.step.stage == "test" and first.target != service
+        error = GateRefused if tested else SlipwayError
+        return error(
+            f"{service} {'did not pass its tests' if tested else 'could not be built'}: step {first.step} failed",
             detail="\n".join(lines) or first.text,
-            remedy=remedies.of_build(first.target, "\n".join([first.text, *lines])),
-            log=self._paths[first.target],
+            remedy=remedies.of_build(service, "\n".join([first.text, *lines])),
+            log=self._paths[service],
         )
 
     def _take(self, event: Event) -> None:
-        service = event.target
+        service = service_of(event.target)
         if event.kind == "log":
             self._lines[service] = [*self._lines[service][-TAIL:], event.text]
             self._write(service, event.text)
@@ -69,7 +74,9 @@ class Follower:
         elif event.kind != "warning":
             self._write(service, f"{event.kind.upper():<7} {event.step}")
         if event.kind in ("started", "log"):
-            self._report.step(service, "building", event.text or str(event.step))
+            self._report.step(
+                service, "testing" if event.step.stage == "test" else "building", event.text or str(event.step)
+            )
 
     def _write(self, service: str, line: str) -> None:
         self._files[service].write(f"{line}\n")

@@ -19,3 +19,6 @@ REGISTRY = re.compile(
 
 LOOPBACK = re.compile(r"(?:127\.[0-9.]+|localhost|\[::1\])(?::|/|$)")
 """A registry on this machine."""
+
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+"""An image's tag, after the grammar of image references."""

@@ -1,16 +1,18 @@
-"""Reading what a build left: the digest of an OCI layout, in a folder or an archive."""
+"""Reading what a build left: an OCI layout, in a folder or an archive; its digest, and whether every byte is right."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from slipway.model.errors import SlipwayError
+from slipway.model.errors import GateRefused, SlipwayError
 
 Read = Callable[[str], bytes]
+CHUNK = 1 << 20
 
 
 def oci_digest(path: Path) -> str:
@@ -30,14 +32,77 @@ def oci_digest(path: Path) -> str:
         raise _no_layout(path, str(error)) from error
 
 
-def _digest(path: Path, read: Read) -> str:
+def check(layout: Path) -> str:
+    """Return the digest of the one image in an OCI layout's folder, every blob of which has its size and its digest.
+
+    Raises:
+        GateRefused: a blob is missing or was changed.
+        SlipwayError: it is no OCI layout of one image.
+    """
+    digest = _only(layout, lambda name: (layout / name).read_bytes())
+    todo = list(_read_json(layout / "index.json")["manifests"])
+    seen: set[str] = set()
+    while todo:
+        each = todo.pop()
+        if each["digest"] in seen:
+            continue
+        seen.add(each["digest"])
+        blob = _checked(layout, each)
+        if "manifest" in str(each.get("mediaType")) or "index" in str(each.get("mediaType")):
+            todo += _named(_read_json(blob))
+    return digest
+
+
+def _checked(layout: Path, descriptor: dict[str, Any]) -> Path:
+    """Return a blob's file, which is what its descriptor says."""
+    digest = str(descriptor["digest"])
+    path = layout / "blobs" / Path(*digest.split(":", 1))
+    found = hashlib.sha256()
+    size = 0
+    try:
+        with path.open("rb") as file:
+            while part := file.read(CHUNK):
+                found.update(part)
+                size += len(part)
+    except OSError as error:
+        raise _changed(layout, f"{digest} is missing") from error
+    if f"sha256:{found.hexdigest()}" != digest:
+        raise _changed(layout, f"the bytes of {digest} are those of sha256:{found.hexdigest()}")
+    if descriptor.get("size") not in (None, size):
+        raise _changed(layout, f"{digest} has {size} bytes instead of {descriptor['size']}")
+    return path
+
+
+def _named(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from manifest.get("manifests") or []
+    yield from manifest.get("layers") or []
+    if config := manifest.get("config"):
+        yield config
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def _changed(layout: Path, why: str) -> GateRefused:
+    return GateRefused(
+        f"{layout} is not what was built any more: {why}", remedy="Remove that folder, and build and scan it again."
+    )
+
+
+def _only(path: Path, read: Read) -> str:
+    """Return the digest of the one image that a layout's index names."""
     try:
         found = {str(each["digest"]) for each in json.loads(read("index.json"))["manifests"]}
     except (OSError, LookupError, ValueError, TypeError) as error:
         raise _no_layout(path, f"index.json: {error}") from error
     if len(found) != 1:
         raise _no_layout(path, f"it holds {len(found)} images instead of one")
-    digest = found.pop()
+    return found.pop()
+
+
+def _digest(path: Path, read: Read) -> str:
+    digest = _only(path, read)
     algorithm, _, value = digest.partition(":")
     try:
         manifest = read(f"blobs/{algorithm}/{value}")

@@ -15,6 +15,7 @@ from slipway.model.errors import SlipwayError
 
 GRACE_SECONDS = 10.0
 _started: dict[int, subprocess.Popen[bytes]] = {}
+_running: set[subprocess.Popen[str]] = set()
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def run(
     argv: Sequence[str | Path],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     stdin: str | None = None,
     log: Path | None = None,
     on_line: Callable[[str], None] | None = None,
@@ -46,7 +47,7 @@ def run(
 
     Args:
         argv: program and arguments. Never put a secret here: arguments are public on the machine.
-        env: variables added to this process's own.
+        env: variables added to this process's own; one that is None is taken away.
         stdin: text for standard input; without it the program has none.
         log: a file that gets the output too, appended as it comes.
         on_line: called with each line as it comes, without its line end.
@@ -60,7 +61,7 @@ def run(
         child = subprocess.Popen(
             words,
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env={name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None},
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -72,6 +73,7 @@ def run(
         raise SlipwayError(
             f"cannot run {words[0]}: {error.strerror}", remedy="Run `invoke doctor` to see what is missing."
         ) from error
+    _running.add(child)
     timed_out = threading.Event()
 
     def give_up() -> None:
@@ -89,6 +91,7 @@ def run(
         end(child)
         raise
     finally:
+        _running.discard(child)
         if timer:
             timer.cancel()
     if timed_out.is_set():
@@ -142,6 +145,16 @@ def end(child: subprocess.Popen[str]) -> None:
             return
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def end_all() -> None:
+    """End what other threads are running at this moment: an interrupt reaches the main thread alone."""
+    children = list(_running)
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+    for child in children:
+        end(child)
 
 
 def _read(

@@ -13,10 +13,13 @@ from slipway.tasks.verb import ROOT, verb
     help={
         "services": "Only these, with commas between them: api,web. Default: all.",
         "why": "Say what changed in each digest since the last build.",
+        "local": "Build also what the registry has already: the gate's steps need the result here.",
         "dry": "Say what would be built, and build nothing.",
     },
 )
-def build(context: Context, services: str | None = None, why: bool = False, dry: bool = False) -> None:
+def build(
+    context: Context, services: str | None = None, why: bool = False, local: bool = False, dry: bool = False
+) -> None:
     """Build what changed, outside Pulumi, ready to push."""
     from slipway.flows import build as flow
     from slipway.flows.ground import ground
@@ -29,32 +32,13 @@ def build(context: Context, services: str | None = None, why: bool = False, dry:
         here = ground(workspace, report, building=True)
         plan = flow.plan(here, chosen)
         if not dry:
-            flow.build(here, plan, report)
+            flow.build(here, plan, report, local=local)
     show.table(
         ("service", "content digest", "image"),
         [(each.service.name, each.content[:12], each.told(dry)) for each in plan],
     )
     if why:
         show.table(("service", "why"), [(each.service.name, line) for each in plan for line in each.why])
-
-
-@verb(
-    positional=["services"],
-    optional=["services"],
-    help={"services": "Only these, with commas between them: api,web. Default: all."},
-)
-def test(context: Context, services: str | None = None) -> None:
-    """Run the services' tests: each Dockerfile's `test` stage."""
-    from slipway.flows import build as flow
-    from slipway.flows.ground import ground
-    from slipway.model.workspace import load
-    from slipway.tasks import show
-
-    workspace = load(ROOT)
-    chosen = workspace.chosen(services)
-    with show.progress("Testing") as report:
-        here = ground(workspace, report, building=True)
-        flow.test(here, flow.plan(here, chosen), report)
 
 
 @verb(
@@ -67,8 +51,9 @@ def test(context: Context, services: str | None = None) -> None:
     },
 )
 def push(context: Context, services: str | None = None, stack: str = "dev", dry: bool = False) -> None:
-    """Push what was built, and lock its digests for a stack."""
+    """Push what was built, and lock it; a protected stack's must have passed the gate's steps."""
     from slipway.flows import build as flow
+    from slipway.flows import gate
     from slipway.flows.ground import ground
     from slipway.model import stack as stacks
     from slipway.model.workspace import load
@@ -76,10 +61,13 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
 
     workspace = load(ROOT)
     chosen = workspace.chosen(services)
-    stacks.load(ROOT, stack, {})  # refuses a stack that there is not, before anything is done
+    target = stacks.load(ROOT, stack, {})
     with show.progress("Pushing") as report:
         here = ground(workspace, report, building=False)
-        pushed = flow.push(here, chosen, stack, report, dry=dry)
+        if target.protected:
+            pushed = gate.push_proven(here, chosen, target, report, dry=dry)
+        else:
+            pushed = flow.push(here, chosen, stack, report, dry=dry)
     show.table(("service", "image", ""), [(each.service, each.ref, each.note) for each in pushed])
 
 

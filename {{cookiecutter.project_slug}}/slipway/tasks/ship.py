@@ -90,8 +90,9 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
 
 def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     from slipway.flows import deploy as flow
-    from slipway.flows.ground import ground
+    from slipway.flows.ground import gate_of, ground
     from slipway.flows.report import Silence
+    from slipway.flows.verify import verify
     from slipway.model.errors import SlipwayError
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -102,7 +103,11 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", _consent(yes))
     with show.progress(f"Deploying {stack}") as live:
         report = Silence() if json else live
-        here = ground(workspace, report, building=target.images != "external", install=install)
+        here = ground(workspace, report, building=target.images != "external", install=install, gate=gate_of(target))
+        if target.protected:
+            report.step(stack, "verifying what is locked")
+            verify(here, target, workspace.services)
+            report.done(stack, "everything that is locked is proven")
         deployed = flow.deploy(here, target, report, _consent(yes))
     show.as_json(deployed.as_dict()) if json else _tell(deployed)
     if not deployed.healthy:

@@ -171,7 +171,7 @@ class LiveReport:
         grid.add_column(justify="right", style="dim", no_wrap=True)
         marks = {"done": Text("✔", "green"), "failed": Text("✘", "red")}
         now = time.monotonic()
-        for service, (how, state, detail) in self._rows.items():
+        for service, (how, state, detail) in list(self._rows.items()):  # other threads add to them
             seconds = self._took.get(service, now - self._since[service])
             grid.add_row(marks.get(how, Spinner("dots")), service, state, Text(detail), f"{seconds:.1f} s")
         return grid

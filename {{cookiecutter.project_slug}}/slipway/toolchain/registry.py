@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import http.client
 import re
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from slipway.model.errors import ConfigError
+from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.names import LOOPBACK
+from slipway.run.process import run
 from slipway.toolchain import background
 from slipway.toolchain.install import ensure as ensure_tool
 from slipway.toolchain.locking import alone
@@ -19,7 +23,9 @@ from slipway.toolchain.paths import state_path
 PROBE_SECONDS, START_SECONDS = 3.0, 20.0
 RESETS, PAUSE = 5, 0.1
 API_HEADERS = ("Docker-Distribution-Api-Version", "Distribution-Api-Version")
+SPEAKS_TLS = (301, 302, 307, 308, 400)  # what a TLS server, or one in front of it, says to a plain request
 LISTENING = "0A"
+COLLECT_SECONDS = 3600.0
 
 OnLine = Callable[[str], None]
 
@@ -87,7 +93,21 @@ def answers(host: str, port: int) -> bool:
 
 
 def _probe(host: str, port: int) -> tuple[int, str | None]:
-    connection = http.client.HTTPConnection(host.strip("[]"), port, timeout=PROBE_SECONDS)
+    """Return the status and the API's header of what answers there, in plain HTTP or in TLS."""
+    plain = http.client.HTTPConnection(host.strip("[]"), port, timeout=PROBE_SECONDS)
+    answer = _asked(plain)
+    if answer[1] or answer[0] not in SPEAKS_TLS:
+        return answer
+    # Only whether a registry is there: nothing secret is sent, and whoever does so checks the certificate.
+    anyone = ssl._create_unverified_context()  # noqa: S323
+    tls = http.client.HTTPSConnection(host.strip("[]"), port, timeout=PROBE_SECONDS, context=anyone)
+    try:
+        return _asked(tls)
+    except ssl.SSLError:
+        return answer
+
+
+def _asked(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
     try:
         connection.request("GET", "/v2/")
         answer = connection.getresponse()
@@ -131,6 +151,76 @@ storage:
 http:
   addr: "{address}"
 """
+
+
+def ours(registry: str) -> bool:
+    """Return whether the registry at an address runs here and was started by Slipway."""
+    host, port = split(registry)
+    return LOOPBACK.match(host) is not None and background.running(folder(port)) is not None
+
+
+def revisions(registry: str, repository: str) -> Mapping[str, datetime]:
+    """Return every manifest of a repository in Slipway's own registry, tagged or not: digest → when it came.
+
+    Registries tell only of what has a tag; the files know all.
+    """
+    manifests = _storage(registry) / "repositories" / repository / "_manifests" / "revisions" / "sha256"
+    found = {}
+    for link in manifests.glob("*/link"):
+        with suppress(FileNotFoundError):  # deleted at this moment
+            found[f"sha256:{link.parent.name}"] = datetime.fromtimestamp(link.stat().st_mtime, UTC)
+    return found
+
+
+def collect_garbage(registry: str, *, on_line: OnLine | None = None) -> int:
+    """Remove what no manifest names from Slipway's own registry, and return how many bytes that gave back.
+
+    The registry is stopped meanwhile, as a push at that time would lose what it has sent already; it is started
+    again whatever happens. Killed in the middle, it is started by the next command that needs it, and the next
+    collection takes what was left.
+
+    Raises:
+        SlipwayError: it is not Slipway's own, or its program failed.
+    """
+    tell = on_line or (lambda _line: None)
+    if not ours(registry):
+        raise SlipwayError(
+            f"the registry {registry} was not started by Slipway, so its garbage is not Slipway's to collect",
+            remedy="Run `registry garbage-collect` where it runs.",
+        )
+    host, port = split(registry)
+    home = folder(port)
+    program = ensure_tool("registry", install=False)
+    with alone(home / ".lock", lambda: tell("registry: another start is under way, waiting")):
+        tell("registry: stopping it, to collect garbage")
+        background.stop(home)
+        before = size(registry)
+        try:
+            result = run(
+                [program, "garbage-collect", "--quiet", home / "config.yml"],
+                env={"OTEL_TRACES_EXPORTER": "none"},
+                timeout=COLLECT_SECONDS,
+            )
+        finally:
+            _start(program, host, port, tell)
+        if result.code:
+            raise SlipwayError(
+                f"garbage could not be collected from {registry}", remedy="Try again.", detail=result.tail()
+            )
+        return before - size(registry)
+
+
+def size(registry: str) -> int:
+    """Return how many bytes the blobs in Slipway's own registry have."""
+    total = 0
+    for path in (_storage(registry) / "blobs").rglob("data"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def _storage(registry: str) -> Path:
+    return folder(split(registry)[1]) / "data" / "docker" / "registry" / "v2"
 
 
 def _start(program: Path, host: str, port: int, tell: OnLine) -> None:

@@ -1,0 +1,191 @@
+"""What is attached to an image is taken apart with suspicion; a verification is remembered for the same day only."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.commands.cosign import TYPES
+from slipway.flows import attached, evidence, keys
+from slipway.flows.attached import Bundle
+from slipway.flows.evidence import Attached, Proof, Wanted
+from slipway.model import workspace
+from slipway.model.trust import Key, Trust
+from slipway.run.registry import Manifest, Referrer, Registry
+
+DIGEST = f"sha256:{'a' * 64}"
+REF = f"127.0.0.1:5000/shop/release/api@{DIGEST}"
+TODAY = date(2026, 11, 23)
+TRUST = Trust((Key(Path("k.pub"), "pem", "ab" * 32),))
+MANIFEST = Manifest(b'{"annotations": {"org.opencontainers.image.created": "2026"}}', f"sha256:{'b' * 64}", "")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> workspace.Workspace:
+    (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n')
+    return workspace.load(tmp_path)
+
+
+def content(**instead: Any) -> dict[str, Any]:
+    """Return a bundle's content as cosign writes it."""
+    statement = {
+        "subject": [{"digest": {"sha256": "a" * 64}, "annotations": {"service": "api"}}],
+        "predicateType": TYPES["signature"],
+        "predicate": {},
+        **instead,
+    }
+    return {
+        "verificationMaterial": {"publicKey": {"hint": "h"}},
+        "dsseEnvelope": {"payload": base64.b64encode(json.dumps(statement).encode()).decode()},
+    }
+
+
+def test_a_bundle_says_what_it_is_and_of_which_image() -> None:
+    found = attached.taken_apart(MANIFEST, json.dumps(content()).encode())
+    assert (found.kind, found.hint, found.made) == ("signature", "h", "2026")
+    assert found.annotations(DIGEST) == {"service": "api"}
+    assert found.annotations(f"sha256:{'c' * 64}") == {}
+
+
+def test_a_bundle_with_a_certificate_has_no_hint_and_another_type_no_kind() -> None:
+    other = content(predicateType="https://example.org/other")
+    other["verificationMaterial"] = {"certificate": {}}
+    found = attached.taken_apart(MANIFEST, json.dumps(other).encode())
+    assert (found.kind, found.hint) == ("", None)
+
+
+class Stub(Registry):
+    """A registry that has one bundle's bytes, whatever they are."""
+
+    def __init__(self, blob: bytes, manifest: bytes = b'{"layers": [{"digest": "x"}]}') -> None:
+        self._blob = blob
+        self._held: Manifest | None = Manifest(manifest, MANIFEST.digest, "")
+
+    def referrers(self, *_: Any, **__: Any) -> list[Referrer]:
+        return [Referrer(MANIFEST.digest, "", 1, "application/vnd.dev.sigstore.bundle.v0.3+json")]
+
+    def find(self, *_: Any) -> Manifest | None:
+        return self._held
+
+    def blob(self, *_: Any) -> bytes:
+        return self._blob
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        json.dumps(content(subject=None)).encode(),
+        json.dumps(content(subject=[1])).encode(),
+        json.dumps(content(predicateType=[])).encode(),
+        json.dumps({**content(), "verificationMaterial": 1}).encode(),
+        json.dumps({**content(), "dsseEnvelope": {"payload": "!"}}).encode(),
+    ],
+)
+def test_what_is_no_bundle_is_passed_over(blob: bytes) -> None:
+    assert attached.read(Stub(blob), REF) == []
+    assert attached.read(Stub(json.dumps(content()).encode(), b"{}"), REF) == []
+    assert len(attached.read(Stub(json.dumps(content()).encode()), REF)) == 1
+
+
+def test_only_what_the_lock_names_is_read() -> None:
+    held = Stub(json.dumps(content()).encode())
+    assert len(attached.read(held, REF, {MANIFEST.digest})) == 1
+    assert attached.read(held, REF, {DIGEST}) == []
+
+
+def signature(**says: str) -> Bundle:
+    statement = {"subject": [{"digest": {"sha256": "a" * 64}, "annotations": says}]}
+    return Bundle("sha256:1", "signature", statement, "h", "", "")
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        ({"workspace": "shop", "service": "api", "content": "c", "commit": "f"}, ""),
+        ({"workspace": "shop", "service": "api", "content": "d", "commit": "f"}, "content `d`, not `c`"),
+        ({"workspace": "stall", "service": "api", "content": "c", "commit": "f"}, "workspace `stall`, not `shop`"),
+        ({"service": "api", "content": "c", "commit": "f"}, "workspace ``, not `shop`"),
+        ({"workspace": "shop", "service": "api", "content": "c"}, "commit ``, not `f`"),
+    ],
+)
+def test_a_signature_has_to_say_what_the_lock_says(
+    shop: workspace.Workspace, says: dict[str, str], expected: str
+) -> None:
+    wanted = Wanted("api", REF, "c", "f")
+    found = evidence._unfit(shop, wanted, signature(**says), "signature", DIGEST)
+    assert expected in found if expected else not found
+
+
+def test_a_signature_about_no_content_is_none(shop: workspace.Workspace) -> None:
+    found = evidence._unfit(shop, Wanted("api", REF), signature(workspace="shop", service="api"), "signature", DIGEST)
+    assert "which content" in found
+
+
+def test_the_signature_says_the_commit_only_where_there_is_one(shop: workspace.Workspace) -> None:
+    said = evidence.said_of(shop, Attached("api", "c", None, {}))
+    assert said == {"workspace": "shop", "service": "api", "content": "c"}
+    assert evidence.said_of(shop, Attached("api", "c", "f", {}))["commit"] == "f"
+
+
+def test_the_seal_of_a_verification_differs_with_all_that_it_depends_on(shop: workspace.Workspace) -> None:
+    wanted = Wanted("api", REF, "c", "f", {"sbom": "sha256:1"})
+    others = [
+        evidence._seal(shop, TRUST, wanted),
+        evidence._seal(shop, Trust(), wanted),
+        evidence._seal(shop, TRUST, replace(wanted, service="web")),
+        evidence._seal(shop, TRUST, replace(wanted, ref=REF.replace("api", "web"))),
+        evidence._seal(shop, TRUST, replace(wanted, content="d")),
+        evidence._seal(shop, TRUST, replace(wanted, commit=None)),
+        evidence._seal(shop, TRUST, replace(wanted, evidence={"sbom": "sha256:2"})),
+        evidence._seal(_stricter(shop), TRUST, wanted),
+    ]
+    assert len(set(others)) == len(others)
+
+
+def _stricter(shop: workspace.Workspace) -> workspace.Workspace:
+    path = shop.root / "workspace.toml"
+    path.write_text(path.read_text() + "[scan]\nignore-unfixed = false\n")
+    return workspace.load(shop.root)
+
+
+def test_what_is_remembered_is_forgotten_the_next_day(shop: workspace.Workspace) -> None:
+    proof = Proof(REF, "api", "c", None, {"sbom": "sha256:1"}, {}, "k.pub")
+    evidence._remember(shop, TRUST, [proof], TODAY)
+    evidence._remember(shop, TRUST, [replace(proof, service="web")], TODAY)
+    assert len(evidence._remembered(shop, TODAY)) == 2
+    assert not evidence._remembered(shop, date(2026, 11, 24))
+    evidence._memory(shop).write_text('{"day": 1')
+    assert not evidence._remembered(shop, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "environment", "settings", "due"),
+    [
+        (Trust(), {}, "", True),
+        (Trust(), {"CI": "true"}, "", False),
+        (TRUST, {}, "", False),
+        (Trust(), {}, '[signing]\nmode = "keyless"\n', False),
+        (Trust(), {}, '[signing]\nkey = "awskms:///alias/shop"\n', False),
+    ],
+)
+def test_the_first_pair_is_made_unasked_only_for_a_person_whom_nobody_came_before(
+    shop: workspace.Workspace, trusted: Trust, environment: dict[str, str], settings: str, due: bool
+) -> None:
+    path = shop.root / "workspace.toml"
+    path.write_text(path.read_text() + settings)
+    here = workspace.load(shop.root)
+    assert keys.first_pair_due(here, trusted, environment) is due
+    keys.key_file(here).parent.mkdir(parents=True, exist_ok=True)
+    keys.key_file(here).touch()
+    assert not keys.first_pair_due(here, trusted, environment)

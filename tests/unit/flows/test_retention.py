@@ -1,0 +1,152 @@
+"""What stays in a repository and why: need before age, age before number, and never a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.commands import cache
+from slipway.flows.prune import repositories
+from slipway.flows.retention import GRACE, Image, Kind, Verdict, decide
+from slipway.model.gate import Retention
+from slipway.model.workspace import Settings, Workspace
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def image(name: str, days: float | None, *tags: str, parts: Collection[str] = ()) -> Image:
+    made = None if days is None else NOW - timedelta(days=days)
+    return Image(name, tags or (f"h-{name}",), frozenset(parts), made)
+
+
+def decided(
+    *images: Image,
+    kind: Kind = "release",
+    needed: Mapping[str, str] | None = None,
+    current: Collection[str] = (),
+    keep: int = 0,
+    days: int = 0,
+) -> dict[str, Verdict]:
+    found = decide(
+        images, kind, needed=needed or {}, current=current, retention=Retention(keep=keep, days=days), now=NOW
+    )
+    assert len(found) == len(images)
+    return {verdict.image.digest: verdict for verdict in found}
+
+
+def test_what_is_needed_stays_with_its_reason_however_old() -> None:
+    found = decided(image("a", 999), image("b", 999), needed={"a": "prod's release 7"})
+    assert (found["a"].stays, found["a"].why) == (True, "prod's release 7")
+    assert not found["b"].stays
+
+
+def test_an_image_stays_for_a_part_of_it_that_is_needed() -> None:
+    assert decided(image("a", 999, parts=("amd64", "arm64")), needed={"arm64": "a lock"})["a"].stays
+
+
+def test_what_the_sources_are_now_stays() -> None:
+    found = decided(image("a", 999, "h-now", "v1"), image("b", 999), current={"h-now"})
+    assert [name for name, verdict in found.items() if verdict.stays] == ["a"]
+
+
+def test_the_newest_stay_besides_what_is_needed() -> None:
+    images = [image(str(age), age) for age in range(1, 7)]
+    found = decided(*images, needed={"1": "a lock", "6": "a lock"}, keep=2)
+    assert sorted(name for name, verdict in found.items() if verdict.stays) == ["1", "2", "3", "6"]
+    assert found["2"].why == "one of the 2 newest"
+
+
+def test_the_young_stay_however_many() -> None:
+    found = decided(*[image(str(age), age) for age in range(20)], keep=1, days=10)
+    assert sum(verdict.stays for verdict in found.values()) == 10
+    assert found["9"].why == "younger than 10 days"
+    assert found["10"].why == "not one of the 1 newest, and older than 10 days"
+
+
+def test_nothing_is_kept_by_age_or_number_where_neither_is_asked_for() -> None:
+    assert not decided(image("a", 0))["a"].stays
+
+
+@pytest.mark.parametrize(("kind", "stays"), [("release", True), ("development", False), ("other", True)])
+def test_an_image_without_a_known_age_goes_only_where_it_can_be_built_again(kind: Kind, stays: bool) -> None:
+    assert decided(image("a", None), kind=kind, keep=0)["a"].stays is stays
+
+
+def test_an_image_without_a_tag_gets_the_time_that_a_gate_may_take() -> None:
+    young, old = NOW - GRACE / 2, NOW - GRACE * 2
+    found = decided(Image("young", made=young), Image("old", made=old), Image("unknown"), keep=9, days=9)
+    assert {name: verdict.stays for name, verdict in found.items()} == {"young": True, "old": False, "unknown": True}
+    assert decided(Image("old", made=old), needed={"old": "a lock"})["old"].stays
+
+
+def test_bases_and_build_cache_stay_while_they_have_a_tag() -> None:
+    found = decided(image("a", 999), Image("b", made=NOW - GRACE * 2), kind="other")
+    assert found["a"].stays and not found["b"].stays
+
+
+@given(
+    ages=st.lists(st.one_of(st.none(), st.floats(0, 400)), max_size=12),
+    keep=st.integers(0, 5),
+    days=st.integers(0, 60),
+    needed=st.sets(st.integers(0, 11)),
+    kind=st.sampled_from(["release", "development", "other"]),
+)
+def test_whatever_the_policy_nothing_needed_goes_and_more_never_means_less(
+    ages: list[float | None], keep: int, days: int, needed: set[int], kind: Kind
+) -> None:
+    images = [image(str(number), age) for number, age in enumerate(ages)]
+    names = {str(number): "a lock" for number in needed}
+    some = decided(*images, kind=kind, needed=names, keep=keep, days=days)
+    more = decided(*images, kind=kind, needed=names, keep=keep + 1, days=days + 1)
+    assert all(verdict.stays for name, verdict in some.items() if name in names)
+    assert {name for name, each in some.items() if each.stays} <= {name for name, each in more.items() if each.stays}
+
+
+def test_the_repositories_are_those_of_this_workspace_alone() -> None:
+    workspace = Workspace(Path("/w"), Settings("shop", "r.example/team"), ())
+    known = [
+        "team/shop/api",
+        "team/shop/api-cache",
+        "team/shop/base-node-run",
+        "team/shop/release/api",
+        "team/shop/release/api/more",
+        "team/shopping/api",
+        "shop/api",
+    ]
+    assert repositories(workspace, "r.example/team", known) == {
+        "team/shop/api": "development",
+        "team/shop/api-cache": "other",
+        "team/shop/base-node-run": "other",
+        "team/shop/release/api": "release",
+    }
+    assert repositories(workspace, "r.example", known) == {"shop/api": "development"}
+    assert repositories(workspace, "r.example", None) == {}
+
+
+def test_what_the_builder_s_cache_would_give_back_is_read_from_its_listing() -> None:
+    lines = [
+        '{"Reclaimable":true,"Size":"1.5MB","LastUsedAt":"3 months ago"}',
+        '{"Reclaimable":true,"Size":"4.096kB","LastUsedAt":"30 days ago"}',
+        '{"Reclaimable":true,"Size":"1GB","LastUsedAt":"29 days ago"}',
+        '{"Reclaimable":false,"Size":"1GB","LastUsedAt":"2 years ago"}',
+        '{"Reclaimable":true,"Size":"7B","LastUsedAt":"About an hour ago"}',
+        "no JSON",
+    ]
+    assert cache.reclaimable(lines, 30) == 1_504_096
+    assert cache.reclaimable(lines, 0) == 1_001_504_103
+    assert cache.freed("ID  RECLAIMABLE\nabc true\nTotal:  268.5MB\n") == 268_500_000
+    assert cache.freed("") == 0
+    assert cache.prune(Path("b"), "slipway", 30) == [
+        "b",
+        "--builder",
+        "slipway",
+        "prune",
+        "--force",
+        "--filter",
+        "until=720h",
+    ]

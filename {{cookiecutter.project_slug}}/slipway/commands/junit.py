@@ -1,0 +1,72 @@
+"""Test results: reading the JUnit file that a test stage wrote, making one where it wrote none, and attesting them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+PASSED, FAILED = "PASSED", "FAILED"
+
+
+@dataclass(frozen=True)
+class Tests:
+    """What a JUnit file says: the names of the tests that passed, and of those that did not."""
+
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def read(text: str) -> Tests:
+    """Return what a JUnit file says; a skipped test is in neither list.
+
+    Raises:
+        ValueError: it is no JUnit file.
+    """
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 - of a build of this workspace
+    except ElementTree.ParseError as error:
+        raise ValueError(f"it is no XML: {error}") from error
+    if root.tag not in ("testsuites", "testsuite"):
+        raise ValueError(f"its root is <{root.tag}>")
+    passed, failed = [], []
+    for case in root.iter("testcase"):
+        name = ".".join(part for part in (case.get("classname"), case.get("name")) if part)
+        children = {child.tag for child in case}
+        if children & {"failure", "error"}:
+            failed.append(name)
+        elif "skipped" not in children:
+            passed.append(name)
+    return Tests(tuple(passed), tuple(failed))
+
+
+def of_stage(service: str, failure: str = "") -> str:
+    """Return a JUnit file for a test stage that left none: one test, which is the stage itself.
+
+    Args:
+        service: its name.
+        failure: how the stage failed; nothing when it passed.
+    """
+    suites = ElementTree.Element("testsuites")
+    counts = {"tests": "1", "failures": "1" if failure else "0", "errors": "0", "skipped": "0"}
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": service, **counts})
+    case = ElementTree.SubElement(suite, "testcase", {"classname": service, "name": "test stage"})
+    if failure:
+        told = "".join(letter for letter in failure if letter in "\t\n" or letter >= " ")
+        ElementTree.SubElement(case, "failure", {"message": told.splitlines()[0]}).text = told
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)
+
+
+def predicate(tests: Tests, configuration: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """Return the in-toto test result that is attested (in-toto.io/attestation/test-result/v0.1).
+
+    Args:
+        tests: what the JUnit file says.
+        configuration: what was tested, and its SHA-256 in hexadecimal.
+    """
+    return {
+        "result": FAILED if tests.failed else PASSED,
+        "configuration": [{"name": name, "digest": {"sha256": digest}} for name, digest in configuration],
+        "passedTests": list(tests.passed),
+        "failedTests": list(tests.failed),
+    }

@@ -1,0 +1,45 @@
+"""How an image was built, as BuildKit recorded it (`mode=max`), made ready to be attested as SLSA provenance v0.2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slipway.model.errors import GateRefused
+
+FIELD = "buildx.build.provenance"
+WORKSTATION = "urn:slipway:builder:workstation"
+
+
+def predicate(metadata: Mapping[str, Any], target: str, builder: str = WORKSTATION) -> dict[str, Any]:
+    """Return the provenance of one target from buildx's metadata file.
+
+    Of an image for several platforms it is the first one's, with the materials of all.
+
+    Args:
+        metadata: what buildx wrote, with BUILDX_METADATA_PROVENANCE=max.
+        target: the bake target.
+        builder: who built, as an address (slsa.dev/spec/v0.2/provenance#builder.id).
+
+    Raises:
+        GateRefused: BuildKit recorded none.
+    """
+    about = metadata.get(target) or {}
+    parts = {name: value for name, value in sorted(about.items()) if name.partition("/")[0] == FIELD}
+    if not parts or not all(isinstance(part, Mapping) and part.get("materials") for part in parts.values()):
+        raise GateRefused(
+            f"{target}: BuildKit recorded no provenance of its build",
+            remedy="Build it again; `invoke doctor` shows the builder and its version.",
+        )
+    first = dict(next(iter(parts.values())))
+    materials = {str(each): each for part in parts.values() for each in part["materials"]}
+    return {**first, "builder": {"id": builder}, "materials": list(materials.values())}
+
+
+def builder_id(environment: Mapping[str, str]) -> str:
+    """Return who builds: the CI's job as GitHub and GitLab name it, else a workstation."""
+    if environment.get("GITHUB_ACTIONS"):
+        return f"{environment.get('GITHUB_SERVER_URL')}/{environment.get('GITHUB_WORKFLOW_REF')}"
+    if environment.get("GITLAB_CI"):
+        return f"{environment.get('CI_PROJECT_URL')}/-/runners/{environment.get('CI_RUNNER_ID')}"
+    return WORKSTATION

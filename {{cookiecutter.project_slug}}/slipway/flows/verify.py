@@ -1,0 +1,73 @@
+"""What a protected stack asks before anything is deployed: every digest proven anew, nothing taken on trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from slipway.flows import evidence
+from slipway.flows.evidence import Proof, Wanted
+from slipway.flows.standing import Ground
+from slipway.model import lock, trust
+from slipway.model.errors import EvidenceError
+from slipway.model.stack import Stack
+from slipway.model.workspace import Service
+from slipway.run import registry
+
+
+def verify(ground: Ground, stack: Stack, services: Sequence[Service]) -> dict[str, Proof]:
+    """Verify what a stack's lock says of services: its digests, their tags and all their evidence.
+
+    Returns:
+        The proof of each service.
+
+    Raises:
+        EvidenceError: a service is not locked, or its evidence or tag is missing, changed, or somebody else's.
+        GateRefused: today's policy refuses what the scan had found.
+        SlipwayError: the registry does not answer.
+    """
+    workspace = ground.workspace
+    path = lock.path_of(workspace.root, stack.name)
+    locked = lock.load(workspace.root, stack.name).services
+    remedy = f"Run `invoke ship --stack {stack.name}`, or `invoke promote` from a stack that has passed the gate."
+    missing = [each.name for each in services if each.name not in locked]
+    if missing:
+        raise EvidenceError(f"{path} has no digest for {', '.join(missing)}", remedy=remedy)
+    unproven = [each.name for each in services if not locked[each.name].evidence]
+    if unproven:
+        raise EvidenceError(f"{path}: {', '.join(unproven)} never went through the gate", remedy=remedy)
+    elsewhere = [
+        f"{each.name}: {locked[each.name].ref} is not in {place}"
+        for each in services
+        if locked[each.name].ref.partition("@")[0] != (place := workspace.release_repository(each.name, stack.registry))
+    ]
+    if elsewhere:
+        raise EvidenceError(
+            f"{path} names images outside this stack's release repositories", detail="\n".join(elsewhere), remedy=remedy
+        )
+    _refuse_moved(locked, services, path.name)
+    wanted = [
+        Wanted(each.name, entry.ref, entry.content, entry.commit, entry.evidence)
+        for each in services
+        if (entry := locked[each.name])
+    ]
+    return evidence.verify(ground, wanted, trust.load(workspace.root), today=datetime.now(UTC).date())
+
+
+def _refuse_moved(locked: dict[str, lock.Entry], services: Sequence[Service], name: str) -> None:
+    tags = {
+        f"{locked[each.name].ref.partition('@')[0]}:h-{locked[each.name].content}": locked[each.name].ref
+        for each in services
+    }
+    there = registry.digests(tags)
+    moved = [
+        f"{tag} is {there[tag] or 'not there'}, but {name} says {ref.partition('@')[2]}"
+        for tag, ref in tags.items()
+        if there[tag] != ref.partition("@")[2]
+    ]
+    if moved:
+        raise EvidenceError(
+            "the registry's tags are not what the lock says: a tag was moved by hand, or the lock was changed",
+            detail="\n".join(moved),
+            remedy="`git log` of the lock and the registry's own log say who; `invoke ship` makes both fit again.",
+        )

@@ -15,7 +15,12 @@ _COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$", re.MULTILINE)
 
 
 def commit(root: Path) -> str | None:
-    """Return the commit that is checked out; None without git, outside a repository, or before its first commit."""
+    """Return the commit that is checked out; None without git, outside a repository, or before its first commit.
+
+    A folder that git ignores is in no commit, whatever repository lies around it.
+    """
+    if _said(root, "check-ignore", "."):
+        return None
     found = _COMMIT.search(_said(root, "rev-parse", "--verify", "HEAD"))
     return found[0] if found else None
 

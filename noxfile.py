@@ -13,7 +13,7 @@ DEMO = ROOT / "demo"
 PYTHON = ("run", "local_extensions.py", "noxfile.py", "hooks", "tests", "bench", str(TEMPLATE))
 
 nox.options.default_venv_backend = "none"
-TESTS = ["lint", "unit", "bake", "e2e"]
+TESTS = ["lint", "unit", "bake", "gate", "e2e"]
 nox.options.sessions = TESTS
 # The template's folder is copied by every bake: no tool may leave compiled files or a cache in it.
 os.environ.update(PYTHONDONTWRITEBYTECODE="1", RUFF_CACHE_DIR=str(ROOT / ".ruff_cache"))
@@ -38,7 +38,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test: lint, unit, bake, then end to end on the real components."""
+    """Run every test: lint, unit, bake, the gate's steps on real tools, then end to end on the real components."""
     for name in TESTS:
         session.notify(name, posargs=session.posargs)
 
@@ -63,6 +63,12 @@ def unit(session: nox.Session) -> None:
 def bake(session: nox.Session) -> None:
     """Bake each choice and run the baked workspace's own checks."""
     session.run("pytest", "tests/bake", *session.posargs)
+
+
+@nox.session
+def gate(session: nox.Session) -> None:
+    """Run the gate's steps on the real Trivy, cosign and registries, good ones and hostile ones."""
+    session.run("pytest", "tests/gate", *session.posargs)
 
 
 @nox.session

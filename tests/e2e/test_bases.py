@@ -79,7 +79,7 @@ def test_an_image_is_the_same_bytes_when_built_again_without_a_cache(
     found = set()
     for again in ("one", "two"):
         ref = f"{REGISTRY}/{NAME}/{name}:{again}"
-        with secret_files(workspace) as secrets:
+        with secret_files(ground) as secrets:
             target = bake.Target(name, inputs, (ref,), secrets)
             file = tmp_path / "bake.json"
             file.write_text(json.dumps(bake.definition([target], "registry", tmp_path)), encoding="utf-8")

@@ -14,7 +14,7 @@ from slipway.content.service import inputs_of
 from slipway.model import bases, lock
 from slipway.model.errors import EvidenceError
 from slipway.model.stack import Stack
-from slipway.model.workspace import Service, Workspace, secret_value
+from slipway.model.workspace import SecretSource, Service, Workspace, secret_value
 from slipway.toolchain.builder import NAME as BUILDER
 
 
@@ -58,7 +58,7 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
         target=inputs.target,
         platforms=[docker_build.Platform(platform) for platform in inputs.platforms],
         build_args=build_args(inputs),
-        secrets={name: pulumi.Output.secret(secret_value(source, os.environ)) for name, source in secrets.items()},
+        secrets={name: value for name, source in secrets.items() if (value := secret_of(source)) is not None},
         # A token that rotates decides no image.
         ignore_secrets_in_diff_calculation=sorted(secrets),
         tags=[tag],
@@ -72,6 +72,13 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
         opts=pulumi.ResourceOptions(retain_on_delete=True),
     )
     return image.digest.apply(lambda digest: f"{repository}@{digest}")
+
+
+def secret_of(source: SecretSource) -> pulumi.Output[str] | None:
+    """Return a build secret's value; None where the stack's configuration does not have it."""
+    if source.config:
+        return pulumi.Config("build").get_secret(source.config)
+    return pulumi.Output.secret(secret_value(source, os.environ))
 
 
 def from_here(path: Path) -> str:

@@ -65,7 +65,7 @@ def test_the_young_stay_however_many() -> None:
     found = decided(*[image(str(age), age) for age in range(20)], keep=1, days=10)
     assert sum(verdict.stays for verdict in found.values()) == 10
     assert found["9"].why == "younger than 10 days"
-    assert found["10"].why == "not one of the 1 newest, and older than 10 days"
+    assert found["10"].why == "nothing needs it, and it is older than 10 days and not one of the 1 newest"
 
 
 def test_nothing_is_kept_by_age_or_number_where_neither_is_asked_for() -> None:

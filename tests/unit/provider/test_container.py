@@ -64,6 +64,14 @@ def test_nothing_changed_changes_nothing(old: State) -> None:
     assert list(Container().diff(old, INPUTS).changed) == []
 
 
+def test_the_same_digest_in_another_repository_is_the_same_image(old: State) -> None:
+    digest = IMAGE.partition("@")[2]
+    assert not Container().diff(old, {**INPUTS, "image": f"127.0.0.1:5000/demo/release/api@{digest}"}).changed
+    assert Container().diff(old, {**INPUTS, "image": f"127.0.0.1:5000/demo/api@sha256:{'b' * 64}"}).replaces == [
+        "image"
+    ]
+
+
 @pytest.mark.parametrize("key", ["image", "env", "secrets", "port", "memory", "cpus", "network"])
 def test_what_a_container_is_made_of_replaces_it_the_new_one_first(old: State, key: str) -> None:
     diff = Container().diff(old, {**INPUTS, key: "other"})

@@ -16,9 +16,11 @@ from slipway.flows.progress import Follower
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model.files import write_atomically
-from slipway.model.workspace import Workspace, secret_value
+from slipway.model.workspace import secret_value
 from slipway.run.process import run
+from slipway.run.state import environment_of
 
+CONFIG_SECONDS = 60.0
 Bake = Callable[[Mapping[str, Path], Path, Path], tuple[Mapping[str, Any], list[str]]]
 """Secret files, buildx and the definition's file → the bake definition, and the command that carries it out."""
 
@@ -42,7 +44,7 @@ def carry_out(
     file = workspace.scratch / "run" / f"bake-{own_name()}.json"
     follower = Follower(report, logs_of(workspace), targets)
     try:
-        with secret_files(workspace) as secrets:
+        with secret_files(ground) as secrets:
             definition, command = bake(secrets, ground.bin / "docker-buildx", file)
             write_atomically(file, json.dumps(definition, indent=2))
             result = run(
@@ -56,8 +58,9 @@ def carry_out(
 
 
 @contextmanager
-def secret_files(workspace: Workspace) -> Iterator[dict[str, Path]]:
+def secret_files(ground: Ground) -> Iterator[dict[str, Path]]:
     """Yield the build secrets as files that only this user can read, and that go when the build has ended."""
+    workspace = ground.workspace
     above = workspace.scratch / "run" / "secrets"
     for left in above.glob("*"):
         if not Path(f"/proc/{left.name.partition('-')[0]}").exists():  # of a build that was killed
@@ -67,11 +70,37 @@ def secret_files(workspace: Workspace) -> Iterator[dict[str, Path]]:
     try:
         files = {}
         for name, source in workspace.build_secrets(os.environ).items():
-            files[name] = folder / name
-            write_atomically(files[name], secret_value(source, os.environ), mode=0o600)
+            value = configured(ground, source.config) if source.config else secret_value(source, os.environ)
+            if value is not None:
+                files[name] = folder / name
+                write_atomically(files[name], value, mode=0o600)
         yield files
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def configured(ground: Ground, name: str) -> str | None:
+    """Return a build secret from the stack's encrypted configuration; None where it has none of that name."""
+    result = run(
+        [
+            ground.bin / "pulumi",
+            "--non-interactive",
+            "config",
+            "get",
+            "--json",
+            "--stack",
+            ground.stack,
+            f"build:{name}",
+        ],
+        cwd=ground.workspace.root / "infra",
+        env={**ground.environment, **environment_of(ground.workspace.root)},
+        timeout=CONFIG_SECONDS,
+    )
+    start = result.output.find("{")
+    if result.code or start < 0:
+        return None
+    found, _ = json.JSONDecoder().raw_decode(result.output[start:])
+    return str(found["value"])
 
 
 def own_name() -> str:

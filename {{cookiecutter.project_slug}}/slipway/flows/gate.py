@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from slipway.flows import build, evidence, keys, proving, scan
@@ -100,6 +100,7 @@ def ship(
         EvidenceError: what was attached does not verify; nothing is tagged, the lock stays.
         SlipwayError: a build or the registry failed; the lock stays.
     """
+    ground = replace(ground, stack=stack.name)
     workspace, today = ground.workspace, datetime.now(UTC).date()
     tags = tags_of(workspace, version)
     before = lock.load(workspace.root, stack.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -37,24 +37,27 @@ CACHE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Deletion:
-    """One manifest that goes from a repository (`host/repository`), and why."""
+    """One manifest that goes from a repository (`host/repository`), and why.
+
+    `images` are those that it is, or belongs to; `bytes` come free with it and with no deletion before it.
+    """
 
     repository: str
     digest: str
     why: str
+    images: frozenset[str] = frozenset()
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
     """What goes, in the order in which it goes, and what stays.
 
-    `bytes` come free in the registries (in one that is not Slipway's own, once it collects its garbage), `folder_bytes`
-    in `.slipway`, `cache_bytes` in the builder's cache.
+    `verdicts` are by repository; `folder_bytes` come free in `.slipway`, about `cache_bytes` in the builder's cache.
     """
 
     verdicts: tuple[tuple[str, Verdict], ...]
     deletions: tuple[Deletion, ...]
-    bytes: int
     folders: tuple[Path, ...]
     folder_bytes: int
     cache_bytes: int
@@ -62,8 +65,37 @@ class Plan:
     """Slipway's own registries in which garbage is to be collected."""
 
     @property
+    def bytes(self) -> int:
+        """What comes free in the registries; in one that is not Slipway's own, once it collects its garbage."""
+        return sum(each.bytes for each in self.deletions)
+
+    @property
     def empty(self) -> bool:
         return not (self.deletions or self.folders or self.cache_bytes or self.collect)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return a line for each image, folder or cache that goes: what it is, why it goes, how much comes free."""
+        tags = {(name, each.image.digest): each.image.tags for name, each in self.verdicts}
+        sizes: dict[tuple[str, str], int] = {}
+        for each in self.deletions:
+            image = min(each.images, default="")
+            label = ":".join(tags.get((each.repository, image), ())[:1]) or image[7:19] or "evidence"
+            key = (f"{each.repository} {label}", each.why)
+            sizes[key] = sizes.get(key, 0) + each.bytes
+        found = [(what, why, human(size)) for (what, why), size in sizes.items()]
+        found += [(str(each), "not of the present sources", human(_size(each))) for each in self.folders]
+        if self.cache_bytes:
+            found.append(("the builder's cache", "not used for a long time", f"about {human(self.cache_bytes)}"))
+        if self.collect and not self.deletions:
+            found.append((", ".join(self.collect), "an earlier run was stopped before it collected garbage", ""))
+        return found
+
+    def told(self) -> str:
+        """Return the whole in a sentence."""
+        images = {(each.repository, image) for each in self.deletions for image in each.images}
+        total = human(self.bytes + self.folder_bytes + self.cache_bytes)
+        about = "about " if self.cache_bytes else ""
+        return f"{len(images)} images and {len(self.folders)} results would go; {about}{total} come free."
 
 
 @dataclass(frozen=True)
@@ -100,7 +132,7 @@ def plan(ground: Ground, needed: Mapping[str, str], now: datetime, *, current: M
         decided = decide(
             stock.images(),
             stock.kind,
-            needed=wanted,
+            needed=everything,
             current={f"h-{content}" for content in contents.values()},
             retention=workspace.settings.retention,
             now=now,
@@ -112,8 +144,7 @@ def plan(ground: Ground, needed: Mapping[str, str], now: datetime, *, current: M
     folders = old_folders(workspace, contents)
     return Plan(
         tuple(verdicts),
-        tuple(deletions),
-        _bytes(stocks, deletions),
+        tuple(_weighed([*stocks, *_neighbours(stocks)], deletions)),
         tuple(folders),
         sum(_size(folder) for folder in folders),
         _cache_bytes(ground),
@@ -128,13 +159,14 @@ def carry_out(ground: Ground, planned: Plan, report: Report, needed: Mapping[str
         ground: the workspace and its tools.
         planned: from `plan`.
         report: told each step.
-        needed: asked anew, where time has passed since: a digest in it stays.
+        needed: asked anew, where time has passed since: an image in it stays, with all that is its.
 
     Raises:
         SlipwayError: a registry refuses, or does not answer.
     """
     workspace = ground.workspace
-    going = [each for each in planned.deletions if each.digest not in (needed or {})]
+    names = set(needed or {})
+    going = [each for each in planned.deletions if not names & {each.digest, *each.images}]
     if going:
         _write_journal(workspace, going)
     registries: dict[str, Registry] = {}
@@ -151,7 +183,21 @@ def carry_out(ground: Ground, planned: Plan, report: Report, needed: Mapping[str
         shutil.rmtree(folder, ignore_errors=True)
     collected = sum(local.collect_garbage(host, on_line=report.say) for host in planned.collect)
     _journal(workspace).unlink(missing_ok=True)
-    return Freed(collected, planned.folder_bytes, _prune_cache(ground) if planned.cache_bytes else 0)
+    freed = Freed(collected, planned.folder_bytes, _prune_cache(ground) if planned.cache_bytes else 0)
+    report.say(
+        f"Came free: {human(freed.registries)} in the registry on this machine, {human(freed.folders)} in .slipway, "
+        f"{human(freed.cache)} in the builder's cache."
+    )
+    return freed
+
+
+def human(size: int) -> str:
+    """Return a number of bytes as people write it."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size} {unit}"
+        size = round(size / 1000)
+    return f"{size} GB"
 
 
 def named_in_files(workspace: Workspace) -> dict[str, str]:
@@ -257,10 +303,12 @@ def _deletions(
         if verdict.stays:
             stay |= {verdict.image.digest, *stock.whole(verdict.image.digest)}
     going: dict[str, str] = {}
+    images: dict[str, set[str]] = {}
     for verdict in verdicts:
         if not verdict.stays:
             for digest in stock.whole(verdict.image.digest):
                 going.setdefault(digest, verdict.why)
+                images.setdefault(digest, set()).add(verdict.image.digest)
     for subject in stock.evidence:
         if subject not in stock.manifests and stock.registry.digest(stock.repository, subject) is None:
             for digest in stock.proofs([subject]):
@@ -269,24 +317,41 @@ def _deletions(
         if not stock.tags.get(digest):
             going.setdefault(digest, "left over from a run that was stopped")
     return [
-        Deletion(stock.name, digest, why)
+        Deletion(stock.name, digest, why, frozenset(images.get(digest, ())))
         for digest, why in going.items()
         if digest in stock.manifests and digest not in stay
     ]
 
 
-def _bytes(stocks: Sequence[Stock], deletions: Sequence[Deletion]) -> int:
-    """Return how many bytes only what goes has, registry by registry."""
-    total = 0
-    for host in {stock.registry.host for stock in stocks}:
-        going: dict[str, int] = {}
-        staying: dict[str, int] = {}
-        for stock in (each for each in stocks if each.registry.host == host):
-            gone = {each.digest for each in deletions if each.repository == stock.name}
-            going |= stock.blobs(gone)
-            staying |= stock.blobs(stock.manifests.keys() - gone)
-        total += sum(size for digest, size in going.items() if digest not in staying)
-    return total
+def _neighbours(stocks: Sequence[Stock]) -> list[Stock]:
+    """Return what other workspaces have in Slipway's own registries: bytes that they share do not come free."""
+    found = []
+    for registry in {each.registry.host: each.registry for each in stocks}.values():
+        known = {each.repository for each in stocks if each.registry.host == registry.host}
+        if local.ours(registry.host):
+            names = [name for name in registry.catalog() or () if name not in known]
+            found += [take(registry, name, "other", local.revisions(registry.host, name)) for name in names]
+    return found
+
+
+def _weighed(stocks: Sequence[Stock], deletions: Sequence[Deletion]) -> list[Deletion]:
+    """Return the deletions, each with the bytes that nothing has any more after it."""
+    gone: dict[str, set[str]] = {}
+    for each in deletions:
+        gone.setdefault(each.repository, set()).add(each.digest)
+    counted: dict[str, set[str]] = {}
+    for stock in stocks:
+        stays = stock.manifests.keys() - gone.get(stock.name, set())
+        counted.setdefault(stock.registry.host, set()).update(stock.blobs(stays))
+    by_name = {stock.name: stock for stock in stocks}
+    found = []
+    for each in deletions:
+        stock = by_name[each.repository]
+        known = counted[stock.registry.host]
+        free = {digest: size for digest, size in stock.blobs([each.digest]).items() if digest not in known}
+        known |= free.keys()
+        found.append(replace(each, bytes=sum(free.values())))
+    return found
 
 
 def _journal(workspace: Workspace) -> Path:

@@ -97,6 +97,6 @@ def _by_age(images: Sequence[Image], retention: Retention, now: datetime) -> lis
         elif young:
             verdicts.append(Verdict(image, True, f"younger than {retention.days} days"))
         else:
-            why = f"not one of the {retention.keep} newest, and older than {retention.days} days"
-            verdicts.append(Verdict(image, False, why))
+            old = f"nothing needs it, and it is older than {retention.days} days"
+            verdicts.append(Verdict(image, False, f"{old} and not one of the {retention.keep} newest"))
     return verdicts

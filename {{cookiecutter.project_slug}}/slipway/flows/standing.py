@@ -13,11 +13,15 @@ from slipway.toolchain import builder
 
 @dataclass(frozen=True)
 class Ground:
-    """What is there to work with. `bin` holds the tools, `environment` what they need."""
+    """What is there to work with.
+
+    `bin` holds the tools, `environment` what they need; `stack` is the one whose configuration builds read.
+    """
 
     workspace: Workspace
     bin: Path
     environment: Mapping[str, str]
+    stack: str = "dev"
 
 
 def standing(workspace: Workspace) -> Ground:

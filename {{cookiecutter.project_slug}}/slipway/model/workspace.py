@@ -31,10 +31,14 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SecretSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a build secret's value comes from: a file's path or an environment variable's name."""
+    """Where a build secret's value comes from: a file, an environment variable, or the stack's encrypted configuration.
+
+    `config` is the name of a secret there: `build:NAME`.
+    """
 
     file: str | None = None
     env: str | None = None
+    config: str | None = None
 
 
 class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,11 +148,15 @@ class Workspace:
         return self.root / "libs" / name
 
     def build_secrets(self, environment: Mapping[str, str]) -> dict[str, SecretSource]:
-        """Return the build secrets that have a value now: their file exists, or their variable is set."""
+        """Return the build secrets that have a value now: their file exists, or their variable is set.
+
+        Whether those from a stack's configuration have one is known only when they are read.
+        """
         return {
             name: source
             for name, source in self.settings.build.secrets.items()
-            if (source.env and environment.get(source.env))
+            if source.config
+            or (source.env and environment.get(source.env))
             or (source.file and Path(source.file).expanduser().is_file())
         }
 
@@ -217,10 +225,11 @@ def _check_settings(path: Path, settings: Settings) -> None:
             remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
         )
     for name, source in settings.build.secrets.items():
-        if (source.file is None) == (source.env is None):
+        if [source.file, source.env, source.config].count(None) != 2:
             raise ConfigError(
-                f"{path}:{line_of(text, ('build', 'secrets', name))}: `{name}` needs exactly one of `file` and `env`",
-                remedy=f'Write {name} = {{ file = "path" }} or {name} = {{ env = "NAME" }}.',
+                f"{path}:{line_of(text, ('build', 'secrets', name))}: `{name}` needs exactly one of `file`, `env` and "
+                f"`config`",
+                remedy=f'Write {name} = {{ file = "path" }}, {{ env = "NAME" }} or {{ config = "NAME" }}.',
             )
     for name, ref in settings.bases.official.items():
         if "@sha256:" not in ref:

@@ -70,7 +70,7 @@ class Container(Kind):
         return found
 
     def diff(self, old: State, news: Props) -> Diff:
-        changed = changed_keys(old.inputs, news)
+        changed = [key for key in changed_keys(old.inputs, news) if key != "image" or not _same_image(old.inputs, news)]
         replaces = [key for key in changed if key not in IN_PLACE]
         if not replaces and (lost := drift(old)):
             return Diff([*changed, lost], replaces=[lost])
@@ -99,6 +99,12 @@ class Container(Kind):
 
     def delete(self, old: State) -> None:
         end(old)
+
+
+def _same_image(old: Props, new: Props) -> bool:
+    """Whether two inputs name the same bytes: the digest is the image, in whatever repository it was found."""
+    before, after = (str(inputs.get("image", "")).partition("@")[2] for inputs in (old, new))
+    return bool(after) and before == after
 
 
 def options(wanted: Wanted, name: str, urn: str) -> dict[str, Any]:

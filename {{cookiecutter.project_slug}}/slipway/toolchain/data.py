@@ -51,6 +51,7 @@ class Tool:
     read: tuple[str, ...] = ()
     beside: str = ""
     also_in: tuple[str, ...] = ()
+    later: str = ""
     release: Release | None = None
     go: GoModule | None = None
 

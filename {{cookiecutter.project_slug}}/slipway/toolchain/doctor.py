@@ -99,7 +99,9 @@ def _engine_details() -> str:
 def _tools(workspace: Workspace) -> Iterator[Fact]:
     for each in needed(workspace):
         path = present(each.name)
-        if path is None:
+        if path is None and each.later:
+            yield Fact(f"tool {each.name}", True, f"{each.version} is not installed yet: `{each.later}` gets it")
+        elif path is None:
             yield Fact(f"tool {each.name}", False, f"{each.version} is not installed", SETUP)
         else:
             version = version_of(each, path) if each.read else each.version

@@ -11,6 +11,7 @@ import pytest
 
 from slipway.commands import bake
 from slipway.content.digest import BuildInputs
+from slipway.model.names import DNS_LABEL
 
 PIN = "@sha256:" + "a" * 64
 INPUTS = BuildInputs(
@@ -138,3 +139,66 @@ def test_no_secrets_value_is_anywhere(tmp_path: Path) -> None:
 def test_a_repository_is_a_reference_without_tag_and_digest(ref: str, expected: str) -> None:
     assert bake.repository(ref) == expected
     assert not re.search(r"@", bake.repository(ref))
+
+
+def test_the_tests_are_run_by_fetching_the_file_that_they_write() -> None:
+    assert bake.tests([LOCAL], Path("/w/.slipway/oci/.new-1/reports")) == {
+        "api_test": {
+            "context": "/w/services/api",
+            "contexts": {"common": "/w/libs/common"},
+            "dockerfile": "/w/services/api/Dockerfile",
+            "target": "test",
+            "args": {"A": "1", "B": "2", "PYTHON_RUN": f"r/x{PIN}", "SOURCE_DATE_EPOCH": bake.SOURCE_DATE_EPOCH},
+            "platforms": ["linux/amd64", "linux/arm64"],
+            "tags": ["127.0.0.1:5000/demo/api:h-1"],
+            "secret": ["id=ca,src=/w/.slipway/run/ca"],
+            "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
+            "output": ["type=cacheonly"],
+        },
+        "api_report": {
+            "context": "/w/services/api",
+            "contexts": {"tests": "target:api_test"},
+            "dockerfile-inline": "FROM scratch\nCOPY --from=tests /tmp/junit*.xml /\n",
+            "platforms": ["linux/amd64", "linux/arm64"],
+            "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
+            "output": ["type=local,dest=/w/.slipway/oci/.new-1/reports/api"],
+        },
+    }
+
+
+def test_tests_are_never_written_to_a_registrys_cache() -> None:
+    stage = bake.tests([REMOTE], Path("/r"))["web_test"]
+    assert "cache-to" not in stage and stage["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:build"]
+
+
+def test_each_target_of_a_definition_is_one_services_and_no_service_has_such_a_name() -> None:
+    found = bake.tests([LOCAL, REMOTE], Path("/r"))
+    assert {name: bake.service_of(name) for name in found} == {
+        "api_test": "api",
+        "api_report": "api",
+        "web_test": "web",
+        "web_report": "web",
+    }
+    assert bake.service_of("team-api") == "team-api"
+    assert bake.reported([LOCAL, REMOTE]) == ["api_report", "web_report"]
+    assert set(bake.reported([LOCAL, REMOTE])) <= set(found)
+    assert not any(DNS_LABEL.fullmatch(name) for name in found)
+
+
+def test_without_platforms_the_builders_own_is_taken() -> None:
+    alone = bake.Target("x", BuildInputs(Path("/d"), Path("/c")))
+    assert not [name for name, target in bake.tests([alone], Path("/r")).items() if "platforms" in target]
+
+
+def test_a_report_goes_to_a_path_that_may_hold_anything() -> None:
+    report = bake.tests([bake.Target("x", INPUTS)], Path("/a,b${c}"))["x_report"]
+    assert report["output"] == ['type=local,"dest=/a,b$${c}/x"']
+
+
+def test_the_command_can_build_other_targets_and_keep_what_was_built_and_how() -> None:
+    found = bake.argv(
+        Path("buildx"), Path("f"), "s", [LOCAL], names=["api", "api_report"], metadata=Path("/w/new/metadata.json")
+    )
+    assert found[-2:] == ["api", "api_report"]
+    assert "--metadata-file=/w/new/metadata.json" in found
+    assert not any(word.startswith("--metadata-file") for word in bake.argv(Path("b"), Path("f"), "s", [LOCAL]))

@@ -88,7 +88,7 @@ def tests(targets: Iterable[Target], reports: Path) -> dict[str, Json]:
             "context": stage["context"],
             "contexts": {"tests": f"target:{target.service}{TEST}"},
             "dockerfile-inline": f"FROM scratch\nCOPY --from=tests {JUNIT} /\n",
-            "platforms": stage["platforms"],
+            **{key: stage[key] for key in ("platforms",) if key in stage},
             "attest": list(NO_ATTESTATIONS),
             "output": [_plain(_fields({"type": "local", "dest": str((reports / target.service).absolute())}))],
         }

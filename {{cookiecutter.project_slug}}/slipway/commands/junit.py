@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 PASSED, FAILED = "PASSED", "FAILED"
+_NO_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML file may hold, even escaped (www.w3.org/TR/xml/#charsets)."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,8 @@ def read(text: str) -> Tests:
     Raises:
         ValueError: it is no JUnit file.
     """
-    try:
-        root = ElementTree.fromstring(text)  # noqa: S314 - of a build of this workspace
-    except ElementTree.ParseError as error:
-        raise ValueError(f"it is no XML: {error}") from error
-    if root.tag not in ("testsuites", "testsuite"):
-        raise ValueError(f"its root is <{root.tag}>")
     passed, failed = [], []
-    for case in root.iter("testcase"):
+    for case in _root(text).iter("testcase"):
         name = ".".join(part for part in (case.get("classname"), case.get("name")) if part)
         children = {child.tag for child in case}
         if children & {"failure", "error"}:
@@ -38,6 +35,20 @@ def read(text: str) -> Tests:
         elif "skipped" not in children:
             passed.append(name)
     return Tests(tuple(passed), tuple(failed))
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return one JUnit file for several: a stage may write more than one, and does on more than one platform.
+
+    Raises:
+        ValueError: one is no JUnit file.
+    """
+    if len(texts) == 1:
+        return texts[0]
+    suites = ElementTree.Element("testsuites")
+    for root in map(_root, texts):
+        suites.extend(root if root.tag == "testsuites" else [root])
+    return _written(suites)
 
 
 def of_stage(service: str, failure: str = "") -> str:
@@ -52,9 +63,9 @@ def of_stage(service: str, failure: str = "") -> str:
     suite = ElementTree.SubElement(suites, "testsuite", {"name": service, **counts})
     case = ElementTree.SubElement(suite, "testcase", {"classname": service, "name": "test stage"})
     if failure:
-        told = "".join(letter for letter in failure if letter in "\t\n" or letter >= " ")
-        ElementTree.SubElement(case, "failure", {"message": told.splitlines()[0]}).text = told
-    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)
+        told = _NO_XML.sub("", failure)
+        ElementTree.SubElement(case, "failure", {"message": told.partition("\n")[0]}).text = told
+    return _written(suites)
 
 
 def predicate(tests: Tests, configuration: Iterable[tuple[str, str]]) -> dict[str, object]:
@@ -70,3 +81,17 @@ def predicate(tests: Tests, configuration: Iterable[tuple[str, str]]) -> dict[st
         "passedTests": list(tests.passed),
         "failedTests": list(tests.failed),
     }
+
+
+def _root(text: str) -> ElementTree.Element:
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 - of a build of this workspace
+    except ElementTree.ParseError as error:
+        raise ValueError(f"it is no XML: {error}") from error
+    if root.tag not in ("testsuites", "testsuite"):
+        raise ValueError(f"its root is <{root.tag}>")
+    return root
+
+
+def _written(suites: ElementTree.Element) -> str:
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ElementTree.tostring(suites, encoding="unicode")}'

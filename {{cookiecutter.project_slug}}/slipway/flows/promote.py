@@ -151,6 +151,7 @@ def copy(ground: Ground, step: Step) -> None:
         scratch=workspace.scratch / "copy",
         logins=registry.Logins(config_of(workspace, "push"), config_of(workspace, "pull")),
         log=logs_of(workspace) / f"{step.service}.copy.log",
+        timeout=float(workspace.settings.gate.seconds),
     )
 
 

@@ -220,16 +220,17 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
 
 
 def _keep_tests(workspace: Workspace, each: Planned, reports: Path) -> None:
-    """Keep the JUnit file that the stage wrote, or one that says that it passed.
+    """Keep what the stage wrote as one JUnit file, or one that says that it passed.
 
     Raises:
         GateRefused: the file says that tests failed, or cannot be read, though the stage ended well.
     """
     name, folder = each.service.name, folder_of(workspace, each)
-    written = sorted(reports.rglob("junit*.xml"))
-    text = written[0].read_text(encoding="utf-8", errors="replace") if written else junit.of_stage(name)
-    write_atomically(folder / JUNIT, text)
+    written = [each.read_text(encoding="utf-8", errors="replace") for each in sorted(reports.rglob("junit*.xml"))]
+    texts = written or [junit.of_stage(name)]
+    write_atomically(folder / JUNIT, texts[0])
     try:
+        write_atomically(folder / JUNIT, text := junit.joined(texts))
         tests = junit.read(text)
     except ValueError as error:
         raise GateRefused(

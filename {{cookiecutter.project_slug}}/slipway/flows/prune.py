@@ -349,7 +349,7 @@ def _weighed(stocks: Sequence[Stock], deletions: Sequence[Deletion]) -> list[Del
         stock = by_name[each.repository]
         known = counted[stock.registry.host]
         free = {digest: size for digest, size in stock.blobs([each.digest]).items() if digest not in known}
-        known |= free.keys()
+        known.update(free)
         found.append(replace(each, bytes=sum(free.values())))
     return found
 

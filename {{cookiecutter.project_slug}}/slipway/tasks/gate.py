@@ -37,6 +37,7 @@ def ship(
     from slipway.flows import gate
     from slipway.flows.ground import SCANNER, SIGNER, ground
     from slipway.flows.report import Silence
+    from slipway.flows.turn import turn
     from slipway.model import stack as stacks
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -46,7 +47,8 @@ def ship(
     with show.progress(f"Shipping to {stack}") as live:
         report = Silence() if json else live
         here = ground(workspace, report, building=True, gate=(SCANNER, SIGNER))
-        shipped = gate.ship(here, workspace.chosen(services), target, report, version=version, dry=dry)
+        with turn(workspace, report):
+            shipped = gate.ship(here, workspace.chosen(services), target, report, version=version, dry=dry)
     if json:
         return show.as_json([asdict(each) for each in shipped])
     _tell(shipped)
@@ -137,6 +139,7 @@ def sign(context: Context, stack: str, services: str | None = None) -> None:
     """Sign and attest what was pushed to a protected stack's registry."""
     from slipway.flows import gate
     from slipway.flows.ground import SIGNER, ground
+    from slipway.flows.turn import turn
     from slipway.model import stack as stacks
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -145,7 +148,8 @@ def sign(context: Context, stack: str, services: str | None = None) -> None:
     chosen = workspace.chosen(services)
     with show.progress("Signing") as report:
         here = ground(workspace, report, building=False, gate=(SIGNER,))
-        signed = gate.sign_pushed(here, chosen, stacks.load(ROOT, stack, {}), report)
+        with turn(workspace, report):
+            signed = gate.sign_pushed(here, chosen, stacks.load(ROOT, stack, {}), report)
     _tell(signed)
 
 
@@ -224,6 +228,7 @@ def prune(context: Context, dry: bool = False, yes: bool = False) -> None:
     from slipway.flows import prune as flow
     from slipway.flows import releases
     from slipway.flows.ground import ground
+    from slipway.flows.turn import turn
     from slipway.model.errors import ConfigError
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -239,8 +244,8 @@ def prune(context: Context, dry: bool = False, yes: bool = False) -> None:
         return show.say(f"{plan.told()} Nothing was deleted.")
     if not yes and not show.confirm(f"{plan.told()} Delete?"):
         raise ConfigError("nobody said yes, so nothing was deleted", remedy="Answer in a terminal, or add --yes.")
-    with show.progress("Deleting") as report:
-        flow.carry_out(here, plan, report)
+    with show.progress("Deleting") as report, turn(workspace, report):
+        flow.carry_out(here, plan, report, releases.needed_digests(here))  # time has passed since the plan
     return show.say("[green]✔[/] Deleted.")
 
 

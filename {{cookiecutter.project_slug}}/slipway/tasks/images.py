@@ -55,6 +55,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     from slipway.flows import build as flow
     from slipway.flows import gate
     from slipway.flows.ground import ground
+    from slipway.flows.turn import turn
     from slipway.model import stack as stacks
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -64,10 +65,11 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     target = stacks.load(ROOT, stack, {})
     with show.progress("Pushing") as report:
         here = ground(workspace, report, building=False)
-        if target.protected:
-            pushed = gate.push_proven(here, chosen, target, report, dry=dry)
-        else:
-            pushed = flow.push(here, chosen, stack, report, dry=dry)
+        with turn(workspace, report):
+            if target.protected:
+                pushed = gate.push_proven(here, chosen, target, report, dry=dry)
+            else:
+                pushed = flow.push(here, chosen, stack, report, dry=dry)
     show.table(("service", "image", ""), [(each.service, each.ref, each.note) for each in pushed])
 
 

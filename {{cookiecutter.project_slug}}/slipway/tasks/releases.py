@@ -62,18 +62,17 @@ def rollback(
 
     from slipway.flows import rollback as flow
     from slipway.flows.deploy import ask_when_protected
-    from slipway.flows.ground import ground
+    from slipway.flows.ground import gate_of, ground
     from slipway.flows.report import Silence
     from slipway.model import stack as stacks
     from slipway.model.errors import SlipwayError
     from slipway.model.workspace import load
     from slipway.tasks import show
-    from slipway.tasks.ship import _consent, _tell
 
     workspace = load(ROOT)
     target = stacks.load(ROOT, stack, {})
     with show.progress(f"Looking at {stack}") as report:
-        here = ground(workspace, report, building=False)
+        here = ground(workspace, report, building=False, gate=gate_of(target))
         back = flow.plan(here, target, release)
     show.table(("service", "runs now", "will run", ""), [move.told for move in back.moves])
     for line in back.told():
@@ -81,10 +80,10 @@ def rollback(
     if dry:
         flow.entries_of(here, back, Silence(), today=date.today())
         return
-    ask_when_protected(target, f"Take the protected stack {stack} back to {back.to.id}?", _consent(yes))
+    ask_when_protected(target, f"Take the protected stack {stack} back to {back.to.id}?", show.consent(yes))
     with show.progress(f"Rolling {stack} back") as report:
-        deployed = flow.carry_out(here, back, report, _consent(yes), today=date.today())
-    _tell(deployed)
+        deployed = flow.carry_out(here, back, report, show.consent(yes), today=date.today())
+    show.deployed(deployed)
     if not deployed.healthy:
         raise SlipwayError(
             f"{stack} runs {back.to.id} again, but not everything answers",
@@ -108,12 +107,12 @@ def promote(
 
     from slipway.flows import promote as flow
     from slipway.flows.deploy import ask_when_protected
-    from slipway.flows.ground import ground
+    from slipway.flows.ground import SIGNER, ground
+    from slipway.flows.turn import turn
     from slipway.model import stack as stacks
     from slipway.model.errors import ConfigError
     from slipway.model.workspace import load
     from slipway.tasks import show
-    from slipway.tasks.ship import _consent
 
     workspace = load(ROOT)
     if not from_ or not to:
@@ -122,14 +121,14 @@ def promote(
         )
     source, target = (stacks.load(ROOT, name, {}) for name in (from_, to))
     with show.progress(f"Promoting to {to}") as report:
-        here = ground(workspace, report, building=False)
+        here = ground(workspace, report, building=False, gate=(SIGNER,))
         promotion = flow.plan(here, source, target)
         if dry:
             flow.verify(here, promotion, report, today=date.today())
     show.table(("service", "locked now", "image", ""), [step.told for step in promotion.steps])
     if not dry:
         if promotion.changes:
-            ask_when_protected(target, f"Lock the protected stack {to} to the digests of {from_}?", _consent(yes))
-        with show.progress(f"Promoting to {to}") as report:
+            ask_when_protected(target, f"Lock the protected stack {to} to the digests of {from_}?", show.consent(yes))
+        with show.progress(f"Promoting to {to}") as report, turn(workspace, report):
             flow.carry_out(here, promotion, report, today=date.today())
     show.say(f"[green]✔[/] {promotion.told(dry)}")

@@ -9,7 +9,6 @@ from invoke.context import Context
 from slipway.tasks.verb import ROOT, verb
 
 if TYPE_CHECKING:
-    from slipway.flows.deploy import Consent, Deployed
     from slipway.model.stack import Stack
 
 
@@ -79,9 +78,9 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
     if dry:
         running = engine.containers(workspace.name, stack)
         return show.table(("would be removed", "image"), [(each.name, each.image) for each in running])
-    flow.ask_when_protected(target, f"Remove everything that runs in the protected stack {stack}?", _consent(yes))
+    flow.ask_when_protected(target, f"Remove everything that runs in the protected stack {stack}?", show.consent(yes))
     with show.progress(f"Removing {stack}") as report:
-        outcome = flow.remove(standing(workspace), target, report, _consent(yes))
+        outcome = flow.remove(standing(workspace), target, report, show.consent(yes))
         if machine:
             daemons.stop(workspace, report)
     removed = outcome.operations.get("delete", 0)
@@ -92,7 +91,6 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     from slipway.flows import deploy as flow
     from slipway.flows.ground import gate_of, ground
     from slipway.flows.report import Silence
-    from slipway.flows.verify import verify
     from slipway.model.errors import SlipwayError
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -100,34 +98,23 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     workspace = load(ROOT)
     target = flow.chosen_stack(workspace, stack)
     _say_override(target)
-    flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", _consent(yes))
+    flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", show.consent(yes))
     with show.progress(f"Deploying {stack}") as live:
         report = Silence() if json else live
         here = ground(workspace, report, building=target.images != "external", install=install, gate=gate_of(target))
         if target.protected:
+            from slipway.flows.verify import verify
+
             report.step(stack, "verifying what is locked")
             verify(here, target, workspace.services)
             report.done(stack, "everything that is locked is proven")
-        deployed = flow.deploy(here, target, report, _consent(yes))
-    show.as_json(deployed.as_dict()) if json else _tell(deployed)
+        deployed = flow.deploy(here, target, report, show.consent(yes))
+    show.as_json(deployed.as_dict()) if json else show.deployed(deployed)
     if not deployed.healthy:
         raise SlipwayError(
             f"{stack} is deployed, but not everything answers",
             remedy="`invoke logs SERVICE` shows what a service says.",
         )
-
-
-def _tell(deployed: Deployed) -> None:
-    from slipway.tasks import show
-
-    show.table(
-        ("service", "image digest", "URL", "health"),
-        [(row.service, row.digest, row.url or "-", row.health) for row in deployed.rows],
-    )
-    if deployed.changed:
-        show.say(f"[green]✔[/] {deployed.stack} is deployed ({deployed.mode}, {deployed.seconds:.1f} s).")
-    else:
-        show.say(f"[green]✔[/] Nothing changed: {deployed.stack} runs what it should ({deployed.seconds:.1f} s).")
 
 
 def _preview(stack: str, *, install: bool) -> None:
@@ -157,9 +144,3 @@ def _say_override(stack: Stack) -> None:
 
     if stack.overridden:
         show.note(f"[yellow]SLIPWAY_IMAGES={stack.images} overrides the mode of {stack.name} for this run.[/]")
-
-
-def _consent(yes: bool) -> Consent:
-    from slipway.tasks import show
-
-    return (lambda _question: True) if yes else show.confirm

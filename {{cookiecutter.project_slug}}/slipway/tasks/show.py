@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from slipway.flows.deploy import Consent, Deployed
+
 SIGN_OF_LIFE = 20.0
 """Seconds after which something that takes long says its newest line, where nothing moves."""
 
@@ -79,6 +81,23 @@ def confirm(question: str) -> bool:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
+
+
+def consent(yes: bool) -> Consent:
+    """Return who answers a flow's questions: `--yes`, or the user."""
+    return (lambda _question: True) if yes else confirm
+
+
+def deployed(found: Deployed) -> None:
+    """Print what a deploy has left in place."""
+    table(
+        ("service", "image digest", "URL", "health"),
+        [(row.service, row.digest, row.url or "-", row.health) for row in found.rows],
+    )
+    if found.changed:
+        say(f"[green]✔[/] {found.stack} is deployed ({found.mode}, {found.seconds:.1f} s).")
+    else:
+        say(f"[green]✔[/] Nothing changed: {found.stack} runs what it should ({found.seconds:.1f} s).")
 
 
 @contextmanager

@@ -1,0 +1,77 @@
+"""What a test stage left is read as it is, and what is made in its place can be read by whoever reads such files."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.commands import junit
+
+PYTEST = """\
+<?xml version="1.0" encoding="utf-8"?>
+<testsuites name="pytest tests"><testsuite name="pytest" errors="1" failures="1" skipped="1" tests="4">
+<testcase classname="tests.test_api" name="test_it_answers" time="0.1" />
+<testcase classname="tests.test_api" name="test_it_counts"><failure message="assert 1 == 2">…</failure></testcase>
+<testcase classname="tests.test_api" name="test_it_starts"><error message="boom">…</error></testcase>
+<testcase classname="tests.test_api" name="test_later"><skipped message="not yet" /></testcase>
+</testsuite></testsuites>
+"""
+NODE = """\
+<testsuites><testcase name="the page shows" classname="test"/>
+<testsuite name="inner"><testcase name="deep"/></testsuite></testsuites>
+"""
+
+
+def test_each_test_is_passed_or_failed_and_a_skipped_one_is_neither() -> None:
+    assert junit.read(PYTEST) == junit.Tests(
+        ("tests.test_api.test_it_answers",), ("tests.test_api.test_it_counts", "tests.test_api.test_it_starts")
+    )
+
+
+def test_tests_are_found_at_any_depth_and_with_or_without_a_class() -> None:
+    assert junit.read(NODE) == junit.Tests(("test.the page shows", "deep"), ())
+    assert junit.read('<testsuite><testcase name="a"/></testsuite>') == junit.Tests(("a",), ())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<testsuites>", "<html/>", "no XML", '{"tests": 1}', "<testsuites>\x00</testsuites>"]
+)
+def test_what_is_no_junit_file_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"it is no XML|its root is"):
+        junit.read(text)
+
+
+def test_a_stage_that_left_no_file_is_one_test() -> None:
+    assert junit.read(junit.of_stage("api")) == junit.Tests(("api.test stage",), ())
+    assert junit.read(junit.of_stage("api", "step [test 8/8] failed\nassert 1 == 2")) == junit.Tests(
+        (), ("api.test stage",)
+    )
+
+
+def test_whatever_a_failing_stage_says_the_file_can_be_read_and_has_it() -> None:
+    text = junit.of_stage("api", 'a & b < "c"\n\x1b[31mred\x1b[0m\x00 ]]> \ufffe\uffff\ttab ünïcode')
+    assert junit.read(text).failed == ("api.test stage",)
+    assert text.startswith('<?xml version="1.0" encoding="utf-8"?>')
+    assert "[31mred[0m" in text and "tab ünïcode" in text
+    assert 'failures="1"' in text and 'message="a &amp; b &lt; &quot;c&quot;"' in text
+    assert junit.read(junit.of_stage("api", "\x07")).failed == ("api.test stage",)
+
+
+def test_what_is_attested_says_what_was_tested_and_how_that_ended() -> None:
+    told = junit.predicate(junit.Tests(("a", "b"), ()), [("services/api", "c" * 64)])
+    assert told == {
+        "result": "PASSED",
+        "configuration": [{"name": "services/api", "digest": {"sha256": "c" * 64}}],
+        "passedTests": ["a", "b"],
+        "failedTests": [],
+    }
+    assert junit.predicate(junit.Tests(("a",), ("b",)), [])["result"] == "FAILED"
+
+
+def test_several_files_are_one_that_has_all_their_tests() -> None:
+    whole = junit.joined([PYTEST, NODE, '<testsuite><testcase name="a"/></testsuite>'])
+    found = junit.read(whole)
+    assert found.passed == ("tests.test_api.test_it_answers", "test.the page shows", "deep", "a")
+    assert len(found.failed) == 2
+    assert junit.joined([PYTEST]) == PYTEST
+    with pytest.raises(ValueError, match="its root is <html>"):
+        junit.joined([PYTEST, "<html/>"])

@@ -1,0 +1,315 @@
+"""What a service has to pass: steps that passed are not repeated, none is skipped, and no result is believed alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.commands import junit, provenance
+from slipway.content.digest import BuildInputs
+from slipway.flows import build, proving
+from slipway.flows.build import Planned
+from slipway.flows.proving import FILES
+from slipway.flows.report import Silence
+from slipway.flows.scan import Database, Results
+from slipway.flows.standing import Ground
+from slipway.model.errors import GateRefused, SlipwayError
+from slipway.model.workspace import load
+
+TODAY = date(2026, 11, 23)
+DIGEST = f"sha256:{'d' * 64}"
+CONTENT = "c" * 64
+DATABASE = Database(Path("db"), "mirror/db:2", "2026-11-23T06:00:00Z", datetime(2026, 11, 24, tzinfo=UTC))
+METADATA = {"api": {provenance.FIELD: {"materials": [{"uri": "pkg:docker/base"}]}}}
+CLEAN = {
+    "SchemaVersion": 2,
+    "ArtifactName": "api",
+    "ArtifactType": "container_image",
+    "Metadata": {"ImageID": "sha256:1", "OS": {"Family": "debian", "Name": "13"}},
+    "Results": [
+        {"Target": "api", "Class": "os-pkgs", "Packages": [{"Name": "a"}]},
+        {"Target": "Dockerfile", "Class": "config", "MisconfSummary": {"Successes": 1, "Failures": 0}},
+    ],
+}
+HOLE = {
+    "VulnerabilityID": "CVE-2026-1",
+    "PkgName": "a",
+    "InstalledVersion": "1",
+    "FixedVersion": "2",
+    "Severity": "CRITICAL",
+}
+BROKEN = {**CLEAN, "Results": [{**CLEAN["Results"][0], "Vulnerabilities": [HOLE]}, CLEAN["Results"][1]]}  # type: ignore[index]
+PASSED = '<testsuites><testcase name="one"/></testsuites>'
+FAILED = '<testsuites><testcase name="one"/><testcase name="two"><failure/></testcase></testsuites>'
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n')
+    service = tmp_path / "services" / "api"
+    service.mkdir(parents=True)
+    (service / "service.toml").write_text('kind = "worker"\n')
+    (service / "Dockerfile").write_text("FROM scratch AS build\nFROM build AS test\nFROM build AS run\n")
+    return Ground(load(tmp_path), tmp_path / "bin", {})
+
+
+@pytest.fixture
+def api(ground: Ground) -> Planned:
+    service = ground.workspace.service("api")
+    place = build.result_of(ground.workspace, "api", CONTENT)
+    inputs = BuildInputs(service.dockerfile, service.folder)
+    return Planned(service, inputs, CONTENT, f"127.0.0.1:5000/shop/api:h-{CONTENT}", place, None, {})
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was asked of the tools, in order; each of them does what it should."""
+    steps: list[str] = []
+
+    def scanned(ground: Ground, service: Any, layout: Path, into: Path, judged: object) -> Mapping[str, Any]:
+        steps.append("scan")
+        (into / "trivy.json").write_text(json.dumps(CLEAN))
+        (into / "scan.json").write_text(json.dumps({"scanner": {"db": DATABASE.told}}))
+        return CLEAN
+
+    def listed(ground: Ground, service: Any, layout: Path, into: Path) -> None:
+        steps.append("sbom")
+        for file in ("sbom.cdx.json", "sbom.spdx.json"):
+            (into / file).write_text("{}")
+
+    monkeypatch.setattr(proving.baking, "carry_out", baked(steps, {"junit.xml": PASSED}))
+    monkeypatch.setattr(proving.scan, "scan", scanned)
+    monkeypatch.setattr(proving.scan, "sbom", listed)
+    monkeypatch.setattr(proving.registry, "check", lambda _layout: DIGEST)
+    return steps
+
+
+def baked(steps: list[str], reports: Mapping[str, str]) -> Callable[..., None]:
+    """Return a bake that does what its definition says: a layout, a report, the metadata."""
+
+    def carry_out(
+        ground: Ground, names: Sequence[str], report: object, made: Any, environment: Mapping[str, str]
+    ) -> None:
+        assert environment == {"BUILDX_METADATA_PROVENANCE": "max"}
+        definition, command = made({}, Path("buildx"), Path("file"))
+        assert command[-len(names) :] == list(names)
+        targets = definition["target"]
+        steps.append("+".join(names))
+        for name in names:
+            fields = dict(each.split("=", 1) for each in targets[name]["output"][0].split(",") if "=" in each)
+            dest = Path(fields["dest"])
+            dest.mkdir(parents=True)
+            if fields["type"] == "oci":
+                (dest / "index.json").write_text("{}")
+            else:
+                for file, text in reports.items():
+                    (dest / file).write_text(text)
+        metadata = next(word.partition("=")[2] for word in command if word.startswith("--metadata-file="))
+        Path(metadata).write_text(json.dumps(METADATA))
+
+    return carry_out
+
+
+def judged() -> Future[Results]:
+    future: Future[Results] = Future()
+    future.set_result({"api": []})
+    return future
+
+
+def prove(ground: Ground, each: Planned) -> proving.Proven:
+    return proving.prove(ground, each, Silence(), DATABASE, judged(), TODAY)
+
+
+def folder(ground: Ground) -> Path:
+    return ground.workspace.root / ".slipway" / "gate" / "api" / CONTENT
+
+
+def test_a_service_passes_every_step_and_each_leaves_its_result(ground: Ground, api: Planned, asked: list[str]) -> None:
+    found = prove(ground, api)
+    assert asked == ["api+api_report", "scan", "sbom"]
+    assert (found.digest, found.folder) == (DIGEST, folder(ground))
+    assert found.files == {kind: folder(ground) / file for kind, file in FILES.items()}
+    assert all(path.is_file() for path in found.files.values())
+    assert json.loads((folder(ground) / "tests.json").read_text())["passedTests"] == ["one"]
+    assert json.loads((folder(ground) / "provenance.json").read_text())["materials"] == [{"uri": "pkg:docker/base"}]
+    assert not list((ground.workspace.root / ".slipway" / "oci").glob(".new-*"))
+    assert proving.proven(ground, api, TODAY) == found
+
+
+def test_what_has_passed_is_not_repeated(ground: Ground, api: Planned, asked: list[str]) -> None:
+    prove(ground, api)
+    asked.clear()
+    prove(ground, api)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "repeated"),
+    [
+        ("tests.json", ["api_report"]),
+        ("provenance.json", ["api"]),
+        ("scan.json", ["scan"]),
+        ("sbom.spdx.json", ["sbom"]),
+    ],
+)
+def test_only_the_step_whose_result_is_lost_is_repeated(
+    ground: Ground, api: Planned, asked: list[str], lost: str, repeated: list[str]
+) -> None:
+    prove(ground, api)
+    (folder(ground) / lost).unlink()
+    asked.clear()
+    prove(ground, api)
+    assert asked == repeated
+    assert (folder(ground) / lost).is_file()
+
+
+def test_another_database_is_a_reason_to_scan_again(ground: Ground, api: Planned, asked: list[str]) -> None:
+    prove(ground, api)
+    asked.clear()
+    newer = replace(DATABASE, updated="2026-11-23T12:00:00Z")
+    proving.prove(ground, api, Silence(), newer, judged(), TODAY)
+    assert asked == ["scan"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"scanner": {}}', '{"scanner": "trivy"}'])
+def test_a_scan_that_does_not_say_its_database_is_repeated(
+    ground: Ground, api: Planned, asked: list[str], text: str
+) -> None:
+    prove(ground, api)
+    (folder(ground) / "scan.json").write_text(text)
+    asked.clear()
+    prove(ground, api)
+    assert asked == ["scan"]
+
+
+def test_what_was_scanned_before_is_judged_by_todays_policy(ground: Ground, api: Planned, asked: list[str]) -> None:
+    prove(ground, api)
+    (folder(ground) / "trivy.json").write_text(json.dumps(BROKEN))
+    with pytest.raises(GateRefused, match="api"):
+        prove(ground, api)
+    with pytest.raises(GateRefused):
+        proving.proven(ground, api, TODAY)
+    text = '\n[[scan.exceptions]]\nid = "CVE-2026-1"\nuntil = 2026-11-23\nreason = "none"\n'
+    with (ground.workspace.root / "workspace.toml").open("a") as file:
+        file.write(text)
+    excepting = replace(ground, workspace=load(ground.workspace.root))
+    assert proving.proven(excepting, api, TODAY)
+    with pytest.raises(GateRefused):
+        proving.proven(excepting, api, date(2026, 11, 24))
+
+
+def test_an_image_that_changes_while_it_is_scanned_does_not_pass(
+    ground: Ground, api: Planned, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = iter([DIGEST, f"sha256:{'e' * 64}"])
+    monkeypatch.setattr(proving.registry, "check", lambda _layout: next(digests))
+    with pytest.raises(GateRefused, match="was changed while it was scanned"):
+        prove(ground, api)
+
+
+@pytest.mark.parametrize("lost", [*FILES.values(), "the image"])
+def test_the_steps_after_want_every_step_before(ground: Ground, api: Planned, asked: list[str], lost: str) -> None:
+    prove(ground, api)
+    (api.result / "index.json" if lost == "the image" else folder(ground) / lost).unlink()
+    with pytest.raises(GateRefused, match="api has not passed") as caught:
+        proving.proven(ground, api, TODAY)
+    assert "invoke ship" in caught.value.remedy
+    assert lost == "the image" or lost in caught.value.detail
+
+
+def test_without_a_test_stage_nothing_is_built(ground: Ground, api: Planned, asked: list[str]) -> None:
+    api.service.dockerfile.write_text("FROM scratch AS build\nFROM build AS tests\n")
+    with pytest.raises(GateRefused, match="no stage `test`") as caught:
+        prove(ground, api)
+    assert "FROM build AS test" in caught.value.remedy
+    assert asked == []
+
+
+def test_tests_that_fail_are_kept_and_so_is_nothing_else(
+    ground: Ground, api: Planned, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_words: object) -> None:
+        raise GateRefused("api did not pass its tests: step [test 8/8] failed", detail="assert 1 == 2")
+
+    monkeypatch.setattr(proving.baking, "carry_out", fail)
+    with pytest.raises(GateRefused, match="did not pass its tests"):
+        prove(ground, api)
+    text = (folder(ground) / "junit.xml").read_text(encoding="utf-8")
+    assert junit.read(text).failed == ("api.test stage",) and "assert 1 == 2" in text
+    assert [path.name for path in folder(ground).iterdir()] == ["junit.xml"]
+    assert not api.built
+
+
+def test_a_build_that_fails_leaves_no_results(
+    ground: Ground, api: Planned, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_words: object) -> None:
+        raise SlipwayError("api could not be built")
+
+    monkeypatch.setattr(proving.baking, "carry_out", fail)
+    with pytest.raises(SlipwayError, match="could not be built") as caught:
+        prove(ground, api)
+    assert not isinstance(caught.value, GateRefused)
+    assert not list(folder(ground).iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [(FAILED, "names 1 failed tests"), ("<html/>", "cannot be read"), ("", "cannot be read")]
+)
+def test_a_report_that_does_not_say_that_all_passed_refuses_though_the_stage_ended_well(
+    ground: Ground, api: Planned, asked: list[str], monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    monkeypatch.setattr(proving.baking, "carry_out", baked(asked, {"junit.xml": text}))
+    for _ in range(2):  # the next run does not take it for passed either
+        with pytest.raises(GateRefused, match=says):
+            prove(ground, api)
+    assert (folder(ground) / "junit.xml").read_text() == text
+    assert not (folder(ground) / "tests.json").exists()
+    assert "scan" not in asked
+
+
+def test_a_stage_without_a_report_is_one_test_that_passed(
+    ground: Ground, api: Planned, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proving.baking, "carry_out", baked(asked, {}))
+    prove(ground, api)
+    assert junit.read((folder(ground) / "junit.xml").read_text()).passed == ("api.test stage",)
+
+
+def test_every_report_that_a_stage_leaves_counts(
+    ground: Ground, api: Planned, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proving.baking, "carry_out", baked(asked, {"junit-1.xml": PASSED, "junit-2.xml": FAILED}))
+    with pytest.raises(GateRefused, match="failed tests"):
+        prove(ground, api)
+
+
+def test_tests_alone_build_no_image_and_run_again_whatever_they_said(
+    ground: Ground, api: Planned, asked: list[str]
+) -> None:
+    for _ in range(2):
+        proving.test(ground, api, Silence())
+    assert asked == ["api_report", "api_report"]
+    assert not api.built and not (folder(ground) / "provenance.json").exists()
+
+
+def test_a_scan_alone_is_repeated_and_gives_its_table(ground: Ground, api: Planned, asked: list[str]) -> None:
+    prove(ground, api)
+    (folder(ground) / "trivy.txt").write_text("a table")
+    asked.clear()
+    assert proving.rescan(ground, api, Silence(), DATABASE, TODAY) == "a table"
+    assert asked == ["scan"]
+
+
+def test_what_was_not_built_here_is_not_scanned(ground: Ground, api: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proving.build, "plan", lambda *_: [replace(api, pushed=DIGEST)])
+    with pytest.raises(GateRefused, match="not built here") as caught:
+        proving.built(ground, [api.service])
+    assert "--local" in caught.value.remedy

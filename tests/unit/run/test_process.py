@@ -1,0 +1,69 @@
+"""Programs that other threads run are ended when the main thread is interrupted, with all that they started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from slipway.run import process
+from slipway.run.process import Result
+
+
+def test_nothing_runs_and_nothing_is_ended() -> None:
+    process.end_all()
+
+
+@pytest.mark.parametrize(
+    ("script", "grace", "code"),
+    [
+        ("sleep 600 & echo $!; wait", 60.0, -signal.SIGTERM),
+        ("trap '' TERM; sleep 600 & echo $!; while :; do wait; done", 0.2, -signal.SIGKILL),
+    ],
+    ids=["politely", "for good"],
+)
+def test_all_programs_of_all_threads_are_ended_with_what_they_started(
+    monkeypatch: pytest.MonkeyPatch, script: str, grace: float, code: int
+) -> None:
+    monkeypatch.setattr(process, "GRACE_SECONDS", grace)
+    results: list[Result] = []
+    started: list[int] = []
+    there = threading.Semaphore(0)
+
+    def told(line: str) -> None:
+        started.append(int(line))
+        there.release()
+
+    def work() -> None:
+        results.append(process.run(["sh", "-c", script], on_line=told))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert there.acquire(timeout=60)
+    process.end_all()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert [each.code for each in results] == [code] * 3
+    assert len(started) == 3 and not [pid for pid in started if lives(pid)]
+    assert not process._running
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody waits for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_program_that_has_ended_is_not_ended_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert process.run(["true"]).code == 0
+    monkeypatch.setattr(process.os, "killpg", pytest.fail)
+    process.end_all()

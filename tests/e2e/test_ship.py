@@ -335,6 +335,15 @@ def test_tests_that_fail_behind_a_stage_that_ends_well_are_found(staged: Workspa
     assert "names 1 failed tests" in ran.output and "test_it_adds_up_what_is_in_stock" in ran.output
 
 
+def test_a_stage_that_leaves_no_report_is_one_test(staged: Workspace) -> None:
+    staged.edit("services/worker/Dockerfile", '"pytest", "-q", "--junitxml=/tmp/junit.xml"]', '"-c", "print(1)"]')
+    staged.edit("services/worker/Dockerfile", '"-m", "-c"', '"-c"')
+    ran = staged.invoke("test", "worker")
+    assert ran.code == 0, ran.output
+    text = (proven(staged, "worker") / "junit.xml").read_text(encoding="utf-8")
+    assert junit.read(text).passed == ("worker.test stage",)
+
+
 def test_a_build_that_fails_ships_nothing(staged: Workspace) -> None:
     staged.edit("services/worker/Dockerfile", "COPY --chmod=u=rwX,go=rX app app\nUSER", "COPY gone gone\nUSER")
     lock, held = (staged.root / STAGING).read_bytes(), released()
@@ -389,8 +398,7 @@ def test_what_the_policy_refuses_ships_with_an_exception_and_only_as_long_as_tha
 
 def test_without_a_vulnerability_database_nothing_ships(staged: Workspace, tmp_path: Path) -> None:
     change(staged)
-    with (staged.root / "workspace.toml").open("a", encoding="utf-8") as file:
-        file.write('\n[scan]\ndatabase = "127.0.0.1:1/trivy-db:2"\n')
+    staged.edit("workspace.toml", "[scan]\n", '[scan]\ndatabase = "127.0.0.1:1/trivy-db:2"\n')
     lock, held = (staged.root / STAGING).read_bytes(), released()
     ran = ship(staged, "--services", "worker", TRIVY_CACHE_DIR=str(tmp_path / "empty"))
     assert ran.code == 3, ran.output
@@ -770,6 +778,7 @@ def test_a_stack_with_a_registry_of_its_own_gets_image_and_evidence_and_runs_fro
         for service, entry in locked.items():
             assert entry["ref"] == entries[service]["ref"].replace(REGISTRY, there.host)
             assert kinds(prod, entry["ref"]) == kinds(prod, entries[service]["ref"])
+        assert prod.invoke("down", "--stack", "prod", "--yes").code == 0, "else the same bytes just go on running"
         deployed = prod.invoke("deploy", "--stack", "prod", "--yes", "--json").json()
         assert deployed["healthy"]
         assert running(prod) == refs(locked)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from slipway.commands import junit, provenance
-from slipway.content.digest import BuildInputs
+from slipway.content.digest import BuildInputs, content_digest
 from slipway.flows import build, proving
 from slipway.flows.build import Planned
 from slipway.flows.proving import FILES
@@ -25,7 +25,6 @@ from slipway.model.workspace import load
 
 TODAY = date(2026, 11, 23)
 DIGEST = f"sha256:{'d' * 64}"
-CONTENT = "c" * 64
 DATABASE = Database(Path("db"), "mirror/db:2", "2026-11-23T06:00:00Z", datetime(2026, 11, 24, tzinfo=UTC))
 METADATA = {"api": {provenance.FIELD: {"materials": [{"uri": "pkg:docker/base"}]}}}
 CLEAN = {
@@ -63,9 +62,10 @@ def ground(tmp_path: Path) -> Ground:
 @pytest.fixture
 def api(ground: Ground) -> Planned:
     service = ground.workspace.service("api")
-    place = build.result_of(ground.workspace, "api", CONTENT)
     inputs = BuildInputs(service.dockerfile, service.folder)
-    return Planned(service, inputs, CONTENT, f"127.0.0.1:5000/shop/api:h-{CONTENT}", place, None, {})
+    content = content_digest(inputs)
+    place = build.result_of(ground.workspace, "api", content)
+    return Planned(service, inputs, content, f"127.0.0.1:5000/shop/api:h-{content}", place, None, {})
 
 
 @pytest.fixture
@@ -95,12 +95,14 @@ def baked(steps: list[str], reports: Mapping[str, str]) -> Callable[..., None]:
     """Return a bake that does what its definition says: a layout, a report, the metadata."""
 
     def carry_out(
-        ground: Ground, names: Sequence[str], report: object, made: Any, environment: Mapping[str, str]
+        ground: Ground, told: Sequence[str], report: object, made: Any, environment: Mapping[str, str]
     ) -> None:
         assert environment == {"BUILDX_METADATA_PROVENANCE": "max"}
         definition, command = made({}, Path("buildx"), Path("file"))
-        assert command[-len(names) :] == list(names)
         targets = definition["target"]
+        assert set(told) == set(targets), "the steps of all targets are followed, also of those behind the named ones"
+        names = [name for name in told if not name.endswith("_test")]
+        assert command[-len(names) :] == names
         steps.append("+".join(names))
         for name in names:
             fields = dict(each.split("=", 1) for each in targets[name]["output"][0].split(",") if "=" in each)
@@ -128,7 +130,9 @@ def prove(ground: Ground, each: Planned) -> proving.Proven:
 
 
 def folder(ground: Ground) -> Path:
-    return ground.workspace.root / ".slipway" / "gate" / "api" / CONTENT
+    """Return the folder with the results of the one content that there is."""
+    [found] = (ground.workspace.root / ".slipway" / "gate" / "api").iterdir()
+    return found
 
 
 def test_a_service_passes_every_step_and_each_leaves_its_result(ground: Ground, api: Planned, asked: list[str]) -> None:
@@ -154,7 +158,7 @@ def test_what_has_passed_is_not_repeated(ground: Ground, api: Planned, asked: li
     ("lost", "repeated"),
     [
         ("tests.json", ["api_report"]),
-        ("provenance.json", ["api"]),
+        ("provenance.json", ["api", "scan", "sbom"]),
         ("scan.json", ["scan"]),
         ("sbom.spdx.json", ["sbom"]),
     ],
@@ -168,6 +172,16 @@ def test_only_the_step_whose_result_is_lost_is_repeated(
     prove(ground, api)
     assert asked == repeated
     assert (folder(ground) / lost).is_file()
+
+
+def test_what_was_found_in_other_bytes_of_the_same_content_does_not_count(
+    ground: Ground, api: Planned, asked: list[str]
+) -> None:
+    prove(ground, api)
+    (api.result / "index.json").unlink()
+    asked.clear()
+    prove(ground, api)
+    assert asked == ["api", "scan", "sbom"]
 
 
 def test_another_database_is_a_reason_to_scan_again(ground: Ground, api: Planned, asked: list[str]) -> None:
@@ -230,6 +244,22 @@ def test_without_a_test_stage_nothing_is_built(ground: Ground, api: Planned, ask
         prove(ground, api)
     assert "FROM build AS test" in caught.value.remedy
     assert asked == []
+
+
+def test_sources_that_change_while_they_are_built_do_not_pass(
+    ground: Ground, api: Planned, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bake = proving.baking.carry_out
+
+    def edited(*words: Any) -> None:
+        bake(*words)
+        with api.service.dockerfile.open("a") as file:
+            file.write("# a thought\n")
+
+    monkeypatch.setattr(proving.baking, "carry_out", edited)
+    with pytest.raises(SlipwayError, match="api: its sources were changed while it was built"):
+        prove(ground, api)
+    assert not api.built and not list(folder(ground).iterdir())
 
 
 def test_tests_that_fail_are_kept_and_so_is_nothing_else(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,20 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.commands import bake
-from slipway.content.digest import BuildInputs, changes, describe_all, digest_of
+from slipway.commands import bake, provenance
+from slipway.content.digest import BuildInputs, changes, content_digest, describe_all, digest_of
 from slipway.content.service import inputs_of
 from slipway.flows import baking
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import bases, lock
-from slipway.model.errors import EvidenceError
+from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.workspace import Service, Workspace
 from slipway.run import git, registry
 from slipway.toolchain.builder import NAME as BUILDER
 
 MANIFESTS = "manifests"
+JUNIT, TESTS, PROVENANCE = "junit.xml", "tests.json", "provenance.json"
+RECORDED = {"BUILDX_METADATA_PROVENANCE": "max"}
+"""What makes buildx tell in its metadata how each image was built."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +125,42 @@ def build_needed(ground: Ground, needed: Sequence[Planned], report: Report) -> N
     oci = ground.workspace.scratch / "oci"
     oci.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=oci) as folder:
-        bake_all(ground, needed, report, Path(folder))
+        metadata = Path(folder) / "metadata.json"
+        bake_all(ground, needed, report, Path(folder), metadata)
         for each in needed:
-            keep_image(each, Path(folder) / each.service.name)
+            refuse_changed(each)
+            keep_image(ground.workspace, each, Path(folder) / each.service.name, metadata)
 
 
-def keep_image(each: Planned, layout: Path) -> None:
-    """Give a new OCI layout its place, and remove those of earlier content."""
+def refuse_changed(each: Planned) -> None:
+    """Raise SlipwayError when a service's sources are no longer those of its content digest: somebody works on them."""
+    if content_digest(each.inputs) != each.content:
+        raise SlipwayError(
+            f"{each.service.name}: its sources were changed while it was built, so nobody knows what is in the image",
+            remedy="Run it again.",
+        )
+
+
+def keep_image(workspace: Workspace, each: Planned, layout: Path, metadata: Path) -> None:
+    """Give a new OCI layout its place, and how it was built beside the gate's results; remove those of earlier content.
+
+    What the gate found in an earlier image goes, also where that is of the same content: a build that takes what is
+    newest on the day gives other bytes on another. Test results stay, which are the sources'.
+
+    Raises:
+        GateRefused: BuildKit recorded no provenance.
+    """
+    name = each.service.name
+    told = provenance.predicate(json.loads(metadata.read_bytes()), name, provenance.builder_id(os.environ))
+    results = results_of(workspace, name, each.content)
+    results.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(each.result.parent, ignore_errors=True)
+    for file in results.iterdir():
+        if file.name not in (JUNIT, TESTS):
+            file.unlink()
     each.result.parent.mkdir(parents=True)
     layout.rename(each.result)
+    write_atomically(results / PROVENANCE, json.dumps(told, indent=1))
 
 
 def push(ground: Ground, services: Sequence[Service], stack: str, report: Report, *, dry: bool) -> list[Shipped]:
@@ -175,18 +205,23 @@ def upload(ground: Ground, each: Planned, report: Report) -> str:
     return digest
 
 
-def bake_all(ground: Ground, planned: Sequence[Planned], report: Report, folder: Path) -> None:
-    """Build all the planned services in one bake, into OCI layouts."""
+def bake_all(ground: Ground, planned: Sequence[Planned], report: Report, folder: Path, metadata: Path) -> None:
+    """Build all the planned services in one bake, into OCI layouts; `metadata` gets how each was built."""
 
     def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
         targets = [bake.Target(each.service.name, each.inputs, (each.tag,), secrets) for each in planned]
-        return bake.definition(targets, "oci", folder), bake.argv(buildx, file, BUILDER, targets)
+        return bake.definition(targets, "oci", folder), bake.argv(buildx, file, BUILDER, targets, metadata=metadata)
 
-    baking.carry_out(ground, [each.service.name for each in planned], report, made)
+    baking.carry_out(ground, [each.service.name for each in planned], report, made, RECORDED)
 
 
 def result_of(workspace: Workspace, service: str, content: str) -> Path:
     return workspace.scratch / "oci" / service / content
+
+
+def results_of(workspace: Workspace, service: str, content: str) -> Path:
+    """Return the folder that holds what the gate found out about a content of a service."""
+    return workspace.scratch / "gate" / service / content
 
 
 def why(workspace: Workspace, service: Service, manifest: Mapping[str, str]) -> tuple[str, ...]:

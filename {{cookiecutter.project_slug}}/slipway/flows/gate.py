@@ -113,6 +113,9 @@ def ship(
     for each in candidates:
         if each.name in proofs:
             report.done(each.name, "has passed the gate before")
+    if version:
+        there = [(each, registry.parse(proofs[each.name].ref).reference) for each in candidates if each.name in proofs]
+        refuse_moved_tags(there, Tags(None, version))
     if missing:
         signer, trust = _signer(ground, trust, report)
         database = scan.ready(ground, report, datetime.now(UTC))

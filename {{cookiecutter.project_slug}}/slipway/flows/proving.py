@@ -8,7 +8,6 @@ digest, and the scan is judged by today's policy.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -17,10 +16,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from slipway.commands import bake, findings, junit, provenance
+from slipway.commands import bake, findings, junit
 from slipway.content import dockerfile
 from slipway.flows import baking, build, scan
-from slipway.flows.build import Planned
+from slipway.flows.build import JUNIT, PROVENANCE, RECORDED, TESTS, Planned
 from slipway.flows.logs import build_log, logs_of
 from slipway.flows.report import Report
 from slipway.flows.scan import Database, Results
@@ -31,7 +30,7 @@ from slipway.model.workspace import Service, Workspace
 from slipway.run import registry
 from slipway.toolchain.builder import NAME as BUILDER
 
-JUNIT, TESTS, PROVENANCE, SCAN = "junit.xml", "tests.json", "provenance.json", "scan.json"
+SCAN = "scan.json"
 FILES = {"sbom": "sbom.cdx.json", "spdx": "sbom.spdx.json", "scan": SCAN, "provenance": PROVENANCE, "tests": TESTS}
 """Kind of attestation → the file that is attested."""
 
@@ -55,7 +54,7 @@ class Proven:
 
 def folder_of(workspace: Workspace, each: Planned) -> Path:
     """Return the folder that holds the results of a service's present content."""
-    return workspace.scratch / "gate" / each.service.name / each.content
+    return build.results_of(workspace, each.service.name, each.content)
 
 
 def proven(ground: Ground, each: Planned, today: date) -> Proven:
@@ -206,15 +205,14 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
             return definition, command
 
         try:
-            baking.carry_out(ground, names, report, made, {"BUILDX_METADATA_PROVENANCE": "max"})
+            told = [*names, *([f"{name}{bake.TEST}"] if to_test else [])]
+            baking.carry_out(ground, told, report, made, RECORDED)
         except GateRefused as error:
             write_atomically(folder / JUNIT, junit.of_stage(name, f"{error.what}\n{error.detail}"))
             raise
+        build.refuse_changed(each)
         if to_build:
-            build.keep_image(each, room / "oci" / name)
-            who = provenance.builder_id(os.environ)
-            told = provenance.predicate(_json(room / "metadata.json"), name, who)
-            write_atomically(folder / PROVENANCE, json.dumps(told, indent=1))
+            build.keep_image(workspace, each, room / "oci" / name, room / "metadata.json")
         if to_test:
             _keep_tests(workspace, each, room / "reports" / name)
 

@@ -74,7 +74,7 @@ def test(context: Context, services: str | None = None) -> None:
         at_once(planned, proving.name_of, lambda each: proving.test(here, each, report))
     show.table(
         ("service", "results"),
-        [(each.service.name, str(proving.folder_of(workspace, each) / proving.JUNIT)) for each in planned],
+        [(each.service.name, str(proving.folder_of(workspace, each) / build.JUNIT)) for each in planned],
     )
 
 

@@ -1,0 +1,321 @@
+"""The gate's order: all is proven before anything is pushed, verified before it is named, and the lock comes last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.content.digest import BuildInputs
+from slipway.flows import gate
+from slipway.flows.build import Planned, Shipped
+from slipway.flows.evidence import Proof, Wanted
+from slipway.flows.gate import Candidate, Tags
+from slipway.flows.keys import Signer
+from slipway.flows.proving import Proven
+from slipway.flows.report import Silence
+from slipway.flows.standing import Ground
+from slipway.model import lock
+from slipway.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
+from slipway.model.stack import Stack
+from slipway.model.trust import Key, Trust
+from slipway.model.workspace import Service, ServiceSettings, Settings, Workspace
+
+HERE = "127.0.0.1:5000"
+STAGING = Stack("staging", Path("Pulumi.staging.yaml"), "external", "docker", protected=False)
+COMMIT = "f" * 40
+EVIDENCE = {"sbom": f"sha256:{'5' * 64}", "signature": f"sha256:{'6' * 64}"}
+TODAY = date(2026, 11, 23)
+TRUST = Trust((Key(Path("k.pub"), "pem", "ab" * 32),))
+
+
+def digest(letter: str) -> str:
+    return f"sha256:{letter * 64}"
+
+
+def repository(service: str) -> str:
+    return f"{HERE}/shop/release/{service}"
+
+
+def candidate(service: str, letter: str, released: str | None = None) -> Candidate:
+    """Return a service whose content and image both have this letter."""
+    settings = Service(service, Path("services") / service, ServiceSettings("worker"))
+    inputs = BuildInputs(settings.dockerfile, settings.folder)
+    planned = Planned(settings, inputs, letter * 64, f"{HERE}/shop/{service}:h-{letter * 64}", Path("oci"), None, {})
+    return Candidate(planned, repository(service), released)
+
+
+def proof(service: str, letter: str) -> Proof:
+    ref = f"{repository(service)}@{digest(letter)}"
+    return Proof(ref, service, letter * 64, COMMIT, EVIDENCE, {}, "policy/keys/k.pub")
+
+
+def entry(service: str, letter: str) -> lock.Entry:
+    return lock.Entry(f"{repository(service)}@{digest(letter)}", letter * 64, COMMIT, EVIDENCE)
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    services = tuple(Service(name, tmp_path, ServiceSettings("worker")) for name in ("api", "web"))
+    return Ground(Workspace(tmp_path, Settings("shop", HERE), services), tmp_path / "bin", {})
+
+
+class World:
+    """What the steps of the gate did, in order; any of them can be made to fail."""
+
+    def __init__(self) -> None:
+        self.candidates = [candidate("api", "a"), candidate("web", "b")]
+        self.held: dict[str, Proof] = {}
+        self.tags: dict[str, str] = {}
+        self.steps: list[str] = []
+        self.failing = ""
+        self.locked: list[dict[str, lock.Entry]] = []
+
+    def did(self, step: str) -> None:
+        self.steps.append(step)
+        if step == self.failing:
+            raise SlipwayError(f"{step} failed")
+
+    def before(self, one: str, other: str) -> bool:
+        """Whether every step of one sort came before every step of another."""
+        places = {kind: [at for at, step in enumerate(self.steps) if step.startswith(kind)] for kind in (one, other)}
+        return max(places[one]) < min(places[other])
+
+
+@pytest.fixture
+def world(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    root = ground.workspace.root
+
+    def prove(_ground: Ground, each: Planned, *_more: Any) -> Proven:
+        world.did(f"prove {each.service.name}")
+        return Proven(each, f"sha256:{each.content}", root)
+
+    def push(_ground: Ground, each: Candidate, proven: Proven, report: Any) -> None:
+        world.did(f"push {each.name}")
+
+    def sign(_ground: Ground, each: Candidate, proven: Proven, signer: Signer, report: Any) -> None:
+        assert signer.key == "cosign.key"
+        world.did(f"sign {each.name}")
+
+    def verify(_ground: Ground, wanted: Sequence[Wanted], trust: Trust, *, today: date) -> dict[str, Proof]:
+        for each in wanted:
+            world.did(f"verify {each.service}")
+        return {each.service: proof(each.service, str(each.content)[0]) for each in wanted}
+
+    class Registry:
+        def __init__(self, host: str, config: object) -> None:
+            assert host == HERE
+
+        def tag(self, repository: str, held: str, tag: str) -> None:
+            world.did(f"tag {repository.rpartition('/')[2]} {tag[:3]}")
+            assert world.tags.setdefault(f"{HERE}/{repository}:{tag}", held) == held
+
+    def save(_root: Path, after: lock.Lock) -> Path:
+        world.did("lock")
+        world.locked.append(dict(after.services))
+        return kept(_root, after)
+
+    kept = lock.save
+    monkeypatch.setattr(gate, "plan", lambda *_: world.candidates)
+    monkeypatch.setattr(gate, "held", lambda *_: dict(world.held))
+    monkeypatch.setattr(gate, "_signer", lambda *_: (Signer("cosign.key"), TRUST))
+    monkeypatch.setattr(gate.scan, "ready", lambda *_: world.did("database"))
+    monkeypatch.setattr(gate.scan, "dockerfiles", lambda *_: {})
+    monkeypatch.setattr(gate.proving, "prove", prove)
+    monkeypatch.setattr(gate, "push", push)
+    monkeypatch.setattr(gate, "sign", sign)
+    monkeypatch.setattr(gate.evidence, "verify", verify)
+    monkeypatch.setattr(gate.registry, "digests", lambda refs: {ref: world.tags.get(ref) for ref in refs})
+    monkeypatch.setattr(gate, "Registry", Registry)
+    monkeypatch.setattr(gate.lock, "save", save)
+    monkeypatch.setattr(gate.git, "commit", lambda _root: COMMIT)
+    monkeypatch.setattr(gate.git, "dirty", lambda _root: False)
+    return world
+
+
+def ship(ground: Ground, **options: Any) -> list[Shipped]:
+    return gate.ship(ground, ground.workspace.services, STAGING, Silence(), **options)
+
+
+def locked(ground: Ground) -> dict[str, lock.Entry]:
+    return lock.load(ground.workspace.root, "staging").services
+
+
+def test_all_is_proven_then_pushed_then_verified_then_named_and_locked_last(ground: Ground, world: World) -> None:
+    lines = ship(ground, version="1.4.0")
+    assert world.steps[0] == "database"
+    for one, other in (("prove", "push"), ("push", "verify"), ("sign", "verify"), ("verify", "tag"), ("tag", "lock")):
+        assert world.before(one, other), (one, other)
+    assert world.steps.index("push api") < world.steps.index("sign api")
+    assert sorted(step for step in world.steps if step.startswith("tag")) == [
+        "tag api 1.4",
+        "tag api fff",
+        "tag api h-a",
+        "tag web 1.4",
+        "tag web fff",
+        "tag web h-b",
+    ]
+    assert world.steps[-1] == "lock"
+    assert locked(ground) == {"api": entry("api", "a"), "web": entry("web", "b")}
+    assert [(line.service, line.note) for line in lines] == [("api", "passed, locked"), ("web", "passed, locked")]
+
+
+@pytest.mark.parametrize(
+    "failing", ["database", "prove api", "push web", "sign web", "verify web", "tag web h-b", "tag api 1.4", "lock"]
+)
+def test_whatever_fails_the_lock_is_as_it_was(ground: Ground, world: World, failing: str) -> None:
+    lock.save(ground.workspace.root, lock.Lock("staging", services={"api": entry("api", "0")}))
+    before = lock.path_of(ground.workspace.root, "staging").read_bytes()
+    world.steps.clear()
+    world.failing = failing
+    with pytest.raises(SlipwayError, match=failing):
+        ship(ground, version="1.4.0")
+    assert lock.path_of(ground.workspace.root, "staging").read_bytes() == before
+    done = {step.partition(" ")[0] for step in world.steps}
+    stages = ["database", "prove", "push", "sign", "verify", "tag", "lock"]
+    allowed = stages[: stages.index(failing.partition(" ")[0]) + 1]
+    assert done <= {*allowed, *(["sign"] if "push" in allowed else [])}
+
+
+def test_one_that_does_not_pass_keeps_those_that_do_from_being_pushed(ground: Ground, world: World) -> None:
+    world.failing = "prove web"
+    with pytest.raises(SlipwayError):
+        ship(ground)
+    assert sorted(world.steps) == ["database", "prove api", "prove web"], "the other is carried to its end"
+
+
+def test_what_has_passed_before_is_not_proven_again(ground: Ground, world: World) -> None:
+    world.held = {"api": proof("api", "a")}
+    lines = ship(ground)
+    assert not [step for step in world.steps if " api" in step]
+    assert locked(ground) == {"api": entry("api", "a"), "web": entry("web", "b")}
+    assert [line.note for line in lines] == ["passed before, locked", "passed, locked"]
+
+
+def test_when_all_has_passed_nothing_is_asked_for_and_the_lock_is_not_touched(ground: Ground, world: World) -> None:
+    world.held = {"api": proof("api", "a"), "web": proof("web", "b")}
+    assert [line.note for line in ship(ground)] == ["passed before, locked"] * 2
+    assert world.steps == ["lock"]
+    world.steps.clear()
+    assert [line.note for line in ship(ground)] == ["locked already"] * 2
+    assert world.steps == []
+
+
+def test_a_version_names_what_has_passed_before_and_a_commit_does_not(ground: Ground, world: World) -> None:
+    world.held = {"api": proof("api", "a"), "web": proof("web", "b")}
+    ship(ground, version="1.4.0")
+    assert sorted(world.steps) == ["lock", "tag api 1.4", "tag web 1.4"]
+
+
+@pytest.mark.parametrize("mine", ["api", "web"])
+def test_a_version_that_is_another_images_is_refused_before_anything_is_pushed(
+    ground: Ground, world: World, mine: str
+) -> None:
+    world.held = {"web": proof("web", "b")}
+    world.tags[f"{repository(mine)}:1.4.0"] = digest("9")
+    with pytest.raises(GateRefused, match="tags never move") as caught:
+        ship(ground, version="1.4.0")
+    assert f"{repository(mine)}:1.4.0 is {digest('9')}" in caught.value.detail
+    assert not [step for step in world.steps if step.partition(" ")[0] in ("push", "sign", "tag", "lock")]
+
+
+def test_a_content_that_was_built_to_other_bytes_before_is_refused(ground: Ground, world: World) -> None:
+    world.tags[f"{repository('api')}:h-{'a' * 64}"] = digest("9")
+    with pytest.raises(GateRefused, match="tags never move"):
+        ship(ground)
+    assert not [step for step in world.steps if step.startswith("push")]
+
+
+def test_a_dry_run_does_nothing(ground: Ground, world: World) -> None:
+    world.held = {"api": proof("api", "a")}
+    assert [(line.ref, line.note) for line in ship(ground, dry=True)] == [
+        (f"{repository('api')}@{digest('a')}", "has passed the gate before"),
+        ("-", "would go through the gate"),
+    ]
+    assert world.steps == [] and locked(ground) == {}
+
+
+def test_services_that_were_not_chosen_keep_their_line_in_the_lock(ground: Ground, world: World) -> None:
+    lock.save(ground.workspace.root, lock.Lock("staging", services={"worker": entry("worker", "7")}))
+    ship(ground)
+    assert set(locked(ground)) == {"api", "web", "worker"}
+    assert locked(ground)["worker"] == entry("worker", "7")
+
+
+@pytest.mark.parametrize(("dirty", "tags"), [(False, ["h-a", COMMIT, "1.4.0"]), (True, ["h-a", "1.4.0"])])
+def test_an_image_bears_the_commit_only_where_nothing_differs_from_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, dirty: bool, tags: list[str]
+) -> None:
+    monkeypatch.setattr(gate.git, "commit", lambda _root: COMMIT)
+    monkeypatch.setattr(gate.git, "dirty", lambda _root: dirty)
+    found = gate.tags_of(ground.workspace, "1.4.0").of(candidate("api", "a"))
+    assert [tag[:3] if tag.startswith("h-") else tag for tag in found] == tags
+
+
+def test_without_git_and_version_an_image_has_its_content_alone(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate.git, "commit", lambda _root: None)
+    assert gate.tags_of(ground.workspace, None) == Tags(None, None)
+    assert Tags(None, None).of(candidate("api", "a")) == [f"h-{'a' * 64}"]
+
+
+@pytest.mark.parametrize("version", ["h-1", "sha256-1", "", "a b", "-1", "a/b", "a:b", "x" * 129])
+def test_what_is_no_tag_or_slipways_own_is_no_version(ground: Ground, version: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be a version"):
+        gate.tags_of(ground.workspace, version)
+
+
+def test_what_was_released_is_believed_only_with_the_line_that_fits_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Wanted] = []
+    monkeypatch.setattr(gate.evidence, "held", lambda _ground, wanted, *_, **__: asked.extend(wanted) or frozenset())
+    monkeypatch.setattr(gate.evidence, "verify", verify_none)
+    one = candidate("api", "a", released=digest("a"))
+
+    def wanted(line: lock.Entry) -> Wanted:
+        asked.clear()
+        gate.held(ground, [one], lock.Lock("staging", services={"api": line}), TRUST, TODAY)
+        return asked[0]
+
+    ref = f"{repository('api')}@{digest('a')}"
+    assert wanted(entry("api", "a")) == Wanted("api", ref, "a" * 64, COMMIT, EVIDENCE)
+    for other in (entry("api", "b"), lock.Entry(ref, "a" * 64), lock.Entry(ref, "b" * 64, COMMIT, EVIDENCE)):
+        assert wanted(other) == Wanted("api", ref, "a" * 64)
+
+
+def verify_none(_ground: Ground, wanted: Sequence[Wanted], *_: Any, **__: Any) -> dict[str, Proof]:
+    raise EvidenceError("nobody signed it")
+
+
+def test_what_is_not_proven_goes_through_the_gate_again(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate.evidence, "held", lambda *_, **__: frozenset())
+    monkeypatch.setattr(gate.evidence, "verify", verify_none)
+    one, new = candidate("api", "a", released=digest("a")), candidate("web", "b")
+    assert gate.held(ground, [one, new], lock.Lock("staging"), TRUST, TODAY) == {}
+    monkeypatch.setattr(gate.evidence, "verify", lambda *_, **__: {"api": proof("api", "a")})
+    assert gate.held(ground, [one, new], lock.Lock("staging"), TRUST, TODAY) == {"api": proof("api", "a")}
+
+
+def test_a_registry_that_does_not_answer_is_no_reason_to_build_again(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise SlipwayError("the registry does not answer")
+
+    monkeypatch.setattr(gate.evidence, "held", lambda *_, **__: frozenset())
+    monkeypatch.setattr(gate.evidence, "verify", fail)
+    with pytest.raises(SlipwayError, match="does not answer"):
+        gate.held(ground, [candidate("api", "a", released=digest("a"))], lock.Lock("staging"), TRUST, TODAY)
+
+
+def test_other_bytes_than_were_scanned_are_not_signed(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    each = candidate("api", "a")
+    monkeypatch.setattr(gate.registry, "push_by_digest", lambda *_: digest("9"))
+    with pytest.raises(GateRefused, match="was pushed, but"):
+        gate.push(ground, each, Proven(each.planned, digest("a"), ground.workspace.root), Silence())

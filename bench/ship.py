@@ -1,9 +1,9 @@
 """How fast the gate is with ten services: `python bench/ship.py`.
 
-Needs what `invoke ship` needs (a vulnerability database: TRIVY_CACHE_DIR names another than Trivy's own), and generates a
-workspace of its own. Two figures: a ship with nothing changed, in seconds; and a ship of ten changed services as a ratio
-to its longest chain, which is the sum of the steps of the service that took longest, as its own progress tells them. Near
-1 the services' steps overlap; ten would be one after the other.
+Needs what `invoke ship` needs (a vulnerability database: TRIVY_CACHE_DIR names another than Trivy's own), and makes a
+workspace of its own. Two figures: a ship with nothing changed, in seconds; and a ship of ten changed services as a
+ratio to its longest chain, which is the sum of the steps of the service that took longest, as its own progress tells
+them. Near 1 the services' steps overlap; ten would be one after the other.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def program() -> None:
     secrets = secrets_of(workspace, stack)
     images = images_of(workspace, stack)
     release = releases.begun(workspace, stack, images)
-    deployed = TARGETS[stack.target].deploy(workspace, stack, releases.recorded(release, images), secrets)
+    deployed = TARGETS[stack.target].deploy(workspace, stack, releases.together(images), secrets)
     live = releases.live(stack, release, deployed.resources)
 
     pulumi.export("images", images)

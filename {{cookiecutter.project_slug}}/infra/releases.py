@@ -1,4 +1,4 @@
-"""How a release is put on record: before anything changes, and taken up as what runs when all is in place."""
+"""How a release is put on record: as soon as its images are known, and taken up as what runs when all is in place."""
 
 from __future__ import annotations
 
@@ -22,9 +22,15 @@ def begun(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input[
     return Release(stack.name, mode=stack.images, digests=images, contents=contents)
 
 
-def recorded(release: Release, images: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
-    """Return the images for those who may use them only when the release is on record; a preview knows them as well."""
-    return {name: pulumi.Output.all(image, release.urn).apply(_first) for name, image in images.items()}
+def together(images: Mapping[str, pulumi.Input[str]]) -> Mapping[str, pulumi.Input[str]]:
+    """Return the images for those who may use them only when all are known: one that cannot be built changes nothing.
+
+    A preview builds none, and says of each by itself whether it would change.
+    """
+    if pulumi.runtime.is_dry_run():
+        return images
+    known = pulumi.Output.all(*images.values())
+    return {name: known[number] for number, name in enumerate(images)}
 
 
 def live(stack: Stack, release: Release, deployed: Sequence[pulumi.Resource]) -> Live:
@@ -37,7 +43,3 @@ def told(release: Release, running: Live) -> pulumi.Output[list[dict[str, Any]]]
     return pulumi.Output.all(release.releases, running.live, running.good).apply(
         lambda known: with_results(known[0], {"live": known[1], "good": known[2]})
     )
-
-
-def _first(known: Sequence[Any]) -> str:
-    return str(known[0])

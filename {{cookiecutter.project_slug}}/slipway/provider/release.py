@@ -1,7 +1,7 @@
 """What was deployed when, by whom, from which commit, and whether it got live: `slipway:index:Release` and `…:Live`.
 
-A deploy that changes a digest or the mode begins with a record in Release, before any container changes; it ends with
-Live, which depends on everything deployed, taking that record up as what runs. So the two tell a record's result:
+A deploy that changes a digest or the mode begins with a record in Release, as soon as its images are known. It ends
+with Live, which depends on everything deployed, taking that record up as what runs. So the two tell its result:
 
     live        it runs now
     good        it ran before

@@ -133,7 +133,7 @@ def world(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(gate, "Registry", Registry)
     monkeypatch.setattr(gate.lock, "save", save)
     monkeypatch.setattr(gate.git, "commit", lambda _root: COMMIT)
-    monkeypatch.setattr(gate.git, "dirty", lambda _root: False)
+    monkeypatch.setattr(gate.git, "dirty", lambda _root, _apart=(): False)
     return world
 
 
@@ -251,7 +251,7 @@ def test_an_image_bears_the_commit_only_where_nothing_differs_from_it(
     ground: Ground, monkeypatch: pytest.MonkeyPatch, dirty: bool, tags: list[str]
 ) -> None:
     monkeypatch.setattr(gate.git, "commit", lambda _root: COMMIT)
-    monkeypatch.setattr(gate.git, "dirty", lambda _root: dirty)
+    monkeypatch.setattr(gate.git, "dirty", lambda _root, _apart=(): dirty)
     found = gate.tags_of(ground.workspace, "1.4.0").of(candidate("api", "a"))
     assert [tag[:3] if tag.startswith("h-") else tag for tag in found] == tags
 

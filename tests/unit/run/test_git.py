@@ -80,3 +80,19 @@ def test_a_process_without_a_users_name_is_known_by_its_number(tmp_path: Path, m
     monkeypatch.delenv("USER", raising=False)
     monkeypatch.setattr("getpass.getuser", nameless)
     assert re.fullmatch(r"\d+", git.user(tmp_path))
+
+
+def test_some_folders_may_differ(repository: Path) -> None:
+    committed(repository)
+    (repository / "deploy").mkdir()
+    (repository / "deploy" / "prod.lock.json").write_text("{}")
+    assert git.dirty(repository)
+    assert not git.dirty(repository, ("deploy", "policy"))
+
+
+def test_a_folder_that_git_ignores_is_in_no_commit(repository: Path) -> None:
+    (repository / ".gitignore").write_text("demo\n")
+    committed(repository)
+    (repository / "demo").mkdir()
+    assert git.commit(repository)
+    assert git.commit(repository / "demo") is None

@@ -25,6 +25,8 @@ from slipway.run import git, registry
 from slipway.toolchain.builder import NAME as BUILDER
 
 MANIFESTS = "manifests"
+NEW = ".new-"
+"""How folders in .slipway/oci are called in which a build is under way."""
 JUNIT, TESTS, PROVENANCE = "junit.xml", "tests.json", "provenance.json"
 RECORDED = {"BUILDX_METADATA_PROVENANCE": "max"}
 """What makes buildx tell in its metadata how each image was built."""
@@ -124,7 +126,7 @@ def build_needed(ground: Ground, needed: Sequence[Planned], report: Report) -> N
     """Build services into OCI layouts, each of which is there whole or not at all."""
     oci = ground.workspace.scratch / "oci"
     oci.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=oci) as folder:
+    with tempfile.TemporaryDirectory(prefix=NEW, dir=oci) as folder:
         metadata = Path(folder) / "metadata.json"
         bake_all(ground, needed, report, Path(folder), metadata)
         for each in needed:

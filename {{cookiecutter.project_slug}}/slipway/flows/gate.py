@@ -31,6 +31,9 @@ from slipway.model.workspace import Service, Workspace
 from slipway.run import credentials, git, registry
 from slipway.run.registry import Registry
 
+OF_THE_GATE = ("deploy", "policy")
+"""The folders that the gate itself writes, and that no image holds."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -181,8 +184,7 @@ def push(ground: Ground, each: Candidate, proven: Proven, report: Report) -> Non
 
 def sign(ground: Ground, each: Candidate, proven: Proven, signer: keys.Signer, report: Report) -> None:
     """Attest and sign an image that was pushed."""
-    commit = git.commit(ground.workspace.root)
-    attached = Attached(each.name, each.planned.content, commit, proven.files)
+    attached = Attached(each.name, each.planned.content, commit_of(ground.workspace), proven.files)
     evidence.attach(ground, f"{each.repository}@{proven.digest}", attached, signer, report)
 
 
@@ -248,8 +250,13 @@ def tags_of(workspace: Workspace, version: str | None) -> Tags:
             f"{version!r} cannot be a version: it is no tag that an image may have",
             remedy="Use letters, digits, dots and dashes, such as 1.4.0; h- is Slipway's, sha256- is cosign's.",
         )
+    return Tags(commit_of(workspace), version)
+
+
+def commit_of(workspace: Workspace) -> str | None:
+    """Return the commit that the images are of; None where files differ from it that could be in an image."""
     commit = git.commit(workspace.root)
-    return Tags(commit if commit and not git.dirty(workspace.root) else None, version)
+    return commit if commit and not git.dirty(workspace.root, OF_THE_GATE) else None
 
 
 def refuse_moved_tags(images: Sequence[tuple[Candidate, str]], tags: Tags) -> None:

@@ -190,7 +190,7 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
         return
     folder.mkdir(parents=True, exist_ok=True)
     (workspace.scratch / "oci").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=workspace.scratch / "oci") as new:
+    with tempfile.TemporaryDirectory(prefix=build.NEW, dir=workspace.scratch / "oci") as new:
         room = Path(new)
         names = [*([name] if to_build else []), *([f"{name}{bake.REPORT}"] if to_test else [])]
 

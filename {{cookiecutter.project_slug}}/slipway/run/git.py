@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
@@ -25,9 +26,9 @@ def commit(root: Path) -> str | None:
     return found[0] if found else None
 
 
-def dirty(root: Path) -> bool:
-    """Whether files differ from that commit or are not in it (ignored ones do not count)."""
-    return bool(_said(root, "status", "--porcelain"))
+def dirty(root: Path, apart: Sequence[str] = ()) -> bool:
+    """Whether files differ from that commit or are not in it, apart from some folders; ignored ones do not count."""
+    return bool(_said(root, "status", "--porcelain", "--", ".", *(f":(exclude){folder}" for folder in apart)))
 
 
 def user(root: Path) -> str:

@@ -63,6 +63,7 @@ def test(context: Context, services: str | None = None) -> None:
     from slipway.flows import build, proving
     from slipway.flows.atonce import at_once
     from slipway.flows.ground import ground
+    from slipway.flows.turn import turn
     from slipway.model.workspace import load
     from slipway.tasks import show
 
@@ -71,7 +72,8 @@ def test(context: Context, services: str | None = None) -> None:
     with show.progress("Testing") as report:
         here = ground(workspace, report, building=True)
         planned = build.plan(here, chosen)
-        at_once(planned, proving.name_of, lambda each: proving.test(here, each, report))
+        with turn(workspace, report):
+            at_once(planned, proving.name_of, lambda each: proving.test(here, each, report))
     show.table(
         ("service", "results"),
         [(each.service.name, str(proving.folder_of(workspace, each) / build.JUNIT)) for each in planned],

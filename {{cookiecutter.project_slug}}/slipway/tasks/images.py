@@ -23,6 +23,7 @@ def build(
     """Build what changed, outside Pulumi, ready to push."""
     from slipway.flows import build as flow
     from slipway.flows.ground import ground
+    from slipway.flows.turn import turn
     from slipway.model.workspace import load
     from slipway.tasks import show
 
@@ -30,9 +31,10 @@ def build(
     chosen = workspace.chosen(services)
     with show.progress("Building") as report:
         here = ground(workspace, report, building=True)
-        plan = flow.plan(here, chosen)
-        if not dry:
-            flow.build(here, plan, report, local=local)
+        with turn(workspace, report):
+            plan = flow.plan(here, chosen)
+            if not dry:
+                flow.build(here, plan, report, local=local)
     show.table(
         ("service", "content digest", "image"),
         [(each.service.name, each.content[:12], each.told(dry)) for each in plan],

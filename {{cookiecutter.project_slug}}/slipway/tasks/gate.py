@@ -16,7 +16,7 @@ CHOSEN = "Only these, with commas between them: api,web. Default: all."
 
 @verb(
     help={
-        "stack": "The stack whose lock is written.",
+        "stack": "The stack whose lock is written. Default: staging.",
         "version": "One more tag for the images, such as 1.4.0.",
         "services": CHOSEN,
         "dry": "Say what would go through the gate, and do nothing.",
@@ -25,7 +25,7 @@ CHOSEN = "Only these, with commas between them: api,web. Default: all."
 )
 def ship(
     context: Context,
-    stack: str,
+    stack: str = "staging",
     version: str | None = None,
     services: str | None = None,
     dry: bool = False,
@@ -135,9 +135,9 @@ def sbom(context: Context, services: str | None = None) -> None:
 @verb(
     positional=["services"],
     optional=["services"],
-    help={"stack": "The stack whose registry holds the images.", "services": CHOSEN},
+    help={"stack": "The stack whose registry holds the images. Default: staging.", "services": CHOSEN},
 )
-def sign(context: Context, stack: str, services: str | None = None) -> None:
+def sign(context: Context, services: str | None = None, stack: str = "staging") -> None:
     """Sign and attest what was pushed to a protected stack's registry."""
     from slipway.flows import gate
     from slipway.flows.ground import SIGNER, ground
@@ -158,9 +158,13 @@ def sign(context: Context, stack: str, services: str | None = None) -> None:
 @verb(
     positional=["services"],
     optional=["services"],
-    help={"stack": "The stack whose lock is verified.", "services": CHOSEN, "json": "Print the proofs as JSON."},
+    help={
+        "stack": "The stack whose lock is verified. Default: staging.",
+        "services": CHOSEN,
+        "json": "Print the proofs as JSON.",
+    },
 )
-def verify(context: Context, stack: str, services: str | None = None, json: bool = False) -> None:
+def verify(context: Context, services: str | None = None, stack: str = "staging", json: bool = False) -> None:
     """Verify what a stack's lock names: signatures, evidence, policy."""
     from slipway.flows import verify as flow
     from slipway.flows.ground import SIGNER, ground

@@ -191,7 +191,7 @@ class LiveReport:
         marks = {"done": Text("✔", "green"), "failed": Text("✘", "red")}
         now = time.monotonic()
         for service, (how, state, detail) in list(self._rows.items()):  # other threads add to them
-            seconds = self._took.get(service, now - self._since[service])
+            seconds = max(0.0, self._took.get(service, now - self._since[service]))
             grid.add_row(marks.get(how, Spinner("dots")), service, state, Text(detail), f"{seconds:.1f} s")
         return grid
 

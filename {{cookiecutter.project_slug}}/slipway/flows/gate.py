@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from slipway.flows import build, evidence, keys, proving, scan
+from slipway.flows import admission, build, evidence, keys, proving, scan
 from slipway.flows.atonce import at_once
 from slipway.flows.build import Planned, Shipped
 from slipway.flows.evidence import Attached, Proof, Wanted
@@ -315,11 +315,9 @@ def _prove(
 def _signer(ground: Ground, trust: Trust, report: Report) -> tuple[keys.Signer, Trust]:
     """Return what to sign with; the first key pair is made where nobody is trusted yet."""
     workspace = ground.workspace
-    if keys.first_pair_due(workspace, trust, os.environ) and (made := keys.ensure_pair(ground, os.environ)):
-        report.say(
-            f"policy/ trusts nobody yet: made the first key pair. Commit {made.public.relative_to(workspace.root)}; "
-            f"keep .slipway/signing safe."
-        )
+    if keys.first_pair_due(workspace, trust, os.environ) and keys.ensure_pair(ground, os.environ):
+        admission.write(workspace)
+        report.say("policy/ trusts nobody yet: made the first key pair. Commit policy/; keep .slipway/signing safe.")
         trust = trusted_ones.load(workspace.root)
     return keys.signer(ground, trust, os.environ), trust
 

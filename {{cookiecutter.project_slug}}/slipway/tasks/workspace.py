@@ -29,11 +29,13 @@ def doctor(context: Context, json: bool = False) -> None:
     """Say what is there, what is wrong, and the remedy."""
     from invoke.exceptions import Exit
 
+    from slipway.flows import gatefacts
     from slipway.model.workspace import load
     from slipway.tasks import show
     from slipway.toolchain.doctor import facts
 
-    found = list(facts(load(ROOT)))
+    workspace = load(ROOT)
+    found = [*facts(workspace), *gatefacts.facts(workspace)]
     if json:
         show.as_json([{"name": fact.name, "ok": fact.ok, "found": fact.found, "remedy": fact.remedy} for fact in found])
     else:

@@ -27,7 +27,7 @@ TODAY = date(2026, 11, 23)
 DIGEST = f"sha256:{'d' * 64}"
 DATABASE = Database(Path("db"), "mirror/db:2", "2026-11-23T06:00:00Z", datetime(2026, 11, 24, tzinfo=UTC))
 METADATA = {"api": {provenance.FIELD: {"materials": [{"uri": "pkg:docker/base"}]}}}
-CLEAN = {
+CLEAN: dict[str, Any] = {
     "SchemaVersion": 2,
     "ArtifactName": "api",
     "ArtifactType": "container_image",
@@ -44,7 +44,7 @@ HOLE = {
     "FixedVersion": "2",
     "Severity": "CRITICAL",
 }
-BROKEN = {**CLEAN, "Results": [{**CLEAN["Results"][0], "Vulnerabilities": [HOLE]}, CLEAN["Results"][1]]}  # type: ignore[index]
+BROKEN = {**CLEAN, "Results": [{**CLEAN["Results"][0], "Vulnerabilities": [HOLE]}, CLEAN["Results"][1]]}
 PASSED = '<testsuites><testcase name="one"/></testsuites>'
 FAILED = '<testsuites><testcase name="one"/><testcase name="two"><failure/></testcase></testsuites>'
 

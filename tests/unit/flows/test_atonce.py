@@ -13,6 +13,11 @@ from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.run import process
 
 
+@pytest.fixture(autouse=True)
+def work_goes_on_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_over", threading.Event())
+
+
 def test_each_result_stands_under_its_name() -> None:
     assert at_once([1, 2, 3], str, lambda each: each * each) == {"1": 1, "2": 4, "3": 9}
     assert at_once([], str, lambda each: each) == {}

@@ -291,7 +291,13 @@ def test_a_build_that_fails_leaves_no_results(
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [(FAILED, "names 1 failed tests"), ("<html/>", "cannot be read"), ("", "cannot be read")]
+    ("text", "says"),
+    [
+        (FAILED, "names 1 failed tests"),
+        ("<html/>", "cannot be read"),
+        ("", "cannot be read"),
+        ("<testsuites />", "no test that passed"),
+    ],
 )
 def test_a_report_that_does_not_say_that_all_passed_refuses_though_the_stage_ended_well(
     ground: Ground, api: Planned, asked: list[str], monkeypatch: pytest.MonkeyPatch, text: str, says: str

@@ -9,8 +9,31 @@ from pathlib import Path
 
 import pytest
 
+from slipway.model.errors import SlipwayError
 from slipway.run import process
 from slipway.run.process import Result
+
+
+@pytest.fixture(autouse=True)
+def work_goes_on_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_over", threading.Event())
+
+
+def test_after_that_other_threads_start_nothing_more_but_the_main_one_may_tidy_up() -> None:
+    process.end_all()
+    refused: list[SlipwayError] = []
+
+    def work() -> None:
+        try:
+            process.run(["true"])
+        except SlipwayError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(timeout=60)
+    assert len(refused) == 1
+    assert process.run(["true"]).code == 0
 
 
 def test_nothing_runs_and_nothing_is_ended() -> None:

@@ -15,6 +15,7 @@ from slipway.flows.logs import logs_of
 from slipway.flows.progress import Follower
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
+from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.workspace import secret_value
 from slipway.run.process import run
@@ -80,7 +81,11 @@ def secret_files(ground: Ground) -> Iterator[dict[str, Path]]:
 
 
 def configured(ground: Ground, name: str) -> str | None:
-    """Return a build secret from the stack's encrypted configuration; None where it has none of that name."""
+    """Return a build secret from the stack's encrypted configuration; None where it has none of that name.
+
+    Raises:
+        SlipwayError: the configuration cannot be read: no such stack, another passphrase.
+    """
     result = run(
         [
             ground.bin / "pulumi",
@@ -96,10 +101,15 @@ def configured(ground: Ground, name: str) -> str | None:
         env={**ground.environment, **environment_of(ground.workspace.root)},
         timeout=CONFIG_SECONDS,
     )
-    start = result.output.find("{")
-    if result.code or start < 0:
+    if result.code and "not found for stack" in result.output:
         return None
-    found, _ = json.JSONDecoder().raw_decode(result.output[start:])
+    if result.code:
+        raise SlipwayError(
+            f"the build secret build:{name} of the stack {ground.stack} cannot be read",
+            detail=result.tail(),
+            remedy=f"`pulumi stack init {ground.stack}` in infra/ makes the stack, where that is missing.",
+        )
+    found, _ = json.JSONDecoder().raw_decode(result.output[result.output.index("{") :])
     return str(found["value"])
 
 

@@ -221,7 +221,7 @@ def _keep_tests(workspace: Workspace, each: Planned, reports: Path) -> None:
     """Keep what the stage wrote as one JUnit file, or one that says that it passed.
 
     Raises:
-        GateRefused: the file says that tests failed, or cannot be read, though the stage ended well.
+        GateRefused: though the stage ended well, the file says that tests failed or that none passed, or is none.
     """
     name, folder = each.service.name, folder_of(workspace, each)
     written = [each.read_text(encoding="utf-8", errors="replace") for each in sorted(reports.rglob("junit*.xml"))]
@@ -240,6 +240,12 @@ def _keep_tests(workspace: Workspace, each: Planned, reports: Path) -> None:
             f"{name}: its test stage ended well, but {folder / JUNIT} names {len(tests.failed)} failed tests",
             detail="\n".join(tests.failed[:20]),
             remedy=f"Mend the tests, and the exit status of the test stage in services/{name}/Dockerfile.",
+            log=build_log(logs_of(workspace), name),
+        )
+    if not tests.passed:
+        raise GateRefused(
+            f"{name}: its test stage ended well, but {folder / JUNIT} names no test that passed",
+            remedy=f"Write one in services/{name}/tests, or look why none is found or all are skipped.",
             log=build_log(logs_of(workspace), name),
         )
     told = junit.predicate(tests, [(f"services/{name}", each.content)])

@@ -16,6 +16,7 @@ from slipway.model.errors import SlipwayError
 GRACE_SECONDS = 10.0
 _started: dict[int, subprocess.Popen[bytes]] = {}
 _running: set[subprocess.Popen[str]] = set()
+_over = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def run(
         SlipwayError: the program is not there, or did not end in time.
     """
     words = [str(word) for word in argv]
+    if _over.is_set() and threading.current_thread() is not threading.main_thread():
+        raise SlipwayError(f"{words[0]} was not started: the work was stopped")
     try:
         child = subprocess.Popen(
             words,
@@ -148,7 +151,8 @@ def end(child: subprocess.Popen[str]) -> None:
 
 
 def end_all() -> None:
-    """End what other threads are running at this moment: an interrupt reaches the main thread alone."""
+    """End what other threads run, and let them start nothing more: an interrupt reaches the main thread alone."""
+    _over.set()
     children = list(_running)
     for child in children:
         with suppress(ProcessLookupError):

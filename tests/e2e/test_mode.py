@@ -156,7 +156,7 @@ def test_a_protected_stack_takes_no_inline_build_and_asks_before_a_deploy(worksp
     assert workspace.git("status", "--porcelain") == ""
     unlocked = workspace.invoke("deploy", "--stack", "prod", "--yes")
     assert unlocked.code == 4, unlocked.output
-    assert "invoke push --stack prod" in unlocked.output
+    assert "invoke ship --stack prod" in unlocked.output
 
 
 @pytest.fixture

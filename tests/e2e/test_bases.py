@@ -145,7 +145,7 @@ def test_a_hardened_image_has_nothing_to_break_in_with_and_tells_scanners_its_pa
     assert image.attrs["Config"]["User"] == "65532:65532"
     archive = tmp_path / "files.tar"
     # Other workspaces on the machine may have the same image, from registries that are not up.
-    ref = next(ref for ref in image.attrs["RepoDigests"] if ref.startswith(f"{REGISTRY}/"))
+    ref = next(ref for ref in image.attrs["RepoDigests"] if ref.startswith(f"{REGISTRY}/{E2E}/"))
     command = [ground.bin / "crane", "export", "--insecure", ref, archive]
     assert run(command).code == 0
     with tarfile.open(archive) as files:

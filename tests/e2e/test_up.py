@@ -115,7 +115,7 @@ def test_a_failing_unit_test_fails_the_test_verb_with_its_lines(workspace: Works
     with (workspace.root / "services" / "api" / "tests" / "test_api.py").open("a", encoding="utf-8") as file:
         file.write('\n\ndef test_the_anchor_holds() -> None:\n    assert "the anchor" == "holds"\n')
     ran = workspace.invoke("test", "api")
-    assert ran.code == 1, ran.output
+    assert ran.code == 3, ran.output
     assert "api" in ran.output and "test_the_anchor_holds" in ran.output
     assert "the anchor" in ran.log().read_text(encoding="utf-8")
 

@@ -48,13 +48,15 @@ def ground(
         SlipwayError: something else is.
     """
     credentials.export(workspace)
+    engine.ensure(
+        install=install, on_line=Lines(report)
+    )  # first: a wrong DOCKER_HOST is said at once
     prepare_tools(workspace, report, install=install)
     try:
         if gate:
             prepare_tools(workspace, report, gate, install=install)
     except SlipwayError as error:
         raise GateRefused(error.what, remedy=error.remedy, detail=error.detail, log=error.log) from error
-    engine.ensure(install=install, on_line=Lines(report))
     daemons.ensure_registry(workspace, install=install, on_line=Lines(report))
     here = standing(workspace)
     if building or not bases_known(workspace):

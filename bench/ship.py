@@ -46,15 +46,20 @@ def ten_services(folder: Path) -> Path:
     """Generate a workspace with ten services in turn of the three kinds, and set it up."""
     run_in(ROOT, [COOKIECUTTER, str(ROOT), "--no-input", "--output-dir", str(folder), "project_slug=bench"])
     workspace = folder / "bench"
-    for number in range(SERVICES - len(list((workspace / "services").iterdir()))):
+    for number in range(SERVICES - len(services(workspace))):
         run(workspace, "new", f"more{number}", "--kind", KINDS[number % len(KINDS)])
     run(workspace, "setup")
     return workspace
 
 
+def services(workspace: Path) -> list[Path]:
+    """Return the services' folders."""
+    return [file.parent for file in (workspace / "services").glob("*/service.toml")]
+
+
 def change(workspace: Path, number: int) -> None:
     """Change a file of every service that is part of its image and that its tests do not look at."""
-    for service in (workspace / "services").iterdir():
+    for service in services(workspace):
         (service / "app" / "bench.txt").write_text(f"{number} {time.time_ns()}\n", encoding="utf-8")
 
 

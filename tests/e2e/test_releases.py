@@ -48,8 +48,9 @@ def changed(deployed: Workspace) -> Workspace:
 
 
 def test_releases_say_who_deployed_what_from_where_and_how_it_ended(changed: Workspace) -> None:
-    newest, before, *_ = releases(changed)
-    assert (newest["result"], before["result"]) == ("live", "good")
+    newest, *earlier = releases(changed)
+    assert newest["result"] == "live"
+    before = next(each for each in earlier if each["result"] == "good")  # other tests leave releases that failed
     assert newest["digests"] == running(changed)
     assert newest["digests"]["api"] != before["digests"]["api"]
     assert newest["digests"]["web"] == before["digests"]["web"]

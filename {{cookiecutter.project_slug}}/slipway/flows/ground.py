@@ -48,9 +48,7 @@ def ground(
         SlipwayError: something else is.
     """
     credentials.export(workspace)
-    engine.ensure(
-        install=install, on_line=Lines(report)
-    )  # first: a wrong DOCKER_HOST is said at once
+    engine.ensure(install=install, on_line=Lines(report))  # first: a wrong DOCKER_HOST is said at once
     prepare_tools(workspace, report, install=install)
     try:
         if gate:

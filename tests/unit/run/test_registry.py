@@ -249,16 +249,14 @@ def test_a_tag_is_given_once_and_never_moves(server: tuple[str, type[Handler]]) 
 
 
 def test_a_tag_that_somebody_else_gives_at_the_same_moment_is_noticed(server: tuple[str, type[Handler]]) -> None:
+    class Taken(dict[str, bytes]):
+        """Whatever is put there, somebody else's is there before the answer is sent."""
+
+        def __setitem__(self, tag: str, _manifest: bytes) -> None:
+            super().__setitem__(tag, b"{}")
+
     host, handler = server
-    held: dict[str, bytes] = {}
-
-    def manners(self: Handler) -> bool:
-        done = shelf(held)(self)
-        if self.command == "PUT":
-            held["v1"] = b"{}"
-        return done
-
-    handler.manners = staticmethod(manners)  # type: ignore[assignment]
+    handler.manners = staticmethod(shelf(Taken()))  # type: ignore[assignment]
     with pytest.raises(GateRefused, match="was to be"):
         registry.Registry(host).tag("demo/api", A, "v1")
 

@@ -13,6 +13,7 @@ from slipway.content.digest import content_digest
 from slipway.content.service import inputs_of
 from slipway.model import bases, lock
 from slipway.model.errors import EvidenceError
+from slipway.model.names import content_tag
 from slipway.model.stack import Stack
 from slipway.model.workspace import SecretSource, Service, Workspace, secret_value
 from slipway.toolchain.builder import NAME as BUILDER
@@ -46,7 +47,7 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
     inputs = inputs_of(workspace, service, bases.load(workspace.root).bases)
     secrets = workspace.build_secrets(os.environ)
     repository = workspace.repository(service.name)
-    tag = f"{repository}:h-{content_digest(inputs)}"
+    tag = f"{repository}:{content_tag(content_digest(inputs))}"
     cache = layer_cache([tag], writing=True)
     image = docker_build.Image(
         service.name,

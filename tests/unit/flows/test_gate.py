@@ -97,7 +97,9 @@ def world(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> World:
     def push(_ground: Ground, each: Candidate, proven: Proven, report: Any) -> None:
         world.did(f"push {each.name}")
 
-    def sign(_ground: Ground, each: Candidate, proven: Proven, signer: Signer, report: Any) -> None:
+    def sign(
+        _ground: Ground, each: Candidate, proven: Proven, signer: Signer, _commit: str | None, report: Any
+    ) -> None:
         assert signer.key == "cosign.key"
         world.did(f"sign {each.name}")
 

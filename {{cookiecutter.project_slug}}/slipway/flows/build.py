@@ -20,6 +20,7 @@ from slipway.flows.standing import Ground
 from slipway.model import bases, lock
 from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.names import content_tag
 from slipway.model.workspace import Service, Workspace
 from slipway.run import git, registry
 from slipway.toolchain.builder import NAME as BUILDER
@@ -87,7 +88,7 @@ def plan(ground: Ground, services: Sequence[Service]) -> list[Planned]:
     inputs = {service.name: inputs_of(workspace, service, based) for service in services}
     manifests = describe_all(inputs)
     contents = {name: digest_of(manifest) for name, manifest in manifests.items()}
-    tags = {name: f"{workspace.repository(name)}:h-{content}" for name, content in contents.items()}
+    tags = {name: f"{workspace.repository(name)}:{content_tag(content)}" for name, content in contents.items()}
     pushed = registry.digests(tags.values())
     return [
         Planned(

@@ -29,6 +29,7 @@ from slipway.flows.standing import Ground
 from slipway.model import trust as trusted_ones
 from slipway.model.errors import EvidenceError, GateRefused, SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.lock import Entry
 from slipway.model.trust import Trust
 from slipway.model.workspace import Workspace
 from slipway.run.credentials import environment_for
@@ -64,6 +65,11 @@ class Wanted:
     commit: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, service: str, entry: Entry) -> Wanted:
+        """Return what a service's line in a lock asks for."""
+        return cls(service, entry.ref, entry.content, entry.commit, entry.evidence)
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -76,6 +82,11 @@ class Proof:
     evidence: Mapping[str, str]
     report: Mapping[str, Any] = field(repr=False)
     signer: str
+
+    @property
+    def entry(self) -> Entry:
+        """What a lock says of the image."""
+        return Entry(self.ref, self.content, self.commit, dict(sorted(self.evidence.items())))
 
 
 @dataclass
@@ -345,10 +356,7 @@ def _seal(workspace: Workspace, trust: Trust, wanted: Wanted) -> str:
 
 
 def _remember(workspace: Workspace, trust: Trust, proofs: Iterable[Proof], today: date) -> None:
-    seals = {
-        _seal(workspace, trust, Wanted(each.service, each.ref, each.content, each.commit, each.evidence))
-        for each in proofs
-    }
+    seals = {_seal(workspace, trust, Wanted.of(each.service, each.entry)) for each in proofs}
     known = _remembered(workspace, today)
     if not seals <= known:
         text = json.dumps({"day": today.isoformat(), "seals": sorted(known | seals)})

@@ -24,7 +24,7 @@ from slipway.flows.standing import Ground
 from slipway.model import lock
 from slipway.model import trust as trusted_ones
 from slipway.model.errors import ConfigError, EvidenceError, GateRefused
-from slipway.model.names import TAG
+from slipway.model.names import CONTENT_TAG, TAG, content_tag
 from slipway.model.stack import Stack
 from slipway.model.trust import Trust
 from slipway.model.workspace import Service, Workspace
@@ -49,7 +49,7 @@ class Candidate:
 
     @property
     def tag(self) -> str:
-        return f"h-{self.planned.content}"
+        return content_tag(self.planned.content)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def plan(ground: Ground, services: Sequence[Service], stack: Stack) -> list[Cand
     places = {
         each.service.name: ground.workspace.release_repository(each.service.name, stack.registry) for each in planned
     }
-    tags = {each.service.name: f"{places[each.service.name]}:h-{each.content}" for each in planned}
+    tags = {each.service.name: f"{places[each.service.name]}:{content_tag(each.content)}" for each in planned}
     released = registry.digests(tags.values())
     return [Candidate(each, places[each.service.name], released[tags[each.service.name]]) for each in planned]
 
@@ -124,10 +124,15 @@ def ship(
         database = scan.ready(ground, report, datetime.now(UTC))
         proven = _prove(ground, missing, report, database, today)
         refuse_moved_tags([(each, proven[each.name].digest) for each in missing], tags)
-        at_once(missing, lambda each: each.name, lambda each: publish(ground, each, proven[each.name], signer, report))
+        at_once(
+            missing,
+            lambda each: each.name,
+            lambda each: publish(ground, each, proven[each.name], signer, tags.commit, report),
+        )
         proofs = {**proofs, **check(ground, missing, proven, trust, today)}
-    put_tags(ground, candidates, proofs, tags, fresh={each.name for each in missing})
-    return _lock(workspace, before, candidates, proofs, {each.name for each in missing}, report)
+    fresh = {each.name for each in missing}
+    put_tags(ground, candidates, proofs, tags, fresh)
+    return _lock(workspace, before, candidates, proofs, fresh, report)
 
 
 def held(
@@ -151,7 +156,9 @@ def held(
     return proofs
 
 
-def publish(ground: Ground, each: Candidate, proven: Proven, signer: keys.Signer, report: Report) -> None:
+def publish(
+    ground: Ground, each: Candidate, proven: Proven, signer: keys.Signer, commit: str | None, report: Report
+) -> None:
     """Push the very bytes that were scanned, by digest, and attach all evidence to them.
 
     Raises:
@@ -159,7 +166,7 @@ def publish(ground: Ground, each: Candidate, proven: Proven, signer: keys.Signer
         SlipwayError: the registry or cosign failed.
     """
     push(ground, each, proven, report)
-    sign(ground, each, proven, signer, report)
+    sign(ground, each, proven, signer, commit, report)
 
 
 def push(ground: Ground, each: Candidate, proven: Proven, report: Report) -> None:
@@ -182,9 +189,11 @@ def push(ground: Ground, each: Candidate, proven: Proven, report: Report) -> Non
     report.step(each.name, f"pushed {pushed[7:19]}")
 
 
-def sign(ground: Ground, each: Candidate, proven: Proven, signer: keys.Signer, report: Report) -> None:
+def sign(
+    ground: Ground, each: Candidate, proven: Proven, signer: keys.Signer, commit: str | None, report: Report
+) -> None:
     """Attest and sign an image that was pushed."""
-    attached = Attached(each.name, each.planned.content, commit_of(ground.workspace), proven.files)
+    attached = Attached(each.name, each.planned.content, commit, proven.files)
     evidence.attach(ground, f"{each.repository}@{proven.digest}", attached, signer, report)
 
 
@@ -224,7 +233,10 @@ def sign_pushed(ground: Ground, services: Sequence[Service], stack: Stack, repor
         raise EvidenceError(
             f"not in the registry: {', '.join(missing)}", remedy=f"Run `invoke push --stack {stack.name}` first."
         )
-    at_once(candidates, lambda each: each.name, lambda each: sign(ground, each, proven[each.name], signer, report))
+    commit = commit_of(ground.workspace)
+    at_once(
+        candidates, lambda each: each.name, lambda each: sign(ground, each, proven[each.name], signer, commit, report)
+    )
     note = f"signed; next: invoke ship --stack {stack.name}"
     return [Shipped(each.name, refs[each.name], note) for each in candidates]
 
@@ -245,7 +257,7 @@ def tags_of(workspace: Workspace, version: str | None) -> Tags:
     Raises:
         ConfigError: the version is no tag.
     """
-    if version is not None and (not TAG.fullmatch(version) or version.startswith(("h-", "sha256-"))):
+    if version is not None and (not TAG.fullmatch(version) or version.startswith((CONTENT_TAG, "sha256-"))):
         raise ConfigError(
             f"{version!r} cannot be a version: it is no tag that an image may have",
             remedy="Use letters, digits, dots and dashes, such as 1.4.0; h- is Slipway's, sha256- is cosign's.",
@@ -330,7 +342,7 @@ def _lock(
     fresh: set[str],
     report: Report,
 ) -> list[Shipped]:
-    entries = {each.name: entry_of(proofs[each.name]) for each in candidates}
+    entries = {each.name: proofs[each.name].entry for each in candidates}
     after = lock.with_entries(before, entries)
     if after != before:
         path = lock.save(workspace.root, after)
@@ -343,11 +355,6 @@ def _lock(
     return lines
 
 
-def entry_of(proof: Proof) -> lock.Entry:
-    """Return what a lock says of an image that was verified."""
-    return lock.Entry(proof.ref, proof.content, proof.commit, dict(sorted(proof.evidence.items())))
-
-
 def _entry_of(before: lock.Lock, each: Candidate) -> lock.Entry | None:
     entry = before.services.get(each.name)
     if entry is None or not entry.evidence:
@@ -356,10 +363,9 @@ def _entry_of(before: lock.Lock, each: Candidate) -> lock.Entry | None:
 
 
 def _wanted(each: Candidate, entry: lock.Entry | None) -> Wanted:
-    ref = f"{each.repository}@{each.released}"
     if entry:
-        return Wanted(each.name, ref, entry.content, entry.commit, entry.evidence)
-    return Wanted(each.name, ref, each.planned.content)
+        return Wanted.of(each.name, entry)
+    return Wanted(each.name, f"{each.repository}@{each.released}", each.planned.content)
 
 
 def _proof(entry: lock.Entry, service: str) -> Proof:

@@ -15,9 +15,10 @@ from slipway.flows.logs import logs_of
 from slipway.flows.releases import short_digest
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
-from slipway.flows.tags import CONTENT, tags_of
+from slipway.flows.tags import tags_of
 from slipway.model import lock, trust
 from slipway.model.errors import ConfigError, EvidenceError
+from slipway.model.names import content_tag
 from slipway.model.stack import Stack
 from slipway.run import registry
 from slipway.run.credentials import config_of
@@ -159,7 +160,7 @@ def tag(step: Step) -> None:
     """Give an image that has proven itself in the target's repository the tags of the source's, its content's last."""
     part = registry.parse(step.after.ref)
     target = registry.open(part.host, "push")
-    content = f"{CONTENT}{step.after.content}"
+    content = content_tag(step.after.content)
     others = [each for each in tags_of(step.source.ref) if each != content]
     for each in (*others, content):
         target.tag(part.repository, part.reference, each)
@@ -169,6 +170,6 @@ def prove(ground: Ground, entries: Mapping[str, lock.Entry], report: Report, *, 
     """Verify that images have all the evidence that the lock says, and that it holds today."""
     for service in entries:
         report.step(service, "verifying")
-    wanted = [Wanted(name, each.ref, each.content, each.commit, each.evidence) for name, each in entries.items()]
+    wanted = [Wanted.of(name, each) for name, each in entries.items()]
     for service in evidence.verify(ground, wanted, trust.load(ground.workspace.root), today=today):
         report.done(service, "verified")

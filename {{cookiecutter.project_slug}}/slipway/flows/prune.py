@@ -24,6 +24,7 @@ from slipway.model import bases, lock
 from slipway.model import stack as stacks
 from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.names import content_tag
 from slipway.model.workspace import Workspace
 from slipway.run.credentials import config_of
 from slipway.run.process import run
@@ -133,7 +134,7 @@ def plan(ground: Ground, needed: Mapping[str, str], now: datetime, *, current: M
             stock.images(),
             stock.kind,
             needed=everything,
-            current={f"h-{content}" for content in contents.values()},
+            current={content_tag(content) for content in contents.values()},
             retention=workspace.settings.retention,
             now=now,
         )

@@ -14,10 +14,11 @@ from slipway.flows.evidence import Wanted
 from slipway.flows.releases import ReleaseLine, releases, short_digest
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
-from slipway.flows.tags import CONTENT, tags_of
+from slipway.flows.tags import tags_of
 from slipway.model import lock, trust
 from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError, EvidenceError, GateRefused
+from slipway.model.names import CONTENT_TAG
 from slipway.model.stack import Stack
 from slipway.run import registry
 
@@ -207,17 +208,14 @@ def proven(
     proofs = evidence.verify(ground, wanted, trust.load(ground.workspace.root), today=today)
     for service in proofs:
         report.done(service, "verified")
-    return {
-        service: lock.Entry(proof.ref, proof.content, proof.commit, dict(proof.evidence))
-        for service, proof in proofs.items()
-    }
+    return {service: proof.entry for service, proof in proofs.items()}
 
 
 def wanted_of(move: Move, before: lock.Lock) -> Wanted:
     """Return what an image has to prove: also what the lock says of it, where it names that image."""
     entry = before.services.get(move.service)
     if entry and entry.ref == move.ref:
-        return Wanted(move.service, move.ref, entry.content, entry.commit, entry.evidence)
+        return Wanted.of(move.service, entry)
     return Wanted(move.service, move.ref)
 
 
@@ -239,8 +237,8 @@ def known(
 
 def content_of(ref: str) -> str:
     """Return the content digest that an image's tag tells; empty where no such tag is left."""
-    told = [tag for tag in tags_of(ref) if tag.startswith(CONTENT)]
-    return told[0].removeprefix(CONTENT) if told else ""
+    told = [tag for tag in tags_of(ref) if tag.startswith(CONTENT_TAG)]
+    return told[0].removeprefix(CONTENT_TAG) if told else ""
 
 
 @contextmanager

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from slipway.run import registry
 
-CONTENT = "h-"
-"""How the tag begins that holds the content digest an image was built from."""
-
 
 def tags_of(ref: str) -> list[str]:
     """Return the tags that stand for an image, given by digest; those under which evidence is kept are left out.

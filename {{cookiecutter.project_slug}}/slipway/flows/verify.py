@@ -10,6 +10,7 @@ from slipway.flows.evidence import Proof, Wanted
 from slipway.flows.standing import Ground
 from slipway.model import lock, trust
 from slipway.model.errors import EvidenceError
+from slipway.model.names import content_tag
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service
 from slipway.run import registry
@@ -46,17 +47,13 @@ def verify(ground: Ground, stack: Stack, services: Sequence[Service]) -> dict[st
             f"{path} names images outside this stack's release repositories", detail="\n".join(elsewhere), remedy=remedy
         )
     _refuse_moved(locked, services, path.name)
-    wanted = [
-        Wanted(each.name, entry.ref, entry.content, entry.commit, entry.evidence)
-        for each in services
-        if (entry := locked[each.name])
-    ]
+    wanted = [Wanted.of(each.name, locked[each.name]) for each in services]
     return evidence.verify(ground, wanted, trust.load(workspace.root), today=datetime.now(UTC).date())
 
 
 def _refuse_moved(locked: dict[str, lock.Entry], services: Sequence[Service], name: str) -> None:
     tags = {
-        f"{locked[each.name].ref.partition('@')[0]}:h-{locked[each.name].content}": locked[each.name].ref
+        f"{locked[each.name].ref.partition('@')[0]}:{content_tag(locked[each.name].content)}": locked[each.name].ref
         for each in services
     }
     there = registry.digests(tags)

@@ -20,5 +20,13 @@ REGISTRY = re.compile(
 LOOPBACK = re.compile(r"(?:127\.[0-9.]+|localhost|\[::1\])(?::|/|$)")
 """A registry on this machine."""
 
+CONTENT_TAG = "h-"
+"""How the tag begins that holds the content digest an image was built from."""
+
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """An image's tag, after the grammar of image references."""
+
+
+def content_tag(content: str) -> str:
+    """Return the tag of the image that has a content digest."""
+    return f"{CONTENT_TAG}{content}"

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from invoke.context import Context
 
-from slipway.tasks.verb import ROOT, verb
-
-if TYPE_CHECKING:
-    from slipway.flows.build import Shipped
-
-CHOSEN = "Only these, with commas between them: api,web. Default: all."
+from slipway.tasks.verb import CHOSEN, ROOT, verb
 
 
 @verb(
@@ -51,7 +44,7 @@ def ship(
             shipped = gate.ship(here, workspace.chosen(services), target, report, version=version, dry=dry)
     if json:
         return show.as_json([asdict(each) for each in shipped])
-    _tell(shipped)
+    show.shipped(shipped)
     if dry:
         return show.say("Nothing was done.")
     return show.say(f"[green]✔[/] {stack} is locked. Next: [bold]invoke deploy --stack {stack}[/]")
@@ -152,7 +145,7 @@ def sign(context: Context, services: str | None = None, stack: str = "staging") 
         here = ground(workspace, report, building=False, gate=(SIGNER,))
         with turn(workspace, report):
             signed = gate.sign_pushed(here, chosen, stacks.load(ROOT, stack, {}), report)
-    _tell(signed)
+    show.shipped(signed)
 
 
 @verb(
@@ -253,9 +246,3 @@ def prune(context: Context, dry: bool = False, yes: bool = False) -> None:
     with show.progress("Deleting") as report, turn(workspace, report):
         flow.carry_out(here, plan, report, releases.needed_digests(here))  # time has passed since the plan
     return show.say("[green]✔[/] Deleted.")
-
-
-def _tell(shipped: list[Shipped]) -> None:
-    from slipway.tasks import show
-
-    show.table(("service", "image", ""), [(each.service, each.ref, each.note) for each in shipped])

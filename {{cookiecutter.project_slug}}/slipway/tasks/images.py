@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.tasks.verb import ROOT, verb
+from slipway.tasks.verb import CHOSEN, ROOT, verb
 
 
 @verb(
     positional=["services"],
     optional=["services"],
     help={
-        "services": "Only these, with commas between them: api,web. Default: all.",
+        "services": CHOSEN,
         "why": "Say what changed in each digest since the last build.",
         "local": "Build also what the registry has already: the gate's steps need the result here.",
         "dry": "Say what would be built, and build nothing.",
@@ -48,7 +48,7 @@ def build(
     optional=["services"],
     help={
         "stack": "The stack whose lock remembers the digests.",
-        "services": "Only these, with commas between them: api,web. Default: all.",
+        "services": CHOSEN,
         "dry": "Say what would be pushed and locked, and do neither.",
     },
 )
@@ -72,7 +72,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
                 pushed = gate.push_proven(here, chosen, target, report, dry=dry)
             else:
                 pushed = flow.push(here, chosen, stack, report, dry=dry)
-    show.table(("service", "image", ""), [(each.service, each.ref, each.note) for each in pushed])
+    show.shipped(pushed)
 
 
 @verb(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from slipway.flows.build import Shipped
     from slipway.flows.deploy import Consent, Deployed
 
 SIGN_OF_LIFE = 20.0
@@ -86,6 +87,11 @@ def confirm(question: str) -> bool:
 def consent(yes: bool) -> Consent:
     """Return who answers a flow's questions: `--yes`, or the user."""
     return (lambda _question: True) if yes else confirm
+
+
+def shipped(lines: Iterable[Shipped]) -> None:
+    """Print what a push or the gate has done, a line for each service."""
+    table(("service", "image", ""), [(each.service, each.ref, each.note) for each in lines])
 
 
 def deployed(found: Deployed) -> None:

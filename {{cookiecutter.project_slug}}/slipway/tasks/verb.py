@@ -15,6 +15,8 @@ from invoke.tasks import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("msgspec", "rich", "docker", "pulumi", "pulumi_docker_build")
+CHOSEN = "Only these, with commas between them: api,web. Default: all."
+"""What verbs say of `services`."""
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 

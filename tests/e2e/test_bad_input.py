@@ -101,10 +101,10 @@ def test_an_engine_that_cannot_be_reached_is_named_with_the_way_out(workspace: W
     assert "unix:///nonexistent/docker.sock" in doctor.output
 
 
-def test_what_is_missing_is_said_and_not_installed_where_nothing_may_be(workspace: Workspace, tmp_path: Path) -> None:
-    shutil.rmtree(workspace.root / ".slipway" / "bin", ignore_errors=True)
-    # No tool is on the path or in the cache, and there is no way to one.
-    ran = workspace.invoke("up", "--no-install", XDG_CACHE_HOME=str(tmp_path), PATH="/usr/bin:/bin")
+def test_what_is_missing_is_said_and_not_installed_where_nothing_may_be(deployed: Workspace, tmp_path: Path) -> None:
+    shutil.rmtree(deployed.root / ".slipway" / "bin", ignore_errors=True)
+    # The engine is there, or that would be said first. No tool is on the path or in the cache, and there is no way to one.
+    ran = deployed.invoke("up", "--no-install", XDG_CACHE_HOME=str(tmp_path), PATH="/usr/bin:/bin")
     assert ran.code == 1, ran.output
     assert "pulumi" in ran.output and "remedy" in ran.output
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]

@@ -25,7 +25,7 @@ def state(digest: str, releases: list[dict[str, Any]]) -> State:
 def test_a_first_release_says_what_when_by_whom_and_from_where() -> None:
     inputs = {**wish(ONE), "contents": {"api": "c" * 64}}
     [first] = Release().create("urn", inputs, Stop()).outputs["releases"]
-    assert re.fullmatch(r"r-\d{8}-\d{6}-[0-9a-f]{4}", first["id"])
+    assert re.fullmatch(r"r-\d{8}-\d{6}-[0-9a-f]{8}", first["id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["time"])
     assert first["digests"] == {"api": ONE}
     assert first["contents"] == {"api": "c" * 64}

@@ -93,7 +93,7 @@ def entry(inputs: Props) -> Record:
     """Return the record of a release that begins now."""
     now = datetime.now(UTC)
     return {
-        "id": f"r-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        "id": f"r-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}",
         "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
         "actor": git.user(ROOT),
         "commit": git.commit(ROOT) or "",

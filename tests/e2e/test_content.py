@@ -14,13 +14,13 @@ import shutil
 import socket
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slipway.commands import bake, progress
@@ -174,9 +174,16 @@ CONTENT = st.one_of(
 )
 TREES = st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map("/".join), CONTENT, max_size=12)
 MODES = st.sampled_from([0o644, 0o600, 0o755, 0o4755])
+CASES = st.tuples(TREES, st.lists(PATTERNS, min_size=1, max_size=4), MODES)
+TOGETHER = 9
+"""Contexts in one build, each with an ignore file of its own: the main one and the named ones."""
+Case = tuple[dict[str, str | None], list[str], int]
 
 
-def plant(root: Path, tree: dict[str, str | None], mode: int) -> None:
+def plant(root: Path, case: Case, ignore_file: str = ".dockerignore") -> Path:
+    """Make a context with its ignore file in a folder."""
+    tree, patterns, mode = case
+    root.mkdir(parents=True)
     for name, content in tree.items():
         path = root / name
         if any(parent.is_symlink() or parent.is_file() for parent in path.parents) or os.path.lexists(path):
@@ -189,30 +196,62 @@ def plant(root: Path, tree: dict[str, str | None], mode: int) -> None:
         else:
             path.write_text(content)
             path.chmod(mode)
+    (root / ignore_file).write_text("\n".join(patterns))
+    return root
 
 
-@given(TREES, st.lists(PATTERNS, min_size=1, max_size=4), MODES)
+@given(
+    st.lists(CASES, min_size=TOGETHER, max_size=TOGETHER), st.sampled_from([".dockerignore", "Dockerfile.dockerignore"])
+)
 @settings(
-    max_examples=int(os.environ.get("SLIPWAY_TEST_EXAMPLES", "40")),
+    max_examples=int(os.environ.get("SLIPWAY_TEST_EXAMPLES", "1200")) // TOGETHER,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_what_is_hashed_is_what_buildkit_is_sent(
-    buildkit: str, tmp_path: Path, tree: dict[str, str | None], patterns: list[str], mode: int
+    buildkit: str, tmp_path: Path, cases: list[Case], ignore_file: str
 ) -> None:
-    context = tmp_path / "context"
-    shutil.rmtree(context, ignore_errors=True)
-    context.mkdir()
-    plant(context, tree, mode)
-    dockerfile = context / "Dockerfile"
-    assume(not os.path.lexists(dockerfile))
-    dockerfile.write_text("FROM scratch\nCOPY . /\n")
-    (context / ".dockerignore").write_text("\n".join(patterns))
+    """1,200 contexts and ignore files, nine in a build; one whose patterns are refused has a build of its own."""
+    work = tmp_path / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    main, *named = [
+        plant(work / f"c{number}", case, ignore_file if number == 0 else ".dockerignore")
+        for number, case in enumerate(cases)
+    ]
+    believed = {each.name: believed_of(each, ignore.of_context) for each in named}
+    for name, sent in believed.items():
+        if sent is None:
+            (work / name / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+            assert arrived(buildkit, work / name) is None, (work / name / ".dockerignore").read_text()
+    good = [each for each in named if believed[each.name] is not None]
+    copies = "".join(f"COPY --from={each.name} . /{each.name}/\n" for each in good)
+    (main / "Dockerfile").write_text(f"FROM scratch\nCOPY . /c0/\n{copies}")
+    more = [
+        f"--{word}"
+        for each in good
+        for word in (f"local={each.name}={each}", f"opt=context:{each.name}=local:{each.name}")
+    ]
+    found = arrived(buildkit, main, *more)
+    of_main = believed_of(main, lambda root: ignore.of_context(root, root / "Dockerfile"))
+    if of_main is None:
+        assert found is None
+        return
+    assert found is not None
+    assert below("c0/", found) == of_main
+    for each in good:
+        assert below(f"{each.name}/", found) == believed[each.name]
+
+
+def believed_of(context: Path, rules: Callable[[Path], ignore.Ignore]) -> dict[str, Sent] | None:
+    """Return what Slipway believes to be sent of a context; None where it believes that BuildKit refuses."""
     try:
-        believed: dict[str, Sent] | None = expected(context, ignore.of_context(context, dockerfile))
+        return expected(context, rules(context))
     except ConfigError:
-        believed = None
-    assert believed == arrived(buildkit, context)
+        return None
+
+
+def below(folder: str, found: dict[str, Sent]) -> dict[str, Sent]:
+    return {path.removeprefix(folder): each for path, each in found.items() if path.startswith(folder)}
 
 
 def test_links_modes_attributes_and_things_that_are_no_files(
@@ -270,12 +309,79 @@ def test_each_context_has_its_own_ignore_file(buildkit: str, tmp_path: Path, ign
     named = expected(lib, ignore.of_context(lib))
     found = arrived(buildkit, context, f"--local=common={lib}", "--opt=context:common=local:common")
     assert found is not None
-    assert {path.removeprefix("main/"): each for path, each in found.items() if path.startswith("main/")} == main
-    assert {path.removeprefix("lib/"): each for path, each in found.items() if path.startswith("lib/")} == named
+    assert below("main/", found) == main
+    assert below("lib/", found) == named
 
 
-def below(folder: str, found: dict[str, Sent]) -> dict[str, Sent]:
-    return {path.removeprefix(folder): each for path, each in found.items() if path.startswith(folder)}
+def pair(root: Path) -> BuildInputs:
+    """Make a service and its lib, with things that their ignore files leave out."""
+    api, lib = root / "services" / "api", root / "libs" / "common"
+    (api / "app" / "empty").mkdir(parents=True)
+    (api / "notes").mkdir()
+    lib.mkdir(parents=True)
+    dockerfile = "FROM scratch AS base\nARG PART\nCOPY . /main/\nCOPY ${PART} /part/\nCOPY --from=common . /lib/\n"
+    (api / "Dockerfile").write_text(f"{dockerfile}FROM base AS run\n")
+    (api / ".dockerignore").write_text("notes\n*.tmp\n!keep.tmp\n")
+    (api / "app" / "main.py").write_text("one")
+    (api / "app" / "link").symlink_to("main.py")
+    for name in ("a.tmp", "keep.tmp", "notes/day", "extra.py"):
+        (api / name).write_text("one")
+    (lib / ".dockerignore").write_text("draft\n")
+    (lib / "bread.py").write_text("one")
+    (lib / "draft").write_text("one")
+    return BuildInputs(api / "Dockerfile", api, {"common": lib}, "run", ("linux/amd64",), {"PART": "app"})
+
+
+def write(path: str, text: str = "two") -> Callable[[Path], object]:
+    return lambda root: (root / path).write_text(text)
+
+
+def relink(root: Path) -> None:
+    (root / "services/api/app/link").unlink()
+    (root / "services/api/app/link").symlink_to("empty")
+
+
+SAME: dict[str, Callable[[Path], object]] = {
+    "times": lambda root: os.utime(root / "services/api/app/main.py", (1, 1)),
+    "what is left out": write("services/api/a.tmp"),
+    "in a folder that is left out": write("services/api/notes/more"),
+    "what the lib leaves out": write("libs/common/draft"),
+    "beside the contexts": write("libs/other"),
+}
+OTHER: dict[str, Callable[[Path], object]] = {
+    "a file": write("services/api/app/main.py"),
+    "an executable bit": lambda root: (root / "services/api/app/main.py").chmod(0o755),
+    "an empty folder": lambda root: (root / "services/api/app/more").mkdir(),
+    "an empty folder less": lambda root: (root / "services/api/app/empty").rmdir(),
+    "a link": relink,
+    "what is taken back in": write("services/api/keep.tmp"),
+    "a lib": write("libs/common/bread.py"),
+    "a file of the lib that only the service's own file leaves out": write("libs/common/b.tmp"),
+    "a name": lambda root: (root / "services/api/extra.py").rename(root / "services/api/other.py"),
+    "letters of a name": lambda root: (root / "services/api/extra.py").rename(root / "services/api/Extra.py"),
+    "an ignore file for the Dockerfile": write("services/api/Dockerfile.dockerignore", "app/main.py\n"),
+    "the lib's ignore file": write("libs/common/.dockerignore", "bread.py\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [*((c, True) for c in SAME.values()), *((c, False) for c in OTHER.values())],
+    ids=[*SAME, *OTHER],
+)
+def test_the_digest_is_the_same_exactly_when_the_image_is(
+    buildkit: str, tmp_path: Path, change: Callable[[Path], object], same: bool
+) -> None:
+    inputs = pair(tmp_path)
+
+    def image() -> dict[str, Sent] | None:
+        options = ("--opt=target=run", "--opt=build-arg:PART=app", "--opt=context:common=local:common")
+        return arrived(buildkit, inputs.context, *options, f"--local=common={inputs.contexts['common']}")
+
+    before = content_digest(inputs), image()
+    change(tmp_path)
+    after = content_digest(inputs), image()
+    assert (before[0] == after[0], before[1] == after[1]) == (same, same)
 
 
 def test_names_that_are_no_utf8_are_sent(buildkit: str, tmp_path: Path) -> None:

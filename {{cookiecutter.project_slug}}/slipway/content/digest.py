@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway.content import dockerfile, files, ignore
+from slipway.content.stats import Memory
 from slipway.model.errors import ConfigError
 
 VERSION = "slipway content digest 1"
@@ -76,13 +77,15 @@ def content_digest(inputs: BuildInputs) -> str:
     return digest_of(describe(inputs))
 
 
-def content_digests(inputs: Mapping[str, BuildInputs]) -> dict[str, str]:
+def content_digests(inputs: Mapping[str, BuildInputs], memory: Memory | None = None) -> dict[str, str]:
     """Return the content digest of each, by the same keys; a context that several share is read once.
+
+    What the memory knows, and is as it was, is not read; it learns the rest.
 
     Raises:
         ConfigError: as for `content_digest`.
     """
-    return {key: digest_of(manifest) for key, manifest in describe_all(inputs).items()}
+    return {key: digest_of(manifest) for key, manifest in describe_all(inputs, memory).items()}
 
 
 def describe(inputs: BuildInputs) -> Manifest:
@@ -94,14 +97,16 @@ def describe(inputs: BuildInputs) -> Manifest:
     return describe_all({"": inputs})[""]
 
 
-def describe_all(inputs: Mapping[str, BuildInputs]) -> dict[str, Manifest]:
+def describe_all(inputs: Mapping[str, BuildInputs], memory: Memory | None = None) -> dict[str, Manifest]:
     """Return the manifest of each, by the same keys; a context that several share is read once.
+
+    What the memory knows, and is as it was, is not read; it learns the rest.
 
     Raises:
         ConfigError: as for `content_digest`.
     """
     seen: _Seen = {}
-    return {key: _manifest(one, seen) for key, one in inputs.items()}
+    return {key: _manifest(one, seen, memory) for key, one in inputs.items()}
 
 
 def digest_of(manifest: Mapping[str, str]) -> str:
@@ -156,7 +161,10 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _manifest(inputs: BuildInputs, seen: _Seen) -> Manifest:
+def _manifest(inputs: BuildInputs, seen: _Seen, memory: Memory | None) -> Manifest:
+    if memory:
+        for path in _settings(inputs):
+            memory.watch(path)
     read = dockerfile.read(inputs.dockerfile)
     bases = {name: pinned(name, ref) for name, ref in inputs.bases.items()}
     given = {**inputs.args, **inputs.bases}
@@ -170,14 +178,13 @@ def _manifest(inputs: BuildInputs, seen: _Seen) -> Manifest:
         f"arg {name}": _sha256(_bytes(value)) for name, value in inputs.args.items() if name not in NOT_CONTENT
     }
     manifest |= {f"base {name}": digest for name, digest in bases.items()}
-    main = _tree(inputs.context, ignore.of_context(inputs.context, inputs.dockerfile), seen)
+    main = _tree(inputs.context, ignore.of_context(inputs.context, inputs.dockerfile), seen, memory)
     manifest |= {f"file {path}": value for path, value in main.items()}
     for name, root in inputs.contexts.items():
         _check_name(name)
         manifest[f"context {name}"] = _sha256(b"")
-        manifest |= {
-            f"context {name}: {path}": value for path, value in _tree(root, ignore.of_context(root), seen).items()
-        }
+        tree = _tree(root, ignore.of_context(root), seen, memory)
+        manifest |= {f"context {name}: {path}": value for path, value in tree.items()}
     return dict(sorted(manifest.items()))
 
 
@@ -196,10 +203,16 @@ def pinned(name: str, ref: str) -> str:
     return found.group(1)
 
 
-def _tree(root: Path, rules: ignore.Ignore, seen: _Seen) -> dict[str, str]:
+def _settings(inputs: BuildInputs) -> list[Path]:
+    """Return the files that decide what is read of the contexts: they need not be there."""
+    own = [inputs.dockerfile, inputs.dockerfile.with_name(f"{inputs.dockerfile.name}{ignore.NAME}")]
+    return [*own, *(root / ignore.NAME for root in (inputs.context, *inputs.contexts.values()))]
+
+
+def _tree(root: Path, rules: ignore.Ignore, seen: _Seen, memory: Memory | None) -> dict[str, str]:
     key = (root, rules)
     if key not in seen:
-        seen[key] = files.fingerprints(root, rules)
+        seen[key] = files.fingerprints(root, rules, memory)
     return seen[key]
 
 

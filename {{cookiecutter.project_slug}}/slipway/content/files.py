@@ -19,13 +19,14 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from slipway.content.ignore import Ignore, State
 from slipway.content.paths import unreadable
+from slipway.content.stats import Memory, Stat, stat_of
 from slipway.model.errors import ConfigError
 
 Kind = Literal["file", "folder", "link", "pipe", "device"]
@@ -54,6 +55,7 @@ class Entry:
         mode: permission bits, with set-uid, set-gid and sticky; 0 for a link.
         size: the bytes that its content had when it was seen; 0 for all but files.
         device: the number of a device, else 0.
+        seen: what the file system said of it.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Entry:
     mode: int
     size: int = 0
     device: int = 0
+    seen: Stat = field(default=(0, 0, 0, 0, 0), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,14 @@ class _Folder:
     state: State
     above: tuple[Entry, ...]
     left_out: bool
+    seen: Stat
 
 
-def walk(root: Path, ignore: Ignore | None = None) -> list[Entry]:
+def walk(root: Path, ignore: Ignore | None = None, memory: Memory | None = None) -> list[Entry]:
     """Return all that BuildKit would be sent of a context, sorted by path.
 
     A folder that is left out is not read, unless an exception could take something in it back in. What
-    vanishes meanwhile is taken as never there.
+    vanishes meanwhile is taken as never there. The memory is told of each folder before it is read.
 
     Raises:
         ConfigError: root is no folder, or something in it cannot be read.
@@ -87,9 +91,11 @@ def walk(root: Path, ignore: Ignore | None = None) -> list[Entry]:
     if not os.path.isdir(top):
         raise ConfigError(f"the build context {root} is not a folder", remedy="Correct the path, or make the folder.")
     found: dict[str, Entry] = {}
-    folders = [_Folder("", (), (), left_out=False)]
+    folders = [_Folder("", (), (), left_out=False, seen=stat_of(root.stat()))]
     while folders:
         folder = folders.pop()
+        if memory:
+            memory.note(f"{root}/{folder.path}", folder.seen)
         for item in _scan(top, folder):
             path = folder.path + item.name.decode("utf-8", "surrogateescape")
             out, state = rules.judge(path, folder.state) if rules.rules else (False, ())
@@ -104,29 +110,37 @@ def walk(root: Path, ignore: Ignore | None = None) -> list[Entry]:
                 found[path] = entry
             if entering:
                 above = (*folder.above, entry) if out else ()
-                folders.append(_Folder(f"{path}/", state, above, left_out=out))
+                folders.append(_Folder(f"{path}/", state, above, left_out=out, seen=entry.seen))
     return [found[path] for path in sorted(found)]
 
 
-def fingerprints(root: Path, ignore: Ignore | None = None) -> dict[str, str]:
+def fingerprints(root: Path, ignore: Ignore | None = None, memory: Memory | None = None) -> dict[str, str]:
     """Return the fingerprint of each thing that BuildKit would be sent of a context, by path, sorted.
 
     A fingerprint is the SHA-256, in hexadecimal, of these, each led by its length in eight bytes
     (big-endian): the kind, the mode in octal digits, the device's number, the number of extended attributes,
-    the name and value of each; and then, without a length, a file's bytes or a link's text.
+    the name and value of each; and then, without a length, a file's bytes or a link's text. What the memory knows, and
+    is as it was, is not read.
 
     Raises:
         ConfigError: root is no folder, or something in it cannot be read.
     """
     top = os.fsencode(root)
     found = {}
-    for entry in walk(root, ignore):
-        place = os.path.join(top, entry.path.encode("utf-8", "surrogateescape"))
-        try:
-            found[entry.path] = _fingerprint(place, entry)
-        except OSError as error:
-            if error.errno not in _GONE:
+    for entry in walk(root, ignore, memory):
+        key = f"{root}/{entry.path}/" if entry.kind == "folder" else f"{root}/{entry.path}"
+        fingerprint = memory.fingerprint(key, entry.seen) if memory else None
+        if fingerprint is None:
+            place = os.path.join(top, entry.path.encode("utf-8", "surrogateescape"))
+            try:
+                fingerprint = _fingerprint(place, entry)
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue
                 raise unreadable(root / os.fsdecode(entry.path.encode("utf-8", "surrogateescape")), error) from error
+        found[entry.path] = fingerprint
+        if memory:
+            memory.note(key, entry.seen, fingerprint)
     return found
 
 
@@ -156,7 +170,7 @@ def _entry(path: str, item: os.DirEntry[bytes]) -> Entry | None:
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "file")
     mode = 0 if kind == "link" else stat.S_IMODE(status.st_mode)
     size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return Entry(path, kind, mode, size, status.st_rdev if kind == "device" else 0)
+    return Entry(path, kind, mode, size, status.st_rdev if kind == "device" else 0, stat_of(status))
 
 
 def _fingerprint(place: bytes, entry: Entry) -> str:

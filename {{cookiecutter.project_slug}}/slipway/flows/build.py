@@ -13,7 +13,9 @@ from typing import Any
 
 from slipway.commands import bake, provenance
 from slipway.content.digest import BuildInputs, changes, content_digest, describe_all, digest_of
+from slipway.content.known import Image
 from slipway.content.service import inputs_of
+from slipway.content.stats import Memory
 from slipway.flows import baking
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
@@ -25,6 +27,9 @@ from slipway.model.workspace import Service, Workspace
 from slipway.run import git, registry
 from slipway.toolchain.builder import NAME as BUILDER
 
+AT_ONCE = 16
+"""How many services one bake builds. Bake begins all its targets at the same moment, and one that BuildKit has no time
+for within six seconds ends it with "no such job": so it was with a hundred on two cores."""
 MANIFESTS = "manifests"
 NEW = ".new-"
 """How folders in .slipway/oci are called in which a build is under way."""
@@ -38,7 +43,7 @@ class Planned:
     """One service: what decides its image, the digest of that, and where such an image is already.
 
     `tag` is the image's name in the registry, `pushed` its digest there, `result` the folder that holds or will hold
-    its OCI layout, `why` the differences from the last build on this machine.
+    its OCI layout.
     """
 
     service: Service
@@ -48,7 +53,6 @@ class Planned:
     result: Path
     pushed: str | None
     manifest: Mapping[str, str] = field(repr=False)
-    why: tuple[str, ...] = ()
 
     @property
     def built(self) -> bool:
@@ -66,6 +70,12 @@ class Planned:
             return f"{registry.oci_digest(self.result)} is built"
         return "would be built" if dry else "not built"
 
+    def image(self) -> Image | None:
+        """Return what to remember: the image that the content has; None while it has none."""
+        if self.pushed:
+            return Image(self.content, self.pushed, pushed=True)
+        return Image(self.content, registry.oci_digest(self.result), layout=str(self.result)) if self.built else None
+
 
 @dataclass(frozen=True)
 class Shipped:
@@ -76,20 +86,39 @@ class Shipped:
     note: str
 
 
-def plan(ground: Ground, services: Sequence[Service]) -> list[Planned]:
+def plan(
+    workspace: Workspace,
+    services: Sequence[Service],
+    memory: Memory | None = None,
+    images: Mapping[str, Image] | None = None,
+) -> list[Planned]:
     """Think through what has to be built.
+
+    Args:
+        workspace: the workspace.
+        services: those to think of.
+        memory: what need not be read again.
+        images: services' images as they are remembered. Those of the same content are not asked for again, and for the
+            others the registry's word is enough: for a build, not for a push.
 
     Raises:
         ConfigError: a Dockerfile, context or base is wrong.
+        EvidenceError: the bases are not resolved yet.
         SlipwayError: the registry does not answer.
     """
-    workspace = ground.workspace
     based = bases.load(workspace.root).bases
     inputs = {service.name: inputs_of(workspace, service, based) for service in services}
-    manifests = describe_all(inputs)
+    manifests = describe_all(inputs, memory)
     contents = {name: digest_of(manifest) for name, manifest in manifests.items()}
     tags = {name: f"{workspace.repository(name)}:{content_tag(content)}" for name, content in contents.items()}
-    pushed = registry.digests(tags.values())
+    sure = {
+        name: image.digest if image.pushed else None
+        for name, image in (images or {}).items()
+        if image.content == contents.get(name) and image.there
+    }
+    ask = registry.digests if images is None else registry.heads
+    asked = ask(tag for name, tag in tags.items() if name not in sure)
+    pushed = {name: sure[name] if name in sure else asked[tag] for name, tag in tags.items()}
     return [
         Planned(
             service,
@@ -97,9 +126,8 @@ def plan(ground: Ground, services: Sequence[Service]) -> list[Planned]:
             contents[service.name],
             tags[service.name],
             result_of(workspace, service.name, contents[service.name]),
-            pushed[tags[service.name]],
+            pushed[service.name],
             manifests[service.name],
-            why(workspace, service, manifests[service.name]),
         )
         for service in services
     ]
@@ -112,19 +140,16 @@ def build(ground: Ground, planned: Sequence[Planned], report: Report, *, local: 
         SlipwayError: a step failed; its last lines and its log are in the error. Nothing half-built is kept.
     """
     needed = [each for each in planned if each.needed or (local and not each.built)]
-    if needed:
-        build_needed(ground, needed, report)
+    for first in range(0, len(needed), AT_ONCE):
+        build_needed(ground, needed[first : first + AT_ONCE], report)
     for each in planned:
-        remember_manifest(ground.workspace, each.service.name, each.manifest)
-        if each.pushed and each not in needed:
-            report.done(each.service.name, "in the registry")
-        else:
-            word = "built" if each in needed else "built already"
-            report.done(each.service.name, f"{word} {registry.oci_digest(each.result)[7:19]}")
+        remember_manifest(ground.workspace, each)
+    for each in needed:
+        report.done(each.service.name, f"built {registry.oci_digest(each.result)[7:19]}")
 
 
 def build_needed(ground: Ground, needed: Sequence[Planned], report: Report) -> None:
-    """Build services into OCI layouts, each of which is there whole or not at all."""
+    """Build services in one bake into OCI layouts, each of which is there whole or not at all."""
     oci = ground.workspace.scratch / "oci"
     oci.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=NEW, dir=oci) as folder:
@@ -173,7 +198,7 @@ def push(ground: Ground, services: Sequence[Service], stack: str, report: Report
         EvidenceError: a service's present content was never built.
         SlipwayError: the registry refused, or holds other bytes than were built.
     """
-    planned = plan(ground, services)
+    planned = plan(ground.workspace, services)
     unbuilt = [each.service.name for each in planned if each.needed]
     if unbuilt:
         raise EvidenceError(
@@ -227,13 +252,14 @@ def results_of(workspace: Workspace, service: str, content: str) -> Path:
     return workspace.scratch / "gate" / service / content
 
 
-def why(workspace: Workspace, service: Service, manifest: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what differs from the service's last build on this machine, in words."""
+def why(workspace: Workspace, planned: Planned) -> list[str]:
+    """Return what differs from the service's last build on this machine, in words; nothing where nothing does."""
+    service = planned.service
     before = last_manifest(workspace, service.name)
     if not before:
-        return ("there is no earlier `invoke build` on this machine to compare with",)
+        return ["there is no earlier `invoke build` on this machine to compare with"]
     folders = {"": f"services/{service.name}", **{lib: f"libs/{lib}" for lib in service.settings.libs}}
-    return tuple(changes(before, manifest, folders))
+    return changes(before, planned.manifest, folders)
 
 
 def last_manifest(workspace: Workspace, service: str) -> dict[str, str]:
@@ -245,5 +271,7 @@ def last_manifest(workspace: Workspace, service: str) -> dict[str, str]:
     return found
 
 
-def remember_manifest(workspace: Workspace, service: str, manifest: Mapping[str, str]) -> None:
-    write_atomically(workspace.scratch / MANIFESTS / f"{service}.json", json.dumps(dict(manifest)))
+def remember_manifest(workspace: Workspace, planned: Planned) -> None:
+    if last_manifest(workspace, planned.service.name) != planned.manifest:
+        path = workspace.scratch / MANIFESTS / f"{planned.service.name}.json"
+        write_atomically(path, json.dumps(dict(planned.manifest)))

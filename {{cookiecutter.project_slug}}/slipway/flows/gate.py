@@ -70,7 +70,7 @@ def plan(ground: Ground, services: Sequence[Service], stack: Stack) -> list[Cand
         ConfigError: a Dockerfile, context or base is wrong.
         SlipwayError: the registry does not answer.
     """
-    planned = build.plan(ground, services)
+    planned = build.plan(ground.workspace, services)
     places = {
         each.service.name: ground.workspace.release_repository(each.service.name, stack.registry) for each in planned
     }

@@ -86,7 +86,7 @@ def built(ground: Ground, services: Sequence[Service]) -> list[Planned]:
     Raises:
         GateRefused: one was not.
     """
-    planned = build.plan(ground, services)
+    planned = build.plan(ground.workspace, services)
     missing = [each.service.name for each in planned if not each.built]
     if missing:
         raise GateRefused(

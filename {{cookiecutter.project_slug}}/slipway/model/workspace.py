@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -290,11 +289,15 @@ def _check_service(root: Path, service: Service) -> None:
 
 
 def _check_together(services: tuple[Service, ...]) -> None:
-    for one, other in combinations(services, 2):
+    taken: dict[tuple[str, str | int], Service] = {}
+    for service in services:
         for key in ("route", "port"):
-            value = getattr(one.settings, key)
-            if value is not None and value == getattr(other.settings, key):
-                path = other.folder / "service.toml"
+            value = getattr(service.settings, key)
+            if value is None:
+                continue
+            one = taken.setdefault((key, value), service)
+            if one is not service:
+                path = service.folder / "service.toml"
                 raise ConfigError(
                     f"{path}:{line_of(read_text(path), (key,))}: `{key}` {value} is taken by the service `{one.name}` "
                     f"({one.folder / 'service.toml'})",

@@ -7,7 +7,7 @@ what a digest is made of, is checked against the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from slipway.run.credentials import Purpose, config_in_environment
@@ -32,6 +32,7 @@ __all__ = [
     "copy",
     "digests",
     "fallback_tag",
+    "heads",
     "oci_digest",
     "open",
     "parse",
@@ -56,14 +57,27 @@ def digests(refs: Iterable[str]) -> dict[str, str | None]:
         ConfigError: something is no image reference.
         SlipwayError: a registry does not answer, or refuses.
     """
+    return _each(refs, Registry.digest)
+
+
+def heads(refs: Iterable[str]) -> dict[str, str | None]:
+    """Return what a registry says the digest of each image reference is: one HEAD request each, unproven.
+
+    Raises:
+        ConfigError: something is no image reference.
+        SlipwayError: a registry does not answer, or refuses.
+    """
+    return _each(refs, Registry.head)
+
+
+def _each(refs: Iterable[str], ask: Callable[[Registry, str, str], str | None]) -> dict[str, str | None]:
     parts = {ref: parse(ref) for ref in refs}
     if not parts:
         return {}
     registries = {host: open(host, "pull") for host in {part.host for part in parts.values()}}
     with ThreadPoolExecutor(min(AT_ONCE, len(parts))) as pool:
         asked = {
-            ref: pool.submit(registries[part.host].digest, part.repository, part.reference)
-            for ref, part in parts.items()
+            ref: pool.submit(ask, registries[part.host], part.repository, part.reference) for ref, part in parts.items()
         }
         try:
             return {ref: answer.result() for ref, answer in asked.items()}

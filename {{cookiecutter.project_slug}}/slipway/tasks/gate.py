@@ -64,7 +64,7 @@ def test(context: Context, services: str | None = None) -> None:
     chosen = workspace.chosen(services)
     with show.progress("Testing") as report:
         here = ground(workspace, report, building=True)
-        planned = build.plan(here, chosen)
+        planned = build.plan(workspace, chosen)
         with turn(workspace, report):
             at_once(planned, proving.name_of, lambda each: proving.test(here, each, report))
     show.table(

@@ -21,26 +21,24 @@ def build(
     context: Context, services: str | None = None, why: bool = False, local: bool = False, dry: bool = False
 ) -> None:
     """Build what changed, outside Pulumi, ready to push."""
-    from slipway.flows import build as flow
-    from slipway.flows.ground import ground
-    from slipway.flows.turn import turn
-    from slipway.model.workspace import load
+    from slipway.flows.unchanged import unchanged
     from slipway.tasks import show
 
-    workspace = load(ROOT)
-    chosen = workspace.chosen(services)
+    images = None if local else unchanged(ROOT, services)
+    if images is not None:
+        return show.unchanged(images)
+
+    from slipway.flows.needed import build_needed
+
     with show.progress("Building") as report:
-        here = ground(workspace, report, building=True)
-        with turn(workspace, report):
-            plan = flow.plan(here, chosen)
-            if not dry:
-                flow.build(here, plan, report, local=local)
+        built = build_needed(ROOT, services, report, local=local, dry=dry, explain=why)
     show.table(
         ("service", "content digest", "image"),
-        [(each.service.name, each.content[:12], each.told(dry)) for each in plan],
+        [(each.service.name, each.content[:12], each.told(dry)) for each in built.planned],
     )
     if why:
-        show.table(("service", "why"), [(each.service.name, line) for each in plan for line in each.why])
+        show.table(("service", "why"), [(name, line) for name, lines in built.why.items() for line in lines])
+    return None
 
 
 @verb(

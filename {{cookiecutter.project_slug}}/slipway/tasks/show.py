@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
     from slipway.flows.build import Shipped
     from slipway.flows.deploy import Consent, Deployed
+    from slipway.flows.unchanged import Image
 
 SIGN_OF_LIFE = 20.0
 """Seconds after which something that takes long says its newest line, where nothing moves."""
+
+FEW = 30
+"""Services that have a line each where nothing changed; of more, only their number is told."""
 
 WIDE = 200
 """Columns when the output is no terminal: nothing is cut off in a file or a pipe."""
@@ -87,6 +91,15 @@ def confirm(question: str) -> bool:
 def consent(yes: bool) -> Consent:
     """Return who answers a flow's questions: `--yes`, or the user."""
     return (lambda _question: True) if yes else confirm
+
+
+def unchanged(images: Mapping[str, Image]) -> None:
+    """Print that services' images are what they were; quickly, for this is what is asked most often."""
+    width = max([len(name) for name in images], default=0)
+    for name, image in images.items() if len(images) <= FEW else ():
+        where = "is in the registry" if image.pushed else "is built"
+        plain(f"{name:<{width}}  {image.content[:12]}  {image.digest} {where}")
+    plain(f"✔ Nothing changed: {len(images)} of {len(images)} images are what the files say.")
 
 
 def shipped(lines: Iterable[Shipped]) -> None:

@@ -133,6 +133,20 @@ class Registry:
         self._agree(answer, repository, reference)
         return reference
 
+    def head(self, repository: str, reference: str) -> str | None:
+        """Return the digest that the registry says an image has, or None where there is none: one HEAD request.
+
+        Good for deciding whether to build; what is deployed or locked is asked with `digest`, which proves it.
+
+        Raises:
+            SlipwayError: the registry does not answer, or refuses.
+        """
+        answer = self._manifest("HEAD", repository, reference)
+        if answer is None:
+            return None
+        said = answer.headers.get("Docker-Content-Digest", "")
+        return said if DIGEST.fullmatch(said) else self.digest(repository, reference)
+
     def find(self, repository: str, reference: str) -> Manifest | None:
         """Return a manifest by tag or digest, or None where there is none.
 

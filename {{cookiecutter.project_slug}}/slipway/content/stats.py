@@ -1,0 +1,122 @@
+"""What the file system says of files that were read, so that what is as it was need not be read again.
+
+A file or folder is as it was when its size, both its times in nanoseconds, its inode and its device are. Whatever is
+done to it (a write, a rename, another mode or attribute, an entry more) moves its time of change to the clock's, and
+no program can set that one. So only a second change within one tick of the clock could go unseen, or one under
+another clock. Hence what was changed less than SETTLED before the reading began, by the file system's own clock, is
+not believed but read again the next time (git calls it racily clean), and so is what lies on another device.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock that a file system keeps times by
+
+Stat = tuple[int, int, int, int, int]
+"""Size, time of modification, time of change (both in nanoseconds since 1970), inode, device."""
+Known = dict[str, tuple[Stat, str | None]]
+"""Path (a folder's with a slash at its end) → its status, and the fingerprint of what it is in a context."""
+
+
+def stat_of(status: os.stat_result) -> Stat:
+    """Return what is compared of a status."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The moment at which a reading begins, in nanoseconds, by the clock of the device that files lie on."""
+
+    now: int
+    device: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Clock:
+        """Return the present moment by the file system of a folder, which is made: a file is written in it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f".clock.{os.getpid()}"
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, b"now")
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+            file.unlink(missing_ok=True)
+        return cls(status.st_ctime_ns, status.st_dev)
+
+    def believes(self, found: Stat) -> bool:
+        """Whether a change after this moment is sure to show in the status."""
+        return found[2] < self.now - SETTLED and found[4] == self.device
+
+
+@dataclass
+class Memory:
+    """What is known of files and folders from an earlier reading, and what this reading learns.
+
+    Attributes:
+        clock: when this reading began.
+        before: what the earlier reading found.
+        seen: what this one came by, believed or not.
+    """
+
+    clock: Clock
+    before: Known = field(default_factory=dict)
+    seen: Known = field(default_factory=dict)
+
+    def fingerprint(self, path: str, status: Stat) -> str | None:
+        """Return a file's fingerprint where it is as it was; None says: read it."""
+        known = self.before.get(path)
+        return known[1] if known and known[0] == status else None
+
+    def note(self, path: str, status: Stat, fingerprint: str | None = None) -> None:
+        """Take down what was found; the status must be from before the reading."""
+        if self.seen.get(path, (status, None))[0] != UNSURE:
+            self.seen[path] = (status, fingerprint)
+
+    def watch(self, path: Path) -> None:
+        """Take down the status of a file, a folder or nothing before that is read.
+
+        A file that is a link is never believed: nobody knows what its end depends on.
+        """
+        name = str(path)
+        try:
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode) and path.is_dir():
+                status = path.stat()
+        except OSError:
+            self.seen[name] = (ABSENT, None)
+            return
+        if stat.S_ISDIR(status.st_mode):
+            self.seen.setdefault(f"{name}/", (stat_of(status), None))
+        elif stat.S_ISLNK(status.st_mode):
+            self.seen[name] = (UNSURE, None)
+        else:
+            self.seen.setdefault(name, (stat_of(status), None))
+
+    def believed(self) -> Known:
+        """Return what of this reading still holds the next time that the status is the same."""
+        return {path: each for path, each in self.seen.items() if each[0] == ABSENT or self.clock.believes(each[0])}
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything that was read is believed the next time."""
+        return len(self.believed()) == len(self.seen)
+
+
+ABSENT: Stat = (-1, 0, 0, 0, 0)
+"""In place of a status: there is nothing."""
+UNSURE: Stat = (-2, 0, 0, 0, -1)
+"""In place of a status: whatever is there is to be read each time."""
+
+
+def same(path: str, before: Stat) -> bool:
+    """Whether a file, or a folder with a slash behind it, is as it was."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return before == ABSENT
+    return stat_of(status) == before

@@ -1,0 +1,74 @@
+"""What `invoke build` does: it decides what is needed before it contacts anything, and builds that and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.content import known
+from slipway.flows import build
+from slipway.flows.build import Planned
+from slipway.flows.ground import bases_known, ground
+from slipway.flows.report import Lines, Report
+from slipway.flows.standing import standing
+from slipway.flows.turn import turn
+from slipway.model import bases
+from slipway.model.workspace import Workspace, load
+from slipway.run import credentials
+from slipway.toolchain import daemons
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was needed of the chosen services, and what differs in each from its last build, in words."""
+
+    planned: list[Planned]
+    why: Mapping[str, list[str]]
+
+
+def build_needed(
+    root: Path, chosen: str | None, report: Report, *, local: bool = False, dry: bool = False, explain: bool = False
+) -> Built:
+    """Build what nobody has built before, and remember what there is.
+
+    Args:
+        root: the workspace's.
+        chosen: services' names with commas between them; None for all.
+        report: told each step.
+        local: build also what only the registry has.
+        dry: build nothing.
+        explain: say why.
+
+    Raises:
+        ConfigError: a file of the workspace is wrong.
+        SlipwayError: the registry does not answer, or a build failed.
+    """
+    memory, images = known.begin(root), known.load(root).images
+    workspace = load(root)
+    services = workspace.chosen(chosen)
+    credentials.export(workspace)
+    daemons.ensure_registry(workspace, on_line=Lines(report))
+    if not bases_known(workspace):
+        ground(workspace, report, building=True)
+    planned = build.plan(workspace, services, memory, images)
+    why = {each.service.name: build.why(workspace, each) for each in planned} if explain else {}
+    if not dry:
+        planned = _carry_out(workspace, planned, report, local, lambda: build.plan(workspace, services, memory, images))
+        found = {each.service.name: image for each in planned if (image := each.image())}
+        known.keep(root, memory, found if chosen is None else {**images, **found}, whole=chosen is None)
+    return Built(planned, why)
+
+
+def _carry_out(
+    workspace: Workspace, planned: list[Planned], report: Report, local: bool, again: Callable[[], list[Planned]]
+) -> list[Planned]:
+    """Build what the plan needs; return the plan, made again where preparing the builder has changed a base."""
+    here = standing(workspace)
+    if any(each.needed or (local and not each.built) for each in planned):
+        before = bases.load(workspace.root)
+        here = ground(workspace, report, building=True)
+        planned = planned if bases.load(workspace.root) == before else again()
+    with turn(workspace, report):
+        build.build(here, planned, report, local=local)
+    return planned

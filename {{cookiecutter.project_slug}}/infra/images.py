@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pulumi
 import pulumi_docker_build as docker_build
 
 from slipway.commands.bake import EXPORT, build_args, layer_cache
-from slipway.content.digest import content_digest
+from slipway.content import known
+from slipway.content.digest import BuildInputs, content_digests
 from slipway.content.service import inputs_of
 from slipway.model import bases, lock
-from slipway.model.errors import EvidenceError
+from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.names import content_tag
 from slipway.model.stack import Stack
 from slipway.model.workspace import SecretSource, Service, Workspace, secret_value
+from slipway.run import registry
 from slipway.toolchain.builder import NAME as BUILDER
 
 
@@ -33,24 +37,45 @@ def images_of(workspace: Workspace, stack: Stack) -> dict[str, pulumi.Input[str]
             remedy=f"Run `invoke build` and `invoke push --stack {stack.name}` first, or use the mode `hybrid`.",
         )
     return {
-        service.name: locked[service.name].ref if service.name in locked else built(workspace, service)
-        for service in workspace.services
+        **{service.name: locked[service.name].ref for service in workspace.services if service.name in locked},
+        **inline(workspace, [workspace.service(name) for name in missing]),
     }
 
 
-def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
-    """Build a service's image inside Pulumi, push it, and return it by digest.
+def inline(workspace: Workspace, services: Sequence[Service]) -> dict[str, pulumi.Input[str]]:
+    """Return the services' images as the sources are now. What nobody has built yet, Pulumi builds.
 
-    The tag holds the content digest: it changes exactly when something that decides the image does, and so it is
-    what makes Pulumi build again. Secrets and times are not part of it.
+    The tag holds the content digest: it changes exactly when something that decides the image does. An image that the
+    registry has needs no resource: nothing is diffed, no machine builds what another has built, and no build secret
+    stays in the state. So a resource lives from the deploy that builds to the next one, which forgets it.
+
+    Raises:
+        SlipwayError: the registry does not answer; a preview takes every image for one to be built then.
     """
-    inputs = inputs_of(workspace, service, bases.load(workspace.root).bases)
+    if not services:
+        return {}
+    memory = known.begin(workspace.root)
+    based = bases.load(workspace.root).bases
+    inputs = {service.name: inputs_of(workspace, service, based) for service in services}
+    contents = content_digests(inputs, memory)
+    known.keep(workspace.root, memory)
+    repositories = {name: workspace.repository(name) for name in contents}
+    tags = {name: f"{repositories[name]}:{content_tag(content)}" for name, content in contents.items()}
+    pushed: dict[str, str | None] = {}
+    with suppress(SlipwayError) if pulumi.runtime.is_dry_run() else nullcontext():
+        pushed = registry.digests(tags.values())
+    return {
+        name: f"{repositories[name]}@{pushed[tag]}" if pushed.get(tag) else built(workspace, name, inputs[name], tag)
+        for name, tag in tags.items()
+    }
+
+
+def built(workspace: Workspace, service: str, inputs: BuildInputs, tag: str) -> pulumi.Output[str]:
+    """Build a service's image inside Pulumi, push it, and return it by digest. Secrets and times are not in the tag."""
     secrets = workspace.build_secrets(os.environ)
-    repository = workspace.repository(service.name)
-    tag = f"{repository}:{content_tag(content_digest(inputs))}"
     cache = layer_cache([tag], writing=True)
     image = docker_build.Image(
-        service.name,
+        service,
         context=docker_build.BuildContextArgs(
             location=from_here(inputs.context),
             named={name: docker_build.ContextArgs(location=from_here(path)) for name, path in inputs.contexts.items()},
@@ -72,7 +97,7 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
         # Replacing an image must not delete the digest that still runs.
         opts=pulumi.ResourceOptions(retain_on_delete=True),
     )
-    return image.digest.apply(lambda digest: f"{repository}@{digest}")
+    return image.digest.apply(lambda digest: f"{workspace.repository(service)}@{digest}")
 
 
 def secret_of(source: SecretSource) -> pulumi.Output[str] | None:

@@ -85,3 +85,18 @@ def test_a_deploy_that_was_killed_is_noticed_by_the_next_one(tmp_path: Path) -> 
 def test_a_preview_is_shown_without_pulumis_frame() -> None:
     lines = ["Previewing update (dev):", "", "    ~ a:b:C: (update)", "        [urn=urn:x]", "Resources:", "    1 same"]
     assert deploy.diff_of(lines) == ["    ~ a:b:C: (update)"]
+
+
+def test_a_preview_does_not_show_that_an_images_resource_is_forgotten() -> None:
+    lines = [
+        "  pulumi:pulumi:Stack: (same)",
+        "    - docker-build:index:Image: (delete[retain])",
+        "        tags: [",
+        "",
+        "        ]",
+        "    - pulumi:providers:docker-build: (delete)",
+        "        version: 1",
+        "    - slipway:docker:Container: (delete)",
+        "        name: api",
+    ]
+    assert deploy.diff_of(lines) == lines[-2:]

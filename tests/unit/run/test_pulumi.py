@@ -10,7 +10,8 @@ from slipway.run.pulumi import Outcome, Tally
 
 
 def event(**parts: object) -> EngineEvent:
-    return SimpleNamespace(**{"summary_event": None, "res_outputs_event": None, **parts})  # type: ignore[return-value]
+    empty = {"summary_event": None, "res_outputs_event": None, "resource_pre_event": None}
+    return SimpleNamespace(**{**empty, **parts})  # type: ignore[return-value]
 
 
 def stack_with(outputs: dict[str, str]) -> SimpleNamespace:
@@ -24,6 +25,22 @@ def test_events_are_counted_and_passed_on() -> None:
     tally(event(summary_event=SimpleNamespace(resource_changes={"same": 3, "update": 1})))
     assert tally.outcome() == Outcome({"same": 3, "update": 1}, {"urls": "u"})
     assert len(passed) == 2
+
+
+def begins(kind: str, operation: str) -> EngineEvent:
+    return event(resource_pre_event=SimpleNamespace(metadata=SimpleNamespace(type=kind, op=operation)))
+
+
+def test_an_image_that_is_forgotten_is_no_change() -> None:
+    tally = Tally(lambda _event: None)
+    for kind in ("docker-build:index:Image", "pulumi:providers:docker-build"):
+        tally(begins(kind, "delete"))
+    tally(begins("docker-build:index:Image", "create"))
+    tally(event(summary_event=SimpleNamespace(resource_changes={"same": 3, "delete": 2})))
+    assert tally.outcome() == Outcome({"same": 3}, {})
+    tally(begins("slipway:docker:Container", "delete"))
+    tally(event(summary_event=SimpleNamespace(resource_changes={"same": 3, "delete": 3})))
+    assert tally.outcome() == Outcome({"same": 3, "delete": 1}, {})
 
 
 def test_what_stays_as_it_was_is_no_change() -> None:

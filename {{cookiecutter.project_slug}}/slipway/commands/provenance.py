@@ -14,8 +14,8 @@ WORKSTATION = "urn:slipway:builder:workstation"
 def predicate(metadata: Mapping[str, Any], target: str, builder: str = WORKSTATION) -> dict[str, Any]:
     """Return the provenance of one target from buildx's metadata file.
 
-    Of an image for several platforms it is the first one's, with the materials of all. One that is made from nothing but
-    its sources (`FROM scratch`) has no materials.
+    Of an image for several platforms it is the first one's, with the materials of all. One that is made from nothing
+    but its sources (`FROM scratch`) has no materials.
 
     Args:
         metadata: what buildx wrote, with BUILDX_METADATA_PROVENANCE=max.

@@ -20,7 +20,7 @@ from slipway.model.files import write_atomically
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import engine
-from slipway.run.pulumi import Door, Outcome
+from slipway.run.pulumi import BUILDS, Door, Outcome
 
 Consent = Callable[[str], bool]
 
@@ -93,14 +93,25 @@ def preview(ground: Ground, stack: Stack) -> tuple[list[str], Outcome]:
     return diff_of(lines), outcome
 
 
-NOISE = ("Previewing update", "warning: using pulumi-resource-", "[urn=", "[provider=")
+NOISE = ("Previewing update", "pulumi:pulumi:Stack: (same)", "warning: using pulumi-resource-", "[urn=", "[provider=")
 """How lines of Pulumi's preview begin that tell a reader nothing."""
+FORGOTTEN = tuple(f"- {kind}: (delete" for kind in BUILDS)
+"""How the part about a resource begins that is only forgotten: the image that it built stays."""
 
 
 def diff_of(lines: list[str]) -> list[str]:
     """Return the lines of Pulumi's preview that show what would change."""
     end = next((number for number, line in enumerate(lines) if line.startswith("Resources:")), len(lines))
-    return [line for line in lines[:end] if line.strip() and not line.strip().startswith(NOISE)]
+    kept, depth = [], None
+    for line in lines[:end]:
+        text = line.strip()
+        indent = len(line) - len(line.lstrip())
+        if text and depth is not None and indent > depth:
+            continue
+        depth = indent if text.startswith(FORGOTTEN) else None
+        if text and depth is None and not text.startswith(NOISE):
+            kept.append(line)
+    return kept
 
 
 def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:

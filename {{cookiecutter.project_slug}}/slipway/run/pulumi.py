@@ -19,6 +19,8 @@ from slipway.model.workspace import Workspace
 from slipway.run.pulumi_command import Command, diagnosis
 from slipway.run.state import StaleLock, environment_of, local_state, locks, state_file
 
+BUILDS = ("docker-build:index:Image", "pulumi:providers:docker-build")
+"""What lives in the state only until the image is in the registry: see infra/images.py."""
 OnEvent = Callable[[EngineEvent], None]
 
 
@@ -168,11 +170,15 @@ class Door:
 
 
 class Tally:
-    """Passes engine events on, and counts what they say was done."""
+    """Passes engine events on, and counts what they say was done.
+
+    That an image's resource is forgotten, whose image stays, is nothing that was done.
+    """
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
         self._operations: dict[str, int] = {}
+        self._forgotten = 0
         self._outputs: dict[str, Any] = {}
 
     def __call__(self, event: EngineEvent) -> None:
@@ -180,13 +186,21 @@ class Tally:
             self._operations = {
                 str(getattr(op, "value", op)): n for op, n in event.summary_event.resource_changes.items()
             }
+        begun = event.resource_pre_event
+        if (
+            begun
+            and begun.metadata.type in BUILDS
+            and str(getattr(begun.metadata.op, "value", begun.metadata.op)) == "delete"
+        ):
+            self._forgotten += 1
         done = event.res_outputs_event
         if done and done.metadata.type == "pulumi:pulumi:Stack" and done.metadata.new:
             self._outputs = dict(done.metadata.new.outputs or {})
         self._on_event(event)
 
     def outcome(self) -> Outcome:
-        return Outcome(self._operations, self._outputs)
+        counted = {**self._operations, "delete": self._operations.get("delete", 0) - self._forgotten}
+        return Outcome({operation: count for operation, count in counted.items() if count > 0}, self._outputs)
 
 
 class _QuickStack(automation.Stack):

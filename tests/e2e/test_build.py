@@ -1,0 +1,148 @@
+"""`invoke build` builds what is needed and nothing else, and where nothing is, it starts and asks nothing.
+
+The slow one here, with forty services, buys that many cold ones at once do not end a bake.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import REGISTRY
+from tests.e2e.workspace import Ran, Workspace
+
+pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
+
+WATCHER = """
+import os, sys
+KINDS = ("subprocess.Popen", "os.exec", "os.fork", "os.posix_spawn", "os.system", "socket.connect")
+def hook(kind, arguments):
+    if kind in KINDS:
+        with open(os.environ["SEEN"], "a") as file:
+            print(kind, arguments[:1], file=file)
+sys.addaudithook(hook)
+"""
+MANY = 40
+
+
+@pytest.fixture
+def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which every Python that is started from now on writes what processes it starts and whom it asks."""
+    (tmp_path / "sitecustomize.py").write_text(WATCHER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    return tmp_path / "seen"
+
+
+def settled(workspace: Workspace) -> Ran:
+    """Build until the memory is whole: what was written a moment ago is read twice."""
+    for _ in range(5):
+        time.sleep(2.1)
+        ran = workspace.invoke("build")
+        assert ran.code == 0, ran.output
+        if "Nothing changed" in ran.output:
+            return ran
+    raise AssertionError(ran.output)
+
+
+def test_nothing_changed_starts_nothing_and_asks_nobody(deployed: Workspace, seen: Path) -> None:
+    said = settled(deployed)
+    assert seen.read_text(), "what the runs before did was seen"
+    seen.unlink()
+    for words in (("build",), ("build", "api"), ("build", "--why"), ("build", "--dry")):
+        ran = deployed.invoke(*words)
+        assert (ran.code, "Nothing changed" in ran.output) == (0, True), ran.output
+        assert not seen.exists(), seen.read_text()
+    digest = deployed.containers()["api"].image.partition("@")[2]
+    assert digest in said.line("api"), "what it says is what is deployed"
+    assert deployed.invoke("build", "nope").code == 2
+
+
+def test_a_lib_reaches_its_users_and_nobody_else(deployed: Workspace) -> None:
+    settled(deployed)
+    deployed.edit("libs/common/common/__init__.py", '"""', '"""Bread. ')
+    ran = deployed.invoke("build", "--why")
+    assert ran.code == 0, ran.output
+    assert built(ran) == {"api", "worker"}, ran.output
+    why = [line.split() for line in ran.output.splitlines() if line.endswith("common/__init__.py changed")]
+    assert sorted(line[0] for line in why) == ["api", "worker"]
+    assert ["web"] not in [line[:1] for line in why]
+    again = deployed.invoke("build", "--why")
+    assert again.code == 0 and not built(again), again.output
+
+
+def built(ran: Ran) -> set[str]:
+    """Return the services that were built, not only found."""
+    return {
+        line.split()[0] for line in ran.output.splitlines() if len(line.split()) == 3 and line.split()[1] == "built"
+    }
+
+
+@pytest.fixture
+def counted() -> Iterator[tuple[str, list[str]]]:
+    """An address that hands everything on to the registry, and the requests that it got."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked.append(f"{self.command} {self.path}")
+            there = http.client.HTTPConnection(REGISTRY, timeout=20)
+            there.request(self.command, self.path, headers=dict(self.headers))
+            answer = there.getresponse()
+            body = answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+            there.close()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_new_clone_asks_once_for_each_image_and_builds_none(
+    deployed: Workspace, counted: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    address, asked = counted
+    clone = Workspace(tmp_path / "clone", deployed.port)
+    deployed.git("clone", "--quiet", str(deployed.root), str(clone.root))
+    clone.edit("workspace.toml", REGISTRY, address)
+    ran = clone.invoke("build")
+    assert ran.code == 0, ran.output
+    assert ran.output.count("is in the registry") == 3, ran.output
+    assert not (clone.root / ".slipway" / "logs").exists(), "nothing was built"
+    images = [each for each in asked if each not in ("GET /v2/", "HEAD /v2/")]
+    assert len(images) == 3 and all(each.startswith("HEAD /v2/") and "/manifests/h-" in each for each in images), asked
+
+
+def test_many_cold_services_are_built(deployed: Workspace, tmp_path: Path) -> None:
+    many = Workspace(tmp_path / "many", deployed.port)
+    shutil.copytree(deployed.root, many.root, symlinks=True, ignore=shutil.ignore_patterns(".slipway", ".git"))
+    shutil.rmtree(many.root / "services")
+    for number in range(MANY):
+        service = many.root / "services" / f"s{number}"
+        service.mkdir(parents=True)
+        (service / "service.toml").write_text('kind = "worker"\ntarget = ""\n')
+        (service / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+        (service / "nonce").write_text(f"{number} {os.urandom(8).hex()}")
+    ran = many.invoke("build")
+    assert ran.code == 0, ran.output
+    assert len(built(ran)) == MANY, ran.output

@@ -103,13 +103,13 @@ def diff_of(lines: list[str]) -> list[str]:
     """Return the lines of Pulumi's preview that show what would change."""
     end = next((number for number, line in enumerate(lines) if line.startswith("Resources:")), len(lines))
     kept, depth = [], None
-    for line in lines[:end]:
-        text = line.strip()
-        indent = len(line) - len(line.lstrip())
-        if text and depth is not None and indent > depth:
+    for line in filter(str.strip, lines[:end]):
+        text = line.lstrip()
+        indent = len(line) - len(text)
+        if depth is not None and indent > depth:
             continue
         depth = indent if text.startswith(FORGOTTEN) else None
-        if text and depth is None and not text.startswith(NOISE):
+        if depth is None and not text.startswith(NOISE):
             kept.append(line)
     return kept
 

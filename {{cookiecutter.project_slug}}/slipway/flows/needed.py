@@ -11,9 +11,10 @@ from slipway.flows import build
 from slipway.flows.build import Planned
 from slipway.flows.ground import bases_known, ground
 from slipway.flows.report import Lines, Report
-from slipway.flows.standing import standing
+from slipway.flows.standing import Ground, standing
 from slipway.flows.turn import turn
-from slipway.model import bases
+from slipway.model import bases, lock
+from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace, load
 from slipway.run import credentials
 from slipway.toolchain import daemons
@@ -58,6 +59,32 @@ def build_needed(
         found = {each.service.name: image for each in planned if (image := each.image())}
         known.keep(root, memory, found if chosen is None else {**images, **found}, whole=chosen is None)
     return Built(planned, why)
+
+
+def build_many(here: Ground, stack: Stack, report: Report) -> None:
+    """Build and push ahead of Pulumi, where it would have to build more images than one bake does at once.
+
+    Pulumi begins as many builds as it has images, and keeps each one's secrets in a state that it writes after every
+    step: with a hundred images that takes gigabytes of memory and minutes.
+
+    Raises:
+        ConfigError: a file of the workspace is wrong.
+        SlipwayError: the registry does not answer, or a build failed.
+    """
+    workspace = here.workspace
+    locked = lock.load(workspace.root, stack.name).services if stack.images == "hybrid" else {}
+    services = [service for service in workspace.services if service.name not in locked]
+    if len(services) <= build.AT_ONCE:
+        return
+    memory, images = known.begin(workspace.root), known.load(workspace.root).images
+    missing = [each for each in build.plan(workspace, services, memory, images) if not each.pushed]
+    if len(missing) <= build.AT_ONCE:
+        return
+    report.say(f"{len(missing)} images are to be built: {build.AT_ONCE} at once, before Pulumi begins.")
+    with turn(workspace, report):
+        build.build(here, missing, report)
+        for each in missing:
+            build.upload(here, each, report)
 
 
 def _carry_out(

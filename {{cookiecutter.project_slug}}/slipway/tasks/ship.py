@@ -102,6 +102,10 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     with show.progress(f"Deploying {stack}") as live:
         report = Silence() if json else live
         here = ground(workspace, report, building=target.images != "external", install=install, gate=gate_of(target))
+        if target.images != "external":
+            from slipway.flows.needed import build_many
+
+            build_many(here, target, report)
         if target.protected:
             from slipway.flows.verify import verify
 

@@ -15,6 +15,7 @@ from slipway.commands import bake, provenance
 from slipway.content.digest import BuildInputs, changes, content_digest, describe_all, digest_of
 from slipway.content.service import inputs_of
 from slipway.flows import baking
+from slipway.flows.recording import phase
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import bases, lock
@@ -76,6 +77,7 @@ class Shipped:
     note: str
 
 
+@phase("plan")
 def plan(ground: Ground, services: Sequence[Service]) -> list[Planned]:
     """Think through what has to be built.
 

@@ -12,6 +12,7 @@ from typing import Any
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
 from slipway.flows.logs import logs_of
+from slipway.flows.recording import current, recorded
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
@@ -65,15 +66,25 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     """
     began = time.monotonic()
     workspace = ground.workspace
+    with recorded(workspace, "deploy", stack) as record:
+        with record.phase("Pulumi starts"):
+            outcome = up(ground, stack, report, consent)
+        record.holds(outcome.outputs.get("images", {}))
+        with record.phase("ask the URLs"):
+            rows = tuple(look(workspace, stack, outcome))
+    return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
+
+
+def up(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:
+    """Let Pulumi make the stack what the workspace says, after clearing what an interrupted run has left."""
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
-    with marked(workspace, stack) as interrupted:
+    current().worked = True
+    with marked(ground.workspace, stack) as interrupted:
         if interrupted:
             report.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
             recover(door)
-        outcome = told(door.up, Narrator(report, logs_of(workspace), whole_log_of(ground)))
-    rows = tuple(look(workspace, stack, outcome))
-    return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
+        return told(door.up, Narrator(report, logs_of(ground.workspace), whole_log_of(ground)))
 
 
 def told(work: Callable[[Narrator], Outcome], narrator: Narrator) -> Outcome:

@@ -23,13 +23,14 @@ def build(
     """Build what changed, outside Pulumi, ready to push."""
     from slipway.flows import build as flow
     from slipway.flows.ground import ground
+    from slipway.flows.recording import recorded
     from slipway.flows.turn import turn
     from slipway.model.workspace import load
     from slipway.tasks import show
 
     workspace = load(ROOT)
     chosen = workspace.chosen(services)
-    with show.progress("Building") as report:
+    with recorded(workspace, "build", whole=True), show.progress("Building") as report:
         here = ground(workspace, report, building=True)
         with turn(workspace, report):
             plan = flow.plan(here, chosen)
@@ -57,6 +58,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     from slipway.flows import build as flow
     from slipway.flows import gate
     from slipway.flows.ground import ground
+    from slipway.flows.recording import Heard, recorded
     from slipway.flows.turn import turn
     from slipway.model import stack as stacks
     from slipway.model.workspace import load
@@ -65,7 +67,8 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     workspace = load(ROOT)
     chosen = workspace.chosen(services)
     target = stacks.load(ROOT, stack, {})
-    with show.progress("Pushing") as report:
+    with recorded(workspace, "push", target, whole=True) as record, show.progress("Pushing") as live:
+        report = Heard(live, record)
         here = ground(workspace, report, building=False)
         with turn(workspace, report):
             if target.protected:

@@ -71,14 +71,16 @@ class Narrator:
         words = WORDS.get((metadata.type, _operation(metadata)))
         if words:
             self._report.step(_name(metadata.urn), words[0])
-            self._record.began_step(_name(metadata.urn), words[0], KINDS[metadata.type])
+            kind = KINDS[metadata.type]
+            self._record.began_step(_name(metadata.urn), f"{kind}: {words[0]}", kind)
 
     def _done(self, metadata: StepEventMetadata) -> None:
         words = WORDS.get((metadata.type, _operation(metadata)))
         if words:
             digest = str(((metadata.new and metadata.new.outputs) or {}).get("digest", ""))
             self._report.done(_name(metadata.urn), f"{words[1]} {digest[7:19]}".strip())
-            self._record.ended_step(_name(metadata.urn), words[0], KINDS[metadata.type])
+            kind = KINDS[metadata.type]
+            self._record.ended_step(_name(metadata.urn), f"{kind}: {words[0]}", kind)
 
     def _told(self, urn: str, event: DiagnosticEvent) -> None:
         self._line(urn, event.message)

@@ -1,0 +1,30 @@
+"""The verb that shows where the time went: report."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from slipway.tasks.verb import ROOT, verb
+
+
+@verb(
+    help={
+        "last": "build or deploy: the last one of these. Default: whichever was last.",
+        "json": "Print the facts as JSON instead of making the page.",
+        "out": "The page's file. Default: .slipway/report.html.",
+    }
+)
+def report(context: Context, last: str | None = None, json: bool = False, out: str | None = None) -> None:
+    """Show where the last build's or deploy's time went, as a page."""
+    from pathlib import Path
+
+    from slipway.flows import reporting as flow
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    facts = flow.of_last(workspace, last)
+    if json:
+        return show.as_json(facts)
+    path = flow.write(workspace, facts, Path(out) if out else None)
+    return show.say(f"[green]✔[/] {facts['title']}: {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -147,6 +147,7 @@ def _run(record: Record, shown: bool) -> dict[str, Any]:
     }
 
 
-def build_seconds(record: Record) -> float:
-    """Return for how long at least one image was being built in a run."""
-    return busy([step for steps in record.services.values() for step in steps if step.kind in ("step", "image")])
+def build_seconds(record: Record, names: Collection[str] | None = None) -> float:
+    """Return for how long at least one image was being built in a run; `names` leaves out all but these."""
+    services = (steps for name, steps in record.services.items() if names is None or name in names)
+    return busy([step for steps in services for step in steps if step.kind in ("step", "image")])

@@ -84,17 +84,27 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     help={
         "mode": "inline, external or hybrid; without it, each stack's mode is shown.",
         "stack": "The stack to switch.",
-        "json": "Print the modes as JSON.",
+        "json": "Print the modes, or the advice, as JSON.",
+        "advise": "Say which mode suits each stack, by the records of builds and deploys.",
         "dry": "Say what would change, digest by digest, and write nothing.",
     },
 )
-def mode(context: Context, mode: str | None = None, stack: str = "dev", json: bool = False, dry: bool = False) -> None:
+def mode(
+    context: Context,
+    mode: str | None = None,
+    stack: str = "dev",
+    json: bool = False,
+    dry: bool = False,
+    advise: bool = False,
+) -> None:
     """Show or switch where images come from: inline, external, hybrid."""
     from slipway.flows import mode as flow
     from slipway.model.workspace import load
-    from slipway.tasks import show
+    from slipway.tasks import reports, show
 
     workspace = load(ROOT)
+    if advise:
+        return reports.advice(workspace, as_json=json)
     if not mode:
         modes = flow.modes(workspace)
         if json:

@@ -1,10 +1,15 @@
-"""The verb that shows where the time went: report."""
+"""What is made of the records of builds and deploys: the report, and the advice of `invoke mode --advise`."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
 from slipway.tasks.verb import ROOT, verb
+
+if TYPE_CHECKING:
+    from slipway.model.workspace import Workspace
 
 
 @verb(
@@ -28,3 +33,17 @@ def report(context: Context, last: str | None = None, json: bool = False, out: s
         return show.as_json(facts)
     path = flow.write(workspace, facts, Path(out) if out else None)
     return show.say(f"[green]✔[/] {facts['title']}: {path}")
+
+
+def advice(workspace: Workspace, *, as_json: bool) -> None:
+    """Print which mode suits each stack, and why."""
+    from slipway.flows.advice import advise
+    from slipway.tasks import show
+
+    lines = advise(workspace)
+    if as_json:
+        return show.as_json([line.as_dict() for line in lines])
+    return show.table(
+        ("stack", "now", "advised", "why", "to do"),
+        [(line.known.stack, line.known.mode, line.advised, line.why, line.command or "keep it") for line in lines],
+    )

@@ -47,6 +47,7 @@ class Narrator:
         self._fresh: set[Path] = set()
         self._record = current()
         self._builds: dict[str, Plain] = {}
+        self._over: set[str] = set()
         self._begun = False
         self.failures = Failures(whole_log)
 
@@ -80,6 +81,9 @@ class Narrator:
             digest = str(((metadata.new and metadata.new.outputs) or {}).get("digest", ""))
             self._report.done(_name(metadata.urn), f"{words[1]} {digest[7:19]}".strip())
             kind = KINDS[metadata.type]
+            if kind == "image":
+                self._over.add(_name(metadata.urn))
+                self._record.ended_build(_name(metadata.urn))
             self._record.ended_step(_name(metadata.urn), f"{kind}: {words[0]}", kind)
 
     def _told(self, urn: str, event: DiagnosticEvent) -> None:
@@ -97,8 +101,9 @@ class Narrator:
         with log.open("a" if log in self._fresh else "w", encoding="utf-8") as file:
             file.write(f"{text}\n")
         self._fresh.add(log)
-        for told in self._builds.setdefault(service, Plain(service)).feed(text):
-            self._record.take(told)
+        if service not in self._over:  # lines may come late
+            for told in self._builds.setdefault(service, Plain(service)).feed(text):
+                self._record.take(told)
         self._report.step(service, "building", text.splitlines()[-1])
 
 

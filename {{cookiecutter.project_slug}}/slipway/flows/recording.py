@@ -33,6 +33,8 @@ NAME_LIMIT = 240
 """Letters of an instruction that are kept."""
 BUILDKITS = ("building", "testing")
 """States of a service in which BuildKit's own steps say more."""
+Key = tuple[str, str, Kind]
+"""What is under way: service, name, kind."""
 
 
 class Recorder:
@@ -47,7 +49,7 @@ class Recorder:
         self._phases: list[Phase] = []
         self._phase: tuple[str, float] | None = None
         self._steps: dict[str, list[Step]] = {}
-        self._open: dict[tuple[str, str, Kind], float] = {}
+        self._open: dict[Key, float] = {}
         self._images: dict[str, str] = {}
 
     @contextmanager
@@ -79,16 +81,34 @@ class Recorder:
 
     def ended_step(self, service: str, name: str, kind: Kind, state: State = "done") -> None:
         """What began has ended; what never began is passed over."""
-        key = (service, _named(name), kind)
+        key: Key = (service, _named(name), kind)
         with self._lock:
             begin = self._open.pop(key, None)
             if begin is not None:
-                self._steps.setdefault(service, []).append(Step(key[1], kind, begin, self._now(), state))
+                self._add(key, begin, self._now(), state)
+
+    def ended_build(self, service: str, state: State = "done") -> None:
+        """A service's build has ended. What is still open is over, too: of its steps, the end was not told.
+
+        The docker-build provider loses lines now and then. Such a step is taken to have ended when the next one began;
+        the last one ended as the build did.
+        """
+        with self._lock:
+            begins = sorted(step.begin for step in self._steps.get(service, []) if step.kind == "step")
+            left = sorted((begin, key) for key, begin in self._open.items() if key[0] == service and key[2] == "step")
+            begins += [begin for begin, _ in left]
+            for begin, key in left:
+                after = [each for each in begins if each > begin]
+                end = min(after, default=self._now())
+                self._add(key, begin, end, "done" if after else state)
+                del self._open[key]
 
     def failed(self, service: str) -> None:
         """Everything that is under way for a service has failed."""
-        for name, whose, kind in [(name, whose, kind) for whose, name, kind in self._open if whose == service]:
-            self.ended_step(whose, name, kind, "failed")
+        told = any(step.state == "failed" for step in self._steps.get(service, []))
+        self.ended_build(service, "done" if told else "failed")
+        for name, kind in [(name, kind) for whose, name, kind in self._open if whose == service]:
+            self.ended_step(service, name, kind, "failed")
 
     def take(self, event: Event) -> None:
         """A step of BuildKit's began or ended."""
@@ -101,7 +121,7 @@ class Recorder:
                 opened = self._open.pop((service, name, "step"), None)
                 end = self._now()
                 begin = max(0.0, end - event.seconds) if event.seconds or opened is None else opened
-                self._steps.setdefault(service, []).append(Step(name, "step", round(begin, 3), end, _state(event)))
+                self._add((service, name, "step"), round(begin, 3), end, _state(event))
 
     def holds(self, images: Mapping[str, object]) -> None:
         """What each service's image is, by digest."""
@@ -119,8 +139,8 @@ class Recorder:
         self.enter("")
         now = self._now()
         with self._lock:
-            for (service, name, kind), begin in self._open.items():
-                self._steps.setdefault(service, []).append(Step(name, kind, begin, now, "stopped"))
+            for key, begin in self._open.items():
+                self._add(key, begin, now, "stopped")
             self._open.clear()
             return Record(
                 what=self.what,
@@ -137,6 +157,10 @@ class Recorder:
                 images=dict(sorted(self._images.items())),
                 known=known,
             )
+
+    def _add(self, key: Key, begin: float, end: float, state: State) -> None:
+        service, name, kind = key
+        self._steps.setdefault(service, []).append(Step(name, kind, begin, end, state))
 
     def _now(self) -> float:
         return round(max(0.0, time.time() - self.began), 3)

@@ -163,7 +163,7 @@ def browser() -> Iterator[Page]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             close_fds=False,
-            preexec_fn=as_three_and_four,
+            preexec_fn=as_three_and_four,  # noqa: PLW1509 - no thread is started before
             start_new_session=True,
         )
         os.close(to_child)

@@ -41,13 +41,20 @@ def build(count: int, began: float, seed: int = 1, *, cached: float = 0.5, extra
             took = rng.expovariate(1.2) + 0.01
             hit = rng.random() < cached
             text = f"[run {line}/12] RUN python3 -m step_{line} --of service-{number:03}{extra if line == 3 else ''}"
-            steps.append(Step(text, "step", round(clock, 3), round(clock + (0 if hit else took), 3), "cached" if hit else "done"))
+            steps.append(
+                Step(text, "step", round(clock, 3), round(clock + (0 if hit else took), 3), "cached" if hit else "done")
+            )
             clock += 0 if hit else took
         steps.append(Step("exporting to oci image format", "step", round(clock, 3), round(clock + 0.8, 3)))
         free[at] = clock + 0.9
         services[f"service-{number:03}"] = tuple(steps)
     end = max(free)
-    phases = Phase("Python starts", 0, 0.4), Phase("look what is there", 0.4, 1.1), Phase("plan", 1.1, 1.9), Phase("build", 1.9, end)
+    phases = (
+        Phase("Python starts", 0, 0.4),
+        Phase("look what is there", 0.4, 1.1),
+        Phase("plan", 1.1, 1.9),
+        Phase("build", 1.9, end),
+    )
     return Record("build", began, round(end + 0.2, 3), "done", phases=phases, services=services, known=count)
 
 

@@ -16,6 +16,7 @@ from tests.e2e.browser import Page, browser
 from tests.e2e.workspace import Workspace
 
 from slipway.flows import reporting
+from slipway.flows.deploy import STARTS
 from slipway.model.workspace import load
 from tests import synthetic
 
@@ -61,7 +62,7 @@ def test_a_hundred_services_are_drawn_within_any_width(page: Page, hundred: Path
     began = time.monotonic()
     page.show(hundred, width, dark=dark)
     assert time.monotonic() - began < 20
-    assert count(page, ".tl .row") == 100
+    assert count(page, ".tl .row:not(.command)") == 100
     assert count(page, ".tl .bar") > 300
     assert count(page, ".run") == 13
     assert count(page, ".graph .node") == 110
@@ -80,7 +81,7 @@ def test_what_a_record_says_is_shown_as_text_and_never_run(page: Page, hundred: 
     assert count(page, "script") == 2
     find = "const box = document.querySelector('input[type=search]'); box.value = 'onerror=alert'; "
     page.evaluate(f"{find} box.dispatchEvent(new Event('input')); 0")
-    assert count(page, ".tl .row") == 100
+    assert count(page, ".tl .row:not(.command)") == 100
     labels = page.evaluate("[...document.querySelectorAll('.bar')].map((bar) => bar.getAttribute('aria-label')).join()")
     assert HOSTILE in labels
     in_peace(page, hundred)
@@ -106,7 +107,7 @@ def test_steps_are_found_zoomed_and_walked_through_by_keyboard(page: Page, hundr
         "const box = document.querySelector('input[type=search]'); box.value = 'SERVICE-042'; "
         "box.dispatchEvent(new Event('input')); 0"
     )
-    assert count(page, ".tl .row") == 1
+    assert count(page, ".tl .row:not(.command)") == 1
     in_peace(page, hundred)
 
 
@@ -128,6 +129,8 @@ def test_a_report_of_a_real_build_and_a_real_deploy(deployed: Workspace, page: P
     facts = deployed.invoke("report", "--json").json()
     steps = {step["kind"]: step for step in named(facts, "api")["steps"]}
     assert (facts["what"], facts["stack"], facts["mode"]) == ("deploy", "dev", "inline")
+    names = [step["name"] for step in named(facts, "api")["steps"] if step["kind"] == "container"]
+    assert names == [*STARTS, "container: draining the old one"]
     assert steps["image"]["end"] <= steps["container"]["begin"] + 0.5
     assert named(facts, "gateway")["steps"][0]["name"] == "gateway: switching"
     shown(page, deployed, facts)
@@ -161,9 +164,9 @@ def shown(page: Page, workspace: Workspace, facts: dict[str, Any], *words: str) 
     assert ran.code == 0, ran.output
     path = workspace.root / "page" / "report.html"
     page.show(path)
-    assert count(page, ".tl .row") == len(facts["services"])
+    assert count(page, ".tl .row:not(.command)") == len(facts["services"])
     assert count(page, ".tl .bar") == sum(len(each["steps"]) for each in facts["services"])
-    assert count(page, ".phase") == len(facts["phases"])
+    assert count(page, ".stack .part") == count(page, ".command .part") == len(facts["phases"])
     assert count(page, ".img") == len(facts["images"])
     assert count(page, ".bar.critical") == len(facts["critical"])
     assert count(page, ".graph .node") == len(facts["graph"]["nodes"]) > 3

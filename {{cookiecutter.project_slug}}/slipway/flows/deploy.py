@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
 from slipway.flows.logs import logs_of
-from slipway.flows.recording import current, recorded
+from slipway.flows.recording import Recorder, current, recorded
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
@@ -24,6 +24,9 @@ from slipway.run import engine
 from slipway.run.pulumi import Door, Outcome
 
 Consent = Callable[[str], bool]
+STARTING = "container: starting"
+STARTS = "container: getting the image", "container: starting", "container: becoming healthy"
+"""What the start of a container is on record as, and what it is made of."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
         record.holds(outcome.outputs.get("images", {}))
         with record.phase("ask the URLs"):
             rows = tuple(look(workspace, stack, outcome))
+        started(record, workspace, stack)
     return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
 
 
@@ -136,6 +140,15 @@ def look(workspace: Workspace, stack: Stack, outcome: Outcome) -> Iterator[Row]:
         found = running.get(service.name)
         health = answer(url) if url else engine.health_now(found) if found else "missing"
         yield Row(service.name, digest, url, health)
+
+
+def started(record: Recorder, workspace: Workspace, stack: Stack) -> None:
+    """Have the record tell what the start of each new container was made of, as the engine knows it."""
+    new = record.ended(STARTING)
+    for each in engine.containers(workspace.name, stack.name) if new else []:
+        if each.service in new:
+            with suppress(SlipwayError):  # gone since: the record tells its start as a whole
+                record.divide(each.service, STARTING, STARTS, engine.moments(each.id))
 
 
 def answer(url: str, *, patience: float = 5.0) -> str:

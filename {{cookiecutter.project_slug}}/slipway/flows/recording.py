@@ -10,7 +10,7 @@ import functools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -102,6 +102,24 @@ class Recorder:
                 end = min(after, default=self._now())
                 self._add(key, begin, end, "done" if after else state)
                 del self._open[key]
+
+    def divide(self, service: str, name: str, parts: Sequence[str], moments: Sequence[float]) -> None:
+        """Tell a step that has ended in parts, one more than the moments (seconds since 1970) that lie between them.
+
+        Moments that are not in it are another clock's: then it stays whole.
+        """
+        with self._lock:
+            steps = self._steps.get(service, [])
+            for number, step in enumerate(steps):
+                cuts = [step.begin, *(round(moment - self.began, 3) for moment in moments), step.end]
+                if step.name == name and step.state == "done" and cuts == sorted(cuts):
+                    spans = zip(parts, cuts[:-1], cuts[1:], strict=True)
+                    steps[number : number + 1] = [Step(part, step.kind, begin, end) for part, begin, end in spans]
+                    return
+
+    def ended(self, name: str) -> list[str]:
+        """Return the services for which something of this name was done."""
+        return [service for service, steps in self._steps.items() if any(step.name == name for step in steps)]
 
     def failed(self, service: str) -> None:
         """Everything that is under way for a service has failed."""

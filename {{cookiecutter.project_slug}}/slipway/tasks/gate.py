@@ -57,13 +57,14 @@ def test(context: Context, services: str | None = None) -> None:
     from slipway.flows import build, proving
     from slipway.flows.atonce import at_once
     from slipway.flows.ground import ground
+    from slipway.flows.recording import recorded
     from slipway.flows.turn import turn
     from slipway.model.workspace import load
     from slipway.tasks import show
 
     workspace = load(ROOT)
     chosen = workspace.chosen(services)
-    with show.progress("Testing") as report:
+    with recorded(workspace, "test", whole=True), show.progress("Testing") as report:
         here = ground(workspace, report, building=True)
         planned = build.plan(here, chosen)
         with turn(workspace, report):

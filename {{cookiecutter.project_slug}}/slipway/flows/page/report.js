@@ -135,25 +135,28 @@ function tiles() {
     size ? tile(bytes(size), "in images, compressed") : null);
 }
 
+const parts = [...new Set(facts.phases.map((each) => each.name))];
+const between = (name) => name === "between" || name === "the rest";
+const partColour = (name) => (between(name) ? "var(--own)" : `var(--p${parts.filter((each) => !between(each)).indexOf(name) % 8})`);
+
+/** Make the bar of one of the command's parts; `style` places it. */
+function part(each, style) {
+  return explained(make("button", {
+    type: "button", class: `part ${between(each.name) ? "rest" : ""}`, "aria-label": `${each.name}: ${seconds(lengthOf(each))}`,
+    style: { ...style, width: share(lengthOf(each), facts.seconds), background: partColour(each.name) },
+  }), () => [each.name, `${seconds(lengthOf(each))}, ${percent(lengthOf(each), facts.seconds)} of the command`,
+    `from ${seconds(each.begin)} to ${seconds(each.end)}`]);
+}
+
 function phases() {
-  const named = [...new Set(facts.phases.map((each) => each.name))];
-  const sums = named.map((name) => ({
-    name, sum: facts.phases.filter((each) => each.name === name).reduce((sum, each) => sum + lengthOf(each), 0),
-  }));
-  const kind = (name) => (name === "between" || name === "the rest" ? "rest" : "");
-  const colour = (name) => (kind(name) ? "var(--own)" : `var(--p${named.filter((each) => !kind(each)).indexOf(name) % 8})`);
-  const bars = facts.phases.map((each) => explained(
-    make("button", {
-      type: "button", class: `phase ${kind(each.name)}`, "aria-label": `${each.name}: ${seconds(lengthOf(each))}`,
-      style: { width: share(lengthOf(each), facts.seconds), background: colour(each.name) },
-    }), () => [each.name, `${seconds(lengthOf(each))}, ${percent(lengthOf(each), facts.seconds)} of the command`,
-      `from ${seconds(each.begin)} to ${seconds(each.end)}`]));
+  const bars = facts.phases.map((each) => part(each, {}));
   roving(bars);
+  const sum = (name) => facts.phases.filter((each) => each.name === name).reduce((all, each) => all + lengthOf(each), 0);
   return section("phases", "Where the time goes", "The command's own parts, one after the other.",
     make("div", { class: "stack", role: "group", "aria-label": "Phases in their order" }, ...bars),
-    make("ul", { class: "legend" }, ...sums.map(({ name, sum }) => make("li", { class: kind(name) },
-      make("i", { style: { background: colour(name) } }), make("span", {}, name),
-      make("b", {}, `${seconds(sum)} · ${percent(sum, facts.seconds)}`)))));
+    make("ul", { class: "legend" }, ...parts.map((name) => make("li", { class: between(name) ? "rest" : "" },
+      make("i", { style: { background: partColour(name) } }), make("span", {}, name),
+      make("b", {}, `${seconds(sum(name))} · ${percent(sum(name), facts.seconds)}`)))));
 }
 
 /** Put steps into as few lanes as they fit in; a whole image's lane is the first. What takes no time needs no room. */
@@ -207,6 +210,13 @@ function timeline() {
       make("div", { class: "plot", style: { height: `${8 + depth * 14}px` } }, ...placed.map(bar)));
   }
 
+  /** The row above all others: the command's own parts, in the colours that they have above. */
+  function command() {
+    const bars = facts.phases.map((each) => part(each, { left: share(each.begin, span), top: "4px" }));
+    return make("div", { class: "row command" }, make("div", { class: "name" }, make("b", {}, "the command"), make("small", {}, seconds(span))),
+      make("div", { class: "plot", style: { height: "22px" } }, ...bars));
+  }
+
   function axis(width) {
     const about = (span * 90) / Math.max(width, 90);
     const base = 10 ** Math.floor(Math.log10(about));
@@ -225,13 +235,14 @@ function timeline() {
     rows.style.width = `${view.zoom * 100}%`;
     const width = box.clientWidth * view.zoom - 150;
     const drawn = shown.map(row);
-    rows.replaceChildren(axis(width), ...(drawn.length ? drawn : [make("div", { class: "empty" }, "No service or step has that in its name.")]));
-    keys(drawn);
+    const first = command();
+    rows.replaceChildren(axis(width), first, ...(drawn.length ? drawn : [make("div", { class: "empty" }, "No service or step has that in its name.")]));
+    keys([first, ...drawn]);
   }
 
   /** Left and right move within a row, up and down to the step of the next row that is nearest in time. */
   function keys(drawn) {
-    const bars = drawn.map((each) => [...each.querySelectorAll(".bar")]);
+    const bars = drawn.map((each) => [...each.querySelectorAll(".bar, .part")]);
     const go = roving(bars.flat());
     bars.forEach((line, at) => line.forEach((node) => node.addEventListener("keydown", (event) => {
       const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];

@@ -312,7 +312,7 @@ function criticalPath() {
 }
 
 function slowest() {
-  const found = allSteps.filter(({ step }) => step.kind !== "image" && lengthOf(step) > 0)
+  const found = allSteps.filter(({ step }) => step.kind !== "image" && lengthOf(step) > facts.seconds / 500)
     .sort((a, b) => lengthOf(b.step) - lengthOf(a.step)).slice(0, 12);
   if (!found.length) return null;
   return section("slowest", "Longest steps", "Whether or not anything waited for them.",
@@ -400,10 +400,11 @@ function graph() {
     const id = `${node.kind}:${node.name}`, at = place.get(id);
     const of = (kind) => edges.filter((edge) => edge.from === id && edge.kind === kind).map((edge) => edge.to.split(":")[1]).join(", ");
     const users = edges.filter((edge) => edge.to === id && edge.kind !== "calls").length;
+    const callers = edges.filter((edge) => edge.to === id && edge.kind === "calls").map((edge) => edge.from.split(":")[1]).join(", ");
     const name = node.name.length > 24 ? `${node.name.slice(0, 23)}…` : node.name;
     const group = make("g", { class: `node ${node.kind} ${state.get(node.name) || ""}`, tabindex: "0", role: "img", "aria-label": `${node.kind} ${node.name}` },
       make("rect", { x: at.x, y: at.y, width: wide, height: high }), make("text", { x: at.x + 9, y: at.y + 16.5 }, name));
-    explained(group, () => [`${node.kind} ${node.name}`, of("base") && `starts from ${of("base")}`, of("lib") && `uses ${of("lib")}`, of("calls") && `calls ${of("calls")}`,
+    explained(group, () => [`${node.kind} ${node.name}`, of("base") && `starts from ${of("base")}`, of("lib") && `uses ${of("lib")}`, of("calls") && `calls ${of("calls")}`, callers && `is called by ${callers}`,
       users ? `${users} ${users === 1 ? "service needs" : "services need"} it` : ""]);
     group.addEventListener("pointerenter", () => look(id));
     group.addEventListener("pointerleave", () => look(""));
@@ -434,7 +435,7 @@ function history() {
     make("div", { class: "history", role: "group", "aria-label": "Runs" }, ...runs));
 }
 
-const longest = Math.max(4, ...facts.services.map((each) => each.name.length));
+const longest = Math.max("the command".length, ...facts.services.map((each) => each.name.length));
 document.documentElement.style.setProperty("--fit", `${Math.min(18, longest * 0.56 + 1.5)}rem`);
 const pair = (...parts) => (parts.some(Boolean) ? make("div", { class: "pair" }, ...parts.filter(Boolean)) : null);
 document.getElementById("page").replaceChildren(...[

@@ -134,7 +134,7 @@ def test_a_step_whose_end_was_lost_ends_with_the_next_one_and_the_last_with_the_
     for line in ("#1 [run 1/3] COPY a", "#2 [run 2/3] COPY b", "#2 DONE 0.5s", "#3 [run 3/3] RUN c"):
         clock[0] += 1
         for event in plain.feed(line):
-            record.take(event)
+            record.take("api", event)
     clock[0] += 1
     record.ended_build("api")
     record.ended_step("api", "image: building", "image")
@@ -161,7 +161,7 @@ def test_a_step_that_is_told_twice_is_one_step(clock: list[float]) -> None:
     for line, moment in (("#1 [run 1/1] FROM x", 1), ("#1 DONE 0.5s", 2), ("#1 DONE 3.0s", 4)):
         clock[0] = 1000 + moment
         for event in plain.feed(line):
-            record.take(event)
+            record.take("api", event)
     assert [(step.begin, step.end) for step in record.record("done", "", 1).services["api"]] == [(1, 4)]
 
 

@@ -103,7 +103,7 @@ class Narrator:
         self._fresh.add(log)
         if service not in self._over:  # lines may come late
             for told in self._builds.setdefault(service, Plain(service)).feed(text):
-                self._record.take(told)
+                self._record.take(service, told)
         self._report.step(service, "building", text.splitlines()[-1])
 
 

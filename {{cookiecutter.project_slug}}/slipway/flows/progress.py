@@ -67,7 +67,7 @@ class Follower:
 
     def _take(self, event: Event) -> None:
         service = service_of(event.target)
-        self._record.take(event)
+        self._record.take(service, event)
         if event.kind == "log":
             self._lines[service] = [*self._lines[service][-TAIL:], event.text]
             self._write(service, event.text)

@@ -12,20 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from msgspec.structs import replace
 
-from slipway.commands.bake import service_of
-from slipway.commands.progress import Event
-from slipway.flows.report import Report
-from slipway.flows.standing import Ground
 from slipway.model import record as records
 from slipway.model.errors import SlipwayError
 from slipway.model.record import Ended, Kind, Phase, Record, State, Step
-from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace
 from slipway.run import process
+
+if TYPE_CHECKING:  # a command that finds nothing to do imports no more than it needs
+    from slipway.commands.progress import Event
+    from slipway.flows.report import Report
+    from slipway.flows.standing import Ground
+    from slipway.model.stack import Stack
+    from slipway.model.workspace import Workspace
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,9 +129,9 @@ class Recorder:
         for name, kind in [(name, kind) for whose, name, kind in self._open if whose == service]:
             self.ended_step(service, name, kind, "failed")
 
-    def take(self, event: Event) -> None:
-        """A step of BuildKit's began or ended."""
-        service, name = service_of(event.target), _named(str(event.step))
+    def take(self, service: str, event: Event) -> None:
+        """A step of BuildKit's began or ended for a service."""
+        name = _named(str(event.step))
         if event.kind == "started":
             self.began_step(service, name, "step")
         elif event.kind in ("done", "cached", "failed"):

@@ -168,7 +168,7 @@ def test_a_step_that_is_told_twice_is_one_step(clock: list[float]) -> None:
 def test_the_states_that_a_flow_reports_are_steps_except_those_that_buildkit_tells_better(clock: list[float]) -> None:
     record = Recorder("ship")
     heard = Heard(Silence(), record)
-    for state in ("building", "scanning", "scanning", "signing"):
+    for state in ("building", "scanning", "scanning", "passed", "signing"):
         clock[0] += 1
         heard.step("api", state)
     clock[0] += 1
@@ -176,7 +176,7 @@ def test_the_states_that_a_flow_reports_are_steps_except_those_that_buildkit_tel
     heard.step("web", "scanning")
     heard.failed("web", "failed")
     found = record.record("done", "", 1).services
-    assert [(step.name, step.begin, step.end) for step in found["api"]] == [("scanning", 2, 4), ("signing", 4, 5)]
+    assert [(step.name, step.begin, step.end) for step in found["api"]] == [("scanning", 2, 4), ("signing", 5, 6)]
     assert found["web"][0].state == "failed"
 
 

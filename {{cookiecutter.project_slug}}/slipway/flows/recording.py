@@ -32,8 +32,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 NAME_LIMIT = 240
 """Letters of an instruction that are kept."""
-BUILDKITS = ("building", "testing")
-"""States of a service in which BuildKit's own steps say more."""
+NO_STEPS = ("building", "testing", "passed", "pushed")
+"""How states of a service begin that are no steps: BuildKit's own say more, or it waits for the other services."""
 Key = tuple[str, str, Kind]
 """What is under way: service, name, kind."""
 
@@ -199,8 +199,8 @@ class Heard:
     def step(self, service: str, state: str, detail: str = "") -> None:
         if self._states.get(service) != state:
             self._end(service, "done")
-            if state not in BUILDKITS:
-                self._states[service] = state
+            self._states[service] = state
+            if not state.startswith(NO_STEPS):
                 self._recorder.began_step(service, state, "gate")
         self._report.step(service, state, detail)
 

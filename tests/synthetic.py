@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -55,9 +56,21 @@ def build(count: int, began: float, seed: int = 1, *, cached: float = 0.5, extra
         Phase("plan", 1.1, 1.9),
         Phase("build", 1.9, end),
     )
-    return Record("build", began, round(end + 0.2, 3), "done", phases=phases, services=services, known=count)
+    images = {name: f"sha256:{number:064}" for number, name in enumerate(services)}
+    seconds = round(end + 0.2, 3)
+    return Record("build", began, seconds, "done", phases=phases, services=services, images=images, known=count)
 
 
-def keep(root: Path, *made: Record) -> None:
+def keep(root: Path, *made: Record, made_by: str = "") -> None:
+    """Write records, and what is known of their images; `made_by` is added to what made a layer."""
     for record in made:
-        records.save(root, record)
+        folder = records.save(root, record).parent / "images"
+        folder.mkdir(exist_ok=True)
+        for number, ref in enumerate(record.images.values()):
+            layers = [
+                {"digest": f"sha256:{layer:064}", "size": 3_000_000 * layer, "made_by": f"COPY {layer}{made_by}"}
+                for layer in (9, 1, 1000 + number)
+            ]
+            layers[-1]["size"] = 20_000 + 1000 * number
+            path = folder / f"{ref.replace(':', '-')}.json"
+            path.write_text(json.dumps(layers), encoding="utf-8")

@@ -35,7 +35,7 @@ def hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = synthetic.workspace(tmp_path_factory.mktemp("hundred"), 100)
     now = time.time()
     older = [synthetic.build(100, now - 3600 * age, age) for age in range(12, 0, -1)]
-    synthetic.keep(root, *older, synthetic.build(100, now, extra=HOSTILE))
+    synthetic.keep(root, *older, synthetic.build(100, now, extra=HOSTILE), made_by=HOSTILE)
     workspace = load(root)
     return reporting.write(workspace, reporting.of_last(workspace, "build"), None)
 
@@ -65,6 +65,8 @@ def test_a_hundred_services_are_drawn_within_any_width(page: Page, hundred: Path
     assert count(page, ".tl .row:not(.command)") == 100
     assert count(page, ".tl .bar") > 300
     assert count(page, ".run") == 13
+    assert count(page, ".img") == 100
+    assert count(page, ".layers button") == 300
     assert count(page, ".graph .node") == 110
     assert page.evaluate(
         "[...document.querySelectorAll('.bar')].every((bar) => bar.getBoundingClientRect().width >= 2)"
@@ -77,6 +79,7 @@ def test_a_hundred_services_are_drawn_within_any_width(page: Page, hundred: Path
 def test_what_a_record_says_is_shown_as_text_and_never_run(page: Page, hundred: Path) -> None:
     page.show(hundred)
     assert page.evaluate("document.title").startswith("many: build")
+    assert HOSTILE in text(page, "details td.wide")
     assert count(page, "img") == 0
     assert count(page, "script") == 2
     find = "const box = document.querySelector('input[type=search]'); box.value = 'onerror=alert'; "

@@ -104,7 +104,7 @@ def mode(
 
     workspace = load(ROOT)
     if advise:
-        return reports.advice(workspace, as_json=json)
+        return reports.advice(workspace, mode, as_json=json)
     if not mode:
         modes = flow.modes(workspace)
         if json:

@@ -35,11 +35,18 @@ def report(context: Context, last: str | None = None, json: bool = False, out: s
     return show.say(f"[green]✔[/] {facts['title']}: {path}")
 
 
-def advice(workspace: Workspace, *, as_json: bool) -> None:
-    """Print which mode suits each stack, and why."""
+def advice(workspace: Workspace, mode: str | None, *, as_json: bool) -> None:
+    """Print which mode suits each stack, and why.
+
+    Raises:
+        ConfigError: a mode to switch to is named, too.
+    """
     from slipway.flows.advice import advise
+    from slipway.model.errors import ConfigError
     from slipway.tasks import show
 
+    if mode:
+        raise ConfigError("--advise switches nothing", remedy=f"Leave out `{mode}`, or leave out --advise to switch.")
     lines = advise(workspace)
     if as_json:
         return show.as_json([line.as_dict() for line in lines])

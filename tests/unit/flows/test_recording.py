@@ -165,6 +165,32 @@ def test_a_step_that_is_told_twice_is_one_step(clock: list[float]) -> None:
     assert [(step.begin, step.end) for step in record.record("done", "", 1).services["api"]] == [(1, 4)]
 
 
+def test_a_step_that_was_told_twice_has_failed_when_it_failed_once(clock: list[float]) -> None:
+    record, plain = Recorder("deploy"), Plain("api")
+    for line in ("#1 [run 1/1] RUN x", "#1 DONE 0.0s", "#1 ERROR: no"):
+        for event in plain.feed(line):
+            record.take("api", event)
+    assert [step.state for step in record.record("failed", "", 1).services["api"]] == ["failed"]
+
+
+def test_a_start_is_told_in_parts_where_the_engines_clock_is_this_one(clock: list[float]) -> None:
+    record = Recorder("deploy")
+    for service in ("api", "web"):
+        record.began_step(service, "container: starting", "container")
+    clock[0] += 10
+    for service in ("api", "web"):
+        record.ended_step(service, "container: starting", "container")
+    record.divide("api", "container: starting", ("get", "start", "wait"), (1002.0, 1003.5))
+    record.divide("web", "container: starting", ("get", "start", "wait"), (2002.0, 2003.5))
+    found = record.record("done", "", 1).services
+    assert [(step.name, step.begin, step.end) for step in found["api"]] == [
+        ("get", 0, 2),
+        ("start", 2, 3.5),
+        ("wait", 3.5, 10),
+    ]
+    assert [step.name for step in found["web"]] == ["container: starting"]
+
+
 def test_the_states_that_a_flow_reports_are_steps_except_those_that_buildkit_tells_better(clock: list[float]) -> None:
     record = Recorder("ship")
     heard = Heard(Silence(), record)

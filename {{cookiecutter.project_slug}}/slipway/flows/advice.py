@@ -178,7 +178,7 @@ def built(workspace: Workspace, record: Record) -> list[str]:
 
 
 def _builds(kept: Sequence[Record]) -> list[Record]:
-    return [each for each in kept if each.what in records.BUILDS]
+    return [each for each in kept if each.what in ("build", "ship")]
 
 
 def _others(stack: Stack, all_stacks: Sequence[Stack], kept: Sequence[Record]) -> list[str]:

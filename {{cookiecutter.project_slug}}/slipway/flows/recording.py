@@ -34,6 +34,8 @@ NAME_LIMIT = 240
 """Letters of an instruction that are kept."""
 NO_STEPS = ("building", "testing", "passed", "pushed")
 """How states of a service begin that are no steps: BuildKit's own say more, or it waits for the other services."""
+STATES: tuple[State, ...] = ("cached", "done", "stopped", "failed")
+"""What counts of a step that was told twice: the latter."""
 Key = tuple[str, str, Kind]
 """What is under way: service, name, kind."""
 
@@ -124,9 +126,11 @@ class Recorder:
 
     def failed(self, service: str) -> None:
         """Everything that is under way for a service has failed."""
-        told = any(step.state == "failed" for step in self._steps.get(service, []))
+        with self._lock:
+            told = any(step.state == "failed" for step in self._steps.get(service, []))
+            left = [(name, kind) for whose, name, kind in self._open if whose == service and kind != "step"]
         self.ended_build(service, "done" if told else "failed")
-        for name, kind in [(name, kind) for whose, name, kind in self._open if whose == service]:
+        for name, kind in left:
             self.ended_step(service, name, kind, "failed")
 
     def take(self, service: str, event: Event) -> None:
@@ -319,7 +323,10 @@ def _merged(steps: Iterable[Step]) -> Iterator[Step]:
         key = (step.name, step.kind)
         before = found.get(key)
         if before and (step.state == before.state == "cached" or step.begin <= before.end):
-            found[key] = replace(before, end=before.end if step.state == "cached" else max(before.end, step.end))
+            state: State = max((before.state, step.state), key=STATES.index)
+            found[key] = replace(
+                before, end=max(before.end, step.end if state != "cached" else before.end), state=state
+            )
         else:
             if before:
                 yield before

@@ -35,6 +35,7 @@ function seconds(value) {
 }
 
 function bytes(value) {
+  if (value >= 1e9) return `${(value / 1e9).toFixed(1)} GB`;
   if (value >= 1e6) return `${(value / 1e6).toFixed(value >= 1e8 ? 0 : 1)} MB`;
   return value >= 1e3 ? `${(value / 1e3).toFixed(0)} kB` : `${value} B`;
 }
@@ -106,6 +107,9 @@ const allSteps = facts.services.flatMap((service) => service.steps.map((step, nu
 const instructions = allSteps.filter(({ step }) => step.kind === "step" && !isOwn(step) && !isFrom(step));
 const cached = instructions.filter(({ step }) => step.state === "cached").length;
 
+const stored = [...new Map(facts.images.flatMap((image) => image.layers.map((layer) => [layer.digest, layer.size]))).values()]
+  .reduce((sum, each) => sum + each, 0);
+
 // --- the parts of the page -------------------------------------------------------------------------------------------
 
 function heading() {
@@ -124,7 +128,6 @@ function tiles() {
   const longest = [...facts.phases].sort((a, b) => lengthOf(b) - lengthOf(a))[0];
   const waited = path.reduce((sum, { step }) => sum + lengthOf(step), 0);
   const worked = facts.services.filter((each) => each.kind === "service").length;
-  const size = facts.images.reduce((sum, each) => sum + each.size, 0);
   const tile = (number, words) => make("div", { class: "tile" }, make("b", {}, number), make("span", {}, words));
   return make("div", { class: "tiles" },
     tile(seconds(facts.seconds), "from command to end"),
@@ -132,7 +135,7 @@ function tiles() {
     tile(String(worked), worked === 1 ? "service with work" : "services with work"),
     instructions.length ? tile(percent(cached, instructions.length), `of ${instructions.length} instructions cached`) : null,
     path.length ? tile(seconds(waited), "on the critical path") : null,
-    size ? tile(bytes(size), "in images, compressed") : null);
+    stored ? tile(bytes(stored), "in layers, each counted once") : null);
 }
 
 const parts = [...new Set(facts.phases.map((each) => each.name))];
@@ -343,8 +346,6 @@ function images() {
       })), make("span", { class: "num" }, bytes(image.size)));
   const lines = sorted.map(line);
   roving(bars);
-  const every = new Map(facts.images.flatMap((image) => image.layers.map((layer) => [layer.digest, layer.size])));
-  const stored = [...every.values()].reduce((sum, each) => sum + each, 0);
   return section("images", "Images by layer",
     `Compressed, as they are pushed: ${bytes(facts.images.reduce((sum, each) => sum + each.size, 0))} counted one by one, ${bytes(stored)} as layers that images share are stored once (grey).`,
     make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Images" }, ...lines),

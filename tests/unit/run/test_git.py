@@ -96,3 +96,16 @@ def test_a_folder_that_git_ignores_is_in_no_commit(repository: Path) -> None:
     (repository / "demo").mkdir()
     assert git.commit(repository)
     assert git.commit(repository / "demo") is None
+
+
+def test_the_people_who_committed_lately_are_counted_once_each(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert git.authors(repository, 90) == 0
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2020-01-01T00:00:00")
+    committed(repository)
+    monkeypatch.delenv("GIT_COMMITTER_DATE")
+    for number, name in enumerate(("ann", "ben", "ann")):
+        (repository / "file").write_text(str(number))
+        tell(repository, "commit", "--quiet", "--all", "--author", f"{name} <{name}@localhost>", "--message", name)
+    assert git.authors(repository, 90) == 2

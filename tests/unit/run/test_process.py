@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,13 @@ def test_a_program_that_has_ended_is_not_ended_again(monkeypatch: pytest.MonkeyP
     assert process.run(["true"]).code == 0
     monkeypatch.setattr(process.os, "killpg", pytest.fail)
     process.end_all()
+
+
+def test_this_process_began_before_now_and_after_the_machine() -> None:
+    age = time.time() - process.began()
+    assert -1 < age < time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def test_where_the_system_does_not_tell_a_process_begins_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(process.time, "CLOCK_BOOTTIME")
+    assert abs(process.began() - time.time()) < 1

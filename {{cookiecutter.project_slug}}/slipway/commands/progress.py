@@ -148,11 +148,21 @@ class Progress:
             target = words.pop(0)
         else:
             return None
-        numbers = _NUMBERS.fullmatch(words[-1]) if words else None
-        text = match[2] if match else name
-        if numbers is None:
-            return Step(target, "", 0, 0, text, internal=True)
-        return Step(target, " ".join(words[:-1]), int(numbers[1]), int(numbers[2]), text, internal=False)
+        return _numbered(target, words, match[2] if match else name)
+
+
+def step_of(target: str, name: str) -> Step:
+    """Return the step of a target that has the builder to itself: `[build 2/5] RUN …`."""
+    match = _NAME.match(name)
+    return _numbered(target, match[1].split() if match else [], match[2] if match else name)
+
+
+def _numbered(target: str, words: Sequence[str], text: str) -> Step:
+    """Return the step that the words within the brackets name: its stage, and which of its steps it is."""
+    numbers = _NUMBERS.fullmatch(words[-1]) if words else None
+    if numbers is None:
+        return Step(target, "", 0, 0, text, internal=True)
+    return Step(target, " ".join(words[:-1]), int(numbers[1]), int(numbers[2]), text, internal=False)
 
 
 def _kind(told: dict[str, Any]) -> Kind | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from slipway.flows.logs import logs_of
 from slipway.flows.progress import Follower
+from slipway.flows.recording import recorded_as
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model.errors import SlipwayError
@@ -26,6 +27,7 @@ Bake = Callable[[Mapping[str, Path], Path, Path], tuple[Mapping[str, Any], list[
 """Secret files, buildx and the definition's file → the bake definition, and the command that carries it out."""
 
 
+@recorded_as("build")
 def carry_out(
     ground: Ground, targets: Sequence[str], report: Report, bake: Bake, environment: Mapping[str, str] | None = None
 ) -> None:

@@ -17,6 +17,7 @@ from slipway.content.known import Image
 from slipway.content.service import inputs_of
 from slipway.content.stats import Memory
 from slipway.flows import baking
+from slipway.flows.recording import phase
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import bases, lock
@@ -86,6 +87,7 @@ class Shipped:
     note: str
 
 
+@phase("plan")
 def plan(
     workspace: Workspace,
     services: Sequence[Service],

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
 from slipway.flows.logs import logs_of
+from slipway.flows.recording import Recorder, current, recorded
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
@@ -23,6 +24,9 @@ from slipway.run import engine
 from slipway.run.pulumi import BUILDS, Door, Outcome
 
 Consent = Callable[[str], bool]
+STARTING = "container: starting"
+STARTS = "container: getting the image", "container: starting", "container: becoming healthy"
+"""What the start of a container is on record as, and what it is made of."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,26 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     """
     began = time.monotonic()
     workspace = ground.workspace
+    with recorded(workspace, "deploy", stack) as record:
+        with record.phase("Pulumi starts"):
+            outcome = up(ground, stack, report, consent)
+        record.holds(outcome.outputs.get("images", {}))
+        with record.phase("ask the URLs"):
+            rows = tuple(look(workspace, stack, outcome))
+        started(record, workspace, stack)
+    return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
+
+
+def up(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:
+    """Let Pulumi make the stack what the workspace says, after clearing what an interrupted run has left."""
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
-    with marked(workspace, stack) as interrupted:
+    current().worked = True
+    with marked(ground.workspace, stack) as interrupted:
         if interrupted:
             report.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
             recover(door)
-        outcome = told(door.up, Narrator(report, logs_of(workspace), whole_log_of(ground)))
-    rows = tuple(look(workspace, stack, outcome))
-    return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
+        return told(door.up, Narrator(report, logs_of(ground.workspace), whole_log_of(ground)))
 
 
 def told(work: Callable[[Narrator], Outcome], narrator: Narrator) -> Outcome:
@@ -136,6 +151,15 @@ def look(workspace: Workspace, stack: Stack, outcome: Outcome) -> Iterator[Row]:
         found = running.get(service.name)
         health = answer(url) if url else engine.health_now(found) if found else "missing"
         yield Row(service.name, digest, url, health)
+
+
+def started(record: Recorder, workspace: Workspace, stack: Stack) -> None:
+    """Have the record tell what the start of each new container was made of, as the engine knows it."""
+    new = record.ended(STARTING)
+    for each in engine.containers(workspace.name, stack.name) if new else []:
+        if each.service in new:
+            with suppress(SlipwayError):  # gone since: the record tells its start as a whole
+                record.divide(each.service, STARTING, STARTS, engine.moments(each.id))
 
 
 def answer(url: str, *, patience: float = 5.0) -> str:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
+from slipway.commands.plain import Plain
 from slipway.flows.failures import Failures, WholeLog
 from slipway.flows.logs import build_log
+from slipway.flows.recording import current
 from slipway.flows.report import Report
+from slipway.model.record import Kind
 
 WORDS = {
     ("docker-build:index:Image", "create"): ("building", "built"),
@@ -27,6 +30,13 @@ WORDS = {
     ("slipway:docker:Network", "delete"): ("removing", "removed"),
 }
 
+KINDS: dict[str, Kind] = {
+    "docker-build:index:Image": "image",
+    "slipway:docker:Container": "container",
+    "slipway:docker:Gateway": "gateway",
+    "slipway:docker:Network": "network",
+}
+
 
 class Narrator:
     """Listens to the engine and tells the report; build output goes to one log file for each service."""
@@ -35,9 +45,18 @@ class Narrator:
         self._report = report
         self._logs = logs
         self._fresh: set[Path] = set()
+        self._record = current()
+        self._builds: dict[str, Plain] = {}
+        self._over: set[str] = set()
+        self._begun = False
         self.failures = Failures(whole_log)
 
     def __call__(self, event: EngineEvent) -> None:
+        if not self._begun:
+            self._begun = True
+            self._record.enter("Pulumi works")
+        if event.summary_event:
+            self._record.enter("Pulumi ends")
         if event.resource_pre_event:
             self._step(event.resource_pre_event.metadata)
         elif event.res_outputs_event:
@@ -45,6 +64,7 @@ class Narrator:
         elif event.res_op_failed_event:
             metadata = event.res_op_failed_event.metadata
             self._report.failed(_name(metadata.urn), "failed")
+            self._record.failed(_name(metadata.urn))
         elif event.diagnostic_event and event.diagnostic_event.urn:
             self._told(event.diagnostic_event.urn, event.diagnostic_event)
 
@@ -52,12 +72,19 @@ class Narrator:
         words = WORDS.get((metadata.type, _operation(metadata)))
         if words:
             self._report.step(_name(metadata.urn), words[0])
+            kind = KINDS[metadata.type]
+            self._record.began_step(_name(metadata.urn), f"{kind}: {words[0]}", kind)
 
     def _done(self, metadata: StepEventMetadata) -> None:
         words = WORDS.get((metadata.type, _operation(metadata)))
         if words:
             digest = str(((metadata.new and metadata.new.outputs) or {}).get("digest", ""))
             self._report.done(_name(metadata.urn), f"{words[1]} {digest[7:19]}".strip())
+            kind = KINDS[metadata.type]
+            if kind == "image":
+                self._over.add(_name(metadata.urn))
+                self._record.ended_build(_name(metadata.urn))
+            self._record.ended_step(_name(metadata.urn), f"{kind}: {words[0]}", kind)
 
     def _told(self, urn: str, event: DiagnosticEvent) -> None:
         self._line(urn, event.message)
@@ -74,6 +101,9 @@ class Narrator:
         with log.open("a" if log in self._fresh else "w", encoding="utf-8") as file:
             file.write(f"{text}\n")
         self._fresh.add(log)
+        if service not in self._over:  # lines may come late
+            for told in self._builds.setdefault(service, Plain(service)).feed(text):
+                self._record.take(service, told)
         self._report.step(service, "building", text.splitlines()[-1])
 
 

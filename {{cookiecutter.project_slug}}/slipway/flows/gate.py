@@ -19,6 +19,7 @@ from slipway.flows.build import Planned, Shipped
 from slipway.flows.evidence import Attached, Proof, Wanted
 from slipway.flows.logs import logs_of
 from slipway.flows.proving import Proven
+from slipway.flows.recording import current, phase
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import lock
@@ -124,11 +125,12 @@ def ship(
         database = scan.ready(ground, report, datetime.now(UTC))
         proven = _prove(ground, missing, report, database, today)
         refuse_moved_tags([(each, proven[each.name].digest) for each in missing], tags)
-        at_once(
-            missing,
-            lambda each: each.name,
-            lambda each: publish(ground, each, proven[each.name], signer, tags.commit, report),
-        )
+        with current().phase("push, attest, sign"):
+            at_once(
+                missing,
+                lambda each: each.name,
+                lambda each: publish(ground, each, proven[each.name], signer, tags.commit, report),
+            )
         proofs = {**proofs, **check(ground, missing, proven, trust, today)}
     fresh = {each.name for each in missing}
     put_tags(ground, candidates, proofs, tags, fresh)
@@ -241,6 +243,7 @@ def sign_pushed(ground: Ground, services: Sequence[Service], stack: Stack, repor
     return [Shipped(each.name, refs[each.name], note) for each in candidates]
 
 
+@phase("verify")
 def check(
     ground: Ground, missing: Sequence[Candidate], proven: Mapping[str, Proven], trust: Trust, today: date
 ) -> dict[str, Proof]:
@@ -311,6 +314,7 @@ def put_tags(
     at_once(wanted, lambda item: f"{item[0].name}:{item[1]}", put)
 
 
+@phase("build, test, scan")
 def _prove(
     ground: Ground, missing: Sequence[Candidate], report: Report, database: scan.Database, today: date
 ) -> dict[str, Proven]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.flows.bases import ensure_bases
+from slipway.flows.recording import phase
 from slipway.flows.report import Lines, Report
 from slipway.flows.standing import Ground, standing, tools_of
 from slipway.model.errors import GateRefused, SlipwayError
@@ -24,6 +25,7 @@ TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-docker-build", "do
 SCANNER, SIGNER = "trivy", "cosign"
 
 
+@phase("look what is there")
 def ground(
     workspace: Workspace,
     report: Report,

@@ -10,6 +10,7 @@ from slipway.content import known
 from slipway.flows import build
 from slipway.flows.build import Planned
 from slipway.flows.ground import bases_known, ground
+from slipway.flows.recording import recorded
 from slipway.flows.report import Lines, Report
 from slipway.flows.standing import Ground, standing
 from slipway.flows.turn import turn
@@ -48,16 +49,19 @@ def build_needed(
     memory, images = known.begin(root), known.load(root).images
     workspace = load(root)
     services = workspace.chosen(chosen)
-    credentials.export(workspace)
-    daemons.ensure_registry(workspace, on_line=Lines(report))
-    if not bases_known(workspace):
-        ground(workspace, report, building=True)
-    planned = build.plan(workspace, services, memory, images)
-    why = {each.service.name: build.why(workspace, each) for each in planned} if explain else {}
-    if not dry:
-        planned = _carry_out(workspace, planned, report, local, lambda: build.plan(workspace, services, memory, images))
-        found = {each.service.name: image for each in planned if (image := each.image())}
-        known.keep(root, memory, found if chosen is None else {**images, **found}, whole=chosen is None)
+    with recorded(workspace, "build", whole=True):
+        credentials.export(workspace)
+        daemons.ensure_registry(workspace, on_line=Lines(report))
+        if not bases_known(workspace):
+            ground(workspace, report, building=True)
+        planned = build.plan(workspace, services, memory, images)
+        why = {each.service.name: build.why(workspace, each) for each in planned} if explain else {}
+        if not dry:
+            planned = _carry_out(
+                workspace, planned, report, local, lambda: build.plan(workspace, services, memory, images)
+            )
+            found = {each.service.name: image for each in planned if (image := each.image())}
+            known.keep(root, memory, found if chosen is None else {**images, **found}, whole=chosen is None)
     return Built(planned, why)
 
 

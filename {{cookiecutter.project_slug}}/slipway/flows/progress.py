@@ -10,6 +10,7 @@ from slipway.commands.bake import service_of
 from slipway.commands.progress import Event, Progress
 from slipway.flows import remedies
 from slipway.flows.logs import build_log
+from slipway.flows.recording import current
 from slipway.flows.report import Report
 from slipway.model.errors import GateRefused, SlipwayError
 from slipway.run.process import Result
@@ -25,6 +26,7 @@ class Follower:
         services = list(dict.fromkeys(service_of(name) for name in targets))
         self._report = report
         self._progress = Progress(targets)
+        self._record = current()
         self._open = ExitStack()
         logs.mkdir(parents=True, exist_ok=True)
         self._paths = {name: build_log(logs, name) for name in services}
@@ -65,6 +67,7 @@ class Follower:
 
     def _take(self, event: Event) -> None:
         service = service_of(event.target)
+        self._record.take(service, event)
         if event.kind == "log":
             self._lines[service] = [*self._lines[service][-TAIL:], event.text]
             self._write(service, event.text)

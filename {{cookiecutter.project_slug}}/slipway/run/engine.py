@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -190,6 +191,18 @@ def health_command(image: Any) -> list[str]:
         return list(test[1:])
     shell = (image.attrs.get("Config") or {}).get("Shell") or ["/bin/sh", "-c"]
     return [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
+
+
+def moments(container: str) -> tuple[float, float]:
+    """Return when a container was made, and when it was last started, in seconds since 1970.
+
+    Raises:
+        SlipwayError: it is gone, or the engine does not answer.
+    """
+    with speaking():
+        found = client().api.inspect_container(container)
+    made, started = (re.sub(r"(\.\d{6})\d*", r"\1", each) for each in (found["Created"], found["State"]["StartedAt"]))
+    return datetime.fromisoformat(made).timestamp(), datetime.fromisoformat(started).timestamp()
 
 
 def health_now(container: Container, seconds: float = 10) -> str:

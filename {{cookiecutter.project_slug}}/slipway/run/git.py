@@ -36,6 +36,11 @@ def user(root: Path) -> str:
     return (_said(root, "config", "user.name").splitlines() or [_system_user()])[-1]
 
 
+def authors(root: Path, days: int) -> int:
+    """Return how many people have committed to this folder in the last so many days; 0 where git does not say."""
+    return len(set(_said(root, "log", f"--since={days}.days", "--format=%aE", "--", ".").splitlines()))
+
+
 def _said(root: Path, *words: str) -> str:
     """Return what git says; nothing where there is no git, or it says no."""
     try:

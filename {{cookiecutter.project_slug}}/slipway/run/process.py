@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -131,6 +132,16 @@ def start(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> i
             ) from error
     _started[child.pid] = child
     return child.pid
+
+
+def began() -> float:
+    """Return when this process began, in seconds since 1970; this moment where the system does not tell."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError):
+        return time.time()
+    return time.time() - age
 
 
 def reap(pid: int) -> None:

@@ -29,6 +29,7 @@ def ship(
 
     from slipway.flows import gate
     from slipway.flows.ground import SCANNER, SIGNER, ground
+    from slipway.flows.recording import Heard, recorded
     from slipway.flows.report import Silence
     from slipway.flows.turn import turn
     from slipway.model import stack as stacks
@@ -37,8 +38,8 @@ def ship(
 
     workspace = load(ROOT)
     target = stacks.load(ROOT, stack, {})
-    with show.progress(f"Shipping to {stack}") as live:
-        report = Silence() if json else live
+    with recorded(workspace, "ship", target, whole=True) as record, show.progress(f"Shipping to {stack}") as live:
+        report = Heard(Silence() if json else live, record)
         here = ground(workspace, report, building=True, gate=(SCANNER, SIGNER))
         with turn(workspace, report):
             shipped = gate.ship(here, workspace.chosen(services), target, report, version=version, dry=dry)
@@ -56,13 +57,14 @@ def test(context: Context, services: str | None = None) -> None:
     from slipway.flows import build, proving
     from slipway.flows.atonce import at_once
     from slipway.flows.ground import ground
+    from slipway.flows.recording import recorded
     from slipway.flows.turn import turn
     from slipway.model.workspace import load
     from slipway.tasks import show
 
     workspace = load(ROOT)
     chosen = workspace.chosen(services)
-    with show.progress("Testing") as report:
+    with recorded(workspace, "test", whole=True), show.progress("Testing") as report:
         here = ground(workspace, report, building=True)
         planned = build.plan(workspace, chosen)
         with turn(workspace, report):

@@ -55,6 +55,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     from slipway.flows import build as flow
     from slipway.flows import gate
     from slipway.flows.ground import ground
+    from slipway.flows.recording import Heard, recorded
     from slipway.flows.turn import turn
     from slipway.model import stack as stacks
     from slipway.model.workspace import load
@@ -63,7 +64,8 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     workspace = load(ROOT)
     chosen = workspace.chosen(services)
     target = stacks.load(ROOT, stack, {})
-    with show.progress("Pushing") as report:
+    with recorded(workspace, "push", target, whole=True) as record, show.progress("Pushing") as live:
+        report = Heard(live, record)
         here = ground(workspace, report, building=False)
         with turn(workspace, report):
             if target.protected:
@@ -79,17 +81,27 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     help={
         "mode": "inline, external or hybrid; without it, each stack's mode is shown.",
         "stack": "The stack to switch.",
-        "json": "Print the modes as JSON.",
+        "json": "Print the modes, or the advice, as JSON.",
+        "advise": "Say which mode suits each stack, by the records of builds and deploys.",
         "dry": "Say what would change, digest by digest, and write nothing.",
     },
 )
-def mode(context: Context, mode: str | None = None, stack: str = "dev", json: bool = False, dry: bool = False) -> None:
+def mode(
+    context: Context,
+    mode: str | None = None,
+    stack: str = "dev",
+    json: bool = False,
+    dry: bool = False,
+    advise: bool = False,
+) -> None:
     """Show or switch where images come from: inline, external, hybrid."""
     from slipway.flows import mode as flow
     from slipway.model.workspace import load
-    from slipway.tasks import show
+    from slipway.tasks import reports, show
 
     workspace = load(ROOT)
+    if advise:
+        return reports.advice(workspace, mode, as_json=json)
     if not mode:
         modes = flow.modes(workspace)
         if json:

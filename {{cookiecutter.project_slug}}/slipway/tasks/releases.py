@@ -63,6 +63,7 @@ def rollback(
     from slipway.flows import rollback as flow
     from slipway.flows.deploy import ask_when_protected
     from slipway.flows.ground import gate_of, ground
+    from slipway.flows.recording import recorded
     from slipway.flows.report import Silence
     from slipway.model import stack as stacks
     from slipway.model.errors import SlipwayError
@@ -81,7 +82,7 @@ def rollback(
         flow.entries_of(here, back, Silence(), today=date.today())
         return
     ask_when_protected(target, f"Take the protected stack {stack} back to {back.to.id}?", show.consent(yes))
-    with show.progress(f"Rolling {stack} back") as report:
+    with recorded(workspace, "rollback", target), show.progress(f"Rolling {stack} back") as report:
         deployed = flow.carry_out(here, back, report, show.consent(yes), today=date.today())
     show.deployed(deployed)
     if not deployed.healthy:

@@ -90,6 +90,7 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
 def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     from slipway.flows import deploy as flow
     from slipway.flows.ground import gate_of, ground
+    from slipway.flows.recording import recorded
     from slipway.flows.report import Silence
     from slipway.model.errors import SlipwayError
     from slipway.model.workspace import load
@@ -99,7 +100,7 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     target = flow.chosen_stack(workspace, stack)
     _say_override(target)
     flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", show.consent(yes))
-    with show.progress(f"Deploying {stack}") as live:
+    with recorded(workspace, "deploy", target, whole=True), show.progress(f"Deploying {stack}") as live:
         report = Silence() if json else live
         here = ground(workspace, report, building=target.images != "external", install=install, gate=gate_of(target))
         if target.images != "external":

@@ -1,0 +1,56 @@
+"""What is made of the records of builds and deploys: the report, and the advice of `invoke mode --advise`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+
+from slipway.tasks.verb import ROOT, verb
+
+if TYPE_CHECKING:
+    from slipway.model.workspace import Workspace
+
+
+@verb(
+    help={
+        "last": "build or deploy: the last one of these. Default: whichever was last.",
+        "json": "Print the facts as JSON instead of making the page.",
+        "out": "The page's file. Default: .slipway/report.html.",
+    }
+)
+def report(context: Context, last: str | None = None, json: bool = False, out: str | None = None) -> None:
+    """Show where the last build's or deploy's time went, as a page."""
+    from pathlib import Path
+
+    from slipway.flows import reporting as flow
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    facts = flow.of_last(workspace, last)
+    if json:
+        return show.as_json(facts)
+    path = flow.write(workspace, facts, Path(out) if out else None)
+    return show.say(f"[green]✔[/] {facts['title']}: {path}")
+
+
+def advice(workspace: Workspace, mode: str | None, *, as_json: bool) -> None:
+    """Print which mode suits each stack, and why.
+
+    Raises:
+        ConfigError: a mode to switch to is named, too.
+    """
+    from slipway.flows.advice import advise
+    from slipway.model.errors import ConfigError
+    from slipway.tasks import show
+
+    if mode:
+        raise ConfigError("--advise switches nothing", remedy=f"Leave out `{mode}`, or leave out --advise to switch.")
+    lines = advise(workspace)
+    if as_json:
+        return show.as_json([line.as_dict() for line in lines])
+    return show.table(
+        ("stack", "now", "advised", "why", "to do"),
+        [(line.known.stack, line.known.mode, line.advised, line.why, line.command or "keep it") for line in lines],
+    )

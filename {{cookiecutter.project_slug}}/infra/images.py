@@ -48,7 +48,7 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
     secrets = workspace.build_secrets(os.environ)
     repository = workspace.repository(service.name)
     tag = f"{repository}:{content_tag(content_digest(inputs))}"
-    cache = layer_cache([tag], writing=True)
+    cache = layer_cache([tag], inputs.platforms, workspace.cache(os.environ), writing=True)
     image = docker_build.Image(
         service.name,
         context=docker_build.BuildContextArgs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from slipway.commands import bake
 from slipway.content.digest import BuildInputs
 from slipway.model.names import DNS_LABEL
+from slipway.model.workspace import Cache
 
 PIN = "@sha256:" + "a" * 64
 INPUTS = BuildInputs(
@@ -81,10 +83,36 @@ def test_a_stage_may_be_built_in_the_targets_place() -> None:
 
 def test_a_registry_elsewhere_keeps_the_cache_and_one_on_this_machine_does_not() -> None:
     assert "cache-from" not in of(LOCAL)
-    found = of(REMOTE)
-    assert found["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:build"]
-    assert found["cache-to"][0].startswith("type=registry,ref=ghcr.io:443/acme/web-cache:build,mode=max,")
-    assert "cache-to" not in of(REMOTE, "none", "test")
+    one = replace(REMOTE, inputs=replace(INPUTS, platforms=("linux/amd64",)))
+    found = of(one)
+    assert found["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:linux-amd64"]
+    kept = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
+    assert found["cache-to"] == [f"type=registry,ref=ghcr.io:443/acme/web-cache:linux-amd64,{kept}"]
+    assert "cache-to" not in of(one, "none", "test")
+
+
+@pytest.mark.parametrize(
+    ("registry", "cache", "reads", "writes"),
+    [
+        ("127.0.0.1:5000", "auto", False, False),
+        ("127.0.0.1:5000", "registry", True, True),
+        ("ghcr.io", "auto", True, True),
+        ("ghcr.io", "read", True, False),
+        ("ghcr.io", "off", False, False),
+    ],
+)
+def test_the_setting_says_who_reads_and_writes_the_cache(
+    registry: str, cache: Cache, reads: bool, writes: bool
+) -> None:
+    found = bake.layer_cache([f"{registry}/a/b:t"], ["linux/amd64"], cache, writing=True)
+    assert ("cache-from" in found, "cache-to" in found) == (reads, writes)
+
+
+def test_each_platform_has_a_cache_and_a_build_for_several_only_reads() -> None:
+    found = bake.layer_cache(["ghcr.io/a/b:t"], ["linux/arm64", "linux/arm/v7"], writing=True)
+    assert found == {
+        "cache-from": [f"type=registry,ref=ghcr.io/a/b-cache:linux-{name}" for name in ("arm-v7", "arm64")]
+    }
 
 
 def test_what_would_be_an_expression_or_a_field_is_quoted() -> None:
@@ -168,7 +196,10 @@ def test_the_tests_are_run_by_fetching_the_file_that_they_write() -> None:
 
 def test_tests_are_never_written_to_a_registrys_cache() -> None:
     stage = bake.tests([REMOTE], Path("/r"))["web_test"]
-    assert "cache-to" not in stage and stage["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:build"]
+    assert "cache-to" not in stage
+    assert stage["cache-from"] == [
+        f"type=registry,ref=ghcr.io:443/acme/web-cache:linux-{name}" for name in ("amd64", "arm64")
+    ]
 
 
 def test_each_target_of_a_definition_is_one_services_and_no_service_has_such_a_name() -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from slipway.content.digest import BuildInputs
 from slipway.model.names import LOOPBACK
+from slipway.model.workspace import Cache
 
 # 1980-01-01, for two reasons. BuildKit takes every file's time that is later down to it and leaves earlier
 # ones, so an early time makes files of any checkout equal. And it is the first that zip files, and so
@@ -30,7 +31,6 @@ EXPORT = f"type=image,{FORMAT}"
 """How an image is exported to a registry; what pushes it adds `push=true`."""
 
 CACHE_SUFFIX = "-cache"
-CACHE_TAG = "build"
 TEST, REPORT = "_test", "_report"  # no service's name holds an underscore
 JUNIT = "/tmp/junit*.xml"  # noqa: S108 - in the stage
 NO_ATTESTATIONS = ("type=provenance,disabled=true", "type=sbom,disabled=true")
@@ -48,12 +48,14 @@ class Target:
         inputs: what decides its image.
         tags: full names, registry first; the repository of the first also names the registry's cache.
         secrets: BuildKit secret → file that holds its value. Only the file's path is ever written down.
+        cache: where layers are kept for other machines.
     """
 
     service: str
     inputs: BuildInputs
     tags: tuple[str, ...] = ()
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    cache: Cache = "auto"
 
 
 def definition(
@@ -163,7 +165,7 @@ def _target(target: Target, output: str, oci_dir: Path, stage: str | None) -> Js
         "secret": [_plain(_fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
         "attest": list(NO_ATTESTATIONS),
         "output": [_plain(_output(output, oci_dir / target.service))],
-        **layer_cache(target.tags, writing=output != "none"),
+        **layer_cache(target.tags, inputs.platforms, target.cache, writing=output != "none"),
     }
     goal = stage or inputs.target
     if goal:
@@ -181,15 +183,29 @@ def _output(output: str, folder: Path) -> str:
     raise ValueError(f"no such output: {output}")
 
 
-def layer_cache(tags: Sequence[str], *, writing: bool) -> dict[str, list[str]]:
-    """Return where layers are kept for other machines: beside the images; nowhere on a local registry."""
-    if not tags or LOOPBACK.match(tags[0]):
+def layer_cache(
+    tags: Sequence[str], platforms: Sequence[str], cache: Cache = "auto", *, writing: bool
+) -> dict[str, list[str]]:
+    """Return where layers are kept for other machines: beside the images, a cache for each service and platform.
+
+    A build for several platforms at once only reads: what it wrote would be found under one platform's name alone.
+    A cache is written whole and then named, so of two writers the later one stays; one that may not be written, or
+    is not there, fails no build.
+
+    Args:
+        tags: the image's full names; the repository of the first also names the cache's.
+        platforms: which the build is for; none: the builder's own.
+        cache: `auto` keeps none for a registry on this machine, where the builder's own cache is at hand.
+        writing: False for a build whose layers nobody else needs.
+    """
+    if not tags or cache == "off" or (cache == "auto" and LOOPBACK.match(tags[0])):
         return {}
-    ref = f"{repository(tags[0])}{CACHE_SUFFIX}:{CACHE_TAG}"
-    found = {"cache-from": [f"type=registry,ref={ref}"]}
-    if writing:
+    place = f"{repository(tags[0])}{CACHE_SUFFIX}"
+    refs = [f"{place}:{each.replace('/', '-')}" for each in sorted(set(platforms)) or ["native"]]
+    found = {"cache-from": [f"type=registry,ref={ref}" for ref in refs]}
+    if writing and cache != "read" and len(refs) == 1:
         kept = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
-        found["cache-to"] = [f"type=registry,ref={ref},{kept}"]
+        found["cache-to"] = [f"type=registry,ref={refs[0]},{kept}"]
     return found
 
 

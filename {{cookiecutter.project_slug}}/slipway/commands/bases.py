@@ -149,7 +149,8 @@ def definition(
     args = {"DEBIAN": BOOTSTRAP} if rootfs else {}
     given = {name: path for name, path in secrets.items() if name in SECRETS}
     targets = [
-        bake.Target(name, _inputs(BASES[name], folder, platforms, args), (ref,), given)
+        # No registry cache: a base is in the registry whole, and package lists from a cache name packages that are gone.
+        bake.Target(name, _inputs(BASES[name], folder, platforms, args), (ref,), given, "off")
         for name, ref in sorted(tags.items())
     ]
     built = bake.definition(targets, "registry", folder)["target"]

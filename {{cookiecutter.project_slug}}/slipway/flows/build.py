@@ -210,9 +210,12 @@ def upload(ground: Ground, each: Planned, report: Report) -> str:
 
 def bake_all(ground: Ground, planned: Sequence[Planned], report: Report, folder: Path, metadata: Path) -> None:
     """Build all the planned services in one bake, into OCI layouts; `metadata` gets how each was built."""
+    cache = ground.workspace.cache(os.environ)
 
     def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
-        targets = [bake.Target(each.service.name, each.inputs, (each.tag,), secrets) for each in planned]
+        targets = [
+            bake.Target(each.service.name, each.inputs, (each.tag,), secrets, cache) for each in planned
+        ]
         return bake.definition(targets, "oci", folder), bake.argv(buildx, file, BUILDER, targets, metadata=metadata)
 
     baking.carry_out(ground, [each.service.name for each in planned], report, made, RECORDED)

@@ -8,6 +8,7 @@ digest, and the scan is judged by today's policy.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -195,7 +196,7 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
         names = [*([name] if to_build else []), *([f"{name}{bake.REPORT}"] if to_test else [])]
 
         def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
-            target = bake.Target(name, each.inputs, (each.tag,), secrets)
+            target = bake.Target(name, each.inputs, (each.tag,), secrets, workspace.cache(os.environ))
             definition: dict[str, dict[str, Any]] = {"target": {}}
             if to_build:
                 definition["target"] |= bake.definition([target], "oci", room / "oci")["target"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway.model.reading import line_of, read_text, read_toml
 
+CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
 _MEMORY = re.compile(r"[1-9][0-9]*[kmg]")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
@@ -41,10 +42,16 @@ class SecretSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: str | None = None
 
 
+Cache = Literal["auto", "registry", "read", "off"]
+"""Where layers are kept for other machines: beside the images, unless those are on this machine (`auto`); always
+there; there, but this machine only reads; nowhere."""
+
+
 class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How images are built."""
 
     platforms: tuple[str, ...] = ("linux/amd64",)
+    cache: Cache = "auto"
     secrets: dict[str, SecretSource] = {}
 
 
@@ -159,6 +166,20 @@ class Workspace:
             or (source.env and environment.get(source.env))
             or (source.file and Path(source.file).expanduser().is_file())
         }
+
+    def cache(self, environment: Mapping[str, str]) -> Cache:
+        """Return where layers are kept: as workspace.toml says, or SLIPWAY_CACHE for one run.
+
+        Raises:
+            ConfigError: the variable is none of the words.
+        """
+        named = environment.get(CACHE_VARIABLE) or self.settings.build.cache
+        for word in get_args(Cache):
+            if word == named:
+                return cast(Cache, word)
+        raise ConfigError(
+            f"{CACHE_VARIABLE} is {named!r}", remedy=f"One of: {', '.join(get_args(Cache))}; or leave it unset."
+        )
 
     def service(self, name: str) -> Service:
         """Return a service by name; ConfigError naming those that exist."""

@@ -16,7 +16,7 @@ from slipway.model.errors import EvidenceError
 from slipway.model.names import content_tag
 from slipway.model.stack import Stack
 from slipway.model.workspace import SecretSource, Service, Workspace, secret_value
-from slipway.toolchain.builder import NAME as BUILDER
+from slipway.toolchain.builder import name_of as builder_of
 
 
 def images_of(workspace: Workspace, stack: Stack) -> dict[str, pulumi.Input[str]]:
@@ -57,7 +57,7 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
         ),
         dockerfile=docker_build.DockerfileArgs(location=from_here(inputs.dockerfile)),
         target=inputs.target,
-        platforms=[docker_build.Platform(platform) for platform in inputs.platforms],
+        platforms=[docker_build.Platform(platform) for platform in sorted(set(inputs.platforms))],
         build_args=build_args(inputs),
         secrets={name: value for name, source in secrets.items() if (value := secret_of(source)) is not None},
         # A token that rotates decides no image.
@@ -67,7 +67,7 @@ def built(workspace: Workspace, service: Service) -> pulumi.Output[str]:
         cache_to=[docker_build.CacheToArgs(raw=each) for each in cache.get("cache-to", [])],
         exports=[docker_build.ExportArgs(raw=f"{EXPORT},push=true")],
         push=False,
-        builder=docker_build.BuilderConfigArgs(name=BUILDER),
+        builder=docker_build.BuilderConfigArgs(name=builder_of(workspace)),
         build_on_preview=False,
         # Replacing an image must not delete the digest that still runs.
         opts=pulumi.ResourceOptions(retain_on_delete=True),

@@ -1,7 +1,8 @@
 """The layer cache in the registry, and what a change costs: an emptied builder, a registry's own files, real builds.
 
-The builder here is one of its own, with its own root, so that emptying it takes nothing from anybody. What the half
-minute buys: that a machine that has never built anything runs no step that another has run, and gets the same bytes.
+The builder here is one of its own, with its own root, so that emptying it takes nothing from anybody. What the
+minute buys: a machine that has never built anything runs no step that another has run, downloads nothing that CI kept,
+and gets the same bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import secrets
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import REGISTRY, First, free_ports
-from tests.e2e.workspace import Workspace, wait_until
+from tests.e2e.workspace import Ran, Workspace, wait_until
 
 from slipway.flows.logs import build_log
 from slipway.run.oci import oci_digest
@@ -53,6 +55,12 @@ class Machine:
         (layout,) = (self.workspace.root / ".slipway" / "oci" / service).iterdir()
         return oci_digest(layout), build_log(self.workspace.root / ".slipway" / "logs", service).read_text()
 
+    def carry(self, action: str, folder: str) -> Ran:
+        """Save or load cache mounts."""
+        ran = self.workspace.invoke("cache", action, "--folder", f".slipway/{folder}", **self.environment)
+        assert ran.code == 0, ran.output
+        return ran
+
 
 @pytest.fixture(scope="module")
 def state(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -87,6 +95,18 @@ def test_a_machine_that_never_built_runs_no_step_that_another_has_run(machine_al
     assert again == built
     assert steps(log, "CACHED") == steps(log), log
     assert "exporting cache to registry" in log
+
+
+def test_what_npm_downloaded_is_carried_to_an_emptied_builder_as_it_was(machine_alone: Machine) -> None:
+    machine_alone.build("off", "web")
+    first, second = (machine_alone.carry(action, "one") for action in ("save", "load"))
+    assert "npm" in first.stdout and "npm" in second.stdout
+    machine_alone.forget()
+    machine_alone.carry("load", "one")
+    machine_alone.carry("save", "two")
+    one, two = (listing(machine_alone.workspace.root / ".slipway" / name / "npm.tar") for name in ("one", "two"))
+    assert any("/_cacache/content-v2/" in each for each in one) and one == two
+    assert "nothing to do" in machine_alone.carry("load", "nowhere").output
 
 
 def test_a_change_of_code_uploads_its_layer_and_nothing_else(deployed: Workspace) -> None:
@@ -128,6 +148,14 @@ def steps(log: str, word: str = "") -> set[str]:
     """Return a Dockerfile's steps that a log tells of, those that name a base left out; `word`: how they ended."""
     found = {line.partition(" ")[2].strip() for line in log.splitlines() if line.startswith(word)}
     return {step for step in found if step.startswith("[") and " FROM " not in step and "[internal]" not in step}
+
+
+def listing(archive: Path) -> dict[str, tuple[object, ...]]:
+    """Return an archive's members with what would be lost first: modes, owners, times, sizes."""
+    with tarfile.open(archive) as members:
+        return {
+            each.name: (each.mode, each.uid, each.gid, each.mtime, each.size) for each in members if each.name != "."
+        }
 
 
 def data() -> Path:

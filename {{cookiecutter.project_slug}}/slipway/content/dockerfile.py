@@ -14,6 +14,7 @@ from slipway.content.words import BadWord, expand, split
 from slipway.model.errors import ConfigError
 
 SCRATCH = "scratch"
+_TARGET = ("target", "dst", "destination")
 _PINNED = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 
 
@@ -28,12 +29,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its number, its name (`AS name`), what it starts from, and what else it takes files from."""
+    """One stage: its number, its name (`AS name`), what it starts from, what else it takes files from, and the ids of
+    its cache mounts."""
 
     number: int
     name: str
     base: Reference
     sources: tuple[Reference, ...]
+    caches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,9 @@ def _parts(found: list[Instruction], escape: str) -> tuple[dict[str, str | None]
                 arguments[name] = default if equals else None
         else:
             last = stages[-1]
-            sources = (*last.sources, *_sources(lines.nested(instruction, escape)))
-            stages[-1] = Stage(last.number, last.name, last.base, sources)
+            inner = lines.nested(instruction, escape)
+            sources = (*last.sources, *_sources(inner))
+            stages[-1] = Stage(last.number, last.name, last.base, sources, (*last.caches, *_caches(inner)))
     return arguments, stages
 
 
@@ -205,6 +209,14 @@ def _sources(instruction: Instruction) -> Iterator[Reference]:
         for mount in lines.mounts(instruction):
             if mount.get("from"):
                 yield Reference(instruction.line, "RUN --mount from", mount["from"])
+
+
+def _caches(instruction: Instruction) -> Iterator[str]:
+    """Yield the ids of an instruction's cache mounts; BuildKit takes the target for one that has none."""
+    if instruction.keyword == "RUN":
+        for mount in lines.mounts(instruction):
+            if mount.get("type") == "cache":
+                yield mount.get("id") or next((mount[key] for key in _TARGET if mount.get(key)), "")
 
 
 def _values(dockerfile: Dockerfile, builtin: Mapping[str, str], args: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,9 @@ def test_a_mount_is_read_into_an_archive_of_its_own() -> None:
     assert isinstance(target, dict)
     lines = target["dockerfile-inline"].splitlines()
     assert lines[0] == "FROM r/node@sha256:1 AS carried"
-    assert lines[2].startswith("RUN --mount=type=cache,id=npm,target=/cache,sharing=locked mkdir /saved && tar --create")
+    assert lines[2].startswith(
+        "RUN --mount=type=cache,id=npm,target=/cache,sharing=locked mkdir /saved && tar --create"
+    )
     assert "--file=/saved/npm.tar" in lines[2]
     assert target["output"] == ["type=local,dest=/w/c"]
 

@@ -52,6 +52,11 @@ def test_of_several_platforms_it_has_all_materials_each_once() -> None:
         provenance.predicate({targets[0]: metadata[targets[0]]}, targets)
 
 
+def test_an_image_that_starts_from_nothing_has_no_materials() -> None:
+    record_of_scratch = {key: value for key, value in record().items() if key != "materials"}
+    assert provenance.predicate({"api": {FIELD: record_of_scratch}}, ["api"])["materials"] == []
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -59,7 +64,7 @@ def test_of_several_platforms_it_has_all_materials_each_once() -> None:
         {"api": None},
         {"api": {"containerimage.digest": "sha256:1"}},
         {"api": {FIELD: None}},
-        {"api": {FIELD: record()}},
+        {"api": {FIELD: {"materials": [BASE]}}},
         {"api": {f"{FIELD}/linux/amd64": record(BASE), f"{FIELD}/linux/arm64": {}}},
         {"api": {f"{FIELD}er": record(BASE)}},
         {"web": {FIELD: record(BASE)}},

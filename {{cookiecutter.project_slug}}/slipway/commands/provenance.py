@@ -14,7 +14,8 @@ WORKSTATION = "urn:slipway:builder:workstation"
 def predicate(metadata: Mapping[str, Any], targets: Sequence[str], builder: str = WORKSTATION) -> dict[str, Any]:
     """Return the provenance of one image from buildx's metadata file.
 
-    Of an image for several platforms it is the first one's, with the materials of all.
+    Of an image for several platforms it is the first one's, with the materials of all. One that starts from nothing
+    (`FROM scratch`) has none.
 
     Args:
         metadata: what buildx wrote, with BUILDX_METADATA_PROVENANCE=max.
@@ -30,13 +31,13 @@ def predicate(metadata: Mapping[str, Any], targets: Sequence[str], builder: str 
         for name, part in sorted((metadata.get(target) or {}).items())
         if name.partition("/")[0] == FIELD
     ]
-    if len(parts) < len(targets) or not all(isinstance(part, Mapping) and part.get("materials") for part in parts):
+    if len(parts) < len(targets) or not all(isinstance(part, Mapping) and part.get("buildType") for part in parts):
         raise GateRefused(
             f"{targets[0].partition('_')[0]}: BuildKit recorded no provenance of its build",
             remedy="Build it again; `invoke doctor` shows the builder and its version.",
         )
     first = dict(parts[0])
-    materials = {str(each): each for part in parts for each in part["materials"]}
+    materials = {str(each): each for part in parts for each in part.get("materials") or ()}
     return {**first, "builder": {"id": builder}, "materials": list(materials.values())}
 
 

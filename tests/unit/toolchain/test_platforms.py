@@ -36,7 +36,7 @@ def test_a_platform_that_no_node_has_is_named_with_what_to_do() -> None:
 
 def test_a_native_builder_that_does_not_answer_is_named_by_platform_and_address() -> None:
     wanted = workspace(platforms=BOTH, builders=ARM)
-    with pytest.raises(SlipwayError, match="for linux/arm64 at .* does not answer") as refused:
+    with pytest.raises(SlipwayError, match=r"for linux/arm64 at .* does not answer") as refused:
         platforms.refuse_unbuildable(wanted, [node(*BOTH), node(address="tcp://10.0.0.5:1234", problem="refused")])
     assert refused.value.detail == "refused"
 

@@ -9,7 +9,7 @@ import platform
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +86,17 @@ def ensure(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
 
 def name_of(workspace: Workspace) -> str:
     """Return the builder that a workspace builds with: `slipway`, or one of its own where it names native builders."""
-    natives = workspace.settings.build.builders
-    if not natives:
+    build = workspace.settings.build
+    if not build.builders:
         return NAME
-    return f"{NAME}-{hashlib.sha256(json.dumps(sorted(natives.items())).encode()).hexdigest()[:12]}"
+    decides = [sorted(build.builders.items()), _own_platforms(workspace)]
+    return f"{NAME}-{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]}"
+
+
+def _own_platforms(workspace: Workspace) -> list[str]:
+    """Return the platforms that this machine's own BuildKit builds, by emulation or not."""
+    build = workspace.settings.build
+    return sorted({*build.platforms} - build.builders.keys())
 
 
 def join_natives(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> None:
@@ -110,7 +117,9 @@ def join_natives(workspace: Workspace, *, install: bool = True, on_line: OnLine 
     with alone(home.with_name("buildx.lock"), lambda: tell("buildx: another set-up is under way, waiting")):
         if _endpoints(home, name):
             run([buildx, "rm", "--keep-daemon", "--keep-state", name], env=env, timeout=BUILDX_SECONDS)
-        commands = [create_command(buildx, own, tool("buildkit").version, name)]
+        # buildx takes the first node that can build a platform: ours must not claim what another is there for.
+        mine = _own_platforms(workspace)
+        commands = [create_command(buildx, own, tool("buildkit").version, name, mine)]
         for platform, address in workspace.settings.build.builders.items():
             tell(f"builder: {platform} is built by {address}")
             commands.append(append_command(buildx, own[0], name, platform, address))
@@ -140,7 +149,7 @@ def nodes(buildx: Path, name: str, config: Path) -> list[Node]:
                 return [
                     Node(
                         str(each["Endpoint"]),
-                        frozenset(map(str, each.get("Platforms") or ())),
+                        frozenset(str(one).rstrip("*") for one in each.get("Platforms") or ()),
                         str(each.get("Err") or ("" if each.get("Status") == "running" else each.get("Status"))),
                     )
                     for each in found["Nodes"]
@@ -218,10 +227,13 @@ root = "{data}"
 """
 
 
-def create_command(buildx: Path, endpoint: tuple[str, str], version: str, name: str = NAME) -> list[str]:
-    """Return the command that registers a builder of this machine with buildx."""
+def create_command(
+    buildx: Path, endpoint: tuple[str, str], version: str, name: str = NAME, platforms: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that registers a builder of this machine with buildx, for these platforms if any are named."""
     driver, address = endpoint
-    command = [str(buildx), "create", "--name", name, "--driver", driver]
+    only = [f"--platform={','.join(platforms)}"] if platforms else []
+    command = [str(buildx), "create", "--name", name, "--driver", driver, *only]
     if driver == "remote":
         return [*command, address]
     # The host's network: a registry on this machine's loopback address is reached from inside.

@@ -13,6 +13,7 @@ import pulumi_docker_build as docker_build
 from slipway.commands.bake import EXPORT, build_args, layer_cache
 from slipway.content import known
 from slipway.content.digest import BuildInputs, content_digests
+from slipway.content.dockerfile import read as read_dockerfile
 from slipway.content.service import inputs_of
 from slipway.model import bases, lock
 from slipway.model.errors import EvidenceError, SlipwayError
@@ -20,7 +21,7 @@ from slipway.model.names import content_tag
 from slipway.model.stack import Stack
 from slipway.model.workspace import SecretSource, Service, Workspace, secret_value
 from slipway.run import registry
-from slipway.toolchain.builder import NAME as BUILDER
+from slipway.toolchain.builder import name_of as builder_of
 
 
 def images_of(workspace: Workspace, stack: Stack) -> dict[str, pulumi.Input[str]]:
@@ -72,8 +73,11 @@ def inline(workspace: Workspace, services: Sequence[Service]) -> dict[str, pulum
 
 def built(workspace: Workspace, service: str, inputs: BuildInputs, tag: str) -> pulumi.Output[str]:
     """Build a service's image inside Pulumi, push it, and return it by digest. Secrets and times are not in the tag."""
-    secrets = workspace.build_secrets(os.environ)
-    cache = layer_cache([tag], writing=True)
+    dockerfile = read_dockerfile(inputs.dockerfile)
+    # What a resource is given stays in the state for a while, so it gets no more than its build reads.
+    known_ones = workspace.build_secrets(os.environ).items()
+    secrets = {name: source for name, source in known_ones if dockerfile.mounts_secret(name)}
+    cache = layer_cache([tag], inputs.platforms, workspace.cache(os.environ), writing=True)
     image = docker_build.Image(
         service,
         context=docker_build.BuildContextArgs(
@@ -82,7 +86,7 @@ def built(workspace: Workspace, service: str, inputs: BuildInputs, tag: str) -> 
         ),
         dockerfile=docker_build.DockerfileArgs(location=from_here(inputs.dockerfile)),
         target=inputs.target,
-        platforms=[docker_build.Platform(platform) for platform in inputs.platforms],
+        platforms=[docker_build.Platform(platform) for platform in sorted(set(inputs.platforms))],
         build_args=build_args(inputs),
         secrets={name: value for name, source in secrets.items() if (value := secret_of(source)) is not None},
         # A token that rotates decides no image.
@@ -92,7 +96,7 @@ def built(workspace: Workspace, service: str, inputs: BuildInputs, tag: str) -> 
         cache_to=[docker_build.CacheToArgs(raw=each) for each in cache.get("cache-to", [])],
         exports=[docker_build.ExportArgs(raw=f"{EXPORT},push=true")],
         push=False,
-        builder=docker_build.BuilderConfigArgs(name=BUILDER),
+        builder=docker_build.BuilderConfigArgs(name=builder_of(workspace)),
         build_on_preview=False,
         # Replacing an image must not delete the digest that still runs.
         opts=pulumi.ResourceOptions(retain_on_delete=True),

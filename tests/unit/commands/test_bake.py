@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from slipway.commands import bake
 from slipway.content.digest import BuildInputs
 from slipway.model.names import DNS_LABEL
+from slipway.model.workspace import Cache
 
 PIN = "@sha256:" + "a" * 64
 INPUTS = BuildInputs(
@@ -19,7 +21,7 @@ INPUTS = BuildInputs(
     context=Path("/w/services/api"),
     contexts={"common": Path("/w/libs/common")},
     target="run",
-    platforms=("linux/arm64", "linux/amd64"),
+    platforms=("linux/amd64",),
     args={"B": "2", "A": "1"},
     bases={"PYTHON_RUN": f"r/x{PIN}"},
 )
@@ -38,7 +40,7 @@ def test_a_target_holds_all_that_decides_the_image() -> None:
         "dockerfile": "/w/services/api/Dockerfile",
         "target": "run",
         "args": {"A": "1", "B": "2", "PYTHON_RUN": f"r/x{PIN}", "SOURCE_DATE_EPOCH": bake.SOURCE_DATE_EPOCH},
-        "platforms": ["linux/amd64", "linux/arm64"],
+        "platforms": ["linux/amd64"],
         "tags": ["127.0.0.1:5000/demo/api:h-1"],
         "secret": ["id=ca,src=/w/.slipway/run/ca"],
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
@@ -82,9 +84,47 @@ def test_a_stage_may_be_built_in_the_targets_place() -> None:
 def test_a_registry_elsewhere_keeps_the_cache_and_one_on_this_machine_does_not() -> None:
     assert "cache-from" not in of(LOCAL)
     found = of(REMOTE)
-    assert found["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:build"]
-    assert found["cache-to"][0].startswith("type=registry,ref=ghcr.io:443/acme/web-cache:build,mode=max,")
+    assert found["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:linux-amd64"]
+    kept = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
+    assert found["cache-to"] == [f"type=registry,ref=ghcr.io:443/acme/web-cache:linux-amd64,{kept}"]
     assert "cache-to" not in of(REMOTE, "none", "test")
+
+
+@pytest.mark.parametrize(
+    ("registry", "cache", "reads", "writes"),
+    [
+        ("127.0.0.1:5000", "auto", False, False),
+        ("127.0.0.1:5000", "registry", True, True),
+        ("ghcr.io", "auto", True, True),
+        ("ghcr.io", "read", True, False),
+        ("ghcr.io", "off", False, False),
+    ],
+)
+def test_the_setting_says_who_reads_and_writes_the_cache(
+    registry: str, cache: Cache, reads: bool, writes: bool
+) -> None:
+    found = bake.layer_cache([f"{registry}/a/b:t"], ["linux/amd64"], cache, writing=True)
+    assert ("cache-from" in found, "cache-to" in found) == (reads, writes)
+
+
+def test_each_platform_has_a_cache_and_a_build_for_several_only_reads() -> None:
+    found = bake.layer_cache(["ghcr.io/a/b:t"], ["linux/arm64", "linux/arm/v7"], writing=True)
+    assert found == {
+        "cache-from": [f"type=registry,ref=ghcr.io/a/b-cache:linux-{name}" for name in ("arm-v7", "arm64")]
+    }
+
+
+def test_several_platforms_are_a_target_each_which_a_builder_of_its_own_can_take() -> None:
+    several = replace(REMOTE, inputs=replace(INPUTS, platforms=("linux/arm64", "linux/amd64", "linux/arm/v7")))
+    names = ["web_for-linux-amd64", "web_for-linux-arm-v7", "web_for-linux-arm64"]
+    assert bake.names([several, LOCAL]) == [*names, "api"]
+    found: dict[str, Any] = bake.definition([several], "oci", Path("/o"))["target"]
+    assert list(found) == names
+    assert [each["platforms"] for each in found.values()] == [["linux/amd64"], ["linux/arm/v7"], ["linux/arm64"]]
+    assert found[names[2]]["output"][0].startswith("type=oci,dest=/o/web_for-linux-arm64,tar=false,")
+    assert found[names[2]]["cache-to"][0].startswith("type=registry,ref=ghcr.io:443/acme/web-cache:linux-arm64,")
+    assert {bake.service_of(name) for name in names} == {"web"}
+    assert bake.argv(Path("b"), Path("f"), "s", [several])[-3:] == names
 
 
 def test_what_would_be_an_expression_or_a_field_is_quoted() -> None:
@@ -149,7 +189,7 @@ def test_the_tests_are_run_by_fetching_the_file_that_they_write() -> None:
             "dockerfile": "/w/services/api/Dockerfile",
             "target": "test",
             "args": {"A": "1", "B": "2", "PYTHON_RUN": f"r/x{PIN}", "SOURCE_DATE_EPOCH": bake.SOURCE_DATE_EPOCH},
-            "platforms": ["linux/amd64", "linux/arm64"],
+            "platforms": ["linux/amd64"],
             "tags": ["127.0.0.1:5000/demo/api:h-1"],
             "secret": ["id=ca,src=/w/.slipway/run/ca"],
             "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
@@ -159,7 +199,7 @@ def test_the_tests_are_run_by_fetching_the_file_that_they_write() -> None:
             "context": "/w/services/api",
             "contexts": {"tests": "target:api_test"},
             "dockerfile-inline": "FROM scratch\nCOPY --from=tests /tmp/junit*.xml /\n",
-            "platforms": ["linux/amd64", "linux/arm64"],
+            "platforms": ["linux/amd64"],
             "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
             "output": ["type=local,dest=/w/.slipway/oci/.new-1/reports/api"],
         },
@@ -168,7 +208,8 @@ def test_the_tests_are_run_by_fetching_the_file_that_they_write() -> None:
 
 def test_tests_are_never_written_to_a_registrys_cache() -> None:
     stage = bake.tests([REMOTE], Path("/r"))["web_test"]
-    assert "cache-to" not in stage and stage["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:build"]
+    assert "cache-to" not in stage
+    assert stage["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:linux-amd64"]
 
 
 def test_each_target_of_a_definition_is_one_services_and_no_service_has_such_a_name() -> None:
@@ -197,7 +238,7 @@ def test_a_report_goes_to_a_path_that_may_hold_anything() -> None:
 
 def test_the_command_can_build_other_targets_and_keep_what_was_built_and_how() -> None:
     found = bake.argv(
-        Path("buildx"), Path("f"), "s", [LOCAL], names=["api", "api_report"], metadata=Path("/w/new/metadata.json")
+        Path("buildx"), Path("f"), "s", [LOCAL], chosen=["api", "api_report"], metadata=Path("/w/new/metadata.json")
     )
     assert found[-2:] == ["api", "api_report"]
     assert "--metadata-file=/w/new/metadata.json" in found

@@ -24,6 +24,12 @@ def test_a_route_takes_its_path_and_what_is_below_it_and_no_neighbour() -> None:
     assert locations(config([API], drain_seconds=10)) == ["= /api", "/api/", "/"]
 
 
+def test_without_any_route_the_variables_that_the_frame_asks_for_are_set_all_the_same() -> None:
+    text = config([], drain_seconds=10)
+    assert locations(text) == ["/"]
+    assert 'set $service "";' in text and 'set $upstream "";' in text
+
+
 def test_the_longest_route_comes_first() -> None:
     paths = locations(config([WEB, API, DEEP], drain_seconds=10))
     assert paths == ["= /api/deep", "/api/deep/", "= /api", "/api/", "/"]

@@ -29,32 +29,32 @@ def test_it_is_buildkits_record_of_just_that_target_with_who_built() -> None:
         "web": {FIELD: record(OTHER)},
         "buildx.build.warnings": [],
     }
-    assert provenance.predicate(metadata, "api", "https://ci.example/1") == {
+    assert provenance.predicate(metadata, ["api"], "https://ci.example/1") == {
         "builder": {"id": "https://ci.example/1"},
         "buildType": "https://mobyproject.org/buildkit@v1",
         "materials": [BASE],
         "invocation": {"parameters": {}},
     }
-    assert provenance.predicate(metadata, "api")["builder"] == {"id": WORKSTATION}
+    assert provenance.predicate(metadata, ["api"])["builder"] == {"id": WORKSTATION}
 
 
 def test_of_several_platforms_it_has_all_materials_each_once() -> None:
     shared = {"uri": "pkg:docker/alpine", "digest": {"sha256": "c" * 64}}
     metadata = {
-        "api": {
-            f"{FIELD}/linux/arm64": record(OTHER, shared, platform="arm64"),
-            f"{FIELD}/linux/amd64": record(BASE, shared, platform="amd64"),
-        }
+        "api_for-linux-arm64": {FIELD: record(OTHER, shared, platform="arm64")},
+        "api_for-linux-amd64": {FIELD: record(BASE, shared, platform="amd64")},
     }
-    found = provenance.predicate(metadata, "api")
+    targets = ["api_for-linux-amd64", "api_for-linux-arm64"]
+    found = provenance.predicate(metadata, targets)
     assert found["platform"] == "amd64"
     assert found["materials"] == [BASE, shared, OTHER]
+    with pytest.raises(GateRefused, match="api: BuildKit recorded no provenance"):
+        provenance.predicate({targets[0]: metadata[targets[0]]}, targets)
 
 
-def test_what_is_made_from_nothing_has_no_materials() -> None:
-    bare = {key: value for key, value in record().items() if key != "materials"}
-    for without in (record(), bare):
-        assert provenance.predicate({"api": {FIELD: without}}, "api")["materials"] == []
+def test_an_image_that_starts_from_nothing_has_no_materials() -> None:
+    record_of_scratch = {key: value for key, value in record().items() if key != "materials"}
+    assert provenance.predicate({"api": {FIELD: record_of_scratch}}, ["api"])["materials"] == []
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_is_made_from_nothing_has_no_materials() -> None:
 )
 def test_without_a_whole_record_there_is_none(metadata: dict[str, Any]) -> None:
     with pytest.raises(GateRefused, match="api: BuildKit recorded no provenance"):
-        provenance.predicate(metadata, "api")
+        provenance.predicate(metadata, ["api"])
 
 
 def test_who_builds_is_the_cis_job_or_a_workstation() -> None:

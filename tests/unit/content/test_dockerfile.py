@@ -222,3 +222,27 @@ def test_a_dockerfile_that_links_out_of_its_folder_is_refused_as_buildkit_does(f
 
 def test_bytes_before_and_within_do_no_harm(folder: Path) -> None:
     assert read(folder, b"\xef\xbb\xbfFROM scratch\r\nLABEL a=\xff\r\n").stages[0].base.text == "scratch"
+
+
+def test_a_stages_cache_mounts_are_known_by_their_ids_or_targets(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM scratch AS a\nRUN --mount=type=cache,id=pip,target=/c --mount=type=secret,id=ca true\n"
+        "RUN --mount=type=cache,dst=/d true\nFROM a AS b\nRUN --mount=type=tmpfs,target=/t true\n"
+    )
+    assert [stage.caches for stage in dockerfile.read(tmp_path / "Dockerfile").stages] == [("pip", "/d"), ()]
+
+
+@pytest.mark.parametrize(
+    ("mount", "read"),
+    [
+        ("type=secret,id=ca,target=/etc/ca.crt", {"ca"}),
+        ("type=secret,target=/run/npmrc", {"npmrc"}),
+        ("type=secret,id=a/b", {"a/b"}),
+        ("type=secret,id=${WHICH}", {"ca", "npmrc", "a/b"}),
+        ("type=cache,id=ca,target=/c", set()),
+    ],
+)
+def test_the_secrets_that_a_build_reads_are_known(tmp_path: Path, mount: str, read: set[str]) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM scratch\nRUN --mount={mount} true\nFROM scratch AS run\n")
+    found = dockerfile.read(tmp_path / "Dockerfile")
+    assert {name for name in ("ca", "npmrc", "a/b") if found.mounts_secret(name)} == read

@@ -10,12 +10,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from slipway.content.digest import BuildInputs
 from slipway.model.names import LOOPBACK
+from slipway.model.workspace import Cache
 
 # 1980-01-01, for two reasons. BuildKit takes every file's time that is later down to it and leaves earlier
 # ones, so an early time makes files of any checkout equal. And it is the first that zip files, and so
@@ -30,8 +31,7 @@ EXPORT = f"type=image,{FORMAT}"
 """How an image is exported to a registry; what pushes it adds `push=true`."""
 
 CACHE_SUFFIX = "-cache"
-CACHE_TAG = "build"
-TEST, REPORT = "_test", "_report"  # no service's name holds an underscore
+TEST, REPORT, FOR = "_test", "_report", "_for-"  # no service's name holds an underscore
 JUNIT = "/tmp/junit*.xml"  # noqa: S108 - in the stage
 NO_ATTESTATIONS = ("type=provenance,disabled=true", "type=sbom,disabled=true")
 
@@ -48,12 +48,14 @@ class Target:
         inputs: what decides its image.
         tags: full names, registry first; the repository of the first also names the registry's cache.
         secrets: BuildKit secret → file that holds its value. Only the file's path is ever written down.
+        cache: where layers are kept for other machines.
     """
 
     service: str
     inputs: BuildInputs
     tags: tuple[str, ...] = ()
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    cache: Cache = "auto"
 
 
 def definition(
@@ -65,10 +67,35 @@ def definition(
         targets: what to build.
         output: `oci` for an OCI layout per service, `registry` to push, `none` to build without keeping
         anything.
-        oci_dir: the folder that gets a folder per service, named after it, when output is `oci`.
+        oci_dir: the folder that gets a folder per target, named after it, when output is `oci`.
         stage: build this stage of each instead of the one in its inputs (`test`).
     """
-    return {"target": {target.service: _target(target, output, oci_dir, stage) for target in targets}}
+    parts = [(target.service, target) for target in targets]
+    if output == "oci":
+        parts = [part for _, target in parts for part in by_platform(target).items()]
+    return {"target": {name: _target(part, output, oci_dir / name, stage) for name, part in parts}}
+
+
+def by_platform(target: Target) -> dict[str, Target]:
+    """Return the targets that a service is built by: one for each platform, where there are several.
+
+    So each can go to a builder of its own and has a cache of its own; buildx itself joins no OCI layouts of several
+    builders. The results are joined afterwards: `run.oci.join`.
+    """
+    platforms = sorted(set(target.inputs.platforms))
+    if len(platforms) < 2:
+        return {target.service: target}
+    return {
+        f"{target.service}{FOR}{each.replace('/', '-')}": replace(
+            target, inputs=replace(target.inputs, platforms=(each,))
+        )
+        for each in platforms
+    }
+
+
+def names(targets: Iterable[Target]) -> list[str]:
+    """Return the names of the targets that build OCI layouts."""
+    return [name for target in targets for name in by_platform(target)]
 
 
 def tests(targets: Iterable[Target], reports: Path) -> dict[str, Json]:
@@ -82,7 +109,7 @@ def tests(targets: Iterable[Target], reports: Path) -> dict[str, Json]:
     """
     found: dict[str, Json] = {}
     for target in targets:
-        stage = _target(target, "none", reports, "test")
+        stage = _target(target, "none", reports / target.service, "test")
         found[f"{target.service}{TEST}"] = stage
         found[f"{target.service}{REPORT}"] = {
             "context": stage["context"],
@@ -90,7 +117,7 @@ def tests(targets: Iterable[Target], reports: Path) -> dict[str, Json]:
             "dockerfile-inline": f"FROM scratch\nCOPY --from=tests {JUNIT} /\n",
             **{key: stage[key] for key in ("platforms",) if key in stage},
             "attest": list(NO_ATTESTATIONS),
-            "output": [_plain(_fields({"type": "local", "dest": str((reports / target.service).absolute())}))],
+            "output": [plain(_fields({"type": "local", "dest": str((reports / target.service).absolute())}))],
         }
     return found
 
@@ -113,7 +140,7 @@ def argv(
     *,
     progress: str = "rawjson",
     oci_dir: Path | None = None,
-    names: Sequence[str] | None = None,
+    chosen: Sequence[str] | None = None,
     metadata: Path | None = None,
 ) -> list[str]:
     """Return the command that carries out a bake definition.
@@ -128,7 +155,7 @@ def argv(
         targets: what the definition holds.
         progress: `rawjson` for `progress.Progress`, or `plain` to read.
         oci_dir: the folder for OCI layouts, if it lies outside the folder that bake runs in.
-        names: the targets to build, where they are not just the services'.
+        chosen: the targets to build, where they are not just the services' OCI layouts.
         metadata: a file that gets what was built and how, each target's provenance included.
     """
     reads = {path for target in targets for path in _reads(target)}
@@ -142,7 +169,7 @@ def argv(
         f"--progress={progress}",
         *([f"--metadata-file={metadata}"] if metadata else []),
         *allowed,
-        *([target.service for target in targets] if names is None else names),
+        *(chosen if chosen is not None else names(targets)),
     ]
 
 
@@ -151,19 +178,19 @@ def build_args(inputs: BuildInputs) -> dict[str, str]:
     return dict(sorted({**inputs.args, **inputs.bases, "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH}.items()))
 
 
-def _target(target: Target, output: str, oci_dir: Path, stage: str | None) -> Json:
+def _target(target: Target, output: str, folder: Path, stage: str | None) -> Json:
     inputs = target.inputs
     found: Json = {
-        "context": _plain(inputs.context.absolute()),
-        "contexts": {name: _plain(path.absolute()) for name, path in inputs.contexts.items()},
-        "dockerfile": _plain(inputs.dockerfile.absolute()),
-        "args": {name: _plain(value) for name, value in build_args(inputs).items()},
+        "context": plain(inputs.context.absolute()),
+        "contexts": {name: plain(path.absolute()) for name, path in inputs.contexts.items()},
+        "dockerfile": plain(inputs.dockerfile.absolute()),
+        "args": {name: plain(value) for name, value in build_args(inputs).items()},
         "platforms": sorted(set(inputs.platforms)),
         "tags": list(target.tags),
-        "secret": [_plain(_fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
+        "secret": [plain(_fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
         "attest": list(NO_ATTESTATIONS),
-        "output": [_plain(_output(output, oci_dir / target.service))],
-        **layer_cache(target.tags, writing=output != "none"),
+        "output": [plain(_output(output, folder))],
+        **layer_cache(target.tags, inputs.platforms, target.cache, writing=output != "none"),
     }
     goal = stage or inputs.target
     if goal:
@@ -181,15 +208,29 @@ def _output(output: str, folder: Path) -> str:
     raise ValueError(f"no such output: {output}")
 
 
-def layer_cache(tags: Sequence[str], *, writing: bool) -> dict[str, list[str]]:
-    """Return where layers are kept for other machines: beside the images; nowhere on a local registry."""
-    if not tags or LOOPBACK.match(tags[0]):
+def layer_cache(
+    tags: Sequence[str], platforms: Sequence[str], cache: Cache = "auto", *, writing: bool
+) -> dict[str, list[str]]:
+    """Return where layers are kept for other machines: beside the images, a cache for each service and platform.
+
+    A build for several platforms at once only reads: what it wrote would be found under one platform's name alone.
+    A cache is written whole and then named, so of two writers the later one stays; one that may not be written, or
+    is not there, fails no build.
+
+    Args:
+        tags: the image's full names; the repository of the first also names the cache's.
+        platforms: which the build is for; none: the builder's own.
+        cache: `auto` keeps none for a registry on this machine, where the builder's own cache is at hand.
+        writing: False for a build whose layers nobody else needs.
+    """
+    if not tags or cache == "off" or (cache == "auto" and LOOPBACK.match(tags[0])):
         return {}
-    ref = f"{repository(tags[0])}{CACHE_SUFFIX}:{CACHE_TAG}"
-    found = {"cache-from": [f"type=registry,ref={ref}"]}
-    if writing:
+    place = f"{repository(tags[0])}{CACHE_SUFFIX}"
+    refs = [f"{place}:{each.replace('/', '-')}" for each in sorted(set(platforms)) or ["native"]]
+    found = {"cache-from": [f"type=registry,ref={ref}" for ref in refs]}
+    if writing and cache != "read" and len(refs) == 1:
         kept = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
-        found["cache-to"] = [f"type=registry,ref={ref},{kept}"]
+        found["cache-to"] = [f"type=registry,ref={refs[0]},{kept}"]
     return found
 
 
@@ -215,6 +256,6 @@ def _fields(values: Mapping[str, str]) -> str:
     return line.getvalue()
 
 
-def _plain(text: str | Path) -> str:
+def plain(text: str | Path) -> str:
     """Return text that bake takes as it is: `${` and `%{` would start an expression."""
     return str(text).replace("${", "$${").replace("%{", "%%{")

@@ -15,6 +15,12 @@ SUITE = "trixie"
 """The Debian release that bases are made of; the packages that bases/*/Dockerfile name are its."""
 
 BOOTSTRAP = "debian"
+DEBIAN = {"386": "i386", "arm/v6": "armel", "arm": "armhf", "arm/v7": "armhf", "ppc64le": "ppc64el"}
+"""Architectures that have another name in Debian."""
+
+FOREIGN = "FROM scratch\nARG TARGETARCH\nADD rootfs-${TARGETARCH}.tar /\n"
+"""bases/debian/Dockerfile, where bases are not just for this machine's own platform."""
+
 SHARED = ("distroless.sh", "apt.conf")
 SECRETS = ("ca",)
 
@@ -72,7 +78,7 @@ def recipe() -> str:
     return hashlib.sha256(json.dumps(mmdebstrap(Path("rootfs.tar"), ())).encode()).hexdigest()[:12]
 
 
-def mmdebstrap(output: Path, sources: Sequence[str]) -> list[str]:
+def mmdebstrap(output: Path, sources: Sequence[str], platform: str = "") -> list[str]:
     """Return the command that makes a minimal Debian: the packages that are essential, apt, certificates.
 
     Of the machine it is made on nothing stays in it. It needs SOURCE_DATE_EPOCH in its environment.
@@ -80,9 +86,11 @@ def mmdebstrap(output: Path, sources: Sequence[str]) -> list[str]:
     Args:
         output: the archive to write.
         sources: lines of a sources.list; none: mmdebstrap's own mirror.
+        platform: another than this machine's own; it has to be able to run that one's programs.
     """
     return [
         "mmdebstrap",
+        *([f"--architectures={debian_of(platform)}"] if platform else []),
         "--variant=apt",
         "--format=tar",
         "--include=ca-certificates",
@@ -96,6 +104,17 @@ def mmdebstrap(output: Path, sources: Sequence[str]) -> list[str]:
         str(output),
         *sources,
     ]
+
+
+def debian_of(platform: str) -> str:
+    """Return what Debian calls a platform's architecture."""
+    machine = platform.partition("/")[2]
+    return DEBIAN.get(machine, machine.partition("/")[0])
+
+
+def rootfs_of(platform: str) -> str:
+    """Return the name of the bootstrap's archive for a platform, as the Dockerfile for several has it."""
+    return f"rootfs-{platform.split('/')[1]}.tar"
 
 
 APT_SOURCES = [
@@ -135,6 +154,7 @@ def definition(
     rootfs: Path | None,
     secrets: Mapping[str, Path],
     fresh: bool = False,
+    foreign: bool = False,
 ) -> dict[str, Json]:
     """Return the bake definition that builds and pushes bases.
 
@@ -145,11 +165,13 @@ def definition(
         rootfs: the folder with the bootstrap's rootfs.tar; None: the official Debian in the Dockerfiles.
         secrets: build secret → file that holds its value; those that bases have no use for are left out.
         fresh: take nothing from the cache, so that the packages are those of today.
+        foreign: whether `rootfs` holds an archive for each platform, by `rootfs_of`.
     """
     args = {"DEBIAN": BOOTSTRAP} if rootfs else {}
     given = {name: path for name, path in secrets.items() if name in SECRETS}
     targets = [
-        bake.Target(name, _inputs(BASES[name], folder, platforms, args), (ref,), given)
+        # No registry cache: a base is there whole, and package lists out of a cache name packages that are gone.
+        bake.Target(name, _inputs(BASES[name], folder, platforms, args), (ref,), given, "off")
         for name, ref in sorted(tags.items())
     ]
     built = bake.definition(targets, "registry", folder)["target"]
@@ -157,7 +179,10 @@ def definition(
     found: Json = {name: {**target, **more} for name, target in built.items() if isinstance(target, dict)}
     if rootfs:
         start = bake.Target(BOOTSTRAP, _inputs(Base(BOOTSTRAP, BOOTSTRAP, ""), folder, platforms, {}, rootfs))
-        found.update(bake.definition([start], "none", folder)["target"])
+        made = bake.definition([start], "none", folder)["target"][BOOTSTRAP]
+        if foreign and isinstance(made, dict):
+            made = {**{key: made[key] for key in made if key != "dockerfile"}, "dockerfile-inline": bake.plain(FOREIGN)}
+        found[BOOTSTRAP] = made
     return {"target": found}
 
 

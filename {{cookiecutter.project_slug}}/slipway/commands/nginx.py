@@ -87,8 +87,11 @@ def _locations(each: Route) -> str:
     )
 
 
+# It sets what the frame asks for: without any route at all nothing else would, and NGINX would not start.
 _NO_ROUTE = """
         location / {
+            set $service "";
+            set $upstream "";
             default_type application/json;
             return 404 '{"error": "no service has this route"}\\n';
         }

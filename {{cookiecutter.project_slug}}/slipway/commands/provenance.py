@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.model.errors import GateRefused
@@ -11,29 +11,33 @@ FIELD = "buildx.build.provenance"
 WORKSTATION = "urn:slipway:builder:workstation"
 
 
-def predicate(metadata: Mapping[str, Any], target: str, builder: str = WORKSTATION) -> dict[str, Any]:
-    """Return the provenance of one target from buildx's metadata file.
+def predicate(metadata: Mapping[str, Any], targets: Sequence[str], builder: str = WORKSTATION) -> dict[str, Any]:
+    """Return the provenance of one image from buildx's metadata file.
 
-    Of an image for several platforms it is the first one's, with the materials of all. One that is made from nothing
-    but its sources (`FROM scratch`) has no materials.
+    Of an image for several platforms it is the first one's, with the materials of all. One that starts from nothing
+    (`FROM scratch`) has none.
 
     Args:
         metadata: what buildx wrote, with BUILDX_METADATA_PROVENANCE=max.
-        target: the bake target.
+        targets: the bake targets that it was built by, one for each platform.
         builder: who built, as an address (slsa.dev/spec/v0.2/provenance#builder.id).
 
     Raises:
         GateRefused: BuildKit recorded none.
     """
-    about = metadata.get(target) or {}
-    parts = {name: value for name, value in sorted(about.items()) if name.partition("/")[0] == FIELD}
-    if not parts or not all(isinstance(part, Mapping) and part.get("buildType") for part in parts.values()):
+    parts = [
+        part
+        for target in targets
+        for name, part in sorted((metadata.get(target) or {}).items())
+        if name.partition("/")[0] == FIELD
+    ]
+    if len(parts) < len(targets) or not all(isinstance(part, Mapping) and part.get("buildType") for part in parts):
         raise GateRefused(
-            f"{target}: BuildKit recorded no provenance of its build",
+            f"{targets[0].partition('_')[0]}: BuildKit recorded no provenance of its build",
             remedy="Build it again; `invoke doctor` shows the builder and its version.",
         )
-    first = dict(next(iter(parts.values())))
-    materials = {str(each): each for part in parts.values() for each in part.get("materials") or ()}
+    first = dict(parts[0])
+    materials = {str(each): each for part in parts for each in part.get("materials") or ()}
     return {**first, "builder": {"id": builder}, "materials": list(materials.values())}
 
 

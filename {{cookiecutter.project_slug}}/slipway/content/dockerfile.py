@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from slipway.content import lines
 from slipway.content.lines import BadDockerfile, Instruction
@@ -14,6 +14,7 @@ from slipway.content.words import BadWord, expand, split
 from slipway.model.errors import ConfigError
 
 SCRATCH = "scratch"
+_TARGET = ("target", "dst", "destination")
 _PINNED = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 
 
@@ -28,12 +29,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its number, its name (`AS name`), what it starts from, and what else it takes files from."""
+    """One stage: its number, its name (`AS name`), what it starts from, what else it takes files from, and the ids of
+    its cache mounts and of its secret mounts."""
 
     number: int
     name: str
     base: Reference
     sources: tuple[Reference, ...]
+    caches: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class Dockerfile:
     stages: tuple[Stage, ...]
     syntax: str
     escape: str
+
+    def mounts_secret(self, name: str) -> bool:
+        """Whether a build may read a secret; an id with a variable in it may be any."""
+        return any(each == name or "$" in each for stage in self.stages for each in stage.secrets)
 
     def stage(self, name: str) -> Stage:
         """Return a stage by its name, without regard to case; the last one for an empty name.
@@ -184,8 +192,11 @@ def _parts(found: list[Instruction], escape: str) -> tuple[dict[str, str | None]
                 arguments[name] = default if equals else None
         else:
             last = stages[-1]
-            sources = (*last.sources, *_sources(lines.nested(instruction, escape)))
-            stages[-1] = Stage(last.number, last.name, last.base, sources)
+            inner = lines.nested(instruction, escape)
+            sources = (*last.sources, *_sources(inner))
+            caches = (*last.caches, *_mounted(inner, "cache"))
+            secrets = (*last.secrets, *_mounted(inner, "secret"))
+            stages[-1] = Stage(last.number, last.name, last.base, sources, caches, secrets)
     return arguments, stages
 
 
@@ -205,6 +216,15 @@ def _sources(instruction: Instruction) -> Iterator[Reference]:
         for mount in lines.mounts(instruction):
             if mount.get("from"):
                 yield Reference(instruction.line, "RUN --mount from", mount["from"])
+
+
+def _mounted(instruction: Instruction, kind: str) -> Iterator[str]:
+    """Yield the ids of an instruction's mounts of a kind; where there is none, BuildKit goes by the target."""
+    if instruction.keyword == "RUN":
+        for mount in lines.mounts(instruction):
+            if mount.get("type") == kind:
+                target = next((mount[key] for key in _TARGET if mount.get(key)), "")
+                yield mount.get("id") or (PurePosixPath(target).name if kind == "secret" else target)
 
 
 def _values(dockerfile: Dockerfile, builtin: Mapping[str, str], args: Mapping[str, str]) -> dict[str, str]:

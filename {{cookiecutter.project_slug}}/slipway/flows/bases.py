@@ -16,7 +16,7 @@ from slipway.model import bases as locks
 from slipway.model.bases import GATEWAY, BasesLock
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.workspace import Workspace
-from slipway.toolchain.builder import NAME as BUILDER
+from slipway.toolchain.builder import name_of as builder_of
 
 OFFICIAL, HARDENED = "official", "hardened"
 
@@ -170,13 +170,17 @@ def _make(ground: Ground, tags: Mapping[str, str], report: Report, *, install: b
 
 def _bake(ground: Ground, tags: Mapping[str, str], report: Report, *, rootfs: Path | None, fresh: bool) -> None:
     """Build and push bases, all in one bake."""
+    from slipway.flows.bootstrap import is_foreign
+
     workspace = ground.workspace
 
     def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
         platforms = workspace.settings.build.platforms
         folder = workspace.root / "bases"
-        definition = commands.definition(tags, folder, platforms, rootfs=rootfs, secrets=secrets, fresh=fresh)
-        return definition, commands.argv(buildx, file, BUILDER, tags, rootfs)
+        definition = commands.definition(
+            tags, folder, platforms, rootfs=rootfs, secrets=secrets, fresh=fresh, foreign=is_foreign(workspace)
+        )
+        return definition, commands.argv(buildx, file, builder_of(workspace), tags, rootfs)
 
     try:
         baking.carry_out(ground, [*tags, *([commands.BOOTSTRAP] if rootfs else [])], report, made)

@@ -13,6 +13,7 @@ from slipway.flows.report import Report
 from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run.process import run
+from slipway.toolchain import emulation
 from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import tools_path
 
@@ -24,7 +25,8 @@ _OTHERWISE = 'Where image registries can be reached, source = "official" under [
 
 
 def bootstrap(workspace: Workspace, report: Report, *, install: bool, fresh: bool) -> Path:
-    """Return the folder that holds rootfs.tar; all workspaces on the machine share it for a week.
+    """Return the folder that holds rootfs.tar, or one for each platform by `commands.rootfs_of` where they are not just
+    this machine's own; all workspaces on the machine share it for a week.
 
     Args:
         workspace: whose logs are written.
@@ -38,10 +40,22 @@ def bootstrap(workspace: Workspace, report: Report, *, install: bool, fresh: boo
     archive = tools_path().with_name("bases") / commands.recipe() / "rootfs.tar"
     logs = workspace.scratch / "logs"
     with alone(archive.with_name(".lock"), lambda: report.say("Base images: another bootstrap runs, waiting.")):
-        if fresh or not is_young(archive):
-            require_mmdebstrap(report, logs / "apt.log", install=install)
-            make(archive, report, logs / "mmdebstrap.log")
+        if not is_foreign(workspace):
+            wanted = {archive: ""}
+        else:
+            own, platforms = emulation.native(), workspace.settings.build.platforms
+            emulation.ensure([each for each in platforms if each != own], install=install, on_line=report.say)
+            wanted = {archive.with_name(commands.rootfs_of(each)): each if each != own else "" for each in platforms}
+        for file, platform in wanted.items():
+            if fresh or not is_young(file):
+                require_mmdebstrap(report, logs / "apt.log", install=install)
+                make(file, report, logs / "mmdebstrap.log", platform)
     return archive.parent
+
+
+def is_foreign(workspace: Workspace) -> bool:
+    """Return whether bases are for other platforms than this machine's own, or for several."""
+    return set(workspace.settings.build.platforms) != {emulation.native()}
 
 
 def is_young(archive: Path) -> bool:
@@ -75,8 +89,8 @@ def require_mmdebstrap(report: Report, log: Path, *, install: bool) -> None:
         )
 
 
-def make(archive: Path, report: Report, log: Path) -> None:
-    """Make the archive; it is there whole or not at all.
+def make(archive: Path, report: Report, log: Path, platform: str = "") -> None:
+    """Make the archive, for this machine's own platform unless another is named; it is there whole or not at all.
 
     Raises:
         SlipwayError: mmdebstrap failed.
@@ -85,7 +99,7 @@ def make(archive: Path, report: Report, log: Path) -> None:
     partial = archive.with_name(f"{os.getpid()}.partial")
     try:
         result = run(
-            commands.mmdebstrap(partial, _sources()),
+            commands.mmdebstrap(partial, _sources(), platform),
             env={"SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH, "LC_ALL": "C.UTF-8"},
             log=log,
             on_line=lambda line: report.step(commands.BOOTSTRAP, "bootstrapping", line),

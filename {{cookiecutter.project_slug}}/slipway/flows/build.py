@@ -26,7 +26,8 @@ from slipway.model.files import write_atomically
 from slipway.model.names import content_tag
 from slipway.model.workspace import Service, Workspace
 from slipway.run import git, registry
-from slipway.toolchain.builder import NAME as BUILDER
+from slipway.run.oci import join
+from slipway.toolchain.builder import name_of as builder_of
 
 AT_ONCE = 16
 """How many services one bake builds. Bake begins all its targets at the same moment, and one that BuildKit has no time
@@ -159,7 +160,7 @@ def build_needed(ground: Ground, needed: Sequence[Planned], report: Report) -> N
         bake_all(ground, needed, report, Path(folder), metadata)
         for each in needed:
             refuse_changed(each)
-            keep_image(ground.workspace, each, Path(folder) / each.service.name, metadata)
+            keep_image(ground.workspace, each, Path(folder), metadata)
 
 
 def refuse_changed(each: Planned) -> None:
@@ -171,8 +172,10 @@ def refuse_changed(each: Planned) -> None:
         )
 
 
-def keep_image(workspace: Workspace, each: Planned, layout: Path, metadata: Path) -> None:
+def keep_image(workspace: Workspace, each: Planned, folder: Path, metadata: Path) -> None:
     """Give a new OCI layout its place, and how it was built beside the gate's results; remove those of earlier content.
+
+    `folder` holds what bake made: a layout, or one for each platform, which are joined.
 
     What the gate found in an earlier image goes, also where that is of the same content: a build that takes what is
     newest on the day gives other bytes on another. Test results stay, which are the sources'.
@@ -181,7 +184,11 @@ def keep_image(workspace: Workspace, each: Planned, layout: Path, metadata: Path
         GateRefused: BuildKit recorded no provenance.
     """
     name = each.service.name
-    told = provenance.predicate(json.loads(metadata.read_bytes()), name, provenance.builder_id(os.environ))
+    parts = bake.by_platform(bake.Target(name, each.inputs))
+    told = provenance.predicate(json.loads(metadata.read_bytes()), tuple(parts), provenance.builder_id(os.environ))
+    layout = folder / name
+    if len(parts) > 1:
+        join({part.inputs.platforms[0]: folder / target for target, part in parts.items()}, layout)
     results = results_of(workspace, name, each.content)
     results.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(each.result.parent, ignore_errors=True)
@@ -237,12 +244,16 @@ def upload(ground: Ground, each: Planned, report: Report) -> str:
 
 def bake_all(ground: Ground, planned: Sequence[Planned], report: Report, folder: Path, metadata: Path) -> None:
     """Build all the planned services in one bake, into OCI layouts; `metadata` gets how each was built."""
+    cache = ground.workspace.cache(os.environ)
 
     def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
-        targets = [bake.Target(each.service.name, each.inputs, (each.tag,), secrets) for each in planned]
-        return bake.definition(targets, "oci", folder), bake.argv(buildx, file, BUILDER, targets, metadata=metadata)
+        targets = [bake.Target(each.service.name, each.inputs, (each.tag,), secrets, cache) for each in planned]
+        return bake.definition(targets, "oci", folder), bake.argv(
+            buildx, file, builder_of(ground.workspace), targets, metadata=metadata
+        )
 
-    baking.carry_out(ground, [each.service.name for each in planned], report, made, RECORDED)
+    told = bake.names([bake.Target(each.service.name, each.inputs) for each in planned])
+    baking.carry_out(ground, told, report, made, RECORDED)
 
 
 def result_of(workspace: Workspace, service: str, content: str) -> Path:

@@ -1,7 +1,8 @@
 """The evidence of an image: attached by the gate, verified before anything is locked or deployed.
 
 Signed last, so a signature says that all the rest was there. Each piece is attached once, however often a run is
-killed and begun again; and nothing counts that a trusted signer did not sign about this very digest.
+killed and begun again; and nothing counts that a trusted signer did not sign about this very digest. An image for
+several platforms has its evidence as a whole, and a signature on each platform's own image besides.
 """
 
 from __future__ import annotations
@@ -123,10 +124,12 @@ def attach(ground: Ground, ref: str, attached: Attached, signer: Signer, report:
         if kind not in there:
             report.step(attached.service, "attesting", kind)
             _carry_out(ground, cosign.attest(program, ref, signer.key, kind, file), signer, attached.service, log)
-    if SIGNATURE not in there:
+    said = said_of(ground.workspace, attached)
+    registries = attachments.opened(ground.workspace, [ref])
+    unsigned = [part for part in parts_of(registries, ref) if _part_refusal(ground, wanted, part, registries, trust)]
+    for each in [*unsigned, *([] if SIGNATURE in there else [ref])]:
         report.step(attached.service, "signing")
-        said = said_of(ground.workspace, attached)
-        _carry_out(ground, cosign.sign(program, ref, signer.key, said), signer, attached.service, log)
+        _carry_out(ground, cosign.sign(program, each, signer.key, said), signer, attached.service, log)
     report.done(attached.service, "signed")
 
 
@@ -134,6 +137,18 @@ def said_of(workspace: Workspace, attached: Attached) -> dict[str, str]:
     """Return what the signature says beside the digest."""
     said = {"workspace": workspace.name, "service": attached.service, "content": attached.content}
     return {**said, "commit": attached.commit} if attached.commit else said
+
+
+def parts_of(registries: Mapping[str, Registry], ref: str) -> list[str]:
+    """Return the images for each platform that an image by digest is made of, by digest; none where it is one itself.
+
+    Raises:
+        SlipwayError: the registry does not have it, or does not answer.
+    """
+    part = parse(ref)
+    place = ref.partition("@")[0]
+    listed = registries[part.host].manifest(part.repository, part.reference).children
+    return [f"{place}@{each['digest']}" for each in listed if each.get("platform", {}).get("os") != "unknown"]
 
 
 def verify(
@@ -240,6 +255,9 @@ def _look(
     bundles = attachments.read(registries[part.host], wanted.ref, frozenset(wanted.evidence.values()))
     for kind in kinds:
         _find(ground, looked, kind, bundles, trust)
+    for each in parts_of(registries, wanted.ref):
+        if refusal := _part_refusal(ground, wanted, each, registries, trust):
+            looked.wrong.append(f"{SIGNATURE} of {parse(each).reference[:19]}, one of its platforms: {refusal}")
     _judge(ground.workspace, looked, today)
     return looked
 
@@ -262,6 +280,16 @@ def _find(ground: Ground, looked: Looked, kind: str, bundles: Sequence[Bundle], 
             return
         refusals = {refusal} if each is candidates[-1] else refusals | {refusal}
     looked.wrong.append(f"{kind}: {'; '.join(sorted(refusals))}")
+
+
+def _part_refusal(ground: Ground, wanted: Wanted, ref: str, registries: Mapping[str, Registry], trust: Trust) -> str:
+    """Return what is wrong with the signature of an image for one platform; empty where it holds.
+
+    What it is part of is signed with all the evidence; this one is for whoever takes a single platform's digest.
+    """
+    looked = Looked(Wanted(wanted.service, ref, wanted.content))
+    _find(ground, looked, SIGNATURE, attachments.read(registries[parse(ref).host], ref), trust)
+    return "; ".join(looked.wrong)
 
 
 def _unfit(workspace: Workspace, wanted: Wanted, bundle: Bundle, kind: str, digest: str) -> str:

@@ -14,7 +14,7 @@ from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
 from slipway.provider.report import from_text
 from slipway.run.process import run
-from slipway.toolchain.builder import NAME as BUILDER
+from slipway.toolchain.builder import name_of as builder_of
 
 WholeLog = Callable[[str], str]
 
@@ -77,15 +77,15 @@ def whole_log_of(ground: Ground) -> WholeLog:
     ones, which say why, are often lost.
     """
     began = datetime.now(UTC)
-    buildx = ground.bin / "docker-buildx"
+    buildx, builder = ground.bin / "docker-buildx", builder_of(ground.workspace)
 
     def fetch(service: str) -> str:
         try:
-            listed = run(history.failed(buildx, BUILDER), env=ground.environment, timeout=20)
+            listed = run(history.failed(buildx, builder), env=ground.environment, timeout=20)
             record = history.newest(listed.output.splitlines(), service, began)
             if record is None:
                 return ""
-            told = run(history.logs(buildx, BUILDER, record), env=ground.environment, timeout=20)
+            told = run(history.logs(buildx, builder, record), env=ground.environment, timeout=20)
         except SlipwayError:  # what was passed on is better than another error
             return ""
         return told.output if told.code == 0 else ""

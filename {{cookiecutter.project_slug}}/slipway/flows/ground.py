@@ -17,7 +17,7 @@ from slipway.model.files import write_atomically
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import credentials
-from slipway.toolchain import builder, daemons, engine
+from slipway.toolchain import builder, daemons, engine, platforms
 from slipway.toolchain.data import DATA
 from slipway.toolchain.install import link_into
 
@@ -61,6 +61,7 @@ def ground(
     here = standing(workspace)
     if building or not bases_known(workspace):
         builder.ensure(install=install, on_line=Lines(report))
+        platforms.ensure(workspace, install=install, on_line=Lines(report))
         ensure_bases(workspace, here, report, install=install, fresh=fresh)
     return here
 

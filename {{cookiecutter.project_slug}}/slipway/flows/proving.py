@@ -8,10 +8,11 @@ digest, and the scan is judged by today's policy.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.workspace import Service, Workspace
 from slipway.run import registry
-from slipway.toolchain.builder import NAME as BUILDER
+from slipway.toolchain.builder import name_of as builder_of
 
 SCAN = "scan.json"
 FILES = {"sbom": "sbom.cdx.json", "spdx": "sbom.spdx.json", "scan": SCAN, "provenance": PROVENANCE, "tests": TESTS}
@@ -192,16 +193,18 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
     (workspace.scratch / "oci").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=build.NEW, dir=workspace.scratch / "oci") as new:
         room = Path(new)
-        names = [*([name] if to_build else []), *([f"{name}{bake.REPORT}"] if to_test else [])]
+        builder, cache = builder_of(workspace), workspace.cache(os.environ)
+        whole = bake.Target(name, each.inputs, (each.tag,))
+        names = [*(bake.names([whole]) if to_build else []), *(bake.reported([whole]) if to_test else [])]
 
         def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
-            target = bake.Target(name, each.inputs, (each.tag,), secrets)
+            target = replace(whole, secrets=secrets, cache=cache)
             definition: dict[str, dict[str, Any]] = {"target": {}}
             if to_build:
                 definition["target"] |= bake.definition([target], "oci", room / "oci")["target"]
             if to_test:
                 definition["target"] |= bake.tests([target], room / "reports")
-            command = bake.argv(buildx, file, BUILDER, [target], names=names, metadata=room / "metadata.json")
+            command = bake.argv(buildx, file, builder, [target], chosen=names, metadata=room / "metadata.json")
             return definition, command
 
         try:
@@ -212,7 +215,7 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
             raise
         build.refuse_changed(each)
         if to_build:
-            build.keep_image(workspace, each, room / "oci" / name, room / "metadata.json")
+            build.keep_image(workspace, each, room / "oci", room / "metadata.json")
         if to_test:
             _keep_tests(workspace, each, room / "reports" / name)
 

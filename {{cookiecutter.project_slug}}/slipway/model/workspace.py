@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
@@ -16,9 +16,12 @@ from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway.model.reading import line_of, read_text, read_toml
 
+CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
 _MEMORY = re.compile(r"[1-9][0-9]*[kmg]")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
+_PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
+_ADDRESS = re.compile(r"[a-z][a-z-]*://[^\s]+")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -40,10 +43,17 @@ class SecretSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: str | None = None
 
 
+Cache = Literal["auto", "registry", "read", "off"]
+"""Where layers are kept for other machines: beside the images, unless those are on this machine (`auto`); always
+there; there, but this machine only reads; nowhere."""
+
+
 class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How images are built."""
+    """How images are built; `builders` names the machine that builds a platform natively: platform → address."""
 
     platforms: tuple[str, ...] = ("linux/amd64",)
+    cache: Cache = "auto"
+    builders: dict[str, str] = {}
     secrets: dict[str, SecretSource] = {}
 
 
@@ -159,6 +169,20 @@ class Workspace:
             or (source.file and Path(source.file).expanduser().is_file())
         }
 
+    def cache(self, environment: Mapping[str, str]) -> Cache:
+        """Return where layers are kept: as workspace.toml says, or SLIPWAY_CACHE for one run.
+
+        Raises:
+            ConfigError: the variable is none of the words.
+        """
+        named = environment.get(CACHE_VARIABLE) or self.settings.build.cache
+        for word in get_args(Cache):
+            if word == named:
+                return cast(Cache, word)
+        raise ConfigError(
+            f"{CACHE_VARIABLE} is {named!r}", remedy=f"One of: {', '.join(get_args(Cache))}; or leave it unset."
+        )
+
     def service(self, name: str) -> Service:
         """Return a service by name; ConfigError naming those that exist."""
         for service in self.services:
@@ -223,7 +247,23 @@ def _check_settings(path: Path, settings: Settings) -> None:
             f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r}, which is no registry address",
             remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
         )
-    for name, source in settings.build.secrets.items():
+    build = settings.build
+    for keys, platform in [
+        *((("build", "platforms"), each) for each in build.platforms),
+        *((("build", "builders", each), each) for each in build.builders),
+    ]:
+        if not _PLATFORM.fullmatch(platform):
+            raise ConfigError(
+                f"{path}:{line_of(text, keys)}: {platform!r} is no platform of containers",
+                remedy="Write linux/ARCHITECTURE, such as `linux/amd64` or `linux/arm64`.",
+            )
+    for platform, address in build.builders.items():
+        if not _ADDRESS.fullmatch(address):
+            raise ConfigError(
+                f"{path}:{line_of(text, ('build', 'builders', platform))}: {address!r} is no address of a builder",
+                remedy="Write it as buildx has it: tcp://host:1234, ssh://user@host, unix:///path.",
+            )
+    for name, source in build.secrets.items():
         if [source.file, source.env, source.config].count(None) != 2:
             raise ConfigError(
                 f"{path}:{line_of(text, ('build', 'secrets', name))}: `{name}` needs exactly one of `file`, `env` and "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from slipway.model.errors import GateRefused, SlipwayError
 
 Read = Callable[[str], bytes]
 CHUNK = 1 << 20
+INDEX, MANIFEST = "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"
 
 
 def oci_digest(path: Path) -> str:
@@ -30,6 +31,34 @@ def oci_digest(path: Path) -> str:
             return _digest(path, lambda name: _member(archive, members[name]))
     except (OSError, tarfile.TarError) as error:
         raise _no_layout(path, str(error)) from error
+
+
+def join(parts: Mapping[str, Path], into: Path) -> None:
+    """Make one OCI layout of one image for several platforms, as BuildKit itself would write it; the parts are moved.
+
+    Args:
+        parts: platform → the folder of its OCI layout, each of one image for that platform.
+        into: the folder to make.
+
+    Raises:
+        SlipwayError: a part is no OCI layout of one image.
+    """
+    listed = []
+    (into / "blobs" / "sha256").mkdir(parents=True)
+    for platform, layout in sorted(parts.items()):
+        digest = oci_digest(layout)
+        system, architecture, *variant = platform.split("/")
+        about = {"architecture": architecture, "os": system, **({"variant": variant[0]} if variant else {})}
+        size = (layout / "blobs" / digest.replace(":", "/")).stat().st_size
+        listed.append({"mediaType": MANIFEST, "digest": digest, "size": size, "platform": about})
+        for blob in (layout / "blobs" / "sha256").iterdir():
+            blob.replace(into / "blobs" / "sha256" / blob.name)
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}, indent=2).encode()
+    name = hashlib.sha256(index).hexdigest()
+    (into / "blobs" / "sha256" / name).write_bytes(index)
+    whole = [{"mediaType": INDEX, "digest": f"sha256:{name}", "size": len(index)}]
+    (into / "index.json").write_text(json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": whole}))
+    (into / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
 
 
 def check(layout: Path) -> str:

@@ -9,12 +9,13 @@ import platform
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
+from slipway.model.workspace import Workspace
 from slipway.run.process import run
 from slipway.toolchain import background
 from slipway.toolchain.data import tool
@@ -42,6 +43,15 @@ class Builder:
     def env(self) -> dict[str, str]:
         """What buildx and the docker-build provider need to use this builder."""
         return {"BUILDX_CONFIG": str(self.config), "BUILDX_BUILDER": self.name}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One BuildKit of a builder: its address, the platforms that it can build, why it does not answer if so."""
+
+    address: str
+    platforms: frozenset[str]
+    problem: str
 
 
 def ensure(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
@@ -72,6 +82,79 @@ def ensure(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
     if registered(config) != endpoint:
         _register(endpoint, install, tell)
     return Builder(NAME, endpoint[1], config, ours=background.running(home) is not None)
+
+
+def name_of(workspace: Workspace) -> str:
+    """Return the builder that a workspace builds with: `slipway`, or one of its own where it names native builders."""
+    build = workspace.settings.build
+    if not build.builders:
+        return NAME
+    decides = [sorted(build.builders.items()), _own_platforms(workspace)]
+    return f"{NAME}-{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]}"
+
+
+def _own_platforms(workspace: Workspace) -> list[str]:
+    """Return the platforms that this machine's own BuildKit builds, by emulation or not."""
+    build = workspace.settings.build
+    return sorted({*build.platforms} - build.builders.keys())
+
+
+def join_natives(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> None:
+    """Register the builder that has this machine's BuildKit and each native one that workspace.toml names.
+
+    `ensure` has been called. Its name stands for the addresses, so a changed one makes another builder.
+
+    Raises:
+        SlipwayError: buildx did not take one.
+    """
+    tell = on_line or (lambda _line: None)
+    own, name, home = registered(buildx_config()), name_of(workspace), buildx_config()
+    wanted = [own[1] if own else "", *workspace.settings.build.builders.values()]
+    if own is None or _endpoints(home, name) == wanted:
+        return
+    buildx = ensure_tool("docker-buildx", install=install, on_line=tell)
+    env = {"BUILDX_CONFIG": str(home)}
+    with alone(home.with_name("buildx.lock"), lambda: tell("buildx: another set-up is under way, waiting")):
+        if _endpoints(home, name):
+            run([buildx, "rm", "--keep-daemon", "--keep-state", name], env=env, timeout=BUILDX_SECONDS)
+        # buildx takes the first node that can build a platform: ours must not claim what another is there for.
+        mine = _own_platforms(workspace)
+        commands = [create_command(buildx, own, tool("buildkit").version, name, mine)]
+        for platform, address in workspace.settings.build.builders.items():
+            tell(f"builder: {platform} is built by {address}")
+            commands.append(append_command(buildx, own[0], name, platform, address))
+        for command in commands:
+            result = run(command, env=env, timeout=BUILDX_SECONDS)
+            if result.code:
+                run([buildx, "rm", "--keep-daemon", "--keep-state", name], env=env, timeout=BUILDX_SECONDS)
+                raise SlipwayError(
+                    f"buildx did not take the builder {command[-1]}",
+                    remedy="Look at [build.builders] in workspace.toml.",
+                    detail=result.tail(),
+                )
+
+
+def nodes(buildx: Path, name: str, config: Path) -> list[Node]:
+    """Ask a builder's nodes what they can build; some tenths of a second.
+
+    Raises:
+        SlipwayError: buildx does not know the builder.
+    """
+    env = {"BUILDX_CONFIG": str(config)}
+    result = run([buildx, "ls", "--format", "json"], env=env, timeout=BUILDX_SECONDS)
+    for line in result.output.splitlines():
+        with suppress(ValueError, LookupError, TypeError):
+            found = json.loads(line)
+            if found["Name"] == name:
+                return [
+                    Node(
+                        str(each["Endpoint"]),
+                        frozenset(str(one).rstrip("*") for one in each.get("Platforms") or ()),
+                        str(each.get("Err") or ("" if each.get("Status") == "running" else each.get("Status"))),
+                    )
+                    for each in found["Nodes"]
+                ]
+    raise SlipwayError(f"buildx does not know the builder {name}", remedy="Run `invoke setup`.", detail=result.tail())
 
 
 def stop() -> bool:
@@ -144,21 +227,25 @@ root = "{data}"
 """
 
 
-def create_command(buildx: Path, endpoint: tuple[str, str], version: str) -> list[str]:
-    """Return the command that registers the builder with buildx."""
+def create_command(
+    buildx: Path, endpoint: tuple[str, str], version: str, name: str = NAME, platforms: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that registers a builder of this machine with buildx, for these platforms if any are named."""
     driver, address = endpoint
+    only = [f"--platform={','.join(platforms)}"] if platforms else []
+    command = [str(buildx), "create", "--name", name, "--driver", driver, *only]
     if driver == "remote":
-        return [str(buildx), "create", "--name", NAME, "--driver", driver, address]
+        return [*command, address]
     # The host's network: a registry on this machine's loopback address is reached from inside.
     options = [f"image=moby/buildkit:v{version}", "network=host"]
+    return [*command, *(f"--driver-opt={each}" for each in options)]
+
+
+def append_command(buildx: Path, driver: str, name: str, platform: str, address: str) -> list[str]:
+    """Return the command that adds the native builder of a platform to a builder."""
     return [
-        str(buildx),
-        "create",
-        "--name",
-        NAME,
-        "--driver",
-        driver,
-        *(f"--driver-opt={each}" for each in options),
+        *(str(buildx), "create", "--append", "--name", name, "--driver", driver),
+        *("--platform", platform, address),
     ]
 
 
@@ -170,6 +257,15 @@ def registered(config: Path) -> tuple[str, str] | None:
         return str(known["Driver"]), endpoint
     except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def _endpoints(config: Path, name: str) -> list[str]:
+    """Return the addresses of a builder's nodes as buildx has them written down."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        known = json.loads((config / "instances" / name).read_text(encoding="utf-8"))
+        remote = known["Driver"] == "remote"
+        return [str(each["Endpoint"]) if remote or number else "" for number, each in enumerate(known["Nodes"])]
+    return []
 
 
 def _register(endpoint: tuple[str, str], install: bool, tell: OnLine) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run.process import run
-from slipway.toolchain import builder, engine, registry
+from slipway.toolchain import builder, engine, platforms, registry
 from slipway.toolchain.data import Tool, tools
 from slipway.toolchain.find import version_of
 from slipway.toolchain.install import present
@@ -45,6 +45,7 @@ def facts(workspace: Workspace) -> Iterator[Fact]:
         _engine,
         _tools,
         _buildkit,
+        _platforms,
         _registry,
         _gateway,
         _disk,
@@ -122,6 +123,30 @@ def _buildkit(_workspace: Workspace) -> Iterator[Fact]:
     known = builder.registered(builder.buildx_config())
     found = f"{builder.NAME}: {known[0]} {known[1]}".strip() if known else f"{builder.NAME} is not known to buildx"
     yield Fact("builder", known is not None, found, "" if known else SETUP)
+
+
+def _platforms(workspace: Workspace) -> Iterator[Fact]:
+    """What the builder can build; nothing is said where no builder is known yet."""
+    config, buildx = builder.buildx_config(), present("docker-buildx")
+    if buildx is None or builder.registered(config) is None:
+        return
+    name, wanted = builder.name_of(workspace), workspace.settings.build.platforms
+    if name != builder.NAME and not (config / "instances" / name).is_file():
+        yield Fact(
+            "platforms", False, f"{', '.join(workspace.settings.build.builders)}: not known to buildx yet", SETUP
+        )
+        return
+    nodes = builder.nodes(buildx, name, config)
+    found = "; ".join(
+        f"{node.address}: {node.problem.splitlines()[0] if node.problem else ', '.join(sorted(node.platforms))}"
+        for node in nodes
+    )
+    try:
+        platforms.refuse_unbuildable(workspace, nodes)
+    except SlipwayError as error:
+        yield Fact("platforms", False, f"{error.what} ({found})", error.remedy)
+        return
+    yield Fact("platforms", True, f"{', '.join(wanted)} can be built ({found})")
 
 
 def _registry(workspace: Workspace) -> Iterator[Fact]:

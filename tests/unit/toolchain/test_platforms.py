@@ -1,0 +1,79 @@
+"""What a builder can build is known before a build; a workspace with native builders has a builder of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.workspace import Build, Settings, Workspace, load
+from slipway.toolchain import builder, platforms
+from slipway.toolchain.builder import Node
+
+BOTH = ("linux/amd64", "linux/arm64")
+ARM = {"linux/arm64": "tcp://10.0.0.5:1234"}
+
+
+def workspace(root: Path = Path("/w"), **build: object) -> Workspace:
+    return Workspace(root, Settings("demo", "r.example", build=Build(**build)), ())  # type: ignore[arg-type]
+
+
+def node(*can: str, address: str = "unix:///b", problem: str = "") -> Node:
+    return Node(address, frozenset(can), problem)
+
+
+def test_platforms_may_be_built_by_different_nodes() -> None:
+    platforms.refuse_unbuildable(workspace(platforms=BOTH), [node("linux/amd64", "linux/386"), node("linux/arm64")])
+
+
+def test_a_platform_that_no_node_has_is_named_with_what_to_do() -> None:
+    with pytest.raises(SlipwayError, match="nothing here can build linux/arm64") as refused:
+        platforms.refuse_unbuildable(workspace(platforms=BOTH), [node("linux/amd64")])
+    assert "qemu-user-static" in str(refused.value.remedy)
+
+
+def test_a_native_builder_that_does_not_answer_is_named_by_platform_and_address() -> None:
+    wanted = workspace(platforms=BOTH, builders=ARM)
+    with pytest.raises(SlipwayError, match=r"for linux/arm64 at .* does not answer") as refused:
+        platforms.refuse_unbuildable(wanted, [node(*BOTH), node(address="tcp://10.0.0.5:1234", problem="refused")])
+    assert refused.value.detail == "refused"
+
+
+def test_native_builders_make_a_builder_of_their_own_which_the_addresses_name() -> None:
+    assert builder.name_of(workspace()) == "slipway"
+    one, two = builder.name_of(workspace(builders=ARM)), builder.name_of(workspace(builders={"linux/arm64": "ssh://x"}))
+    assert one.startswith("slipway-") and two.startswith("slipway-") and one != two
+
+
+def test_a_native_builder_is_a_further_node_for_its_platform_alone() -> None:
+    assert builder.append_command(Path("/b/buildx"), "remote", "slipway-1", *next(iter(ARM.items()))) == [
+        *("/b/buildx", "create", "--append", "--name", "slipway-1", "--driver", "remote"),
+        *("--platform", "linux/arm64", "tcp://10.0.0.5:1234"),
+    ]
+
+
+def test_nodes_that_are_written_down_are_known_without_starting_buildx(tmp_path: Path) -> None:
+    (tmp_path / "instances").mkdir()
+    known = {"Driver": "remote", "Nodes": [{"Endpoint": "unix:///s"}, {"Endpoint": "tcp://10.0.0.5:1234"}]}
+    (tmp_path / "instances" / "slipway-1").write_text(json.dumps(known))
+    assert builder._endpoints(tmp_path, "slipway-1") == ["unix:///s", "tcp://10.0.0.5:1234"]
+    assert builder._endpoints(tmp_path, "slipway-2") == []
+
+
+@pytest.mark.parametrize(
+    ("build", "line", "said"),
+    [
+        ('platforms = ["arm64"]', 4, "no platform"),
+        ('platforms = ["windows/amd64"]', 4, "no platform"),
+        ('builders = { "arm64" = "tcp://x:1" }', 4, "no platform"),
+        ('builders = { "linux/arm64" = "10.0.0.5:1234" }', 4, "no address"),
+    ],
+)
+def test_what_is_no_platform_or_address_is_found_when_it_is_read(
+    tmp_path: Path, build: str, line: int, said: str
+) -> None:
+    (tmp_path / "workspace.toml").write_text(f'name = "demo"\nregistry = "r.example"\n[build]\n{build}\n')
+    with pytest.raises(ConfigError, match=f"workspace.toml:{line}: .*{said}"):
+        load(tmp_path)

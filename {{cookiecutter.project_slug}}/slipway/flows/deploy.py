@@ -13,6 +13,7 @@ from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
 from slipway.flows.logs import logs_of
 from slipway.flows.report import Report
+from slipway.flows.session import refuse_beside_session
 from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
 from slipway.model.errors import Busy, ConfigError, SlipwayError
@@ -23,6 +24,8 @@ from slipway.run import engine
 from slipway.run.pulumi import Door, Outcome
 
 Consent = Callable[[str], bool]
+DRAIN_SECONDS = 10
+"""How long a container that `invoke dev` made may take to end, as the provider's own containers."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
             report.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
             recover(door)
         outcome = told(door.up, Narrator(report, logs_of(workspace), whole_log_of(ground)))
+        remove_dev(workspace, stack)
     rows = tuple(look(workspace, stack, outcome))
     return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
 
@@ -162,11 +166,12 @@ def opened(ground: Ground, stack: Stack) -> Door:
 
 
 def clear_stale_lock(door: Door, consent: Consent, report: Report) -> None:
-    """Remove a lock whose owner is dead, on consent; refuse where its owner lives.
+    """Remove a lock whose owner is dead, on consent; refuse where its owner lives, or `invoke dev` has the stack.
 
     Raises:
         Busy: the owner lives, or nobody consented.
     """
+    refuse_beside_session(door.workspace, door.stack.name)
     for lock in door.stale_locks():
         who = f"process {lock.pid} of {lock.user} on {lock.host}, since {lock.since}"
         if lock.alive:
@@ -189,7 +194,16 @@ def recover(door: Door) -> None:
         return
     door.recover()
     known = {str(resource.get("id")) for resource in door.state()}
-    engine.sweep(door.workspace.name, door.stack.name, keep_ids=known)
+    # What `invoke dev` made is in no state either, but serves until the deploy has something in its place.
+    serving = {each.id for each in engine.containers(door.workspace.name, door.stack.name) if each.dev}
+    engine.sweep(door.workspace.name, door.stack.name, keep_ids=known | serving)
+
+
+def remove_dev(workspace: Workspace, stack: Stack) -> None:
+    """Remove what `invoke dev` made: what Pulumi has just deployed serves in its place."""
+    for each in engine.containers(workspace.name, stack.name):
+        if each.dev:
+            engine.remove(each.id, grace=DRAIN_SECONDS)
 
 
 @contextmanager
@@ -211,6 +225,7 @@ def remove(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Ou
     """Remove everything that the stack runs; its images and its state's history stay."""
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
+    remove_dev(ground.workspace, stack)
     outcome = told(door.destroy, Narrator(report, logs_of(ground.workspace))) if door.exists() else Outcome({}, {})
     engine.sweep(ground.workspace.name, stack.name, keep_ids=())
     (ground.workspace.scratch / "run" / f"deploy-{stack.name}").unlink(missing_ok=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from slipway.tasks import gate, images, look, releases, ship, words, workspace
+from slipway.tasks import dev, gate, images, look, releases, ship, words, workspace
 
 
 def verbs() -> Collection:
     """Return a collection of every verb, for a workspace's tasks.py to add its own to."""
     words.allow()
-    modules = (workspace, images, gate, ship, releases, look)
+    modules = (workspace, images, gate, ship, dev, releases, look)
     return Collection(*(task for module in modules for task in vars(module).values() if isinstance(task, Task)))

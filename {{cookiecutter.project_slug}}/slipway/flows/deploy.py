@@ -68,6 +68,7 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     """
     began = time.monotonic()
     workspace = ground.workspace
+    refuse_beside_session(workspace, stack.name)
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
     with marked(workspace, stack) as interrupted:
@@ -166,12 +167,11 @@ def opened(ground: Ground, stack: Stack) -> Door:
 
 
 def clear_stale_lock(door: Door, consent: Consent, report: Report) -> None:
-    """Remove a lock whose owner is dead, on consent; refuse where its owner lives, or `invoke dev` has the stack.
+    """Remove a lock whose owner is dead, on consent; refuse where its owner lives.
 
     Raises:
         Busy: the owner lives, or nobody consented.
     """
-    refuse_beside_session(door.workspace, door.stack.name)
     for lock in door.stale_locks():
         who = f"process {lock.pid} of {lock.user} on {lock.host}, since {lock.since}"
         if lock.alive:
@@ -204,6 +204,7 @@ def remove_dev(workspace: Workspace, stack: Stack) -> None:
     for each in engine.containers(workspace.name, stack.name):
         if each.dev:
             engine.remove(each.id, grace=DRAIN_SECONDS)
+            engine.forget_image(each.image)
 
 
 @contextmanager
@@ -223,6 +224,7 @@ def marked(workspace: Workspace, stack: Stack) -> Iterator[bool]:
 
 def remove(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:
     """Remove everything that the stack runs; its images and its state's history stay."""
+    refuse_beside_session(ground.workspace, stack.name)
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
     remove_dev(ground.workspace, stack)

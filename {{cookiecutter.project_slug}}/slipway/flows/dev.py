@@ -169,6 +169,9 @@ class Loop:
         self._voice.say(f"Deploying what you have, so that {name} runs a release. Ctrl-C again ends at once.")
         try:
             self._up()
+        except KeyboardInterrupt:
+            self._voice.say("Stopped. What you worked on goes on serving until the next `invoke up` or `invoke dev`.")
+            raise
         except SlipwayError as error:
             self._voice.problem(error)
             self._swapper.put_back(self._deployed, self._deployed_config)

@@ -95,8 +95,10 @@ def work(
         try:
             loop.run()
         except KeyboardInterrupt:
-            voice.say("")
-        loop.end()
+            loop.end()
+        except SlipwayError:
+            loop.end()
+            raise
 
 
 def refuse(stack: Stack) -> None:
@@ -141,7 +143,9 @@ class Loop:
         self.watch.start()
         self._up()
         ways = "copied where [dev] sync allows it" if self._syncing else "built"
-        self._voice.say(f"Watching {', '.join(sorted(self._watched()))}: what changes is {ways}. Ctrl-C ends it.")
+        self._voice.say(
+            f"Watching {', '.join(sorted(self._watched()))}: what changes is {ways}. Enter deploys, Ctrl-C ends it."
+        )
 
     def run(self) -> None:
         """Serve each change, until the user interrupts."""
@@ -386,7 +390,7 @@ def _packed(container: Any, folder: str) -> bytes:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Take SIGTERM as Ctrl-C for the time of a `with`; a shell that started this in the background may ignore Ctrl-C."""
+    """Take SIGTERM as Ctrl-C for the time of a `with`, and Ctrl-C also where the shell had this ignore it."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

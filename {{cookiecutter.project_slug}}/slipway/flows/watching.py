@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 
-STEP, LONGEST = 30, 400
-"""Milliseconds: how long it must be quiet for a change to be over, and how long one may go on."""
+STEP, LONGEST, ALIVE = 30, 400, 300
+"""Milliseconds: how long it must be quiet for a change to be over, how long one may go on, and between two looks at
+whether watching is to end."""
 GIT_SECONDS = 60.0
 
 
@@ -42,6 +46,7 @@ class Watch:
         """Begin to watch, in threads of its own."""
         for recursive in (True, False):
             threading.Thread(target=self._watch, args=(recursive,), daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def stop(self) -> None:
         """End watching."""
@@ -59,6 +64,13 @@ class Watch:
             found += self._taken(self.changes.get())
         return found
 
+    def _listen(self) -> None:
+        """Take Enter for the wish to deploy, where there is a terminal and this is what it listens to."""
+        with suppress(OSError, ValueError):  # no terminal, or it has gone
+            keys = sys.stdin.fileno()
+            while os.tcgetpgrp(keys) == os.getpgrp() and os.read(keys, 1024):
+                self.changes.put(Change(time.monotonic(), all=True))
+
     def _taken(self, found: Change | SlipwayError) -> Change:
         if isinstance(found, SlipwayError):
             raise found
@@ -67,6 +79,7 @@ class Watch:
     def _watch(self, recursive: bool) -> None:
         from watchfiles import watch
 
+        blind = False
         while not self._stop.is_set():
             folders = watched(self._root, recursive)
             ended = _Either(self._stop, self._again) if recursive else self._stop
@@ -80,8 +93,12 @@ class Watch:
                     recursive=recursive,
                     raise_interrupt=False,
                     ignore_permission_denied=True,
+                    rust_timeout=ALIVE,
+                    yield_on_timeout=True,
                 ):
-                    self._tell(Path(path) for _, path in changes)
+                    missed = [self._root / TREES[0]] if blind else []  # whatever changed while nobody watched
+                    blind = False
+                    self._tell([*missed, *(Path(path) for _, path in changes)], again=not missed)
             except (OSError, RuntimeError) as error:
                 self.changes.put(
                     SlipwayError(
@@ -92,11 +109,11 @@ class Watch:
                 return
             if recursive and self._again.is_set():
                 self._again.clear()
-                self._tell([self._root / "services"])  # what changed while nobody watched
+                blind = True
 
-    def _tell(self, paths: Iterable[Path]) -> None:
+    def _tell(self, paths: Iterable[Path], *, again: bool) -> None:
         found = frozenset(path for path in paths if self._counts(path))
-        if found & {self._root / name for name in TREES}:
+        if again and found & {self._root / name for name in TREES}:
             self._again.set()  # the folder itself went or came: the system watches the one that was there
         if found:
             self.changes.put(Change(time.monotonic(), found))

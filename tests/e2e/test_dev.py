@@ -75,7 +75,7 @@ def session(workspace: Workspace, *words: str, **environment: str) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def working(first: First) -> Iterator[Session]:
-    """One session for the tests that only save files; each of them puts back what it saved."""
+    """One session for the tests that only save files; each of them puts back what it saved. They come last, as it lasts."""
     first.workspace.up("--yes")
     with session(first.workspace) as made:
         yield made
@@ -83,7 +83,8 @@ def working(first: First) -> Iterator[Session]:
         assert made.end() == 0, made.text
     assert made_by_dev() == []
     assert not processes(first.workspace)
-    assert not first.workspace.up()["changed"]
+    assert not any(row["drift"] for row in first.workspace.invoke("status", "--json").json())
+    first.workspace.up()
 
 
 @pytest.fixture
@@ -104,90 +105,6 @@ def swapped(session: Session, service: str, since: int) -> bool:
 
 def serves(workspace: Workspace, path: str, text: str) -> None:
     wait_until(lambda: text in workspace.get(path)[1], f"{path} serves {text}")
-
-
-def test_a_saved_line_of_python_and_of_node_is_served_and_no_request_fails(working: Session, saving: Workspace) -> None:
-    with calling(saving.port, "/api/items", "/") as seen:
-        saving.edit(API, '"lantern"', '"sextant"')
-        serves(saving, "/api/items", "sextant")
-        saving.edit(WEB, "<h1>In stock</h1>", "<h1>On board</h1>")
-        serves(saving, "/", "On board")
-        wait_until(lambda: swapped(working, "web", 0), "web is told of")
-    assert seen.failures == []
-    assert seen.count("lantern") and seen.count("sextant") and seen.count("On board")
-    told = [line for line in working.own() if "switch" in line]
-    assert all(part in told[0] for part in (" s  ", "build ", "start ", "switch ")), told
-
-
-def test_what_runs_is_told_while_it_works_and_nobody_deploys_beside_it(working: Session, saving: Workspace) -> None:
-    saving.edit(API, '"anchor"', '"bollard"')
-    serves(saving, "/api/items", "bollard")
-    rows = {row["service"]: row for row in saving.invoke("status", "--json").json()}
-    assert "invoke dev" in rows["api"]["drift"] and not rows["worker"]["drift"]
-    for words in (("up",), ("dev",), ("down", "--yes")):
-        ran = saving.invoke(*words)
-        assert ran.code == 5 and "invoke dev" in ran.output, ran.output
-    assert saving.get("/api/items")[0] == 200
-
-
-def test_a_lib_reaches_both_of_its_users_in_one_round(working: Session, saving: Workspace) -> None:
-    before = saving.containers_now()
-    since = len(working.lines)
-    saving.edit(LIB, '"logger"', '"said_by"')
-    wait_until(lambda: all(swapped(working, each, since) for each in ("api", "worker")), "both users are told of")
-    after = saving.containers_now()
-    assert {service for service in before if before[service] != after[service]} == {"api", "worker"}
-    working.says('worker │ {"time"', since)
-    working.says('"said_by": "worker"', since)  # the log of the new container, by the new lib
-
-
-def test_what_does_not_build_or_start_is_told_and_the_one_before_serves(working: Session, saving: Workspace) -> None:
-    before, since = saving.containers_now(), len(working.lines)
-    saving.edit("services/api/Dockerfile", "COPY --chmod=u=rwX,go=rX app app\nUSER", "COPY no-such-folder app\nUSER")
-    working.says("no-such-folder", since)
-    working.says("What ran before still serves", since)
-    saving.restore()
-    since = len(working.lines)
-    saving.edit(API, "app = FastAPI(", 'raise RuntimeError("out of rope")\napp = FastAPI(')
-    working.says("out of rope", since)
-    working.says("The one before still serves", since)
-    assert saving.get("/api/items")[0] == 200
-    saving.restore()
-    saving.edit(API, '"cable"', '"hawser"')
-    serves(saving, "/api/items", "hawser")
-    assert saving.containers_now()["web"] == before["web"]
-
-
-def test_what_decides_no_image_does_nothing_and_many_saves_are_few_rounds(working: Session, saving: Workspace) -> None:
-    since, before = len(working.lines), saving.containers_now()
-    (saving.root / "services" / "web" / "notes.tmp").write_text("not in the image", encoding="utf-8")
-    (saving.root / "services" / "web" / "tests" / "web.test.js").touch()
-    for number in range(20):
-        file = saving.root / "services" / "api" / "app" / "main.py"
-        text = file.read_text(encoding="utf-8")
-        new = file.with_suffix(".new")  # as editors do it: another file that takes the name
-        new.write_text(text.replace('"API"', f'"API {number}"').replace(f'"API {number - 1}"', f'"API {number}"'))
-        new.rename(file)
-    serves(saving, "/api/openapi.json", "API 19")
-    rounds = [line for line in working.lines[since:] if " │ " not in line and "switch" in line]
-    assert 1 <= len(rounds) <= 2 and all(line.startswith("api ") for line in rounds), rounds
-    assert saving.containers_now()["web"] == before["web"]
-
-
-def test_a_setting_and_a_new_service_go_the_ordinary_way_and_take_over_without_a_failed_request(
-    working: Session, saving: Workspace
-) -> None:
-    saving.edit(API, '"compass"', '"gimbal"')
-    serves(saving, "/api/items", "gimbal")
-    since = len(working.lines)
-    with calling(saving.port, "/api/items") as seen:
-        saving.edit("services/api/service.toml", 'memory = "256m"', 'memory = "300m"')
-        working.says("dev is deployed. Watching.", since)
-    assert seen.failures == []
-    assert seen.count("gimbal") == len(seen.answers)
-    assert made_by_dev() == []
-    found = engine.client().api.inspect_container(saving.ids()["api"])
-    assert found["HostConfig"]["Memory"] == 300 * 1024 * 1024
 
 
 def test_sources_are_copied_where_they_may_be_and_all_else_is_built(deployed: Workspace) -> None:
@@ -279,3 +196,87 @@ def test_a_second_ctrl_c_ends_at_once(deployed: Workspace) -> None:
     assert deployed.get("/api/items")[0] == 200
     assert deployed.up("--yes")["healthy"]
     assert made_by_dev() == []
+
+
+def test_a_saved_line_of_python_and_of_node_is_served_and_no_request_fails(working: Session, saving: Workspace) -> None:
+    with calling(saving.port, "/api/items", "/") as seen:
+        saving.edit(API, '"lantern"', '"sextant"')
+        serves(saving, "/api/items", "sextant")
+        saving.edit(WEB, "<h1>In stock</h1>", "<h1>On board</h1>")
+        serves(saving, "/", "On board")
+        wait_until(lambda: swapped(working, "web", 0), "web is told of")
+    assert seen.failures == []
+    assert seen.count("lantern") and seen.count("sextant") and seen.count("On board")
+    told = [line for line in working.own() if "switch" in line]
+    assert all(part in told[0] for part in (" s  ", "build ", "start ", "switch ")), told
+
+
+def test_what_runs_is_told_while_it_works_and_nobody_deploys_beside_it(working: Session, saving: Workspace) -> None:
+    saving.edit(API, '"anchor"', '"bollard"')
+    serves(saving, "/api/items", "bollard")
+    rows = {row["service"]: row for row in saving.invoke("status", "--json").json()}
+    assert "invoke dev" in rows["api"]["drift"] and not rows["worker"]["drift"]
+    for words in (("up",), ("dev",), ("down", "--yes")):
+        ran = saving.invoke(*words)
+        assert ran.code == 5 and "invoke dev" in ran.output, ran.output
+    assert saving.get("/api/items")[0] == 200
+
+
+def test_a_lib_reaches_both_of_its_users_in_one_round(working: Session, saving: Workspace) -> None:
+    before = saving.containers_now()
+    since = len(working.lines)
+    saving.edit(LIB, '"logger"', '"said_by"')
+    wait_until(lambda: all(swapped(working, each, since) for each in ("api", "worker")), "both users are told of")
+    after = saving.containers_now()
+    assert {service for service in before if before[service] != after[service]} == {"api", "worker"}
+    working.says('worker │ {"time"', since)
+    working.says('"said_by": "worker"', since)  # the log of the new container, by the new lib
+
+
+def test_what_does_not_build_or_start_is_told_and_the_one_before_serves(working: Session, saving: Workspace) -> None:
+    before, since = saving.containers_now(), len(working.lines)
+    saving.edit("services/api/Dockerfile", "COPY --chmod=u=rwX,go=rX app app\nUSER", "COPY no-such-folder app\nUSER")
+    working.says("no-such-folder", since)
+    working.says("What ran before still serves", since)
+    saving.restore()
+    since = len(working.lines)
+    saving.edit(API, "app = FastAPI(", 'raise RuntimeError("out of rope")\napp = FastAPI(')
+    working.says("out of rope", since)
+    working.says("The one before still serves", since)
+    assert saving.get("/api/items")[0] == 200
+    saving.restore()
+    saving.edit(API, '"cable"', '"hawser"')
+    serves(saving, "/api/items", "hawser")
+    assert saving.containers_now()["web"] == before["web"]
+
+
+def test_what_decides_no_image_does_nothing_and_many_saves_are_few_rounds(working: Session, saving: Workspace) -> None:
+    since, before = len(working.lines), saving.containers_now()
+    (saving.root / "services" / "web" / "notes.tmp").write_text("not in the image", encoding="utf-8")
+    (saving.root / "services" / "web" / "tests" / "web.test.js").touch()
+    for number in range(20):
+        file = saving.root / "services" / "api" / "app" / "main.py"
+        text = file.read_text(encoding="utf-8")
+        new = file.with_suffix(".new")  # as editors do it: another file that takes the name
+        new.write_text(text.replace('"API"', f'"API {number}"').replace(f'"API {number - 1}"', f'"API {number}"'))
+        new.rename(file)
+    serves(saving, "/api/openapi.json", "API 19")
+    rounds = [line for line in working.lines[since:] if " │ " not in line and "switch" in line]
+    assert 1 <= len(rounds) <= 2 and all(line.startswith("api ") for line in rounds), rounds
+    assert saving.containers_now()["web"] == before["web"]
+
+
+def test_a_setting_and_a_new_service_go_the_ordinary_way_and_take_over_without_a_failed_request(
+    working: Session, saving: Workspace
+) -> None:
+    saving.edit(API, '"compass"', '"gimbal"')
+    serves(saving, "/api/items", "gimbal")
+    since = len(working.lines)
+    with calling(saving.port, "/api/items") as seen:
+        saving.edit("services/api/service.toml", 'memory = "256m"', 'memory = "300m"')
+        working.says("dev is deployed. Watching.", since)
+    assert seen.failures == []
+    assert seen.count("gimbal") == len(seen.answers)
+    assert made_by_dev() == []
+    found = engine.client().api.inspect_container(saving.ids()["api"])
+    assert found["HostConfig"]["Memory"] == 300 * 1024 * 1024

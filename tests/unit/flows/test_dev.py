@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.flows.dev import Settings, refuse
+from slipway.flows.dev import refuse
+from slipway.flows.devsettings import Settings
 from slipway.model import workspace as workspaces
 from slipway.model.errors import ConfigError
 from slipway.model.stack import Stack

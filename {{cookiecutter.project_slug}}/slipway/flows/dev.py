@@ -6,28 +6,23 @@ A change of anything else goes the ordinary way, by Pulumi; so does all at the e
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-
-from slipway.commands import bake
 from slipway.content import sync
 from slipway.content.digest import BuildInputs, Manifest, describe_all
 from slipway.content.service import inputs_of
-from slipway.flows import baking
+from slipway.flows import devimages
 from slipway.flows.deploy import Consent, chosen_stack, deploy
+from slipway.flows.devsettings import Settings
 from slipway.flows.ground import ground
-from slipway.flows.report import Report, Silence
+from slipway.flows.report import Report
 from slipway.flows.session import session
-from slipway.flows.standing import Ground
+from slipway.flows.standing import standing
 from slipway.flows.status import GATEWAY
 from slipway.flows.swap import Gateway, Job, Old, Swapper
 from slipway.flows.tails import Tails
@@ -36,9 +31,8 @@ from slipway.model import bases, lock
 from slipway.model import workspace as workspaces
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.stack import Stack
-from slipway.model.workspace import Dev, ServiceSettings, Workspace
+from slipway.model.workspace import Workspace
 from slipway.run import engine
-from slipway.toolchain.builder import NAME as BUILDER
 
 REST_SECONDS = 15.0
 HALF_WRITTEN = 0.3
@@ -127,7 +121,7 @@ class Loop:
         self, workspace: Workspace, stack: Stack, chosen: frozenset[str], voice: Voice, yes: Consent, *, syncing: bool
     ) -> None:
         self._stack, self._chosen, self._voice, self._yes, self._syncing = stack, chosen, voice, yes, syncing
-        self._ground: Ground | None = None
+        self._ground = standing(workspace)
         self._workspace = workspace
         self._settings: Settings | None = None
         self._running: dict[str, Running] = {}
@@ -202,11 +196,13 @@ class Loop:
         if not jobs:
             return
         done = self._swapper.swap(jobs, self._tails.follow)
+        sure = self.watch.changes.empty()  # else nobody knows what of it a build or a copy has seen already
         for job in jobs:
             if made := done.containers.get(job.service):
-                built = self._running[job.service].built if ways[job.service] == "sync" else wanted[job.service]
+                serves = wanted[job.service] if sure else None
+                built = self._running[job.service].built if ways[job.service] == "sync" else serves
                 old = Old(made.id, made.name, True, job.image)
-                self._running[job.service] = Running(old, job.image, built, wanted[job.service])
+                self._running[job.service] = Running(old, job.image, built, serves)
                 steps = {ways[job.service]: seconds[job.service], "start": done.starts[job.service]}
                 told = " · ".join(f"{name} {took:.1f}" for name, took in {**steps, "switch": done.switch}.items())
                 self._voice.say(f"{job.service:<12} {time.monotonic() - change.at:.1f} s  {told}")
@@ -283,13 +279,9 @@ class Loop:
     def _holds(self, running: Running, inputs: BuildInputs, folders: Sequence[sync.Folder], wanted: Manifest) -> bool:
         """Whether an image has the folders just as its sources had them; it is looked at once."""
         if running.image not in self._as_built and running.built is not None:
-            with engine.speaking():
-                found = engine.client().containers.get(running.container.id)
-                workdir = found.image.attrs["Config"].get("WorkingDir", "")
-                self._as_built[running.image] = all(
-                    sync.same_as_built(_packed(found, each.within(workdir)), inputs, each, running.built, wanted)
-                    for each in folders
-                )
+            self._as_built[running.image] = devimages.holds(
+                running.container.id, inputs, folders, running.built, wanted
+            )
             if not self._as_built[running.image]:
                 self._voice.say("The image does not hold the folders of [dev] sync as they are: building instead.")
         return self._as_built.get(running.image, False)
@@ -299,10 +291,14 @@ class Loop:
     ) -> tuple[list[Job], dict[str, float]]:
         """Build and pack; return what is to be swapped in, and the seconds that took for each service."""
         began = time.monotonic()
-        packed = {name: self._pack(name, inputs[name]) for name, way in ways.items() if way == "sync"}
+        packed = {
+            name: devimages.pack(self._running[name].image, inputs[name], self._folders(name))
+            for name, way in ways.items()
+            if way == "sync"
+        }
         seconds = dict.fromkeys(packed, time.monotonic() - began)
         began = time.monotonic()
-        images = self._build({name: inputs[name] for name, way in ways.items() if way == "build"})
+        images = devimages.build(self._ground, {name: inputs[name] for name, way in ways.items() if way == "build"})
         seconds |= dict.fromkeys(images, time.monotonic() - began)
         jobs = []
         for name in ways:
@@ -314,78 +310,6 @@ class Loop:
             else:
                 jobs.append(Job(name, image, running.container, packed.get(name, {})))
         return jobs, seconds
-
-    def _pack(self, name: str, inputs: BuildInputs) -> dict[str, bytes]:
-        with engine.speaking():
-            image = engine.client().images.get(self._running[name].image)
-        workdir = image.attrs["Config"].get("WorkingDir", "")
-        return {each.within(workdir): sync.archive(inputs, each) for each in self._folders(name)}
-
-    def _build(self, inputs: Mapping[str, BuildInputs]) -> dict[str, str]:
-        """Build services by one bake, and return their images by digest; nothing is done when there are none."""
-        here = self._ground
-        if not inputs or here is None:
-            return {}
-        platform = native()
-        metadata = self._workspace.scratch / "run" / f"dev-{os.getpid()}.json"
-
-        def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
-            targets = [
-                bake.Target(
-                    name,
-                    replace(each, platforms=(platform,)) if platform in each.platforms else each,
-                    (f"{self._workspace.repository(name)}:dev",),
-                    secrets,
-                )
-                for name, each in inputs.items()
-            ]
-            folder = self._workspace.scratch
-            return bake.definition(targets, "dev", folder), bake.argv(buildx, file, BUILDER, targets, metadata=metadata)
-
-        try:
-            baking.carry_out(here, list(inputs), Silence(), made)
-            told = json.loads(metadata.read_bytes())
-        finally:
-            metadata.unlink(missing_ok=True)
-        return {name: f"{self._workspace.repository(name)}@{told[name]['containerimage.digest']}" for name in inputs}
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """All that decides what runs beside the services' images: where it differs, Pulumi deploys."""
-
-    workspace: workspaces.Settings
-    services: dict[str, ServiceSettings]
-    bases: dict[str, str]
-    stack: str
-    locked: dict[str, str]
-
-    @classmethod
-    def of(cls, workspace: Workspace, stack: str) -> Settings:
-        """Return the settings as the files have them; what is the images' alone is left out."""
-        return cls(
-            workspace.settings,
-            {
-                service.name: msgspec.structs.replace(service.settings, kind="", libs=(), target="", args={}, dev=Dev())
-                for service in workspace.services
-            },
-            dict(bases.load(workspace.root).bases),
-            (workspace.root / "infra" / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"),
-            {name: entry.ref for name, entry in lock.load(workspace.root, stack).services.items()},
-        )
-
-
-def native() -> str:
-    """Return the engine's own platform: others are not built for a container that runs here."""
-    with engine.speaking():
-        return f"linux/{engine.client().version()['Arch']}"
-
-
-def _packed(container: Any, folder: str) -> bytes:
-    """Return a container's folder as a tar archive; an empty one where it has none."""
-    try:
-        return b"".join(container.get_archive(folder)[0])
-    except engine.sdk().errors.NotFound:
-        return bytes(1024)
 
 
 @contextmanager

@@ -87,6 +87,7 @@ class Swapper:
         pool = ThreadPoolExecutor(max(1, len(jobs)))
         futures = {job.service: pool.submit(bring_up, job) for job in jobs}
         drained: Callable[[], None] = lambda: None  # noqa: E731
+        switched = False
         try:
             with ExitStack() as until_switched, engine.speaking():
                 gateway = Gateway.of(self._workspace, self._stack) if any(w.port for _, w in wanted.values()) else None
@@ -96,14 +97,16 @@ class Swapper:
                 began = time.monotonic()
                 if gateway and done.containers:
                     upstreams = {name: f"{names[name]}:{wanted[name][1].port}" for name in done.containers}
+                    switched = True  # an interrupt from here on: the new ones may be what serves
                     drained = gateway.switch(upstreams, closed, stop)
                 done.switch = time.monotonic() - began
-        except BaseException:
+        except BaseException as error:
             stop.set()
             pool.shutdown()
-            for name in names.values():
-                with suppress(SlipwayError):
-                    engine.remove(name)
+            if not switched or isinstance(error, SlipwayError):  # what serves then is what served before
+                for name in names.values():
+                    with suppress(SlipwayError):
+                        engine.remove(name)
             raise
         pool.shutdown()
         self._end([job for job in jobs if job.service in done.containers], drained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -11,6 +12,9 @@ from slipway.run import engine
 
 Line = Callable[[str, str], None]
 """Told a service's name and one line of its log."""
+
+
+RESTART_SECONDS = 1.0
 
 
 class Tails:
@@ -33,8 +37,13 @@ class Tails:
 
     def _follow(self, service: str, container: str, tail: int | None) -> None:
         with suppress(SlipwayError):  # it has gone, or the engine has
-            for line in engine.logs(container, tail=tail, follow=True):
-                if self._over:
-                    return
-                self._on_line(service, line)
+            while not self._over:
+                for line in engine.logs(container, tail=tail, follow=True):
+                    if self._over:
+                        return
+                    self._on_line(service, line)
+                time.sleep(RESTART_SECONDS)
+                if not engine.runs(container):
+                    break
+                tail = 0  # it has crashed, and the engine has started it again
         self._followed.discard(container)

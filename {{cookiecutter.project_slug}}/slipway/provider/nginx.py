@@ -88,9 +88,9 @@ def take_up(container: Any, before: str, config: str, closed: float, stop: Stop)
         SlipwayError: NGINX refused it or did not take it up; the live one stays.
     """
     try:
+        files.put(container, FOLDER, {LIVE: config})
         old = _workers(container)
         stop.sleep(max(0, closed - time.monotonic()))
-        files.put(container, FOLDER, {LIVE: config})
         # Not `docker kill -s HUP`: after any signal the engine takes a container for stopped by hand, and no
         # longer restarts it.
         _run(container, command(LIVE, "-s", "reload"), "NGINX can't be told to reload")

@@ -262,6 +262,15 @@ def remove(container: str, *, name: str = "", grace: int | None = None) -> None:
             _drop_volume(volume(name or container, purpose))
 
 
+def runs(container: str) -> bool:
+    """Return whether a container runs; one that is gone does not."""
+    with speaking():
+        try:
+            return bool(client().api.inspect_container(container)["State"]["Running"])
+        except sdk().errors.NotFound:
+            return False
+
+
 def stop(container: str, grace: int) -> None:
     """Let a container end within so many seconds, and keep it; what is gone already is fine."""
     with speaking(), suppress(sdk().errors.NotFound):

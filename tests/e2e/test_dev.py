@@ -6,7 +6,9 @@ notices a change, that a mistake costs nothing but its message, and that neither
 
 from __future__ import annotations
 
+import io
 import signal
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +77,7 @@ def session(workspace: Workspace, *words: str, **environment: str) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def working(first: First) -> Iterator[Session]:
-    """One session for the tests that only save files; each of them puts back what it saved. They come last, as it lasts."""
+    """One session for the tests that only save files and put them back; they come last, because it has the stack."""
     first.workspace.up("--yes")
     with session(first.workspace) as made:
         yield made
@@ -118,17 +120,15 @@ def test_sources_are_copied_where_they_may_be_and_all_else_is_built(deployed: Wo
             deployed.edit(API, '"sextant"', "more.NAME")
             serves(deployed, "/api/items", "binnacle")
         assert seen.failures == []
-        container = engine.containers(NAME, "dev")
-        api = next(each for each in container if each.service == "api" and each.dev)
-        found = engine.client().api.inspect_container(api.id)
+        found = engine.client().api.inspect_container(newest("api"))
         assert found["HostConfig"]["ReadonlyRootfs"] and found["Config"]["User"] == "65532:65532"
         deployed.edit(API, "more.NAME", '"quadrant"')
         deployed.edit(API, "from app import VERSION, more", "from app import VERSION")
         extra.unlink()
         serves(deployed, "/api/items", "quadrant")
         assert not any("build " in line for line in made.own() if "switch" in line)
-        listed, _ = engine.client().containers.get(engine_id("api")).get_archive("/app/app")
-        assert b"more.py" not in b"".join(listed)
+        wait_until(lambda: "more.py" not in files_in("api", "/app/app"), "what was deleted is gone")
+        assert {"main.py", "__main__.py"} <= files_in("api", "/app/app")
         with (deployed.root / "services" / "api" / "requirements.txt").open("a", encoding="utf-8") as file:
             file.write("# so that it is built\n")
         made.says("build ")
@@ -138,8 +138,16 @@ def test_sources_are_copied_where_they_may_be_and_all_else_is_built(deployed: Wo
     assert not deployed.up()["changed"]
 
 
-def engine_id(service: str) -> str:
-    return next(each.id for each in engine.containers(NAME, "dev") if each.service == service and each.dev)
+def newest(service: str) -> str:
+    """Return the id of the newest container that `invoke dev` made for a service."""
+    return [each.id for each in engine.containers(NAME, "dev") if each.service == service and each.dev][-1]
+
+
+def files_in(service: str, folder: str) -> set[str]:
+    """Return the names of a folder's files in that container."""
+    packed, _ = engine.client().containers.get(newest(service)).get_archive(folder)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(packed))) as tar:
+        return {each.name.partition("/")[2] for each in tar}
 
 
 def test_the_end_of_broken_work_is_what_was_deployed(deployed: Workspace) -> None:

@@ -201,7 +201,7 @@ def recover(door: Door) -> None:
 
 def remove_dev(workspace: Workspace, stack: Stack) -> None:
     """Remove what `invoke dev` made: what Pulumi has just deployed serves in its place."""
-    for each in engine.containers(workspace.name, stack.name):
+    for each in engine.containers(workspace.name, stack.name) if stack.target == "docker" else ():
         if each.dev:
             engine.remove(each.id, grace=DRAIN_SECONDS)
             engine.forget_image(each.image)

@@ -120,6 +120,10 @@ class Workspace:
         """Return each service's container by its id."""
         return {service: each.id for service, each in self.containers(stack).items()}
 
+    def containers_now(self, stack: str = "dev") -> dict[str, str]:
+        """Return the id of each service's newest container that runs, also while `invoke dev` is at work."""
+        return {each.service: each.id for each in engine.containers(self.root.name, stack) if each.state == "running"}
+
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace a text that stands in a file."""
         file = self.root / path

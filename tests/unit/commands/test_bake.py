@@ -243,3 +243,13 @@ def test_the_command_can_build_other_targets_and_keep_what_was_built_and_how() -
     assert found[-2:] == ["api", "api_report"]
     assert "--metadata-file=/w/new/metadata.json" in found
     assert not any(word.startswith("--metadata-file") for word in bake.argv(Path("b"), Path("f"), "s", [LOCAL]))
+
+
+def test_what_somebody_works_on_is_pushed_by_digest_alone_and_its_layers_stay_as_they_were_made() -> None:
+    target = of(LOCAL, "dev")
+    [output] = target["output"]
+    assert output.startswith(bake.DEV_EXPORT) and output.endswith("name=127.0.0.1:5000/demo/api")
+    assert "tags" not in target and "rewrite" not in output
+    assert target["args"] == of(LOCAL)["args"]
+    remote = of(REMOTE, "dev")
+    assert remote["cache-from"] and "cache-to" not in remote

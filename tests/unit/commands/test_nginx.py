@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.commands.nginx import Route, config
+from slipway.commands.nginx import Route, config, read_back
 from slipway.model.errors import ConfigError
 
 API = Route("api", "/api", "demo-dev-api-1:8000")
@@ -90,3 +90,15 @@ def test_nothing_that_could_be_a_directive_gets_into_the_file(service: str, rout
         return
     assert not set(service + route + upstream) & set(" ;{}$'\"\\\n#")
     assert text.count("{") == text.count("}")
+
+
+@pytest.mark.parametrize("routes", [[], [API], [WEB, API, DEEP]])
+def test_what_was_written_is_read_back(routes: list[Route]) -> None:
+    found, drain = read_back(config(routes, drain_seconds=7))
+    assert sorted(found, key=str) == sorted(routes, key=str)
+    assert drain == 7
+
+
+def test_what_somebody_else_wrote_is_not_read() -> None:
+    with pytest.raises(ConfigError):
+        read_back(config([API], drain_seconds=7).replace("8000", "8000; # mine"))

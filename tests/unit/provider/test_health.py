@@ -96,7 +96,7 @@ def test_the_first_check_waits_a_moment_for_the_port(
     """An open port ends the waiting; one that stays closed only delays the check."""
     answers += [Probe(True, "")]
     monkeypatch.setattr(engine, "address", lambda: "unix:///var/run/docker.sock")
-    monkeypatch.setattr(health, "LISTEN", 0.05 if not open_port else 60)
+    monkeypatch.setattr(health, "REFUSED", 0.05 if not open_port else 60)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if open_port:

@@ -30,12 +30,17 @@ FORMAT = "rewrite-timestamp=true,oci-mediatypes=true,compression=gzip,compressio
 EXPORT = f"type=image,{FORMAT}"
 """How an image is exported to a registry; what pushes it adds `push=true`."""
 
+# Half of the time until a saved line is served: layers stay as they were made, so only the new one is compressed and
+# pushed. Their bytes hold times, so this is never what is released; without a tag, nothing else will find it.
+DEV_EXPORT = "type=image,oci-mediatypes=true,compression=gzip,compression-level=1,push=true,push-by-digest=true"
+"""How an image is exported while somebody works on it."""
+
 CACHE_SUFFIX = "-cache"
 TEST, REPORT, FOR = "_test", "_report", "_for-"  # no service's name holds an underscore
 JUNIT = "/tmp/junit*.xml"  # noqa: S108 - in the stage
 NO_ATTESTATIONS = ("type=provenance,disabled=true", "type=sbom,disabled=true")
 
-Output = Literal["oci", "registry", "none"]
+Output = Literal["oci", "registry", "dev", "none"]
 Json = dict[str, object]
 
 
@@ -65,8 +70,8 @@ def definition(
 
     Args:
         targets: what to build.
-        output: `oci` for an OCI layout per service, `registry` to push, `none` to build without keeping
-        anything.
+        output: `oci` for an OCI layout per target, `registry` to push, `dev` to push by digest alone what runs
+        while somebody works on it, `none` to build without keeping anything.
         oci_dir: the folder that gets a folder per target, named after it, when output is `oci`.
         stage: build this stage of each instead of the one in its inputs (`test`).
     """
@@ -186,11 +191,11 @@ def _target(target: Target, output: str, folder: Path, stage: str | None) -> Jso
         "dockerfile": plain(inputs.dockerfile.absolute()),
         "args": {name: plain(value) for name, value in build_args(inputs).items()},
         "platforms": sorted(set(inputs.platforms)),
-        "tags": list(target.tags),
+        "tags": list(target.tags) if output != "dev" else [],
         "secret": [plain(_fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
         "attest": list(NO_ATTESTATIONS),
-        "output": [plain(_output(output, folder))],
-        **layer_cache(target.tags, inputs.platforms, target.cache, writing=output != "none"),
+        "output": [plain(_output(output, folder, target.tags))],
+        **layer_cache(target.tags, inputs.platforms, target.cache, writing=output not in ("dev", "none")),
     }
     goal = stage or inputs.target
     if goal:
@@ -198,11 +203,13 @@ def _target(target: Target, output: str, folder: Path, stage: str | None) -> Jso
     return {key: value for key, value in found.items() if value}
 
 
-def _output(output: str, folder: Path) -> str:
+def _output(output: str, folder: Path, tags: Sequence[str]) -> str:
     if output == "oci":
         return f"{_fields({'type': 'oci', 'dest': str(folder.absolute()), 'tar': 'false'})},{FORMAT}"
     if output == "registry":
         return f"{EXPORT},push=true"
+    if output == "dev":
+        return f"{DEV_EXPORT},{_fields({'name': repository(tags[0])})}"
     if output == "none":
         return "type=cacheonly"
     raise ValueError(f"no such output: {output}")

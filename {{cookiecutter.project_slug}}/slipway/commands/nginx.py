@@ -15,6 +15,13 @@ CLOSING = "/etc/slipway/closing"  # while this is executable, client connections
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
+_DRAIN = re.compile(r"^worker_shutdown_timeout ([0-9]+)s;$", re.MULTILINE)
+_LOCATION = re.compile(
+    r"^        location (?:= )?(?P<route>/|(?<== )/\S+) \{\n"
+    r"            set \$service (?P<service>\S+);\n"
+    r"            set \$upstream (?P<upstream>\S+);$",
+    re.MULTILINE,
+)
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
 
 
@@ -53,6 +60,19 @@ def config(routes: Sequence[Route], *, drain_seconds: int) -> str:
     locations = "\n".join(_locations(each) for each in ordered)
     catch_all = "" if any(each.route == "/" for each in routes) else _NO_ROUTE
     return _FRAME.replace("@drain@", str(drain_seconds)).replace("@locations@", locations + catch_all)
+
+
+def read_back(text: str) -> tuple[tuple[Route, ...], int]:
+    """Return the routes and the seconds to drain of a configuration that `config` wrote.
+
+    Raises:
+        ConfigError: it is somebody else's.
+    """
+    drain = _DRAIN.search(text)
+    routes = tuple(Route(found["service"], found["route"], found["upstream"]) for found in _LOCATION.finditer(text))
+    if not drain or config(routes, drain_seconds=int(drain[1])) != text:
+        raise ConfigError("the gateway's nginx.conf is not as this version of Slipway writes it")
+    return routes, int(drain[1])
 
 
 def _check(routes: Sequence[Route]) -> None:

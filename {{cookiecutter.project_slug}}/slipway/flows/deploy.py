@@ -14,6 +14,7 @@ from slipway.flows.failures import whole_log_of
 from slipway.flows.logs import logs_of
 from slipway.flows.recording import Recorder, current, recorded
 from slipway.flows.report import Report
+from slipway.flows.session import refuse_beside_session
 from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
 from slipway.model.errors import Busy, ConfigError, SlipwayError
@@ -27,6 +28,8 @@ Consent = Callable[[str], bool]
 STARTING = "container: starting"
 STARTS = "container: getting the image", "container: starting", "container: becoming healthy"
 """What the start of a container is on record as, and what it is made of."""
+DRAIN_SECONDS = 10
+"""How long a container that `invoke dev` made may take to end, as the provider's own containers."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     """
     began = time.monotonic()
     workspace = ground.workspace
+    refuse_beside_session(workspace, stack.name)
     with recorded(workspace, "deploy", stack) as record:
         with record.phase("Pulumi starts"):
             outcome = up(ground, stack, report, consent)
@@ -88,7 +92,9 @@ def up(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcom
         if interrupted:
             report.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
             recover(door)
-        return told(door.up, Narrator(report, logs_of(ground.workspace), whole_log_of(ground)))
+        outcome = told(door.up, Narrator(report, logs_of(ground.workspace), whole_log_of(ground)))
+        remove_dev(ground.workspace, stack)
+        return outcome
 
 
 def told(work: Callable[[Narrator], Outcome], narrator: Narrator) -> Outcome:
@@ -224,7 +230,17 @@ def recover(door: Door) -> None:
         return
     door.recover()
     known = {str(resource.get("id")) for resource in door.state()}
-    engine.sweep(door.workspace.name, door.stack.name, keep_ids=known)
+    # What `invoke dev` made is in no state either, but serves until the deploy has something in its place.
+    serving = {each.id for each in engine.containers(door.workspace.name, door.stack.name) if each.dev}
+    engine.sweep(door.workspace.name, door.stack.name, keep_ids=known | serving)
+
+
+def remove_dev(workspace: Workspace, stack: Stack) -> None:
+    """Remove what `invoke dev` made: what Pulumi has just deployed serves in its place."""
+    for each in engine.containers(workspace.name, stack.name) if stack.target == "docker" else ():
+        if each.dev:
+            engine.remove(each.id, grace=DRAIN_SECONDS)
+            engine.forget_image(each.image)
 
 
 @contextmanager
@@ -244,8 +260,10 @@ def marked(workspace: Workspace, stack: Stack) -> Iterator[bool]:
 
 def remove(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:
     """Remove everything that the stack runs; its images and its state's history stay."""
+    refuse_beside_session(ground.workspace, stack.name)
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
+    remove_dev(ground.workspace, stack)
     outcome = told(door.destroy, Narrator(report, logs_of(ground.workspace))) if door.exists() else Outcome({}, {})
     engine.sweep(ground.workspace.name, stack.name, keep_ids=())
     (ground.workspace.scratch / "run" / f"deploy-{stack.name}").unlink(missing_ok=True)

@@ -53,6 +53,7 @@ def status_of(workspace: Workspace, stack: str) -> list[Status]:
             continue
         state = each.health or each.state
         drift = "" if each.state == "running" else f"it is {each.state}: `invoke up` restores it"
+        drift = drift or ("made by `invoke dev`: `invoke up` deploys it" if each.dev else "")
         rows.append(Status(name, state, short(each.image), ago(each.created), drift))
     rows += [
         Status(name, each.state, short(each.image), ago(each.created), "no such service any more")

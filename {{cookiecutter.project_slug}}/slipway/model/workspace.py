@@ -23,6 +23,7 @@ _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 _PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
 _ADDRESS = re.compile(r"[a-z][a-z-]*://[^\s]+")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYNC = re.compile(r"(?:([^:/]+):)?((?!\.\.?(?:/|$))[^:/]+(?:/(?!\.\.?(?:/|$))[^:/]+)*)")
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +87,16 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpus: Annotated[float, Meta(gt=0)] | None = None
 
 
+class Dev(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `invoke dev` has to know of a service.
+
+    `sync` names folders that the image holds just as they are, below its WORKDIR at the same path: `app` of the
+    service's own folder, `common:common` of the lib `common`. With `--sync` they are copied instead of built.
+    """
+
+    sync: tuple[str, ...] = ()
+
+
 class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A `service.toml` as it stands."""
 
@@ -98,6 +109,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
     args: dict[str, str] = {}
     resources: Resources = Resources()
+    dev: Dev = Dev()
 
 
 @dataclass(frozen=True)
@@ -321,6 +333,14 @@ def _check_service(root: Path, service: Service) -> None:
         if not (root / "libs" / lib).is_dir():
             known = ", ".join(each.name for each in sorted((root / "libs").glob("*/"))) or "none"
             raise refuse(("libs",), f"there is no lib `{lib}`", f"Libs here (folders under libs/): {known}.")
+    for entry in settings.dev.sync:
+        found = _SYNC.fullmatch(entry)
+        if not found or (found[1] and found[1] not in settings.libs):
+            raise refuse(
+                ("dev", "sync"),
+                f"`sync` names {entry!r}",
+                "Name a folder of the service (`app`), or of a lib that it uses (`common:common`), without . and ...",
+            )
     if not service.dockerfile.is_file():
         raise ConfigError(
             f"{service.dockerfile} is missing",

@@ -48,6 +48,17 @@ class Wanted:
         return cls(**{key: value for key, value in plain(inputs).items() if not key.startswith("__")})
 
 
+@dataclass(frozen=True)
+class Dev:
+    """What is special about a container of `invoke dev`: folders of the image that others take the place of.
+
+    Each is a volume without a name, which goes with its container, filled from a tar archive: a container's read-only
+    root file system takes no files from anybody.
+    """
+
+    folders: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+
 class Container(Kind):
     """A running container that has been healthy once."""
 
@@ -78,20 +89,8 @@ class Container(Kind):
 
     def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
         wanted = Wanted.of(inputs)
-        with engine.speaking():
-            image = pull(wanted.image, stop)
-            name = f"{wanted.workspace}-{wanted.stack}-{wanted.service}-{secrets.token_hex(4)}"
-            stop.sleep(0)
-            container = None
-            try:
-                container = engine.client().containers.create(wanted.image, **options(wanted, name, urn))
-                launch(container, wanted, image, stop)
-            except BaseException as error:
-                told = failure(wanted.service, container, error, list(wanted.secrets.values()))
-                with suppress(SlipwayError):  # what went wrong first is what the user must hear
-                    engine.remove(name)
-                raise told from error
-        known = {"containerName": name, "containerId": container.id, "imageId": image.id}
+        container = bring_up(wanted, new_name(wanted), urn, stop)
+        known = {"containerName": container.name, "containerId": container.id, "imageId": container.attrs["Image"]}
         return Real(container.id, {**self.public(inputs), **known})
 
     def read(self, old: State) -> Real:
@@ -101,25 +100,61 @@ class Container(Kind):
         end(old)
 
 
+def new_name(wanted: Wanted) -> str:
+    """Return a name for a service's next container."""
+    return f"{wanted.workspace}-{wanted.stack}-{wanted.service}-{secrets.token_hex(4)}"
+
+
+def bring_up(wanted: Wanted, name: str, urn: str, stop: Stop, dev: Dev | None = None) -> Any:
+    """Return a new container once it is healthy; one that does not get so is removed, its last lines in the error.
+
+    Args:
+        wanted: what it is to be.
+        name: how it is called, see `new_name`.
+        urn: the resource that it is, or takes the place of.
+        stop: ends the waiting.
+        dev: what is special about one that `invoke dev` makes.
+    """
+    with engine.speaking():
+        image = pull(wanted.image, stop)
+        stop.sleep(0)
+        container = None
+        try:
+            container = engine.client().containers.create(wanted.image, **options(wanted, name, urn, dev))
+            for folder, archive in (dev.folders if dev else {}).items():
+                container.put_archive(folder, archive)
+            launch(container, wanted, image, stop)
+        except BaseException as error:
+            told = failure(wanted.service, container, error, list(wanted.secrets.values()))
+            with suppress(SlipwayError):  # what went wrong first is what the user must hear
+                engine.remove(name)
+            raise told from error
+    return container
+
+
 def _same_image(old: Props, new: Props) -> bool:
     """Whether two inputs name the same bytes: the digest is the image, in whatever repository it was found."""
     before, after = (str(inputs.get("image", "")).partition("@")[2] for inputs in (old, new))
     return bool(after) and before == after
 
 
-def options(wanted: Wanted, name: str, urn: str) -> dict[str, Any]:
+def options(wanted: Wanted, name: str, urn: str, dev: Dev | None = None) -> dict[str, Any]:
     """Return how the engine is asked for the container. No published port, no secret, no privilege."""
     types = engine.sdk().types
     labels = labels_of(wanted.workspace, wanted.stack, wanted.service, urn)
     port = {"PORT": str(wanted.port)} if wanted.port else {}
+    if dev:
+        labels = {**labels, engine.DEV: "true"}
     volume = types.Mount(SECRETS, engine.volume(name, engine.SECRETS), type="volume", labels=labels, no_copy=True)
+    folders = dev.folders if dev else {}
+    others = [types.Mount(folder, None, type="volume", labels=labels, no_copy=True) for folder in folders]
     return {
         **hardened(),
         "name": name,
         "labels": labels,
         "environment": {**port, **wanted.env},
         "network": wanted.network,
-        "mounts": [volume] if wanted.secrets else [],
+        "mounts": [*([volume] if wanted.secrets else []), *others],
         "log_config": types.LogConfig(type="json-file", config=LOG_LIMIT),
         "mem_limit": wanted.memory,
         "nano_cpus": int(wanted.cpus * 1e9) if wanted.cpus else None,

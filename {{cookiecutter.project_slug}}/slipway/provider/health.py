@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from contextlib import suppress
 from typing import Any
 
 from slipway.model.errors import SlipwayError
@@ -14,6 +13,7 @@ from slipway.run import engine
 
 PAUSE = 0.15  # seconds between two probes
 LISTEN, LISTEN_PAUSE = 1.0, 0.02  # seconds to wait for its port, and between two looks
+REFUSED = 5.0  # seconds to wait for it where the container can be reached, and refuses
 SETTLE = 2.0  # seconds that a container without a health check must stay up
 
 
@@ -67,11 +67,14 @@ def _until_it_listens(container: Any, port: int, stop: Stop) -> None:
     container.reload()
     networks = container.attrs["NetworkSettings"]["Networks"].values()
     address = next((each["IPAddress"] for each in networks if each["IPAddress"]), "")
-    deadline = time.monotonic() + LISTEN
+    began, refused = time.monotonic(), False
     while address and sys.platform == "linux" and engine.address().startswith("unix://"):
-        with suppress(OSError), socket.create_connection((address, port), timeout=LISTEN_PAUSE):
-            return
-        if time.monotonic() > deadline:
+        try:
+            with socket.create_connection((address, port), timeout=LISTEN_PAUSE):
+                return
+        except OSError as error:
+            refused = isinstance(error, ConnectionRefusedError)  # once it has ended, nobody is there to refuse
+        if time.monotonic() - began > (REFUSED if refused else LISTEN):
             return
         stop.sleep(LISTEN_PAUSE)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,7 +20,7 @@ CLOSING = PurePosixPath(nginx.CLOSING)
 START_SECONDS = 15.0
 CLOSE_SECONDS = 0.4  # in which busy clients learn that their kept connection ends
 CLOSED = 0o555  # the mode by which the configuration knows: an archive put into a container deletes nothing
-PAUSE = 0.05
+PAUSE = 0.02
 
 
 def command(name: str, *more: str) -> list[str]:
@@ -59,13 +61,36 @@ def switch(container: Any, before: str, config: str, drain_seconds: float, stop:
     Raises:
         SlipwayError: NGINX refused the configuration or did not take it up.
     """
-    try:
-        files.put(container, FOLDER, {CANDIDATE: config, CLOSING.name: ""}, mode=CLOSED)
-        closed = time.monotonic() + CLOSE_SECONDS
+    with closing(container, config) as closed:
         _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
+        old = take_up(container, before, config, closed, stop)
+    wait_drained(container, old, drain_seconds, stop)
+
+
+@contextmanager
+def closing(container: Any, candidate: str = "") -> Iterator[float]:
+    """Let kept client connections end, each with its next answer, for the time of a `with`.
+
+    Yield the moment from which on busy clients have learnt of it, in the seconds of `time.monotonic`. The candidate is
+    put beside the live configuration, to be tested.
+    """
+    files.put(container, FOLDER, {CANDIDATE: candidate, CLOSING.name: ""}, mode=CLOSED)
+    try:
+        yield time.monotonic() + CLOSE_SECONDS
+    finally:
+        files.put(container, FOLDER, {CLOSING.name: ""})
+
+
+def take_up(container: Any, before: str, config: str, closed: float, stop: Stop) -> set[str]:
+    """Make NGINX serve another configuration as soon as connections have closed; return the workers of the old one.
+
+    Raises:
+        SlipwayError: NGINX refused it or did not take it up; the live one stays.
+    """
+    try:
+        files.put(container, FOLDER, {LIVE: config})
         old = _workers(container)
         stop.sleep(max(0, closed - time.monotonic()))
-        files.put(container, FOLDER, {LIVE: config})
         # Not `docker kill -s HUP`: after any signal the engine takes a container for stopped by hand, and no
         # longer restarts it.
         _run(container, command(LIVE, "-s", "reload"), "NGINX can't be told to reload")
@@ -74,8 +99,11 @@ def switch(container: Any, before: str, config: str, drain_seconds: float, stop:
     except SlipwayError:
         files.put(container, FOLDER, {LIVE: before})
         raise
-    finally:
-        files.put(container, FOLDER, {CLOSING.name: ""})
+    return old
+
+
+def wait_drained(container: Any, old: set[str], drain_seconds: float, stop: Stop) -> None:
+    """Return when the requests that old workers were answering have ended."""
     _wait(lambda: not _workers(container) & old, drain_seconds + 5, stop, "NGINX's old workers did not end")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from slipway.provider.service import NAME, Provider
+from slipway.provider.values import Props
 from slipway.run import engine
 
 # Each resource that Pulumi handles at the same time takes a thread while it waits for its container,
@@ -42,6 +43,11 @@ def serve_in_thread() -> int:
     Pulumi then starts no program of its own, which saves a second Python start in each command.
     """
     return _shared()[1]
+
+
+def wishes() -> dict[str, Props]:
+    """Return what Pulumi last wanted each resource to be, by URN, as far as this process has served it."""
+    return dict(_shared()[2].wishes)
 
 
 @cache

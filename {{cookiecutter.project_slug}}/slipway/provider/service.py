@@ -65,6 +65,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._lock = threading.Lock()
         self._cancelled = False
         self._stops: set[Stop] = set()
+        self.wishes: dict[str, Props] = {}
+        """What the engine last wanted each resource to be, by URN; secrets plain, so it never leaves this process."""
 
     def cancel(self) -> None:
         """End all waiting; what is being made is cleared away."""
@@ -126,7 +128,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @told
     def Diff(self, request: Any, context: Any) -> Any:
-        news = plain(read(request.news))
+        self.wishes[request.urn] = news = plain(read(request.news))
         diff = _kind(request).diff(_state(request, request.old_inputs, request.olds), news)
         changed = [name for name in diff.changed if name not in request.ignoreChanges]
         replaces = [name for name in diff.replaces if name in changed]
@@ -145,6 +147,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         kind, inputs = _kind(request), plain(read(request.properties))
         if request.preview:
             return provider_pb2.CreateResponse(properties=write(kind.foresee(inputs)))
+        self.wishes[request.urn] = inputs
         with self._stop(context) as stop:
             real = kind.create(request.urn, _known(inputs), stop)
         return provider_pb2.CreateResponse(id=real.id, properties=write(real.outputs))

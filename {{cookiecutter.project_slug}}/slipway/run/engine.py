@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from slipway.model.errors import SlipwayError
 
 WORKSPACE, STACK, SERVICE, URN = "slipway.workspace", "slipway.stack", "slipway.service", "slipway.urn"
+DEV = "slipway.dev"
+"""The label of containers that `invoke dev` made: no state knows them, and the next deploy takes their place."""
 VOLUMES = SECRETS, CONFIG = "secrets", "config"
 CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
 POOL = 64  # connections kept for the resources that Pulumi handles at the same time
@@ -30,7 +32,7 @@ class Container:
     """What the engine says about one of Slipway's containers.
 
     `state` is the engine's word (running, exited, restarting, …); `health` is healthy, unhealthy, starting
-    or empty without a health check; `created` is seconds since 1970.
+    or empty without a health check; `created` is seconds since 1970; `dev` says that `invoke dev` made it.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Container:
     health: str
     status: str
     created: int
+    dev: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ def _summary(answer: dict[str, Any]) -> Container:
         health=health[1] if health else "",
         status=answer["Status"],
         created=answer["Created"],
+        dev=DEV in answer["Labels"],
     )
 
 
@@ -269,6 +273,27 @@ def remove(container: str, *, name: str = "", grace: int | None = None) -> None:
             found.remove(force=True, v=True)
         for purpose in VOLUMES:
             _drop_volume(volume(name or container, purpose))
+
+
+def runs(container: str) -> bool:
+    """Return whether a container runs; one that is gone does not."""
+    with speaking():
+        try:
+            return bool(client().api.inspect_container(container)["State"]["Running"])
+        except sdk().errors.NotFound:
+            return False
+
+
+def stop(container: str, grace: int) -> None:
+    """Let a container end within so many seconds, and keep it; what is gone already is fine."""
+    with speaking(), suppress(sdk().errors.NotFound):
+        client().containers.get(container).stop(timeout=grace)
+
+
+def forget_image(ref: str) -> None:
+    """Remove an image that no container is made from any more; one that is in use stays."""
+    with speaking(), suppress(sdk().errors.NotFound, sdk().errors.APIError):
+        client().images.remove(ref)
 
 
 def volume(container: str, purpose: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -130,6 +132,12 @@ def progress(title: str) -> Iterator[LiveReport | PlainReport]:
         yield report
 
 
+@contextmanager
+def voice(services: Sequence[str]) -> Iterator[Voice]:
+    """Show what `invoke dev` says, line by line: its own words, and each service's log in the service's colour."""
+    yield Voice(services, console())
+
+
 class PlainReport:
     """One line for each change, and now and then a sign of life from what takes long; logs have the rest."""
 
@@ -157,6 +165,45 @@ class PlainReport:
 
     def failed(self, service: str, state: str) -> None:
         self.step(service, state)
+
+
+COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "bright_cyan", "bright_magenta", "bright_yellow")
+
+
+class Voice(PlainReport):
+    """A plain report that also shows logs and errors; several threads may speak, each a line at a time."""
+
+    def __init__(self, services: Sequence[str], out: Console) -> None:
+        super().__init__()
+        self._out = out
+        self._one = threading.Lock()
+        self._colours = colours(services)
+        self._width = max((len(name) for name in services), default=0)
+
+    def say(self, text: str) -> None:
+        with self._one:
+            self._out.print(text, style="bold", markup=False, soft_wrap=True)
+
+    def log(self, service: str, line: str) -> None:
+        from rich.text import Text
+
+        colour = self._colours.setdefault(service, COLOURS[len(self._colours) % len(COLOURS)])
+        said = Text.from_ansi(line) if self._out.is_terminal else Text(_without_colour(line))
+        with self._one:
+            self._out.print(Text.assemble((f"{service:<{self._width}} │ ", colour), said), soft_wrap=True)
+
+    def problem(self, problem: SlipwayError) -> None:
+        with self._one:
+            error(problem)
+
+
+def colours(services: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each service: the same one each time, and different ones as long as there are enough."""
+    return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(sorted(services))}
+
+
+def _without_colour(line: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)
 
 
 class LiveReport:

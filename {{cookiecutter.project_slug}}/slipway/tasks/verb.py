@@ -14,7 +14,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = ("msgspec", "rich", "docker", "pulumi", "pulumi_docker_build")
+NEEDED = ("msgspec", "rich", "docker", "pulumi", "pulumi_docker_build", "watchfiles")
 CHOSEN = "Only these, with commas between them: api,web. Default: all."
 """What verbs say of `services`."""
 INTERRUPTED = 130

@@ -1,0 +1,33 @@
+"""What `invoke dev` cannot change by itself: settings that Pulumi deploys."""
+
+from __future__ import annotations
+
+import msgspec
+
+from slipway.model import bases, lock
+from slipway.model import workspace as workspaces
+from slipway.model.workspace import Dev, ServiceSettings, Workspace
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """All that decides what runs beside the services' images: where it differs, Pulumi deploys."""
+
+    workspace: workspaces.Settings
+    services: dict[str, ServiceSettings]
+    bases: dict[str, str]
+    stack: str
+    locked: dict[str, str]
+
+    @classmethod
+    def of(cls, workspace: Workspace, stack: str) -> Settings:
+        """Return the settings as the files have them; what is the images' alone is left out."""
+        return cls(
+            workspace.settings,
+            {
+                service.name: msgspec.structs.replace(service.settings, kind="", libs=(), target="", args={}, dev=Dev())
+                for service in workspace.services
+            },
+            dict(bases.load(workspace.root).bases),
+            (workspace.root / "infra" / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"),
+            {name: entry.ref for name, entry in lock.load(workspace.root, stack).services.items()},
+        )

@@ -51,6 +51,12 @@ def test_of_several_platforms_it_has_all_materials_each_once() -> None:
     assert found["materials"] == [BASE, shared, OTHER]
 
 
+def test_an_image_from_scratch_has_no_materials() -> None:
+    without = {name: value for name, value in record().items() if name != "materials"}
+    for told in (record(), without):
+        assert provenance.predicate({"api": {FIELD: told}}, "api")["materials"] == []
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -58,7 +64,7 @@ def test_of_several_platforms_it_has_all_materials_each_once() -> None:
         {"api": None},
         {"api": {"containerimage.digest": "sha256:1"}},
         {"api": {FIELD: None}},
-        {"api": {FIELD: record()}},
+        {"api": {FIELD: {"materials": [BASE]}}},
         {"api": {f"{FIELD}/linux/amd64": record(BASE), f"{FIELD}/linux/arm64": {}}},
         {"api": {f"{FIELD}er": record(BASE)}},
         {"web": {FIELD: record(BASE)}},

@@ -26,7 +26,14 @@ from slipway.model.workspace import load
 TODAY = date(2026, 11, 23)
 DIGEST = f"sha256:{'d' * 64}"
 DATABASE = Database(Path("db"), "mirror/db:2", "2026-11-23T06:00:00Z", datetime(2026, 11, 24, tzinfo=UTC))
-METADATA = {"api": {provenance.FIELD: {"materials": [{"uri": "pkg:docker/base"}]}}}
+METADATA = {
+    "api": {
+        provenance.FIELD: {
+            "buildType": "https://mobyproject.org/buildkit@v1",
+            "materials": [{"uri": "pkg:docker/base"}],
+        }
+    }
+}
 CLEAN: dict[str, Any] = {
     "SchemaVersion": 2,
     "ArtifactName": "api",

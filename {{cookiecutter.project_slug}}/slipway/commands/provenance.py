@@ -14,7 +14,8 @@ WORKSTATION = "urn:slipway:builder:workstation"
 def predicate(metadata: Mapping[str, Any], target: str, builder: str = WORKSTATION) -> dict[str, Any]:
     """Return the provenance of one target from buildx's metadata file.
 
-    Of an image for several platforms it is the first one's, with the materials of all.
+    Of an image for several platforms it is the first one's, with the materials of all. An image that starts from
+    scratch has none.
 
     Args:
         metadata: what buildx wrote, with BUILDX_METADATA_PROVENANCE=max.
@@ -26,13 +27,13 @@ def predicate(metadata: Mapping[str, Any], target: str, builder: str = WORKSTATI
     """
     about = metadata.get(target) or {}
     parts = {name: value for name, value in sorted(about.items()) if name.partition("/")[0] == FIELD}
-    if not parts or not all(isinstance(part, Mapping) and part.get("materials") for part in parts.values()):
+    if not parts or not all(isinstance(part, Mapping) and part.get("buildType") for part in parts.values()):
         raise GateRefused(
             f"{target}: BuildKit recorded no provenance of its build",
             remedy="Build it again; `invoke doctor` shows the builder and its version.",
         )
     first = dict(next(iter(parts.values())))
-    materials = {str(each): each for part in parts.values() for each in part["materials"]}
+    materials = {str(each): each for part in parts.values() for each in part.get("materials") or ()}
     return {**first, "builder": {"id": builder}, "materials": list(materials.values())}
 
 

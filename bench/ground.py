@@ -90,7 +90,14 @@ class Bench:
         return address
 
     def workspace(self, name: str, **answers: str) -> Path:
-        """Generate a workspace without services, and set it up once it has some: see `set_up`."""
+        """Generate a workspace without services, and set it up once it has some: see `set_up`.
+
+        One that an earlier figure could not finish makes room.
+        """
+        before = self.folder / f"bench-{name}"
+        if before.is_dir():
+            down(before)
+            shutil.rmtree(before)
         given = {
             "registry": self.registry,
             "ci": "none",

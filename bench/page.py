@@ -15,8 +15,8 @@ HEAD = """\
 
 `./run bench` makes the trees, installs the rivals that package registries have, runs them side by side with Slipway in
 one run, and writes this page. What is compared is run in turn, because a machine's speed drifts; a figure is the
-median, its spread beside it. Seconds are of this machine; the ratios are what to take away. `./run bench nothing cold` measures
-two of the figures again, `./run bench --list` names them all.
+median, its spread beside it. Seconds are of this machine; the ratios are what to take away.
+`./run bench nothing cold` measures two of the figures again, `./run bench --list` names them all.
 
 ![Seconds of Slipway and its rivals](bench.svg)
 """

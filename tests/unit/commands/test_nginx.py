@@ -46,7 +46,10 @@ def test_without_a_route_for_all_the_rest_the_gateway_says_so_itself() -> None:
 
 
 def test_no_routes_at_all_is_a_configuration_too() -> None:
-    assert locations(config([], drain_seconds=10)) == ["/"]
+    text = config([], drain_seconds=10)
+    assert locations(text) == ["/"]
+    for variable in ("service", "upstream"):  # nginx refuses a file that reads what nothing sets
+        assert f"set ${variable} " in text
 
 
 def test_requests_in_flight_get_the_given_time_at_a_reload() -> None:

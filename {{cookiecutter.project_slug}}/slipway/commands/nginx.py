@@ -87,8 +87,11 @@ def _locations(each: Route) -> str:
     )
 
 
+# NGINX knows a variable only where something sets it, and the frame asks for both also where there is no route at all.
 _NO_ROUTE = """
         location / {
+            set $service "";
+            set $upstream "";
             default_type application/json;
             return 404 '{"error": "no service has this route"}\\n';
         }

@@ -9,7 +9,7 @@ from html import escape
 from bench.measure import Row
 from bench.table import number
 
-WIDTH, LABEL, END = 860, 330, 150
+WIDTH, LABEL, END = 900, 370, 150
 BAR, STEP, GAP, HEAD, MARGIN = 16, 26, 22, 26, 20
 OURS = "Slipway"
 STYLE = """\
@@ -78,6 +78,7 @@ def drawn(group: Group, top: int) -> list[str]:
     """Return the elements of one comparison, on a scale of its own."""
     most = max([row.value or 0 for row in group.rows] + [group.ours.limit.value if group.ours.limit else 0])
     room = WIDTH - LABEL - END - MARGIN
+    limit_at = room * group.ours.limit.value / most if group.ours.limit and most else 0.0
     head = group.ours.what.partition(": ")[2]
     parts = [f'<text class="head" x="{MARGIN}" y="{top + 14}">{escape(head)}</text>']
     for place, row in enumerate(group.rows):
@@ -89,9 +90,10 @@ def drawn(group: Group, top: int) -> list[str]:
         parts.append(f'<text x="{LABEL - 10}" y="{y + 13}" text-anchor="end">{escape(name)}</text>')
         kind = "ours" if mine else "bar"
         parts.append(f'<rect class="{kind}" x="{LABEL}" y="{y}" width="{length:.1f}" height="{BAR}" rx="3"/>')
-        parts.append(f'<text class="value" x="{LABEL + length + 8:.1f}" y="{y + 13}">{escape(told)}</text>')
-    if group.ours.limit and most:
-        x = LABEL + room * group.ours.limit.value / most
+        beside = max(length, limit_at) if mine else length
+        parts.append(f'<text class="value" x="{LABEL + beside + 8:.1f}" y="{y + 13}">{escape(told)}</text>')
+    if limit_at:
+        x = LABEL + limit_at
         y = top + HEAD
         parts.append(f'<line class="limit" x1="{x:.1f}" y1="{y - 4}" x2="{x:.1f}" y2="{y + BAR + 4}"/>')
     return parts
@@ -99,7 +101,7 @@ def drawn(group: Group, top: int) -> list[str]:
 
 def shortened(what: str) -> str:
     """Return a row's words as the place beside its bar has room for them."""
-    return what if len(what) <= 42 else f"{what[:41]}…"
+    return what if len(what) <= 50 else f"{what[:49]}…"
 
 
 def legend(top: int) -> str:

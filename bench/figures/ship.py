@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+
+from tests.gate import database
 
 from bench.ground import PLAIN, Bench, invoke, invoke_seconds
 from bench.measure import Limit, Row, Times, in_turn, ratio_row
@@ -17,7 +20,7 @@ TITLE = "The gate, ten services"
 ABOUT = (
     "The longest chain is the sum of the steps of the service that took longest, as the command's own progress tells "
     "them. Near 1 the services' steps overlap; ten would be one after the other. The gate needs a vulnerability "
-    "database of today (`TRIVY_CACHE_DIR` names another than Trivy's own)."
+    "database of today; where Trivy's cannot be had, it is given the tests' small one."
 )
 KINDS = ("python-api", "node-web", "worker")
 SERVICES = 10
@@ -38,23 +41,41 @@ def rows(bench: Bench) -> Iterator[Row]:
         invoke(workspace, "new", f"more{number}", "--kind", KINDS[number % len(KINDS)])
     bench.set_up(workspace)
     bench.say("shipping ten services once")
-    try:
-        invoke(workspace, "ship", "--stack", "staging")
-    except Failed as error:
-        yield Row("ship", NOTHING, limit=Limit(2.0), note=error.short)
-        yield Row("ship", CHAIN, None, "×", Limit(1.3), note=error.short)
-        return
+    note = first_ship(bench, workspace)
     bench.say("shipping ten services")
     again = in_turn({"ship": partial(invoke_seconds, workspace, "ship", "--stack", "staging")}, bench.runs)["ship"]
-    yield again.row("ship", NOTHING, limit=Limit(2.0))
+    yield again.row("ship", NOTHING, limit=Limit(2.0), note=note)
     walls, longest = Times(), []
     for number in range(CHANGES):
         change(workspace, number)
         wall, chain = shipped(workspace)
         walls.seconds.append(wall)
         longest.append(chain)
-    yield walls.row("ship", CHANGED)
+    yield walls.row("ship", CHANGED, note=note)
     yield ratio_row("ship", CHAIN, walls.seconds, longest, Limit(1.3))
+
+
+def first_ship(bench: Bench, workspace: Path) -> str:
+    """Ship everything once; where Trivy's own database cannot be had, with a small one. Return what to know of that."""
+    try:
+        invoke(workspace, "ship", "--stack", "staging")
+    except Failed as error:
+        if "database" not in str(error):
+            raise
+    else:
+        return ""
+    before = os.environ.get("TRIVY_CACHE_DIR")
+    os.environ["TRIVY_CACHE_DIR"] = str(database.make(bench.place("trivy"), [database.Advisory("CVE-2026-1", "none")]))
+    bench.ending.callback(restore, "TRIVY_CACHE_DIR", before)
+    invoke(workspace, "ship", "--stack", "staging")
+    return "with the tests' small vulnerability database: Trivy's own cannot be downloaded here"
+
+
+def restore(name: str, before: str | None) -> None:
+    """Give an environment variable the value that it had before."""
+    os.environ.pop(name)
+    if before is not None:
+        os.environ[name] = before
 
 
 def services(workspace: Path) -> list[Path]:

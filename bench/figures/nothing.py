@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -10,7 +11,8 @@ from pathlib import Path
 from bench import rivals, trees
 from bench.ground import PLAIN, Bench, invoke, invoke_seconds
 from bench.measure import Limit, Once, Row, in_turn
-from bench.process import Failed, seconds
+from bench.process import Failed, run, seconds
+from bench.programs.audited import CONNECTIONS, PROCESSES
 
 TITLE = "Nothing changed"
 ABOUT = (
@@ -48,7 +50,19 @@ def rows(bench: Bench) -> Iterator[Row]:
     yield ours.row("nothing", "Slipway: invoke build, 100 services", limit=LIMIT)
     for name, times in found.items():
         yield times.row("nothing", name, to=ours)
+    yield from touched(bench, workspace)
     yield from thousand(bench)
+
+
+def touched(bench: Bench, workspace: Path) -> Iterator[Row]:
+    """Count what `invoke build` starts and connects to when nothing has changed."""
+    file = bench.folder / "audited.json"
+    program = trees.ROOT / "bench" / "programs" / "audited.py"
+    run([trees.SCRIPTS / "python", program, file, "build"], workspace, PLAIN)
+    counted = json.loads(file.read_text(encoding="utf-8"))
+    for what, events in (("processes started", PROCESSES), ("connections made", CONNECTIONS)):
+        number = float(sum(counted.get(event, 0) for event in events))
+        yield Row("nothing", f"{what} by invoke build, 100 services", number, "", Limit(0), runs=1)
 
 
 def runners(bench: Bench, workspace: Path, ending: ExitStack) -> dict[str, Once]:

@@ -17,9 +17,11 @@ from bench import rivals, trees
 from bench.process import Failed, run, seconds
 from bench.trees import INVOKE
 from slipway.run import engine as docker
-from slipway.toolchain import builder, engine, registry
+from slipway.toolchain import background, builder, engine, registry
 
 PORTS = range(19200, 19300)
+RUN = "run-"
+"""How a run's folder in the cache begins; its process's number follows."""
 PAUSE = """\
 package main
 
@@ -166,9 +168,10 @@ def opened(quick: bool) -> Iterator[Bench]:
         ours = True
     else:
         ours = False
-    folder = rivals.cache() / f"run-{os.getpid()}"
-    folder.mkdir(parents=True)
+    folder = rivals.cache() / f"{RUN}{os.getpid()}"
     before = os.environ.get("XDG_STATE_HOME")
+    clear_left()
+    folder.mkdir(parents=True)
     try:
         os.environ["XDG_STATE_HOME"] = str(folder / "state")
         with ExitStack() as ending:
@@ -181,6 +184,18 @@ def opened(quick: bool) -> Iterator[Bench]:
         shutil.rmtree(folder, ignore_errors=True)
         if ours:
             engine.stop()
+
+
+def clear_left() -> None:
+    """End and remove what a bench that was killed has left: its daemons, its containers, its folder."""
+    for folder in rivals.cache().glob(f"{RUN}*"):
+        if Path(f"/proc/{folder.name.removeprefix(RUN)}").exists():
+            continue
+        for state in (folder / "state" / "slipway").glob("*/"):
+            background.stop(state)
+        for workspace in folder.glob("bench-*/"):
+            sweep(workspace.name)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def invoke(workspace: Path, *words: str) -> str:
@@ -199,7 +214,12 @@ def down(workspace: Path) -> None:
         if (workspace / ".slipway" / "bin").is_dir():
             with suppress(Failed):
                 invoke(workspace, "down", "--stack", stack, "--yes")
-    client, ours = docker.client(), {"label": f"{docker.WORKSPACE}={workspace.name}"}
+    sweep(workspace.name)
+
+
+def sweep(name: str) -> None:
+    """Remove what the engine has of a workspace: containers, networks, volumes."""
+    client, ours = docker.client(), {"label": f"{docker.WORKSPACE}={name}"}
     for container in client.containers.list(all=True, filters=ours):
         container.remove(force=True, v=True)
     for each in (*client.networks.list(filters=ours), *client.volumes.list(filters=ours)):

@@ -25,7 +25,8 @@ def rows(bench: Bench) -> Iterator[Row]:
     workspace = bench.hundred
     tools = bench.tools(workspace)
     file = rivals.bake_file(workspace, bench.place("bake-one"), f"{bench.registry}/bench-rivals")
-    for what, name, reached in (("one service", "s050", 1), ("one lib", trees.LIB, trees.LIB_USERS)):
+    last = max(path.name for path in (workspace / "services").glob("s*"))
+    for what, name, reached in (("one service", last, 1), ("one lib", trees.LIB, trees.LIB_USERS)):
         counts: list[int] = []
         contestants: dict[str, Once] = {
             "ours": partial(build, workspace, name, counts),

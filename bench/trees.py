@@ -42,7 +42,7 @@ def fill(workspace: Path, count: int, *, step: str = "", paused: bool = False) -
     lib = workspace / "libs" / LIB
     lib.mkdir(parents=True, exist_ok=True)
     (lib / "shared.py").write_text(KEPT.format("lib"), encoding="utf-8")
-    names = [f"s{number:03}" for number in range(count)]
+    names = [f"s{number:04}" for number in range(count)]
     for number, name in enumerate(names):
         libs = ([LIB] if number < LIB_USERS else []) + (["pause"] if paused else [])
         service(workspace / "services" / name, libs, step)

@@ -91,8 +91,10 @@ def fail(error: Failed) -> float:
 def thousand(bench: Bench) -> Iterator[Row]:
     """Measure `invoke build` on a thousand services, beside Turborepo."""
     workspace = bench.tree("thousand", 1000)
-    bench.say("building the thousand once")
-    invoke(workspace, "build")
+    bench.say("building the thousand once, a hundred at a time")
+    names = sorted(path.name for path in (workspace / "services").glob("s*"))
+    for first in range(0, len(names), 100):
+        invoke(workspace, "build", ",".join(names[first : first + 100]))
     contestants: dict[str, Once] = {"ours": partial(invoke_seconds, workspace, "build")}
     try:
         runner = rivals.turbo(workspace, bench.place("turborepo-1000"))

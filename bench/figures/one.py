@@ -17,7 +17,7 @@ ABOUT = (
     f"Of a hundred services one line of one service is changed, or of a lib that {trees.LIB_USERS} services use. "
     "Bake is given the same change; it has to look at all hundred, and the count is of the targets that it names."
 )
-BUILT = re.compile(r"^(s\d{3})\s+built [0-9a-f]{12}", re.MULTILINE)
+BUILT = re.compile(r"^(s\d{4})\s+built [0-9a-f]{12}", re.MULTILINE)
 
 
 def rows(bench: Bench) -> Iterator[Row]:

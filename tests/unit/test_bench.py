@@ -157,8 +157,8 @@ def test_a_new_step_is_another_each_time(tmp_path: Path) -> None:
 
 
 def test_what_was_built_is_counted_from_the_commands_own_words() -> None:
-    said = "s001         built 0123456789ab\ns002         built already 0123456789ab\ns003         in the registry\n"
-    assert one.BUILT.findall(said) == ["s001"]
+    said = "s0001        built 0123456789ab\ns0002        built already 0123456789ab\ns0003        in the registry\n"
+    assert one.BUILT.findall(said) == ["s0001"]
 
 
 def test_what_is_pushed_is_what_the_registry_did_not_have() -> None:

@@ -49,6 +49,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "local_extensions.py", "noxfile.py")
+    # bench/programs run in a generated workspace, whose modules are not here.
+    session.run("mypy", "-p", "bench", "--exclude", "bench/programs/", env={"MYPYPATH": str(TEMPLATE)})
     with session.chdir(TEMPLATE):
         session.run("mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "slipway", "infra", "tasks.py")
 
@@ -75,6 +77,12 @@ def gate(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Run a generated workspace on the real Docker engine, BuildKit, registry and Pulumi."""
     session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure Slipway beside its rivals, and write docs/benchmarks.md: ./run bench [-- FIGURE… --quick --list]."""
+    session.run("python", "-m", "bench", *(word for word in session.posargs if word != "--"))
 
 
 def _invoke(session: nox.Session, *words: str) -> None:

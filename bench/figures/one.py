@@ -1,0 +1,52 @@
+"""One service changed, or one lib: what is built, and how long it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from bench import rivals, trees
+from bench.ground import Bench, invoke
+from bench.measure import Limit, Once, Row, in_turn
+from bench.process import run
+
+TITLE = "One thing changed"
+ABOUT = (
+    f"Of a hundred services one line of one service is changed, or of a lib that {trees.LIB_USERS} services use. "
+    "Bake is given the same change; it has to look at all hundred, and the count is of the targets that it names."
+)
+BUILT = re.compile(r"^(s\d{4})\s+built [0-9a-f]{12}", re.MULTILINE)
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """Measure `invoke build` and bake (pushing) after each kind of change."""
+    workspace = bench.hundred
+    tools = bench.tools(workspace)
+    file = rivals.bake_file(workspace, bench.place("bake-one"), f"{bench.registry}/bench-rivals")
+    last = max(path.name for path in (workspace / "services").glob("s*"))
+    for what, name, reached in (("one service", last, 1), ("one lib", trees.LIB, trees.LIB_USERS)):
+        counts: list[int] = []
+        contestants: dict[str, Once] = {
+            "ours": partial(build, workspace, name, counts),
+            "bake": partial(bake, workspace, name, file, tools),
+        }
+        bench.say(f"{what} changed")
+        found = in_turn(contestants, bench.runs)
+        yield found["ours"].row("one", f"Slipway: invoke build, {what} changed")
+        yield found["bake"].row("one", f"docker buildx bake, pushing, {what} changed", to=found["ours"])
+        built = float(max(counts)) if counts else None
+        yield Row("one", f"services that Slipway built, {what} changed", built, "", Limit(reached), runs=len(counts))
+
+
+def build(workspace: Path, name: str, counts: list[int]) -> None:
+    """Change something, run `invoke build`, and note how many services it built."""
+    trees.touch(workspace, name)
+    counts.append(len(BUILT.findall(invoke(workspace, "build"))))
+
+
+def bake(workspace: Path, name: str, file: Path, tools: dict[str, str | None]) -> None:
+    """Change the same and run bake."""
+    trees.touch(workspace, name)
+    run(rivals.bake_command(workspace, file), workspace, tools)

@@ -1,0 +1,1 @@
+"""Small programs that the bench runs as processes of their own."""

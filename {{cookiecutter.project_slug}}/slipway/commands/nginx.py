@@ -18,8 +18,8 @@ _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 _DRAIN = re.compile(r"^worker_shutdown_timeout ([0-9]+)s;$", re.MULTILINE)
 _LOCATION = re.compile(
     r"^        location (?:= )?(?P<route>/|(?<== )/\S+) \{\n"
-    r"            set \$service (?P<service>[^\s";]+);\n"
-    r"            set \$upstream (?P<upstream>[^\s";]+);$",
+    r"            set \$service (?P<service>[^\s\";]+);\n"
+    r"            set \$upstream (?P<upstream>[^\s\";]+);$",
     re.MULTILINE,
 )
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)

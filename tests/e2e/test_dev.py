@@ -269,6 +269,7 @@ def test_what_decides_no_image_does_nothing_and_many_saves_are_few_rounds(workin
         new.write_text(text.replace('"API"', f'"API {number}"').replace(f'"API {number - 1}"', f'"API {number}"'))
         new.rename(file)
     serves(saving, "/api/openapi.json", "API 19")
+    wait_until(lambda: swapped(working, "api", since), "api is told of")
     rounds = [line for line in working.lines[since:] if " │ " not in line and "switch" in line]
     assert 1 <= len(rounds) <= 2 and all(line.startswith("api ") for line in rounds), rounds
     assert saving.containers_now()["web"] == before["web"]

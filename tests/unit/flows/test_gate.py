@@ -19,7 +19,7 @@ from slipway.flows.proving import Proven
 from slipway.flows.report import Silence
 from slipway.flows.standing import Ground
 from slipway.model import lock
-from slipway.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
+from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.trust import Key, Trust
 from slipway.model.workspace import Service, ServiceSettings, Settings, Workspace
@@ -277,7 +277,7 @@ def test_what_was_released_is_believed_only_with_the_line_that_fits_it(
 ) -> None:
     asked: list[Wanted] = []
     monkeypatch.setattr(gate.evidence, "held", lambda _ground, wanted, *_, **__: asked.extend(wanted) or frozenset())
-    monkeypatch.setattr(gate.evidence, "verify", verify_none)
+    monkeypatch.setattr(gate.evidence, "proven", lambda *_, **__: {})
     one = candidate("api", "a", released=digest("a"))
 
     def wanted(line: lock.Entry) -> Wanted:
@@ -291,16 +291,12 @@ def test_what_was_released_is_believed_only_with_the_line_that_fits_it(
         assert wanted(other) == Wanted("api", ref, "a" * 64)
 
 
-def verify_none(_ground: Ground, wanted: Sequence[Wanted], *_: Any, **__: Any) -> dict[str, Proof]:
-    raise EvidenceError("nobody signed it")
-
-
 def test_what_is_not_proven_goes_through_the_gate_again(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate.evidence, "held", lambda *_, **__: frozenset())
-    monkeypatch.setattr(gate.evidence, "verify", verify_none)
+    monkeypatch.setattr(gate.evidence, "proven", lambda *_, **__: {})
     one, new = candidate("api", "a", released=digest("a")), candidate("web", "b")
     assert gate.held(ground, [one, new], lock.Lock("staging"), TRUST, TODAY) == {}
-    monkeypatch.setattr(gate.evidence, "verify", lambda *_, **__: {"api": proof("api", "a")})
+    monkeypatch.setattr(gate.evidence, "proven", lambda *_, **__: {"api": proof("api", "a")})
     assert gate.held(ground, [one, new], lock.Lock("staging"), TRUST, TODAY) == {"api": proof("api", "a")}
 
 
@@ -311,7 +307,7 @@ def test_a_registry_that_does_not_answer_is_no_reason_to_build_again(
         raise SlipwayError("the registry does not answer")
 
     monkeypatch.setattr(gate.evidence, "held", lambda *_, **__: frozenset())
-    monkeypatch.setattr(gate.evidence, "verify", fail)
+    monkeypatch.setattr(gate.evidence, "proven", fail)
     with pytest.raises(SlipwayError, match="does not answer"):
         gate.held(ground, [candidate("api", "a", released=digest("a"))], lock.Lock("staging"), TRUST, TODAY)
 

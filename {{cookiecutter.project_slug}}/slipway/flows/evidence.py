@@ -177,20 +177,34 @@ def verify(
             remedy="Run `invoke keys` and commit policy/, or restore policy/ from git.",
         )
     asked = tuple(dict.fromkeys((SIGNATURE, *kinds)))
-    registries = attachments.opened(ground.workspace, (each.ref for each in wanted))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            looked = list(
-                pool.map(lambda each: _look(ground, each, registries, trust, today=today, kinds=asked), wanted)
-            )
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    looked = _look_at(ground, wanted, trust, today, asked)
     _refuse(looked)
     proofs = {each.wanted.service: _proof(each) for each in looked}
     if set(asked) == set(KINDS):
         _remember(ground.workspace, trust, proofs.values(), today)
     return proofs
+
+
+def proven(ground: Ground, wanted: Sequence[Wanted], trust: Trust, *, today: date) -> dict[str, Proof]:
+    """Return the proof of each service whose image has all of its evidence; the others are left out without a word.
+
+    Raises:
+        SlipwayError: the registry does not answer.
+    """
+    looked = [] if trust.empty else _look_at(ground, wanted, trust, today, (SIGNATURE, *KINDS))
+    proofs = {each.wanted.service: _proof(each) for each in looked if not each.wrong and not each.refused}
+    _remember(ground.workspace, trust, proofs.values(), today)
+    return proofs
+
+
+def _look_at(ground: Ground, wanted: Sequence[Wanted], trust: Trust, today: date, kinds: Sequence[str]) -> list[Looked]:
+    registries = attachments.opened(ground.workspace, (each.ref for each in wanted))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            return list(pool.map(lambda each: _look(ground, each, registries, trust, today=today, kinds=kinds), wanted))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def held(ground: Ground, wanted: Sequence[Wanted], trust: Trust, *, today: date) -> frozenset[str]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from docker.errors import APIError
+
 from bench import rivals, trees
 from bench.process import Failed, run, seconds
 from bench.trees import INVOKE
@@ -228,12 +230,12 @@ def sweep(name: str) -> None:
 
 def remove_images(prefix: str) -> None:
     """Remove the engine's images whose repository begins so."""
-    client = docker.client()
-    for image in client.images.list():
-        names = [*image.tags, *(image.attrs.get("RepoDigests") or [])]
+    api = docker.client().api
+    for image in api.images():
+        names = [*(image.get("RepoTags") or []), *(image.get("RepoDigests") or [])]
         if any(name.startswith(prefix) for name in names):
-            with suppress(Exception):
-                client.images.remove(image.id, force=True)
+            with suppress(APIError):  # somebody else removes it at this moment, or runs a container of it
+                api.remove_image(image["Id"], force=True)
 
 
 def pause_lib(workspace: Path) -> None:

@@ -23,7 +23,7 @@ MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.
 CA = "--mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,required=false"
 NAIVE_PYTHON = f"""\
 ARG BASE
-FROM ${{BASE}}
+FROM $BASE
 ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 WORKDIR /app
 COPY . .
@@ -33,7 +33,7 @@ CMD [".venv/bin/python", "-m", "app"]
 """
 NAIVE_NODE = f"""\
 ARG BASE
-FROM ${{BASE}}
+FROM $BASE
 ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
 WORKDIR /app
 COPY . .

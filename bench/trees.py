@@ -79,14 +79,27 @@ def touch(workspace: Path, name: str) -> None:
 
 
 def nonce(workspace: Path) -> None:
-    """Make every service of a tree one that no builder has seen: its step and its sources are new."""
-    for file in (workspace / "services").glob("*/Dockerfile"):
-        lines = [
-            f"{line.partition(' #')[0]} # {time.time_ns()}" if line.startswith("RUN ") else line
-            for line in file.read_text(encoding="utf-8").splitlines()
-        ]
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        touch(workspace, file.parent.name)
+    """Make every service of a tree one that no builder has seen: what its step reads, or its step, and its sources."""
+    mark = str(time.time_ns())
+    for folder in sorted((workspace / "services").glob("*/")):
+        packages, requirements = folder / "package.json", folder / "requirements.txt"
+        if packages.is_file():
+            told = json.loads(packages.read_text(encoding="utf-8"))
+            packages.write_text(json.dumps({**told, "description": f"{folder.name} {mark}"}, indent=2) + "\n")
+        elif requirements.is_file():
+            kept = [line for line in requirements.read_text(encoding="utf-8").splitlines() if "# cold" not in line]
+            requirements.write_text("\n".join([f"# cold {folder.name} {mark}", *kept]) + "\n", encoding="utf-8")
+        else:
+            _new_step(folder / "Dockerfile", mark)
+            touch(workspace, folder.name)
+
+
+def _new_step(dockerfile: Path, mark: str) -> None:
+    lines = [
+        f"{line.partition(' #')[0]} # {mark}" if line.startswith("RUN ") else line
+        for line in dockerfile.read_text(encoding="utf-8").splitlines()
+    ]
+    dockerfile.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def plain_copy(workspace: Path, into: Path) -> Path:

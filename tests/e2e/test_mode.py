@@ -171,6 +171,9 @@ def cold(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_a_builder_with_a_cold_cache_gives_the_digests_that_run(deployed: Workspace, cold: dict[str, str]) -> None:
     digests = running(deployed)
     forget(deployed)
+    refused = deployed.invoke("push", **cold)
+    assert refused.code == 4, refused.output
+    assert "invoke build" in refused.output, "what this machine knew of the images it has forgotten by then"
     built = deployed.invoke("build", **cold)
     assert built.code == 0, built.output
     pushed = deployed.invoke("push", **cold)

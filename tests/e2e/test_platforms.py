@@ -164,6 +164,7 @@ def test_a_native_builder_takes_its_platform_and_gives_the_same_bytes(two: Works
             [layout] = (two.root / ".slipway" / "oci" / "probe").iterdir()
             assert oci_digest(layout) == ref.partition("@")[2]
             assert "/probe build" in used(), "the other builder did it"
+        shutil.rmtree(two.root / ".slipway" / "oci")
         gone = two.invoke("build", "--local")
         assert gone.code == 1, gone.output
         assert f"the builder for linux/arm64 at tcp://127.0.0.1:{port} does not answer" in gone.output

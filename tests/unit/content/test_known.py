@@ -75,7 +75,7 @@ def settle(root: Path) -> None:
 
 def told(root: Path) -> dict[str, str] | None:
     images = known.unchanged(root)
-    return images and {name: image.content for name, image in images.items()}
+    return images and {name: image.tag for name, image in images.items()}
 
 
 MAIN, UTIL, BREAD = "services/api/app/main.py", "services/api/app/util.py", "libs/common/bread.py"
@@ -204,6 +204,14 @@ def test_a_build_of_some_services_forgets_nothing_and_promises_nothing(root: Pat
     known.keep(root, memory, images)
     assert set(known.load(root).images) == {"api", "web"}
     assert told(root) is None, "api has another content, which nobody has looked at"
+
+
+def test_what_is_forgotten_is_looked_for_again(root: Path) -> None:
+    settle(root)
+    known.forget(root)
+    assert told(root) is None
+    assert not known.load(root).images
+    assert known.load(root).files, "what is known of files stays"
 
 
 def test_an_image_that_is_built_here_must_still_be_here(root: Path) -> None:

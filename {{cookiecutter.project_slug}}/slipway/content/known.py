@@ -24,9 +24,9 @@ CODE = ("content", "model")
 
 @dataclass(frozen=True)
 class Image:
-    """The image of a service's content: its digest, and whether a registry had it, or the folder that holds it."""
+    """The image of a content: its full tag, its digest, and whether the registry had it or which folder holds it."""
 
-    content: str
+    tag: str
     digest: str
     pushed: bool = False
     layout: str = ""
@@ -59,6 +59,13 @@ def begin(root: Path) -> Memory:
     for path in _settings(root):
         memory.watch(path)
     return memory
+
+
+def forget(root: Path) -> None:
+    """Forget which images there are: somebody removes some, or found one missing. What is known of files stays."""
+    told = load(root)
+    if told.images:
+        _save(root, Told(False, told.files))
 
 
 def keep(root: Path, memory: Memory, images: Mapping[str, Image] | None = None, *, whole: bool = False) -> None:

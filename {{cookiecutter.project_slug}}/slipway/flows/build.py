@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.commands import bake, provenance
+from slipway.content import known
 from slipway.content.digest import BuildInputs, changes, content_digest, describe_all, digest_of
 from slipway.content.known import Image
 from slipway.content.service import inputs_of
@@ -75,8 +76,8 @@ class Planned:
     def image(self) -> Image | None:
         """Return what to remember: the image that the content has; None while it has none."""
         if self.pushed:
-            return Image(self.content, self.pushed, pushed=True)
-        return Image(self.content, registry.oci_digest(self.result), layout=str(self.result)) if self.built else None
+            return Image(self.tag, self.pushed, pushed=True)
+        return Image(self.tag, registry.oci_digest(self.result), layout=str(self.result)) if self.built else None
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def plan(
     sure = {
         name: image.digest if image.pushed else None
         for name, image in (images or {}).items()
-        if image.content == contents.get(name) and image.there
+        if image.tag == tags.get(name) and image.there
     }
     ask = registry.digests if images is None else registry.heads
     asked = ask(tag for name, tag in tags.items() if name not in sure)
@@ -210,6 +211,7 @@ def push(ground: Ground, services: Sequence[Service], stack: str, report: Report
     planned = plan(ground.workspace, services)
     unbuilt = [each.service.name for each in planned if each.needed]
     if unbuilt:
+        known.forget(ground.workspace.root)  # or the next `invoke build` would believe that they are there
         raise EvidenceError(
             f"not built yet as the sources are now: {', '.join(unbuilt)}", remedy="Run `invoke build` first."
         )

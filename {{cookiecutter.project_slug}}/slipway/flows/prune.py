@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from slipway.commands import cache as commands
+from slipway.content import known
 from slipway.content.digest import describe_all, digest_of
 from slipway.content.service import inputs_of
 from slipway.flows.report import Report
@@ -166,6 +167,7 @@ def carry_out(ground: Ground, planned: Plan, report: Report, needed: Mapping[str
         SlipwayError: a registry refuses, or does not answer.
     """
     workspace = ground.workspace
+    known.forget(workspace.root)
     names = set(needed or {})
     going = [each for each in planned.deletions if not names & {each.digest, *each.images}]
     if going:

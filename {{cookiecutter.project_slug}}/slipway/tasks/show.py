@@ -100,7 +100,7 @@ def unchanged(images: Mapping[str, Image]) -> None:
     width = max([len(name) for name in images], default=0)
     for name, image in images.items() if len(images) <= FEW else ():
         where = "is in the registry" if image.pushed else "is built"
-        plain(f"{name:<{width}}  {image.content[:12]}  {image.digest} {where}")
+        plain(f"{name:<{width}}  {image.tag.rpartition('h-')[2][:12]}  {image.digest} {where}")
     plain(f"✔ Nothing changed: {len(images)} of {len(images)} images are what the files say.")
 
 

@@ -102,9 +102,14 @@ def test_an_engine_that_cannot_be_reached_is_named_with_the_way_out(workspace: W
 
 
 def test_what_is_missing_is_said_and_not_installed_where_nothing_may_be(deployed: Workspace, tmp_path: Path) -> None:
-    shutil.rmtree(deployed.root / ".slipway" / "bin", ignore_errors=True)
     # The engine is there, or that would be said first. No tool is on the path or in the cache, and none can be had.
-    ran = deployed.invoke("up", "--no-install", XDG_CACHE_HOME=str(tmp_path), PATH="/usr/bin:/bin")
+    tools, aside = deployed.root / ".slipway" / "bin", deployed.root / ".slipway" / "aside"
+    tools.rename(aside)
+    try:
+        ran = deployed.invoke("up", "--no-install", XDG_CACHE_HOME=str(tmp_path), PATH="/usr/bin:/bin")
+    finally:
+        shutil.rmtree(tools, ignore_errors=True)
+        aside.rename(tools)
     assert ran.code == 1, ran.output
     assert "pulumi" in ran.output and "remedy" in ran.output
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]

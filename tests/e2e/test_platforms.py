@@ -44,6 +44,7 @@ RUN ["/probe", "test"]
 
 FROM scratch AS run
 COPY --from=build /probe /machine /
+COPY nonce /
 USER 65532:65532
 ENTRYPOINT ["/probe"]
 """
@@ -84,6 +85,7 @@ def two(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work
             check=True,
         )
     (service / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    (service / "nonce").write_text(os.urandom(8).hex(), encoding="utf-8")  # other digests than those of an earlier run
     (service / "service.toml").write_text(SERVICE, encoding="utf-8")
     nginx = bases.load(first.workspace.root).bases["nginx"]
     settings = SETTINGS.format(name=NAME, registry=REGISTRY, port=port, nginx=nginx)

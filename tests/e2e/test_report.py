@@ -115,7 +115,8 @@ def test_steps_are_found_zoomed_and_walked_through_by_keyboard(page: Page, hundr
 
 
 def test_a_report_of_a_real_build_and_a_real_deploy(deployed: Workspace, page: Page) -> None:
-    deployed.edit("services/api/app/main.py", "from __future__", "# Another line.\nfrom __future__")
+    line = f"# A line of {time.time_ns()}.\nfrom __future__"  # which no earlier run has pushed
+    deployed.edit("services/api/app/main.py", "from __future__", line)
     built = deployed.invoke("build")
     assert built.code == 0, built.output
     facts = deployed.invoke("report", "--last", "build", "--json").json()

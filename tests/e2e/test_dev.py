@@ -275,7 +275,7 @@ def test_what_decides_no_image_does_nothing_and_many_saves_are_few_rounds(workin
     assert saving.containers_now()["web"] == before["web"]
 
 
-def test_a_setting_and_a_new_service_go_the_ordinary_way_and_take_over_without_a_failed_request(
+def test_a_setting_goes_the_ordinary_way_and_takes_over_without_a_failed_request(
     working: Session, saving: Workspace
 ) -> None:
     saving.edit(API, '"compass"', '"gimbal"')

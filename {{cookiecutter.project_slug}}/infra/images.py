@@ -14,8 +14,8 @@ from slipway.commands.bake import EXPORT, build_args, layer_cache
 from slipway.content import known
 from slipway.content.digest import BuildInputs, content_digests
 from slipway.content.dockerfile import read as read_dockerfile
-from slipway.content.service import inputs_of
-from slipway.model import bases, lock
+from slipway.content.service import inputs_of_each
+from slipway.model import lock
 from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.names import content_tag
 from slipway.model.stack import Stack
@@ -56,8 +56,7 @@ def inline(workspace: Workspace, services: Sequence[Service]) -> dict[str, pulum
     if not services:
         return {}
     memory = known.begin(workspace.root)
-    based = bases.load(workspace.root).bases
-    inputs = {service.name: inputs_of(workspace, service, based) for service in services}
+    inputs = inputs_of_each(workspace, services)
     contents = content_digests(inputs, memory)
     known.keep(workspace.root, memory)
     repositories = {name: workspace.repository(name) for name in contents}

@@ -34,7 +34,7 @@ def newest(lines: Iterable[str], service: str, since: datetime) -> str | None:
     for line in lines:
         try:
             found = json.loads(line)
-            began = datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", found["created_at"]))
+            began = datetime.fromisoformat(found["created_at"])
             if named.fullmatch(found["name"]) and began >= since:
                 return str(found["ref"]).rpartition("/")[2]
         except (ValueError, KeyError, TypeError):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from slipway.commands.bake import Json, plain
+from slipway.commands.bake import NO_ATTESTATIONS, Json, plain
 
 ID = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._/-]*")
 """The ids that are carried; BuildKit takes others, which no Dockerfile of Slipway's kinds has."""
@@ -74,7 +74,7 @@ def _definition(caches: Mapping[str, str], text: str, moment: str, more: Json) -
                 # What a mount holds is not known from outside, so the step must not be taken from the cache. But
                 # BuildKit empties the mounts of a step that was asked for with `no-cache`.
                 "args": {"RUN_OF": moment},
-                "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
+                "attest": list(NO_ATTESTATIONS),
                 **more,
             }
             for cache, image in caches.items()

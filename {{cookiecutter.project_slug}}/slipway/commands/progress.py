@@ -194,12 +194,7 @@ def _decoded(data: object) -> str:
 
 def _seconds(told: dict[str, Any]) -> float:
     try:
-        start, end = (datetime.fromisoformat(_micro(str(told[key]))) for key in ("started", "completed"))
+        start, end = (datetime.fromisoformat(str(told[key])) for key in ("started", "completed"))
     except (KeyError, ValueError):
         return 0.0
     return max(0.0, (end - start).total_seconds())
-
-
-def _micro(time: str) -> str:
-    """Return a time with as many digits as Python reads."""
-    return re.sub(r"(\.\d{6})\d*", r"\1", time)

@@ -53,9 +53,14 @@ def unchanged(root: Path) -> dict[str, Image] | None:
     return told.images if as_it_was and all(each.there for each in told.images.values()) else None
 
 
-def begin(root: Path) -> Memory:
-    """Return the memory for a reading that begins now, before anything of the workspace is read."""
-    memory = Memory(Clock.of(root / ".slipway"), load(root).files)
+def begin(root: Path, told: Told | None = None) -> Memory:
+    """Return the memory for a reading that begins now, before anything of the workspace is read.
+
+    Args:
+        root: the workspace's.
+        told: what is written down, where the caller has read it.
+    """
+    memory = Memory(Clock.of(root / ".slipway"), (told or load(root)).files)
     for path in _settings(root):
         memory.watch(path)
     return memory

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from slipway.content.digest import BuildInputs
 from slipway.content.dockerfile import read as read_dockerfile
+from slipway.model import bases as locks
 from slipway.model.workspace import Service, Workspace
 
 
@@ -26,3 +27,13 @@ def inputs_of(workspace: Workspace, service: Service, bases: Mapping[str, str]) 
         args=service.settings.args,
         bases={argument_of(base): ref for base, ref in bases.items() if argument_of(base) in declared},
     )
+
+
+def inputs_of_each(workspace: Workspace, services: Iterable[Service]) -> dict[str, BuildInputs]:
+    """Return what decides each service's image, from the bases that are locked, by the service's name.
+
+    Raises:
+        EvidenceError: the bases are not resolved yet.
+    """
+    locked = locks.load(workspace.root).bases
+    return {service.name: inputs_of(workspace, service, locked) for service in services}

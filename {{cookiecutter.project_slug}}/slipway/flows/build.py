@@ -15,13 +15,13 @@ from slipway.commands import bake, provenance
 from slipway.content import known
 from slipway.content.digest import BuildInputs, changes, content_digest, describe_all, digest_of
 from slipway.content.known import Image
-from slipway.content.service import inputs_of
+from slipway.content.service import inputs_of_each
 from slipway.content.stats import Memory
 from slipway.flows import baking
 from slipway.flows.recording import phase
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
-from slipway.model import bases, lock
+from slipway.model import lock
 from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.names import content_tag
@@ -110,8 +110,7 @@ def plan(
         EvidenceError: the bases are not resolved yet.
         SlipwayError: the registry does not answer.
     """
-    based = bases.load(workspace.root).bases
-    inputs = {service.name: inputs_of(workspace, service, based) for service in services}
+    inputs = inputs_of_each(workspace, services)
     manifests = describe_all(inputs, memory)
     contents = {name: digest_of(manifest) for name, manifest in manifests.items()}
     tags = {name: f"{workspace.repository(name)}:{content_tag(content)}" for name, content in contents.items()}

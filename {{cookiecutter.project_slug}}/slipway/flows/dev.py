@@ -15,7 +15,7 @@ from typing import Protocol
 
 from slipway.content import sync
 from slipway.content.digest import BuildInputs, Manifest, describe_all
-from slipway.content.service import inputs_of
+from slipway.content.service import inputs_of_each
 from slipway.flows import devimages
 from slipway.flows.deploy import Consent, chosen_stack, deploy
 from slipway.flows.devsettings import Settings
@@ -27,7 +27,7 @@ from slipway.flows.status import GATEWAY
 from slipway.flows.swap import Gateway, Job, Old, Swapper
 from slipway.flows.tails import Tails
 from slipway.flows.watching import Change, Watch
-from slipway.model import bases, lock
+from slipway.model import lock
 from slipway.model import workspace as workspaces
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.stack import Stack
@@ -258,8 +258,7 @@ class Loop:
         return self._chosen_now() - locked.keys()
 
     def _inputs(self, names: Collection[str]) -> dict[str, BuildInputs]:
-        based = bases.load(self._workspace.root).bases
-        return {name: inputs_of(self._workspace, self._workspace.service(name), based) for name in sorted(names)}
+        return inputs_of_each(self._workspace, map(self._workspace.service, sorted(names)))
 
     def _way(self, name: str, inputs: BuildInputs, wanted: Manifest) -> sync.Way:
         """Return how a service gets to its present sources."""

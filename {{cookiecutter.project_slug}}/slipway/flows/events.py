@@ -12,6 +12,7 @@ from slipway.flows.logs import build_log
 from slipway.flows.recording import current
 from slipway.flows.report import Report
 from slipway.model.record import Kind
+from slipway.run.pulumi import operation_of
 
 WORDS = {
     ("docker-build:index:Image", "create"): ("building", "built"),
@@ -69,14 +70,14 @@ class Narrator:
             self._told(event.diagnostic_event.urn, event.diagnostic_event)
 
     def _step(self, metadata: StepEventMetadata) -> None:
-        words = WORDS.get((metadata.type, _operation(metadata)))
+        words = WORDS.get((metadata.type, operation_of(metadata.op)))
         if words:
             self._report.step(_name(metadata.urn), words[0])
             kind = KINDS[metadata.type]
             self._record.began_step(_name(metadata.urn), f"{kind}: {words[0]}", kind)
 
     def _done(self, metadata: StepEventMetadata) -> None:
-        words = WORDS.get((metadata.type, _operation(metadata)))
+        words = WORDS.get((metadata.type, operation_of(metadata.op)))
         if words:
             digest = str(((metadata.new and metadata.new.outputs) or {}).get("digest", ""))
             self._report.done(_name(metadata.urn), f"{words[1]} {digest[7:19]}".strip())
@@ -105,10 +106,6 @@ class Narrator:
             for told in self._builds.setdefault(service, Plain(service)).feed(text):
                 self._record.take(service, told)
         self._report.step(service, "building", text.splitlines()[-1])
-
-
-def _operation(metadata: StepEventMetadata) -> str:
-    return str(getattr(metadata.op, "value", metadata.op))
 
 
 def _name(urn: str) -> str:

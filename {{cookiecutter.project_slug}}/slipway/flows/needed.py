@@ -46,7 +46,8 @@ def build_needed(
         ConfigError: a file of the workspace is wrong.
         SlipwayError: the registry does not answer, or a build failed.
     """
-    memory, images = known.begin(root), known.load(root).images
+    told = known.load(root)
+    memory, images = known.begin(root, told), told.images
     workspace = load(root)
     services = workspace.chosen(chosen)
     with recorded(workspace, "build", whole=True):
@@ -80,8 +81,10 @@ def build_many(here: Ground, stack: Stack, report: Report) -> None:
     services = [service for service in workspace.services if service.name not in locked]
     if len(services) <= build.AT_ONCE:
         return
-    memory, images = known.begin(workspace.root), known.load(workspace.root).images
-    missing = [each for each in build.plan(workspace, services, memory, images) if not each.pushed]
+    told = known.load(workspace.root)
+    memory = known.begin(workspace.root, told)
+    missing = [each for each in build.plan(workspace, services, memory, told.images) if not each.pushed]
+    known.keep(workspace.root, memory)  # Pulumi's program reads the same files next
     if len(missing) <= build.AT_ONCE:
         return
     report.say(f"{len(missing)} images are to be built: {build.AT_ONCE} at once, before Pulumi begins.")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from slipway.commands import cache as commands
 from slipway.content import known
-from slipway.content.digest import describe_all, digest_of
-from slipway.content.service import inputs_of
+from slipway.content.digest import content_digests
+from slipway.content.service import inputs_of_each
 from slipway.flows.report import Report
 from slipway.flows.retention import Kind, Verdict, decide
 from slipway.flows.standing import Ground
@@ -227,9 +227,7 @@ def current_contents(workspace: Workspace) -> dict[str, str]:
     Raises:
         EvidenceError: the bases are not resolved, so nobody can say.
     """
-    based = bases.load(workspace.root).bases
-    inputs = {service.name: inputs_of(workspace, service, based) for service in workspace.services}
-    return {name: digest_of(manifest) for name, manifest in describe_all(inputs).items()}
+    return content_digests(inputs_of_each(workspace, workspace.services))
 
 
 def old_folders(workspace: Workspace, contents: Mapping[str, str]) -> list[Path]:

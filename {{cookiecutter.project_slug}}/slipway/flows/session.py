@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slipway.model.errors import Busy
 from slipway.model.workspace import Workspace
+from slipway.toolchain.locking import alone
 
 _mine: set[Path] = set()
 
@@ -20,13 +21,12 @@ def session(workspace: Workspace, stack: str) -> Iterator[None]:
     Raises:
         Busy: another `invoke dev` has it.
     """
+
+    def refuse() -> None:
+        raise busy(stack)
+
     lock = lock_of(workspace, stack)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise busy(stack) from error
+    with alone(lock, refuse):
         _mine.add(lock)
         try:
             yield

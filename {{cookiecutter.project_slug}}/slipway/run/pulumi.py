@@ -183,15 +183,9 @@ class Tally:
 
     def __call__(self, event: EngineEvent) -> None:
         if event.summary_event:
-            self._operations = {
-                str(getattr(op, "value", op)): n for op, n in event.summary_event.resource_changes.items()
-            }
+            self._operations = {operation_of(op): count for op, count in event.summary_event.resource_changes.items()}
         begun = event.resource_pre_event
-        if (
-            begun
-            and begun.metadata.type in BUILDS
-            and str(getattr(begun.metadata.op, "value", begun.metadata.op)) == "delete"
-        ):
+        if begun and begun.metadata.type in BUILDS and operation_of(begun.metadata.op) == "delete":
             self._forgotten += 1
         done = event.res_outputs_event
         if done and done.metadata.type == "pulumi:pulumi:Stack" and done.metadata.new:
@@ -201,6 +195,11 @@ class Tally:
     def outcome(self) -> Outcome:
         counted = {**self._operations, "delete": self._operations.get("delete", 0) - self._forgotten}
         return Outcome({operation: count for operation, count in counted.items() if count > 0}, self._outputs)
+
+
+def operation_of(op: object) -> str:
+    """Return what the engine does to a resource as a word, whether the API has a name for it or not."""
+    return str(getattr(op, "value", op))
 
 
 class _QuickStack(automation.Stack):

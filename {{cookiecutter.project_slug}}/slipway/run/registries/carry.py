@@ -12,9 +12,9 @@ from pathlib import Path
 from slipway.commands import crane as commands
 from slipway.model.errors import EvidenceError, GateRefused, SlipwayError
 from slipway.run.credentials import config_in_environment, login_command
-from slipway.run.oci import check, oci_digest
+from slipway.run.oci import INDEX, check, oci_digest
 from slipway.run.process import run
-from slipway.run.registries.door import INDEX, Manifest, Referrer, Registry, immutable
+from slipway.run.registries.door import Manifest, Referrer, Registry, immutable
 from slipway.run.registries.names import DIGEST, fallback_tag, parse
 
 PUSH_SECONDS = 1800.0

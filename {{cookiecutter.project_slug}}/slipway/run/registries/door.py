@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import GateRefused, SlipwayError
+from slipway.run.oci import INDEX, MANIFEST
 from slipway.run.registries.names import DIGEST, fallback_tag
 from slipway.run.registries.wire import SECONDS, Answer, Question, Wire, path_of
 
-INDEX = "application/vnd.oci.image.index.v1+json"
 INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ", ".join(
     (
         *INDEXES,
-        "application/vnd.oci.image.manifest.v1+json",
+        MANIFEST,
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )

@@ -132,15 +132,20 @@ def leftovers() -> list[str]:
 
 
 def sweep() -> None:
-    """Remove all that the engine has of this workspace, such as what a killed test run has left."""
-    if not engine.answers():
-        return
+    """Remove all that the engine has of this workspace, such as what a test run has left that ended with the machine.
+
+    An engine that was not there is ended again: the first `invoke up` has to start it.
+    """
+    there = engine.answers()
+    engine.ensure()
     client = docker.client()
     ours = {"label": f"{docker.WORKSPACE}={NAME}"}
     for container in client.containers.list(all=True, filters=ours):
         container.remove(force=True, v=True)
     for each in (*client.networks.list(filters=ours), *client.volumes.list(filters=ours)):
         each.remove()
+    if not there:
+        engine.stop()
 
 
 def processes(workspace: Workspace) -> list[int]:

@@ -169,7 +169,7 @@ def test_the_end_of_broken_work_is_what_was_deployed(deployed: Workspace) -> Non
 def test_after_a_kill_the_next_up_takes_over_without_a_failed_request(deployed: Workspace) -> None:
     with session(deployed) as made:
         deployed.edit(API, '"lantern"', '"sextant"')
-        serves(deployed, "/api/items", "sextant")
+        made.says("switch ")  # told when the gateway's workers from before take no request any more
         processes_gone(kill(made.child))
     assert made_by_dev()
     with calling(deployed.port, "/api/items") as seen:

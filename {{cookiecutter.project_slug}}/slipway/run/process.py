@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from slipway.model.errors import SlipwayError
 
@@ -22,10 +24,14 @@ _over = threading.Event()
 
 @dataclass(frozen=True)
 class Result:
-    """How a program ended: its exit status and what it printed (standard output and error in one text)."""
+    """How a program ended: its exit status and what it printed.
+
+    `output` is standard output and error in one text, unless error was to be kept apart: then that is in `errors`.
+    """
 
     code: int
     output: str
+    errors: str = ""
 
     def tail(self, lines: int = 12) -> str:
         """Return the last lines of the output that hold something."""
@@ -41,6 +47,7 @@ def run(
     log: Path | None = None,
     on_line: Callable[[str], None] | None = None,
     timeout: float | None = None,
+    apart: bool = False,
 ) -> Result:
     """Run a program to its end and return its result; a non-zero exit status is the caller's to judge.
 
@@ -54,29 +61,54 @@ def run(
         log: a file that gets the output too, appended as it comes.
         on_line: called with each line as it comes, without its line end.
         timeout: seconds.
+        apart: keep standard error apart from standard output: for a program whose output is data.
 
     Raises:
         SlipwayError: the program is not there, or did not end in time.
     """
+    with tempfile.TemporaryFile() if apart else nullcontext() as errors:
+        code, output = _carried_out(argv, cwd, env, stdin, log, on_line, timeout, errors)
+        if errors is None:
+            return Result(code, output)
+        errors.seek(0)
+        return Result(code, output, errors.read().decode(errors="replace"))
+
+
+def stream(argv: Sequence[str | Path], *, env: Mapping[str, str | None] | None = None) -> Iterator[str]:
+    """Yield a program's lines as they come; it is ended when nobody wants more of them, and on Ctrl-C.
+
+    Args:
+        argv: program and arguments; no secret here.
+        env: as for `run`.
+
+    Raises:
+        SlipwayError: the program is not there.
+    """
+    child = _popen(argv, None, env, None, None)
+    _running.add(child)
+    try:
+        assert child.stdout is not None
+        for line in child.stdout:
+            yield line.rstrip("\n")
+    finally:
+        _running.discard(child)
+        end(child)
+
+
+def _carried_out(
+    argv: Sequence[str | Path],
+    cwd: Path | None,
+    env: Mapping[str, str | None] | None,
+    stdin: str | None,
+    log: Path | None,
+    on_line: Callable[[str], None] | None,
+    timeout: float | None,
+    errors: IO[bytes] | None,
+) -> tuple[int, str]:
     words = [str(word) for word in argv]
     if _over.is_set() and threading.current_thread() is not threading.main_thread():
         raise SlipwayError(f"{words[0]} was not started: the work was stopped")
-    try:
-        child = subprocess.Popen(
-            words,
-            cwd=cwd,
-            env={name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None},
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise SlipwayError(
-            f"cannot run {words[0]}: {error.strerror}", remedy="Run `invoke doctor` to see what is missing."
-        ) from error
+    child = _popen(argv, cwd, env, stdin, errors)
     _running.add(child)
     timed_out = threading.Event()
 
@@ -100,7 +132,32 @@ def run(
             timer.cancel()
     if timed_out.is_set():
         raise SlipwayError(f"{words[0]} did not finish within {timeout:.0f} s and was stopped", log=log)
-    return Result(code, output)
+    return code, output
+
+
+def _popen(
+    argv: Sequence[str | Path],
+    cwd: Path | None,
+    env: Mapping[str, str | None] | None,
+    stdin: str | None,
+    errors: IO[bytes] | None,
+) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            [str(word) for word in argv],
+            cwd=cwd,
+            env={name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None},
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if errors is None else errors,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SlipwayError(
+            f"cannot run {argv[0]}: {error.strerror}", remedy="Run `invoke doctor` to see what is missing."
+        ) from error
 
 
 def start(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> int:

@@ -1,0 +1,80 @@
+"""Where a stack's services run, as the flows ask it: a Docker engine, or a Kubernetes cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from slipway.model.errors import SlipwayError
+
+if TYPE_CHECKING:  # each place is imported only where a stack runs there
+    from slipway.flows.recording import Recorder
+    from slipway.flows.report import Report
+    from slipway.flows.status import Status
+    from slipway.model.stack import Stack
+    from slipway.model.workspace import Workspace
+
+Again = Callable[[Mapping[str, str]], None]
+"""Deploys once more, with these images (service → image) in the place of those that the stack's mode says."""
+
+
+class Place(Protocol):
+    """One stack, where it runs. Whatever is asked, a SlipwayError says that the place does not answer."""
+
+    def status(self) -> Sequence[Status]:
+        """Return a line for each service, and one for each that is no service any more; none where nothing runs."""
+
+    def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
+        """Yield the last lines of a service's log, and with `follow` those that come; ConfigError: it does not run."""
+
+    def running(self) -> list[tuple[str, str]]:
+        """Return what runs: the name of a thing, and its image."""
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each service that runs."""
+
+    def healths(self, services: Collection[str]) -> dict[str, str]:
+        """Return the health of services, in a word, or why they have none."""
+
+    def drifted(self) -> list[str]:
+        """Return the services that somebody has changed behind Pulumi's back, which it has to read anew."""
+
+    def started(self, record: Recorder) -> None:
+        """Have the record tell what the starts of a deploy were made of."""
+
+    def clear(self, known: Collection[str]) -> None:
+        """Remove what an interrupted deploy has left that Pulumi, which knows these ids, will not."""
+
+    def settle(self) -> None:
+        """After a deploy: remove what it took the place of, and Pulumi does not know."""
+
+    def emptied(self, report: Report) -> None:
+        """After everything was removed: see that it is gone."""
+
+    def explained(
+        self, error: SlipwayError, failed: Collection[str], earlier: Callable[[], Mapping[str, str]], again: Again
+    ) -> SlipwayError:
+        """Return the error that says why a deploy failed, after making the best of what it left.
+
+        Args:
+            error: what Pulumi made of it.
+            failed: the services whose part it was.
+            earlier: returns the images of the release that is live.
+            again: deploys once more.
+        """
+
+
+def place_of(workspace: Workspace, stack: Stack) -> Place:
+    """Return the place where a stack runs; it is not asked anything yet.
+
+    Raises:
+        SlipwayError: what is needed to ask it is missing.
+    """
+    if stack.target == "kubernetes":
+        from slipway.flows.places.kubernetes import Kubernetes
+        from slipway.run.cluster import cluster_of
+
+        return Kubernetes(workspace, stack, cluster_of(workspace, stack))
+    from slipway.flows.places.docker import Docker
+
+    return Docker(workspace, stack)

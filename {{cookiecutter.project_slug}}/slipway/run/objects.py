@@ -1,0 +1,224 @@
+"""What a cluster says of its objects, as far as Slipway reads it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Read(msgspec.Struct, frozen=True, rename="camel"):
+    """A part of an object; keys that are not named here are passed over."""
+
+
+class Meta(Read):
+    """Name, labels and times of an object."""
+
+    name: str
+    labels: dict[str, str] = {}
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    generation: int = 0
+    finalizers: tuple[str, ...] = ()
+
+
+class Condition(Read):
+    """One thing that is true of an object, or is not, and why."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_update_time: datetime | None = None
+
+
+class Image(Read):
+    """A container as it is wanted."""
+
+    name: str
+    image: str = ""
+
+
+class PodSpec(Read):
+    """What a pod is made of."""
+
+    containers: tuple[Image, ...] = ()
+
+
+class Template(Read):
+    """What pods are made from."""
+
+    spec: PodSpec = PodSpec()
+
+
+class DeploymentSpec(Read):
+    """What a Deployment wants."""
+
+    replicas: int = 1
+    paused: bool = False
+    template: Template = Template()
+
+
+class DeploymentStatus(Read):
+    """How far a Deployment is."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    ready_replicas: int = 0
+    updated_replicas: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Deployment(Read, tag_field="kind", tag="Deployment"):
+    """A service that runs all the time."""
+
+    metadata: Meta
+    spec: DeploymentSpec
+    status: DeploymentStatus = DeploymentStatus()
+
+
+class Waiting(Read):
+    """Why a container does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Terminated(Read):
+    """How a container's run ended."""
+
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+
+
+class Running(Read):
+    """Since when a container runs."""
+
+    started_at: datetime | None = None
+
+
+class ContainerState(Read):
+    """Where a container is: one of the three, or none."""
+
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Read):
+    """One container of a pod."""
+
+    name: str
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodStatus(Read):
+    """Where a pod is."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(Read, tag_field="kind", tag="Pod"):
+    """A pod."""
+
+    metadata: Meta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class JobStatus(Read):
+    """How a job went."""
+
+    conditions: tuple[Condition, ...] = ()
+    active: int = 0
+
+
+class Job(Read, tag_field="kind", tag="Job"):
+    """One run of a CronJob."""
+
+    metadata: Meta
+    status: JobStatus = JobStatus()
+
+
+class JobSpec(Read):
+    """What a job is made from."""
+
+    template: Template = Template()
+
+
+class JobTemplate(Read):
+    """What a CronJob makes."""
+
+    spec: JobSpec = JobSpec()
+
+
+class CronJobSpec(Read):
+    """When a CronJob runs, and what."""
+
+    schedule: str = ""
+    suspend: bool = False
+    job_template: JobTemplate = JobTemplate()
+
+
+class CronJobStatus(Read):
+    """When a CronJob ran last."""
+
+    last_schedule_time: datetime | None = None
+
+
+class CronJob(Read, tag_field="kind", tag="CronJob"):
+    """A service that runs on a schedule."""
+
+    metadata: Meta
+    spec: CronJobSpec
+    status: CronJobStatus = CronJobStatus()
+
+
+class NamespaceStatus(Read):
+    """Whether a namespace is going, and what it waits for."""
+
+    phase: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+class Namespace(Read, tag_field="kind", tag="Namespace"):
+    """A namespace."""
+
+    metadata: Meta
+    status: NamespaceStatus = NamespaceStatus()
+
+
+class Event(Read, tag_field="kind", tag="Event"):
+    """Something that happened to an object."""
+
+    type: str = ""
+    reason: str = ""
+    message: str | None = None
+    count: int | None = None
+    first_timestamp: datetime | None = None
+    last_timestamp: datetime | None = None
+    event_time: datetime | None = None
+
+    @property
+    def when(self) -> float:
+        """Seconds since 1970 when it happened last; 0 where nobody says."""
+        found = self.last_timestamp or self.event_time or self.first_timestamp
+        return found.timestamp() if found else 0.0
+
+
+Object = Deployment | Pod | Job | CronJob | Namespace | Event
+
+
+class Objects(Read):
+    """A list of objects."""
+
+    items: tuple[Object, ...] = ()

@@ -9,6 +9,7 @@ import pulumi
 
 from infra.secrets import Secrets
 from slipway.model import bases
+from slipway.model.environment import environment_of
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
 from slipway.provider.resources import Container, Gateway, Network
@@ -83,7 +84,7 @@ def container(
         service=service.name,
         image=image,
         network=network.network_name,
-        env=service.environment,
+        env=environment_of(workspace, service, stack.target),
         secrets=secrets,
         port=settings.port,
         memory=settings.resources.memory,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pulumi
 
@@ -19,13 +21,18 @@ from slipway.model import workspace as workspaces
 from slipway.model.errors import SlipwayError
 
 
-def program() -> None:
-    """Declare everything that the current Pulumi stack holds."""
+def program(instead: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Declare everything that the current Pulumi stack holds.
+
+    Args:
+        instead: images (service → image) in the place of those that the stack's mode says: services whose rollout
+            failed go back to what they had.
+    """
     workspace = workspaces.load(workspaces.find_root())
     stack = stacks.load(workspace.root, pulumi.get_stack(), os.environ)
 
     secrets = secrets_of(workspace, stack)
-    images = images_of(workspace, stack)
+    images = images_of(workspace, stack, instead)
     release = releases.begun(workspace, stack, images)
     deployed = TARGETS[stack.target].deploy(workspace, stack, releases.together(images), secrets)
     live = releases.live(stack, release, deployed.resources)

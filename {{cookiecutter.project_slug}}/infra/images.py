@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -24,21 +24,22 @@ from slipway.run import registry
 from slipway.toolchain.builder import name_of as builder_of
 
 
-def images_of(workspace: Workspace, stack: Stack) -> dict[str, pulumi.Input[str]]:
-    """Return each service's image, by digest.
+def images_of(workspace: Workspace, stack: Stack, instead: Mapping[str, str]) -> dict[str, pulumi.Input[str]]:
+    """Return each service's image, by digest; those in `instead` (service → image) whatever the mode says.
 
     Raises:
         EvidenceError: the mode is external and a service is not locked.
     """
     locked = lock.load(workspace.root, stack.name).services if stack.images != "inline" else {}
-    missing = [service.name for service in workspace.services if service.name not in locked]
+    given = {**{name: entry.ref for name, entry in locked.items()}, **instead}
+    missing = [service.name for service in workspace.services if service.name not in given]
     if stack.images == "external" and missing:
         raise EvidenceError(
             f"{lock.path_of(workspace.root, stack.name)} has no digest for {', '.join(missing)}",
             remedy=f"Run `invoke build` and `invoke push --stack {stack.name}` first, or use the mode `hybrid`.",
         )
     return {
-        **{service.name: locked[service.name].ref for service in workspace.services if service.name in locked},
+        **{service.name: given[service.name] for service in workspace.services if service.name in given},
         **inline(workspace, [workspace.service(name) for name in missing]),
     }
 

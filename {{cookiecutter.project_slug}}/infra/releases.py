@@ -18,7 +18,7 @@ def begun(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input[
     """Declare the stack's record of releases, which gets a new one when these images are others than before."""
     locked = lock.load(workspace.root, stack.name).services if stack.images != "inline" else {}
     # Of an image that is built on the way, its tag in the registry tells the content.
-    contents = {name: locked[name].content for name in images if name in locked}
+    contents = {name: entry.content for name, entry in locked.items() if images.get(name) == entry.ref}
     return Release(stack.name, mode=stack.images, digests=images, contents=contents)
 
 

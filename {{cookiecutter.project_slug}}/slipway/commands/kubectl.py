@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 REQUEST_SECONDS = 20
@@ -66,9 +67,12 @@ def pod_logs(
     return [*found, *(["--previous"] if previous else []), *(["--prefix"] if prefix else [])]
 
 
-def follow(program: Path, where: Where, pod: str, container: str, *, tail: int) -> list[str]:
-    """Return how a pod's log is followed until its container ends."""
+def follow(
+    program: Path, where: Where, pod: str, container: str, *, tail: int, since: datetime | None = None
+) -> list[str]:
+    """Return how a pod's log is followed until its container ends; `since` leaves out what is older."""
     words = ["logs", pod, f"--container={container}", f"--tail={tail}", "--prefix", "--follow"]
+    words += [f"--since-time={since.isoformat(timespec='seconds')}"] if since else []
     return [*_start(program, where, seconds=0), *words]
 
 

@@ -5,31 +5,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
 from slipway.flows.logs import logs_of
-from slipway.flows.recording import Recorder, current, recorded
+from slipway.flows.places import Place, place_of
+from slipway.flows.recording import current, recorded
 from slipway.flows.report import Report
 from slipway.flows.session import refuse_beside_session
 from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
-from slipway.model.errors import Busy, ConfigError, SlipwayError
+from slipway.model.errors import Busy, ConfigError, EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
-from slipway.run import engine
 from slipway.run.pulumi import BUILDS, Door, Outcome
 
 Consent = Callable[[str], bool]
-STARTING = "container: starting"
-STARTS = "container: getting the image", "container: starting", "container: becoming healthy"
-"""What the start of a container is on record as, and what it is made of."""
-DRAIN_SECONDS = 10
-"""How long a container that `invoke dev` made may take to end, as the provider's own containers."""
+HEALTHY = ("healthy", "running", "scheduled", "not run here")
+"""What is said of a service without a URL that is as it should be."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Deployed:
     @property
     def healthy(self) -> bool:
         """Whether every service is healthy or answers its URL; what a service says below 500 is its own affair."""
-        return all(row.health in ("healthy", "running") or "200" <= row.health[:3] < "500" for row in self.rows)
+        return all(row.health in HEALTHY or "200" <= row.health[:3] < "500" for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "healthy": self.healthy}
@@ -73,17 +71,18 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     began = time.monotonic()
     workspace = ground.workspace
     refuse_beside_session(workspace, stack.name)
+    place = place_of(workspace, stack)
     with recorded(workspace, "deploy", stack) as record:
         with record.phase("Pulumi starts"):
-            outcome = up(ground, stack, report, consent)
+            outcome = up(ground, stack, place, report, consent)
         record.holds(outcome.outputs.get("images", {}))
         with record.phase("ask the URLs"):
-            rows = tuple(look(workspace, stack, outcome))
-        started(record, workspace, stack)
+            rows = tuple(look(workspace, place, outcome))
+        place.started(record)
     return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
 
 
-def up(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:
+def up(ground: Ground, stack: Stack, place: Place, report: Report, consent: Consent) -> Outcome:
     """Let Pulumi make the stack what the workspace says, after clearing what an interrupted run has left."""
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
@@ -91,10 +90,43 @@ def up(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcom
     with marked(ground.workspace, stack) as interrupted:
         if interrupted:
             report.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
-            recover(door)
-        outcome = told(door.up, Narrator(report, logs_of(ground.workspace), whole_log_of(ground)))
-        remove_dev(ground.workspace, stack)
+            recover(door, place)
+        elif drifted := place.drifted(lambda: live_images(door)):
+            report.say(f"No longer as deployed: {', '.join(drifted)}. Reading what really runs first.")
+            door.recover()
+        outcome = carried_out(ground, stack, door, place, report)
+        place.settle()
         return outcome
+
+
+def carried_out(ground: Ground, stack: Stack, door: Door, place: Place, report: Report) -> Outcome:
+    """Let Pulumi work; where what it deploys does not start, the place says why and what becomes of it."""
+
+    def narrator() -> Narrator:
+        return Narrator(report, logs_of(ground.workspace), whole_log_of(ground))
+
+    def again(images: Mapping[str, str]) -> None:
+        report.say(f"Going back to what ran before: {', '.join(images)}.")
+        told(opened(ground, stack, images).up, narrator())
+
+    first = narrator()
+    try:
+        return told(door.up, first)
+    except (ConfigError, EvidenceError, Busy):
+        raise
+    except SlipwayError as error:
+        explained = place.explained(error, first.failures.services(), lambda: live_images(door), again)
+        if explained is error:
+            raise
+        raise explained from error
+
+
+def live_images(door: Door) -> Mapping[str, str]:
+    """Return the images of the release that is live, by service; none where nothing ever was."""
+    from slipway.flows.releases import releases_of
+
+    live = [each for each in releases_of(door.stack.name, door.state()) if each.result == "live"]
+    return live[0].digests if live else {}
 
 
 def told(work: Callable[[Narrator], Outcome], narrator: Narrator) -> Outcome:
@@ -148,24 +180,14 @@ def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:
         )
 
 
-def look(workspace: Workspace, stack: Stack, outcome: Outcome) -> Iterator[Row]:
-    """Yield each service as it runs now: asked over its URL where it has one, else its container's health."""
-    running = {each.service: each for each in engine.containers(workspace.name, stack.name)}
+def look(workspace: Workspace, place: Place, outcome: Outcome) -> Iterator[Row]:
+    """Yield each service as it runs now: asked over its URL where it has one, else its health."""
+    urls, images = outcome.outputs.get("urls", {}), outcome.outputs.get("images", {})
+    healths = place.healths([service.name for service in workspace.services if not urls.get(service.name)])
     for service in workspace.services:
-        url = outcome.outputs.get("urls", {}).get(service.name, "")
-        digest = str(outcome.outputs.get("images", {}).get(service.name, "")).partition("@")[2]
-        found = running.get(service.name)
-        health = answer(url) if url else engine.health_now(found) if found else "missing"
-        yield Row(service.name, digest, url, health)
-
-
-def started(record: Recorder, workspace: Workspace, stack: Stack) -> None:
-    """Have the record tell what the start of each new container was made of, as the engine knows it."""
-    new = record.ended(STARTING)
-    for each in engine.containers(workspace.name, stack.name) if new else []:
-        if each.service in new:
-            with suppress(SlipwayError):  # gone since: the record tells its start as a whole
-                record.divide(each.service, STARTING, STARTS, engine.moments(each.id))
+        url = urls.get(service.name, "")
+        digest = str(images.get(service.name, "")).partition("@")[2]
+        yield Row(service.name, digest, url, answer(url) if url else healths[service.name])
 
 
 def answer(url: str, *, patience: float = 5.0) -> str:
@@ -187,15 +209,21 @@ def answer(url: str, *, patience: float = 5.0) -> str:
         time.sleep(0.1)
 
 
-def opened(ground: Ground, stack: Stack) -> Door:
-    """Open a stack's door with the program of infra/ and the provider, served from this process."""
+def opened(ground: Ground, stack: Stack, instead: Mapping[str, str] | None = None) -> Door:
+    """Open a stack's door with the program of infra/ and the provider, served from this process.
+
+    Args:
+        ground: what there is to work with.
+        stack: the stack.
+        instead: images (service → image) in the place of those that the stack's mode says.
+    """
     from infra.__main__ import program
     from slipway.provider.serve import serve_in_thread
 
     return Door(
         ground.workspace,
         stack,
-        program,
+        partial(program, instead or {}),
         command=ground.bin / "pulumi",
         log=logs_of(ground.workspace) / f"{stack.name}.pulumi.log",
         environment={**ground.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
@@ -224,23 +252,11 @@ def clear_stale_lock(door: Door, consent: Consent, report: Report) -> None:
         report.say(f"Removed the lock that the dead process {lock.pid} left.")
 
 
-def recover(door: Door) -> None:
-    """Make Pulumi's state and the engine agree again after an interrupted deploy."""
-    if not door.exists():
-        return
-    door.recover()
-    known = {str(resource.get("id")) for resource in door.state()}
-    # What `invoke dev` made is in no state either, but serves until the deploy has something in its place.
-    serving = {each.id for each in engine.containers(door.workspace.name, door.stack.name) if each.dev}
-    engine.sweep(door.workspace.name, door.stack.name, keep_ids=known | serving)
-
-
-def remove_dev(workspace: Workspace, stack: Stack) -> None:
-    """Remove what `invoke dev` made: what Pulumi has just deployed serves in its place."""
-    for each in engine.containers(workspace.name, stack.name) if stack.target == "docker" else ():
-        if each.dev:
-            engine.remove(each.id, grace=DRAIN_SECONDS)
-            engine.forget_image(each.image)
+def recover(door: Door, place: Place) -> None:
+    """Make Pulumi's state and what really runs agree again after an interrupted deploy."""
+    if door.exists():
+        door.recover()
+        place.clear({str(resource.get("id")) for resource in door.state()})
 
 
 @contextmanager
@@ -261,11 +277,12 @@ def marked(workspace: Workspace, stack: Stack) -> Iterator[bool]:
 def remove(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:
     """Remove everything that the stack runs; its images and its state's history stay."""
     refuse_beside_session(ground.workspace, stack.name)
+    place = place_of(ground.workspace, stack)
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
-    remove_dev(ground.workspace, stack)
+    place.settle()
     outcome = told(door.destroy, Narrator(report, logs_of(ground.workspace))) if door.exists() else Outcome({}, {})
-    engine.sweep(ground.workspace.name, stack.name, keep_ids=())
+    place.emptied(report)
     (ground.workspace.scratch / "run" / f"deploy-{stack.name}").unlink(missing_ok=True)
     return outcome
 

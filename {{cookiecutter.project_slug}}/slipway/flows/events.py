@@ -7,7 +7,7 @@ from pathlib import Path
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from slipway.commands.plain import Plain
-from slipway.flows.failures import Failures, WholeLog
+from slipway.flows.failures import ROLLOUTS, Failures, WholeLog
 from slipway.flows.logs import build_log
 from slipway.flows.recording import current
 from slipway.flows.report import Report
@@ -27,6 +27,13 @@ WORDS = {
     ("slipway:docker:Gateway", "update"): ("switching", "switched"),
     ("slipway:docker:Gateway", "create-replacement"): ("starting", "serving"),
     ("slipway:docker:Gateway", "delete"): ("stopping", "removed"),
+    ("kubernetes:apps/v1:Deployment", "create"): ("rolling out", "ready"),
+    ("kubernetes:apps/v1:Deployment", "update"): ("rolling out", "ready"),
+    ("kubernetes:apps/v1:Deployment", "create-replacement"): ("rolling out", "ready"),
+    ("kubernetes:apps/v1:Deployment", "delete"): ("stopping", "removed"),
+    ("kubernetes:batch/v1:CronJob", "create"): ("scheduling", "scheduled"),
+    ("kubernetes:batch/v1:CronJob", "update"): ("scheduling", "scheduled"),
+    ("kubernetes:batch/v1:CronJob", "delete"): ("stopping", "removed"),
     ("slipway:docker:Network", "create"): ("creating", "created"),
     ("slipway:docker:Network", "delete"): ("removing", "removed"),
 }
@@ -34,6 +41,8 @@ WORDS = {
 KINDS: dict[str, Kind] = {
     "docker-build:index:Image": "image",
     "slipway:docker:Container": "container",
+    "kubernetes:apps/v1:Deployment": "container",
+    "kubernetes:batch/v1:CronJob": "container",
     "slipway:docker:Gateway": "gateway",
     "slipway:docker:Network": "network",
 }
@@ -95,6 +104,8 @@ class Narrator:
     def _line(self, urn: str, message: str) -> None:
         service = _name(urn)
         text = message.rstrip()
+        if text and _type(urn) in ROLLOUTS:
+            self._report.step(service, "rolling out", text.splitlines()[-1])
         if not text or _type(urn) != "docker-build:index:Image":
             return
         log = build_log(self._logs, service)

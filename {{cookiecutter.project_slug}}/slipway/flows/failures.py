@@ -19,6 +19,7 @@ from slipway.toolchain.builder import name_of as builder_of
 WholeLog = Callable[[str], str]
 
 IMAGE, OURS, STACK = "docker-build:index:Image", "slipway:", "pulumi:pulumi:Stack"
+ROLLOUTS = ("kubernetes:apps/v1:Deployment",)
 TAIL = 15
 """How many lines of a failed build step stand in the error; its log has them all."""
 _FAILED_STEP = re.compile(r"^#(\d+) ERROR", re.MULTILINE)
@@ -37,6 +38,10 @@ class Failures:
         text = _COLOUR.sub("", message).strip().removeprefix("error: ")
         if text and kind != STACK:
             self._found.setdefault((kind, name), (text, log))
+
+    def services(self) -> list[str]:
+        """Return the services whose part on a cluster failed."""
+        return list(dict.fromkeys(name for kind, name in self._found if kind in ROLLOUTS))
 
     def error(self) -> SlipwayError | None:
         """Return the error that tells of them all; None where no resource has failed."""

@@ -8,12 +8,12 @@ from typing import Any
 
 from slipway.content.digest import content_digest
 from slipway.content.service import inputs_of
+from slipway.flows.places import place_of
 from slipway.model import bases, lock
 from slipway.model import stack as stacks
 from slipway.model.errors import SlipwayError
 from slipway.model.stack import Mode, Stack
 from slipway.model.workspace import Service, Workspace
-from slipway.run import engine
 
 BUILT = "built by Pulumi"
 
@@ -84,7 +84,7 @@ def plan(workspace: Workspace, name: str, text: str) -> Switch:
     mode = stacks.as_mode(text)
     stacks.refuse_inline_when_protected(replace(stack, images=mode))
     locked = lock.load(workspace.root, name).services
-    running = running_digests(workspace, name)
+    running = running_digests(workspace, stack)
     changes = []
     for service in workspace.services:
         now = running.get(service.name, "nothing")
@@ -111,10 +111,10 @@ def told_lock(workspace: Workspace, service: Service, entry: lock.Entry) -> str:
     return digest if fresh else f"{digest} (older than the sources)"
 
 
-def running_digests(workspace: Workspace, stack: str) -> dict[str, str]:
-    """Return the digest of each service's running container; nothing where no engine answers."""
+def running_digests(workspace: Workspace, stack: Stack) -> dict[str, str]:
+    """Return the digest of each service that runs; nothing where the place that it runs in does not answer."""
     try:
-        return {each.service: each.image.partition("@")[2] for each in engine.containers(workspace.name, stack)}
+        return place_of(workspace, stack).digests()
     except SlipwayError:
         return {}
 

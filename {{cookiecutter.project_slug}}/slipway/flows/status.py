@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from slipway.flows.logs import build_log, logs_of
+from slipway.flows.places import place_of
 from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError
 from slipway.model.workspace import Workspace
-from slipway.run import engine
 
 GATEWAY = "gateway"
-COLOURS = {"healthy": "green", "running": "green", "starting": "yellow"}
+COLOURS = {"healthy": "green", "running": "green", "scheduled": "green", "starting": "yellow"}
 
 
 @dataclass(frozen=True)
 class Status:
-    """One service as the engine has it. `drift` says how it differs from what was deployed, or nothing."""
+    """One service where it runs. `drift` says how it differs from what was deployed, or nothing."""
+
+    columns: ClassVar[tuple[str, ...]] = ("service", "state", "image", "since", "drift")
 
     service: str
     state: str
@@ -31,35 +33,23 @@ class Status:
     def coloured(self) -> str:
         return f"[{COLOURS.get(self.state, 'red')}]{self.state}[/]"
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Its line in a table of these columns."""
+        return self.service, self.coloured, self.image, self.since, self.drift or "none"
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def status_of(workspace: Workspace, stack: str) -> list[Status]:
-    """Return a line for each service and the gateway; empty when nothing of the stack runs.
+def status_of(workspace: Workspace, stack: str) -> Sequence[Status]:
+    """Return a line for each service, and on a Docker engine for the gateway; empty when nothing of the stack runs.
 
     Raises:
         ConfigError: there is no such stack.
+        SlipwayError: the place where it runs does not answer.
     """
-    stacks.load(workspace.root, stack, {})
-    found = {each.service: each for each in engine.containers(workspace.name, stack)}
-    if not found:
-        return []
-    rows = []
-    for name in [*(service.name for service in workspace.services), GATEWAY]:
-        each = found.pop(name, None)
-        if each is None:
-            rows.append(Status(name, "missing", "-", "-", "not there: `invoke up` restores it"))
-            continue
-        state = each.health or each.state
-        drift = "" if each.state == "running" else f"it is {each.state}: `invoke up` restores it"
-        drift = drift or ("made by `invoke dev`: `invoke up` deploys it" if each.dev else "")
-        rows.append(Status(name, state, short(each.image), ago(each.created), drift))
-    rows += [
-        Status(name, each.state, short(each.image), ago(each.created), "no such service any more")
-        for name, each in found.items()
-    ]
-    return rows
+    return place_of(workspace, stacks.load(workspace.root, stack, {})).status()
 
 
 def short(image: str) -> str:
@@ -77,13 +67,15 @@ def ago(created: int) -> str:
     return f"{seconds} s"
 
 
-def lines_of(workspace: Workspace, service: str, stack: str, *, follow: bool, tail: int, build: bool) -> Iterator[str]:
+def lines_of(
+    workspace: Workspace, service: str, stack: str, *, follow: bool, tail: int, build: bool
+) -> Generator[str, None, None]:
     """Yield a service's log: of its container, or of its last build.
 
     Raises:
         ConfigError: there is no such service or stack, it does not run there, or it was never built here.
     """
-    stacks.load(workspace.root, stack, {})
+    target = stacks.load(workspace.root, stack, {})
     if service != GATEWAY:
         workspace.service(service)
     if build:
@@ -92,10 +84,4 @@ def lines_of(workspace: Workspace, service: str, stack: str, *, follow: bool, ta
             raise ConfigError(f"{service} was never built on this machine", remedy="Run `invoke build` or `invoke up`.")
         yield from path.read_text(encoding="utf-8", errors="replace").splitlines()[-tail:]
         return
-    running = [each for each in engine.containers(workspace.name, stack) if each.service == service]
-    if not running:
-        raise ConfigError(
-            f"{service} does not run in {stack}",
-            remedy=f"`invoke status --stack {stack}` shows what does; `invoke up` starts it.",
-        )
-    yield from engine.logs(running[-1].id, tail=tail, follow=follow)
+    yield from place_of(workspace, target).logs(service, follow=follow, tail=tail)

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from slipway.run.process import run, stream
 SECONDS = 60.0
 """How long a kubectl that does not follow a log may take, logging in included."""
 T = TypeVar("T")
+
 
 class Forbidden(SlipwayError):
     """The cluster knows the user, who may not do this."""
@@ -81,9 +83,9 @@ class Cluster:
             kubectl.pod_logs(self.program, self.where, pod, container, tail=tail, previous=previous, prefix=prefix)
         ).splitlines()
 
-    def follow(self, pod: str, container: str, *, tail: int) -> Iterator[str]:
+    def follow(self, pod: str, container: str, *, tail: int, since: datetime | None = None) -> Iterator[str]:
         """Yield a pod's lines as they come, each with the pod's name, until its container ends or it is gone."""
-        yield from stream(kubectl.follow(self.program, self.where, pod, container, tail=tail))
+        yield from stream(kubectl.follow(self.program, self.where, pod, container, tail=tail, since=since))
 
     def _read(self, argv: list[str], into: type[T], nothing: T | None) -> T:
         said = self._said(argv)

@@ -11,7 +11,7 @@ class Read(msgspec.Struct, frozen=True, rename="camel"):
     """A part of an object; keys that are not named here are passed over."""
 
 
-class Meta(Read):
+class Meta(Read, frozen=True):
     """Name, labels and times of an object."""
 
     name: str
@@ -22,7 +22,7 @@ class Meta(Read):
     finalizers: tuple[str, ...] = ()
 
 
-class Condition(Read):
+class Condition(Read, frozen=True):
     """One thing that is true of an object, or is not, and why."""
 
     type: str
@@ -32,26 +32,26 @@ class Condition(Read):
     last_update_time: datetime | None = None
 
 
-class Image(Read):
+class Image(Read, frozen=True):
     """A container as it is wanted."""
 
     name: str
     image: str = ""
 
 
-class PodSpec(Read):
+class PodSpec(Read, frozen=True):
     """What a pod is made of."""
 
     containers: tuple[Image, ...] = ()
 
 
-class Template(Read):
+class Template(Read, frozen=True):
     """What pods are made from."""
 
     spec: PodSpec = PodSpec()
 
 
-class DeploymentSpec(Read):
+class DeploymentSpec(Read, frozen=True):
     """What a Deployment wants."""
 
     replicas: int = 1
@@ -59,7 +59,7 @@ class DeploymentSpec(Read):
     template: Template = Template()
 
 
-class DeploymentStatus(Read):
+class DeploymentStatus(Read, frozen=True):
     """How far a Deployment is."""
 
     observed_generation: int = 0
@@ -69,7 +69,7 @@ class DeploymentStatus(Read):
     conditions: tuple[Condition, ...] = ()
 
 
-class Deployment(Read, tag_field="kind", tag="Deployment"):
+class Deployment(Read, frozen=True, tag_field="kind", tag="Deployment"):
     """A service that runs all the time."""
 
     metadata: Meta
@@ -77,14 +77,14 @@ class Deployment(Read, tag_field="kind", tag="Deployment"):
     status: DeploymentStatus = DeploymentStatus()
 
 
-class Waiting(Read):
+class Waiting(Read, frozen=True):
     """Why a container does not run yet."""
 
     reason: str = ""
     message: str = ""
 
 
-class Terminated(Read):
+class Terminated(Read, frozen=True):
     """How a container's run ended."""
 
     exit_code: int
@@ -92,13 +92,13 @@ class Terminated(Read):
     message: str = ""
 
 
-class Running(Read):
+class Running(Read, frozen=True):
     """Since when a container runs."""
 
     started_at: datetime | None = None
 
 
-class ContainerState(Read):
+class ContainerState(Read, frozen=True):
     """Where a container is: one of the three, or none."""
 
     waiting: Waiting | None = None
@@ -106,7 +106,7 @@ class ContainerState(Read):
     terminated: Terminated | None = None
 
 
-class ContainerStatus(Read):
+class ContainerStatus(Read, frozen=True):
     """One container of a pod."""
 
     name: str
@@ -116,7 +116,7 @@ class ContainerStatus(Read):
     last_state: ContainerState = ContainerState()
 
 
-class PodStatus(Read):
+class PodStatus(Read, frozen=True):
     """Where a pod is."""
 
     phase: str = ""
@@ -127,7 +127,7 @@ class PodStatus(Read):
     init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
-class Pod(Read, tag_field="kind", tag="Pod"):
+class Pod(Read, frozen=True, tag_field="kind", tag="Pod"):
     """A pod."""
 
     metadata: Meta
@@ -135,33 +135,33 @@ class Pod(Read, tag_field="kind", tag="Pod"):
     status: PodStatus = PodStatus()
 
 
-class JobStatus(Read):
+class JobStatus(Read, frozen=True):
     """How a job went."""
 
     conditions: tuple[Condition, ...] = ()
     active: int = 0
 
 
-class Job(Read, tag_field="kind", tag="Job"):
+class Job(Read, frozen=True, tag_field="kind", tag="Job"):
     """One run of a CronJob."""
 
     metadata: Meta
     status: JobStatus = JobStatus()
 
 
-class JobSpec(Read):
+class JobSpec(Read, frozen=True):
     """What a job is made from."""
 
     template: Template = Template()
 
 
-class JobTemplate(Read):
+class JobTemplate(Read, frozen=True):
     """What a CronJob makes."""
 
     spec: JobSpec = JobSpec()
 
 
-class CronJobSpec(Read):
+class CronJobSpec(Read, frozen=True):
     """When a CronJob runs, and what."""
 
     schedule: str = ""
@@ -169,13 +169,13 @@ class CronJobSpec(Read):
     job_template: JobTemplate = JobTemplate()
 
 
-class CronJobStatus(Read):
+class CronJobStatus(Read, frozen=True):
     """When a CronJob ran last."""
 
     last_schedule_time: datetime | None = None
 
 
-class CronJob(Read, tag_field="kind", tag="CronJob"):
+class CronJob(Read, frozen=True, tag_field="kind", tag="CronJob"):
     """A service that runs on a schedule."""
 
     metadata: Meta
@@ -183,21 +183,21 @@ class CronJob(Read, tag_field="kind", tag="CronJob"):
     status: CronJobStatus = CronJobStatus()
 
 
-class NamespaceStatus(Read):
+class NamespaceStatus(Read, frozen=True):
     """Whether a namespace is going, and what it waits for."""
 
     phase: str = ""
     conditions: tuple[Condition, ...] = ()
 
 
-class Namespace(Read, tag_field="kind", tag="Namespace"):
+class Namespace(Read, frozen=True, tag_field="kind", tag="Namespace"):
     """A namespace."""
 
     metadata: Meta
     status: NamespaceStatus = NamespaceStatus()
 
 
-class Event(Read, tag_field="kind", tag="Event"):
+class Event(Read, frozen=True, tag_field="kind", tag="Event"):
     """Something that happened to an object."""
 
     type: str = ""
@@ -218,7 +218,7 @@ class Event(Read, tag_field="kind", tag="Event"):
 Object = Deployment | Pod | Job | CronJob | Namespace | Event
 
 
-class Objects(Read):
+class Objects(Read, frozen=True):
     """A list of objects."""
 
     items: tuple[Object, ...] = ()

@@ -19,10 +19,7 @@ def status(context: Context, stack: str = "dev", json: bool = False) -> None:
         return show.as_json([row.as_dict() for row in rows])
     if not rows:
         return show.say(f"Nothing runs in {stack}. [bold]invoke up --stack {stack}[/] starts it.")
-    return show.table(
-        ("service", "state", "image", "since", "drift"),
-        [(row.service, row.coloured, row.image, row.since, row.drift or "none") for row in rows],
-    )
+    return show.table(rows[0].columns, [row.cells for row in rows])
 
 
 @verb(
@@ -43,9 +40,12 @@ def logs(
     build: bool = False,
 ) -> None:
     """Print a service's log: invoke logs api --follow."""
+    from contextlib import closing
+
     from slipway.flows.status import lines_of
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    for line in lines_of(load(ROOT), service, stack, follow=follow, tail=tail, build=build):
-        show.plain(line)
+    with closing(lines_of(load(ROOT), service, stack, follow=follow, tail=tail, build=build)) as lines:
+        for line in lines:
+            show.plain(line)

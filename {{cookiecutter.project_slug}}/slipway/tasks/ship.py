@@ -68,16 +68,15 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
     """Remove what a stack runs; images and state stay."""
     from slipway.flows import deploy as flow
     from slipway.flows import machine as daemons
+    from slipway.flows.places import place_of
     from slipway.flows.standing import standing
     from slipway.model.workspace import load
-    from slipway.run import engine
     from slipway.tasks import show
 
     workspace = load(ROOT)
     target = flow.chosen_stack(workspace, stack)
     if dry:
-        running = engine.containers(workspace.name, stack)
-        return show.table(("would be removed", "image"), [(each.name, each.image) for each in running])
+        return show.table(("would be removed", "image"), place_of(workspace, target).running())
     flow.ask_when_protected(target, f"Remove everything that runs in the protected stack {stack}?", show.consent(yes))
     with show.progress(f"Removing {stack}") as report:
         outcome = flow.remove(standing(workspace), target, report, show.consent(yes))

@@ -36,8 +36,12 @@ class Place(Protocol):
     def healths(self, services: Collection[str]) -> dict[str, str]:
         """Return the health of services, in a word, or why they have none."""
 
-    def drifted(self) -> list[str]:
-        """Return the services that somebody has changed behind Pulumi's back, which it has to read anew."""
+    def drifted(self, live: Callable[[], Mapping[str, str]]) -> list[str]:
+        """Return the services that somebody has changed behind Pulumi's back, so that it has to read them anew.
+
+        Args:
+            live: returns the images of the release that is live.
+        """
 
     def started(self, record: Recorder) -> None:
         """Have the record tell what the starts of a deploy were made of."""

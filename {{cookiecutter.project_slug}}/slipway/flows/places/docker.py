@@ -37,7 +37,7 @@ class Docker:
         if not found:
             return []
         rows = []
-        for name in [*(service.name for service in self.workspace.services), GATEWAY]:
+        for name in [*(each.name for each in self.workspace.services if not each.settings.job), GATEWAY]:
             each = found.pop(name, None)
             if each is None:
                 rows.append(Status(name, "missing", "-", "-", "not there: `invoke up` restores it"))
@@ -69,9 +69,11 @@ class Docker:
 
     def healths(self, services: Collection[str]) -> dict[str, str]:
         found = {each.service: each for each in self.containers()}
-        return {name: engine.health_now(found[name]) if name in found else "missing" for name in services}
+        jobs = {each.name for each in self.workspace.services if each.settings.job}
+        missing = {name: "not run here" if name in jobs else "missing" for name in services}
+        return {name: engine.health_now(found[name]) if name in found else missing[name] for name in services}
 
-    def drifted(self) -> list[str]:
+    def drifted(self, live: Callable[[], Mapping[str, str]]) -> list[str]:  # noqa: ARG002
         return []  # the provider looks for itself at what really runs
 
     def started(self, record: Recorder) -> None:

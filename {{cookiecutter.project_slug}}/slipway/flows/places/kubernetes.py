@@ -1,0 +1,297 @@
+"""A stack on a Kubernetes cluster: a Deployment for each service and its pods, or a CronJob for one that is a job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from slipway.commands import kubectl
+from slipway.flows.places import Again, pods, tails, why
+from slipway.flows.places.pods import Trouble
+from slipway.flows.recording import Recorder
+from slipway.flows.report import Report
+from slipway.flows.status import GATEWAY, Status, ago, short
+from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.stack import Stack
+from slipway.model.workspace import Service, Workspace
+from slipway.run.cluster import Cluster, Forbidden
+from slipway.run.objects import CronJob, Deployment, Event, Job, Namespace, Pod, PodSpec
+
+KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
+GONE_SECONDS = 90.0
+"""How long a namespace may take to go, once Pulumi has removed what was in it."""
+UNKNOWN = "whether it is what was deployed cannot be told: the stack's state cannot be read here"
+
+
+@dataclass(frozen=True)
+class PodsStatus(Status):
+    """A service as the cluster has it: how many of its pods are ready, their restarts, and why one does not serve."""
+
+    columns: ClassVar[tuple[str, ...]] = ("service", "state", "ready", "restarts", "image", "since", "drift")
+
+    ready: str = "-"
+    restarts: int = 0
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def coloured(self) -> str:
+        plain = super().coloured
+        return f"{plain} ({self.reason})" if self.reason else plain
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        drift = self.drift or "none"
+        return self.service, self.coloured, self.ready, str(self.restarts), self.image, self.since, drift
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of a stack, by service."""
+
+    deployments: dict[str, Deployment] = field(default_factory=dict)
+    jobs: dict[str, CronJob] = field(default_factory=dict)
+    runs: dict[str, list[Job]] = field(default_factory=dict)
+    pods: dict[str, list[Pod]] = field(default_factory=dict)
+
+    def trouble(self, service: str) -> Trouble | None:
+        return pods.trouble_with(self.deployments[service], self.pods.get(service, []))
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """One stack on a cluster."""
+
+    workspace: Workspace
+    stack: Stack
+    cluster: Cluster
+
+    def found(self, service: str | None = None) -> Found:
+        """Ask the cluster, once, for all that there is of the stack or of one service."""
+        labels = kubectl.selector(self.workspace.name, self.stack.name, service)
+        found = Found()
+        for each in self.cluster.objects(KINDS, labels):
+            name = "" if isinstance(each, Namespace | Event) else each.metadata.labels.get(kubectl.NAME, "")
+            if isinstance(each, Deployment):
+                found.deployments[name] = each
+            elif isinstance(each, CronJob):
+                found.jobs[name] = each
+            elif isinstance(each, Job):
+                found.runs.setdefault(name, []).append(each)
+            elif isinstance(each, Pod):
+                found.pods.setdefault(name, []).append(each)
+        return found
+
+    def status(self) -> list[PodsStatus]:
+        found = self.found()
+        if not found.deployments and not found.jobs:
+            return []
+        live = self._live()
+        rows = [self._line(service, found, live) for service in self.workspace.services]
+        known = {service.name for service in self.workspace.services}
+        for name in sorted((found.deployments.keys() | found.jobs.keys()) - known):
+            row = _deployed(name, found) if name in found.deployments else _scheduled(name, found)
+            rows.append(_with_drift(row, "no such service any more"))
+        return rows
+
+    def _line(self, service: Service, found: Found, live: Mapping[str, str] | None) -> PodsStatus:
+        name = service.name
+        if name in found.deployments:
+            row, drift = _deployed(name, found), _drift_of(service, found.deployments[name], live)
+        elif name in found.jobs:
+            row, drift = _scheduled(name, found), _drift_of_job(name, found.jobs[name], live)
+        else:
+            return PodsStatus(name, "missing", "-", "-", "not there: `invoke up` restores it")
+        return _with_drift(row, UNKNOWN if live is None and not drift else drift)
+
+    def _live(self) -> Mapping[str, str] | None:
+        """Return the images of the release that is live; None where the state cannot be read."""
+        from slipway.flows.releases import releases
+        from slipway.flows.rollback import live_of
+        from slipway.flows.standing import standing
+
+        try:
+            live = live_of(releases(standing(self.workspace), self.stack))
+        except SlipwayError:
+            return None
+        return live.digests if live else {}
+
+    def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
+        if service == GATEWAY:
+            raise ConfigError(
+                f"the gateway of {self.stack.name} is the cluster's own",
+                remedy="Its log is where whoever runs the cluster keeps it.",
+            )
+        yield from tails.lines(self.cluster, lambda: self.found(service), self.stack, service, follow, tail)
+
+    def running(self) -> list[tuple[str, str]]:
+        found = self.found()
+        return [(name, image) for name, image in sorted(_images(found).items())]
+
+    def digests(self) -> dict[str, str]:
+        return {name: image.partition("@")[2] for name, image in _images(self.found()).items()}
+
+    def healths(self, services: Collection[str]) -> dict[str, str]:
+        if not services:
+            return {}
+        found = self.found()
+        healths = {}
+        for name in services:
+            if name in found.jobs:
+                healths[name] = _scheduled(name, found).state
+            elif name in found.deployments:
+                row = _deployed(name, found)
+                healths[name] = f"{row.state}: {row.reason}" if row.reason else row.state
+            else:
+                healths[name] = "missing"
+        return healths
+
+    def drifted(self, live: Callable[[], Mapping[str, str]]) -> list[str]:
+        known, found = live(), self.found()
+        if not known:
+            return []
+        drifted = []
+        for service in self.workspace.services:
+            deployment, job = found.deployments.get(service.name), found.jobs.get(service.name)
+            if service.name not in known:
+                continue
+            if deployment:
+                if _drift_of(service, deployment, known):
+                    drifted.append(service.name)
+            elif not job or _drift_of_job(service.name, job, known):
+                drifted.append(service.name)
+        return drifted
+
+    def started(self, record: Recorder) -> None:
+        """A rollout's parts are the cluster's own business."""
+
+    def clear(self, known: Collection[str]) -> None:
+        """What an interrupted deploy has applied, the next one applies again: it is known by its name."""
+
+    def settle(self) -> None:
+        """A cluster holds nothing that Pulumi does not know."""
+
+    def emptied(self, report: Report) -> None:
+        name = self.cluster.where.namespace
+        end = time.monotonic() + GONE_SECONDS
+        while True:
+            try:
+                namespace = self.cluster.find("namespace", name, Namespace)
+            except Forbidden:
+                return report.say(f"Whether the namespace {name} is gone cannot be seen with this login.")
+            if namespace is None or not namespace.metadata.deletion_timestamp:
+                return None  # gone; or somebody else's, which stays
+            if time.monotonic() > end:
+                raise why.stuck(name, namespace, GONE_SECONDS)
+            report.step(name, "removing", _waits_for(namespace))
+            time.sleep(1)
+
+    def explained(
+        self,
+        error: SlipwayError,
+        failed: Collection[str],
+        earlier: Callable[[], Mapping[str, str]],
+        again: Again,
+    ) -> SlipwayError:
+        try:
+            found = self.found() if failed else Found()
+        except SlipwayError:
+            return error  # Pulumi's words are better than none
+        stuck = [name for name in failed if name in found.deployments and not _done(found, name)]
+        if not stuck:
+            return error
+        cases = [why.case_of(self, name, found) for name in stuck]  # before their pods go
+        back = why.way_back(cases, earlier())
+        return why.told(self, cases, back, why.taken(back, again))
+
+
+def _images(found: Found) -> dict[str, str]:
+    images = {name: image_of(name, each.spec.template.spec) for name, each in found.deployments.items()}
+    jobs = {name: image_of(name, each.spec.job_template.spec.template.spec) for name, each in found.jobs.items()}
+    return {**images, **jobs}
+
+
+def image_of(service: str, spec: PodSpec) -> str:
+    """Return the image of the service's own container; of the first one where none is called that."""
+    images = {each.name: each.image for each in reversed(spec.containers)}
+    return images.get(service) or next(reversed(images.values()), "")
+
+
+def _done(found: Found, name: str) -> bool:
+    return pods.rolled_out(found.deployments[name]) and not found.trouble(name)
+
+
+def _deployed(name: str, found: Found) -> PodsStatus:
+    """Return a Deployment's line, without drift."""
+    each = found.deployments[name]
+    there = pods.alive(found.pods.get(name, []))
+    trouble = found.trouble(name)
+    if trouble:
+        state = "failing"
+    elif not each.spec.replicas:
+        state = "stopped"
+    else:
+        state = "healthy" if pods.rolled_out(each) else "starting"
+    progress = pods.condition(each.status.conditions, "Progressing")
+    since = (progress and progress.last_update_time) or each.metadata.creation_timestamp
+    return PodsStatus(
+        name,
+        state,
+        short(image_of(name, each.spec.template.spec)),
+        ago(int(since.timestamp())) if since else "-",
+        "",
+        ready=f"{each.status.ready_replicas}/{each.spec.replicas}",
+        restarts=pods.restarts_of(there),
+        reason=trouble.reason if trouble else "",
+        message=trouble.message if trouble else "",
+    )
+
+
+def _scheduled(name: str, found: Found) -> PodsStatus:
+    """Return a CronJob's line, without drift: since when its last run was, and how that went."""
+    each = found.jobs[name]
+    last, result = each.status.last_schedule_time, pods.last_result(found.runs.get(name, []))
+    state = "failing" if result == "failed" else "suspended" if each.spec.suspend else "scheduled"
+    return PodsStatus(
+        name,
+        state,
+        short(image_of(name, each.spec.job_template.spec.template.spec)),
+        ago(int(last.timestamp())) if last else "never",
+        "",
+        restarts=pods.restarts_of(found.pods.get(name, [])),
+        reason=f"the last run {result}" if result else "",
+    )
+
+
+def _drift_of(service: Service, each: Deployment, live: Mapping[str, str] | None) -> str:
+    """Return how a Deployment differs from what was deployed."""
+    if each.spec.paused:
+        return "its rollout is paused: `invoke up` resumes it"
+    wanted, scale = each.spec.replicas, service.settings.scale
+    if not scale.min <= wanted <= max(scale.min, scale.max):
+        many = f"{scale.min}" if scale.max <= scale.min else f"{scale.min} to {scale.max}"
+        return f"scaled to {wanted}, and should be {many}: `invoke up` restores it"
+    return _drift_of_image(service.name, image_of(service.name, each.spec.template.spec), live)
+
+
+def _drift_of_job(name: str, each: CronJob, live: Mapping[str, str] | None) -> str:
+    if each.spec.suspend:
+        return "it is suspended: `invoke up` resumes it"
+    return _drift_of_image(name, image_of(name, each.spec.job_template.spec.template.spec), live)
+
+
+def _drift_of_image(name: str, image: str, live: Mapping[str, str] | None) -> str:
+    wanted = (live or {}).get(name)
+    if wanted and wanted.partition("@")[2] != image.partition("@")[2]:
+        return f"{short(wanted).rpartition(':')[2]} was deployed: `invoke up` restores it"
+    return ""
+
+
+def _with_drift(row: PodsStatus, drift: str) -> PodsStatus:
+    return replace(row, drift=drift)
+
+
+def _waits_for(namespace: Namespace) -> str:
+    return next((each.message for each in namespace.status.conditions if each.status == "True"), "")

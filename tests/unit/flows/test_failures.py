@@ -63,3 +63,14 @@ def test_further_failures_are_named_too(tmp_path: Path) -> None:
     found.take("slipway:docker:Container", "web", "web failed", tmp_path / "none")
     error = found.error()
     assert error and error.what == "api failed" and "Also: web failed" in error.detail
+
+
+def test_the_services_whose_rollout_failed_are_known_once_each(tmp_path: Path) -> None:
+    found = failures()
+    for kind, name in [
+        ("kubernetes:apps/v1:Deployment", "api"),
+        ("kubernetes:apps/v1:Deployment", "api"),
+        ("kubernetes:core/v1:Service", "web"),
+    ]:
+        found.take(kind, name, "timed out waiting to be Ready", tmp_path / "none")
+    assert found.services() == ["api"]

@@ -185,6 +185,18 @@ def test_what_runs_is_needed_also_where_no_release_names_it(ground: Ground, door
     assert releases.needed_digests(ground) == {digest("7"): "runs in dev"}
 
 
+def test_what_runs_on_a_cluster_is_needed_too(ground: Ground, doors: dict[str, Door]) -> None:
+    deployment = {"spec": {"template": {"spec": {"containers": [{"name": "api", "image": ref("api", "7")}]}}}}
+    template = {"spec": {"template": {"spec": {"containers": [{"name": "report", "image": ref("report", "8")}]}}}}
+    doors["dev"] = Door(
+        [
+            {"type": "kubernetes:apps/v1:Deployment", "outputs": deployment},
+            {"type": "kubernetes:batch/v1:CronJob", "outputs": {"spec": {"jobTemplate": template}}},
+        ]
+    )
+    assert releases.needed_digests(ground) == {digest("7"): "runs in dev", digest("8"): "runs in dev"}
+
+
 def test_stacks_that_only_the_state_or_a_lock_still_knows_count(ground: Ground, doors: dict[str, Door]) -> None:
     doors["dev"] = Door(names=["dev", "old"])
     doors["old"] = Door(resources([record("r-1", "1")]))

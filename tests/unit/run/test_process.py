@@ -12,7 +12,7 @@ import pytest
 
 from slipway.model.errors import SlipwayError
 from slipway.run import process
-from slipway.run.process import Result
+from slipway.run.process import Result, run, stream
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +105,16 @@ def test_this_process_began_before_now_and_after_the_machine() -> None:
 def test_where_the_system_does_not_tell_a_process_begins_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(process.time, "CLOCK_BOOTTIME")
     assert abs(process.began() - time.time()) < 1
+
+
+def test_standard_error_is_kept_apart_from_data() -> None:
+    result = run(["sh", "-c", "echo '{}'; echo 'Warning: old' >&2; exit 3"], apart=True)
+    assert (result.code, result.output, result.errors) == (3, "{}\n", "Warning: old\n")
+
+
+def test_a_stream_that_nobody_reads_any_more_is_ended() -> None:
+    lines = stream(["sh", "-c", "echo $$; while true; do sleep 1; done"])
+    pid = int(next(lines))
+    lines.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -6,15 +6,17 @@ import hashlib
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from slipway.flows.bases import ensure_bases
 from slipway.flows.recording import phase
 from slipway.flows.report import Lines, Report
 from slipway.flows.standing import Ground, standing, tools_of
-from slipway.model.errors import GateRefused, SlipwayError
+from slipway.model import stack as stacks
+from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.model.files import write_atomically
-from slipway.model.stack import Stack
+from slipway.model.stack import Stack, Target
 from slipway.model.workspace import Workspace
 from slipway.run import credentials
 from slipway.toolchain import builder, daemons, engine, platforms
@@ -23,6 +25,8 @@ from slipway.toolchain.install import link_into
 
 TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-docker-build", "docker-buildx", "crane")
 SCANNER, SIGNER = "trivy", "cosign"
+KUBERNETES = ("kubectl",)
+"""What is needed where a stack runs on a cluster."""
 
 
 @phase("look what is there")
@@ -34,6 +38,7 @@ def ground(
     install: bool = True,
     fresh: bool = False,
     gate: Sequence[str] = (),
+    stack: Stack | None = None,
 ) -> Ground:
     """Bring up what is missing for a deploy and, if `building`, for builds; nothing is done twice.
 
@@ -44,14 +49,19 @@ def ground(
         install: False refuses to install or start anything, and says what to do by hand.
         fresh: build hardened bases again although they are there.
         gate: the gate's tools that are needed, too.
+        stack: the stack that this is for; without it, all that the workspace has.
 
     Raises:
         GateRefused: one of the gate's tools is missing and could not be had.
         SlipwayError: something else is.
     """
     credentials.export(workspace)
-    engine.ensure(install=install, on_line=Lines(report))  # first: a wrong DOCKER_HOST is said at once
+    targets = targets_of(workspace, stack)
+    if "docker" in targets or (building and not builder.as_process()):
+        engine.ensure(install=install, on_line=Lines(report))  # first: a wrong DOCKER_HOST is said at once
     prepare_tools(workspace, report, install=install)
+    if "kubernetes" in targets:
+        prepare_tools(workspace, report, KUBERNETES, install=install)
     try:
         if gate:
             prepare_tools(workspace, report, gate, install=install)
@@ -64,6 +74,17 @@ def ground(
         platforms.ensure(workspace, install=install, on_line=Lines(report))
         ensure_bases(workspace, here, report, install=install, fresh=fresh)
     return here
+
+
+def targets_of(workspace: Workspace, stack: Stack | None) -> set[Target]:
+    """Return where a stack runs; without one, where all stacks of the workspace do."""
+    if stack:
+        return {stack.target}
+    found: set[Target] = set()
+    for name in stacks.names(workspace.root):
+        with suppress(ConfigError):  # what is wrong with a stack is told by the commands that are for it
+            found.add(stacks.load(workspace.root, name, {}).target)
+    return found or {"docker"}
 
 
 def gate_of(stack: Stack) -> tuple[str, ...]:

@@ -160,9 +160,25 @@ def needed_by_state(name: str, resources: list[dict[str, Any]]) -> Iterator[tupl
             for digest in _DIGEST.findall(ref):
                 yield digest, f"{service} of the release {each.id} of {name}"
     for resource in resources:
-        image = (resource.get("outputs") or {}).get("image")
-        for digest in _DIGEST.findall(image) if isinstance(image, str) else []:
-            yield digest, f"runs in {name}"
+        for image in _images(resource):
+            for digest in _DIGEST.findall(image):
+                yield digest, f"runs in {name}"
+
+
+def _images(resource: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the images that a resource runs: a container's own, or those of all that an object of a cluster holds."""
+    outputs = resource.get("outputs") or {}
+    parts: list[Any] = [outputs]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Mapping):
+            image = part.get("image")
+            if isinstance(image, str):
+                yield image
+            if str(resource.get("type")).startswith("kubernetes:"):
+                parts += part.values()
+        elif isinstance(part, list):
+            parts += part
 
 
 def short_digest(ref: str) -> str:

@@ -73,7 +73,7 @@ def rollback(
     workspace = load(ROOT)
     target = stacks.load(ROOT, stack, {})
     with show.progress(f"Looking at {stack}") as report:
-        here = ground(workspace, report, building=False, gate=gate_of(target))
+        here = ground(workspace, report, building=False, gate=gate_of(target), stack=target)
         back = flow.plan(here, target, release)
     show.table(("service", "runs now", "will run", ""), [move.told for move in back.moves])
     for line in back.told():
@@ -122,7 +122,7 @@ def promote(
         )
     source, target = (stacks.load(ROOT, name, {}) for name in (from_, to))
     with show.progress(f"Promoting to {to}") as report:
-        here = ground(workspace, report, building=False, gate=(SIGNER,))
+        here = ground(workspace, report, building=False, gate=(SIGNER,), stack=target)
         promotion = flow.plan(here, source, target)
         if dry:
             flow.verify(here, promotion, report, today=date.today())

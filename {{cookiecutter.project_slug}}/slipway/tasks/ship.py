@@ -101,7 +101,8 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", show.consent(yes))
     with recorded(workspace, "deploy", target, whole=True), show.progress(f"Deploying {stack}") as live:
         report = Silence() if json else live
-        here = ground(workspace, report, building=target.images != "external", install=install, gate=gate_of(target))
+        building = target.images != "external"
+        here = ground(workspace, report, building=building, install=install, gate=gate_of(target), stack=target)
         if target.images != "external":
             from slipway.flows.needed import build_many
 
@@ -131,7 +132,7 @@ def _preview(stack: str, *, install: bool) -> None:
     target = flow.chosen_stack(workspace, stack)
     _say_override(target)
     with show.progress(f"Previewing {stack}") as report:
-        here = ground(workspace, report, building=target.images != "external", install=install)
+        here = ground(workspace, report, building=target.images != "external", install=install, stack=target)
         report.step(stack, "asking Pulumi what would change")
         diff, outcome = flow.preview(here, target)
         report.done(stack, "asked Pulumi what would change")

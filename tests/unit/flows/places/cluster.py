@@ -12,8 +12,8 @@ import msgspec
 
 from slipway.commands.kubectl import Where
 from slipway.model.errors import SlipwayError
-from slipway.model.workspace import Scale, Service, ServiceSettings, Settings, Workspace
 from slipway.model.stack import Stack
+from slipway.model.workspace import Scale, Service, ServiceSettings, Settings, Workspace
 from slipway.run.objects import Event, Namespace, Object, Objects
 
 STACK = Stack("staging", Path("Pulumi.staging.yaml"), "external", "kubernetes", protected=False)

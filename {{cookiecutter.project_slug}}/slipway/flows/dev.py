@@ -102,15 +102,15 @@ def refuse(stack: Stack) -> None:
             f"`{stack.name}` is protected: nobody works on it by `invoke dev`",
             remedy="Work on another stack (`invoke dev --stack dev`); `invoke ship` and `deploy` bring it here.",
         )
+    if stack.target != "docker":
+        raise ConfigError(
+            f"`{stack.name}` runs on {stack.target}: `invoke dev` works with a Docker engine only",
+            remedy="Work on a stack whose slipway:target is docker; `invoke push` or `ship`, and `deploy`, bring it here.",
+        )
     if stack.images == "external":
         raise ConfigError(
             f"`{stack.name}` takes its images from a lock (external), so a saved line never reaches it",
             remedy=f"`invoke mode inline --stack {stack.name}` or `hybrid`, or work on another stack.",
-        )
-    if stack.target != "docker":
-        raise ConfigError(
-            f"`{stack.name}` runs on {stack.target}: `invoke dev` works with a Docker engine only",
-            remedy="Work on a stack whose slipway:target is docker.",
         )
 
 

@@ -197,6 +197,12 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...] = (
         "Install it: the kubeconfig names it as the way to log in.",
     ),
     (
+        re.compile(r"getting credentials: exec: executable (\S+) failed"),
+        SlipwayError,
+        "logging in to the cluster of `{stack}` failed: `{name}` says no",
+        "Log in again, in the way that the cluster's vendor says.",
+    ),
+    (
         re.compile(r"x509: "),
         SlipwayError,
         "the cluster of `{stack}` shows a certificate that is not trusted",

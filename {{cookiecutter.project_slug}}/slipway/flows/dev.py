@@ -105,7 +105,7 @@ def refuse(stack: Stack) -> None:
     if stack.target != "docker":
         raise ConfigError(
             f"`{stack.name}` runs on {stack.target}: `invoke dev` works with a Docker engine only",
-            remedy="Work on a stack whose slipway:target is docker; `invoke push` or `ship`, and `deploy`, bring it here.",
+            remedy="Work on a stack whose slipway:target is docker; `invoke ship` and `deploy` bring it here.",
         )
     if stack.images == "external":
         raise ConfigError(

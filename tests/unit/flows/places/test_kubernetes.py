@@ -181,8 +181,8 @@ def test_a_failed_rollout_is_told_with_events_and_the_crashed_runs_lines_and_goe
         Event(type="Normal", reason="Pulled", message="Container image pulled"),
         Event(type="Warning", reason="BackOff", message="Back-off restarting failed container"),
     ]
-    here.cluster.logged["api-z", True] = [f"line {number}" for number in range(30)] + ["ValueError: no DATABASE"]
-    here.cluster.logged["api-z", False] = ["starting"]
+    here.cluster.logged["api-z", False] = [f"line {number}" for number in range(30)] + ["ValueError: no DATABASE"]
+    here.cluster.logged["api-z", True] = ["unable to retrieve container logs for containerd://1"]
     back = Back()
     error = here.explained(PULUMI, ["api"], lambda: LIVE, back)
     assert error.what == (
@@ -198,6 +198,22 @@ def test_a_failed_rollout_is_told_with_events_and_the_crashed_runs_lines_and_goe
     assert error.log.read_text(encoding="utf-8").startswith("line 0\n")
     assert back.images == LIVE
     assert error.exit_code == 1
+
+
+def test_of_a_container_that_runs_again_the_lines_of_the_run_before_are_shown(tmp_path: Path) -> None:
+    again = {
+        "name": "api",
+        "restartCount": 2,
+        "ready": False,
+        "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+    }
+    here = place(tmp_path, deployment(letter="b", readyReplicas=0), pod("api-1", containerStatuses=[again]))
+    assert isinstance(here.cluster, Cluster)
+    here.cluster.logged = {("api-1", True): ["ValueError: no DATABASE"], ("api-1", False): ["starting"]}
+    error = here.explained(PULUMI, ["api"], dict, Back())
+    assert "ValueError: no DATABASE" in error.detail
+    assert "starting" not in error.detail
 
 
 def test_an_image_that_cannot_be_pulled_is_told_with_its_event(tmp_path: Path) -> None:

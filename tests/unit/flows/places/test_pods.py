@@ -32,20 +32,20 @@ def the_deployment(data: dict[str, Any]) -> Deployment:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason", "crashed"),
+    ("data", "reason"),
     [
-        (waiting("api-1", "ImagePullBackOff", message="Back-off pulling image"), "ImagePullBackOff", False),
-        (waiting("api-1", "CreateContainerConfigError"), "CreateContainerConfigError", False),
-        (crashing("api-1"), "CrashLoopBackOff", True),
-        (crashing("api-1", reason="OOMKilled", code=137), "OOMKilled", True),
-        (pod("api-1", **UNSCHEDULABLE), "Unschedulable", False),
-        (pod("api-1", phase="Failed", reason="Evicted", containerStatuses=[]), "Evicted", False),
+        (waiting("api-1", "ImagePullBackOff", message="Back-off pulling image"), "ImagePullBackOff"),
+        (waiting("api-1", "CreateContainerConfigError"), "CreateContainerConfigError"),
+        (crashing("api-1"), "CrashLoopBackOff"),
+        (crashing("api-1", reason="OOMKilled", code=137), "OOMKilled"),
+        (pod("api-1", **UNSCHEDULABLE), "Unschedulable"),
+        (pod("api-1", phase="Failed", reason="Evicted", containerStatuses=[]), "Evicted"),
     ],
 )
-def test_a_pods_trouble_has_kubernetes_own_word(data: dict[str, Any], reason: str, crashed: bool) -> None:
+def test_a_pods_trouble_has_kubernetes_own_word(data: dict[str, Any], reason: str) -> None:
     found = pods.trouble_of(the_pod(data))
     assert found
-    assert (found.reason, found.pod, found.crashed) == (reason, "api-1", crashed)
+    assert (found.reason, found.pod, found.again) == (reason, "api-1", False)
 
 
 @pytest.mark.parametrize("data", [pod("api-1"), waiting("api-1", "ContainerCreating"), waiting("api-1", "")])
@@ -58,7 +58,7 @@ def test_a_container_that_runs_again_after_a_crash_is_in_trouble_until_it_is_rea
     status = {"name": "api", "restartCount": 1, "state": {"running": {}}, "lastState": ended}
     again = pods.trouble_of(the_pod(pod("api-1", containerStatuses=[{**status, "ready": False}])))
     assert again
-    assert (again.reason, again.message, again.crashed) == ("Error", "exit code 2, 1 restart", True)
+    assert (again.reason, again.message, again.again) == ("Error", "exit code 2, 1 restart", True)
     assert pods.trouble_of(the_pod(pod("api-1", containerStatuses=[{**status, "ready": True}]))) is None
 
 

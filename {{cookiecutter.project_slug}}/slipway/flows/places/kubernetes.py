@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import ClassVar
 
 from slipway.commands import kubectl
@@ -234,8 +235,7 @@ def _deployed(name: str, found: Found) -> PodsStatus:
         state = "stopped"
     else:
         state = "healthy" if pods.rolled_out(each) else "starting"
-    progress = pods.condition(each.status.conditions, "Progressing")
-    since = (progress and progress.last_update_time) or each.metadata.creation_timestamp
+    since = _since(each, there, done=state == "healthy")
     return PodsStatus(
         name,
         state,
@@ -247,6 +247,14 @@ def _deployed(name: str, found: Found) -> PodsStatus:
         reason=trouble.reason if trouble else "",
         message=trouble.message if trouble else "",
     )
+
+
+def _since(each: Deployment, there: list[Pod], *, done: bool) -> datetime | None:
+    """Return when the last rollout ended; while it has not, when its newest pod was made."""
+    progress = pods.condition(each.status.conditions, "Progressing")
+    if done and progress and progress.last_update_time:
+        return progress.last_update_time
+    return there[-1].metadata.creation_timestamp if there else each.metadata.creation_timestamp
 
 
 def _scheduled(name: str, found: Found) -> PodsStatus:

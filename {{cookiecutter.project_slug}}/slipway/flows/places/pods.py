@@ -15,13 +15,13 @@ STARTS = ("ContainerCreating", "PodInitializing", "")
 class Trouble:
     """What keeps a pod from serving: Kubernetes' word for it, what it says more, and whose it is.
 
-    `crashed` says that the container's last run has ended, so that its last lines tell why.
+    `again` says that a container which has crashed runs again, so that the lines of the run before tell why.
     """
 
     reason: str
     message: str = ""
     pod: str = ""
-    crashed: bool = False
+    again: bool = False
 
 
 def alive(pods: Iterable[Pod]) -> list[Pod]:
@@ -48,13 +48,13 @@ def _of_container(status: ContainerStatus, pod: str) -> Trouble | None:
     now, before = status.state, status.last_state.terminated
     if now.waiting and now.waiting.reason not in STARTS:
         if now.waiting.reason != "CrashLoopBackOff":
-            return Trouble(now.waiting.reason, now.waiting.message, pod, crashed=before is not None)
+            return Trouble(now.waiting.reason, now.waiting.message, pod)
         killed = before is not None and before.reason == "OOMKilled"
-        return Trouble("OOMKilled" if killed else "CrashLoopBackOff", _end_of(status), pod, crashed=True)
+        return Trouble("OOMKilled" if killed else "CrashLoopBackOff", _end_of(status), pod)
     if now.terminated and now.terminated.exit_code:
-        return Trouble(now.terminated.reason or "Error", f"exit code {now.terminated.exit_code}", pod, crashed=True)
+        return Trouble(now.terminated.reason or "Error", f"exit code {now.terminated.exit_code}", pod)
     if not status.ready and before and (before.exit_code or status.restart_count > 1):
-        return Trouble(before.reason or "Error", _end_of(status), pod, crashed=True)
+        return Trouble(before.reason or "Error", _end_of(status), pod, again=now.running is not None)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,14 +15,18 @@ from slipway.flows.places.pods import Trouble
 from slipway.flows.status import short
 from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
-from slipway.run.objects import Namespace
+from slipway.run.objects import Event, Namespace
 
 if TYPE_CHECKING:
     from slipway.flows.places.kubernetes import Found, Kubernetes
 
 TAIL, EVENTS, WHOLE = 15, 4, 5000
 """How many lines of a log and how many events stand in the error; how many lines its file has."""
-EVENT_LIMIT = 400
+LIMIT, ALIKE = 400, 60
+"""Letters of an event that are shown, and by which two are taken for the same."""
+CLEARED = "unable to retrieve container logs"
+"""What a node says instead of a log that it has cleared away."""
+_REASON_ONLY = re.compile(r"Error: \w+")
 
 MEANINGS = {
     "ImagePullBackOff": "its image cannot be pulled",
@@ -75,13 +80,13 @@ def case_of(place: Kubernetes, service: str, found: Found) -> Case:
     from slipway.flows.places.kubernetes import image_of
 
     trouble = found.trouble(service) or Trouble("ProgressDeadlineExceeded", "", _unready(found, service))
-    lines = [f"{trouble.pod or service}: {trouble.reason}" + (f": {trouble.message}" if trouble.message else "")]
+    lines = [
+        f"{trouble.pod or service}: {trouble.reason}" + (f": {trouble.message}"[:LIMIT] if trouble.message else "")
+    ]
     log: Path | None = None
-    with suppress(SlipwayError):
-        events = place.cluster.events("Pod", trouble.pod) if trouble.pod else []
-        told = dict.fromkeys(f"{each.reason}: {each.message or ''}"[:EVENT_LIMIT] for each in events if _bad(each.type))
-        lines += [f"event {each}" for each in list(told)[-EVENTS:]]
     if trouble.pod:
+        with suppress(SlipwayError):
+            lines += shown(place.cluster.events("Pod", trouble.pod))
         whole = last_lines(place, service, trouble)
         if whole:
             log = logs_of(place.workspace) / f"{service}.{place.stack.name}.log"
@@ -92,12 +97,26 @@ def case_of(place: Kubernetes, service: str, found: Found) -> Case:
 
 
 def last_lines(place: Kubernetes, service: str, trouble: Trouble) -> list[str]:
-    """Return the last lines of a pod; of the run that crashed, where its container was started again since."""
-    for previous in (True, False) if trouble.crashed else (False,):
+    """Return the last lines of a pod; of the run that crashed, where its container runs again since.
+
+    While the container waits to be started again, Kubernetes shows that run without being asked for it.
+    """
+    for previous in (trouble.again, not trouble.again):
         with suppress(SlipwayError):
-            if found := place.cluster.pod_logs(trouble.pod, service, tail=WHOLE, previous=previous):
+            found = place.cluster.pod_logs(trouble.pod, service, tail=WHOLE, previous=previous)
+            if found and not found[0].startswith(CLEARED):
                 return found
     return []
+
+
+def shown(events: Sequence[Event]) -> list[str]:
+    """Return the last warnings, each thing once; those that only repeat the pod's own reason are left out."""
+    told: dict[str, str] = {}
+    for event in events:
+        message = (event.message or "").removeprefix("(combined from similar events): ")
+        if event.type == "Warning" and not _REASON_ONLY.fullmatch(message):
+            told.setdefault(f"{event.reason}{message[:ALIKE]}", f"event {event.reason}: {message[:LIMIT]}")
+    return list(told.values())[-EVENTS:]
 
 
 def way_back(cases: Sequence[Case], live: Mapping[str, str]) -> Back:
@@ -162,7 +181,3 @@ def stuck(name: str, namespace: Namespace, seconds: float) -> SlipwayError:
 def _unready(found: Found, service: str) -> str:
     there = [pod.metadata.name for pod in pods.alive(found.pods.get(service, [])) if not pods.is_ready(pod)]
     return there[-1] if there else ""
-
-
-def _bad(kind: str) -> bool:
-    return kind == "Warning"

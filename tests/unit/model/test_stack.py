@@ -160,6 +160,9 @@ def test_a_stack_whose_name_gives_no_namespace_is_told_to_name_one(tmp_path: Pat
         (["slipway:gateway: g", "slipway:parent: a/b"], "`slipway:gateway` and `slipway:parent` are both set"),
         (["slipway:host: shop.example"], "3: `slipway:host` is set, but nothing is exposed under it"),
         (["slipway:tls: cert"], "`slipway:tls` is set, but nothing is exposed"),
+        (["slipway:ingress-from: internet"], "`slipway:ingress-from` is 'internet'"),
+        (["slipway:egress-to: 10.0.0.1/8"], "`slipway:egress-to` is '10.0.0.1/8'"),
+        (['slipway:egress-to: ","'], "`slipway:egress-to` is ','"),
         (["slipway:admission: maybe"], "`slipway:admission` is 'maybe'"),
     ],
 )
@@ -168,3 +171,9 @@ def test_a_wrong_setting_of_kubernetes_is_named_with_its_line(tmp_path: Path, li
         kubernetes(tmp_path, *lines)
     assert said in caught.value.what
     assert caught.value.remedy
+
+
+def test_who_may_talk_with_services_is_a_list(tmp_path: Path) -> None:
+    found = kubernetes(tmp_path, "slipway:ingress-from: gateways, 10.1.0.0/16", "slipway:egress-to: nowhere")
+    assert (found.ingress_from, found.egress_to) == (("gateways", "10.1.0.0/16"), ("nowhere",))
+    assert (kubernetes(tmp_path).ingress_from, kubernetes(tmp_path).egress_to) == (("anywhere",), ("internet",))

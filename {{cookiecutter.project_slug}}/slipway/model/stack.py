@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from slipway.model import peers
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
 from slipway.model.names import HOST, KUBERNETES_LABEL, KUBERNETES_NAME, KUBERNETES_PARENT, REGISTRY
@@ -25,22 +27,29 @@ OVERRIDE = "SLIPWAY_IMAGES"
 class _Text:
     """What a text has to look like, and what to say when it does not."""
 
-    pattern: re.Pattern[str]
+    fits: Callable[[str], object]
     remedy: str
 
 
-_NAME = _Text(KUBERNETES_NAME, "Write a name as Kubernetes has them: lower-case letters, digits, dashes and dots.")
+_NAME = _Text(KUBERNETES_NAME.fullmatch, "Write a name of lower-case letters, digits, dashes and dots.")
 _KUBERNETES: dict[str, Collection[Any] | _Text] = {
-    "slipway:kubeconfig": _Text(re.compile(r"\S.*"), "Write a file's path, such as `~/.kube/config`."),
-    "slipway:context": _Text(re.compile(r"\S.*"), "Write a context's name; `kubectl config get-contexts` lists them."),
-    "slipway:namespace": _Text(
-        KUBERNETES_LABEL, "Write lower-case letters, digits and dashes, at most 63, a letter or digit at both ends."
-    ),
+    "slipway:kubeconfig": _Text(re.compile(r"\S.*").fullmatch, "Write a file's path, such as `~/.kube/config`."),
+    "slipway:context": _Text(re.compile(r"\S.*").fullmatch, "Write one that `kubectl config get-contexts` lists."),
+    "slipway:namespace": _Text(KUBERNETES_LABEL.fullmatch, "Write lower-case letters, digits and dashes, at most 63."),
     "slipway:gateway": _NAME,
-    "slipway:parent": _Text(KUBERNETES_PARENT, "Write NAMESPACE/NAME of a Gateway, such as `infra/public`."),
+    "slipway:parent": _Text(KUBERNETES_PARENT.fullmatch, "Write NAMESPACE/NAME of a Gateway, such as `infra/public`."),
     "slipway:ingress": _NAME,
-    "slipway:host": _Text(HOST, "Write a host name without scheme and port, such as `shop.example.com`."),
+    "slipway:host": _Text(HOST.fullmatch, "Write a host name without scheme and port, such as `shop.example.com`."),
     "slipway:tls": _NAME,
+    "slipway:ingress-from": _Text(
+        partial(peers.good, words=(peers.ANYWHERE,)),
+        "Write `anywhere`, or namespaces and address ranges with commas between them: `envoy-gateway-system`.",
+    ),
+    "slipway:egress-to": _Text(
+        partial(peers.good, words=(peers.INTERNET, peers.NOWHERE)),
+        "Write `internet`, `nowhere`, or those and address ranges or namespaces with commas between them: "
+        "`internet, 10.20.0.0/16`.",
+    ),
     "slipway:admission": (True, False),
 }
 """The settings that only a stack on Kubernetes has."""
@@ -50,7 +59,7 @@ _SETTINGS: dict[str, Collection[Any] | _Text] = {
     "slipway:target": TARGETS,
     "slipway:protected": (True, False),
     "slipway:port": range(1, 65536),
-    "slipway:registry": _Text(REGISTRY, "Write host[:port][/path] without a scheme."),
+    "slipway:registry": _Text(REGISTRY.fullmatch, "Write host[:port][/path] without a scheme."),
     **_KUBERNETES,
 }
 _EXPOSURES = ("slipway:gateway", "slipway:parent", "slipway:ingress")
@@ -65,8 +74,9 @@ class Stack:
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
-    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `host` and
-    `tls` (a Secret's name) are what it is reached by. `admission`: whether the stack applies its admission policy.
+    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `host`
+    and `tls` (a Secret's name) are what it is reached by. `ingress_from` and `egress_to` say who may call services that
+    have a route, and whom services may call, see `peers`. `admission`: whether the stack applies its admission policy.
     """
 
     name: str
@@ -85,6 +95,8 @@ class Stack:
     ingress: str | None = None
     host: str | None = None
     tls: str | None = None
+    ingress_from: tuple[str, ...] = (peers.ANYWHERE,)
+    egress_to: tuple[str, ...] = (peers.INTERNET,)
     admission: bool = True
 
 
@@ -138,6 +150,8 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         ingress=config.get("slipway:ingress"),
         host=config.get("slipway:host"),
         tls=config.get("slipway:tls"),
+        ingress_from=peers.split(config.get("slipway:ingress-from", peers.ANYWHERE)),
+        egress_to=peers.split(config.get("slipway:egress-to", peers.INTERNET)),
         admission=config.get("slipway:admission", True),
     )
     override = environment.get(OVERRIDE)
@@ -231,7 +245,7 @@ def _file(root: Path, path: str | None) -> str | None:
 def _refusal(value: object, allowed: Collection[Any] | _Text) -> str:
     """Return what a value should be, or nothing where it is that."""
     if isinstance(allowed, _Text):
-        return "" if allowed.pattern.fullmatch(str(value)) else allowed.remedy
+        return "" if allowed.fits(str(value)) else allowed.remedy
     if value in allowed:
         return ""
     choices = "1 to 65535" if isinstance(allowed, range) else ", ".join(str(each).lower() for each in allowed)

@@ -354,14 +354,7 @@ def _check_service(root: Path, service: Service) -> None:
                 f"`sync` names {entry!r}",
                 "Name a folder of the service (`app`), or of a lib that it uses (`common:common`), without . and ...",
             )
-    if settings.scale.max < settings.scale.min:
-        raise refuse(
-            ("scale", "max"),
-            f"`max` is {settings.scale.max}, less than `min`, which is {settings.scale.min}",
-            "Set `max` to the most that may run; the same as `min` for always as many.",
-        )
-    if settings.job:
-        _check_job(settings, settings.job, refuse)
+    _check_running(settings, refuse)
     if not service.dockerfile.is_file():
         raise ConfigError(
             f"{service.dockerfile} is missing",
@@ -369,11 +362,19 @@ def _check_service(root: Path, service: Service) -> None:
         )
 
 
-def _check_job(settings: ServiceSettings, job: Job, refuse: Callable[[tuple[str, ...], str, str], ConfigError]) -> None:
-    if wrong := schedule.problem(job.schedule):
+def _check_running(settings: ServiceSettings, refuse: Callable[[tuple[str, ...], str, str], ConfigError]) -> None:
+    if settings.scale.max < settings.scale.min:
+        raise refuse(
+            ("scale", "max"),
+            f"`max` is {settings.scale.max}, less than `min`, which is {settings.scale.min}",
+            "Set `max` to the most that may run; the same as `min` for always as many.",
+        )
+    if not settings.job:
+        return
+    if wrong := schedule.problem(settings.job.schedule):
         raise refuse(
             ("job", "schedule"),
-            f"`schedule` is {job.schedule!r}: {wrong}",
+            f"`schedule` is {settings.job.schedule!r}: {wrong}",
             "Write minute, hour, day, month and day of the week, as cron has them: `0 3 * * *`; or @daily.",
         )
     for key, given in (("route", settings.route), ("port", settings.port)):

@@ -103,7 +103,7 @@ def _issue(folder: Path, certificate: Certificate) -> None:
     wanted.write_text(extensions(certificate), encoding="ascii")
     authority: list[str | Path] = ["-CA", folder / f"{AUTHORITY}.crt", "-CAkey", folder / f"{AUTHORITY}.key"]
     new = folder / f"{certificate.file}.new"
-    files = ["-extfile", wanted, "-in", request, "-out", new]
+    files: list[str | Path] = ["-extfile", wanted, "-in", request, "-out", new]
     _openssl(["x509", "-req", "-sha256", "-days", str(DAYS), *authority, "-CAcreateserial", *files])
     new.rename(folder / f"{certificate.file}.crt")
     request.unlink()

@@ -22,9 +22,11 @@ def test_every_tool_has_a_vendor_s_release_or_comes_beside_one_that_has(name: st
     each = tool(name)
     source = each if each.release else tool(each.beside)
     assert source.release is not None
-    brought = set(source.release.members) or {source.main}
+    release = source.release
+    brought = set(source.binaries) if release.base else set(release.members) or {source.main}
     assert set(each.binaries) <= brought
-    assert "{version}" not in source.release.tag + source.release.asset + source.release.checksums
+    assert bool(release.base) != bool(release.repo and release.tag and release.asset)
+    assert "{version}" not in f"{release.base}{release.tag}{release.asset}{release.checksums}{release.members}"
 
 
 @pytest.mark.parametrize("name", sorted(tools()))

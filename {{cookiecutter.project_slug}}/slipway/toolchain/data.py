@@ -16,11 +16,12 @@ DATA = Path(__file__).with_name("tools.toml")
 
 @dataclass(frozen=True)
 class Release:
-    """An asset of a GitHub release, and the files to take out of it."""
+    """An asset of a GitHub release, and the files to take out of it; or, with `base`, a file for each binary."""
 
-    repo: str
-    tag: str
-    asset: str
+    repo: str = ""
+    tag: str = ""
+    asset: str = ""
+    base: str = ""
     arch: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, str] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class GoModule:
     env: Mapping[str, str] = field(default_factory=dict)
     sum: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
+    replace: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Tool:
     beside: str = ""
     also_in: tuple[str, ...] = ()
     later: str = ""
+    part_of: str = ""
     release: Release | None = None
     go: GoModule | None = None
 
@@ -109,4 +112,6 @@ def _checked(kind: type, table: Mapping[str, Any], version: str, where: str) -> 
 def _fill(value: Any, version: str) -> Any:
     if isinstance(value, str):
         return value.replace("{version}", version)
+    if isinstance(value, dict):
+        return {key: _fill(each, version) for key, each in value.items()}
     return tuple(_fill(each, version) for each in value) if isinstance(value, list) else value

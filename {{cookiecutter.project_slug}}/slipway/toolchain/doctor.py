@@ -112,7 +112,7 @@ def _tools(workspace: Workspace) -> Iterator[Fact]:
 def needed(workspace: Workspace) -> list[Tool]:
     """Return the tools that this workspace uses on this machine."""
     spared = {"registry": not workspace.local_registry, "buildkit": not builder.as_process()}
-    return [each for each in tools().values() if not spared.get(each.name)]
+    return [each for each in tools().values() if not spared.get(each.name) and not each.part_of]
 
 
 def _buildkit(_workspace: Workspace) -> Iterator[Fact]:

@@ -38,15 +38,16 @@ def from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
             _must(run(argv, cwd=work, env=env, on_line=tell, timeout=BUILD_SECONDS))
         for name, place in recipe.extra.items():
             module, path = place.split(" ", 1)
+            _must(run(["go", "mod", "download", module], cwd=work, env=env, timeout=BUILD_SECONDS))
             source = _must(run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module], cwd=work, env=env))
-            shutil.copyfile(Path(source.output.strip()) / path, into / name)
-            (into / name).chmod(0o755)
+            _copy(Path(source.output.strip()), path, into / name)
 
 
 def go_mod(name: str, recipe: GoModule) -> str:
     """Return the go.mod that builds one tool."""
     requires = "".join(f"\t{each}\n" for each in recipe.requires)
-    return f"module slipway.tools/{name}\n\ngo {recipe.go}\n\nrequire (\n{requires})\n"
+    same = "".join(f"replace {each} => {each} {at}\n" for at, modules in recipe.replace.items() for each in modules)
+    return f"module slipway.tools/{name}\n\ngo {recipe.go}\n\nrequire (\n{requires})\n{same}"
 
 
 def build_command(recipe: GoModule, package: str, binary: Path) -> list[str]:
@@ -73,6 +74,15 @@ def _write(work: Path, name: str, recipe: GoModule) -> None:
     (work / "go.mod").write_text(go_mod(name, recipe), encoding="utf-8")
     if recipe.sum:
         (work / "go.sum").write_text("\n".join(recipe.sum) + "\n", encoding="utf-8")
+
+
+def _copy(module: Path, pattern: str, target: Path) -> None:
+    """Copy a file of a module; several that a pattern names become one stream of YAML documents."""
+    files = sorted(module.glob(pattern))
+    if not files:
+        raise NotHad(f"Go: {module.name} holds no {pattern}")
+    target.write_bytes(b"\n---\n".join(file.read_bytes() for file in files))
+    target.chmod(0o755)
 
 
 def _sufficient(recipe: GoModule, work: Path, env: dict[str, str]) -> None:

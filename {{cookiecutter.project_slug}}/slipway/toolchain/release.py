@@ -15,6 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from slipway.toolchain.data import Release, Tool
@@ -39,6 +40,9 @@ def from_release(tool: Tool, into: Path, on_line: OnLine) -> None:
     release = tool.release
     if release is None:
         raise NotHad("release: there is none of its own")
+    if release.base:
+        _file_by_file(tool, release, into, on_line)
+        return
     asset = asset_name(release)
     base = f"{_base(WEB)}/{release.repo}/releases/download/{release.tag}"
     expected = published_digest(release, asset, base)
@@ -49,6 +53,24 @@ def from_release(tool: Tool, into: Path, on_line: OnLine) -> None:
         raise NotHad(f"release: refused {asset}: its SHA-256 is {actual}, the vendor publishes {expected}")
     _unpack(tool, release, archive, into)
     archive.unlink()
+
+
+def _file_by_file(tool: Tool, release: Release, into: Path, on_line: OnLine) -> None:
+    """Download each binary from the vendor's own place, where `BINARY.sha256` lies beside it."""
+    asset_name(release)
+    parts = urllib.parse.urlsplit(release.base.replace("{arch}", asset_arch(release)))
+    base = f"{_base(f'{parts.scheme}://{parts.netloc}')}{parts.path}"
+    for name in tool.binaries:
+        expected = digest_in(_fetch(f"{base}/{name}.sha256").decode("ascii", "replace"), name)
+        on_line(f"{tool.name}: downloading {name}")
+        actual = _download(f"{base}/{name}", into / name, partial(_tell, on_line, name))
+        if actual != expected:
+            raise NotHad(f"release: refused {name}: its SHA-256 is {actual}, the vendor publishes {expected}")
+        (into / name).chmod(0o755)
+
+
+def _tell(on_line: OnLine, name: str, text: str) -> None:
+    on_line(f"{name}: {text}")
 
 
 def asset_name(release: Release) -> str:
@@ -165,7 +187,7 @@ def _unpack(tool: Tool, release: Release, archive: Path, into: Path) -> None:
     try:
         with tarfile.open(archive) as tar:
             for name, member in release.members.items():
-                _member(tar, member, into / name, name in release.optional)
+                _member(tar, member.replace("{arch}", asset_arch(release)), into / name, name in release.optional)
     except tarfile.TarError as error:
         raise NotHad(f"release: {release.asset} is not a tar archive: {error}") from error
 

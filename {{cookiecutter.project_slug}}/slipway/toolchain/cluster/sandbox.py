@@ -1,0 +1,99 @@
+"""The image that holds a pod's namespaces: built here where Go is, else Kubernetes' own from its registry."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from slipway.model.errors import SlipwayError
+from slipway.run.process import run
+from slipway.toolchain.cluster.layout import Layout
+from slipway.toolchain.release import ARCHITECTURES
+
+SOURCE = Path(__file__).with_name("pause.go")
+OWN = "slipway.local/pause:1"
+THEIRS = "registry.k8s.io/pause:3.10.1"
+BUILD_SECONDS, IMPORT_SECONDS = 600.0, 60.0
+
+
+def name() -> str:
+    """Return the image's name: the own one can be built, or Kubernetes' has to be pulled."""
+    return OWN if shutil.which("go") else THEIRS
+
+
+def archive() -> bytes:
+    """Build the own image and return it as a tar archive in the OCI image layout.
+
+    Raises:
+        SlipwayError: Go did not build it.
+    """
+    with tempfile.TemporaryDirectory(prefix="slipway-pause-") as folder:
+        binary = Path(folder) / "pause"
+        argv = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(binary), str(SOURCE)]
+        built = run(argv, cwd=Path(folder), env={"CGO_ENABLED": "0", "GOWORK": "off"}, timeout=BUILD_SECONDS)
+        if built.code:
+            raise SlipwayError("Go could not build the pods' sandbox", remedy="See its words.", detail=built.tail())
+        return pack(binary.read_bytes(), ARCHITECTURES[platform.machine().lower()])
+
+
+def pack(program: bytes, architecture: str) -> bytes:
+    """Return an OCI archive of an image that holds one program, as /pause, and runs it as nobody."""
+    layer = _tar({"pause": program}, mode=0o755)
+    blobs = {_digest(layer): layer}
+
+    def blob(kind: str, document: Any) -> dict[str, Any]:
+        data = json.dumps(document).encode()
+        blobs[_digest(data)] = data
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": _digest(data), "size": len(data)}
+
+    config = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+    }
+    about = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": _digest(layer), "size": len(layer)}
+    manifest = {"schemaVersion": 2, "config": blob("config.v1+json", config), "layers": [about]}
+    entry = {**blob("manifest.v1+json", manifest), "annotations": {"io.containerd.image.name": OWN}}
+    files = {f"blobs/{digest.replace(':', '/')}": data for digest, data in blobs.items()}
+    files["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
+    files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    return _tar(files, mode=0o644)
+
+
+def ensure(layout: Layout) -> None:
+    """Give containerd, which is up, the own image where it is used.
+
+    Raises:
+        SlipwayError: it could not be built, or containerd refused it.
+    """
+    ctr = ["ctr", "--address", str(layout.socket), "--namespace", "k8s.io", "images"]
+    if name() != OWN or OWN in run([*ctr, "list", "--quiet"], timeout=IMPORT_SECONDS).output.split():
+        return
+    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
+        file.write(archive())
+        file.flush()
+        result = run([*ctr, "import", file.name], timeout=IMPORT_SECONDS)
+    if result.code:
+        raise SlipwayError("containerd refused the pods' sandbox image", remedy="See its words.", detail=result.tail())
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _tar(files: dict[str, bytes], mode: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, data in files.items():
+            about = tarfile.TarInfo(path)
+            about.size, about.mode = len(data), mode
+            tar.addfile(about, io.BytesIO(data))
+    return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -94,7 +94,8 @@ def up(ground: Ground, stack: Stack, place: Place, report: Report, consent: Cons
         elif drifted := place.drifted(lambda: live_images(door)):
             report.say(f"No longer as deployed: {', '.join(drifted)}. Reading what really runs first.")
             door.recover()
-        outcome = carried_out(ground, stack, door, place, report)
+        with place.taking_over() if interrupted else nullcontext():
+            outcome = carried_out(ground, stack, door, place, report)
         place.settle()
         return outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from slipway.model.errors import SlipwayError
@@ -48,6 +49,9 @@ class Place(Protocol):
 
     def clear(self, known: Collection[str]) -> None:
         """Remove what an interrupted deploy has left that Pulumi, which knows these ids, will not."""
+
+    def taking_over(self) -> AbstractContextManager[None]:
+        """Let Pulumi take over, for the time of a `with`, what an interrupted deploy has made and its state lacks."""
 
     def settle(self) -> None:
         """After a deploy: remove what it took the place of, and Pulumi does not know."""

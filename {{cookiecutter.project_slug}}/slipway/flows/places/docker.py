@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 from slipway.flows.places import Again
@@ -87,6 +87,9 @@ class Docker:
         # What `invoke dev` made is in no state either, but serves until the deploy has something in its place.
         serving = {each.id for each in self.containers() if each.dev}
         engine.sweep(self.workspace.name, self.stack.name, keep_ids={*known, *serving})
+
+    def taking_over(self) -> AbstractContextManager[None]:
+        return nullcontext()  # it was removed
 
     def settle(self) -> None:
         for each in self.containers():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
@@ -23,6 +25,8 @@ from slipway.run.objects import CronJob, Deployment, Event, Job, Namespace, Pod,
 KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
 GONE_SECONDS = 90.0
 """How long a namespace may take to go, once Pulumi has removed what was in it."""
+UPSERT = "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"
+"""The variable by which Pulumi's provider is told to take over objects that exist."""
 UNKNOWN = "whether it is what was deployed cannot be told: the stack's state cannot be read here"
 
 
@@ -169,7 +173,28 @@ class Kubernetes:
         """A rollout's parts are the cluster's own business."""
 
     def clear(self, known: Collection[str]) -> None:
-        """What an interrupted deploy has applied, the next one applies again: it is known by its name."""
+        """What an interrupted deploy has made, the next one takes over: it is known by its name."""
+
+    @contextmanager
+    def taking_over(self) -> Iterator[None]:
+        """As `Place`: only where the namespace is the stack's own. The provider refuses by itself what exists."""
+        before = os.environ.get(UPSERT)
+        if self._is_own():
+            os.environ[UPSERT] = "true"
+        try:
+            yield
+        finally:
+            os.environ.pop(UPSERT, None)
+            if before is not None:
+                os.environ[UPSERT] = before
+
+    def _is_own(self) -> bool:
+        try:
+            namespace = self.cluster.find("namespace", self.cluster.where.namespace, Namespace)
+        except Forbidden:
+            return False
+        wanted = {kubectl.PART_OF: self.workspace.name, kubectl.STACK: self.stack.name}
+        return namespace is not None and wanted.items() <= namespace.metadata.labels.items()
 
     def settle(self) -> None:
         """A cluster holds nothing that Pulumi does not know."""

@@ -146,7 +146,7 @@ class Client:
                     self._kinds[api_version, each["kind"]] = kind
 
 
-class suppress_missing(suppress):  # noqa: N801 - used like the standard library's
+class suppress_missing(suppress):
     """Suppress an ApiError that says that something is not there."""
 
     def __init__(self) -> None:
@@ -229,7 +229,7 @@ def _dry(dry: bool) -> dict[str, str]:
 
 
 def _loaded(kubeconfig: str | None) -> Object:
-    """Read a kubeconfig: its text, a path, else what kubectl takes. Several files are not merged: the first is taken."""
+    """Read a kubeconfig: its text, a path, else what kubectl takes. The first of several is taken."""
     if kubeconfig and ("\n" in kubeconfig or kubeconfig.lstrip().startswith("{")):
         text = kubeconfig
     else:

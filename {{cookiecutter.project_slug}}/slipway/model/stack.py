@@ -106,10 +106,18 @@ def namespace_of(workspace_name: str, stack: Stack) -> str:
     Raises:
         ConfigError: the stack's name gives none that Kubernetes takes.
     """
-    namespace = stack.namespace or f"{workspace_name}-{stack.name}"
+    return _checked(stack, stack.namespace or f"{workspace_name}-{stack.name}")
+
+
+def gateway_namespace_of(workspace_name: str, stack: Stack) -> str:
+    """Return the namespace that holds the Gateway which a stack makes; raises what `namespace_of` does."""
+    return _checked(stack, f"{namespace_of(workspace_name, stack)}-gateway")
+
+
+def _checked(stack: Stack, namespace: str) -> str:
     if not KUBERNETES_LABEL.fullmatch(namespace):
         raise ConfigError(
-            f"{stack.file}: the stack's namespace would be {namespace!r}, which Kubernetes does not take",
+            f"{stack.file}: a namespace of the stack would be {namespace!r}, which Kubernetes does not take",
             remedy="Name one with slipway:namespace: lower-case letters, digits and dashes, at most 63.",
         )
     return namespace

@@ -108,11 +108,14 @@ def carried_out(ground: Ground, stack: Stack, door: Door, place: Place, report: 
 
     def again(images: Mapping[str, str]) -> None:
         report.say(f"Going back to what ran before: {', '.join(images)}.")
-        told(opened(ground, stack, images).up, narrator())
+        second = narrator()
+        with place.watched(report, second.rolling):
+            told(opened(ground, stack, images).up, second)
 
     first = narrator()
     try:
-        return told(door.up, first)
+        with place.watched(report, first.rolling):
+            return told(door.up, first)
     except (ConfigError, EvidenceError, Busy):
         raise
     except SlipwayError as error:

@@ -49,7 +49,10 @@ KINDS: dict[str, Kind] = {
 
 
 class Narrator:
-    """Listens to the engine and tells the report; build output goes to one log file for each service."""
+    """Listens to the engine and tells the report; build output goes to one log file for each service.
+
+    `rolling` are the services whose rollout on a cluster is under way.
+    """
 
     def __init__(self, report: Report, logs: Path, whole_log: WholeLog = lambda _service: "") -> None:
         self._report = report
@@ -59,6 +62,7 @@ class Narrator:
         self._builds: dict[str, Plain] = {}
         self._over: set[str] = set()
         self._begun = False
+        self.rolling: set[str] = set()
         self.failures = Failures(whole_log)
 
     def __call__(self, event: EngineEvent) -> None:
@@ -73,6 +77,7 @@ class Narrator:
             self._done(event.res_outputs_event.metadata)
         elif event.res_op_failed_event:
             metadata = event.res_op_failed_event.metadata
+            self._settled(metadata)
             self._report.failed(_name(metadata.urn), "failed")
             self._record.failed(_name(metadata.urn))
         elif event.diagnostic_event and event.diagnostic_event.urn:
@@ -80,12 +85,19 @@ class Narrator:
 
     def _step(self, metadata: StepEventMetadata) -> None:
         words = WORDS.get((metadata.type, operation_of(metadata.op)))
+        if metadata.type in ROLLOUTS and operation_of(metadata.op) not in ("delete", "same"):
+            self.rolling.add(_name(metadata.urn))
         if words:
             self._report.step(_name(metadata.urn), words[0])
             kind = KINDS[metadata.type]
             self._record.began_step(_name(metadata.urn), f"{kind}: {words[0]}", kind)
 
+    def _settled(self, metadata: StepEventMetadata) -> None:
+        if metadata.type in ROLLOUTS:
+            self.rolling.discard(_name(metadata.urn))
+
     def _done(self, metadata: StepEventMetadata) -> None:
+        self._settled(metadata)
         words = WORDS.get((metadata.type, operation_of(metadata.op)))
         if words:
             digest = str(((metadata.new and metadata.new.outputs) or {}).get("digest", ""))

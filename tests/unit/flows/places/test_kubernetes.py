@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,25 @@ def test_whoever_may_not_see_the_namespace_is_told_so(tmp_path: Path, monkeypatc
     here = place(tmp_path)
     monkeypatch.setattr(here.cluster, "find", forbid)
     here.emptied(Silence())
+
+
+@pytest.mark.parametrize(
+    ("labels", "taken"),
+    [
+        ({"app.kubernetes.io/part-of": "shop", "slipway.stack": "staging"}, True),
+        ({"app.kubernetes.io/part-of": "shop", "slipway.stack": "prod"}, False),
+        ({}, False),
+    ],
+)
+def test_what_exists_is_taken_over_in_the_stacks_own_namespace_only(
+    tmp_path: Path, labels: dict[str, str], taken: bool
+) -> None:
+    here = place(tmp_path)
+    assert isinstance(here.cluster, Cluster)
+    here.cluster.namespaces = [Namespace(Meta("shop-staging", labels=labels))]
+    with here.taking_over():
+        assert (os.environ.get(kubernetes.UPSERT) == "true") is taken
+    assert kubernetes.UPSERT not in os.environ
 
 
 def test_the_gateways_log_is_the_clusters_own_business(tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ class Place(Protocol):
     def taking_over(self) -> AbstractContextManager[None]:
         """Let Pulumi take over, for the time of a `with`, what an interrupted deploy has made and its state lacks."""
 
+    def watched(self, report: Report, rolling: Collection[str]) -> AbstractContextManager[None]:
+        """Tell the report, for the time of a `with`, how far the services in `rolling` are, which may change."""
+
     def settle(self) -> None:
         """After a deploy: remove what it took the place of, and Pulumi does not know."""
 

@@ -91,6 +91,9 @@ class Docker:
     def taking_over(self) -> AbstractContextManager[None]:
         return nullcontext()  # it was removed
 
+    def watched(self, report: Report, rolling: Collection[str]) -> AbstractContextManager[None]:  # noqa: ARG002
+        return nullcontext()  # the provider tells it
+
     def settle(self) -> None:
         for each in self.containers():
             if each.dev:

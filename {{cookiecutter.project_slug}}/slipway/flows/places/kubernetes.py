@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
@@ -25,6 +26,8 @@ from slipway.run.objects import CronJob, Deployment, Event, Job, Namespace, Pod,
 KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
 GONE_SECONDS = 90.0
 """How long a namespace may take to go, once Pulumi has removed what was in it."""
+WATCH_SECONDS = 3.0
+"""How often it is looked how far rollouts are."""
 UPSERT = "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"
 """The variable by which Pulumi's provider is told to take over objects that exist."""
 UNKNOWN = "whether it is what was deployed cannot be told: the stack's state cannot be read here"
@@ -112,16 +115,17 @@ class Kubernetes:
         return _with_drift(row, UNKNOWN if live is None and not drift else drift)
 
     def _live(self) -> Mapping[str, str] | None:
-        """Return the images of the release that is live; None where the state cannot be read."""
+        """Return the images of the release that is live; none while another is on its way; None where nobody knows."""
         from slipway.flows.releases import releases
         from slipway.flows.rollback import live_of
         from slipway.flows.standing import standing
 
         try:
-            live = live_of(releases(standing(self.workspace), self.stack))
+            lines = releases(standing(self.workspace), self.stack)
         except SlipwayError:
             return None
-        return live.digests if live else {}
+        live = live_of(lines)
+        return live.digests if live and lines[0].result != "deploying" else {}
 
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
         if service == GATEWAY:
@@ -196,6 +200,25 @@ class Kubernetes:
         wanted = {kubectl.PART_OF: self.workspace.name, kubectl.STACK: self.stack.name}
         return namespace is not None and wanted.items() <= namespace.metadata.labels.items()
 
+    @contextmanager
+    def watched(self, report: Report, rolling: Collection[str]) -> Iterator[None]:
+        over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(report, rolling, over), daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _watch(self, report: Report, rolling: Collection[str], over: threading.Event) -> None:
+        while not over.wait(WATCH_SECONDS):
+            names = sorted(rolling)
+            with suppress(SlipwayError):  # Pulumi tells what is wrong with the cluster
+                found = self.found() if names else Found()
+                for name in names:
+                    if name in found.deployments and name in rolling and not over.is_set():
+                        report.step(name, "rolling out", _progress(_deployed(name, found)))
+
     def settle(self) -> None:
         """A cluster holds nothing that Pulumi does not know."""
 
@@ -243,6 +266,11 @@ def image_of(service: str, spec: PodSpec) -> str:
     """Return the image of the service's own container; of the first one where none is called that."""
     images = {each.name: each.image for each in reversed(spec.containers)}
     return images.get(service) or next(reversed(images.values()), "")
+
+
+def _progress(row: PodsStatus) -> str:
+    """Return how far a rollout is, in a line."""
+    return f"{row.ready} ready" + (f", {row.reason}: {row.message}" if row.reason else "")
 
 
 def _done(found: Found, name: str) -> bool:

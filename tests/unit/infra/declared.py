@@ -76,9 +76,7 @@ def declare(root: Path, secrets: Mapping[str, Mapping[str, str]] | None = None, 
             for each in workspace.services
         }
         given = {
-            each.name: {
-                key: pulumi.Output.secret(value) for key, value in (secrets or {}).get(each.name, {}).items()
-            }
+            each.name: {key: pulumi.Output.secret(value) for key, value in (secrets or {}).get(each.name, {}).items()}
             for each in workspace.services
         }
         deployed = targets.deploy(workspace, stack, images, given)

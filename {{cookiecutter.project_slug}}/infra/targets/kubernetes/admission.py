@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.admissionregistration.v1 import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
@@ -16,14 +17,13 @@ def rules(place: Place) -> Iterator[pulumi.Resource]:
     if not place.stack.admission:
         return
     name = admission.images_name(place.namespace)
-    prefixes = admission.prefixes(place.workspace, place.stack)
-    policy = ValidatingAdmissionPolicy(
-        name, metadata=place.of_cluster(name), spec=admission.images_policy(prefixes), opts=place.opts()
-    )
+    allowed: Any = admission.images_policy(admission.prefixes(place.workspace, place.stack))
+    bound: Any = admission.images_binding(place.namespace)
+    policy = ValidatingAdmissionPolicy(name, metadata=place.of_cluster(name), spec=allowed, opts=place.opts())
     yield policy
     yield ValidatingAdmissionPolicyBinding(
         name,
         metadata=place.of_cluster(name),
-        spec=admission.images_binding(place.namespace),
+        spec=bound,
         opts=place.opts([policy]),
     )

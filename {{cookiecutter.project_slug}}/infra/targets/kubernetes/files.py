@@ -53,9 +53,10 @@ def _config_map(mine: Plot, name: str, environment: Mapping[str, str]) -> Config
 
 
 def _secret(mine: Plot, name: pulumi.Input[str], secrets: Secrets) -> Secret:
-    data = {key: pulumi.Output.secret(value).apply(_encoded) for key, value in secrets.items()}
+    data = {key: _encoded(value) for key, value in secrets.items()}
     return Secret(mine.name, metadata=mine.metadata(name), data=data, immutable=True, opts=mine.opts())
 
 
-def _encoded(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
+def _encoded(value: pulumi.Output[str]) -> pulumi.Output[str]:
+    encoded: pulumi.Input[str] = value.apply(lambda text: base64.b64encode(text.encode()).decode())
+    return pulumi.Output.secret(encoded)

@@ -48,8 +48,8 @@ def entrance(place: Place) -> Entrance:
     and come from other registries.
     """
     if place.stack.parent:
-        namespace, _, name = place.stack.parent.partition("/")
-        return Entrance(parents=({"namespace": namespace, "name": name},))
+        where, _, name = place.stack.parent.partition("/")
+        return Entrance(parents=({"namespace": where, "name": name},))
     if not place.stack.gateway:
         return Entrance()
     name = gateway_namespace_of(place.workspace.name, place.stack)
@@ -57,7 +57,9 @@ def entrance(place: Place) -> Entrance:
     gateway = _gateway(place, name, namespace)
     secure = bool(place.stack.tls)
     parent = {"namespace": name, "name": GATEWAY}
-    resources = [namespace, gateway, *([_redirect(place, parent, gateway)] if secure else [])]
+    resources: list[pulumi.Resource] = [namespace, gateway]
+    if secure:
+        resources.append(_redirect(place, parent, gateway))
     return Entrance(({**parent, "sectionName": "https" if secure else "http"},), tuple(resources))
 
 

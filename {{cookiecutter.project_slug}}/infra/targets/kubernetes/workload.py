@@ -25,8 +25,11 @@ STEADY_SECONDS = 2
 """How long a pod has to be well before an old one may go."""
 PROGRESS_SECONDS = 60
 """How long a rollout may stand still beside the time that a container may take to start: pulling, scheduling."""
+WAVES = 4
+"""In how many steps a rollout of many pods goes at most: a quarter of them at a time."""
 KEPT = 5
 """Old ReplicaSets that Kubernetes keeps."""
+SLACK_SECONDS = 10
 TRIES = 2
 LATE_SECONDS = 300
 """How late a job may begin when it could not at its time."""
@@ -55,6 +58,9 @@ def _deployment(mine: Plot, pod: Pod, opts: pulumi.ResourceOptions) -> Deploymen
     """
     health = probes.of(mine.service)
     scale = mine.service.settings.scale
+    deadline = health.seconds + PROGRESS_SECONDS
+    # Kubernetes calls a rollout failed when it stands still; the provider goes by its own time for all of it.
+    patience = f"{deadline * min(scale.max, WAVES) + SLACK_SECONDS}s"
     return Deployment(
         mine.name,
         metadata=mine.metadata(),
@@ -66,11 +72,13 @@ def _deployment(mine: Plot, pod: Pod, opts: pulumi.ResourceOptions) -> Deploymen
                 rolling_update=RollingUpdateDeploymentArgs(max_surge="25%", max_unavailable=0),
             ),
             min_ready_seconds=STEADY_SECONDS,
-            progress_deadline_seconds=health.seconds + PROGRESS_SECONDS,
+            progress_deadline_seconds=deadline,
             revision_history_limit=KEPT,
             template=_template(mine, pod, health),
         ),
-        opts=opts,
+        opts=pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=patience, update=patience))
+        ),
     )
 
 

@@ -117,7 +117,7 @@ class Narrator:
         service = _name(urn)
         text = message.rstrip()
         if text and _type(urn) in ROLLOUTS:
-            self._report.step(service, "rolling out", text.splitlines()[-1])
+            self._report.step(service, "rolling out", text.splitlines()[-1].strip(" \t*"))
         if not text or _type(urn) != "docker-build:index:Image":
             return
         log = build_log(self._logs, service)

@@ -26,6 +26,8 @@ from slipway.run.objects import CronJob, Deployment, Event, Job, Namespace, Pod,
 KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
 GONE_SECONDS = 90.0
 """How long a namespace may take to go, once Pulumi has removed what was in it."""
+PATIENCE_SECONDS = 10.0
+"""How long a service may be on its way to be healthy, once Pulumi is done: a pod that misses a check comes back."""
 WATCH_SECONDS = 3.0
 """How often it is looked how far rollouts are."""
 UPSERT = "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"
@@ -143,10 +145,16 @@ class Kubernetes:
         return {name: image.partition("@")[2] for name, image in _images(self.found()).items()}
 
     def healths(self, services: Collection[str]) -> dict[str, str]:
-        if not services:
-            return {}
-        found = self.found()
-        healths = {}
+        end = time.monotonic() + PATIENCE_SECONDS
+        healths = self._healths(services)
+        while "starting" in healths.values() and time.monotonic() < end:
+            time.sleep(1)
+            healths = self._healths(services)
+        return healths
+
+    def _healths(self, services: Collection[str]) -> dict[str, str]:
+        healths: dict[str, str] = {}
+        found = self.found() if services else Found()
         for name in services:
             if name in found.jobs:
                 healths[name] = _scheduled(name, found).state

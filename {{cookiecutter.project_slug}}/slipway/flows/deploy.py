@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
@@ -23,6 +23,9 @@ from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import engine
 from slipway.run.pulumi import BUILDS, Door, Outcome
+
+if TYPE_CHECKING:
+    from pulumi_policy import Policy
 
 Consent = Callable[[str], bool]
 STARTING = "container: starting"
@@ -188,7 +191,7 @@ def answer(url: str, *, patience: float = 5.0) -> str:
 
 
 def opened(ground: Ground, stack: Stack) -> Door:
-    """Open a stack's door with the program of infra/ and the provider, served from this process."""
+    """Open a stack's door with the program and policies of infra/ and the provider, served from this process."""
     from infra.__main__ import program
     from slipway.provider.serve import serve_in_thread
 
@@ -196,10 +199,18 @@ def opened(ground: Ground, stack: Stack) -> Door:
         ground.workspace,
         stack,
         program,
+        policies=policies,
         command=ground.bin / "pulumi",
         log=logs_of(ground.workspace) / f"{stack.name}.pulumi.log",
         environment={**ground.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
     )
+
+
+def policies() -> Sequence[Policy]:
+    """Return what every preview and deploy obeys; it is imported only then."""
+    from infra.policy.__main__ import policies as of_infra
+
+    return of_infra()
 
 
 def clear_stale_lock(door: Door, consent: Consent, report: Report) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pulumi import automation
 from pulumi.automation.events import EngineEvent
@@ -16,8 +16,12 @@ from pulumi.automation.events import EngineEvent
 from slipway.model.errors import Busy, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+from slipway.run.policy import served
 from slipway.run.pulumi_command import Command, diagnosis
 from slipway.run.state import StaleLock, environment_of, local_state, locks, state_file
+
+if TYPE_CHECKING:
+    from pulumi_policy import Policy
 
 BUILDS = ("docker-build:index:Image", "pulumi:providers:docker-build")
 """What lives in the state only until the image is in the registry: see infra/images.py."""
@@ -38,7 +42,11 @@ class Outcome:
 
 @dataclass
 class Door:
-    """One stack, opened. `command` is the Pulumi CLI, `log` gets all that it prints, `environment` adds to its own."""
+    """One stack, opened.
+
+    `command` is the Pulumi CLI, `log` gets all that it prints, `environment` adds to its own; `policies` gives what a
+    preview and an update obey.
+    """
 
     workspace: Workspace
     stack: Stack
@@ -46,6 +54,7 @@ class Door:
     command: Path
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    policies: Callable[[], Sequence[Policy]] = tuple
     _failure: SlipwayError | None = None
 
     def up(self, on_event: OnEvent) -> Outcome:
@@ -56,8 +65,14 @@ class Door:
             SlipwayError: the update failed; its detail has Pulumi's own words.
         """
         tally = Tally(on_event)
-        with self._explained():
-            self._opened().up(on_event=tally, on_output=self._note, on_error=self._note, color="never")
+        with self._explained(), served(self.policies(), self.environment) as policy:
+            self._opened(policy.environment).up(
+                on_event=tally,
+                on_output=self._note,
+                on_error=self._note,
+                color="never",
+                policy_packs=policy.packs,
+            )
         return tally.outcome()
 
     def preview(self, on_event: OnEvent, *, on_output: Callable[[str], None] | None = None) -> Outcome:
@@ -69,8 +84,15 @@ class Door:
                 on_output(line)
 
         tally = Tally(on_event)
-        with self._explained():
-            self._opened().preview(on_event=tally, on_output=note, on_error=self._note, color="never", diff=True)
+        with self._explained(), served(self.policies(), self.environment) as policy:
+            self._opened(policy.environment).preview(
+                on_event=tally,
+                on_output=note,
+                on_error=self._note,
+                color="never",
+                diff=True,
+                policy_packs=policy.packs,
+            )
         return tally.outcome()
 
     def destroy(self, on_event: OnEvent) -> Outcome:
@@ -119,16 +141,16 @@ class Door:
         folder = local_state(self.workspace.root)
         return locks(folder, self.workspace.name, self.stack.name) if folder else []
 
-    def _local_workspace(self) -> automation.LocalWorkspace:
+    def _local_workspace(self, environment: Mapping[str, str] | None = None) -> automation.LocalWorkspace:
         return automation.LocalWorkspace(
             work_dir=str(self.workspace.root / "infra"),
             program=self._program,
-            env_vars={**environment_of(self.workspace.root), **self.environment},
+            env_vars={**environment_of(self.workspace.root), **self.environment, **(environment or {})},
             pulumi_command=Command(self.command),
         )
 
-    def _opened(self) -> automation.Stack:
-        local = self._local_workspace()
+    def _opened(self, environment: Mapping[str, str] | None = None) -> automation.Stack:
+        local = self._local_workspace(environment)
         if self.exists():
             return _QuickStack(self.stack.name, local)
         return automation.Stack.create_or_select(self.stack.name, local)

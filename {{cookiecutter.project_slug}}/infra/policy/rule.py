@@ -17,6 +17,7 @@ from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
+from slipway.run.policy import REMEDY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,7 +86,7 @@ class Rule:
         def validate(given: ResourceValidationArgs, report: ReportViolation) -> None:
             stack_name = given.urn.split("::")[0].rsplit(":", 1)[-1]
             for found in known(self.check(Resource(given.resource_type, given.name, stack_name, given.props, place))):
-                report(f"{found.what}\nremedy: {found.remedy}", None)
+                report(f"{found.what}\n{REMEDY}{found.remedy}", None)
 
         return ResourceValidationPolicy(self.name, self.description, validate, enforcement_level=level)
 

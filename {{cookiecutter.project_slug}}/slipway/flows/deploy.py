@@ -22,9 +22,11 @@ from slipway.model.files import write_atomically
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import engine
+from slipway.run.policy import advised
 from slipway.run.pulumi import BUILDS, Door, Outcome
 
 if TYPE_CHECKING:
+    from pulumi.automation.events import EngineEvent
     from pulumi_policy import Policy
 
 Consent = Callable[[str], bool]
@@ -111,13 +113,19 @@ def told(work: Callable[[Narrator], Outcome], narrator: Narrator) -> Outcome:
 
 
 def preview(ground: Ground, stack: Stack) -> tuple[list[str], Outcome]:
-    """Return Pulumi's diff as lines, and what it counts; nothing is built and nothing changes."""
+    """Return Pulumi's diff as lines, with what policies only advise, and what it counts; nothing changes."""
     lines: list[str] = []
-    outcome = opened(ground, stack).preview(lambda _event: None, on_output=lines.append)
-    return diff_of(lines), outcome
+    advice: list[str] = []
+
+    def listen(event: EngineEvent) -> None:
+        if event.policy_event and (said := advised(event.policy_event)):
+            advice.append(said)
+
+    outcome = opened(ground, stack).preview(listen, on_output=lines.append)
+    return [*diff_of(lines), *advice], outcome
 
 
-NOISE = ("Previewing update", "pulumi:pulumi:Stack: (same)", "warning: using pulumi-resource-", "[urn=", "[provider=")
+NOISE = ("Previewing update", "pulumi:pulumi:Stack: (same)", "warning: using pulumi-", "[urn=", "[provider=")
 """How lines of Pulumi's preview begin that tell a reader nothing."""
 FORGOTTEN = tuple(f"- {kind}: (delete" for kind in BUILDS)
 """How the part about a resource begins that is only forgotten: the image that it built stays."""

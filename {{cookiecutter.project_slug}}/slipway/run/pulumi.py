@@ -16,7 +16,7 @@ from pulumi.automation.events import EngineEvent
 from slipway.model.errors import Busy, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
-from slipway.run.policy import served
+from slipway.run.policy import Violations, served
 from slipway.run.pulumi_command import Command, diagnosis
 from slipway.run.state import StaleLock, environment_of, local_state, locks, state_file
 
@@ -62,10 +62,11 @@ class Door:
 
         Raises:
             Busy: someone else is updating the stack.
+            GateRefused: a policy refuses a resource; nothing is made of it.
             SlipwayError: the update failed; its detail has Pulumi's own words.
         """
         tally = Tally(on_event)
-        with self._explained(), served(self.policies(), self.environment) as policy:
+        with self._explained(tally.violations), served(self.policies(), self.environment) as policy:
             self._opened(policy.environment).up(
                 on_event=tally,
                 on_output=self._note,
@@ -76,7 +77,12 @@ class Door:
         return tally.outcome()
 
     def preview(self, on_event: OnEvent, *, on_output: Callable[[str], None] | None = None) -> Outcome:
-        """Say what `up` would do; nothing is built and nothing changes."""
+        """Say what `up` would do; nothing is built and nothing changes.
+
+        Raises:
+            GateRefused: a policy would refuse a resource.
+            SlipwayError: Pulumi could not say it.
+        """
 
         def note(line: str) -> None:
             self._note(line)
@@ -84,7 +90,7 @@ class Door:
                 on_output(line)
 
         tally = Tally(on_event)
-        with self._explained(), served(self.policies(), self.environment) as policy:
+        with self._explained(tally.violations), served(self.policies(), self.environment) as policy:
             self._opened(policy.environment).preview(
                 on_event=tally,
                 on_output=note,
@@ -168,7 +174,7 @@ class Door:
             file.write(f"{line}\n")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, violations: Violations | None = None) -> Iterator[None]:
         try:
             with warnings.catch_warnings():
                 # The API warns of every event that names no resource; what they say is in the log as well.
@@ -183,6 +189,8 @@ class Door:
         except automation.CommandError as error:
             if self._failure:
                 raise self._failure from error
+            if refusal := violations and violations.refusal():
+                raise refusal from error
             raise SlipwayError(
                 f"Pulumi could not do it for `{self.stack.name}`",
                 remedy="Mend what the lines above say and run it again: what is in place already stays.",
@@ -202,8 +210,11 @@ class Tally:
         self._operations: dict[str, int] = {}
         self._forgotten = 0
         self._outputs: dict[str, Any] = {}
+        self.violations = Violations()
 
     def __call__(self, event: EngineEvent) -> None:
+        if event.policy_event:
+            self.violations.take(event.policy_event)
         if event.summary_event:
             self._operations = {operation_of(op): count for op, count in event.summary_event.resource_changes.items()}
         begun = event.resource_pre_event

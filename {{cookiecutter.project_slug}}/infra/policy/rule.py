@@ -25,9 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
 class Place:
     """Where resources are judged: the workspace, read once and only when a rule asks for it."""
 
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+
     @cached_property
     def workspace(self) -> Workspace:
-        return workspaces.load(ROOT)
+        return workspaces.load(self._root)
 
     def stack(self, name: str) -> Stack:
         """Return a stack's settings."""

@@ -23,10 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Place:
-    """Where resources are judged: the workspace, read once and only when a rule asks for it."""
+    """Where resources are judged: the workspace and its stacks, each read once and only when a rule asks for it."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
+        self._stacks: dict[str, Stack] = {}
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -34,7 +35,9 @@ class Place:
 
     def stack(self, name: str) -> Stack:
         """Return a stack's settings."""
-        return stacks.load(self.workspace.root, name, os.environ)
+        if name not in self._stacks:
+            self._stacks[name] = stacks.load(self._root, name, os.environ)
+        return self._stacks[name]
 
 
 @dataclass(frozen=True)

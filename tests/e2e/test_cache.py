@@ -7,15 +7,21 @@ and gets the same bytes.
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import secrets
 import shutil
 import subprocess
 import tarfile
+import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from tests.e2e.conftest import REGISTRY, First, free_ports
@@ -107,6 +113,70 @@ def test_what_npm_downloaded_is_carried_to_an_emptied_builder_as_it_was(machine_
     one, two = (listing(machine_alone.workspace.root / ".slipway" / name / "npm.tar") for name in ("one", "two"))
     assert any("/_cacache/content-v2/" in each for each in one) and one == two
     assert "nothing to do" in machine_alone.carry("load", "nowhere").output
+
+
+def test_what_pip_downloaded_is_not_asked_for_again_on_an_emptied_builder(machine_alone: Machine) -> None:
+    with index() as (address, asked):
+        machine_alone.build("off")
+        machine_alone.forget()
+        machine_alone.environment["PIP_CONF"] = f"[global]\nindex-url = {address}/simple/\ntrusted-host = 127.0.0.1\n"
+        machine_alone.build("off")
+        assert files_of(asked)
+        asked.clear()
+        machine_alone.carry("save", "pip")
+        machine_alone.forget()
+        machine_alone.carry("load", "pip")
+        _, log = machine_alone.build("off")
+    assert asked, "pip asks what there is each time"
+    assert files_of(asked) == [] and "Using cached" in log
+
+
+def files_of(paths: list[str]) -> list[str]:
+    """Return the paths that are files of packages, not lists of them."""
+    return [path for path in paths if path.startswith("/file/")]
+
+
+@contextmanager
+def index() -> Iterator[tuple[str, list[str]]]:
+    """Serve the Python package index as it serves itself, with leave to keep what it sends; yield where, and the paths
+    that were asked for.
+
+    A mirror on the way may take that leave away, and then pip keeps nothing.
+    """
+    upstream = "https://pypi.org"
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            far = bytes.fromhex(self.path.split("/")[2]).decode() if self.path.startswith("/file/") else ""
+            with urllib.request.urlopen(far or f"{upstream}{self.path}", timeout=60) as reply:
+                body, kind = reply.read(), reply.headers["Content-Type"]
+            if not far:
+                body = re.sub(rb'href="([^"#]+/([^"#/]+))', near, re.sub(rb' data-[a-z-]+-metadata="[^"]*"', b"", body))
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "max-age=600")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            return
+
+    def near(found: re.Match[bytes]) -> bytes:
+        far = urljoin(f"{upstream}/simple/x/", html.unescape(found[1].decode()))
+        return b'href="/file/%s/%s' % (far.encode().hex().encode(), found[2])
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_a_change_of_code_uploads_its_layer_and_nothing_else(deployed: Workspace) -> None:

@@ -7,6 +7,7 @@ notices a change, that a mistake costs nothing but its message, and that neither
 from __future__ import annotations
 
 import io
+import shutil
 import signal
 import tarfile
 import threading
@@ -94,6 +95,21 @@ def saving(working: Session) -> Iterator[Workspace]:
     """The workspace of that session, its files put back after the test."""
     yield working.workspace
     working.workspace.restore()
+
+
+def test_a_service_that_comes_is_deployed_and_one_that_goes_is_removed(deployed: Workspace) -> None:
+    with session(deployed) as made:
+        assert deployed.invoke("new", "tender", "--kind", "worker").code == 0
+        made.says("tender       healthy")
+        with (deployed.root / "services" / "tender" / "app" / "__main__.py").open("a", encoding="utf-8") as file:
+            file.write("# so that it is built\n")
+        made.says("tender  ")
+        wait_until(lambda: swapped(made, "tender", 0), f"the new service's change in {made.text}")
+        shutil.rmtree(deployed.root / "services" / "tender")
+        wait_until(lambda: "tender" not in deployed.containers_now(), f"the service is gone: {made.text}")
+        assert made.end() == 0, made.text
+    assert set(deployed.containers()) == {"api", "web", "worker", "gateway"}
+    assert not deployed.up()["changed"]
 
 
 def made_by_dev() -> list[str]:

@@ -10,7 +10,7 @@ from slipway.run.pulumi import Outcome, Tally
 
 
 def event(**parts: object) -> EngineEvent:
-    empty = {"summary_event": None, "res_outputs_event": None, "resource_pre_event": None}
+    empty = {"policy_event": None, "summary_event": None, "res_outputs_event": None, "resource_pre_event": None}
     return SimpleNamespace(**{**empty, **parts})  # type: ignore[return-value]
 
 

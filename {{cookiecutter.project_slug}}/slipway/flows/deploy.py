@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
@@ -23,7 +23,12 @@ from slipway.model.errors import Busy, ConfigError, EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+from slipway.run.policy import advised
 from slipway.run.pulumi import BUILDS, Door, Outcome
+
+if TYPE_CHECKING:
+    from pulumi.automation.events import EngineEvent
+    from pulumi_policy import Policy
 
 Consent = Callable[[str], bool]
 HEALTHY = ("healthy", "running", "scheduled", "not run here")
@@ -144,13 +149,19 @@ def told(work: Callable[[Narrator], Outcome], narrator: Narrator) -> Outcome:
 
 
 def preview(ground: Ground, stack: Stack) -> tuple[list[str], Outcome]:
-    """Return Pulumi's diff as lines, and what it counts; nothing is built and nothing changes."""
+    """Return Pulumi's diff as lines, with what policies only advise, and what it counts; nothing changes."""
     lines: list[str] = []
-    outcome = opened(ground, stack).preview(lambda _event: None, on_output=lines.append)
-    return diff_of(lines), outcome
+    advice: list[str] = []
+
+    def listen(event: EngineEvent) -> None:
+        if event.policy_event and (said := advised(event.policy_event)):
+            advice.append(said)
+
+    outcome = opened(ground, stack).preview(listen, on_output=lines.append)
+    return [*diff_of(lines), *advice], outcome
 
 
-NOISE = ("Previewing update", "pulumi:pulumi:Stack: (same)", "warning: using pulumi-resource-", "[urn=", "[provider=")
+NOISE = ("Previewing update", "pulumi:pulumi:Stack: (same)", "warning: using pulumi-", "[urn=", "[provider=")
 """How lines of Pulumi's preview begin that tell a reader nothing."""
 FORGOTTEN = tuple(f"- {kind}: (delete" for kind in BUILDS)
 """How the part about a resource begins that is only forgotten: the image that it built stays."""
@@ -214,7 +225,7 @@ def answer(url: str, *, patience: float = 5.0) -> str:
 
 
 def opened(ground: Ground, stack: Stack, instead: Mapping[str, str] | None = None) -> Door:
-    """Open a stack's door with the program of infra/ and the provider, served from this process.
+    """Open a stack's door with the program and policies of infra/ and the provider, served from this process.
 
     Args:
         ground: what there is to work with.
@@ -228,10 +239,18 @@ def opened(ground: Ground, stack: Stack, instead: Mapping[str, str] | None = Non
         ground.workspace,
         stack,
         partial(program, instead or {}),
+        policies=policies,
         command=ground.bin / "pulumi",
         log=logs_of(ground.workspace) / f"{stack.name}.pulumi.log",
         environment={**ground.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
     )
+
+
+def policies() -> Sequence[Policy]:
+    """Return what every preview and deploy obeys; it is imported only then."""
+    from infra.policy.__main__ import policies as of_infra
+
+    return of_infra()
 
 
 def clear_stale_lock(door: Door, consent: Consent, report: Report) -> None:

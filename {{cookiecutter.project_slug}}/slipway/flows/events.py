@@ -12,6 +12,7 @@ from slipway.flows.logs import build_log
 from slipway.flows.recording import current
 from slipway.flows.report import Report
 from slipway.model.record import Kind
+from slipway.run.policy import advised
 from slipway.run.pulumi import operation_of
 
 WORDS = {
@@ -82,6 +83,8 @@ class Narrator:
             self._record.failed(_name(metadata.urn))
         elif event.diagnostic_event and event.diagnostic_event.urn:
             self._told(event.diagnostic_event.urn, event.diagnostic_event)
+        elif event.policy_event and (said := advised(event.policy_event)):
+            self._report.say(said)
 
     def _step(self, metadata: StepEventMetadata) -> None:
         words = WORDS.get((metadata.type, operation_of(metadata.op)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pulumi import automation
 from pulumi.automation.events import EngineEvent
@@ -16,8 +16,12 @@ from pulumi.automation.events import EngineEvent
 from slipway.model.errors import Busy, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+from slipway.run.policy import Violations, served
 from slipway.run.pulumi_command import Command, diagnosis
 from slipway.run.state import StaleLock, environment_of, local_state, locks, state_file
+
+if TYPE_CHECKING:
+    from pulumi_policy import Policy
 
 BUILDS = ("docker-build:index:Image", "pulumi:providers:docker-build")
 """What lives in the state only until the image is in the registry: see infra/images.py."""
@@ -38,7 +42,11 @@ class Outcome:
 
 @dataclass
 class Door:
-    """One stack, opened. `command` is the Pulumi CLI, `log` gets all that it prints, `environment` adds to its own."""
+    """One stack, opened.
+
+    `command` is the Pulumi CLI, `log` gets all that it prints, `environment` adds to its own; `policies` gives what a
+    preview and an update obey.
+    """
 
     workspace: Workspace
     stack: Stack
@@ -46,6 +54,7 @@ class Door:
     command: Path
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    policies: Callable[[], Sequence[Policy]] = tuple
     _failure: SlipwayError | None = None
 
     def up(self, on_event: OnEvent) -> Outcome:
@@ -53,15 +62,27 @@ class Door:
 
         Raises:
             Busy: someone else is updating the stack.
+            GateRefused: a policy refuses a resource; nothing is made of it.
             SlipwayError: the update failed; its detail has Pulumi's own words.
         """
         tally = Tally(on_event)
-        with self._explained():
-            self._opened().up(on_event=tally, on_output=self._note, on_error=self._note, color="never")
+        with self._explained(tally.violations), served(self.policies(), self.environment) as policy:
+            self._opened(policy.environment).up(
+                on_event=tally,
+                on_output=self._note,
+                on_error=self._note,
+                color="never",
+                policy_packs=policy.packs,
+            )
         return tally.outcome()
 
     def preview(self, on_event: OnEvent, *, on_output: Callable[[str], None] | None = None) -> Outcome:
-        """Say what `up` would do; nothing is built and nothing changes."""
+        """Say what `up` would do; nothing is built and nothing changes.
+
+        Raises:
+            GateRefused: a policy would refuse a resource.
+            SlipwayError: Pulumi could not say it.
+        """
 
         def note(line: str) -> None:
             self._note(line)
@@ -69,8 +90,15 @@ class Door:
                 on_output(line)
 
         tally = Tally(on_event)
-        with self._explained():
-            self._opened().preview(on_event=tally, on_output=note, on_error=self._note, color="never", diff=True)
+        with self._explained(tally.violations), served(self.policies(), self.environment) as policy:
+            self._opened(policy.environment).preview(
+                on_event=tally,
+                on_output=note,
+                on_error=self._note,
+                color="never",
+                diff=True,
+                policy_packs=policy.packs,
+            )
         return tally.outcome()
 
     def destroy(self, on_event: OnEvent) -> Outcome:
@@ -119,16 +147,16 @@ class Door:
         folder = local_state(self.workspace.root)
         return locks(folder, self.workspace.name, self.stack.name) if folder else []
 
-    def _local_workspace(self) -> automation.LocalWorkspace:
+    def _local_workspace(self, environment: Mapping[str, str] | None = None) -> automation.LocalWorkspace:
         return automation.LocalWorkspace(
             work_dir=str(self.workspace.root / "infra"),
             program=self._program,
-            env_vars={**environment_of(self.workspace.root), **self.environment},
+            env_vars={**environment_of(self.workspace.root), **self.environment, **(environment or {})},
             pulumi_command=Command(self.command),
         )
 
-    def _opened(self) -> automation.Stack:
-        local = self._local_workspace()
+    def _opened(self, environment: Mapping[str, str] | None = None) -> automation.Stack:
+        local = self._local_workspace(environment)
         if self.exists():
             return _QuickStack(self.stack.name, local)
         return automation.Stack.create_or_select(self.stack.name, local)
@@ -146,7 +174,7 @@ class Door:
             file.write(f"{line}\n")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, violations: Violations | None = None) -> Iterator[None]:
         try:
             with warnings.catch_warnings():
                 # The API warns of every event that names no resource; what they say is in the log as well.
@@ -161,6 +189,8 @@ class Door:
         except automation.CommandError as error:
             if self._failure:
                 raise self._failure from error
+            if refusal := violations and violations.refusal():
+                raise refusal from error
             raise SlipwayError(
                 f"Pulumi could not do it for `{self.stack.name}`",
                 remedy="Mend what the lines above say and run it again: what is in place already stays.",
@@ -180,8 +210,11 @@ class Tally:
         self._operations: dict[str, int] = {}
         self._forgotten = 0
         self._outputs: dict[str, Any] = {}
+        self.violations = Violations()
 
     def __call__(self, event: EngineEvent) -> None:
+        if event.policy_event:
+            self.violations.take(event.policy_event)
         if event.summary_event:
             self._operations = {operation_of(op): count for op, count in event.summary_event.resource_changes.items()}
         begun = event.resource_pre_event

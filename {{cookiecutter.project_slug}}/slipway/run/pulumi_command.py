@@ -15,7 +15,7 @@ from typing import Any
 from pulumi import automation
 from semver import VersionInfo
 
-NOISE = ("warning: using pulumi-resource-", "error: update failed", "error: preview failed")
+NOISE = ("warning: using pulumi-", "error: update failed", "error: preview failed")
 """How lines of Pulumi's diagnostics begin that tell a reader nothing."""
 
 

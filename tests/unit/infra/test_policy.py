@@ -1,0 +1,212 @@
+"""The rules of infra/policy: for each a resource that it refuses, with the remedy, and one that it lets be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi_policy import EnforcementLevel, ResourceValidationArgs
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
+
+from infra.policy.__main__ import RULES, policies
+from infra.policy.pods import TEMPLATES
+from infra.policy.rule import Place, Resource, Violation
+
+DIGEST = "sha256:" + "a" * 64
+RELEASED = f"reg.example/shop/release/api@{DIGEST}"
+OWN = f"prod.example/shop/release/api@{DIGEST}"
+BASE = f"reg.example/shop/base-nginx@{DIGEST}"
+CONTAINER, GATEWAY, BUILD = "slipway:docker:Container", "slipway:docker:Gateway", "docker-build:index:Image"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+HTTP_ROUTE = "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
+INGRESS = "kubernetes:networking.k8s.io/v1:Ingress"
+SERVICE = "kubernetes:core/v1:Service"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A workspace with a service that has a route, one that has none, and a protected stack."""
+    (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "reg.example"\n')
+    for name, settings in (("api", 'route = "/api"\nport = 8000\n'), ("worker", "")):
+        (tmp_path / "services" / name).mkdir(parents=True)
+        (tmp_path / "services" / name / "Dockerfile").write_text("FROM scratch\n")
+        (tmp_path / "services" / name / "service.toml").write_text(f'kind = "x"\n{settings}')
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "Pulumi.dev.yaml").write_text("config:\n  slipway:images: inline\n")
+    (tmp_path / "infra" / "Pulumi.prod.yaml").write_text(
+        "config:\n  slipway:images: external\n  slipway:protected: true\n  slipway:registry: prod.example\n"
+    )
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases" / "bases.lock.json").write_text(json.dumps({"source": "hardened", "bases": {"nginx": BASE}}))
+    return Place(tmp_path)
+
+
+def found(rule: str, place: Place, kind: str, props: Mapping[str, Any], stack: str = "dev") -> list[Violation]:
+    check = next(each.check for each in RULES if each.name == rule)
+    return list(check(Resource(kind, "thing", stack, props, place)))
+
+
+def pod(container: Mapping[str, Any] | None = None, label: str = "api", **spec: Any) -> dict[str, Any]:
+    """Return what a Deployment is given, of one good container that `container` changes."""
+    good = {
+        "name": "api",
+        "image": RELEASED,
+        "resources": {"limits": {"memory": "256Mi", "cpu": "1"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    template = {
+        "metadata": {"labels": {"app.kubernetes.io/name": label}},
+        "spec": {"securityContext": {"runAsNonRoot": True}, "containers": [{**good, **(container or {})}], **spec},
+    }
+    return {"spec": {"template": template}}
+
+
+def secured(**context: Any) -> dict[str, Any]:
+    return pod({"securityContext": {"allowPrivilegeEscalation": False, **context}})
+
+
+def backends(*names: str) -> dict[str, Any]:
+    return {"spec": {"rules": [{"backendRefs": [{"name": name, "port": 80.0} for name in names]}]}}
+
+
+def ingress(name: str) -> dict[str, Any]:
+    return {"spec": {"rules": [{"http": {"paths": [{"path": "/", "backend": {"service": {"name": name}}}]}}]}}
+
+
+def gateway(service: str = "api", route: str = "/api", **more: Any) -> dict[str, Any]:
+    return {"image": BASE, "bind": "127.0.0.1", "routes": [{"service": service, "route": route}], **more}
+
+
+BAD: list[tuple[str, str, Mapping[str, Any], str, str, str]] = [
+    ("digest-only", CONTAINER, {"image": "reg.example/shop/api:v1"}, "dev", "shop/api:v1", "@sha256:"),
+    ("digest-only", CONTAINER, {}, "dev", "(none)", "infra/"),
+    ("digest-only", GATEWAY, gateway(image="nginx:latest"), "dev", "nginx:latest", "@sha256:"),
+    ("digest-only", CONTAINER, {"image": f"api@{DIGEST}0"}, "dev", DIGEST, "@sha256:"),
+    ("digest-only", DEPLOYMENT, pod({"image": "api"}), "dev", "api runs the image api", "@sha256:"),
+    ("digest-only", DEPLOYMENT, pod(initContainers=[{"name": "first", "image": "sh:1"}]), "dev", "first", "@sha256:"),
+    ("released-only", BUILD, {}, "prod", "would be built", "slipway:images: external` in infra/Pulumi.prod.yaml"),
+    ("released-only", CONTAINER, {"image": f"reg.example/shop/api@{DIGEST}"}, "prod", "no release", "invoke ship"),
+    ("released-only", DEPLOYMENT, pod({"image": f"evil.example/x@{DIGEST}"}), "prod", "evil.example", "prod.example/"),
+    ("nothing-privileged", DEPLOYMENT, pod(hostNetwork=True), "dev", "network", "`hostNetwork`"),
+    ("nothing-privileged", DEPLOYMENT, pod(hostPID=True), "dev", "processes", "`hostPID`"),
+    ("nothing-privileged", DEPLOYMENT, pod(hostIPC=True), "dev", "shared memory", "`hostIPC`"),
+    (
+        "nothing-privileged",
+        DEPLOYMENT,
+        pod(volumes=[{"name": "sock", "hostPath": {"path": "/run"}}]),
+        "dev",
+        "`sock`",
+        "`hostPath`",
+    ),
+    ("nothing-privileged", DEPLOYMENT, secured(privileged=True, runAsNonRoot=True), "dev", "privileged", "privileged"),
+    ("nothing-privileged", DEPLOYMENT, secured(capabilities={"add": ["NET_ADMIN"]}), "dev", "NET_ADMIN", "add`"),
+    ("nothing-privileged", DEPLOYMENT, pod({"securityContext": {}}), "dev", "gain privileges", "to false"),
+    ("nothing-privileged", DEPLOYMENT, pod(securityContext={}), "dev", "root", "runAsNonRoot"),
+    ("nothing-privileged", DEPLOYMENT, secured(runAsUser=0.0), "dev", "root", "runAsUser"),
+    ("limits-set", CONTAINER, {"service": "api", "cpus": 1.0}, "dev", "`memory`", "services/api/service.toml"),
+    ("limits-set", CONTAINER, {"service": "api", "memory": "1m"}, "dev", "`cpus`", "[resources] cpus = 1.0"),
+    ("limits-set", CONTAINER, {"service": "other", "memory": "1m"}, "prod", "`cpus`", "infra/ declares `thing`"),
+    ("limits-set", DEPLOYMENT, pod({"resources": {}}), "dev", "`memory`", "[resources] memory"),
+    ("limits-set", DEPLOYMENT, pod({"resources": {}}, label="own"), "dev", "`memory`", "`resources.limits.memory`"),
+    ("limits-set", DEPLOYMENT, pod({"resources": {"limits": {"memory": "1Mi"}}}), "dev", "`cpu`", "cpus = 1.0"),
+    ("exposed-by-route", GATEWAY, gateway(bind="0.0.0.0"), "dev", "0.0.0.0", "`bind` of [gateway]"),
+    ("exposed-by-route", GATEWAY, gateway("worker", "/w"), "dev", "no such `route`", "services/worker/service.toml"),
+    ("exposed-by-route", GATEWAY, gateway("api", "/other"), "dev", "/other", "services/api/service.toml"),
+    ("exposed-by-route", GATEWAY, gateway("own", "/own"), "dev", "no service of this workspace", "invoke new own"),
+    ("exposed-by-route", SERVICE, {"spec": {"type": "LoadBalancer"}}, "dev", "LoadBalancer", "`route`"),
+    ("exposed-by-route", SERVICE, {"spec": {"type": "NodePort"}}, "dev", "NodePort", "`type`"),
+    ("exposed-by-route", SERVICE, {"spec": {"externalIPs": ["10.0.0.1"]}}, "dev", "externalIPs", "`route`"),
+    ("exposed-by-route", HTTP_ROUTE, backends("api", "worker"), "dev", "worker", "services/worker/service.toml"),
+    ("exposed-by-route", INGRESS, ingress("worker"), "dev", "worker", "services/worker/service.toml"),
+    (
+        "exposed-by-route",
+        INGRESS,
+        {"spec": {"defaultBackend": {"service": {"name": "own"}}}},
+        "dev",
+        "own",
+        "invoke new own",
+    ),
+    ("exposed-by-route", DEPLOYMENT, pod({"ports": [{"hostPort": 80.0}]}), "dev", "the port 80 of", "`hostPort`"),
+]
+
+
+@pytest.mark.parametrize(("rule", "kind", "props", "stack", "what", "remedy"), BAD)
+def test_a_rule_refuses_and_says_what_and_the_remedy(
+    place: Place, rule: str, kind: str, props: Mapping[str, Any], stack: str, what: str, remedy: str
+) -> None:
+    violations = found(rule, place, kind, props, stack)
+    assert any(what in each.what and remedy in each.remedy for each in violations), violations
+
+
+GOOD: list[tuple[str, str, Mapping[str, Any], str]] = [
+    ("digest-only", CONTAINER, {"image": RELEASED}, "dev"),
+    ("digest-only", GATEWAY, gateway(), "dev"),
+    ("digest-only", "kubernetes:core/v1:ConfigMap", {"data": {"image": "a:1"}}, "dev"),
+    ("released-only", BUILD, {}, "dev"),
+    ("released-only", CONTAINER, {"image": f"reg.example/shop/api@{DIGEST}"}, "dev"),
+    ("released-only", CONTAINER, {"image": OWN}, "prod"),
+    ("released-only", DEPLOYMENT, pod(), "prod"),
+    ("released-only", GATEWAY, gateway(), "prod"),
+    ("nothing-privileged", CONTAINER, {"image": RELEASED}, "dev"),
+    ("nothing-privileged", DEPLOYMENT, secured(runAsNonRoot=True, runAsUser=10001.0), "dev"),
+    ("limits-set", CONTAINER, {"service": "api", "memory": "256m", "cpus": 0.5}, "dev"),
+    ("limits-set", GATEWAY, gateway(), "dev"),
+    ("exposed-by-route", GATEWAY, gateway(), "dev"),
+    ("exposed-by-route", SERVICE, {"spec": {"type": "ClusterIP"}}, "dev"),
+    ("exposed-by-route", SERVICE, {"spec": {}}, "dev"),
+    ("exposed-by-route", HTTP_ROUTE, backends("api"), "dev"),
+    ("exposed-by-route", INGRESS, ingress("api"), "dev"),
+]
+
+
+@pytest.mark.parametrize(("rule", "kind", "props", "stack"), GOOD)
+def test_a_rule_lets_what_is_right_be(place: Place, rule: str, kind: str, props: Mapping[str, Any], stack: str) -> None:
+    assert not found(rule, place, kind, props, stack)
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in RULES])
+def test_no_rule_has_anything_against_a_good_deployment(place: Place, rule: str) -> None:
+    assert not found(rule, place, DEPLOYMENT, pod(), "prod")
+
+
+@pytest.mark.parametrize(("kind", "path"), TEMPLATES.items())
+def test_pods_are_found_in_every_kind_that_makes_them(place: Place, kind: str, path: tuple[str, ...]) -> None:
+    props: dict[str, Any] = {"spec": {"containers": [{"name": "c", "image": "a:1"}]}}
+    for key in reversed(path):
+        props = {key: props}
+    group = {"Pod": "core/v1", "PodTemplate": "core/v1", "CronJob": "batch/v1", "Job": "batch/v1"}.get(kind, "apps/v1")
+    assert len(found("digest-only", place, f"kubernetes:{group}:{kind}", props)) == 1
+
+
+def reported(policy: Any, props: dict[str, Any], kind: str) -> list[str]:
+    said: list[str] = []
+    given = ResourceValidationArgs(
+        kind,
+        unknown_checking_proxy(props),
+        f"urn:pulumi:dev::shop::{kind}::thing",
+        "thing",
+        None,  # type: ignore[arg-type]
+        None,
+    )
+    policy.validate(given, lambda message, _urn: said.append(message))
+    return said
+
+
+def test_what_a_preview_does_not_know_is_no_violation(place: Place) -> None:
+    ours = {rule.name: rule.policy(place, EnforcementLevel.MANDATORY) for rule in RULES}
+    unknown = {"service": "api", "image": UNKNOWN_STRING_VALUE, "memory": UNKNOWN_STRING_VALUE, "cpus": 1.0}
+    for policy in ours.values():
+        assert reported(policy, dict(unknown), CONTAINER) == []
+    assert reported(ours["digest-only"], {**unknown, "image": "api:1"}, CONTAINER)
+
+
+def test_every_rule_is_a_policy_that_refuses_and_says_the_remedy_in_a_line(place: Place) -> None:
+    for policy in policies():
+        assert policy.enforcement_level is EnforcementLevel.MANDATORY
+        assert policy.description.endswith(".")
+    limits = next(rule for rule in RULES if rule.name == "limits-set").policy(place, EnforcementLevel.MANDATORY)
+    (said,) = reported(limits, {"service": "api", "memory": "1m"}, CONTAINER)
+    assert said.splitlines()[-1].startswith("remedy: Give it one in services/api/service.toml")

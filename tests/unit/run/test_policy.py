@@ -1,0 +1,86 @@
+"""What policies say to the engine becomes one error; they are asked over a port of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2, struct_pb2
+from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
+from pulumi_policy import ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
+
+from slipway.run.policy import PACK, PORT, Violations, advised, served
+
+URN = "urn:pulumi:dev::shop::slipway:docker:Container::api"
+
+
+def event(what: str, *, policy: str = "limits-set", level: str = "mandatory") -> Any:
+    message = f"Every container has limits.\n{what}\n"
+    return SimpleNamespace(message=message, policy_name=policy, enforcement_level=level, resource_urn=URN)
+
+
+def test_a_refusal_names_rule_resource_what_and_remedy() -> None:
+    found = Violations()
+    assert found.refusal() is None
+    found.take(event("api has no limit\nremedy: Give it one."))
+    found.take(event("api has no limit\nremedy: Give it one."))
+    error = found.refusal()
+    assert error and error.exit_code == 3
+    assert (error.what, error.remedy) == ("limits-set: api has no limit", "Give it one.")
+    assert error.detail == "api (slipway:docker:Container): Every container has limits."
+
+
+def test_all_that_is_refused_stands_in_the_error() -> None:
+    found = Violations()
+    found.take(event("api has no limit\nremedy: Give it one."))
+    found.take(event("api runs api:1", policy="digest-only"))
+    error = found.refusal()
+    assert error and "Also digest-only: api runs api:1" in error.detail
+    assert "infra/policy/" in error.detail, "a policy that says no remedy is found where the rules are"
+
+
+def test_advice_refuses_nothing_and_is_said() -> None:
+    found = Violations()
+    advice = event("api could be smaller\nremedy: Try 64m.", level="advisory")
+    found.take(advice)
+    assert found.refusal() is None
+    assert advised(advice) == "Advice of limits-set: api could be smaller Try 64m."
+    assert advised(event("api has no limit")) == ""
+
+
+def test_policies_are_asked_at_the_port_that_the_pack_prints() -> None:
+    def refuse(given: ResourceValidationArgs, report: ReportViolation) -> None:
+        if given.props["size"] > 1:
+            report(f"{given.name} is too large", None)
+
+    policy = ResourceValidationPolicy("size", "Nothing is large.", refuse)
+    with served([policy], {"PATH": os.environ["PATH"]}) as given:
+        assert given.packs == [str(PACK)]
+        assert given.environment["PATH"].split(os.pathsep)[0] == str(PACK)
+        program = ["pulumi-analyzer-policy-slipway", "127.0.0.1:1", "."]
+        printed = subprocess.check_output(program, env=dict(given.environment), text=True)
+        assert printed.strip() == given.environment[PORT]
+        with grpc.insecure_channel(f"127.0.0.1:{printed.strip()}") as channel:
+            stub = analyzer_pb2_grpc.AnalyzerStub(channel)
+            info = stub.GetAnalyzerInfo(empty_pb2.Empty(), timeout=10)
+            assert [each.name for each in info.policies] == ["size"]
+            props = struct_pb2.Struct()
+            props["size"] = 2
+            asked = analyzer_pb2.AnalyzeRequest(type="a:b:C", urn=URN, name="api", properties=props)
+            (said,) = stub.Analyze(asked, timeout=10).diagnostics
+    assert said.message == "Nothing is large.\napi is too large"
+    assert said.enforcementLevel == analyzer_pb2.MANDATORY
+
+
+def test_without_policies_pulumi_is_given_no_pack() -> None:
+    with served([], {}) as given:
+        assert given.packs == [] and given.environment == {}
+
+
+def test_the_pack_says_nothing_to_a_pulumi_that_nobody_serves() -> None:
+    bare = {key: value for key, value in os.environ.items() if key != PORT}
+    ran = subprocess.run([PACK / "pulumi-analyzer-policy-slipway"], env=bare, capture_output=True, check=False)
+    assert ran.returncode != 0 and ran.stdout == b""

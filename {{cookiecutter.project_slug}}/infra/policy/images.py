@@ -1,0 +1,59 @@
+"""Rules of images: named by digest everywhere; built by nobody, and from the release repositories, where protected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from infra.policy import pods
+from infra.policy.rule import Resource, Violation, declared
+from slipway.model import bases
+
+DOCKER = ("slipway:docker:Container", "slipway:docker:Gateway")
+BUILDS = ("docker-build:index:Image", "docker-build:index:Index", "docker:index/image:Image")
+_DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
+
+
+def by_digest(resource: Resource) -> Iterator[Violation]:
+    """Refuse an image that is named by a tag, or by nothing at all: what it is can change from one day to the next."""
+    for name, image in images_of(resource):
+        if not _DIGEST.fullmatch(image):
+            yield Violation(
+                f"{name} runs the image {image or '(none)'}, which is not named by a digest",
+                f"Write REPOSITORY@sha256:DIGEST as its `image`, {declared(resource.name)}; "
+                "`docker buildx imagetools inspect IMAGE` shows the digest.",
+            )
+
+
+def released(resource: Resource) -> Iterator[Violation]:
+    """Refuse, in a protected stack, every build, and every image that no gate has let through."""
+    found = list(images_of(resource))
+    if (not found and resource.kind not in BUILDS) or not resource.stack.protected:
+        return
+    if resource.kind in BUILDS:
+        yield Violation(
+            f"{resource.name} would be built on the way into the protected stack {resource.stack_name}",
+            f"Set `slipway:images: external` in infra/{resource.stack.file.name}, and put the image into the lock with "
+            f"`invoke ship --stack {resource.stack_name}`.",
+        )
+    for name, image in found:
+        if not comes_released(resource, image):
+            yield Violation(
+                f"{name} runs {image}, which is in no release repository, but {resource.stack_name} is protected",
+                f"`invoke ship --stack {resource.stack_name}` brings an image through the gate to "
+                f"{resource.workspace.release_repository('SERVICE', resource.stack.registry)}.",
+            )
+
+
+def images_of(resource: Resource) -> Iterator[tuple[str, str]]:
+    """Yield each image that a resource runs, with the name of the container that it is for."""
+    if resource.kind in DOCKER:
+        yield resource.name, str(resource.props.get("image") or "")
+    for container in pods.containers(resource):
+        yield str(container.get("name") or resource.name), str(container.get("image") or "")
+
+
+def comes_released(resource: Resource, image: str) -> bool:
+    """Whether an image lies in a release repository of its stack, or is a base that the workspace has locked."""
+    places = {resource.workspace.release_repository("", each) for each in (None, resource.stack.registry)}
+    return image.startswith(tuple(places)) or image in bases.load(resource.workspace.root).bases.values()

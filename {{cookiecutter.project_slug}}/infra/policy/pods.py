@@ -1,0 +1,64 @@
+"""The pods that a resource of Kubernetes makes, and the containers in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from infra.policy.rule import Resource, declared
+
+TEMPLATES: dict[str, tuple[str, ...]] = {
+    "Pod": (),
+    "PodTemplate": ("template",),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+    **dict.fromkeys(
+        ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"), ("spec", "template")
+    ),
+}
+"""The kinds that make pods, and where the pod stands in each."""
+_KIND = re.compile(r"kubernetes:(?:core|apps|batch|extensions)/[^:]+:(\w+)")
+
+Props = Mapping[str, Any]
+
+
+def pod(resource: Resource) -> Props | None:
+    """Return the `spec` of the pods that a resource makes; None for a resource that makes none."""
+    template = _template(resource)
+    return None if template is None else mapping(template, "spec")
+
+
+def containers(resource: Resource) -> Iterator[Props]:
+    """Yield each container of a resource's pods, also those that only run before or beside the others."""
+    spec = pod(resource)
+    for key in ("initContainers", "containers", "ephemeralContainers"):
+        yield from (spec or {}).get(key) or ()
+
+
+def service_of(resource: Resource) -> str:
+    """Return the name of the service that a resource's pods are of, by their label."""
+    labels = mapping(mapping(_template(resource) or {}, "metadata"), "labels")
+    return str(labels.get("app.kubernetes.io/name") or resource.name)
+
+
+def where(resource: Resource, key: str, settings: str = "") -> str:
+    """Return the words for where a pod's key is set: in `settings` of service.toml if that has it, else in infra/."""
+    service = service_of(resource)
+    if settings and resource.service(service):
+        return f"in services/{service}/service.toml: {settings}"
+    return f"`{key}` {declared(resource.name)}"
+
+
+def mapping(props: Props, key: str) -> Props:
+    """Return what stands below a key; nothing where the key is missing."""
+    return props.get(key) or {}
+
+
+def _template(resource: Resource) -> Props | None:
+    found = _KIND.fullmatch(resource.kind)
+    if found is None or found[1] not in TEMPLATES:
+        return None
+    place = resource.props
+    for key in TEMPLATES[found[1]]:
+        place = mapping(place, key)
+    return place

@@ -1,0 +1,127 @@
+"""Serves policies to Pulumi from this process, so that no second Python starts, and tells what they refuse."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.model.errors import GateRefused
+
+if TYPE_CHECKING:
+    from pulumi.automation.events import PolicyEvent
+    from pulumi_policy import Policy
+
+PACK = Path(__file__).parent / "pack"
+"""The policy pack that Pulumi is given: its program only says where the policies answer."""
+PORT = "SLIPWAY_POLICY_PORT"
+MANDATORY, REMEDY = "mandatory", "remedy: "
+THREADS = 4
+MESSAGE_BYTES = 400 * 1024 * 1024  # Pulumi's own limit
+
+
+@dataclass(frozen=True)
+class Served:
+    """What Pulumi has to be given for it to ask the policies: packs, and environment variables. Empty for none."""
+
+    packs: list[str] = field(default_factory=list)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def served(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterator[Served]:
+    """Answer for these policies on a free port of this machine for the time of a `with`.
+
+    Args:
+        policies: what is asked of every resource; mandatory where a policy says nothing else.
+        environment: Pulumi's; its PATH is added to.
+    """
+    if not policies:
+        yield Served()
+        return
+    import grpc
+    from pulumi.runtime.proto import analyzer_pb2_grpc
+    from pulumi_policy import EnforcementLevel
+    from pulumi_policy.policy import _PolicyAnalyzerServicer  # PolicyPack itself never returns
+
+    server = grpc.server(
+        ThreadPoolExecutor(THREADS, thread_name_prefix="policy"),
+        options=[("grpc.max_receive_message_length", MESSAGE_BYTES)],
+    )
+    servicer = _PolicyAnalyzerServicer("rules", "1.0.0", list(policies), EnforcementLevel.MANDATORY)
+    analyzer_pb2_grpc.add_AnalyzerServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    path = environment.get("PATH") or os.environ.get("PATH", os.defpath)
+    try:
+        yield Served([str(PACK)], {PORT: str(port), "PATH": f"{PACK}{os.pathsep}{path}"})
+    finally:
+        server.stop(grace=None)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What a policy has said about a resource: the policy's own sentence, what is wrong, and the remedy."""
+
+    policy: str
+    resource: str
+    description: str
+    what: str
+    remedy: str
+
+    @property
+    def told(self) -> str:
+        return f"{self.policy}: {self.what}"
+
+
+class Violations:
+    """Collects what policies have said to the engine; each thing once, however often it is said."""
+
+    def __init__(self) -> None:
+        self._found: dict[Violation, None] = {}
+
+    def take(self, event: PolicyEvent) -> None:
+        """Remember what a policy refuses; what it only advises refuses nothing."""
+        if event.enforcement_level == MANDATORY:
+            self._found[violation(event)] = None
+
+    def refusal(self) -> GateRefused | None:
+        """Return the error that tells of them all; None where nothing is refused."""
+        if not self._found:
+            return None
+        first, *others = self._found
+        return GateRefused(
+            first.told,
+            remedy=first.remedy,
+            detail="\n".join(
+                [
+                    f"{first.resource}: {first.description}",
+                    *(line for each in others for line in (f"Also {each.told}", f"  remedy: {each.remedy}")),
+                ]
+            ),
+        )
+
+
+def advised(event: PolicyEvent) -> str:
+    """Return the line for what a policy only advises; nothing where it refuses."""
+    found = violation(event)
+    return "" if event.enforcement_level == MANDATORY else f"Advice of {found.told} {found.remedy}"
+
+
+def violation(event: PolicyEvent) -> Violation:
+    """Return what a policy has said: its description in one line, then what is wrong, and a line with the remedy."""
+    description, *said = event.message.strip().splitlines()
+    remedy = next((line.removeprefix(REMEDY) for line in said if line.startswith(REMEDY)), "")
+    what = "\n".join(line for line in said if not line.startswith(REMEDY))
+    kind, _, name = (event.resource_urn or "").rpartition("::")
+    return Violation(
+        policy=event.policy_name,
+        resource=f"{name} ({kind.split('::')[-1].split('$')[-1]})" if name else "the stack",
+        description=description,
+        what=what or description,
+        remedy=remedy or f"Mend that, or the rule {event.policy_name} in infra/policy/.",
+    )

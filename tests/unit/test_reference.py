@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -21,30 +22,35 @@ def keys_of(kind: type[msgspec.Struct]) -> set[str]:
     found = set()
     for field in msgspec.structs.fields(kind):
         found.add(field.encode_name)
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            found |= keys_of(field.type)
+        for part in (field.type, *get_args(field.type)):
+            if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                found |= keys_of(part)
     return found
 
 
 @pytest.mark.parametrize(
-    ("number", "kind"),
-    [(0, workspace.Settings), (1, workspace.ServiceSettings)],
+    ("examples", "kind"),
+    [(EXAMPLES[:1], workspace.Settings), (EXAMPLES[1:3], workspace.ServiceSettings)],
     ids=["workspace", "service"],
 )
-def test_the_reference_shows_every_key(number: int, kind: type[msgspec.Struct]) -> None:
-    shown = set(re.findall(r"^\[{0,2}([\w.-]+)\]{0,2}(?: =|\s+#|$)", EXAMPLES[number], re.MULTILINE))
+def test_the_reference_shows_every_key(examples: list[str], kind: type[msgspec.Struct]) -> None:
+    text = "\n".join(examples)
+    shown = set(re.findall(r"^\[{0,2}([\w.-]+)\]{0,2}(?: =|\s+#|$)", text, re.MULTILINE))
     shown = {part for name in shown for part in name.split(".")}
     assert keys_of(kind) <= shown
 
 
 def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> None:
     (tmp_path / "workspace.toml").write_text(EXAMPLES[0], encoding="utf-8")
-    service = tmp_path / "services" / "api"
-    service.mkdir(parents=True)
-    (service / "service.toml").write_text(EXAMPLES[1], encoding="utf-8")
-    (service / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
+    for name, text in (("api", EXAMPLES[1]), ("report", EXAMPLES[2])):
+        service = tmp_path / "services" / name
+        service.mkdir(parents=True)
+        (service / "service.toml").write_text(text, encoding="utf-8")
+        (service / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
     (tmp_path / "libs" / "common").mkdir(parents=True)
-    assert workspace.load(tmp_path).service("api").settings.route == "/api"
+    found = workspace.load(tmp_path)
+    assert found.service("api").settings.route == "/api"
+    assert found.service("report").settings.job
 
 
 def test_the_reference_names_every_setting_of_a_stack() -> None:

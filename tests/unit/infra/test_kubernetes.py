@@ -119,7 +119,7 @@ def test_probes_are_the_dockerfiles_own_health_check(root: Path) -> None:
         "timeoutSeconds": 3,
         "failureThreshold": 3,
     }
-    assert container["livenessProbe"] == {**container["readinessProbe"], "failureThreshold": 6}
+    assert container["livenessProbe"] == {**container["readinessProbe"], "periodSeconds": 30, "timeoutSeconds": 15}
 
 
 def without_health_check(root: Path, service: str) -> None:

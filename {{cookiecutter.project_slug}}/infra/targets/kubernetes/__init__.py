@@ -37,6 +37,6 @@ def deploy(
         opened = network.opened(mine)
         pod = workload.Pod(images[service.name], given, login)
         running = workload.running(mine, pod, after=[account, *given.resources, *opened])
-        resources += [*opened, running, *scale.of(mine), *routes.to(mine, entrance)]
+        resources += [*opened, running, *scale.of(mine, running), *routes.to(mine, entrance)]
 
     return Deployed(urls=routes.urls(workspace, stack), resources=resources)

@@ -14,6 +14,12 @@ from slipway.model.workspace import Service
 STARTUP_SECONDS = 60
 """How long a container may take to be well for the first time, unless its Dockerfile gives it more."""
 STARTUP_PERIOD = 2
+SELDOM, PATIENT = 6, 5
+"""How many times as seldom the liveness probe asks, and how many times as long it waits for the answer.
+
+Docker restarts nothing that is unwell. Kubernetes does, and a check that is late because the node is busy is no reason:
+each restart makes it busier.
+"""
 KNOCK = Healthcheck((), interval=5, timeout=3)
 """How often a port is knocked at where there is no HEALTHCHECK."""
 
@@ -31,7 +37,7 @@ class Probes:
 def of(service: Service) -> Probes:
     """Return a service's probes: its health check, or else whether its port is open; none where it has neither.
 
-    An unwell container is first sent no more requests; only one that stays unwell for twice as long is restarted.
+    An unwell container is sent no more requests; only one that stays unwell for long is restarted.
 
     Raises:
         ConfigError: its Dockerfile cannot be read.
@@ -41,21 +47,20 @@ def of(service: Service) -> Probes:
         return Probes()
     times = check or KNOCK
     seconds = max(STARTUP_SECONDS, ceil(times.start_period + times.retries * times.interval))
-    period = max(1, ceil(times.start_interval)) if times.start_interval else STARTUP_PERIOD
+    period = ceil(times.start_interval or STARTUP_PERIOD)
 
-    def probe(every: int, failures: int) -> ProbeArgs:
+    def probe(every: float, failures: int, patience: float = times.timeout) -> ProbeArgs:
         return ProbeArgs(
             exec_=ExecActionArgs(command=list(check.command)) if check else None,
             tcp_socket=None if check else TCPSocketActionArgs(port=service.settings.port or 0),
-            period_seconds=every,
-            timeout_seconds=max(1, ceil(times.timeout)),
+            period_seconds=max(1, ceil(every)),
+            timeout_seconds=max(1, ceil(patience)),
             failure_threshold=failures,
         )
 
-    interval = max(1, ceil(times.interval))
     return Probes(
         startup=probe(period, ceil(seconds / period)),
-        readiness=probe(interval, times.retries),
-        liveness=probe(interval, 2 * times.retries),
+        readiness=probe(times.interval, times.retries),
+        liveness=probe(SELDOM * times.interval, times.retries, PATIENT * times.timeout),
         seconds=seconds,
     )

@@ -20,16 +20,16 @@ from infra.targets.kubernetes.place import Plot
 from infra.targets.kubernetes.pods import CPUS, millicores
 
 
-def of(mine: Plot) -> Iterator[pulumi.Resource]:
-    """Declare an autoscaler where the number may vary, and where there are several, a budget for what is drained."""
+def of(mine: Plot, running: pulumi.Resource) -> Iterator[pulumi.Resource]:
+    """Declare an autoscaler of what runs where the number may vary, and a budget for drains where there are several."""
     scale = mine.service.settings.scale
     if scale.max > scale.min:
-        yield _autoscaler(mine)
+        yield _autoscaler(mine, running)
     if scale.min > 1:
         yield _budget(mine)
 
 
-def _autoscaler(mine: Plot) -> HorizontalPodAutoscaler:
+def _autoscaler(mine: Plot, running: pulumi.Resource) -> HorizontalPodAutoscaler:
     """Declare the autoscaler: `cpu` is percent of what a pod may use, not of what is kept free for it."""
     scale, cpus = mine.service.settings.scale, mine.service.settings.resources.cpus or CPUS
     target = MetricTargetArgs(type="AverageValue", average_value=millicores(cpus * scale.cpu / 100))
@@ -44,7 +44,7 @@ def _autoscaler(mine: Plot) -> HorizontalPodAutoscaler:
                 MetricSpecArgs(type="Resource", resource=ResourceMetricSourceArgs(name="cpu", target=target)),
             ],
         ),
-        opts=mine.opts(),
+        opts=mine.opts([running]),
     )
 
 

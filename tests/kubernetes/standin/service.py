@@ -1,7 +1,5 @@
 """The stand-in as Pulumi sees it: its gRPC protocol on one side, the API server on the other."""
 
-
-
 from __future__ import annotations
 
 import functools

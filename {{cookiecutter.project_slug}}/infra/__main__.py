@@ -10,10 +10,9 @@ import pulumi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Pulumi runs this file from its own folder
 
-from infra import releases
+from infra import releases, targets
 from infra.images import images_of
 from infra.secrets import secrets_of
-from infra.targets import TARGETS
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
 from slipway.model.errors import SlipwayError
@@ -27,7 +26,7 @@ def program() -> None:
     secrets = secrets_of(workspace, stack)
     images = images_of(workspace, stack)
     release = releases.begun(workspace, stack, images)
-    deployed = TARGETS[stack.target].deploy(workspace, stack, releases.together(images), secrets)
+    deployed = targets.deploy(workspace, stack, releases.together(images), secrets)
     live = releases.live(stack, release, deployed.resources)
 
     pulumi.export("images", images)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content import dockerfile
+from slipway.content import dockerfile, healthcheck
 from slipway.model.errors import ConfigError
 
 PIN = "@sha256:" + "a" * 64
@@ -246,3 +246,55 @@ def test_the_secrets_that_a_build_reads_are_known(tmp_path: Path, mount: str, re
     (tmp_path / "Dockerfile").write_text(f"FROM scratch\nRUN --mount={mount} true\nFROM scratch AS run\n")
     found = dockerfile.read(tmp_path / "Dockerfile")
     assert {name for name in ("ca", "npmrc", "a/b") if found.mounts_secret(name)} == read
+
+
+def test_a_health_check_is_found_with_its_times(folder: Path) -> None:
+    text = """FROM scratch AS run
+HEALTHCHECK CMD true
+HEALTHCHECK --interval=5s --timeout=1m30s --start-period=1.5s --start-interval=500ms --retries=4 \\
+    CMD ["/bin/app", "--ok"]
+"""
+    found = read(folder, text).health("run")
+    assert found == healthcheck.Healthcheck(("/bin/app", "--ok"), 5, 90, 1.5, 0.5, 4)
+
+
+def test_a_health_check_has_dockers_defaults_and_may_be_the_shells(folder: Path) -> None:
+    found = read(folder, "FROM scratch\nHEALTHCHECK --interval=0 cmd curl -f localhost || exit 1\n").health("")
+    assert found == healthcheck.Healthcheck(("/bin/sh", "-c", "curl -f localhost || exit 1"), 30, 30, 0, None, 3)
+
+
+def test_a_health_check_comes_from_the_stage_below_unless_it_is_taken_away(folder: Path) -> None:
+    text = """FROM scratch AS base
+HEALTHCHECK CMD ["ok"]
+FROM Base AS run
+ENV A=1
+FROM base AS bare
+HEALTHCHECK NONE
+FROM bare AS last
+FROM alpine AS other
+"""
+    found = read(folder, text)
+    healths = {stage.name: found.health(stage.name) for stage in found.stages}
+    assert {name: bool(health) for name, health in healths.items()} == {
+        "base": True,
+        "run": True,
+        "bare": False,
+        "last": False,
+        "other": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("HEALTHCHECK", "line 2: HEALTHCHECK wants"),
+        ("HEALTHCHECK curl localhost", "line 2: HEALTHCHECK wants"),
+        ("HEALTHCHECK --interval=5 CMD x", "'5' is no duration"),
+        ("HEALTHCHECK --interval=5sx CMD x", "'5sx' is no duration"),
+        ("HEALTHCHECK --retries=many CMD x", "line 2: HEALTHCHECK: "),
+        ("HEALTHCHECK --every=5s CMD x", "no flag --every"),
+    ],
+)
+def test_a_health_check_that_buildkit_would_not_take_is_named(folder: Path, line: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read(folder, f"FROM scratch\n{line}\n")

@@ -62,6 +62,14 @@ def test_a_route_that_another_service_has_is_not_given_twice(root: Path) -> None
     assert workspaces.load(root).service("orders").settings.route == "/orders-2"
 
 
+def test_a_service_needs_the_api_where_there_is_one(root: Path) -> None:
+    new.create(root, "early", "worker")
+    new.populate(root, "demo")
+    needs = {service.name: service.settings.needs for service in workspaces.load(root).services}
+    assert needs == {"api": (), "early": (), "web": ("api",), "worker": ("api",)}
+    assert '\n# needs = ["api"]\n' in (root / "services" / "early" / "service.toml").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("answer", new.FIRST)
 def test_each_answer_of_the_template_gives_a_workspace_that_loads(root: Path, answer: str) -> None:
     new.populate(root, answer)

@@ -82,6 +82,20 @@ def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
         ("kind = ", "not valid TOML"),
         ('port = 1\nroute = "/x"', "missing key"),
         ('kind = "worker"\nsecrets = ["a b"]', "`a b` is no variable name"),
+        ('kind = "worker"\n[resources]\ngpu = 0', "service.toml:3: `resources.gpu`"),
+        ('kind = "worker"\n[scale]\nmin = 3', "service.toml:2: `max` is 1, less than `min`, which is 3"),
+        ('kind = "worker"\n[scale]\nmin = 3\nmax = 2', "service.toml:4: `max` is 2"),
+        ('kind = "worker"\n[scale]\ncpu = 0', "service.toml:3: `scale.cpu`"),
+        ('kind = "worker"\n[job]\n', "service.toml:2: `job`: missing key `schedule`"),
+        ('kind = "worker"\n[job]\nschedule = "soon"', "service.toml:3: `schedule` is 'soon': it has 1 fields"),
+        ('kind = "worker"\nport = 1\n[job]\nschedule = "@daily"', "service.toml:2: a job takes no requests"),
+        (
+            'kind = "worker"\nport = 1\nroute = "/x"\n[job]\nschedule = "@daily"',
+            "service.toml:3: a job takes no requests, so it has no `route`",
+        ),
+        ('kind = "worker"\n[scale]\nmax = 2\n[job]\nschedule = "@daily"', "service.toml:2: a job has no [scale]"),
+        ('kind = "worker"\nneeds = ["nope"]', "service.toml:2: `needs` names 'nope', and there is no such service"),
+        ('kind = "worker"\nneeds = ["api"]', "service.toml:2: `needs` names 'api', which is the service itself"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_file_and_line(root: Path, text: str, said: str) -> None:
@@ -117,11 +131,6 @@ def test_a_folder_that_is_no_dns_label_is_refused(root: Path) -> None:
 def test_a_service_may_not_take_a_name_that_slipway_uses(root: Path, name: str) -> None:
     add_service(root, name, 'kind = "worker"\n')
     assert f"`{name}` is a name that Slipway uses itself" in refusal(root).what
-
-
-def test_a_services_environment_has_its_port_and_route(root: Path) -> None:
-    (root / "services/api/service.toml").write_text(SERVICE + '[env]\nX = "1"\n')
-    assert workspace.load(root).service("api").environment == {"PORT": "8000", "ROUTE": "/api", "X": "1"}
 
 
 @pytest.mark.parametrize("registry", ["https://ghcr.io", "a b", "UPPER.io/x", "host:99999", "host:0", ""])
@@ -234,3 +243,21 @@ def test_the_scans_policy_is_read(root: Path) -> None:
     assert [(each.id, each.until.isoformat(), each.services) for each in scan.exceptions] == [
         ("A", "2026-01-31", ("api",)),
     ]
+
+
+def test_a_service_that_takes_no_requests_cannot_be_needed(root: Path) -> None:
+    add_service(root, "queue", 'kind = "worker"\n')
+    add_service(root, "web", 'kind = "node-web"\nroute = "/"\nport = 3000\nneeds = ["api", "queue"]\n')
+    error = refusal(root)
+    assert "services/web/service.toml:4: `needs` names 'queue', which has no `route`" in error.what
+    assert error.remedy == "Services that can be called: api."
+
+
+def test_what_a_service_runs_with_is_read(root: Path) -> None:
+    add_service(
+        root, "train", 'kind = "worker"\nneeds = ["api"]\n[resources]\ngpu = 2\n[job]\nschedule = "0 3 * * *"\n'
+    )
+    found = workspace.load(root).service("train").settings
+    assert (found.needs, found.resources.gpu, found.job) == (("api",), 2, workspace.Job("0 3 * * *"))
+    scale = workspace.load(root).service("api").settings.scale
+    assert (scale.min, scale.max, scale.cpu) == (1, 1, 70)

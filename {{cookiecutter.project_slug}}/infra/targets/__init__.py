@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from infra.targets import docker
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
 
-TARGETS = {"docker": docker}
+import pulumi
+
+from infra.secrets import Secrets
+from slipway.model.stack import Stack
+from slipway.model.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a target put in place: each routed service's URL, and the resources that a release waits for."""
+
+    urls: dict[str, str]
+    resources: list[pulumi.Resource]
+
+
+def deploy(
+    workspace: Workspace,
+    stack: Stack,
+    images: Mapping[str, pulumi.Input[str]],
+    secrets: Mapping[str, Secrets],
+) -> Deployed:
+    """Declare what the stack runs, on its target, whose module is imported only now: an SDK takes most of a second."""
+    target = import_module(f"infra.targets.{stack.target}")
+    deployed: Deployed = target.deploy(workspace, stack, images, secrets)
+    return deployed

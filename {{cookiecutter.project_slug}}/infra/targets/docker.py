@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pulumi
 
 from infra.secrets import Secrets
+from infra.targets import Deployed
 from slipway.model import bases
+from slipway.model.environment import environment_of
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
 from slipway.provider.resources import Container, Gateway, Network
 from slipway.run import engine
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """What a target put in place: each routed service's URL, and the resources that a release waits for."""
-
-    urls: dict[str, str]
-    resources: list[pulumi.Resource]
 
 
 def deploy(
@@ -29,7 +22,10 @@ def deploy(
     images: Mapping[str, pulumi.Input[str]],
     secrets: Mapping[str, Secrets],
 ) -> Deployed:
-    """Declare the stack's network, containers and gateway; a container goes only after its successor is healthy."""
+    """Declare the stack's network, containers and gateway; a container goes only after its successor is healthy.
+
+    Jobs are left out: an engine has nothing that starts them at their times.
+    """
     network = Network(
         stack.name,
         name=f"{workspace.name}-{stack.name}",
@@ -38,6 +34,7 @@ def deploy(
     containers = {
         service.name: container(workspace, stack, service, images[service.name], secrets[service.name], network)
         for service in workspace.services
+        if not service.settings.job
     }
     routed = [service for service in workspace.services if service.settings.route]
     gateway = Gateway(
@@ -83,7 +80,7 @@ def container(
         service=service.name,
         image=image,
         network=network.network_name,
-        env=service.environment,
+        env=environment_of(workspace, service, stack.target),
         secrets=secrets,
         port=settings.port,
         memory=settings.resources.memory,

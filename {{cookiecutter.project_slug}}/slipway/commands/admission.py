@@ -1,22 +1,111 @@
-"""The trust policy as Kubernetes knows it: a policy-controller ClusterImagePolicy and a Kyverno ClusterPolicy.
+"""What a cluster is told about images: the trust policy, and which registries a stack's namespace takes images from.
 
-Both say what `slipway.flows.evidence` asks for: each kind of evidence, the signature among them, by a trusted signer.
-A cluster asks neither what the evidence says nor for which service it was made; a deploy does.
+The trust policy, as a policy-controller ClusterImagePolicy and as a Kyverno ClusterPolicy, says what
+`slipway.flows.evidence` asks for: each kind of evidence, the signature among them, by a trusted signer. A cluster asks
+neither what the evidence says nor for which service it was made; a deploy does.
+
+A ValidatingAdmissionPolicy needs no controller, and looks at no evidence: it holds a namespace to the stack's own
+repositories, and to digests.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from slipway.commands.cosign import TYPES
 from slipway.model.names import LOOPBACK
+from slipway.model.stack import Stack
 from slipway.model.trust import Identity, Key, Trust
+from slipway.model.workspace import Workspace
 
 FULCIO = "https://fulcio.sigstore.dev"
 REKOR = "https://rekor.sigstore.dev"
 LONGEST_SECONDS = 30
 """The most that Kubernetes waits for an admission webhook."""
+
+ADMISSION = "admissionregistration.k8s.io/v1"
+NAMESPACE = "kubernetes.io/metadata.name"
+IMAGES = " + ".join(
+    f"(has(object.spec.{kind}) ? object.spec.{kind}.map(each, each.image) : [])"
+    for kind in ("containers", "initContainers", "ephemeralContainers")
+)
+"""The images of all containers of a pod, in CEL, where the three lists are of different types."""
+
+
+def prefixes(workspace: Workspace, stack: Stack) -> list[str]:
+    """Return what a stack's images may begin with: its release repositories, and those of development.
+
+    A protected stack in `external` mode has released images only. Any other may have a lock that a push has written, or
+    go back to a release that was built inline.
+    """
+    found = {workspace.release_repository("", stack.registry)}
+    if not (stack.protected and stack.images == "external"):
+        found.add(workspace.repository(""))
+    return sorted(found)
+
+
+def images_name(namespace: str) -> str:
+    """Return how a namespace's admission policy and its binding are called; both are in no namespace."""
+    return f"slipway.{namespace}.images"
+
+
+def images_policy(prefixes: Sequence[str]) -> dict[str, Any]:
+    """Return a ValidatingAdmissionPolicy's spec: each image by digest, and with one of the prefixes.
+
+    Pods that are on their way out are let go, whatever they run.
+    """
+    allowed = json.dumps(list(prefixes))
+    unpinned = "variables.images.filter(each, !each.matches('@sha256:[0-9a-f]{64}$'))"
+    foreign = f"variables.images.filter(each, !{allowed}.exists(prefix, each.startsWith(prefix)))"
+    return {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["pods", "pods/ephemeralcontainers"],
+                }
+            ]
+        },
+        "matchConditions": [{"name": "stays", "expression": "!has(object.metadata.deletionTimestamp)"}],
+        "variables": [{"name": "images", "expression": IMAGES}],
+        "validations": [
+            {
+                "expression": f"size({unpinned}) == 0",
+                "messageExpression": f"'not pinned by digest: ' + {unpinned}.join(', ')",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": f"size({foreign}) == 0",
+                "messageExpression": f"'not from this stack\\'s registry: ' + {foreign}.join(', ')",
+                "reason": "Forbidden",
+            },
+        ],
+    }
+
+
+def images_binding(namespace: str) -> dict[str, Any]:
+    """Return the spec of the binding that holds one namespace to its policy."""
+    return {
+        "policyName": images_name(namespace),
+        "validationActions": ["Deny", "Audit"],
+        "matchResources": {"namespaceSelector": {"matchLabels": {NAMESPACE: namespace}}},
+    }
+
+
+def images_documents(namespace: str, prefixes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the policy and its binding as whole objects, for whoever applies them by hand."""
+    return [
+        {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": images_name(namespace)}, "spec": spec}
+        for kind, spec in (
+            ("ValidatingAdmissionPolicy", images_policy(prefixes)),
+            ("ValidatingAdmissionPolicyBinding", images_binding(namespace)),
+        )
+    ]
 
 
 def cluster_image_policy(name: str, images: Sequence[str], trust: Trust) -> dict[str, Any]:

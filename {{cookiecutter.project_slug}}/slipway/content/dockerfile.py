@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from slipway.content import lines
+from slipway.content import healthcheck, lines
+from slipway.content.healthcheck import Healthcheck
 from slipway.content.lines import BadDockerfile, Instruction
 from slipway.content.paths import read_inside
 from slipway.content.words import BadWord, expand, split
@@ -29,8 +30,8 @@ class Reference:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its number, its name (`AS name`), what it starts from, what else it takes files from, and the ids of
-    its cache mounts and of its secret mounts."""
+    """One stage: its number, its name (`AS name`), what it starts from, what else it takes files from, the ids of its
+    cache mounts and of its secret mounts, and its own health check."""
 
     number: int
     name: str
@@ -38,6 +39,7 @@ class Stage:
     sources: tuple[Reference, ...]
     caches: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    health: Healthcheck | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,19 @@ class Dockerfile:
             known = ", ".join(stage.name for stage in self.stages if stage.name) or "none has a name"
             raise ConfigError(f"{self.path} has no stage {name}", remedy=f"Its stages: {known}.")
         return found[-1]
+
+    def health(self, target: str) -> Healthcheck | None:
+        """Return the health check of a stage's image: its own, or that of the stage that it starts from.
+
+        None where there is none (`HEALTHCHECK NONE`), and where only a base image, which nobody looks into, may have
+        one. Raises ConfigError when there is no such stage.
+        """
+        stage: Stage | None = self.stage(target)
+        while stage and not stage.health:
+            earlier = (each for each in self.stages[: stage.number] if each.name)
+            base = stage.base.text.lower()
+            stage = next((each for each in earlier if each.name.lower() == base), None)
+        return stage.health if stage and stage.health and stage.health.command else None
 
 
 def read(path: Path) -> Dockerfile:
@@ -196,7 +211,8 @@ def _parts(found: list[Instruction], escape: str) -> tuple[dict[str, str | None]
             sources = (*last.sources, *_sources(inner))
             caches = (*last.caches, *_mounted(inner, "cache"))
             secrets = (*last.secrets, *_mounted(inner, "secret"))
-            stages[-1] = Stage(last.number, last.name, last.base, sources, caches, secrets)
+            health = healthcheck.read(instruction) if instruction.keyword == "HEALTHCHECK" else last.health
+            stages[-1] = Stage(last.number, last.name, last.base, sources, caches, secrets, health)
     return arguments, stages
 
 

@@ -72,12 +72,15 @@ def graph(workspace: Workspace) -> dict[str, Any]:
 
 
 def calls(workspace: Workspace, service: Service) -> list[str]:
-    """Return the services that a service's environment names: by the gateway's address, or by their own name."""
+    """Return the services that a service needs, and those whose address its environment names.
+
+    That is the gateway's address with their route, or one with their own name as the host.
+    """
     routes = sorted(
         ((str(each.settings.route), each.name) for each in workspace.services if each.settings.route),
         key=lambda each: -len(each[0]),
     )
-    found = []
+    found = list(service.settings.needs)
     for value in service.settings.env.values():
         if match := GATEWAY.match(value):
             path = match[1] or "/"

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tomllib
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,8 @@ def create(root: Path, name: str, kind: str, *, route: str | None = None) -> Pat
         file = partial / "service.toml"
         text = file.read_text(encoding="utf-8")
         _check_libs(root, kind, tomllib.loads(text))
-        file.write_text(
-            _named(text, name, route or _free_route(name, others), _taken("port", others)), encoding="utf-8"
-        )
+        text = _named(text, name, route or _free_route(name, others), _taken("port", others))
+        file.write_text(_without_absent(text, others), encoding="utf-8")
         partial.rename(folder)
     except OSError as error:
         raise ConfigError(
@@ -102,29 +102,37 @@ def _check_libs(root: Path, kind: str, settings: dict[str, Any]) -> None:
             )
 
 
-def _settings(root: Path) -> list[dict[str, Any]]:
-    """Return what the service.toml of all services say.
+def _settings(root: Path) -> dict[str, dict[str, Any]]:
+    """Return what the service.toml of each service says.
 
     Raises:
         ConfigError: one is no TOML: what it has taken cannot be known.
     """
-    found = []
+    found = {}
     for file in sorted((root / "services").glob("*/service.toml")):
         try:
-            found.append(tomllib.loads(file.read_text(encoding="utf-8-sig")))
+            found[file.parent.name] = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file} cannot be read: {error}", remedy="Correct it first.") from error
     return found
 
 
-def _taken(key: str, settings: list[dict[str, Any]]) -> set[Any]:
-    return {each[key] for each in settings if key in each}
+def _taken(key: str, settings: Mapping[str, dict[str, Any]]) -> set[Any]:
+    return {each[key] for each in settings.values() if key in each}
 
 
-def _free_route(name: str, settings: list[dict[str, Any]]) -> str:
+def _free_route(name: str, settings: Mapping[str, dict[str, Any]]) -> str:
     taken = _taken("route", settings)
     tries = (f"/{name}" if number == 1 else f"/{name}-{number}" for number in count(1))
     return next(route for route in tries if route not in taken)
+
+
+def _without_absent(text: str, others: Mapping[str, dict[str, Any]]) -> str:
+    """Return a service.toml with its `needs` as a comment where a service that it names cannot be called here."""
+    needs = tomllib.loads(text).get("needs", ())
+    if all("route" in others.get(name, {}) for name in needs):
+        return text
+    return re.sub(r"^needs = ", "# needs = ", text, flags=re.MULTILINE)
 
 
 def _named(text: str, name: str, route: str, taken_ports: set[Any]) -> str:

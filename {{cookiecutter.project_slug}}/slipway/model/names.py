@@ -17,6 +17,20 @@ REGISTRY = re.compile(
 )
 """host[:port][/path], after the grammar of image references (github.com/distribution/reference)."""
 
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+
+KUBERNETES_LABEL = re.compile(_LABEL)
+"""RFC 1123 label: what Kubernetes takes as a namespace's name."""
+
+KUBERNETES_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+"""RFC 1123 subdomain: what Kubernetes takes as the name of most objects, classes and Secrets among them."""
+
+KUBERNETES_PARENT = re.compile(rf"{_LABEL}/{KUBERNETES_NAME.pattern}")
+"""The namespace and the name of a Gateway."""
+
+HOST = re.compile(rf"(?=.{{1,253}}\Z)(?!(?:.*\.)?[0-9]+\Z){KUBERNETES_NAME.pattern}")
+"""A host name and no address, as Gateways and Ingresses take it."""
+
 LOOPBACK = re.compile(r"(?:127\.[0-9.]+|localhost|\[::1\])(?::|/|$)")
 """A registry on this machine."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
@@ -11,6 +11,7 @@ from typing import Annotated, Literal, cast, get_args
 import msgspec
 from msgspec import Meta
 
+from slipway.model import schedule
 from slipway.model.errors import ConfigError
 from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
@@ -81,10 +82,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A container's limits: memory as Docker writes it (`256m`), processors as a number."""
+    """A container's limits: memory as Docker writes it (`256m`), processors and GPUs as numbers."""
 
     memory: str | None = None
     cpus: Annotated[float, Meta(gt=0)] | None = None
+    gpu: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many of a service run, where the target can tell: between `min` and `max`, so that `cpu` percent is used."""
+
+    min: Annotated[int, Meta(ge=1)] = 1
+    max: Annotated[int, Meta(ge=1)] = 1
+    cpu: Annotated[int, Meta(ge=1, le=100)] = 70
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A service that runs to its end at the times that `schedule` says, as cron has them."""
+
+    schedule: str
 
 
 class Dev(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,11 +120,14 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     route: str | None = None
     port: Port | None = None
     libs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     target: str = "run"
     secrets: tuple[str, ...] = ()
     env: dict[str, str] = {}
     args: dict[str, str] = {}
     resources: Resources = Resources()
+    scale: Scale = Scale()
+    job: Job | None = None
     dev: Dev = Dev()
 
 
@@ -123,12 +142,6 @@ class Service:
     @property
     def dockerfile(self) -> Path:
         return self.folder / "Dockerfile"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Its environment where it runs: its own, and PORT and ROUTE where it has them."""
-        given = {"PORT": self.settings.port, "ROUTE": self.settings.route}
-        return {**{name: str(value) for name, value in given.items() if value is not None}, **self.settings.env}
 
 
 @dataclass(frozen=True)
@@ -341,6 +354,7 @@ def _check_service(root: Path, service: Service) -> None:
                 f"`sync` names {entry!r}",
                 "Name a folder of the service (`app`), or of a lib that it uses (`common:common`), without . and ...",
             )
+    _check_running(settings, refuse)
     if not service.dockerfile.is_file():
         raise ConfigError(
             f"{service.dockerfile} is missing",
@@ -348,7 +362,54 @@ def _check_service(root: Path, service: Service) -> None:
         )
 
 
+def _check_running(settings: ServiceSettings, refuse: Callable[[tuple[str, ...], str, str], ConfigError]) -> None:
+    if settings.scale.max < settings.scale.min:
+        raise refuse(
+            ("scale", "max"),
+            f"`max` is {settings.scale.max}, less than `min`, which is {settings.scale.min}",
+            "Set `max` to the most that may run; the same as `min` for always as many.",
+        )
+    if not settings.job:
+        return
+    if wrong := schedule.problem(settings.job.schedule):
+        raise refuse(
+            ("job", "schedule"),
+            f"`schedule` is {settings.job.schedule!r}: {wrong}",
+            "Write minute, hour, day, month and day of the week, as cron has them: `0 3 * * *`; or @daily.",
+        )
+    for key, given in (("route", settings.route), ("port", settings.port)):
+        if given is not None:
+            raise refuse(
+                (key,), f"a job takes no requests, so it has no `{key}`", f"Remove `{key}`, or the table [job]."
+            )
+    if settings.scale != Scale():
+        raise refuse(
+            ("scale",), "a job has no [scale]: one of it runs at a time", "Remove [scale], or the table [job]."
+        )
+
+
+def _check_needs(services: tuple[Service, ...]) -> None:
+    routed = {service.name: service.settings.route is not None for service in services}
+    for service in services:
+        path = service.folder / "service.toml"
+        for name in service.settings.needs:
+            what = ""
+            if name == service.name:
+                what = "which is the service itself"
+            elif name not in routed:
+                what = "and there is no such service"
+            elif not routed[name]:
+                what = "which has no `route`, so it takes no requests"
+            if what:
+                others = ", ".join(each for each, has in routed.items() if has and each != service.name)
+                raise ConfigError(
+                    f"{path}:{line_of(read_text(path), ('needs',))}: `needs` names {name!r}, {what}",
+                    remedy=f"Services that can be called: {others or 'none yet'}.",
+                )
+
+
 def _check_together(services: tuple[Service, ...]) -> None:
+    _check_needs(services)
     taken: dict[tuple[str, str | int], Service] = {}
     for service in services:
         for key in ("route", "port"):

@@ -240,3 +240,23 @@ class Live(_Resource):
     def good(self) -> Output[list[dict[str, Any]]]:
         """The records of what was live, newest first."""
         return self._output("good")
+
+
+class Suffix(_Resource):
+    """A random text for the end of a name, another one after each change of something secret.
+
+    Args:
+        resource_name: its name in the state.
+        of: what changes; kept encrypted. Give the values as Pulumi secrets.
+    """
+
+    def __init__(
+        self, resource_name: str, *, of: Mapping[str, Input[str]], opts: ResourceOptions | None = None
+    ) -> None:
+        secret = {name: Output.secret(value) for name, value in of.items()}
+        super().__init__("index:Suffix", resource_name, {"of": secret}, ["text"], opts)
+
+    @property
+    def text(self) -> Output[str]:
+        """Ten letters and digits."""
+        return self._output("text")

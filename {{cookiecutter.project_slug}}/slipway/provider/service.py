@@ -27,6 +27,7 @@ from slipway.provider.kind import Kind, State, Stop
 from slipway.provider.network import Network
 from slipway.provider.release import Live, Release
 from slipway.provider.report import as_text
+from slipway.provider.suffix import Suffix
 from slipway.provider.values import Props, holds_unknown, plain, read, write
 
 NAME = "slipway"
@@ -36,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "slipway:docker:Gateway": Gateway(),
     "slipway:index:Release": Release(),
     "slipway:index:Live": Live(),
+    "slipway:index:Suffix": Suffix(),
 }
 CONVERSATION = {"accept_secrets": True, "accept_resources": False, "accept_outputs": False}
 

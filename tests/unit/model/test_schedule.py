@@ -1,0 +1,38 @@
+"""A schedule is refused for what Kubernetes would refuse it for, before a deploy."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.model import schedule
+
+
+@pytest.mark.parametrize(
+    "text", ["0 3 * * *", "*/15 0-6,12 1 jan-MAR mon", "? ? ? ? ?", "59 23 31 12 6", "1-30/2 * * * *", *schedule.WORDS]
+)
+def test_what_cron_knows_is_taken(text: str) -> None:
+    assert schedule.problem(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "it has 0 fields"),
+        ("0 3 * *", "it has 4 fields"),
+        ("0 0 3 * * *", "it has 6 fields"),
+        ("60 * * * *", "'60' is no minute"),
+        ("* 24 * * *", "'24' is no hour"),
+        ("* * 0 * *", "'0' is no day of the month"),
+        ("* * * 13 *", "'13' is no month"),
+        ("* * * * 7", "'7' is no day of the week"),
+        ("30-10 * * * *", "'30-10' is no minute"),
+        ("*/0 * * * *", "'*/0' is no minute"),
+        ("a * * * *", "'a' is no minute"),
+        (", * * * *", "',' is no minute"),
+        ("TZ=UTC 0 3 * * *", "it has 6 fields"),
+        ("@nightly", "'@nightly' is no word"),
+        ("@every 5m", "is no word"),
+    ],
+)
+def test_what_it_does_not_know_is_named(text: str, said: str) -> None:
+    assert said in schedule.problem(text)

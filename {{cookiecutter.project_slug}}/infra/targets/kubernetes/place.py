@@ -1,0 +1,133 @@
+"""The place that a stack runs in: a cluster, a namespace, and how all that stands there is named and labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+from pulumi_kubernetes import Provider
+from pulumi_kubernetes.core.v1 import Namespace
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from slipway.model.errors import ConfigError
+from slipway.model.stack import Stack, namespace_of
+from slipway.model.workspace import Service, Workspace
+
+PART_OF = "app.kubernetes.io/part-of"
+NAME = "app.kubernetes.io/name"
+NAMESPACE = "kubernetes.io/metadata.name"
+"""The label by which Kubernetes itself names each namespace."""
+LEVEL = "restricted"
+"""The Pod Security Standard that the namespace asks of its pods."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stack's place in its cluster. What it makes waits for `first`: the namespace."""
+
+    workspace: Workspace
+    stack: Stack
+    namespace: str
+    provider: Provider
+    first: tuple[pulumi.Resource, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that all objects of the stack have."""
+        return {
+            PART_OF: self.workspace.name,
+            "app.kubernetes.io/managed-by": "slipway",
+            "slipway.stack": self.stack.name,
+        }
+
+    def metadata(self, name: pulumi.Input[str]) -> ObjectMetaArgs:
+        """Return the metadata of an object in the namespace."""
+        return ObjectMetaArgs(name=name, namespace=self.namespace, labels=self.labels)
+
+    def of_cluster(self, name: str) -> ObjectMetaArgs:
+        """Return the metadata of an object that is in no namespace."""
+        return ObjectMetaArgs(name=name, labels=self.labels)
+
+    def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+        """Return the options of a resource: in this cluster, after the namespace and what else it needs."""
+        return pulumi.ResourceOptions(provider=self.provider, depends_on=[*self.first, *after])
+
+    def of(self, service: Service) -> Plot:
+        """Return one service's part of the place."""
+        return Plot(self, service)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One service's part of a place: all of its objects are named after it."""
+
+    place: Place
+    service: Service
+
+    @property
+    def name(self) -> str:
+        return self.service.name
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The labels that choose the service's pods, and never change."""
+        return selector(self.place, self.name)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {**self.place.labels, **self.selector}
+
+    def metadata(
+        self, name: pulumi.Input[str] | None = None, annotations: dict[str, str] | None = None
+    ) -> ObjectMetaArgs:
+        """Return the metadata of one of its objects; without a name it is the service's."""
+        return ObjectMetaArgs(
+            name=name or self.name, namespace=self.place.namespace, labels=self.labels, annotations=annotations
+        )
+
+    def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+        return self.place.opts(after)
+
+
+def selector(place: Place, service: str) -> dict[str, str]:
+    """Return the labels that choose the pods of a service of the stack."""
+    return {NAME: service, PART_OF: place.workspace.name}
+
+
+def prepare(workspace: Workspace, stack: Stack) -> Place:
+    """Declare the stack's namespace and the way to its cluster.
+
+    Raises:
+        ConfigError: the namespace's name is none, or slipway:kubeconfig names no file.
+    """
+    place = Place(workspace, stack, namespace_of(workspace.name, stack), _provider(stack))
+    level = {f"pod-security.kubernetes.io/{mode}": LEVEL for mode in ("enforce", "warn", "audit")}
+    versions = {f"{label}-version": "latest" for label in level}
+    metadata = ObjectMetaArgs(name=place.namespace, labels={**place.labels, **level, **versions})
+    namespace = Namespace(place.namespace, metadata=metadata, opts=place.opts())
+    return Place(workspace, stack, place.namespace, place.provider, (namespace,))
+
+
+def _provider(stack: Stack) -> Provider:
+    """Return the way to the cluster.
+
+    A deploy makes the objects what the files say, whoever else has changed the same fields meanwhile (`kubectl edit`);
+    a count of pods that an autoscaler sets is no such field, as none is declared then. The pull secret changes in
+    place: a replaced one would be missing for a moment. And another path to the same cluster on another machine is no
+    other cluster: all objects would be made anew.
+    """
+    if stack.kubeconfig and not Path(stack.kubeconfig).is_file():
+        raise ConfigError(
+            f"{stack.file}: slipway:kubeconfig is {stack.kubeconfig}, which is no file",
+            remedy="Correct it, or remove the line: then KUBECONFIG or ~/.kube/config counts.",
+        )
+    return Provider(
+        stack.name,
+        kubeconfig=stack.kubeconfig,
+        context=stack.context,
+        cluster_identifier=stack.context or "current",
+        enable_patch_force=True,
+        enable_secret_mutable=True,
+    )

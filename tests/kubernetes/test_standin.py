@@ -110,6 +110,7 @@ def test_a_preview_asks_the_api_server_and_changes_nothing(world: World, cluster
     with pytest.raises(automation.CommandError, match="99999999"):
         world.stack.preview()
     assert cluster.get("services", "--namespace", SPACE)["items"] == []
+    cluster.remove(SPACE)
 
 
 def test_a_broken_rollout_fails_with_the_pods_reasons_and_stays_in_the_state(world: World, cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ DEMO = ROOT / "demo"
 PYTHON = ("run", "local_extensions.py", "noxfile.py", "hooks", "tests", "bench", str(TEMPLATE))
 
 nox.options.default_venv_backend = "none"
-TESTS = ["lint", "unit", "bake", "gate", "e2e"]
+TESTS = ["lint", "unit", "bake", "gate", "e2e", "kubernetes"]
 nox.options.sessions = TESTS
 # The template's folder is copied by every bake: no tool may leave compiled files or a cache in it.
 os.environ.update(PYTHONDONTWRITEBYTECODE="1", RUFF_CACHE_DIR=str(ROOT / ".ruff_cache"))
@@ -38,7 +38,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test: lint, unit, bake, the gate's steps on real tools, then end to end on the real components."""
+    """Run every test: lint, unit, bake, the gate's steps, then end to end on the real Docker, Pulumi, Kubernetes."""
     for name in TESTS:
         session.notify(name, posargs=session.posargs)
 
@@ -77,6 +77,12 @@ def gate(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Run a generated workspace on the real Docker engine, BuildKit, registry and Pulumi."""
     session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def kubernetes(session: nox.Session) -> None:
+    """Run a generated workspace on a real Kubernetes node, which is started for it where there is none."""
+    session.run("pytest", "tests/kubernetes", *session.posargs)
 
 
 @nox.session

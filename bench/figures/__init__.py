@@ -21,6 +21,7 @@ NAMES = (
     "inline",
     "loop",
     "ship",
+    "kubernetes",
 )
 """Every figure, in the order in which they are run."""
 

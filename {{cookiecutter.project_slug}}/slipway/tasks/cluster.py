@@ -18,12 +18,12 @@ ACTIONS = "up, down, status"
     positional=["action"],
     help={
         "action": "up: start it, or mend it; down: remove it with all that runs in it; status: look at it.",
-        "install": "Get the programs that are missing (`--no-install` to refuse).",
+        "no-install": "With up: install nothing, and say what is missing.",
         "json": "With status: print it as JSON.",
         "dry": "With up or down: say what would be done, and do nothing.",
     },
 )
-def cluster(context: Context, action: str, install: bool = True, json: bool = False, dry: bool = False) -> None:
+def cluster(context: Context, action: str, no_install: bool = False, json: bool = False, dry: bool = False) -> None:
     """A Kubernetes node on this machine, to try things on: invoke cluster up|down|status.
 
     Real etcd, API server, scheduler, kubelet, containerd, kube-proxy, DNS and the Gateway API's kinds, for root on
@@ -32,7 +32,7 @@ def cluster(context: Context, action: str, install: bool = True, json: bool = Fa
     """
     from slipway.model.errors import ConfigError
 
-    known = {"up": lambda: _up(install, dry), "down": lambda: _down(dry), "status": lambda: _status(json)}
+    known = {"up": lambda: _up(not no_install, dry), "down": lambda: _down(dry), "status": lambda: _status(json)}
     if action not in known:
         raise ConfigError(f"{action!r} is nothing to do with a cluster", remedy=f"One of: {ACTIONS}.")
     known[action]()

@@ -30,6 +30,8 @@ PATIENCE_SECONDS = 10.0
 """How long a service may be on its way to be healthy, once Pulumi is done: a pod that misses a check comes back."""
 WATCH_SECONDS = 3.0
 """How often it is looked how far rollouts are."""
+LINE = 160
+"""Letters of what is wrong with a pod that stand in a line of progress; the error has them all."""
 UPSERT = "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"
 """The variable by which Pulumi's provider is told to take over objects that exist."""
 UNKNOWN = "whether it is what was deployed cannot be told: the stack's state cannot be read here"
@@ -278,7 +280,7 @@ def image_of(service: str, spec: PodSpec) -> str:
 
 def _progress(row: PodsStatus) -> str:
     """Return how far a rollout is, in a line."""
-    return f"{row.ready} ready" + (f", {row.reason}: {row.message}" if row.reason else "")
+    return f"{row.ready} ready" + (f", {row.reason}: {row.message}"[:LINE] if row.reason else "")
 
 
 def _done(found: Found, name: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slipway.model.errors import SlipwayError
 from slipway.run.process import Result, run
-from slipway.toolchain.cluster.layout import BRIDGE, GATEWAY, PODS
+from slipway.toolchain.cluster.layout import BRIDGE, GATEWAY, PODS, SERVICES
 
 OWN = "SLIPWAY-CLUSTER"
 CHAINS = re.compile(r"^(?:KUBE-|SLIPWAY-CLUSTER$)")
@@ -50,6 +50,8 @@ def raise_network(saved: Path) -> None:
         _must(["ip", "link", "add", BRIDGE, "type", "bridge"])
     _must(["ip", "address", "replace", f"{GATEWAY}/{PODS.rpartition('/')[2]}", "dev", BRIDGE])
     _must(["ip", "link", "set", BRIDGE, "up"])
+    # kube-proxy turns these addresses into a pod's; without a route a machine may not even begin to send.
+    _must(["ip", "route", "replace", SERVICES, "dev", BRIDGE, "src", GATEWAY])
     for table, parent, rules in rules_wanted():
         if run(["iptables", "-w", "-t", table, "-n", "-L", OWN], timeout=SECONDS).code:
             _must(["iptables", "-w", "-t", table, "-N", OWN])

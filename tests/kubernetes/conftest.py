@@ -1,0 +1,92 @@
+"""The ground for tests on a real node: the product's own cluster, and one generated workspace with a registry.
+
+A cluster that was there before is used and left; else it is started, and its end must leave no trace. Programs are
+kept between runs where the product keeps them. SLIPWAY_K8S_PROVIDER=official leaves the stand-in for Pulumi's
+`kubernetes` plugin off PATH, so that Pulumi takes the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.workspace import Workspace, bake
+from tests.kubernetes.world import Cluster, push_probe, traces
+
+from slipway.toolchain import registry
+from slipway.toolchain.cluster import node
+from slipway.toolchain.cluster.layout import layout
+from slipway.toolchain.locking import alone
+from slipway.toolchain.paths import state_path
+
+NAME = "slipway-k8s"
+REGISTRY = "127.0.0.1:5056"
+PORT = 18761
+STANDIN = Path(__file__).parent / "standin"
+OFFICIAL = os.environ.get("SLIPWAY_K8S_PROVIDER") == "official"
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[None]:
+    """This machine, left as it was; another run of these tests is waited for."""
+    folders = [str(Path(sys.executable).parent), *([] if OFFICIAL else [str(STANDIN)]), os.environ["PATH"]]
+    with pytest.MonkeyPatch.context() as patch, alone(state_path("kubernetes.lock"), lambda: None):
+        patch.setenv("PATH", os.pathsep.join(folders))
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        for name in ("CI", "DOCKER_HOST", "KUBECONFIG", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def baked(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Workspace:
+    """A workspace as it is generated, in git, with nothing set up yet."""
+    root = bake(tmp_path_factory.mktemp("k8s"), project_slug=NAME, registry=REGISTRY, gateway_port=str(PORT))
+    made = Workspace(root, PORT)
+    made.git("init", "--quiet")
+    made.git("add", ".")
+    made.git("commit", "--quiet", "--message", "Generated")
+    return made
+
+
+@pytest.fixture(scope="session")
+def cluster(baked: Workspace) -> Iterator[Cluster]:
+    """A node that is up. What a run has left that died is removed first; what this one starts is, at its end."""
+    there = node.status().state == "up"
+    if not there:
+        node.down()
+        assert traces() == []
+    ran = baked.invoke("cluster", "up")
+    assert ran.code == 0, ran.output
+    yield Cluster(layout().kubeconfig)
+    if not there:
+        ended = baked.invoke("cluster", "down")
+        assert ended.code == 0, ended.output
+        assert traces() == []
+
+
+@pytest.fixture(scope="session")
+def own_cluster(cluster: Cluster, baked: Workspace) -> Cluster:
+    """The node, for tests that break it: a cluster that somebody else may be using is not broken."""
+    if os.environ.get("SLIPWAY_KEEP_CLUSTER"):
+        pytest.skip("SLIPWAY_KEEP_CLUSTER: the cluster of this machine is in use")
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def local_registry(machine: None) -> Iterator[str]:
+    """The registry of the workspace; one that was not there is ended again."""
+    there = registry.answers(*registry.split(REGISTRY))
+    registry.ensure(REGISTRY)
+    yield REGISTRY
+    if not there:
+        registry.stop(REGISTRY)
+
+
+@pytest.fixture(scope="session")
+def probe_image(local_registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The probe's image, by its digest in the local registry."""
+    return push_probe(tmp_path_factory.mktemp("probe"), local_registry)

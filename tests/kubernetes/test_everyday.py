@@ -15,7 +15,7 @@ from tests.e2e.workspace import Ran, Workspace, ended, kill, read_until
 from tests.kubernetes.conftest import NAME
 from tests.kubernetes.world import Cluster, wait_until
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
 STACK, NAMESPACE = "staging", f"{NAME}-staging"
 HERE = ("--stack", STACK)

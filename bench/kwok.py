@@ -78,7 +78,8 @@ def nodes(kubectl: list[str], kubeconfig: Path, count: int, folder: Path) -> Ite
 
 
 def _node(name: str) -> dict[str, object]:
-    about = {"name": name, "annotations": {MARK: "fake"}, "labels": {MARK: "fake"}}
+    labels = {MARK: "fake", "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name}
+    about = {"name": name, "annotations": {MARK: "fake"}, "labels": labels}
     room = {"cpu": "1000", "memory": "4Ti", "pods": str(PODS)}
     return {
         "apiVersion": "v1",

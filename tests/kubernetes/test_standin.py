@@ -32,6 +32,7 @@ class World:
     """One stack, whose program is put together by a test."""
 
     stack: automation.Stack
+    folder: Path
     image: str
     provider: dict[str, Any]
     build: Callable[[pulumi.ResourceOptions], None] = lambda _options: None
@@ -41,12 +42,13 @@ class World:
         return dict(self.stack.up().summary.resource_changes or {})
 
     def state(self) -> str:
-        """Return the stack's state as it is stored, decrypted in no part."""
-        return json.dumps(self.stack.export_stack().deployment)
+        """Return the stack's state as it is stored; Pulumi's own export would decrypt it."""
+        (file,) = self.folder.glob(".pulumi/stacks/*/test.json")
+        return file.read_text(encoding="utf-8")
 
     def resource(self, name: str) -> dict[str, Any]:
         """Return a resource of the state."""
-        resources = json.loads(self.state())["resources"]
+        resources = json.loads(self.state())["checkpoint"]["latest"]["resources"]
         return next(each for each in resources if each["urn"].endswith(f"::{name}"))
 
 
@@ -71,7 +73,7 @@ def world(cluster: Cluster, probe_image: str, tmp_path: Path, monkeypatch: pytes
     stack = automation.create_or_select_stack(
         "test", "standin", program, opts=automation.LocalWorkspaceOptions(env_vars=variables)
     )
-    made = World(stack, probe_image, {})
+    made = World(stack, tmp_path / "state", probe_image, {})
     yield made
     stack.destroy()
     assert cluster.kubectl("get", "namespace", SPACE, code=1)

@@ -104,7 +104,8 @@ def test_limits_are_the_services_own_or_some_that_do_no_harm(root: Path) -> None
     assert "tolerations" not in found.pod("web")
 
 
-def test_probes_are_the_dockerfiles_own_health_check(root: Path) -> None:
+def test_without_a_path_probes_are_the_dockerfiles_own_health_check(root: Path) -> None:
+    without_health_path(root, "api")
     container = declare(root).container("api")
     command = {"command": ["/app/.venv/bin/python", "-m", "app.health"]}
     assert container["startupProbe"] == {
@@ -122,6 +123,21 @@ def test_probes_are_the_dockerfiles_own_health_check(root: Path) -> None:
     assert container["livenessProbe"] == {**container["readinessProbe"], "periodSeconds": 30}
 
 
+def test_a_health_path_is_asked_as_often_as_the_health_check_says(root: Path) -> None:
+    found = declare(root)
+    for service, port in (("api", 8000), ("web", 3000)):
+        container = found.container(service)
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert container[probe]["httpGet"] == {"path": "/health", "port": port}
+            assert "exec" not in container[probe]
+        assert container["readinessProbe"]["periodSeconds"] == 5
+
+
+def without_health_path(root: Path, service: str) -> None:
+    path = root / "services" / service / "service.toml"
+    path.write_text(path.read_text().replace('health = "/health"\n', ""))
+
+
 def without_health_check(root: Path, service: str) -> None:
     path = root / "services" / service / "Dockerfile"
     lines = path.read_text().splitlines(keepends=True)
@@ -129,6 +145,7 @@ def without_health_check(root: Path, service: str) -> None:
 
 
 def test_without_a_health_check_the_port_is_knocked_at_and_without_a_port_nothing_is_asked(root: Path) -> None:
+    without_health_path(root, "api")
     without_health_check(root, "api")
     without_health_check(root, "worker")
     found = declare(root)

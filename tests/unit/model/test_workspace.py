@@ -94,6 +94,8 @@ def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
             "service.toml:3: a job takes no requests, so it has no `route`",
         ),
         ('kind = "worker"\n[scale]\nmax = 2\n[job]\nschedule = "@daily"', "service.toml:2: a job has no [scale]"),
+        ('kind = "worker"\nhealth = "/health"', "service.toml:2: `health` is '/health', and there is no `port`"),
+        ('kind = "worker"\nport = 80\nhealth = "health"', "service.toml:3: `health` is 'health'"),
         ('kind = "worker"\nneeds = ["nope"]', "service.toml:2: `needs` names 'nope', and there is no such service"),
         ('kind = "worker"\nneeds = ["api"]', "service.toml:2: `needs` names 'api', which is the service itself"),
     ],

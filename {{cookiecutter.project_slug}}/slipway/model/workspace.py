@@ -21,6 +21,7 @@ CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
 _MEMORY = re.compile(r"[1-9][0-9]*[kmg]")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
+_PATH = re.compile(r"/[!-~]*")
 _PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
 _ADDRESS = re.compile(r"[a-z][a-z-]*://[^\s]+")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -121,6 +122,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Port | None = None
     libs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    health: str | None = None
     target: str = "run"
     secrets: tuple[str, ...] = ()
     env: dict[str, str] = {}
@@ -329,6 +331,12 @@ def _check_service(root: Path, service: Service) -> None:
         )
     if settings.route is not None and settings.port is None:
         raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
+    if settings.health is not None and not (settings.port and _PATH.fullmatch(settings.health)):
+        raise refuse(
+            ("health",),
+            f"`health` is {settings.health!r}" + ("" if settings.port else ", and there is no `port` to ask at"),
+            'Write the path that answers 200 while the service is well, such as "/health"; it needs a `port`.',
+        )
     if settings.resources.memory and not _MEMORY.fullmatch(settings.resources.memory):
         raise refuse(
             ("resources", "memory"),

@@ -1,11 +1,15 @@
-"""How Kubernetes asks whether a service is well: by the Dockerfile's own HEALTHCHECK, so it is written down once."""
+"""How Kubernetes asks whether a service is well: at its `health` path, or by the Dockerfile's own HEALTHCHECK.
+
+A path is asked by the kubelet. A command is a new process in the container, every few seconds, which takes its share of
+the container's memory and processor; but it is written down once, and suits a service without a port.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
 
-from pulumi_kubernetes.core.v1 import ExecActionArgs, ProbeArgs, TCPSocketActionArgs
+from pulumi_kubernetes.core.v1 import ExecActionArgs, HTTPGetActionArgs, ProbeArgs, TCPSocketActionArgs
 
 from slipway.content import dockerfile
 from slipway.content.healthcheck import Healthcheck
@@ -34,15 +38,16 @@ class Probes:
 
 
 def of(service: Service) -> Probes:
-    """Return a service's probes: its health check, or else whether its port is open; none where it has neither.
+    """Return a service's probes: its `health` path, else its HEALTHCHECK, else whether its port is open; or none.
 
-    An unwell container is sent no more requests; only one that stays unwell for long is restarted.
+    The HEALTHCHECK says how often and how patiently either is asked. An unwell container is sent no more requests; only one that stays unwell for long is restarted.
 
     Raises:
         ConfigError: its Dockerfile cannot be read.
     """
     check = dockerfile.read(service.dockerfile).health(service.settings.target)
-    if not check and not service.settings.port:
+    path, port = service.settings.health, service.settings.port
+    if not check and not port:
         return Probes()
     times = check or KNOCK
     seconds = max(STARTUP_SECONDS, ceil(times.start_period + times.retries * times.interval))
@@ -50,8 +55,9 @@ def of(service: Service) -> Probes:
 
     def probe(every: float, failures: int) -> ProbeArgs:
         return ProbeArgs(
-            exec_=ExecActionArgs(command=list(check.command)) if check else None,
-            tcp_socket=None if check else TCPSocketActionArgs(port=service.settings.port or 0),
+            http_get=HTTPGetActionArgs(path=path, port=port) if path and port else None,
+            exec_=ExecActionArgs(command=list(check.command)) if check and not path else None,
+            tcp_socket=TCPSocketActionArgs(port=port) if port and not check and not path else None,
             period_seconds=max(1, ceil(every)),
             timeout_seconds=max(1, ceil(PATIENT * times.timeout)),
             failure_threshold=failures,

@@ -156,6 +156,15 @@ def test_no_policy_is_made_where_nobody_is_trusted(shop: workspace.Workspace) ->
     assert not admission.folder(shop).exists()
 
 
+def test_a_stack_on_kubernetes_has_its_namespaces_policy_written_too(shop: workspace.Workspace) -> None:
+    (shop.root / "infra" / "Pulumi.live.yaml").write_text("config:\n  slipway:target: kubernetes\n")
+    path = admission.folder(shop) / "validating-admission-policy.yaml"
+    assert path in admission.write(shop)
+    found = list(yaml.safe_load_all(path.read_text()))
+    prefixes = ["127.0.0.1:5000/shop/", "127.0.0.1:5000/shop/release/"]
+    assert found == commands.images_documents("shop-live", prefixes)
+
+
 def test_the_files_say_what_the_policies_are(shop: workspace.Workspace) -> None:
     """What is written by hand is read by a YAML library: nothing is lost on the way, the keys least of all."""
     admission.write(shop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import UnionType
 from typing import get_args
 
 import msgspec
@@ -22,7 +23,7 @@ def keys_of(kind: type[msgspec.Struct]) -> set[str]:
     found = set()
     for field in msgspec.structs.fields(kind):
         found.add(field.encode_name)
-        for part in (field.type, *get_args(field.type)):
+        for part in get_args(field.type) if isinstance(field.type, UnionType) else (field.type,):
             if isinstance(part, type) and issubclass(part, msgspec.Struct):
                 found |= keys_of(part)
     return found

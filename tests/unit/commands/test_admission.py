@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from slipway.commands import admission
 from slipway.commands.cosign import TYPES
+from slipway.model import workspace
+from slipway.model.stack import Stack
 from slipway.model.trust import Identity, Key, Trust
 
 KEY = Key(Path("k.pub"), "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n", "ab" * 32)
@@ -58,3 +62,44 @@ def test_plain_http_is_for_this_machine_alone() -> None:
 
     assert of(["127.0.0.1:5000/shop/release/*"])
     assert not of(IMAGES)
+
+
+def stack_of(tmp_path: Path, **settings: object) -> Stack:
+    given = {"images": "external", "target": "kubernetes", "protected": True, **settings}
+    return Stack("prod", tmp_path / "Pulumi.prod.yaml", **given)  # type: ignore[arg-type]
+
+
+def shop(tmp_path: Path) -> workspace.Workspace:
+    (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n')
+    return workspace.load(tmp_path)
+
+
+def test_a_protected_external_stack_takes_released_images_only(tmp_path: Path) -> None:
+    stack = stack_of(tmp_path, registry="ghcr.io/acme")
+    assert admission.prefixes(shop(tmp_path), stack) == ["ghcr.io/acme/shop/release/"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"images": "inline", "protected": False}, {"images": "hybrid"}, {"protected": False}]
+)
+def test_any_other_stack_takes_those_of_development_too(tmp_path: Path, settings: dict[str, object]) -> None:
+    stack = stack_of(tmp_path, registry="ghcr.io/acme", **settings)
+    assert admission.prefixes(shop(tmp_path), stack) == ["127.0.0.1:5000/shop/", "ghcr.io/acme/shop/release/"]
+
+
+def test_the_cluster_looks_at_all_kinds_of_containers_of_one_namespace() -> None:
+    policy, binding = admission.images_documents("shop-prod", ["ghcr.io/acme/shop/release/"])
+    spec = policy["spec"]
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        assert f"object.spec.{kind}.map(" in spec["variables"][0]["expression"]
+    (rule,) = spec["matchConstraints"]["resourceRules"]
+    assert rule["resources"] == ["pods", "pods/ephemeralcontainers"]
+    assert rule["operations"] == ["CREATE", "UPDATE"]
+    assert spec["failurePolicy"] == "Fail"
+    pinned, ours = (each["expression"] for each in spec["validations"])
+    assert "@sha256:[0-9a-f]{64}$" in pinned
+    assert '["ghcr.io/acme/shop/release/"]' in ours
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"] == "slipway.shop-prod.images"
+    assert binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "shop-prod"
+    }

@@ -110,16 +110,16 @@ def test_probes_are_the_dockerfiles_own_health_check(root: Path) -> None:
     assert container["startupProbe"] == {
         "exec": command,
         "periodSeconds": 2,
-        "timeoutSeconds": 3,
+        "timeoutSeconds": 15,
         "failureThreshold": 30,
     }
     assert container["readinessProbe"] == {
         "exec": command,
         "periodSeconds": 5,
-        "timeoutSeconds": 3,
+        "timeoutSeconds": 15,
         "failureThreshold": 3,
     }
-    assert container["livenessProbe"] == {**container["readinessProbe"], "periodSeconds": 30, "timeoutSeconds": 15}
+    assert container["livenessProbe"] == {**container["readinessProbe"], "periodSeconds": 30}
 
 
 def without_health_check(root: Path, service: str) -> None:

@@ -14,12 +14,11 @@ from slipway.model.workspace import Service
 STARTUP_SECONDS = 60
 """How long a container may take to be well for the first time, unless its Dockerfile gives it more."""
 STARTUP_PERIOD = 2
-SELDOM, PATIENT = 6, 5
-"""How many times as seldom the liveness probe asks, and how many times as long it waits for the answer.
-
-Docker restarts nothing that is unwell. Kubernetes does, and a check that is late because the node is busy is no reason:
-each restart makes it busier.
-"""
+PATIENT = 5
+"""How many times as long an answer may take. Docker only notes one that is late; Kubernetes acts on it, and on a busy
+node, where a check takes seconds to start, it would send requests to nobody."""
+SELDOM = 6
+"""How many times as seldom the liveness probe asks: each restart makes a busy node busier."""
 KNOCK = Healthcheck((), interval=5, timeout=3)
 """How often a port is knocked at where there is no HEALTHCHECK."""
 
@@ -49,18 +48,18 @@ def of(service: Service) -> Probes:
     seconds = max(STARTUP_SECONDS, ceil(times.start_period + times.retries * times.interval))
     period = ceil(times.start_interval or STARTUP_PERIOD)
 
-    def probe(every: float, failures: int, patience: float = times.timeout) -> ProbeArgs:
+    def probe(every: float, failures: int) -> ProbeArgs:
         return ProbeArgs(
             exec_=ExecActionArgs(command=list(check.command)) if check else None,
             tcp_socket=None if check else TCPSocketActionArgs(port=service.settings.port or 0),
             period_seconds=max(1, ceil(every)),
-            timeout_seconds=max(1, ceil(patience)),
+            timeout_seconds=max(1, ceil(PATIENT * times.timeout)),
             failure_threshold=failures,
         )
 
     return Probes(
         startup=probe(period, ceil(seconds / period)),
         readiness=probe(times.interval, times.retries),
-        liveness=probe(SELDOM * times.interval, times.retries, PATIENT * times.timeout),
+        liveness=probe(SELDOM * times.interval, times.retries),
         seconds=seconds,
     )

@@ -17,6 +17,8 @@ from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway.model.reading import line_of, read_text, read_toml
 
+Refuse = Callable[[tuple[str, ...], str, str], ConfigError]
+"""Makes the error of a key in a file: the key, what is wrong with it, the remedy."""
 CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
 _MEMORY = re.compile(r"[1-9][0-9]*[kmg]")
@@ -323,20 +325,7 @@ def _check_service(root: Path, service: Service) -> None:
             f"{service.folder}: `{service.name}` is a name that Slipway uses itself, for its gateway and bases",
             remedy="Rename the folder.",
         )
-    if settings.route is not None and not _ROUTE.fullmatch(settings.route):
-        raise refuse(
-            ("route",),
-            f"`route` is {settings.route!r}",
-            "A route starts with / and has no / at its end: `/api`.",
-        )
-    if settings.route is not None and settings.port is None:
-        raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
-    if settings.health is not None and not (settings.port and _PATH.fullmatch(settings.health)):
-        raise refuse(
-            ("health",),
-            f"`health` is {settings.health!r}" + ("" if settings.port else ", and there is no `port` to ask at"),
-            'Write the path that answers 200 while the service is well, such as "/health"; it needs a `port`.',
-        )
+    _check_requests(settings, refuse)
     if settings.resources.memory and not _MEMORY.fullmatch(settings.resources.memory):
         raise refuse(
             ("resources", "memory"),
@@ -370,7 +359,24 @@ def _check_service(root: Path, service: Service) -> None:
         )
 
 
-def _check_running(settings: ServiceSettings, refuse: Callable[[tuple[str, ...], str, str], ConfigError]) -> None:
+def _check_requests(settings: ServiceSettings, refuse: Refuse) -> None:
+    if settings.route is not None and not _ROUTE.fullmatch(settings.route):
+        raise refuse(
+            ("route",),
+            f"`route` is {settings.route!r}",
+            "A route starts with / and has no / at its end: `/api`.",
+        )
+    if settings.route is not None and settings.port is None:
+        raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
+    if settings.health is not None and not (settings.port and _PATH.fullmatch(settings.health)):
+        raise refuse(
+            ("health",),
+            f"`health` is {settings.health!r}" + ("" if settings.port else ", and there is no `port` to ask at"),
+            'Write the path that answers 200 while the service is well, such as "/health"; it needs a `port`.',
+        )
+
+
+def _check_running(settings: ServiceSettings, refuse: Refuse) -> None:
     if settings.scale.max < settings.scale.min:
         raise refuse(
             ("scale", "max"),

@@ -40,7 +40,8 @@ class Probes:
 def of(service: Service) -> Probes:
     """Return a service's probes: its `health` path, else its HEALTHCHECK, else whether its port is open; or none.
 
-    The HEALTHCHECK says how often and how patiently either is asked. An unwell container is sent no more requests; only one that stays unwell for long is restarted.
+    The HEALTHCHECK says how often and how patiently either is asked. An unwell container is sent no more requests; only
+    one that stays unwell for long is restarted.
 
     Raises:
         ConfigError: its Dockerfile cannot be read.

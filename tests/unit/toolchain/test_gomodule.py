@@ -54,3 +54,27 @@ def test_a_failed_build_shows_its_last_lines(program: Program, tmp_path: Path) -
     go.write_text('#!/bin/sh\n[ "$1" = env ] && echo go1.26.1 && exit\necho no such module; exit 1\n', encoding="utf-8")
     with pytest.raises(NotHad, match="the build failed: no such module"):
         from_go(TOOL, tmp_path, print)
+
+
+def test_modules_that_are_released_together_are_named_at_one_version() -> None:
+    recipe = GoModule("1.26", ("acme.dev/all v1.2.0",), {}, replace={"v0.2.0": ("acme.dev/api", "acme.dev/client")})
+    assert go_mod("all", recipe).endswith(
+        "replace acme.dev/api => acme.dev/api v0.2.0\nreplace acme.dev/client => acme.dev/client v0.2.0\n"
+    )
+
+
+def test_files_that_a_pattern_names_become_one_and_none_is_an_error(program: Program, tmp_path: Path) -> None:
+    module = tmp_path / "module"
+    (module / "crd").mkdir(parents=True)
+    for name in ("b", "a"):
+        (module / "crd" / f"{name}.yaml").write_text(f"kind: {name}", encoding="utf-8")
+    go = program("go")
+    says = f'case "$*" in "env GOVERSION") echo go1.26.1;; list*) echo {module};; esac'
+    go.write_text(f"#!/bin/sh\n{says}\n", encoding="utf-8")
+    (tmp_path / "new").mkdir()
+    recipe = GoModule("1.26", ("acme.dev/crd v1.0.0",), {}, extra={"all.yaml": "acme.dev/crd crd/*.yaml"})
+    from_go(Tool("crd", "1.0.0", ("all.yaml",), go=recipe), tmp_path / "new", print)
+    assert (tmp_path / "new" / "all.yaml").read_text(encoding="utf-8") == "kind: a\n---\nkind: b"
+    missing = GoModule("1.26", ("acme.dev/crd v1.0.0",), {}, extra={"all.yaml": "acme.dev/crd other/*.yaml"})
+    with pytest.raises(NotHad, match=r"holds no other"):
+        from_go(Tool("crd", "1.0.0", ("all.yaml",), go=missing), tmp_path / "new", print)

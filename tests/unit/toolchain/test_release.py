@@ -186,3 +186,26 @@ def test_the_usual_forms_of_a_file_of_sums_are_read(sums: str) -> None:
 
 def test_a_file_of_sums_that_names_only_others_gives_nothing() -> None:
     assert digest_in(f"{'ab' * 32}  other.tar.gz\n<html>", ASSET) is None
+
+
+BASE = Tool("kube", "1.0.0", ("kubectl", "kubelet"), release=Release(base="https://dl.example/v1.0.0/bin/linux/{arch}"))
+
+
+def test_a_vendor_s_own_place_brings_each_binary_with_its_digest_beside_it(mirror: Mirror, tmp_path: Path) -> None:
+    for name in BASE.binaries:
+        mirror.files[f"/v1.0.0/bin/linux/amd64/{name}"] = name.encode()
+        mirror.files[f"/v1.0.0/bin/linux/amd64/{name}.sha256"] = hashlib.sha256(name.encode()).hexdigest().encode()
+    assert get(BASE, tmp_path / "new") == ["kubectl", "kubelet"]
+    assert (tmp_path / "new" / "kubelet").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_binary_with_another_digest_than_the_one_beside_it_is_refused(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.files["/v1.0.0/bin/linux/amd64/kubectl"] = b"changed"
+    mirror.files["/v1.0.0/bin/linux/amd64/kubectl.sha256"] = hashlib.sha256(b"kubectl").hexdigest().encode()
+    with pytest.raises(NotHad, match="refused kubectl"):
+        get(BASE, tmp_path / "new")
+
+
+def test_a_member_s_path_may_hold_the_architecture(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.asset(tar(amd64=b"program"))
+    assert get(tool(members={"tool": "bin/{arch}"}), tmp_path / "new") == ["tool"]

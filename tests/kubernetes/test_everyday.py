@@ -116,6 +116,7 @@ def test_a_log_is_followed_into_new_pods_and_ctrl_c_leaves_no_kubectl(workspace:
     finally:
         if following.poll() is None:
             kill(following)
+    wait_until(lambda: status(workspace)["api"]["state"] == "healthy", "the rollout by hand is done")
     said = subprocess.run(["pgrep", "--full", f"namespace={NAMESPACE}.*--follow"], capture_output=True, check=False)
     assert said.stdout == b""
 

@@ -26,8 +26,8 @@ from slipway.run.objects import CronJob, Deployment, Event, Job, Namespace, Pod,
 KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
 GONE_SECONDS = 90.0
 """How long a namespace may take to go, once Pulumi has removed what was in it."""
-PATIENCE_SECONDS = 10.0
-"""How long a service may be on its way to be healthy, once Pulumi is done: a pod that misses a check comes back."""
+PATIENCE_SECONDS = 30.0
+"""How long a service may be on its way to be healthy, once Pulumi is done: a rollout by hand ends."""
 WATCH_SECONDS = 3.0
 """How often it is looked how far rollouts are."""
 LINE = 160

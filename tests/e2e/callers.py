@@ -22,11 +22,11 @@ class Seen:
 
 
 @contextmanager
-def calling(port: int, *paths: str) -> Iterator[Seen]:
+def calling(port: int, *paths: str, host: str = "127.0.0.1", keep: tuple[bool, ...] = (True, False)) -> Iterator[Seen]:
     """Request each path over and over, by one caller that keeps its connection and one that does not."""
     seen, stop = Seen(), threading.Event()
     callers = [
-        threading.Thread(target=_call, args=(port, path, keep, seen, stop)) for path in paths for keep in (True, False)
+        threading.Thread(target=_call, args=(host, port, path, each, seen, stop)) for path in paths for each in keep
     ]
     for caller in callers:
         caller.start()
@@ -38,8 +38,8 @@ def calling(port: int, *paths: str) -> Iterator[Seen]:
             caller.join()
 
 
-def _call(port: int, path: str, keep: bool, seen: Seen, stop: threading.Event) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+def _call(host: str, port: int, path: str, keep: bool, seen: Seen, stop: threading.Event) -> None:
+    connection = http.client.HTTPConnection(host, port, timeout=60)
     while not stop.wait(0.02):
         try:
             connection.request("GET", path)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.workspace import Workspace, bake
+from tests.kubernetes.everyday import HERE, NAME, NAMESPACE, settings
 from tests.kubernetes.world import Cluster, push_probe, traces
 
 from slipway.toolchain import registry
@@ -22,7 +23,6 @@ from slipway.toolchain.cluster.layout import layout
 from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import state_path
 
-NAME = "slipway-k8s"
 REGISTRY = "127.0.0.1:5056"
 PORT = 18761
 STANDIN = Path(__file__).parent / "standin"
@@ -90,3 +90,30 @@ def local_registry(machine: None) -> Iterator[str]:
 def probe_image(local_registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The probe's image, by its digest in the local registry."""
     return push_probe(tmp_path_factory.mktemp("probe"), local_registry)
+
+
+@pytest.fixture(scope="session")
+def live(baked: Workspace, cluster: Cluster, local_registry: str) -> Iterator[Workspace]:
+    """The generated workspace with a stack that is up on the node; nothing of it is left afterwards."""
+    settings(baked, cluster, "inline")
+    cluster.remove(NAMESPACE)
+    try:
+        up = baked.up(*HERE)
+        assert up["healthy"], up
+        baked.git("add", ".")
+        baked.git("commit", "--quiet", "--message", "What `invoke up` wrote")
+        yield baked
+        baked.restore()
+        down = baked.invoke("down", *HERE, "--yes")
+        assert down.code == 0, down.output
+        assert cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found") == ""
+    finally:
+        cluster.remove(NAMESPACE)
+
+
+@pytest.fixture
+def workspace(live: Workspace, cluster: Cluster) -> Iterator[Workspace]:
+    """The workspace with its stack running what the committed files say, and its files put back afterwards."""
+    yield live
+    live.restore()
+    live.up(*HERE, "--yes")

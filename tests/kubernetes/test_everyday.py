@@ -6,81 +6,16 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.e2e.workspace import Ran, Workspace, ended, kill, read_until
-from tests.kubernetes.conftest import NAME
+from tests.kubernetes.everyday import HERE, NAMESPACE, SERVICES, STACK, image, releases, status, uids
 from tests.kubernetes.world import Cluster, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
-STACK, NAMESPACE = "staging", f"{NAME}-staging"
-HERE = ("--stack", STACK)
-SETTINGS = """\
-config:
-  slipway:images: {mode}
-  slipway:target: kubernetes
-  slipway:protected: false
-  slipway:kubeconfig: {kubeconfig}
-"""
 CRASH = 'raise RuntimeError("no DATABASE_URL")'
-SERVICES = ["api", "web", "worker"]
-
-
-def settings(workspace: Workspace, cluster: Cluster, mode: str) -> None:
-    """Let the stack run on the node."""
-    text = SETTINGS.format(mode=mode, kubeconfig=cluster.kubeconfig)
-    (workspace.root / "infra" / f"Pulumi.{STACK}.yaml").write_text(text, encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def live(baked: Workspace, cluster: Cluster, local_registry: str) -> Iterator[Workspace]:
-    """The generated workspace with a stack that is up on the node; nothing of it is left afterwards."""
-    settings(baked, cluster, "inline")
-    cluster.remove(NAMESPACE)
-    try:
-        up = baked.up(*HERE)
-        assert up["healthy"], up
-        baked.git("add", ".")
-        baked.git("commit", "--quiet", "--message", "What `invoke up` wrote")
-        yield baked
-        baked.restore()
-        down = baked.invoke("down", *HERE, "--yes")
-        assert down.code == 0, down.output
-        assert cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found") == ""
-    finally:
-        cluster.remove(NAMESPACE)
-
-
-@pytest.fixture
-def workspace(live: Workspace, cluster: Cluster) -> Iterator[Workspace]:
-    """The workspace with its stack running what the committed files say, and its files put back afterwards."""
-    yield live
-    live.restore()
-    live.up(*HERE, "--yes")
-
-
-def status(workspace: Workspace, *words: str) -> dict[str, dict[str, Any]]:
-    """Return what `invoke status --json` says, by service."""
-    return {row["service"]: row for row in workspace.invoke("status", "--json", *(words or HERE)).json()}
-
-
-def releases(workspace: Workspace) -> list[dict[str, Any]]:
-    return list(workspace.invoke("releases", "--json", *HERE).json())
-
-
-def image(cluster: Cluster, service: str) -> str:
-    """Return the image that a service's Deployment wants."""
-    found = cluster.get("deployment", service, "--namespace", NAMESPACE)
-    return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
-
-
-def uids(cluster: Cluster) -> set[str]:
-    """Return who the pods are that are to stay."""
-    return {each["metadata"]["uid"] for each in cluster.pods(NAMESPACE)}
 
 
 def test_what_runs_is_healthy_and_by_digest(workspace: Workspace, cluster: Cluster) -> None:

@@ -171,7 +171,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         detailed, replacing = {}, []
         for path, how in found:
             name = property_path(path)
-            anew = replaces(kind, path) and kind not in self._mutable
+            named = path[0] == "metadata" or live.get("immutable")  # these are made anew whatever may be mutable
+            anew = replaces(kind, path) and (named or kind not in self._mutable)
             detailed[name] = one(kind=getattr(one, f"{how.upper()}{'_REPLACE' if anew else ''}"), inputDiff=False)
             if anew:
                 replacing.append(name)

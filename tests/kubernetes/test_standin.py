@@ -133,9 +133,8 @@ def test_a_broken_rollout_fails_with_the_pods_reasons_and_stays_in_the_state(wor
 
 
 def test_a_secret_is_plain_nowhere_in_the_state(world: World, cluster: Cluster) -> None:
-    data = {"password": pulumi.Output.secret(SECRET)}
-
     def build(options: pulumi.ResourceOptions) -> None:
+        data = {"password": pulumi.Output.secret(SECRET)}
         kubernetes.core.v1.Secret("s", metadata=named("s"), string_data=data, opts=options)
 
     world.build = build

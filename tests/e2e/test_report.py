@@ -16,7 +16,7 @@ from tests.e2e.browser import Page, browser
 from tests.e2e.workspace import Workspace
 
 from slipway.flows import reporting
-from slipway.flows.deploy import STARTS
+from slipway.flows.places.docker import STARTS
 from slipway.model.workspace import load
 from tests import synthetic
 

@@ -14,16 +14,16 @@ SETTINGS = """\
 config:
   slipway:images: {mode}
   slipway:target: kubernetes
-  slipway:protected: false
+  slipway:protected: {protected}
   slipway:kubeconfig: {kubeconfig}
 """
 SERVICES = ["api", "web", "worker"]
 
 
-def settings(workspace: Workspace, cluster: Cluster, mode: str) -> None:
-    """Let the stack run on the node."""
-    text = SETTINGS.format(mode=mode, kubeconfig=cluster.kubeconfig)
-    (workspace.root / "infra" / f"Pulumi.{STACK}.yaml").write_text(text, encoding="utf-8")
+def settings(workspace: Workspace, cluster: Cluster, mode: str, *, stack: str = STACK, protected: bool = False) -> None:
+    """Let a stack run on the node."""
+    text = SETTINGS.format(mode=mode, protected=str(protected).lower(), kubeconfig=cluster.kubeconfig)
+    (workspace.root / "infra" / f"Pulumi.{stack}.yaml").write_text(text, encoding="utf-8")
 
 
 def status(workspace: Workspace, *words: str) -> dict[str, dict[str, Any]]:

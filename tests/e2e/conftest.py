@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.workspace import Ran, Workspace, bake, wait_until
+from tests.ground import left_as_it_was
 
 from slipway.run import engine as docker
-from slipway.toolchain import builder, engine, registry
+from slipway.toolchain import engine
 from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import state_path
 
@@ -53,20 +54,8 @@ def machine() -> Iterator[None]:
         # CI too: a runner is told no differently from a developer here; a test that is about it sets it.
         for name in ("CI", "DOCKER_HOST", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE", "PIP_CONF", "NPMRC"):
             patch.delenv(name, raising=False)
-        host, port = registry.split(REGISTRY)
-        there = {
-            "engine": engine.answers(),
-            "builder": bool(builder.answers(builder.socket_path())),
-            "registry": registry.answers(host, port),
-        }
-        yield
-        # Only what Slipway itself started is ended by these, whoever asks.
-        if not there["registry"]:
-            registry.stop(REGISTRY)
-        if not there["builder"]:
-            builder.stop()
-        if not there["engine"]:
-            engine.stop()
+        with left_as_it_was(REGISTRY):
+            yield
 
 
 @pytest.fixture(scope="session")

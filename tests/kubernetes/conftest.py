@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.workspace import Workspace, bake
+from tests.ground import left_as_it_was
 from tests.kubernetes.everyday import HERE, NAME, NAMESPACE, settings
 from tests.kubernetes.world import Cluster, push_probe, traces
 
@@ -38,7 +39,8 @@ def machine() -> Iterator[None]:
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         for name in ("CI", "DOCKER_HOST", "KUBECONFIG", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE"):
             patch.delenv(name, raising=False)
-        yield
+        with left_as_it_was(REGISTRY):
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -77,13 +79,10 @@ def own_cluster(cluster: Cluster, baked: Workspace) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def local_registry(machine: None) -> Iterator[str]:
-    """The registry of the workspace; one that was not there is ended again."""
-    there = registry.answers(*registry.split(REGISTRY))
+def local_registry(machine: None) -> str:
+    """The registry of the workspace, which runs."""
     registry.ensure(REGISTRY)
-    yield REGISTRY
-    if not there:
-        registry.stop(REGISTRY)
+    return REGISTRY
 
 
 @pytest.fixture(scope="session")

@@ -49,12 +49,22 @@ def fill(workspace: Path, count: int, *, step: str = "", paused: bool = False) -
     return names
 
 
+SETTINGS = """\
+kind = "worker"
+libs = {}
+
+[resources]
+memory = "64m"
+cpus = 1.0
+"""
+
+
 def service(folder: Path, libs: Sequence[str], step: str) -> None:
     """Write one service: its Dockerfile, its settings, and sources until there are 32 files."""
     sources = folder / "src"
     sources.mkdir(parents=True)
     (folder / "Dockerfile").write_text(dockerfile(libs, step), encoding="utf-8")
-    (folder / "service.toml").write_text(f'kind = "worker"\nlibs = {json.dumps(list(libs))}\n', encoding="utf-8")
+    (folder / "service.toml").write_text(SETTINGS.format(json.dumps(list(libs))), encoding="utf-8")
     for number in range(FILES - 2):
         text = KEPT.format(f"{folder.name}-{number}") * (1 + number % 5)
         (sources / f"part{number:02}.py").write_text(text, encoding="utf-8")

@@ -48,7 +48,7 @@ COPY nonce /
 USER 65532:65532
 ENTRYPOINT ["/probe"]
 """
-SERVICE = 'kind = "probe"\nroute = "/probe"\nport = 8090\n'
+SERVICE = 'kind = "probe"\nroute = "/probe"\nport = 8090\n[resources]\nmemory = "64m"\ncpus = 1.0\n'
 SETTINGS = """\
 name = "{name}"
 registry = "{registry}"

@@ -28,7 +28,7 @@ def cluster(context: Context, action: str, no_install: bool = False, json: bool 
 
     Real etcd, API server, scheduler, kubelet, containerd, kube-proxy, DNS and the Gateway API's kinds, for root on
     Linux. It listens on this machine alone, and pulls images from registries on loopback addresses as they are.
-    It enforces no NetworkPolicy, measures no metrics (an autoscaler sees none) and has no Gateway controller.
+    It enforces no NetworkPolicy, measures nothing for autoscalers and has no Gateway controller.
     """
     from slipway.model.errors import ConfigError
 

@@ -87,7 +87,8 @@ def test_a_release_that_fails_is_failed_and_the_old_one_is_still_live(changed: W
     assert failed.code == 1, failed.output
     newest, *others = releases(changed)
     assert newest["result"] == "failed"
-    assert [each["id"] for each in others][: len(before)] == [each["id"] for each in before][: len(others)]
+    # Of many, the last of each list may be the live one, which is shown however old it is.
+    assert [each["id"] for each in others][:10] == [each["id"] for each in before][:10]
     assert others[0]["result"] == "live"
     assert running(changed) == ran
     refused = changed.invoke("rollback", newest["id"])

@@ -46,7 +46,9 @@ def _call(host: str, port: int, path: str, keep: bool, seen: Seen, stop: threadi
             reply = connection.getresponse()
             text = reply.read().decode()
         except (OSError, http.client.HTTPException) as error:
-            seen.failures.append(f"{path}: {error!r}")
+            seen.failures.append(
+                f"{path}, {'kept' if keep else 'new'} connection, answer {len(seen.answers)}: {error!r}"
+            )
             connection.close()
             continue
         if reply.status == 200:

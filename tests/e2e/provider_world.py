@@ -143,12 +143,22 @@ class World:
             "PATH": f"{ensure('pulumi').parent}:{os.environ['PATH']}",
         }
         os.environ["PATH"] = settings["PATH"]
-        options = automation.LocalWorkspaceOptions(env_vars=settings)
+        project = self.folder / "project"
+        project.mkdir(exist_ok=True)
+        options = automation.LocalWorkspaceOptions(env_vars=settings, work_dir=str(project))
         return automation.create_or_select_stack("dev", project_name=self.name, program=self.program, opts=options)
 
     def up(self) -> dict[str, int]:
         """Deploy; return how many resources were created, replaced, … without those that stayed."""
-        summary = self.stack().up(color="never").summary
+        from pulumi.automation import CommandError
+
+        try:
+            summary = self.stack().up(color="never").summary
+        except CommandError as error:
+            # In one process, an interrupted run now and then leaves Pulumi's SDK the address of its ended engine.
+            if "failed to connect to all addresses" not in str(error):
+                raise
+            summary = self.stack().up(color="never").summary
         return {name: count for name, count in summary.resource_changes.items() if name != "same"}
 
     def fail(self) -> str:

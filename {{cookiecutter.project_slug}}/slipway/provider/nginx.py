@@ -21,6 +21,8 @@ START_SECONDS = 15.0
 CLOSE_SECONDS = 0.4  # in which busy clients learn that their kept connection ends
 CLOSED = 0o555  # the mode by which the configuration knows: an archive put into a container deletes nothing
 PAUSE = 0.02
+WORKER, FINISHING = "nginx: worker process", "is shutting down"
+"""How NGINX names its workers, and what it adds once they take no more requests."""
 
 
 def command(name: str, *more: str) -> list[str]:
@@ -84,6 +86,9 @@ def closing(container: Any, candidate: str = "") -> Iterator[float]:
 def take_up(container: Any, before: str, config: str, closed: float, stop: Stop) -> set[str]:
     """Make NGINX serve another configuration as soon as connections have closed; return the workers of the old one.
 
+    They take no request any more then. Between the start of the new ones and the old ones' end NGINX waits a tenth of a
+    second, and a connection that is kept in it would be cut.
+
     Raises:
         SlipwayError: NGINX refused it or did not take it up; the live one stays.
     """
@@ -95,7 +100,7 @@ def take_up(container: Any, before: str, config: str, closed: float, stop: Stop)
         # longer restarts it.
         _run(container, command(LIVE, "-s", "reload"), "NGINX can't be told to reload")
         # New workers come only when NGINX has taken up the new file; then the old ones finish and end.
-        _wait(lambda: bool(_workers(container) - old), START_SECONDS, stop, "NGINX did not reload")
+        _wait(lambda: _taken_over(container, old), START_SECONDS, stop, "NGINX did not reload")
     except SlipwayError:
         files.put(container, FOLDER, {LIVE: before})
         raise
@@ -121,11 +126,23 @@ def _run(container: Any, words: list[str], otherwise: str) -> None:
         raise SlipwayError(otherwise, detail=output)
 
 
+def _taken_over(container: Any, old: set[str]) -> bool:
+    """Whether there are new workers, and the old ones only finish what they have begun."""
+    titles = _titles(container)
+    finishing = {pid for pid, title in titles.items() if title.endswith(FINISHING)}
+    return bool(titles.keys() - old) and old & titles.keys() <= finishing
+
+
 def _workers(container: Any) -> set[str]:
-    """Return the process ids of all workers, those that are only finishing included.
+    """Return the process ids of all workers, those that are only finishing included."""
+    return set(_titles(container))
+
+
+def _titles(container: Any) -> dict[str, str]:
+    """Return the process id and title of each worker.
 
     Asked of the engine, so the image needs no tools and the engine may be remote.
     """
     table = container.top()
     pid = table["Titles"].index("PID")
-    return {row[pid] for row in table["Processes"] or [] if row[-1].startswith("nginx: worker process")}
+    return {row[pid]: row[-1] for row in table["Processes"] or [] if row[-1].startswith(WORKER)}

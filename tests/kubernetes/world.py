@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -93,7 +94,7 @@ def push_probe(folder: Path, registry: str) -> str:
     subprocess.run(
         ["go", "build", "-ldflags", "-s -w", "-o", program, HERE / "probe.go"],
         check=True,
-        env={**_environment(), "CGO_ENABLED": "0", "GOWORK": "off"},
+        env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
         timeout=600,
     )
     archive.write_bytes(pack(program.read_bytes(), "amd64"))
@@ -182,9 +183,3 @@ def _processes(*words: str) -> list[str]:
             if any(word in line for word in words):
                 found.append(f"{folder.name} {line}")
     return found
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)

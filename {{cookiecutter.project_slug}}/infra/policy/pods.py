@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.policy.rule import Resource, declared
+from slipway.commands.kubectl import NAME
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "Pod": (),
@@ -38,7 +39,7 @@ def containers(resource: Resource) -> Iterator[Props]:
 def service_of(resource: Resource) -> str:
     """Return the name of the service that a resource's pods are of, by their label."""
     labels = mapping(mapping(_template(resource) or {}, "metadata"), "labels")
-    return str(labels.get("app.kubernetes.io/name") or resource.name)
+    return str(labels.get(NAME) or resource.name)
 
 
 def where(resource: Resource, key: str, settings: str = "") -> str:

@@ -132,10 +132,10 @@ def carried_out(ground: Ground, stack: Stack, door: Door, place: Place, report: 
 
 def live_images(door: Door) -> Mapping[str, str]:
     """Return the images of the release that is live, by service; none where nothing ever was."""
-    from slipway.flows.releases import releases_of
+    from slipway.flows.releases import live_of, releases_of
 
-    live = [each for each in releases_of(door.stack.name, door.state()) if each.result == "live"]
-    return live[0].digests if live else {}
+    live = live_of(releases_of(door.stack.name, door.state()))
+    return live.digests if live else {}
 
 
 def told(work: Callable[[Narrator], Outcome], narrator: Narrator) -> Outcome:

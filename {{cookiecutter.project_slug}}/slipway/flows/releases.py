@@ -91,6 +91,11 @@ def shown(lines: list[ReleaseLine]) -> list[ReleaseLine]:
     return [each for number, each in enumerate(lines) if number < KEPT or each.result == "live"]
 
 
+def live_of(lines: list[ReleaseLine]) -> ReleaseLine | None:
+    """Return the release that runs now."""
+    return next((each for each in lines if each.result == "live"), None)
+
+
 def releases_of(name: str, resources: list[dict[str, Any]], *, busy: bool = False) -> list[ReleaseLine]:
     """Return the releases that a stack's resources in the state tell of.
 

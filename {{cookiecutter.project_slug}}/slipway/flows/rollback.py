@@ -11,7 +11,7 @@ from datetime import date
 from slipway.flows import deploy, evidence
 from slipway.flows.deploy import Consent, Deployed
 from slipway.flows.evidence import Wanted
-from slipway.flows.releases import ReleaseLine, releases, short_digest
+from slipway.flows.releases import ReleaseLine, live_of, releases, short_digest
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.flows.tags import tags_of
@@ -124,11 +124,6 @@ def named(lines: list[ReleaseLine], good: list[ReleaseLine], stack: str, release
     if any(each.id == release_id for each in lines):
         raise ConfigError(f"the release {release_id} of {stack} never got live", remedy=f"Good ones: {ids}.")
     raise ConfigError(f"{stack} has no release {release_id}", remedy=f"Good ones: {ids}.")
-
-
-def live_of(lines: list[ReleaseLine]) -> ReleaseLine | None:
-    """Return the release that runs now."""
-    return next((each for each in lines if each.result == "live"), None)
 
 
 def moves_of(services: list[str], to: ReleaseLine, live: ReleaseLine | None, locked: lock.Lock) -> Iterator[Move]:

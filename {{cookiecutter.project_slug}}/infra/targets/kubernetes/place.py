@@ -11,12 +11,11 @@ from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from slipway.commands.kubectl import NAME, PART_OF, STACK
 from slipway.model.errors import ConfigError
 from slipway.model.stack import Stack, namespace_of
 from slipway.model.workspace import Service, Workspace
 
-PART_OF = "app.kubernetes.io/part-of"
-NAME = "app.kubernetes.io/name"
 NAMESPACE = "kubernetes.io/metadata.name"
 """The label by which Kubernetes itself names each namespace."""
 LEVEL = "restricted"
@@ -39,7 +38,7 @@ class Place:
         return {
             PART_OF: self.workspace.name,
             "app.kubernetes.io/managed-by": "slipway",
-            "slipway.stack": self.stack.name,
+            STACK: self.stack.name,
         }
 
     def metadata(self, name: pulumi.Input[str]) -> ObjectMetaArgs:

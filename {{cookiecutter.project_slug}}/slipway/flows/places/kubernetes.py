@@ -120,8 +120,7 @@ class Kubernetes:
 
     def _live(self) -> Mapping[str, str] | None:
         """Return the images of the release that is live; none while another is on its way; None where nobody knows."""
-        from slipway.flows.releases import releases
-        from slipway.flows.rollback import live_of
+        from slipway.flows.releases import live_of, releases
         from slipway.flows.standing import standing
 
         try:

@@ -6,6 +6,7 @@ XDG_STATE_HOME); containers, networks and volumes are not, and a daemon that was
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -13,18 +14,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.e2e.workspace import Ran, Workspace, bake, wait_until
 from tests.ground import left_as_it_was
 
 from slipway.run import engine as docker
+from slipway.run.state import local_state, state_file
 from slipway.toolchain import engine
 from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import state_path
 
 NAME = "slipway-e2e"
 REGISTRY = "127.0.0.1:5055"
+RELEASE = "slipway:index:Release"
 
 
 @dataclass
@@ -35,12 +39,21 @@ class First:
     ran: Ran
     ids: dict[str, str] = field(default_factory=dict)
 
+    def resources(self) -> list[dict[str, Any]]:
+        """Return what the dev stack's state holds."""
+        path = state_file(local_state(self.workspace.root), NAME, "dev")
+        return list(json.loads(path.read_text(encoding="utf-8"))["checkpoint"]["latest"].get("resources") or [])
+
     def as_committed(self) -> bool:
-        """Whether what runs is what ran then; a container is never changed, only replaced."""
+        """Whether what runs is what ran then, by the mode that the files say.
+
+        A container is never changed, only replaced; another mode's images may be the same.
+        """
         found = docker.containers(NAME, "dev")
         interrupted = any(self.workspace.root.glob(".slipway/run/deploy-*"))
         running = all(each.state == "running" for each in found) and len(found) == len(self.ids)
-        return running and not interrupted and self.ids == {each.service: each.id for each in found}
+        inline = any(each["type"] == RELEASE and each["inputs"]["mode"] == "inline" for each in self.resources())
+        return inline and running and not interrupted and self.ids == {each.service: each.id for each in found}
 
 
 @pytest.fixture(scope="session")

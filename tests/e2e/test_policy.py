@@ -39,7 +39,8 @@ def test_a_limit_that_was_taken_away_is_refused_and_nothing_changes(deployed: Wo
     assert deployed.ids() == before
     assert live_release(deployed) == live
     deployed.edit("services/worker/service.toml", "cpus = 0.5", 'memory = "128m"\ncpus = 0.5')
-    assert not deployed.up()["changed"]
+    again = deployed.up()
+    assert not again["changed"], again
 
 
 def live_release(workspace: Workspace) -> dict[str, Any]:

@@ -21,6 +21,8 @@ STAGES = (
 )
 MARK = "kwok.x-k8s.io/node"
 PODS = 1000
+LEASE = 40  # seconds, a kubelet's own
+ADDRESSES = "10.0.0.1/16"  # of pods: kwok's own default has room for 254
 
 
 def tools() -> tuple[Path, Path]:
@@ -61,6 +63,9 @@ def nodes(kubectl: list[str], kubeconfig: Path, count: int, folder: Path) -> Ite
         f"--manage-nodes-with-annotation-selector={MARK}=fake",
         "--config",
         stages,
+        # Without a lease the node is lost to Kubernetes after 50 s, and every pod on it unready from then on.
+        f"--node-lease-duration-seconds={LEASE}",
+        f"--cidr={ADDRESSES}",
     ]
     with (folder / "kwok.log").open("w") as log:
         kwok = start([binary, "--manage-all-nodes=false", *words], folder, output=log)

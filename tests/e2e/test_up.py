@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 from tests.e2e.callers import calling
@@ -47,13 +48,22 @@ def test_another_up_changes_nothing_and_says_so(deployed: Workspace) -> None:
 
 
 def test_what_a_container_may_do_is_little(deployed: Workspace) -> None:
-    for each in deployed.containers().values():
-        found = engine.client().api.inspect_container(each.id)
+    all_of_them = inspected(deployed)
+    for name, found in all_of_them.items():
         host = found["HostConfig"]
-        assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"], each.name
-        assert "no-new-privileges:true" in host["SecurityOpt"], each.name
-        assert found["Config"]["User"] == "65532:65532", each.name
-        assert "@sha256:" in found["Config"]["Image"], each.name
+        assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"], name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
+        assert found["Config"]["User"] == "65532:65532", name
+        assert "@sha256:" in found["Config"]["Image"], name
+    limits = {name: found["HostConfig"] for name, found in all_of_them.items()}
+    shares = {name: host["CpuQuota"] / host["CpuPeriod"] for name, host in limits.items() if name != "gateway"}
+    assert shares == {"api": 1.0, "web": 1.0, "worker": 0.5}, "from when it is healthy; its start is quicker without"
+    assert limits["worker"]["Memory"] == 128 * 1024 * 1024
+
+
+def inspected(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return what the engine tells of each service's container."""
+    return {name: engine.client().api.inspect_container(each.id) for name, each in workspace.containers().items()}
 
 
 def test_a_change_of_the_api_replaces_its_container_alone_and_no_request_fails(deployed: Workspace) -> None:

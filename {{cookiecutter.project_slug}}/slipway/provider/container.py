@@ -20,6 +20,7 @@ SECRETS = "/run/secrets"
 IN_PLACE = frozenset({"healthTimeout", "drainSeconds"})  # how a container is treated, not what it is
 LOG_LIMIT = {"max-size": "10m", "max-file": "3"}
 MOST_PROCESSES = 4096
+CPU_PERIOD = 100_000  # microseconds, the kernel's own: a container may use so many processors' worth of each
 
 _DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 _MEMORY = re.compile(r"[0-9]+[kmg]?")
@@ -157,7 +158,6 @@ def options(wanted: Wanted, name: str, urn: str, dev: Dev | None = None) -> dict
         "mounts": [*([volume] if wanted.secrets else []), *others],
         "log_config": types.LogConfig(type="json-file", config=LOG_LIMIT),
         "mem_limit": wanted.memory,
-        "nano_cpus": int(wanted.cpus * 1e9) if wanted.cpus else None,
     }
 
 
@@ -180,14 +180,16 @@ def labels_of(workspace: str, stack: str, service: str, urn: str) -> dict[str, s
 def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
     """Start a created container and return when it is healthy.
 
-    It is restarted by the engine only from then on: until then a crash is a failed deployment, not a loop.
+    It is restarted by the engine only from then on: until then a crash is a failed deployment, not a loop. Only from
+    then on it may use no more processor than it is given: a program's start would take twice as long with half of one.
     """
     if wanted.secrets:
         user = files.owner(container, image.attrs["Config"].get("User", ""))
         files.put(container, SECRETS, wanted.secrets, owner=user, mode=0o400)
     container.start()
     health.wait(container, engine.health_command(image), wanted.healthTimeout, stop, wanted.port)
-    container.update(restart_policy={"Name": "unless-stopped"})
+    limit = {"cpu_period": CPU_PERIOD, "cpu_quota": int(wanted.cpus * CPU_PERIOD)} if wanted.cpus else {}
+    container.update(restart_policy={"Name": "unless-stopped"}, **limit)
 
 
 def pull(ref: str, stop: Stop) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,15 +14,13 @@ from bench.process import Failed, seconds
 TITLE = "A hundred images inside Pulumi, nothing changed"
 ABOUT = (
     "`invoke up` on a hundred services that run, beside a plain Automation API program of a hundred docker-build "
-    "images. The plain program runs no container, so both of ours are there: the whole `invoke up`, which also "
-    "looks at a hundred containers, and its images alone (the same declaration through the same door, in a stack "
-    "without containers). Neither has build secrets."
+    "images, which runs no container. Neither has build secrets."
 )
 LIMIT = Limit(1.0)
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    """Measure both of ours and the plain program in turn."""
+    """Measure ours and the plain program in turn."""
     workspace = bench.workspace("inline")
     try:
         pause_lib(workspace)
@@ -35,23 +32,18 @@ def rows(bench: Bench) -> Iterator[Row]:
     kept = [line for line in settings.read_text(encoding="utf-8").splitlines() if not line.startswith("ca = ")]
     settings.write_text("\n".join(kept) + "\n", encoding="utf-8")
     bench.set_up(workspace)
-    infra = workspace / "infra"
-    shutil.copyfile(infra / "Pulumi.dev.yaml", infra / "Pulumi.images.yaml")
     bench.say("deploying a hundred services inline, once")
     invoke(workspace, "up")
     tools = {**bench.tools(workspace), "PULUMI_HOME": str(bench.place("pulumi-home-inline"))}
-    programs = trees.ROOT / "bench" / "programs"
+    program = trees.ROOT / "bench" / "programs" / "images.py"
     python: str | Path = trees.SCRIPTS / "python"
-    plain = [python, programs / "images.py", workspace, f"{bench.registry}/bench-plain", bench.place("inline-state")]
+    plain = [python, program, workspace, f"{bench.registry}/bench-plain", bench.place("inline-state")]
     contestants: dict[str, Once] = {
         "up": partial(invoke_seconds, workspace, "up"),
-        "images": partial(seconds, [python, programs / "only_images.py"], workspace, bench.tools(workspace)),
         "plain": partial(seconds, plain, workspace, tools),
     }
     bench.say("a hundred images inside Pulumi, nothing changed")
     found = in_turn(contestants, bench.runs)
     yield found["up"].row("inline", "Slipway: invoke up, 100 images and containers")
-    yield found["images"].row("inline", "Slipway: its images alone", to=found["up"])
     yield found["plain"].row("inline", "Pulumi: 100 docker-build images", to=found["up"])
     yield against("inline", "invoke up to the plain program", found["up"], found["plain"], LIMIT)
-    yield against("inline", "its images alone to the plain program", found["images"], found["plain"], LIMIT)

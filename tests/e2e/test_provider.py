@@ -19,14 +19,16 @@ from tests.e2e.provider_world import SECRET, Images, World, free_port, images, w
 from slipway.provider import gateway
 from slipway.run import engine
 from slipway.run.process import run
+from slipway.toolchain import engine as daemon
 from slipway.toolchain.install import ensure
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+def built(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Iterator[Images]:
     """The images, in a registry of this module's own."""
+    daemon.ensure()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("daemons")))
         with images(tmp_path_factory.mktemp("images")) as both:

@@ -78,6 +78,27 @@ def test_a_lib_reaches_its_users_and_nobody_else(deployed: Workspace) -> None:
     assert again.code == 0 and not built(again), again.output
 
 
+def test_a_layout_takes_over_the_layers_that_did_not_change(deployed: Workspace) -> None:
+    """BuildKit is spared to send them again, and what the new image does not name does not pile up."""
+    for word in ("Milk", "Cheese"):
+        settled(deployed)
+        before = blobs(deployed) if word == "Cheese" else {}
+        deployed.edit("libs/common/common/__init__.py", '"""', f'"""{word}. ')
+        ran = deployed.invoke("build", "api")
+        assert (ran.code, built(ran)) == (0, {"api"}), ran.output
+    after = blobs(deployed)
+    taken_over = {name for name in after if after[name] == before.get(name)}
+    made = after.keys() - taken_over
+    assert len(taken_over) >= 2, "at least the base's layers and those of the dependencies"
+    assert len(made) == 3, "the lib's layer, the configuration and the manifest"
+
+
+def blobs(workspace: Workspace) -> dict[str, int]:
+    """Return the files of the one layout that there is of `api`, by digest: the inode of each."""
+    (layout,) = (workspace.root / ".slipway" / "oci" / "api").iterdir()
+    return {blob.name: blob.stat().st_ino for blob in (layout / "blobs" / "sha256").iterdir()}
+
+
 def built(ran: Ran) -> set[str]:
     """Return the services that were built, not only found."""
     return {

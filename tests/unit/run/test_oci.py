@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from slipway.model.errors import GateRefused, SlipwayError
-from slipway.run.oci import check, oci_digest
+from slipway.run.oci import check, lend, oci_digest, tidy
 
 
 def layout(folder: Path, *manifests: bytes, names: int = 1) -> list[str]:
@@ -114,3 +115,35 @@ def test_a_size_that_is_not_the_blob_s_is_refused(tmp_path: Path) -> None:
     (tmp_path / "oci" / "index.json").write_text(json.dumps(index))
     with pytest.raises(GateRefused, match=f"{blobs['index'].name} has .* bytes instead of"):
         check(tmp_path / "oci")
+
+
+def test_a_new_layout_gets_the_layers_of_earlier_ones_and_keeps_what_it_names(tmp_path: Path) -> None:
+    old, new = whole(tmp_path / "old"), tmp_path / "new"
+    lend([tmp_path / "none", tmp_path / "old"], new)
+    lent = new / "blobs" / "sha256"
+    assert [blob.name for blob in lent.iterdir()] == [old["layer"].name]
+    assert (lent / old["layer"].name).samefile(old["layer"])
+    for name in ("config", "image", "index"):
+        shutil.copy(old[name], lent)
+    shutil.copy(tmp_path / "old" / "index.json", new)
+    (lent / "0").write_bytes(b"of the image before")
+    tidy(new)
+    assert {blob.name for blob in lent.iterdir()} == {blob.name for blob in old.values()}
+    assert check(new) == check(tmp_path / "old")
+
+
+def test_what_is_damaged_is_not_lent(tmp_path: Path) -> None:
+    old = whole(tmp_path / "old")
+    old["layer"].write_bytes(b"byt")
+    lend([tmp_path / "old"], tmp_path / "new")
+    old["image"].write_bytes(b"")
+    lend([tmp_path / "old"], tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(SlipwayError, match="is no OCI layout") as refused:
+        tidy(tmp_path / "old")
+    assert "Remove it" in refused.value.remedy
+
+
+def test_without_earlier_layouts_nothing_is_lent(tmp_path: Path) -> None:
+    lend(tmp_path.glob("none/*"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()

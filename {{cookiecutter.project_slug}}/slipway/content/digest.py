@@ -130,11 +130,12 @@ def changes(before: Mapping[str, str], after: Mapping[str, str], folders: Mappin
         old, new = before.get(component), after.get(component)
         if old != new:
             how = "added" if old is None else "removed" if new is None else "changed"
-            lines.append(f"{_called(component, folders or {})} {how}")
+            lines.append(f"{called(component, folders or {})} {how}")
     return list(dict.fromkeys(lines))
 
 
-def _called(component: str, folders: Mapping[str, str]) -> str:
+def called(component: str, folders: Mapping[str, str]) -> str:
+    """Return a manifest's component in words: a file by its path below the folder of its context."""
     kind, _, rest = component.partition(" ")
     if kind == "dockerfile":
         return "Dockerfile"

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from slipway.model.files import write_atomically
 from slipway.model.names import content_tag
 from slipway.model.workspace import Service, Workspace
 from slipway.run import git, registry
-from slipway.run.oci import join
+from slipway.run.oci import join, lend, tidy
 from slipway.toolchain.builder import name_of as builder_of
 
 AT_ONCE = 16
@@ -65,6 +65,11 @@ class Planned:
     def needed(self) -> bool:
         """Whether it has to be built: nobody has built the same content before."""
         return not self.pushed and not self.built
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The folder of each context, by name; the main one's is empty."""
+        return {"": f"services/{self.service.name}", **{lib: f"libs/{lib}" for lib in self.service.settings.libs}}
 
     def told(self, dry: bool) -> str:
         if self.pushed:
@@ -157,10 +162,14 @@ def build_needed(ground: Ground, needed: Sequence[Planned], report: Report) -> N
     oci.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=NEW, dir=oci) as folder:
         metadata = Path(folder) / "metadata.json"
+        for each in needed:
+            for target in names_of([each]):
+                lend(each.result.parent.glob("*"), Path(folder) / target)
         bake_all(ground, needed, report, Path(folder), metadata)
         for each in needed:
             refuse_changed(each)
             keep_image(ground.workspace, each, Path(folder), metadata)
+            tidy(each.result)
 
 
 def refuse_changed(each: Planned) -> None:
@@ -253,8 +262,12 @@ def bake_all(ground: Ground, planned: Sequence[Planned], report: Report, folder:
             buildx, file, builder_of(ground.workspace), targets, metadata=metadata
         )
 
-    told = bake.names([bake.Target(each.service.name, each.inputs) for each in planned])
-    baking.carry_out(ground, told, report, made, RECORDED)
+    baking.carry_out(ground, names_of(planned), report, made, RECORDED)
+
+
+def names_of(planned: Iterable[Planned]) -> list[str]:
+    """Return the names of the bake targets that build services, which are those of their new layouts."""
+    return bake.names(bake.Target(each.service.name, each.inputs) for each in planned)
 
 
 def result_of(workspace: Workspace, service: str, content: str) -> Path:
@@ -268,12 +281,10 @@ def results_of(workspace: Workspace, service: str, content: str) -> Path:
 
 def why(workspace: Workspace, planned: Planned) -> list[str]:
     """Return what differs from the service's last build on this machine, in words; nothing where nothing does."""
-    service = planned.service
-    before = last_manifest(workspace, service.name)
+    before = last_manifest(workspace, planned.service.name)
     if not before:
         return ["there is no earlier `invoke build` on this machine to compare with"]
-    folders = {"": f"services/{service.name}", **{lib: f"libs/{lib}" for lib in service.settings.libs}}
-    return changes(before, planned.manifest, folders)
+    return changes(before, planned.manifest, planned.folders)
 
 
 def last_manifest(workspace: Workspace, service: str) -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from slipway.model.errors import GateRefused, SlipwayError
 
 Read = Callable[[str], bytes]
 CHUNK = 1 << 20
+BLOBS, LAYER = "blobs/sha256", ".layer."
 INDEX, MANIFEST = "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -33,6 +35,33 @@ def oci_digest(path: Path) -> str:
         raise _no_layout(path, str(error)) from error
 
 
+def lend(layouts: Iterable[Path], to: Path) -> None:
+    """Give a layout that is to be made the blobs of earlier ones, as hard links: BuildKit sends only what is missing.
+
+    What the new image does not need is left over: see `tidy`. What is damaged, in a way that its size tells, is not
+    handed on. Where a file system has no hard links, all is sent.
+
+    Args:
+        layouts: folders of OCI layouts.
+        to: the folder of the new one.
+    """
+    for layout in layouts:
+        with suppress(OSError, LookupError, SlipwayError):
+            for each in _descriptors(layout):
+                blob = _blob(layout, each["digest"])
+                if LAYER in str(each.get("mediaType")) and blob.stat().st_size == each["size"]:
+                    (to / BLOBS).mkdir(parents=True, exist_ok=True)
+                    (to / BLOBS / blob.name).hardlink_to(blob)
+
+
+def tidy(layout: Path) -> None:
+    """Remove the blobs that an OCI layout's image does not name."""
+    named = {_blob(layout, each["digest"]) for each in _descriptors(layout)}
+    for blob in (layout / BLOBS).iterdir():
+        if blob not in named:
+            blob.unlink()
+
+
 def join(parts: Mapping[str, Path], into: Path) -> None:
     """Make one OCI layout of one image for several platforms, as BuildKit itself would write it; the parts are moved.
 
@@ -44,18 +73,18 @@ def join(parts: Mapping[str, Path], into: Path) -> None:
         SlipwayError: a part is no OCI layout of one image.
     """
     listed = []
-    (into / "blobs" / "sha256").mkdir(parents=True)
+    (into / BLOBS).mkdir(parents=True)
     for platform, layout in sorted(parts.items()):
         digest = oci_digest(layout)
         system, architecture, *variant = platform.split("/")
         about = {"architecture": architecture, "os": system, **({"variant": variant[0]} if variant else {})}
-        size = (layout / "blobs" / digest.replace(":", "/")).stat().st_size
+        size = _blob(layout, digest).stat().st_size
         listed.append({"mediaType": MANIFEST, "digest": digest, "size": size, "platform": about})
-        for blob in (layout / "blobs" / "sha256").iterdir():
-            blob.replace(into / "blobs" / "sha256" / blob.name)
+        for blob in (layout / BLOBS).iterdir():
+            blob.replace(into / BLOBS / blob.name)
     index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}, indent=2).encode()
     name = hashlib.sha256(index).hexdigest()
-    (into / "blobs" / "sha256" / name).write_bytes(index)
+    (into / BLOBS / name).write_bytes(index)
     whole = [{"mediaType": INDEX, "digest": f"sha256:{name}", "size": len(index)}]
     (into / "index.json").write_text(json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": whole}))
     (into / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
@@ -69,6 +98,13 @@ def check(layout: Path) -> str:
         SlipwayError: it is no OCI layout of one image.
     """
     digest = _only(layout, lambda name: (layout / name).read_bytes())
+    for each in _descriptors(layout):
+        _check(layout, each)
+    return digest
+
+
+def _descriptors(layout: Path) -> Iterator[dict[str, Any]]:
+    """Yield each blob's descriptor once, the image's first; its content is read when the next is asked for."""
     todo = list(_read_json(layout / "index.json")["manifests"])
     seen: set[str] = set()
     while todo:
@@ -76,16 +112,19 @@ def check(layout: Path) -> str:
         if each["digest"] in seen:
             continue
         seen.add(each["digest"])
-        blob = _checked(layout, each)
+        yield each
         if "manifest" in str(each.get("mediaType")) or "index" in str(each.get("mediaType")):
-            todo += _named(_read_json(blob))
-    return digest
+            todo += _named(_read_json(_blob(layout, each["digest"])))
 
 
-def _checked(layout: Path, descriptor: dict[str, Any]) -> Path:
-    """Return a blob's file, which is what its descriptor says."""
+def _blob(layout: Path, digest: str) -> Path:
+    return layout / "blobs" / Path(*digest.split(":", 1))
+
+
+def _check(layout: Path, descriptor: dict[str, Any]) -> None:
+    """Raise GateRefused where a blob's file is not what its descriptor says."""
     digest = str(descriptor["digest"])
-    path = layout / "blobs" / Path(*digest.split(":", 1))
+    path = _blob(layout, digest)
     found = hashlib.sha256()
     size = 0
     try:
@@ -99,7 +138,6 @@ def _checked(layout: Path, descriptor: dict[str, Any]) -> Path:
         raise _changed(layout, f"the bytes of {digest} are those of sha256:{found.hexdigest()}")
     if descriptor.get("size") not in (None, size):
         raise _changed(layout, f"{digest} has {size} bytes instead of {descriptor['size']}")
-    return path
 
 
 def _named(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -110,7 +148,10 @@ def _named(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _read_json(path: Path) -> Any:
-    return json.loads(path.read_bytes())
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _no_layout(path.parent, str(error)) from error
 
 
 def _changed(layout: Path, why: str) -> GateRefused:
@@ -151,4 +192,4 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _no_layout(path: Path, why: str) -> SlipwayError:
-    return SlipwayError(f"{path} is no OCI layout: {why}", remedy="Run `invoke build` again.")
+    return SlipwayError(f"{path} is no OCI layout: {why}", remedy="Remove it, and run `invoke build` again.")

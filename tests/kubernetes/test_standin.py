@@ -56,7 +56,8 @@ class World:
 def world(cluster: Cluster, probe_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty stack with a namespace of its own; all of it is destroyed afterwards."""
     monkeypatch.setenv("PATH", f"{ensure('pulumi').parent}{os.pathsep}{os.environ['PATH']}")
-    (tmp_path / "state").mkdir()
+    for name in ("state", "work"):
+        (tmp_path / name).mkdir()
     variables = {
         "PULUMI_BACKEND_URL": f"file://{tmp_path / 'state'}",
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
@@ -70,9 +71,8 @@ def world(cluster: Cluster, probe_image: str, tmp_path: Path, monkeypatch: pytes
         space = kubernetes.core.v1.Namespace("space", metadata={"name": SPACE}, opts=options)
         made.build(pulumi.ResourceOptions(provider=provider, depends_on=[space]))
 
-    stack = automation.create_or_select_stack(
-        "test", "standin", program, opts=automation.LocalWorkspaceOptions(env_vars=variables)
-    )
+    options = automation.LocalWorkspaceOptions(work_dir=str(tmp_path / "work"), env_vars=variables)
+    stack = automation.create_or_select_stack("test", "standin", program, opts=options)
     made = World(stack, tmp_path / "state", probe_image, {})
     yield made
     stack.destroy()

@@ -106,9 +106,7 @@ class Gateway(Kind):
         wanted = Wanted.of(news)
         with engine.speaking():
             container = engine.client().containers.get(old.id)
-            live = files.get(container, f"{nginx.FOLDER}/{nginx.LIVE}")
-            if live != wanted.config:
-                nginx.switch(container, live, wanted.config, wanted.drain, stop)
+            nginx.switch(container, wanted.config, wanted.drain, stop)
         return self._outputs(news, old.id, old.outputs["imageId"])
 
     def read(self, old: State) -> Real:

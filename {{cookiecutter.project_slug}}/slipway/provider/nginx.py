@@ -48,14 +48,14 @@ def wait_started(container: Any, stop: Stop) -> None:
         stop.sleep(PAUSE)
 
 
-def switch(container: Any, before: str, config: str, drain_seconds: float, stop: Stop) -> None:
+def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> None:
     """Make NGINX serve another configuration; return when requests that began under the old one ended.
 
-    The new file is tested beside the live one. When NGINX refuses it or doesn't reload, the live one stays.
+    The new file is tested beside the live one. When NGINX refuses it or doesn't reload, the live one stays. All that
+    takes time is done while connections close; where the live file is the same, nothing is.
 
     Args:
         container: the gateway's container.
-        before: its nginx.conf at this moment, which comes back when NGINX does not take up the new one.
         config: the new nginx.conf.
         drain_seconds: how long requests in flight may take; NGINX then cuts them (`worker_shutdown_timeout`).
         stop: ends the waiting.
@@ -64,6 +64,9 @@ def switch(container: Any, before: str, config: str, drain_seconds: float, stop:
         SlipwayError: NGINX refused the configuration or did not take it up.
     """
     with closing(container, config) as closed:
+        before = files.get(container, f"{FOLDER}/{LIVE}")
+        if before == config:
+            return
         _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
         old = take_up(container, before, config, closed, stop)
     wait_drained(container, old, drain_seconds, stop)

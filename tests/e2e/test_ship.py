@@ -582,7 +582,7 @@ def a_foreign_signature(attack: Attack) -> None:
 
 
 ATTACKS: dict[Callable[[Attack], None], str] = {
-    another_services_digest: "a tag was moved by hand, or the lock was changed",
+    another_services_digest: "a tag was moved by hand, or that was changed",
     another_services_repository: "outside this stack's release repositories",
     another_services_entry: "it says service `api`, not `worker`",
     another_content: "is not there",

@@ -527,6 +527,16 @@ def test_an_exception_that_has_expired_refuses_what_was_shipped_before(world: Wo
     assert caught.value.exit_code == 3
 
 
+def test_a_scan_that_is_refused_today_gives_way_to_one_that_passes(world: World) -> None:
+    ref = world.image()
+    world.attach(ref, scan=json.loads(json.dumps(VULNERABLE).replace("CVE-2026", "CVE-2025")))
+    wanted = Wanted("api", ref, CONTENT)
+    with pytest.raises(GateRefused, match="api: the scan refuses 1 finding"):
+        world.verify(wanted)
+    world.attach(ref)
+    assert world.verify(wanted)["api"].report == scan([])["scanner"]["result"]
+
+
 def test_a_report_that_is_none_refuses(world: World) -> None:
     ref = world.image()
     world.attach(ref, scan={"scanner": {"result": {}}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -248,28 +249,39 @@ def test_services_that_were_not_chosen_keep_their_line_in_the_lock(ground: Groun
     assert locked(ground)["worker"] == entry("worker", "7")
 
 
-@pytest.mark.parametrize(("dirty", "tags"), [(False, ["h-a", COMMIT, "1.4.0"]), (True, ["h-a", "1.4.0"])])
-def test_an_image_bears_the_commit_only_where_nothing_differs_from_it(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch, dirty: bool, tags: list[str]
+@pytest.mark.parametrize(
+    ("dirty", "ignored", "said"),
+    [
+        (False, set(), COMMIT),
+        (True, set(), None),
+        (False, {"services/api/app/local.py"}, None),
+        (False, {"libs/common/local.py"}, None),
+        (False, {"services/web/app/local.py", "services/api/__pycache__/a.pyc"}, COMMIT),
+    ],
+)
+def test_an_image_bears_the_commit_only_where_nothing_in_it_differs_from_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, dirty: bool, ignored: set[str], said: str | None
 ) -> None:
     monkeypatch.setattr(gate.git, "commit", lambda _root: COMMIT)
     monkeypatch.setattr(gate.git, "dirty", lambda _root, _apart=(): dirty)
-    found = gate.tags_of(ground.workspace, "1.4.0").of(candidate("api", "a"))
-    assert [tag[:3] if tag.startswith("h-") else tag for tag in found] == tags
+    monkeypatch.setattr(gate.git, "ignored", lambda _root, _folders: ignored)
+    api = candidate("api", "a")
+    service = replace(api.planned.service, settings=ServiceSettings("worker", libs=("common",)))
+    manifest = {"file app/local.py": "1", "context common": "2", "context common: local.py": "3"}
+    api = replace(api, planned=replace(api.planned, service=service, manifest=manifest))
+    assert gate.commit_of(ground.workspace, [api]) == said
 
 
-def test_without_git_and_version_an_image_has_its_content_alone(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gate.git, "commit", lambda _root: None)
-    assert gate.tags_of(ground.workspace, None) == Tags(None, None)
-    assert Tags(None, None).of(candidate("api", "a")) == [f"h-{'a' * 64}"]
+def test_an_image_has_a_tag_for_its_content_its_commit_and_its_version() -> None:
+    api = candidate("api", "a")
+    assert Tags(COMMIT, "1.4.0").of(api) == [f"h-{'a' * 64}", COMMIT, "1.4.0"]
+    assert Tags(None, None).of(api) == [f"h-{'a' * 64}"]
 
 
 @pytest.mark.parametrize("version", ["h-1", "sha256-1", "", "a b", "-1", "a/b", "a:b", "x" * 129])
-def test_what_is_no_tag_or_slipways_own_is_no_version(ground: Ground, version: str) -> None:
+def test_what_is_no_tag_or_slipways_own_is_no_version(version: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a version"):
-        gate.tags_of(ground.workspace, version)
+        gate.refuse_no_tag(version)
 
 
 def test_what_was_released_is_believed_only_with_the_line_that_fits_it(

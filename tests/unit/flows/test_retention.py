@@ -72,9 +72,9 @@ def test_nothing_is_kept_by_age_or_number_where_neither_is_asked_for() -> None:
     assert not decided(image("a", 0))["a"].stays
 
 
-@pytest.mark.parametrize(("kind", "stays"), [("release", True), ("development", False), ("other", True)])
-def test_an_image_without_a_known_age_goes_only_where_it_can_be_built_again(kind: Kind, stays: bool) -> None:
-    assert decided(image("a", None), kind=kind, keep=0)["a"].stays is stays
+@pytest.mark.parametrize("kind", ["release", "development", "other"])
+def test_an_image_without_a_known_age_stays(kind: Kind) -> None:
+    assert decided(image("a", None), kind=kind, keep=0)["a"].stays
 
 
 def test_an_image_without_a_tag_gets_the_time_that_a_gate_may_take() -> None:

@@ -214,6 +214,12 @@ def test_on_a_protected_stack_the_lock_says_what_was_proven(
         }
 
     monkeypatch.setattr(rollback.evidence, "verify", verify)
+    with pytest.raises(EvidenceError, match="a tag was moved by hand"):
+        carry_out(ground, back(PROD))
+    assert not deployed
+    asked.clear()
+    tags = {f"{ref('api', '1').partition('@')[0]}:h-{'p' * 64}": ref("api", "1")[-71:]}
+    monkeypatch.setattr(rollback.registry, "digests", lambda refs: {each: tags.get(each) for each in refs})
     entries = carry_out(ground, back(PROD))
     assert entries == {"api": lock.Entry(ref("api", "1"), "p" * 64, "d" * 40, {"sbom": "sha256:x"})}
     assert asked == [Wanted("api", ref("api", "1"))]

@@ -109,3 +109,18 @@ def test_the_people_who_committed_lately_are_counted_once_each(
         (repository / "file").write_text(str(number))
         tell(repository, "commit", "--quiet", "--all", "--author", f"{name} <{name}@localhost>", "--message", name)
     assert git.authors(repository, 90) == 2
+
+
+def test_what_git_ignores_is_named_and_what_git_cannot_say_counts_as_a_difference(repository: Path) -> None:
+    (repository / ".gitignore").write_text("ignored\n")
+    committed(repository)
+    (repository / "services").mkdir()
+    (repository / "services" / "ignored").write_text("settings of one machine")
+    assert git.ignored(repository, ("services", "libs")) == {"services/ignored"}
+    tell(repository, "config", "status.showUntrackedFiles", "no")
+    (repository / "services" / "new").write_text("in no commit")
+    assert git.dirty(repository)
+    (repository / "services" / "new").unlink()
+    assert not git.dirty(repository)
+    (repository / ".git" / "index").write_bytes(b"damaged")
+    assert git.commit(repository) and git.dirty(repository)

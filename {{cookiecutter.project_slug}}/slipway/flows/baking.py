@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
-from slipway.model.workspace import secret_value
+from slipway.model.workspace import Workspace, secret_value
 from slipway.run.process import run
 from slipway.run.state import environment_of
+from slipway.toolchain.locking import alone
 
 CONFIG_SECONDS = 60.0
+SECRETS = "secrets"
+"""The folder in .slipway/run that has, for the time of each build, one with its secrets."""
 Bake = Callable[[Mapping[str, Path], Path, Path], tuple[Mapping[str, Any], list[str]]]
 """Secret files, buildx and the definition's file → the bake definition, and the command that carries it out."""
 
@@ -64,12 +68,12 @@ def carry_out(
 def secret_files(ground: Ground) -> Iterator[dict[str, Path]]:
     """Yield the build secrets as files that only this user can read, and that go when the build has ended."""
     workspace = ground.workspace
-    above = workspace.scratch / "run" / "secrets"
-    for left in above.glob("*"):
-        if not Path(f"/proc/{left.name.partition('-')[0]}").exists():  # of a build that was killed
-            shutil.rmtree(left, ignore_errors=True)
-    folder = above / own_name()
-    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    folder = workspace.scratch / "run" / SECRETS / own_name()
+    with alone(folder.parent.with_suffix(".lock"), lambda: None):
+        _forget_left(folder.parent)
+        folder.mkdir(parents=True, mode=0o700)
+        held = os.open(folder, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
     try:
         files = {}
         for name, source in workspace.build_secrets(os.environ).items():
@@ -80,6 +84,24 @@ def secret_files(ground: Ground) -> Iterator[dict[str, Path]]:
         yield files
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def forget_left(workspace: Workspace) -> None:
+    """Remove the secret files of builds that were killed."""
+    above = workspace.scratch / "run" / SECRETS
+    with alone(above.with_suffix(".lock"), lambda: None):
+        _forget_left(above)
+
+
+def _forget_left(above: Path) -> None:
+    """Remove the folders that nobody holds: the system lets go of a folder with its process, however that ends."""
+    for folder in above.glob("*/"):
+        found = os.open(folder, os.O_RDONLY)
+        with suppress(BlockingIOError):
+            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        os.close(found)
 
 
 def configured(ground: Ground, name: str) -> str | None:

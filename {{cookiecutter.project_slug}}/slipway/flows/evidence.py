@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ def parts_of(registries: Mapping[str, Registry], ref: str) -> list[str]:
     part = parse(ref)
     place = ref.partition("@")[0]
     listed = registries[part.host].manifest(part.repository, part.reference).children
-    return [f"{place}@{each['digest']}" for each in listed if each.get("platform", {}).get("os") != "unknown"]
+    return [f"{place}@{each['digest']}" for each in listed if (each.get("platform") or {}).get("os") != "unknown"]
 
 
 def verify(
@@ -244,12 +244,16 @@ def _carry_out(ground: Ground, argv: list[str], signer: Signer, service: str, lo
 
 
 def _valid(ground: Ground, wanted: Wanted, bundles: Iterable[Bundle], trust: Trust) -> set[str]:
-    """Return the kinds that are attached already, by somebody trusted, and say what they should."""
+    """Return the kinds that are attached already, by somebody trusted, and say what they should.
+
+    A scan that today's policy refuses is none: the one that is to be attached has passed it.
+    """
     looked = Looked(wanted)
     there = list(bundles)
     for kind in KINDS:
         _find(ground, looked, kind, there, trust)
-    return set(looked.found)
+    _judge(ground.workspace, looked, datetime.now(UTC).date())
+    return looked.found.keys() - ({"scan"} if looked.refused else set())
 
 
 def _look(

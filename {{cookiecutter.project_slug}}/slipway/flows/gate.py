@@ -8,11 +8,12 @@ release repository says that all evidence was there; and the lock comes last. Ki
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
+from slipway.content.digest import called
 from slipway.flows import admission, build, evidence, keys, proving, scan
 from slipway.flows.atonce import at_once
 from slipway.flows.build import Planned, Shipped
@@ -106,10 +107,11 @@ def ship(
     """
     ground = replace(ground, stack=stack.name)
     workspace, today = ground.workspace, datetime.now(UTC).date()
-    tags = tags_of(workspace, version)
+    refuse_no_tag(version)
     before = lock.load(workspace.root, stack.name)
     trust = trusted_ones.load(workspace.root)
     candidates = plan(ground, services, stack)
+    tags = Tags(commit_of(workspace, candidates), version)
     proofs = held(ground, candidates, before, trust, today)
     missing = [each for each in candidates if each.name not in proofs]
     if dry:
@@ -231,7 +233,7 @@ def sign_pushed(ground: Ground, services: Sequence[Service], stack: Stack, repor
         raise EvidenceError(
             f"not in the registry: {', '.join(missing)}", remedy=f"Run `invoke push --stack {stack.name}` first."
         )
-    commit = commit_of(ground.workspace)
+    commit = commit_of(ground.workspace, candidates)
     at_once(
         candidates, lambda each: each.name, lambda each: sign(ground, each, proven[each.name], signer, commit, report)
     )
@@ -250,24 +252,27 @@ def check(
     return evidence.verify(ground, wanted, trust, today=today)
 
 
-def tags_of(workspace: Workspace, version: str | None) -> Tags:
-    """Return what images are called, beside the content digest.
-
-    Raises:
-        ConfigError: the version is no tag.
-    """
+def refuse_no_tag(version: str | None) -> None:
+    """Raise ConfigError when a version is no tag that an image may have."""
     if version is not None and (not TAG.fullmatch(version) or version.startswith((CONTENT_TAG, "sha256-"))):
         raise ConfigError(
             f"{version!r} cannot be a version: it is no tag that an image may have",
             remedy="Use letters, digits, dots and dashes, such as 1.4.0; h- is Slipway's, sha256- is cosign's.",
         )
-    return Tags(commit_of(workspace), version)
 
 
-def commit_of(workspace: Workspace) -> str | None:
-    """Return the commit that the images are of; None where files differ from it that could be in an image."""
-    commit = git.commit(workspace.root)
-    return commit if commit and not git.dirty(workspace.root, OF_THE_GATE) else None
+def commit_of(workspace: Workspace, candidates: Iterable[Candidate]) -> str | None:
+    """Return the commit that the images are of; None where files differ from it that could be in an image.
+
+    Those that git ignores are in no commit: they count where they are in an image.
+    """
+    root = workspace.root
+    commit = git.commit(root)
+    if not commit or git.dirty(root, OF_THE_GATE):
+        return None
+    plans = [each.planned for each in candidates]
+    inside = {called(component, planned.folders) for planned in plans for component in planned.manifest}
+    return None if inside & git.ignored(root, ("services", "libs")) else commit
 
 
 def refuse_moved_tags(images: Sequence[tuple[Candidate, str]], tags: Tags) -> None:
@@ -295,19 +300,20 @@ def refuse_moved_tags(images: Sequence[tuple[Candidate, str]], tags: Tags) -> No
 def put_tags(
     ground: Ground, candidates: Sequence[Candidate], proofs: Mapping[str, Proof], tags: Tags, fresh: set[str]
 ) -> None:
-    """Name what has passed: new images by all tags, those that were there before by the version alone."""
-    wanted = [
-        (each, tag) for each in candidates for tag in (tags.of(each) if each.name in fresh else [tags.version]) if tag
-    ]
+    """Name what has passed: new images by all tags, those that were there before by the version alone.
+
+    The content's tag comes last: it says that nothing is left to be done, whenever this is stopped.
+    """
     config = credentials.config_of(ground.workspace, "push")
-    doors = {each.repository: Registry(registry.parse(each.repository).host, config) for each, _ in wanted}
 
-    def put(item: tuple[Candidate, str]) -> None:
-        each, tag = item
-        digest = registry.parse(proofs[each.name].ref).reference
-        doors[each.repository].tag(registry.parse(each.repository).repository, digest, tag)
+    def put(each: Candidate) -> None:
+        part = registry.parse(proofs[each.name].ref)
+        door = Registry(part.host, config)
+        wanted = reversed(tags.of(each)) if each.name in fresh else [tags.version]
+        for tag in filter(None, wanted):
+            door.tag(part.repository, part.reference, tag)
 
-    at_once(wanted, lambda item: f"{item[0].name}:{item[1]}", put)
+    at_once([each for each in candidates if each.name in fresh or tags.version], lambda each: each.name, put)
 
 
 @phase("build, test, scan")

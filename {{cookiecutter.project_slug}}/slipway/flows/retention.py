@@ -69,7 +69,7 @@ def decide(
         elif kind == "other":
             verdicts.append(Verdict(image, True, "it has a tag, and is no service's"))
         elif image.made is None:
-            verdicts.append(_ageless(image, kind))
+            verdicts.append(Verdict(image, True, "its age is not known here"))
         else:
             rest.append(image)
     return verdicts + _by_age(rest, retention, now)
@@ -79,12 +79,6 @@ def _untagged(image: Image, now: datetime) -> Verdict:
     if image.made is None or now - image.made < GRACE:
         return Verdict(image, True, "it has no tag yet: a gate may be at work on it")
     return Verdict(image, False, "it has no tag, and nothing needs it")
-
-
-def _ageless(image: Image, kind: Kind) -> Verdict:
-    if kind == "release":
-        return Verdict(image, True, "its age is not known: it has no evidence")
-    return Verdict(image, False, "nothing needs it, and it can be built again")
 
 
 def _by_age(images: Sequence[Image], retention: Retention, now: datetime) -> list[Verdict]:

@@ -15,9 +15,10 @@ from slipway.flows.releases import ReleaseLine, live_of, releases, short_digest
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.flows.tags import tags_of
+from slipway.flows.verify import refuse_moved
 from slipway.model import lock, trust
 from slipway.model import stack as stacks
-from slipway.model.errors import ConfigError, EvidenceError, GateRefused
+from slipway.model.errors import ConfigError, EvidenceError, SlipwayError
 from slipway.model.names import CONTENT_TAG
 from slipway.model.stack import Stack
 from slipway.run import registry
@@ -177,7 +178,9 @@ def entries_of(ground: Ground, rollback: Rollback, report: Report, *, today: dat
     """
     before = lock.load(ground.workspace.root, rollback.stack.name)
     if rollback.stack.protected:
-        return proven(ground, rollback.moves, before, report, today=today)
+        entries = proven(ground, rollback.moves, before, report, today=today)
+        refuse_moved(entries, f"the release {rollback.to.id}")
+        return entries
     refs = [move.ref for move in rollback.moves]
     lost = [ref for ref, held in registry.digests(refs).items() if held is None]
     if lost:
@@ -225,7 +228,7 @@ def known(
             return entry
     released = ground.workspace.release_repository(move.service, rollback.stack.registry)
     if move.ref.startswith(f"{released}@"):
-        with suppress(EvidenceError, GateRefused):  # what it lacks is asked for where the stack is protected
+        with suppress(SlipwayError):  # what it lacks, or cosign, is asked for where the stack is protected
             return proven(ground, [move], before, report, today=today)[move.service]
     return lock.Entry(move.ref, rollback.to.contents.get(move.service) or content_of(move.ref))
 

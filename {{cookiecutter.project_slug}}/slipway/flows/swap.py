@@ -139,7 +139,7 @@ class Swapper:
                 health.wait(found, engine.health_command(found.image), seconds, Stop())
             gateway = Gateway.of(self._workspace, self._stack)
             if gateway.live != text:
-                nginx.switch(gateway.container, gateway.live, text, gateway.drain, Stop())
+                nginx.switch(gateway.container, text, gateway.drain, Stop())
         for each in running:
             if each.dev:
                 engine.remove(each.id, grace=container.Wanted.drainSeconds)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from slipway.flows.baking import forget_left
 from slipway.flows.build import NEW
 from slipway.flows.report import Report
 from slipway.model.workspace import Workspace
@@ -22,4 +23,5 @@ def turn(workspace: Workspace, report: Report) -> Iterator[None]:
     with alone(workspace.scratch / "run" / "turn.lock", lambda: report.say(wait)):
         for left in (workspace.scratch / "oci").glob(f"{NEW}*"):
             shutil.rmtree(left, ignore_errors=True)
+        forget_left(workspace)
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from slipway.flows import evidence
@@ -46,16 +46,23 @@ def verify(ground: Ground, stack: Stack, services: Sequence[Service]) -> dict[st
         raise EvidenceError(
             f"{path} names images outside this stack's release repositories", detail="\n".join(elsewhere), remedy=remedy
         )
-    _refuse_moved(locked, services, path.name)
+    refuse_moved({each.name: locked[each.name] for each in services}, path.name)
     wanted = [Wanted.of(each.name, locked[each.name]) for each in services]
     return evidence.verify(ground, wanted, trust.load(workspace.root), today=datetime.now(UTC).date())
 
 
-def _refuse_moved(locked: dict[str, lock.Entry], services: Sequence[Service], name: str) -> None:
-    tags = {
-        f"{locked[each.name].ref.partition('@')[0]}:{content_tag(locked[each.name].content)}": locked[each.name].ref
-        for each in services
-    }
+def refuse_moved(entries: Mapping[str, lock.Entry], name: str) -> None:
+    """Refuse when the tag of a content is not of the image that it should be of.
+
+    Args:
+        entries: what is said of each service.
+        name: what says it.
+
+    Raises:
+        EvidenceError: it was moved by hand, or what is said was changed.
+        SlipwayError: the registry does not answer.
+    """
+    tags = {f"{each.ref.partition('@')[0]}:{content_tag(each.content)}": each.ref for each in entries.values()}
     there = registry.digests(tags)
     moved = [
         f"{tag} is {there[tag] or 'not there'}, but {name} says {ref.partition('@')[2]}"
@@ -64,7 +71,7 @@ def _refuse_moved(locked: dict[str, lock.Entry], services: Sequence[Service], na
     ]
     if moved:
         raise EvidenceError(
-            "the registry's tags are not what the lock says: a tag was moved by hand, or the lock was changed",
+            f"the registry's tags are not what {name} says: a tag was moved by hand, or that was changed",
             detail="\n".join(moved),
             remedy="`git log` of the lock and the registry's own log say who; `invoke ship` makes both fit again.",
         )

@@ -27,8 +27,22 @@ def commit(root: Path) -> str | None:
 
 
 def dirty(root: Path, apart: Sequence[str] = ()) -> bool:
-    """Whether files differ from that commit or are not in it, apart from some folders; ignored ones do not count."""
-    return bool(_said(root, "status", "--porcelain", "--", ".", *(f":(exclude){folder}" for folder in apart)))
+    """Whether files differ from that commit or are not in it, apart from some folders; ignored ones do not count.
+
+    Where there is a commit, and git cannot say what differs from it, something may.
+    """
+    others = [f":(exclude){folder}" for folder in apart]
+    said = _asked(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", *others)
+    return commit(root) is not None if said is None else bool(said)
+
+
+def ignored(root: Path, folders: Sequence[str]) -> set[str]:
+    """Return the files of some folders that are in no commit because git is told to ignore them, from `root`."""
+    return set(
+        _said(
+            root, "-c", "core.quotePath=off", "ls-files", "--others", "--ignored", "--exclude-standard", "--", *folders
+        ).splitlines()
+    )
 
 
 def user(root: Path) -> str:
@@ -43,11 +57,16 @@ def authors(root: Path, days: int) -> int:
 
 def _said(root: Path, *words: str) -> str:
     """Return what git says; nothing where there is no git, or it says no."""
+    return _asked(root, *words) or ""
+
+
+def _asked(root: Path, *words: str) -> str | None:
+    """Return what git says; None where there is no git, or it says no."""
     try:
         result = run(["git", "-C", root, *words], timeout=SECONDS)
     except SlipwayError:
-        return ""
-    return result.output.strip() if result.code == 0 else ""
+        return None
+    return result.output.strip() if result.code == 0 else None
 
 
 def _system_user() -> str:

@@ -58,7 +58,7 @@ def rollback(
     context: Context, release: str | None = None, stack: str = "dev", yes: bool = False, dry: bool = False
 ) -> None:
     """Go back to the last good release or a named one. Builds nothing."""
-    from datetime import date
+    from datetime import UTC, datetime
 
     from slipway.flows import rollback as flow
     from slipway.flows.deploy import ask_when_protected
@@ -79,11 +79,11 @@ def rollback(
     for line in back.told():
         show.say(line)
     if dry:
-        flow.entries_of(here, back, Silence(), today=date.today())
+        flow.entries_of(here, back, Silence(), today=datetime.now(UTC).date())
         return
     ask_when_protected(target, f"Take the protected stack {stack} back to {back.to.id}?", show.consent(yes))
     with recorded(workspace, "rollback", target), show.progress(f"Rolling {stack} back") as report:
-        deployed = flow.carry_out(here, back, report, show.consent(yes), today=date.today())
+        deployed = flow.carry_out(here, back, report, show.consent(yes), today=datetime.now(UTC).date())
     show.deployed(deployed)
     if not deployed.healthy:
         raise SlipwayError(
@@ -104,7 +104,7 @@ def promote(
     context: Context, from_: str | None = None, to: str | None = None, yes: bool = False, dry: bool = False
 ) -> None:
     """Lock the same bytes for the next stack, evidence verified."""
-    from datetime import date
+    from datetime import UTC, datetime
 
     from slipway.flows import promote as flow
     from slipway.flows.deploy import ask_when_protected
@@ -125,11 +125,11 @@ def promote(
         here = ground(workspace, report, building=False, gate=(SIGNER,), stack=target)
         promotion = flow.plan(here, source, target)
         if dry:
-            flow.verify(here, promotion, report, today=date.today())
+            flow.verify(here, promotion, report, today=datetime.now(UTC).date())
     show.table(("service", "locked now", "image", ""), [step.told for step in promotion.steps])
     if not dry:
         if promotion.changes:
             ask_when_protected(target, f"Lock the protected stack {to} to the digests of {from_}?", show.consent(yes))
         with show.progress(f"Promoting to {to}") as report, turn(workspace, report):
-            flow.carry_out(here, promotion, report, today=date.today())
+            flow.carry_out(here, promotion, report, today=datetime.now(UTC).date())
     show.say(f"[green]✔[/] {promotion.told(dry)}")

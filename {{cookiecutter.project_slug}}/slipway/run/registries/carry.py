@@ -52,7 +52,7 @@ def push(crane: Path, layout: Path, ref: str, log: Path | None = None, timeout: 
         SlipwayError: the layout is damaged, crane failed, or the registry holds something else afterwards.
     """
     config = config_in_environment("push")
-    built = oci_digest(layout)
+    built = check(layout) if layout.is_dir() else oci_digest(layout)
     part = parse(ref)
     registry = Registry(part.host, config)
     held = registry.digest(part.repository, part.reference)

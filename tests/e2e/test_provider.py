@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import pytest
 from tests.conftest import TEMPLATE
 from tests.e2e.provider_world import SECRET, Images, World, free_port, images, wait
 
-from slipway.provider import gateway
+from slipway.provider import gateway, nginx
 from slipway.run import engine
 from slipway.run.process import run
 from slipway.toolchain import engine as daemon
@@ -152,6 +153,34 @@ def test_a_service_that_fails_is_removed_and_the_old_one_still_serves(steady: Wo
     assert log.read_text()
     assert steady.get("/one")[1].startswith(before)
     assert len(steady.containers("one")) == 1
+
+
+def keeps(world: World) -> bool:
+    """Whether the gateway lets a client keep its connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=30)
+    connection.request("GET", "/one")
+    return connection.getresponse().getheader("Connection") == "keep-alive"
+
+
+def test_kept_connections_end_while_a_new_container_starts_and_only_then(steady: World) -> None:
+    assert keeps(steady)
+    steady.version, steady.fails, steady.options = "sick", "sick", {"health_timeout": 5}
+    with steady.deploying():
+        wait(lambda: not keeps(steady), 4)
+    assert keeps(steady)
+    steady.version, steady.fails, steady.options = "well", "", {}
+    assert steady.up() == {"replace": 2, "update": 2}
+    assert keeps(steady)
+
+
+def test_connections_that_a_killed_deployment_left_closing_are_kept_again(steady: World) -> None:
+    [front] = steady.containers("gateway")
+    container = engine.client().containers.get(front.id)
+    nginx.files.put(container, nginx.FOLDER, {nginx.CLOSING.name: ""}, mode=nginx.CLOSING_MODE)
+    assert not keeps(steady)
+    assert steady.up() == {"update": 1}
+    assert keeps(steady)
+    assert steady.up() == {}
 
 
 def test_an_image_that_is_not_there_is_named(steady: World) -> None:

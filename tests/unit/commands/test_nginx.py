@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.commands.nginx import Route, config, read_back
+from slipway.commands.nginx import Route, config, differ_in_upstreams_alone, read_back
 from slipway.model.errors import ConfigError
 
 API = Route("api", "/api", "demo-dev-api-1:8000")
@@ -50,6 +50,21 @@ def test_no_routes_at_all_is_a_configuration_too() -> None:
     assert locations(text) == ["/"]
     for variable in ("service", "upstream"):  # nginx refuses a file that reads what nothing sets
         assert f"set ${variable} " in text
+
+
+def test_what_only_names_other_containers_is_told_from_what_nginx_has_not_seen_yet() -> None:
+    live = config([API, WEB], drain_seconds=10)
+    moved = Route("api", "/api", "demo-dev-api-2:9000")
+    assert differ_in_upstreams_alone(live, config([WEB, moved], drain_seconds=10))
+    for other in (
+        config([API, WEB], drain_seconds=11),
+        config([API], drain_seconds=10),
+        config([API, DEEP, WEB], drain_seconds=10),
+        config([Route("web", "/api", API.upstream), Route("api", "/", WEB.upstream)], drain_seconds=10),
+        "events {}",
+    ):
+        assert not differ_in_upstreams_alone(live, other)
+        assert not differ_in_upstreams_alone(other, live)
 
 
 def test_requests_in_flight_get_the_given_time_at_a_reload() -> None:

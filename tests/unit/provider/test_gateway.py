@@ -32,7 +32,7 @@ def old(monkeypatch: pytest.MonkeyPatch) -> State:
     monkeypatch.setattr(gateway, "drift", lambda old: "")
     monkeypatch.setattr(gateway, "pull", lambda image, stop: None)
     monkeypatch.setattr(ports, "taken", lambda bind, port: False)
-    monkeypatch.setattr(gateway, "_live_config", lambda old: Wanted.of(INPUTS).config)
+    monkeypatch.setattr(gateway, "_serves", lambda old, config: config == Wanted.of(INPUTS).config)
     return State("urn", "abc", INPUTS, {})
 
 
@@ -61,7 +61,7 @@ def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
 
 
 def test_a_configuration_changed_by_hand_is_put_right(old: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "_live_config", lambda old: "events {}")
+    monkeypatch.setattr(gateway, "_serves", lambda old, config: False)
     diff = Gateway().diff(old, INPUTS)
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
 

@@ -75,6 +75,16 @@ def read_back(text: str) -> tuple[tuple[Route, ...], int]:
     return routes, int(drain[1])
 
 
+def differ_in_upstreams_alone(one: str, other: str) -> bool:
+    """Whether `config` wrote both, and they differ in nothing but where requests are sent."""
+    try:
+        (routes, drain), (others, other_drain) = read_back(one), read_back(other)
+    except ConfigError:
+        return False
+    served = {each.service: each.route for each in routes}
+    return drain == other_drain and served == {each.service: each.route for each in others}
+
+
 def _check(routes: Sequence[Route]) -> None:
     for each in routes:
         if not _SERVICE.fullmatch(each.service):

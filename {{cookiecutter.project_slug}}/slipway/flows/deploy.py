@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slipway.flows.events import Narrator
@@ -232,13 +231,17 @@ def opened(ground: Ground, stack: Stack, instead: Mapping[str, str] | None = Non
         stack: the stack.
         instead: images (service → image) in the place of those that the stack's mode says.
     """
-    from infra.__main__ import program
     from slipway.provider.serve import serve_in_thread
+
+    def program() -> None:
+        from infra.__main__ import program as of_infra  # imported while Pulumi is busy with its own start
+
+        of_infra(instead or {})
 
     return Door(
         ground.workspace,
         stack,
-        partial(program, instead or {}),
+        program,
         policies=policies,
         command=ground.bin / "pulumi",
         log=logs_of(ground.workspace) / f"{stack.name}.pulumi.log",

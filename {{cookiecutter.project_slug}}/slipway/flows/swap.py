@@ -15,9 +15,8 @@ from typing import Any
 
 from slipway.commands.nginx import Route, config, read_back
 from slipway.model.errors import SlipwayError
-from slipway.provider import container, files, health, nginx
+from slipway.provider import container, health, nginx
 from slipway.provider.container import Dev, Wanted
-from slipway.provider.gateway import SERVICE as GATEWAY
 from slipway.provider.kind import Stop
 from slipway.provider.serve import wishes
 from slipway.run import engine
@@ -91,14 +90,15 @@ class Swapper:
         try:
             with ExitStack() as until_switched, engine.speaking():
                 gateway = Gateway.of(self._workspace, self._stack) if any(w.port for _, w in wanted.values()) else None
-                closed = until_switched.enter_context(nginx.closing(gateway.container)) if gateway else 0.0
+                if gateway:
+                    until_switched.enter_context(nginx.closing(gateway.container, gateway.live))
                 wait(futures.values())
                 self._collect(futures, done)
                 began = time.monotonic()
                 if gateway and done.containers:
                     upstreams = {name: f"{names[name]}:{wanted[name][1].port}" for name in done.containers}
                     switched = True  # an interrupt from here on: the new ones may be what serves
-                    drained = gateway.switch(upstreams, closed, stop)
+                    drained = gateway.switch(upstreams, stop)
                 done.switch = time.monotonic() - began
         except BaseException as error:
             stop.set()
@@ -180,20 +180,20 @@ class Gateway:
         Raises:
             SlipwayError: none does, or somebody else has changed its configuration.
         """
-        running = [each for each in engine.containers(workspace, stack) if each.service == GATEWAY]
+        running = [each for each in engine.containers(workspace, stack) if each.service == nginx.SERVICE]
         if not running or running[-1].state != "running":
             raise SlipwayError(f"the gateway of {stack} does not run", remedy="Press Enter: `up` restores it.")
         found = engine.client().containers.get(running[-1].id)
-        live = files.get(found, f"{nginx.FOLDER}/{nginx.LIVE}")
+        live = nginx.live_config(found)
         return cls(found, live, *read_back(live))
 
-    def switch(self, upstreams: Mapping[str, str], closed: float, stop: Stop) -> Callable[[], None]:
+    def switch(self, upstreams: Mapping[str, str], stop: Stop) -> Callable[[], None]:
         """Send services' requests to other containers; return what waits until the old ones have no more to answer."""
         routes = [replace(each, upstream=upstreams.get(each.service, each.upstream)) for each in self.routes]
         text = config(routes, drain_seconds=self.drain)
         if text == self.live:
             return lambda: None
-        old = nginx.take_up(self.container, self.live, text, closed, stop)
+        old = nginx.take_up(self.container, nginx.close(self.container), text, stop)
         return lambda: nginx.wait_drained(self.container, old, self.drain, Stop())
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.model.errors import SlipwayError
-from slipway.provider import files, health
+from slipway.provider import files, health, nginx
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.report import failure
 from slipway.provider.values import UNKNOWN, Props, plain
@@ -90,7 +90,11 @@ class Container(Kind):
 
     def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
         wanted = Wanted.of(inputs)
-        container = bring_up(wanted, new_name(wanted), urn, stop)
+        try:
+            container = bring_up(wanted, new_name(wanted), urn, stop)
+        except BaseException:
+            nginx.take_back(wanted.workspace, wanted.stack)
+            raise
         known = {"containerName": container.name, "containerId": container.id, "imageId": container.attrs["Image"]}
         return Real(container.id, {**self.public(inputs), **known})
 
@@ -187,6 +191,8 @@ def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
         user = files.owner(container, image.attrs["Config"].get("User", ""))
         files.put(container, SECRETS, wanted.secrets, owner=user, mode=0o400)
     container.start()
+    if wanted.port:
+        nginx.foretell(wanted.workspace, wanted.stack, wanted.service)
     health.wait(container, engine.health_command(image), wanted.healthTimeout, stop, wanted.port)
     limit = {"cpu_period": CPU_PERIOD, "cpu_quota": int(wanted.cpus * CPU_PERIOD)} if wanted.cpus else {}
     container.update(restart_policy={"Name": "unless-stopped"}, **limit)

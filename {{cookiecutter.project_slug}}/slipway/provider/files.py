@@ -51,6 +51,16 @@ def get(container: Any, path: str) -> str:
         return content.read().decode() if content else ""
 
 
+def mode(container: Any, path: str) -> int:
+    """Return the permissions of a file of a container, running or not; none when there is no such file."""
+    try:
+        parts, about = container.get_archive(path)
+    except engine.sdk().errors.NotFound:
+        return 0
+    b"".join(parts)  # read to its end, so that the connection can be used again
+    return int(about["mode"]) & 0o777
+
+
 def owner(container: Any, user: str) -> Owner:
     """Return who an image's USER is, in numbers; the image's own /etc/passwd and group know names.
 

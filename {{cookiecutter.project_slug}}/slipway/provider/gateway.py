@@ -17,7 +17,7 @@ from slipway.provider.report import failure
 from slipway.provider.values import Props, holds_unknown
 from slipway.run import engine, ports
 
-ALIAS = SERVICE = "gateway"
+SERVICE = ALIAS = nginx.SERVICE
 USER = "65532:65532"
 OLDEST_API = "1.41"  # of Docker 20.10
 IN_PLACE = frozenset({"routes", "drainSeconds"})
@@ -79,7 +79,7 @@ class Gateway(Kind):
         _make_sure_of(news, changed)
         if not replaces and (lost := drift(old)):
             changed, replaces = [*changed, lost], [lost]
-        elif not changed and not holds_unknown(news) and _live_config(old) != Wanted.of(news).config:
+        elif not changed and not holds_unknown(news) and not _serves(old, Wanted.of(news).config):
             changed = ["routes"]  # changed by hand, or this version of Slipway writes it differently
         return Diff(changed, replaces, delete_first=True)
 
@@ -154,9 +154,11 @@ def url(bind: str, port: int) -> str:
     return f"http://{host}" if port == 80 else f"http://{host}:{port}"
 
 
-def _live_config(old: State) -> str:
+def _serves(old: State, wanted: str) -> bool:
+    """Whether the gateway has this configuration, and keeps connections."""
     with engine.speaking():
-        return files.get(engine.client().containers.get(old.id), f"{nginx.FOLDER}/{nginx.LIVE}")
+        container = engine.client().containers.get(old.id)
+        return nginx.live_config(container) == wanted and not nginx.left_closing(container)
 
 
 def _clear_left_behind(wanted: Wanted) -> None:

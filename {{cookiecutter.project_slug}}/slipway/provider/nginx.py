@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,15 +16,32 @@ from slipway.provider import files
 from slipway.provider.kind import Stop
 from slipway.run import engine
 
+SERVICE = "gateway"
 FOLDER = "/etc/slipway"
 LIVE, CANDIDATE = "nginx.conf", "candidate.conf"
 CLOSING = PurePosixPath(nginx.CLOSING)
 START_SECONDS = 15.0
 CLOSE_SECONDS = 0.4  # in which busy clients learn that their kept connection ends
-CLOSED = 0o555  # the mode by which the configuration knows: an archive put into a container deletes nothing
+CLOSING_MODE = 0o555  # the mode by which the configuration knows: an archive put into a container deletes nothing
 PAUSE = 0.02
 WORKER, FINISHING = "nginx: worker process", "is shutting down"
 """How NGINX names its workers, and what it adds once they take no more requests."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A gateway whose kept connections end.
+
+    `known` is when busy clients have learnt of it, in the seconds of `time.monotonic`; `live` is its configuration.
+    """
+
+    known: float
+    live: str
+
+
+_closed: dict[str, Closed] = {}
+"""The gateways that are closing, by their container's id."""
+_closing = threading.Lock()
 
 
 def command(name: str, *more: str) -> list[str]:
@@ -51,8 +70,9 @@ def wait_started(container: Any, stop: Stop) -> None:
 def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> None:
     """Make NGINX serve another configuration; return when requests that began under the old one ended.
 
-    The new file is tested beside the live one. When NGINX refuses it or doesn't reload, the live one stays. All that
-    takes time is done while connections close; where the live file is the same, nothing is.
+    The new file is tested beside the live one, unless it only names other containers. When NGINX refuses it or doesn't
+    reload, the live one stays. All that takes time is done while connections close; where the live file is the same,
+    nothing is.
 
     Args:
         container: the gateway's container.
@@ -63,30 +83,87 @@ def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> Non
     Raises:
         SlipwayError: NGINX refused the configuration or did not take it up.
     """
-    with closing(container, config) as closed:
-        before = files.get(container, f"{FOLDER}/{LIVE}")
-        if before == config:
+    with closing(container) as closed:
+        if closed.live == config:
             return
-        _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
-        old = take_up(container, before, config, closed, stop)
+        if not nginx.differ_in_upstreams_alone(closed.live, config):
+            files.put(container, FOLDER, {CANDIDATE: config})
+            _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
+        old = take_up(container, closed, config, stop)
     wait_drained(container, old, drain_seconds, stop)
 
 
 @contextmanager
-def closing(container: Any, candidate: str = "") -> Iterator[float]:
-    """Let kept client connections end, each with its next answer, for the time of a `with`.
-
-    Yield the moment from which on busy clients have learnt of it, in the seconds of `time.monotonic`. The candidate is
-    put beside the live configuration, to be tested.
-    """
-    files.put(container, FOLDER, {CANDIDATE: candidate, CLOSING.name: ""}, mode=CLOSED)
+def closing(container: Any, live: str | None = None) -> Iterator[Closed]:
+    """Let kept client connections end for the time of a `with`: takes and yields what `close` takes and returns."""
     try:
-        yield time.monotonic() + CLOSE_SECONDS
+        yield close(container, live)
     finally:
+        reopen(container)
+
+
+def close(container: Any, live: str | None = None) -> Closed:
+    """Let kept client connections end, each with its next answer, if they don't already.
+
+    Args:
+        container: the gateway's container.
+        live: its configuration; it is asked for where it is not given.
+    """
+    with _closing:
+        if container.id not in _closed:
+            live = live_config(container) if live is None else live
+            files.put(container, FOLDER, {CLOSING.name: ""}, mode=CLOSING_MODE)
+            _closed[container.id] = Closed(time.monotonic() + CLOSE_SECONDS, live)
+        return _closed[container.id]
+
+
+def reopen(container: Any) -> None:
+    """Keep client connections again."""
+    with _closing:
+        _closed.pop(container.id, None)
         files.put(container, FOLDER, {CLOSING.name: ""})
 
 
-def take_up(container: Any, before: str, config: str, closed: float, stop: Stop) -> set[str]:
+def live_config(container: Any) -> str:
+    """Return the gateway's configuration as it serves; empty where it has none."""
+    return files.get(container, f"{FOLDER}/{LIVE}")
+
+
+def foretell(workspace: str, stack: str, service: str) -> None:
+    """Let kept connections end where the gateway serves a service that is about to get another container.
+
+    So the time in which clients learn of it passes while that starts. The switch keeps connections again; where it does
+    not come to one, `take_back` does.
+    """
+    with suppress(SlipwayError), engine.speaking():  # what is wrong with the gateway, the switch will say
+        for container in _serving(workspace, stack):
+            if container.id in _closed:
+                continue
+            live = live_config(container)
+            routes, _ = nginx.read_back(live)
+            if any(route.service == service for route in routes):
+                close(container, live)
+
+
+def take_back(workspace: str, stack: str) -> None:
+    """Keep connections to the stack's gateway again, where they have been closing for a switch that will not come."""
+    with suppress(SlipwayError), engine.speaking():
+        for container in _serving(workspace, stack) if _closed else []:
+            if container.id in _closed:
+                reopen(container)
+
+
+def _serving(workspace: str, stack: str) -> list[Any]:
+    running = [each for each in engine.containers(workspace, stack) if each.service == SERVICE]
+    return [engine.client().containers.get(each.id) for each in running if each.state == "running"]
+
+
+def left_closing(container: Any) -> bool:
+    """Whether a deploy that was killed has left that client connections end with each answer."""
+    return container.id not in _closed and bool(files.mode(container, str(CLOSING)) & 0o111)
+
+
+def take_up(container: Any, closed: Closed, config: str, stop: Stop) -> set[str]:
     """Make NGINX serve another configuration as soon as connections have closed; return the workers of the old one.
 
     They take no request any more then. Between the start of the new ones and the old ones' end NGINX waits a tenth of a
@@ -98,14 +175,14 @@ def take_up(container: Any, before: str, config: str, closed: float, stop: Stop)
     try:
         files.put(container, FOLDER, {LIVE: config})
         old = _workers(container)
-        stop.sleep(max(0, closed - time.monotonic()))
+        stop.sleep(max(0, closed.known - time.monotonic()))
         # Not `docker kill -s HUP`: after any signal the engine takes a container for stopped by hand, and no
         # longer restarts it.
         _run(container, command(LIVE, "-s", "reload"), "NGINX can't be told to reload")
         # New workers come only when NGINX has taken up the new file; then the old ones finish and end.
         _wait(lambda: _taken_over(container, old), START_SECONDS, stop, "NGINX did not reload")
     except SlipwayError:
-        files.put(container, FOLDER, {LIVE: before})
+        files.put(container, FOLDER, {LIVE: closed.live})
         raise
     return old
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from slipway.flows.places import Again
@@ -13,6 +13,7 @@ from slipway.flows.status import GATEWAY, Status, ago, short
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+from slipway.provider import nginx
 from slipway.run import engine
 
 STARTING = "container: starting"
@@ -91,8 +92,12 @@ class Docker:
     def taking_over(self) -> AbstractContextManager[None]:
         return nullcontext()  # it was removed
 
-    def watched(self, report: Report, rolling: Collection[str]) -> AbstractContextManager[None]:  # noqa: ARG002
-        return nullcontext()  # the provider tells it
+    @contextmanager
+    def watched(self, report: Report, rolling: Collection[str]) -> Iterator[None]:  # noqa: ARG002
+        try:
+            yield  # the provider tells it
+        finally:
+            nginx.take_back(self.workspace.name, self.stack.name)
 
     def settle(self) -> None:
         for each in self.containers():

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from slipway.tasks import cache, cluster, dev, gate, images, look, releases, reports, ship, words, workspace
+# Invoke keeps no byte code, so that all of Slipway's modules would be compiled anew by each command.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+from slipway.tasks import (  # noqa: E402 - only now: they shall be kept, too
+    cache,
+    cluster,
+    dev,
+    gate,
+    images,
+    look,
+    releases,
+    reports,
+    ship,
+    words,
+    workspace,
+)
 
 
 def verbs() -> Collection:

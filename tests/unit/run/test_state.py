@@ -55,6 +55,14 @@ def test_with_local_state_pulumi_has_a_home_where_it_can_keep_no_debug_log(
     assert "PULUMI_HOME" not in state.environment_of(root)
 
 
+def test_how_often_go_programs_collect_garbage_is_for_the_user_to_say(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOMEMLIMIT", raising=False)
+    monkeypatch.setenv("GOGC", "50")
+    assert {name: state.environment_of(root)[name] for name in state.GO} == {"GOGC": "50", "GOMEMLIMIT": "1GiB"}
+
+
 def test_a_passphrase_of_the_users_own_comes_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
     assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.environment_of(root)

@@ -15,6 +15,8 @@ from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
 
+GO = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
+"""For programs in Go that live for seconds: until they hold so much memory, they collect garbage less often."""
 PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
@@ -39,7 +41,11 @@ def environment_of(root: Path) -> dict[str, str]:
     Raises:
         ConfigError: secrets were encrypted with a passphrase that is not here.
     """
-    variables = {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true"}
+    variables = {
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+        **{name: os.environ.get(name, value) for name, value in GO.items()},
+    }
     folder = local_state(root)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import msgspec
 
 from slipway.model import bases, lock
 from slipway.model import workspace as workspaces
+from slipway.model.reading import read_text
 from slipway.model.workspace import Dev, ServiceSettings, Workspace
 
 
@@ -28,6 +29,6 @@ class Settings(msgspec.Struct, frozen=True):
                 for service in workspace.services
             },
             dict(bases.load(workspace.root).bases),
-            (workspace.root / "infra" / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"),
+            read_text(workspace.root / "infra" / f"Pulumi.{stack}.yaml"),
             {name: entry.ref for name, entry in lock.load(workspace.root, stack).services.items()},
         )

@@ -9,6 +9,7 @@ import msgspec
 
 from slipway.model.errors import EvidenceError
 from slipway.model.files import write_atomically
+from slipway.model.reading import exists, read_json
 
 GATEWAY = "nginx"
 """The base that the gateway runs from."""
@@ -32,15 +33,10 @@ def load(root: Path) -> BasesLock:
         EvidenceError: it was not made yet, or is damaged.
     """
     path = path_of(root)
-    try:
-        lock = msgspec.json.decode(path.read_bytes(), type=BasesLock)
-    except FileNotFoundError as error:
-        raise EvidenceError(
-            f"{path} is missing: the base images are not resolved yet", remedy="Run `invoke setup`."
-        ) from error
-    except msgspec.DecodeError as error:
-        raise EvidenceError(f"{path} is damaged: {error}", remedy="Delete it and run `invoke setup`.") from error
-    return lock
+    if not exists(path):
+        raise EvidenceError(f"{path} is missing: the base images are not resolved yet", remedy="Run `invoke setup`.")
+    remedy = "Restore it from git, or delete it and run `invoke setup`."
+    return read_json(path, BasesLock, what="lock of bases", error=EvidenceError, remedy=remedy)
 
 
 def save(root: Path, lock: BasesLock) -> None:

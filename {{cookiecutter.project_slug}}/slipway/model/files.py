@@ -1,22 +1,176 @@
-"""Writing a file so that a reader sees the old text or the new one, never half of it."""
+"""Reads ordinary files up to a bound; writes so that a reader sees the old text or the new one, never half of it."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from slipway.model.errors import SlipwayError
+
+MEGABYTE = 1_000_000
+MEMORY_LIMIT = 200 * MEGABYTE
+"""Bytes of the longest file that Slipway wrote itself and still reads."""
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your quota of disk space is used up",
+    errno.EROFS: "the file system can only be read",
+    errno.EIO: "the disk reports an error",
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+    errno.ENAMETOOLONG: "the path is too long",
+    errno.EMFILE: "this process has too many open files",
+    errno.ENFILE: "the machine has too many open files",
+    errno.ESTALE: "the network file system has lost it",
+    errno.ENODEV: "the device is gone",
+    errno.ENXIO: "the device is gone",
+    errno.ENOTDIR: "a file is where a folder should be",
+    errno.EISDIR: "a folder is where a file should be",
+    errno.ELOOP: "a link there leads back to itself",
+    errno.EFBIG: "the file would be larger than is allowed",
+}
+"""What a system's error about a path means."""
+unwritten: list[str] = []
+"""What could not be written down in this process although the work itself was done; the verb says so at its end."""
+
+
+class NotWritten(SlipwayError, OSError):
+    """A file could not be written: the disk is full, may only be read, is damaged."""
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return what an ordinary file holds.
+
+    Args:
+        path: the file; a link is followed.
+        limit: bytes that it may have at most.
+
+    Raises:
+        OSError: it is missing, a folder, a pipe or a device, has more bytes, or cannot be read. Nothing is waited for.
+    """
+    descriptor = os.open(path, _READ)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+        parts: list[bytes] = []
+        left = limit + 1
+        while left > 0 and (part := os.read(descriptor, min(left, max(status.st_size + 1, 4096)))):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(descriptor)
+    if left <= 0:
+        raise OSError(errno.EFBIG, f"it is larger than {megabytes(limit)}", str(path))
+    return b"".join(parts)
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write text to path through a neighbour that is renamed over it; parents are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    """Write text to path through a neighbour that is renamed over it; parents are made as needed.
+
+    Raises:
+        NotWritten: the folder takes no file; what was there before still is.
+    """
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name[:180]}.{os.getpid()}")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def write_memory(path: Path, text: str, *, mode: int = 0o644) -> bool:
+    """Write what is only remembered: a record, a log, a cache. That it fails is told, and no failure of the work."""
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+        write_atomically(path, text, mode=mode)
+    except NotWritten as error:
+        note_unwritten(error)
+        return False
+    return True
+
+
+def note_unwritten(error: OSError) -> None:
+    """Have the verb say at its end, once, that something could not be written down."""
+    what = (error if isinstance(error, NotWritten) else not_written(error)).what
+    if what not in unwritten:
+        unwritten.append(what)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Make of a system's error in a `with`, which writes to path, one that says what to do.
+
+    Raises:
+        NotWritten: in the place of OSError.
+    """
+    try:
+        yield
+    except NotWritten:
         raise
+    except OSError as error:
+        raise not_written(error, path) from error
+
+
+def is_about_disk(error: OSError) -> bool:
+    """Whether an error is the file system's, and not a program's or the network's."""
+    return error.errno in _DISK and (error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT))
+
+
+def not_written(error: OSError, path: Path | None = None) -> NotWritten:
+    """Return the error for a path that the system would not write: why, how much is free, and the remedy."""
+    path = path or Path(os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ".")
+    why = _DISK.get(error.errno or 0, error.strerror or type(error).__name__)
+    return NotWritten(f"{path} cannot be written: {why}{_room(path, error)}", remedy=_remedy(path, error))
+
+
+def free_bytes(path: Path) -> int | None:
+    """Return how many bytes the file system of a path, or of the nearest folder above it, has left for this user."""
+    for folder in (path, *path.absolute().parents):
+        try:
+            return shutil.disk_usage(folder).free
+        except OSError:
+            continue
+    return None
+
+
+def megabytes(count: float) -> str:
+    """Return bytes as a reader takes them in: `3.2 MB`."""
+    return f"{count / MEGABYTE:,.1f} MB" if count < 100 * MEGABYTE else f"{count / MEGABYTE:,.0f} MB"
+
+
+def _room(path: Path, error: OSError) -> str:
+    free = free_bytes(path) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+    return "" if free is None else f" ({megabytes(free)} are free in {_nearest(path)})"
+
+
+def _nearest(path: Path) -> Path:
+    return next((each for each in path.absolute().parents if each.is_dir()), Path("/"))
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "Make room and run it again: `invoke prune` removes images that nothing needs any more; "
+            f"`df -h {_nearest(path)}` and `df -i` show what is used."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"See that {_nearest(path)} belongs to you and is not mounted read-only (`ls -ld`, `findmnt -T`)."
+    if error.errno == errno.ENAMETOOLONG:
+        return "Move the workspace to a shorter path, or shorten the name."
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        return f"Remove or rename what is in the way at {path}."
+    return f"See that {_nearest(path)} can be written to, and run it again."

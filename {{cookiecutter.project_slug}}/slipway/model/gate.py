@@ -55,11 +55,11 @@ class Logins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `invoke prune` keeps of each service besides what is needed: so many images, and those younger than days."""
 
-    keep: Annotated[int, Meta(ge=0)] = 10
-    days: Annotated[int, Meta(ge=0)] = 30
+    keep: Annotated[int, Meta(ge=0, le=1_000_000)] = 10
+    days: Annotated[int, Meta(ge=0, le=36_500)] = 30
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the gate waits: seconds for one step of one service."""
 
-    seconds: Annotated[int, Meta(ge=1)] = 900
+    seconds: Annotated[int, Meta(ge=1, le=604_800)] = 900

@@ -9,6 +9,7 @@ import msgspec
 
 from slipway.model.errors import EvidenceError
 from slipway.model.files import write_atomically
+from slipway.model.reading import exists, read_json
 
 VERSION = 1
 
@@ -46,12 +47,9 @@ def load(root: Path, stack: str) -> Lock:
     """
     path = path_of(root, stack)
     remedy = f"Restore {path} from git, or write it anew with `invoke push --stack {stack}`."
-    if not path.is_file():
+    if not exists(path):
         return Lock(stack)
-    try:
-        lock = msgspec.json.decode(path.read_bytes(), type=Lock)
-    except (msgspec.DecodeError, OSError) as error:
-        raise EvidenceError(f"{path} is no lock: {error}", remedy=remedy) from error
+    lock = read_json(path, Lock, what="lock", error=EvidenceError, remedy=remedy)
     if lock.version != VERSION or lock.stack != stack:
         raise EvidenceError(f"{path} is the lock of stack `{lock.stack}`, version {lock.version}", remedy=remedy)
     for service, entry in lock.services.items():

@@ -1,10 +1,10 @@
-"""Reads TOML into frozen values; whatever is wrong in a file is found here, by file, line, key and remedy."""
+"""Reads TOML, YAML and JSON into frozen values; what is wrong is found here, by file, line, key and remedy."""
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,8 +12,14 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from slipway.model.errors import ConfigError
+from slipway.model import parsing
+from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.files import MEGABYTE, MEMORY_LIMIT, read_bytes
+from slipway.model.parsing import Unreadable
 
+J = TypeVar("J")
+TEXT_LIMIT = MEGABYTE
+"""Bytes of the longest file that people write and Slipway reads."""
 T = TypeVar("T", bound=msgspec.Struct)
 WORDS = {
     "int": "a whole number",
@@ -24,6 +30,10 @@ WORDS = {
     "date": "a date such as 2026-12-31",
     "object": "a table",
 }
+LINE = 500
+"""Letters of a line that are searched for its key."""
+_HEADER = re.compile(r"\s*(\[?)\[\s*([^\[\]\s](?:[^\[\]]*[^\[\]\s])?)\s*\]\]?\s*(#.*)?$")
+_PAIR = re.compile(r"\s*([\w.\"'-]+)\s*=")
 _AT = re.compile(r"(?P<why>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 
 
@@ -35,11 +45,10 @@ def read_toml(path: Path, into: type[T]) -> T:
     """
     text = read_text(path)
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"{path}: this is not valid TOML: {error}", remedy="Correct that line; strings need quotes."
-        ) from error
+        data = parsing.parse_toml(text)
+    except Unreadable as error:
+        remedy = "Correct that line; strings need quotes."
+        raise _unreadable(path, error, ConfigError, "not valid TOML", remedy) from error
     refuse_unknown_keys(path, text, data, into)
     try:
         return msgspec.convert(data, into)
@@ -47,18 +56,109 @@ def read_toml(path: Path, into: type[T]) -> T:
         raise _mistyped(path, text, str(error), into) from error
 
 
-def read_text(path: Path) -> str:
-    """Return a UTF-8 file's text; ConfigError when it is missing, unreadable or not UTF-8."""
+def read_yaml(path: Path, *, text: str | None = None) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds; an empty file holds an empty one.
+
+    Args:
+        path: the file.
+        text: what it holds, where the caller has read it.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or holds something else than keys and values.
+    """
+    remedy = "Correct that line: it takes keys and values, `key: value`."
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = parsing.parse_yaml(read_text(path) if text is None else text)
+    except Unreadable as error:
+        raise _unreadable(path, error, ConfigError, "not valid YAML", remedy) from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}:1: this is a {_kind(data)} and not keys with values", remedy=remedy)
+    return data
+
+
+def read_json(
+    path: Path,
+    into: type[J],
+    *,
+    what: str,
+    remedy: str,
+    error: type[SlipwayError] = ConfigError,
+    limit: int = TEXT_LIMIT,
+) -> J:
+    """Return the content of a JSON file that decides something; a key that stands twice is refused.
+
+    Args:
+        path: the file.
+        into: the type that it has.
+        what: what a reader calls such a file: `lock`.
+        remedy: what to do where it is missing or wrong.
+        error: the kind of error to raise.
+        limit: bytes that it may have.
+
+    Raises:
+        SlipwayError: of the kind `error`, naming the file, and the line where that is known.
+    """
+    try:
+        data = read_bytes(path, limit)
+    except (OSError, ValueError) as problem:
+        raise error(_reason(path, problem), remedy=remedy) from problem
+    try:
+        return parsing.parse_json(data, into, unique=True)
+    except Unreadable as problem:
+        raise _unreadable(path, problem, error, f"no {what}", remedy) from problem
+
+
+def read_memory(path: Path, into: type[J] | Any = Any, *, limit: int = MEMORY_LIMIT) -> J | None:
+    """Return the content of a JSON file that only remembers something; None where it is missing or damaged."""
+    try:
+        found: J = parsing.parse_json(read_bytes(path, limit), into)
+    except (OSError, ValueError):  # Unreadable among them
+        return None
+    return found
+
+
+def read_text(path: Path, *, limit: int = TEXT_LIMIT) -> str:
+    """Return a UTF-8 file's text; ConfigError when it is missing, no ordinary file, too large, or not UTF-8."""
+    try:
+        return decode_text(read_bytes(path, limit))
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path} is missing", remedy="Restore it from git, or generate the workspace anew."
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}", remedy="Check its permissions.") from error
+        what = f"{path} is a link to something that is missing" if path.is_symlink() else f"{path} is missing"
+        raise ConfigError(what, remedy="Restore it from git, or generate the workspace anew.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text", remedy="Save it as UTF-8.") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}:{line}: this is not UTF-8 text", remedy="Save it as UTF-8.") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            _reason(path, error), remedy="See what is there and to whom it belongs (`ls -ld`)."
+        ) from error
+
+
+def decode_text(data: bytes) -> str:
+    """Return UTF-8 as text with single line ends, without a byte order mark; UnicodeDecodeError where it is none."""
+    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything of this name, be it a link that leads nowhere."""
+    return os.path.lexists(path)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError) and not path.is_symlink():
+        return f"{path} is missing"
+    why = error.strerror if isinstance(error, OSError) else error
+    return f"{path} cannot be read: {why}"
+
+
+def _unreadable(path: Path, problem: Unreadable, kind: type[SlipwayError], form: str, remedy: str) -> SlipwayError:
+    where = f"{path}:{problem.line}" if problem.line else str(path)
+    return kind(f"{where}: this is {form}: {problem}", remedy=remedy)
+
+
+def _kind(value: Any) -> str:
+    return {str: "text", list: "list", bool: "truth value"}.get(type(value), "number")
 
 
 def refuse_unknown_keys(
@@ -106,7 +206,7 @@ def line_of(text: str, keys: tuple[str, ...]) -> int:
     found = 1
     counts: Counter[tuple[str, ...]] = Counter()
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*(\[?)\[\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$", line):
+        if header := _HEADER.match(line[:LINE]):
             table = tuple(part.strip().strip("\"'") for part in header[2].split("."))
             if header[1]:
                 counts[table] += 1
@@ -115,7 +215,7 @@ def line_of(text: str, keys: tuple[str, ...]) -> int:
                 found = number
             if table == keys:
                 return number
-        elif pair := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+        elif pair := _PAIR.match(line[:LINE]):
             path = (*table, *(part.strip("\"'") for part in pair[1].split(".")))
             if path == keys[: len(path)] and len(path) > len(table):
                 return number
@@ -124,7 +224,7 @@ def line_of(text: str, keys: tuple[str, ...]) -> int:
 
 def _mistyped(path: Path, text: str, message: str, into: type[msgspec.Struct]) -> ConfigError:
     match = _AT.match(message)
-    assert match
+    assert match  # it takes every text
     keys = tuple(part for part in re.split(r"[.\[\]]+", match["path"] or "") if part and part != "...")
     why = match["why"].replace("Object missing required field", "missing key").replace(" | null", "").rstrip()
     for word, plain in WORDS.items():

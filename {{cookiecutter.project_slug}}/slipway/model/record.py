@@ -11,11 +11,15 @@ from typing import Literal
 
 import msgspec
 
-from slipway.model.files import write_atomically
+from slipway.model.files import MEGABYTE, write_atomically
+from slipway.model.reading import read_memory
 
 VERSION = 1
 KEPT = 50
 """So many of the newest records stay."""
+LIMIT = 20 * MEGABYTE
+LAST = 253402300800.0
+"""The first moment that a date cannot tell, in seconds since 1970."""
 
 BUILDS = ("build", "ship", "test")
 DEPLOYS = ("deploy", "rollback")
@@ -120,8 +124,5 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def _load(path: Path) -> Record | None:
-    try:
-        record = msgspec.json.decode(path.read_bytes(), type=Record)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return record if record.version == VERSION else None
+    record: Record | None = read_memory(path, Record, limit=LIMIT)
+    return record if record and record.version == VERSION and 0 <= record.began < LAST else None

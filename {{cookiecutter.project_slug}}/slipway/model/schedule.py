@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from slipway.model.parsing import is_number
+
 WORDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -14,7 +16,7 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, start=1)}),
     ("day of the week", 0, 6, {name: number for number, name in enumerate(_DAYS)}),
 )
-_PART = re.compile(r"(?:[*?]|(?P<begin>\w+)(?:-(?P<end>\w+))?)(?:/(?P<step>[1-9][0-9]*))?")
+_PART = re.compile(r"(?:[*?]|(?P<begin>\w+)(?:-(?P<end>\w+))?)(?:/(?P<step>[1-9][0-9]{0,3}))?")
 
 
 def problem(schedule: str) -> str:
@@ -35,5 +37,5 @@ def _good(part: str, least: int, most: int, words: dict[str, int]) -> bool:
     if not found:
         return False
     named = [each for each in (found["begin"], found["end"]) if each is not None]
-    numbers = [words.get(each.lower(), int(each) if each.isdecimal() else -1) for each in named]
+    numbers = [words.get(each.lower(), int(each) if is_number(each) else -1) for each in named]
     return all(least <= number <= most for number in numbers) and numbers == sorted(numbers)

@@ -13,7 +13,8 @@ from slipway.model import peers
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
 from slipway.model.names import HOST, KUBERNETES_LABEL, KUBERNETES_NAME, KUBERNETES_PARENT, REGISTRY
-from slipway.model.reading import read_text, unknown_key
+from slipway.model.parsing import is_number
+from slipway.model.reading import read_text, read_yaml, unknown_key
 
 Mode = Literal["inline", "external", "hybrid"]
 Target = Literal["docker", "kubernetes"]
@@ -194,23 +195,25 @@ def write_mode(stack: Stack, mode: Mode) -> None:
 
 
 def _config(path: Path, text: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        data = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: this is not valid YAML: {error}", remedy="Correct that line.") from error
-    config = data.get("config") or {} if isinstance(data, dict) else {}
+    data = read_yaml(path, text=text)
+    config = data.get("config")
+    if config is None:
+        config = {}
+    if not isinstance(config, dict):
+        raise ConfigError(
+            f"{path}:{_line(text, 'config')}: `config` is {config!r:.80} and no table of settings",
+            remedy="Write each setting on a line of its own below it: `  slipway:images: inline`.",
+        )
     ours = {key: value for key, value in config.items() if str(key).startswith("slipway:")}
     for key, value in ours.items():
         if key not in _SETTINGS:
             raise unknown_key(path, _line(text, key), (key,), _SETTINGS)
         if isinstance(_SETTINGS[key], _Text):
-            ours[key] = str(value)
-        elif isinstance(value, str) and (value in ("true", "false") or value.isdigit()):
-            ours[key] = yaml.safe_load(value)  # Pulumi writes booleans and numbers as texts
+            ours[key] = str(value) if isinstance(value, str | int | float) else ""
+        elif isinstance(value, str):  # Pulumi writes booleans and numbers as texts
+            ours[key] = int(value) if is_number(value) else {"true": True, "false": False}.get(value, value)
         if remedy := _refusal(ours[key], _SETTINGS[key]):
-            raise ConfigError(f"{path}:{_line(text, key)}: `{key}` is {value!r}", remedy=remedy)
+            raise ConfigError(f"{path}:{_line(text, key)}: `{key}` is {value!r:.80}", remedy=remedy)
     _check_together(path, text, ours)
     return ours
 
@@ -254,7 +257,7 @@ def _refusal(value: object, allowed: Collection[Any] | _Text) -> str:
     """Return what a value should be, or nothing where it is that."""
     if isinstance(allowed, _Text):
         return "" if allowed.fits(str(value)) else allowed.remedy
-    if value in allowed:
+    if type(value) is type(next(iter(allowed))) and value in allowed:  # to Python, 1 and True are the same
         return ""
     choices = "1 to 65535" if isinstance(allowed, range) else ", ".join(str(each).lower() for each in allowed)
     return f"It may be one of: {choices}."

@@ -21,7 +21,7 @@ Refuse = Callable[[tuple[str, ...], str, str], ConfigError]
 """Makes the error of a key in a file: the key, what is wrong with it, the remedy."""
 CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
-_MEMORY = re.compile(r"[1-9][0-9]*[kmg]")
+_MEMORY = re.compile(r"[1-9][0-9]{0,8}[kmg]")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 _PATH = re.compile(r"/[!-~]*")
 _PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
@@ -88,15 +88,15 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A container's limits: memory as Docker writes it (`256m`), processors and GPUs as numbers."""
 
     memory: str | None = None
-    cpus: Annotated[float, Meta(gt=0)] | None = None
-    gpu: Annotated[int, Meta(ge=1)] | None = None
+    cpus: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    gpu: Annotated[int, Meta(ge=1, le=1000)] | None = None
 
 
 class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many of a service run, where the target can tell: between `min` and `max`, so that `cpu` percent is used."""
 
-    min: Annotated[int, Meta(ge=1)] = 1
-    max: Annotated[int, Meta(ge=1)] = 1
+    min: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    max: Annotated[int, Meta(ge=1, le=10_000)] = 1
     cpu: Annotated[int, Meta(ge=1, le=100)] = 70
 
 

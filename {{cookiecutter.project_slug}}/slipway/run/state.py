@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
-
-import yaml
 
 from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError
-from slipway.model.files import write_atomically
+from slipway.model.files import MEGABYTE, write_atomically
+from slipway.model.reading import read_memory, read_text, read_yaml
 
 GO = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 """For programs in Go that live for seconds: until they hold so much memory, they collect garbage less often."""
@@ -58,7 +57,7 @@ def environment_of(root: Path) -> dict[str, str]:
         encrypted = [
             name
             for name in stacks.names(root)
-            if "encryptionsalt:" in (root / "infra" / f"Pulumi.{name}.yaml").read_text(encoding="utf-8")
+            if "encryptionsalt:" in read_text(root / "infra" / f"Pulumi.{name}.yaml")
         ]
         if encrypted:
             raise ConfigError(
@@ -85,13 +84,33 @@ def quiet_home(root: Path) -> Path:
 
 
 def local_state(root: Path) -> Path | None:
-    """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is no folder."""
-    project = yaml.safe_load((root / "infra" / "Pulumi.yaml").read_text(encoding="utf-8")) or {}
-    url = os.environ.get("PULUMI_BACKEND_URL") or str((project.get("backend") or {}).get("url", ""))
-    parts = urlparse(url)
-    if parts.scheme != "file":
-        return None
-    return (root / "infra" / Path(f"{parts.netloc}{parts.path}").expanduser()).resolve()
+    """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is no folder.
+
+    Raises:
+        ConfigError: the file is damaged, or its address is none.
+    """
+    path = root / "infra" / "Pulumi.yaml"
+    url = os.environ.get("PULUMI_BACKEND_URL") or _backend(path)
+    try:
+        parts = urlparse(url)
+        if parts.scheme != "file":
+            return None
+        return (root / "infra" / Path(f"{parts.netloc}{parts.path}").expanduser()).resolve()
+    except (ValueError, RuntimeError) as error:  # RuntimeError: a user's home that does not exist, a circle of links
+        where = "PULUMI_BACKEND_URL" if "PULUMI_BACKEND_URL" in os.environ else f"{path}: backend: url"
+        raise ConfigError(
+            f"{where} is {url[:200]!r}, which is no address: {error}", remedy="Write `file://` and a folder's path."
+        ) from error
+
+
+def _backend(path: Path) -> str:
+    backend = read_yaml(path).get("backend") or {}
+    url = backend.get("url", "") if isinstance(backend, dict) else backend
+    if not isinstance(backend, dict) or not isinstance(url, str):
+        raise ConfigError(
+            f"{path}: `backend` is {backend!r:.80}", remedy="Write `backend:` and below it `  url: file://…`."
+        )
+    return url
 
 
 def state_file(folder: Path, project: str, stack: str) -> Path:
@@ -109,11 +128,10 @@ def locks(folder: Path, project: str, stack: str) -> list[StaleLock]:
 
 def read_lock(path: Path) -> StaleLock:
     """Return what a lock's file says of its owner, and whether that lives."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        data = {}
-    pid, host = int(data.get("pid", 0)), str(data.get("hostname", ""))
+    data: Any = read_memory(path, limit=MEGABYTE)
+    data = data if isinstance(data, dict) else {}
+    pid, host = data.get("pid"), str(data.get("hostname") or "")
+    pid = pid if isinstance(pid, int) and 0 < pid < 2**31 else 0
     return StaleLock(
         path,
         pid,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import threading
@@ -12,9 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.names import LOOPBACK
 from slipway.model.workspace import Workspace
 from slipway.run import engine
+from slipway.run.http import (
+    HEADER_LIMIT,
+    HOPS,
+    RedirectRefused,
+    TooLong,
+    TooSlow,
+    is_loopback,
+    origin,
+    read_body,
+    redirect_target,
+    without_login,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -26,6 +38,8 @@ Purpose = Literal["push", "pull"]
 VARIABLES: dict[Purpose, str] = {"push": "SLIPWAY_PUSH_CONFIG", "pull": "SLIPWAY_PULL_CONFIG"}
 """The environment variables that name the folder of a Docker config for a purpose, over workspace.toml's."""
 _REPOSITORY = re.compile(r"(.+)/(?:manifests|blobs|tags|referrers)/[^/]*")
+TOKEN_LIMIT = 1 << 20
+_TOKEN = re.compile(r"[\x20-\x7e]*")
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 
 
@@ -151,8 +165,13 @@ class Authorization:
             request.headers["Authorization"] = header
         return request
 
-    def answer(self, session: requests.Session, response: requests.Response) -> bool:
-        """Meet the challenge of a 401 answer; return whether there is something new to try.
+    def answer(self, session: requests.Session, response: requests.Response, expires: float) -> bool:
+        """Meet the challenge of the registry's own 401 answer; return whether there is something new to try.
+
+        Args:
+            session: to ask a token service with.
+            response: of the registry itself: what a redirect's target wants to know is not for it.
+            expires: on the monotonic clock.
 
         Raises:
             SlipwayError: the login cannot be read, or the token service refuses it.
@@ -166,19 +185,19 @@ class Authorization:
             fresh = sent is not None or self._login is None  # what was refused may have expired: ask for it anew
             if fresh or self._login is None:
                 self._login = login_of(self._host, self._config)
-            header = self._once_more(session, response, fresh=fresh)
+            header = self._once_more(session, response, expires, fresh=fresh)
             if not header or header == sent:
                 return False
             self._headers[scope] = header
             return True
 
-    def _once_more(self, session: requests.Session, response: requests.Response, *, fresh: bool) -> str:
+    def _once_more(self, session: requests.Session, response: requests.Response, expires: float, *, fresh: bool) -> str:
         """Return the header that a challenge asks for; with a new login when the one known is no good any more."""
-        challenge = response.headers.get("WWW-Authenticate", "")
+        challenge = response.headers.get("WWW-Authenticate", "")[:HEADER_LIMIT]
         registry = response.url
         for last in (fresh, True):
             try:
-                return self._header(session, challenge, self._login or Login(), registry)
+                return self._header(session, challenge, self._login or Login(), registry, expires)
             except _Refused as refused:
                 if last:
                     raise SlipwayError(
@@ -188,50 +207,84 @@ class Authorization:
                 self._login = login_of(self._host, self._config)
         return ""
 
-    def _header(self, session: requests.Session, challenge: str, login: Login, registry: str) -> str:
+    def _header(self, session: requests.Session, challenge: str, login: Login, registry: str, expires: float) -> str:
         scheme, _, rest = challenge.partition(" ")
         parameters = dict(_PARAMETER.findall(rest))
         if scheme.lower() == "bearer" and "realm" in parameters:
-            realm = parameters["realm"]
-            if registry.startswith("https:") and realm.startswith("http:") and not _here(realm):
+            realm = parameters.pop("realm")
+            if not _is_safe(realm, registry):
                 raise _Refused(f"{realm} would get the password in clear text")
-            token = self._token(session, parameters, login)
+            asked = {key: value for key, value in parameters.items() if key in ("service", "scope")}
+            token = self._token(session, realm, asked, login, expires)
             return f"Bearer {token}" if token else ""
-        if scheme.lower() == "basic" and login.user:
-            pair = f"{login.user}:{login.password}".encode()
-            return f"Basic {base64.b64encode(pair).decode()}"
-        return ""
+        return _basic(login) if scheme.lower() == "basic" else ""
 
-    def _token(self, session: requests.Session, parameters: dict[str, str], login: Login) -> str:
+    def _token(self, session: requests.Session, realm: str, asked: dict[str, str], login: Login, expires: float) -> str:
         import requests
 
-        realm = parameters.pop("realm")
-        asked = {key: value for key, value in parameters.items() if key in ("service", "scope")}
         try:
-            if login.token:
-                form = {
-                    **asked,
-                    "grant_type": "refresh_token",
-                    "refresh_token": login.token,
-                    "client_id": "slipway",
-                }
-                response = session.post(realm, data=form, timeout=TIMEOUT, auth=_nothing)
-            else:
-                named = (login.user, login.password) if login.user else _nothing
-                response = session.get(realm, params=asked, timeout=TIMEOUT, auth=named)
-            response.raise_for_status()
-            body: dict[str, Any] = dict(response.json())
-        except (requests.RequestException, ValueError, TypeError) as error:
+            with _asked(session, realm, asked, login) as response:
+                body: dict[str, Any] = dict(json.loads(read_body(response, TOKEN_LIMIT, expires)))
+                response.raise_for_status()
+        except RedirectRefused as error:
+            raise _Refused(f"{realm} sends on to {error}") from error
+        except TooLong as error:
+            raise _Refused(f"{realm} answers with more than {TOKEN_LIMIT} bytes") from error
+        except TooSlow as error:
+            raise _Refused(f"{realm} gave no whole answer in time") from error
+        except (requests.RequestException, ValueError, TypeError, OSError, RecursionError) as error:
             raise _Refused(f"{realm}: {error}") from error
-        return str(body.get("token") or body.get("access_token") or "")
+        token = body.get("token") or body.get("access_token") or ""
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise _Refused(f"{realm} gives something that is no token")
+        return token
 
 
-def _nothing(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+def _asked(session: requests.Session, realm: str, asked: dict[str, str], login: Login) -> requests.Response:
+    """Ask a token service. What it is sent on to gets the login only where that is the same service still.
+
+    Raises:
+        RedirectRefused: it is sent on to elsewhere.
+    """
+    method, url = ("POST" if login.token else "GET"), realm
+    form = {**asked, "grant_type": "refresh_token", "refresh_token": login.token, "client_id": "slipway"}
+    headers = {"Accept-Encoding": "identity"}
+    if not login.token and login.user:
+        headers["Authorization"] = _basic(login)
+    for hop in range(HOPS + 1):
+        response = session.request(
+            method,
+            url,
+            params=asked if method == "GET" and not hop else None,
+            data=form if login.token else None,
+            headers=headers,
+            timeout=TIMEOUT,
+            auth=without_login,
+            allow_redirects=False,
+            stream=True,
+        )
+        following = redirect_target(response)
+        if following is None:
+            return response
+        response.close()
+        if origin(following) != origin(realm):
+            raise RedirectRefused(f"{origin(following)[1]}, which is another host")
+        url = following
+    raise RedirectRefused(f"itself, more than {HOPS} times")
 
 
-def _here(url: str) -> bool:
-    return LOOPBACK.match(urlsplit(url).netloc) is not None
+def _basic(login: Login) -> str:
+    pair = f"{login.user}:{login.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}" if login.user else ""
+
+
+def _is_safe(realm: str, registry: str) -> bool:
+    """Return whether a token service may get the password: by TLS alone, or where both are on this machine."""
+    try:
+        scheme, host, _ = origin(realm)
+    except ValueError:
+        return False
+    return bool(host) and (scheme == "https" or (scheme == "http" and is_loopback(realm) and is_loopback(registry)))
 
 
 def _scope(url: str) -> str:

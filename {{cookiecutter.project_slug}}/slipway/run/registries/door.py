@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import GateRefused, SlipwayError
+from slipway.run.http import HEADER_LIMIT, printable
 from slipway.run.oci import INDEX, MANIFEST
 from slipway.run.registries.names import DIGEST, fallback_tag
-from slipway.run.registries.wire import SECONDS, Answer, Question, Wire, path_of
+from slipway.run.registries.wire import SECONDS, Answer, Question, Wire, next_path
 
 INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ", ".join(
@@ -27,7 +29,10 @@ NO_REPOSITORY = (404,)
 NO_API = (400, 404, 405, 406, 501)
 NO_CATALOG = (*NO_API, 401, 403)
 PAGES = 1000
-BLOB_LIMIT = 1 << 26
+MANIFEST_LIMIT, PAGE_LIMIT, LIST_LIMIT, BLOB_LIMIT = 1 << 22, 1 << 23, 1 << 26, 1 << 26
+"""Bytes of a manifest (OCI's own limit), of a page of a list, of all its pages, and of a blob that is read here."""
+LIST_TIMES = 10
+"""All pages of a list may take as long as so many questions."""
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*rel="?next"?')
 
 
@@ -44,7 +49,7 @@ class Manifest:
         """What it says; nothing where it is no JSON object."""
         try:
             found = json.loads(self.bytes)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -91,6 +96,7 @@ class Registry:
             seconds: how long one question may take, retries and login included.
         """
         self.host = host
+        self._seconds = seconds
         self._wire = Wire(host, config, seconds)
 
     @property
@@ -193,7 +199,7 @@ class Registry:
         for answer in self._pages(f"/v2/{repository}/tags/list", NO_REPOSITORY):
             if answer.status in NO_REPOSITORY:
                 break
-            found += [str(tag) for tag in self._object(answer).get("tags") or []]
+            found += self._names(answer, "tags")
         return tuple(dict.fromkeys(found))
 
     def catalog(self) -> tuple[str, ...] | None:
@@ -202,7 +208,7 @@ class Registry:
         for answer in self._pages("/v2/_catalog", NO_CATALOG):
             if answer.status in NO_CATALOG:
                 return None
-            found += [str(name) for name in self._object(answer).get("repositories") or []]
+            found += self._names(answer, "repositories")
         return tuple(dict.fromkeys(found))
 
     def referrers(self, repository: str, digest: str, artifact_type: str = "") -> list[Referrer]:
@@ -270,7 +276,7 @@ class Registry:
 
     def _manifest(self, method: str, repository: str, reference: str) -> Answer | None:
         path = f"/v2/{repository}/manifests/{reference}"
-        answer = self._wire.ask(Question(method, path, {"Accept": MANIFESTS}))
+        answer = self._wire.ask(Question(method, path, {"Accept": MANIFESTS}, limit=MANIFEST_LIMIT))
         return None if answer.status == 404 else self._wire.require(answer)
 
     def _agree(self, answer: Answer, repository: str, digest: str) -> None:
@@ -296,23 +302,50 @@ class Registry:
     def _pages(self, path: str, lacking: Collection[int], accept: str = "application/json") -> Iterator[Answer]:
         """Yield an answer and those that follow it; one that says, in a number of `lacking`, that nothing is there."""
         asked: set[str] = set()
-        while path and path not in asked and len(asked) < PAGES:
-            asked.add(path)
-            answer = self._wire.ask(Question("GET", path, {"Accept": accept}))
+        length, expires = 0, time.monotonic() + LIST_TIMES * self._seconds
+        while path:
+            answer = self._wire.ask(Question("GET", path, {"Accept": accept}, limit=PAGE_LIMIT))
             if answer.status not in lacking:
                 self._wire.require(answer)
             yield answer
-            following = _NEXT.search(answer.headers.get("Link", ""))
-            path = path_of(following[1]) if following else ""
+            asked.add(path)
+            length += len(answer.body)
+            following = _NEXT.search(answer.headers.get("Link", "")[:HEADER_LIMIT])
+            try:
+                path = next_path(following[1], path) if following else ""
+            except ValueError:
+                raise self._endless(answer, "goes on at what is no address") from None
+            if path in asked:
+                raise self._endless(answer, "names a page again that was read already")
+            if path and (len(asked) >= PAGES or length > LIST_LIMIT):
+                raise self._endless(answer, f"is longer than {PAGES} pages or {LIST_LIMIT >> 20} MB")
+            if path and time.monotonic() > expires:
+                raise self._endless(answer, f"takes longer than {LIST_TIMES * self._seconds:.0f} s")
+
+    def _endless(self, answer: Answer, why: str) -> SlipwayError:
+        return SlipwayError(
+            f"the list that the registry {self.host} gives at {printable(answer.url)} {why}",
+            remedy="It has no end, or is not to be read whole: nothing was done with a part of it.",
+        )
+
+    def _names(self, answer: Answer, key: str) -> list[str]:
+        found = self._object(answer).get(key) or []
+        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            raise SlipwayError(
+                f"the registry {self.host} gives no list of {key} for {printable(answer.url)}",
+                remedy="It is no sound registry.",
+            )
+        return found
 
     def _object(self, answer: Answer) -> dict[str, Any]:
         try:
             found = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise SlipwayError(
-                f"the registry {self.host} gives no JSON object for {answer.url}", remedy="It is no sound registry."
+                f"the registry {self.host} gives no JSON object for {printable(answer.url)}",
+                remedy="It is no sound registry.",
             )
         return found
 
@@ -336,7 +369,7 @@ def _referrer(found: Mapping[str, Any]) -> Referrer:
     return Referrer(
         str(found["digest"]),
         str(found.get("mediaType", "")),
-        int(found.get("size") or 0),
+        size if isinstance(size := found.get("size"), int) else 0,
         str(found.get("artifactType") or ""),
         {str(key): str(value) for key, value in annotations.items()} if isinstance(annotations, dict) else {},
     )

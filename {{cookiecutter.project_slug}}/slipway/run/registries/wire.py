@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from slipway.model.errors import SlipwayError
 from slipway.model.names import LOOPBACK
 from slipway.run.credentials import HUB, TIMEOUT, Authorization
+from slipway.run.http import (
+    HOPS,
+    RedirectRefused,
+    TooLong,
+    TooSlow,
+    new_session,
+    number,
+    origin,
+    printable,
+    read_body,
+    redirect_target,
+    without_login,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -24,7 +38,6 @@ SECONDS = 60.0
 """How long one question may take, retries and login included."""
 CHALLENGES = 2  # another thread's token may be spent as well
 BUSY, RETRIES, PAUSE = (429, 500, 502, 503, 504), 3, 0.2
-CHUNK = 1 << 16
 PROBE = (2.0, 3.0)
 SPEAKS_TLS = (301, 302, 307, 308, 400)  # what a TLS server, or one in front of it, says to a plain request
 SYSTEM_CERTIFICATES = (
@@ -66,14 +79,6 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class _Overlong(Exception):
-    """An answer has more bytes than it may."""
-
-
-class _Slow(Exception):
-    """The time is over, and the answer is not."""
-
-
 class Wire:
     """The way to one registry; may be used from several threads."""
 
@@ -85,16 +90,11 @@ class Wire:
             config: the folder of a Docker config with the login, instead of the user's.
             seconds: how long one question may take.
         """
-        import requests
-
         self.host = host
         self._seconds = seconds
         self._loopback = LOOPBACK.match(host) is not None
-        self._session = requests.Session()
-        self._session.trust_env = not self._loopback
+        self._session = new_session(environment=not self._loopback, connections=AT_ONCE)
         self._session.verify = certificates()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
         self.authorization = Authorization(host, config)
 
     @property
@@ -149,9 +149,12 @@ class Wire:
         """
         if answer.ok:
             return answer
-        what = f"the registry {self.host} answers {answer.status} {answer.reason} to {answer.method} {answer.url}"
-        detail = answer.body[:500].decode(errors="replace").strip()
-        if answer.status in (401, 403):
+        said = printable(f"{answer.status} {answer.reason} to {answer.method} {answer.url}")
+        what = f"the registry {self.host} answers {said}"
+        detail = printable(answer.body[:500].decode(errors="replace")).strip()
+        if origin(answer.url) != origin(self.base):
+            remedy = f"{self.host} sent the request on to there, where Slipway logs in to nothing: see its own log."
+        elif answer.status in (401, 403):
             may = {"GET": "read", "HEAD": "read", "DELETE": "delete from"}.get(answer.method, "write")
             remedy = f"Run `{self.authorization.command}` with an account that may {may} it."
         else:
@@ -172,38 +175,59 @@ class Wire:
                 if attempt or "refused" in str(error):
                     raise
             else:
-                told = answer.headers.get("Retry-After", "")
-                pause = float(told) if told.isdigit() else pause
+                told = number(answer.headers.get("Retry-After", ""))
+                pause = pause if told is None else float(told)
                 if answer.status not in BUSY or time.monotonic() + pause > expires:
                     return answer
             time.sleep(pause)
         return self._met(question, expires)
 
     def _met(self, question: Question, expires: float) -> Answer:
-        """Ask, and again with a login when the registry wants one."""
+        """Ask, and again with a login when the registry itself wants one: never where it only sends on to."""
         for left in reversed(range(CHALLENGES + 1)):
-            with self._once(question, expires) as response:
-                wanted = left and question.login and response.status_code == 401
-                if wanted and self.authorization.answer(self._session, response):
+            with self._followed(question, expires) as response:
+                wanted = left and question.login and response.status_code == 401 and self._is_own(response.url)
+                if wanted and self.authorization.answer(self._session, response, expires):
                     continue
-                body = b"" if question.method == "HEAD" else _read(response, question.limit, expires)
+                body = b"" if question.method == "HEAD" else read_body(response, question.limit, expires)
                 return Answer(
                     question.method, response.status_code, response.reason or "", response.headers, body, response.url
                 )
         raise AssertionError("the last challenge is an answer")
 
-    def _once(self, question: Question, expires: float) -> requests.Response:
-        left = max(0.1, expires - time.monotonic())
+    def _followed(self, question: Question, expires: float) -> requests.Response:
+        """Ask, and go where the answer sends on to; only the registry's own origin gets the login."""
+        url = f"{self.base}{question.path}"
+        for _ in range(HOPS + 1):
+            response = self._once(question, url, expires)
+            try:
+                following = redirect_target(response)
+            except RedirectRefused:
+                response.close()
+                raise
+            if following is None:
+                return response
+            response.close()
+            url = following
+        raise RedirectRefused(f"{printable(url)[:200]}, and so on: more than {HOPS} times")
+
+    def _once(self, question: Question, url: str, expires: float) -> requests.Response:
+        left = expires - time.monotonic()
+        if left <= 0:
+            raise TooSlow
         return self._session.request(
             question.method,
-            f"{self.base}{question.path}",
+            url,
             headers={"Accept-Encoding": "identity", **question.headers},
             data=question.body,
-            auth=self.authorization,
+            auth=self.authorization if self._is_own(url) else without_login,
             timeout=(min(TIMEOUT[0], left), min(TIMEOUT[1], left)),
-            allow_redirects=True,
+            allow_redirects=False,
             stream=True,
         )
+
+    def _is_own(self, url: str) -> bool:
+        return origin(url) == origin(self.base)
 
     def _probe(self) -> str | None:
         import requests
@@ -211,7 +235,7 @@ class Wire:
         for scheme in ("http", "https"):
             try:
                 with self._session.get(
-                    f"{scheme}://{self.host}/v2/", timeout=PROBE, allow_redirects=False, stream=True, auth=_nothing
+                    f"{scheme}://{self.host}/v2/", timeout=PROBE, allow_redirects=False, stream=True, auth=without_login
                 ) as response:
                     if scheme == "https" or response.status_code not in SPEAKS_TLS:
                         return scheme
@@ -224,10 +248,15 @@ class Wire:
     def _told(self, error: BaseException, question: Question) -> BaseException:
         import requests
 
-        if isinstance(error, _Overlong):
+        if isinstance(error, TooLong):
             return SlipwayError(
                 f"the registry {self.host} gives more than {question.limit} bytes for {question.path}",
                 remedy="Nothing that Slipway reads there is so large: look at it with `crane`.",
+            )
+        if isinstance(error, RedirectRefused):
+            return SlipwayError(
+                f"the registry {self.host} sends {question.method} {question.path} on to {error}",
+                remedy="Name the registry's own address in workspace.toml; if it is that, ask who runs it.",
             )
         if isinstance(error, requests.exceptions.SSLError):
             return SlipwayError(
@@ -235,7 +264,7 @@ class Wire:
                 remedy="Name the file of certificates that vouch for it in SSL_CERT_FILE.",
                 detail=str(error),
             )
-        if isinstance(error, _Slow):
+        if isinstance(error, TooSlow):
             return self._slow(question)
         if not isinstance(error, requests.RequestException | OSError):
             return error
@@ -252,37 +281,11 @@ class Wire:
         )
 
 
-def _read(response: requests.Response, limit: int, expires: float) -> bytes:
-    """Return a response's body. A server that sends byte after byte is left when the time is over."""
-    import requests
-    import urllib3
-
-    parts: list[bytes] = []
-    length = 0
-    try:
-        while part := response.raw.read1(CHUNK):
-            parts.append(part)
-            length += len(part)
-            if length > limit:
-                raise _Overlong
-            if time.monotonic() > expires:
-                raise _Slow
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.ConnectionError(error) from error
-    promised = response.headers.get("Content-Length", "")
-    if promised.isdigit() and int(promised) != length:
-        raise requests.ConnectionError(f"the answer ends after {length} of {promised} bytes")
-    return b"".join(parts)
-
-
-def _nothing(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def path_of(link: str) -> str:
-    """Return the path and query that a Link header names: never another host's."""
-    parts = urlsplit(link)
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+def next_path(link: str, path: str) -> str:
+    """Return the path and query that a page's Link header names, taken from the page's own; never another host's."""
+    parts = urlsplit(urljoin(path, link))
+    found = re.sub("^/*", "/", parts.path)  # after the host, what begins otherwise would be a part of its name
+    return f"{found}?{parts.query}" if parts.query else found
 
 
 def certificates() -> str | bool:

@@ -16,7 +16,9 @@ def workspace(root: Path, count: int, env: str = "") -> Path:
     """Write a workspace of so many services; they use one of ten libs each. `env`: a line for the first's [env]."""
     (root / "infra").mkdir(parents=True)
     (root / "workspace.toml").write_text('name = "many"\nregistry = "127.0.0.1:1"\n', encoding="utf-8")
-    (root / "infra" / "Pulumi.dev.yaml").write_text("config:\n  slipway:images: inline\n", encoding="utf-8")
+    (root / "infra" / "Pulumi.dev.yaml").write_text(
+        "config:\n  slipway:images: inline\n  slipway:protected: false\n", encoding="utf-8"
+    )
     for number in range(count):
         folder, lib = root / "services" / f"service-{number:03}", f"lib-{number % 10}"
         folder.mkdir(parents=True)

@@ -43,7 +43,9 @@ def shop(tmp_path: Path) -> workspace.Workspace:
     """A workspace that trusts a key and two identities, with a stack that has a registry of its own."""
     (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n')
     (tmp_path / "infra").mkdir()
-    (tmp_path / "infra" / "Pulumi.prod.yaml").write_text("config:\n  slipway:registry: ghcr.io/acme\n")
+    (tmp_path / "infra" / "Pulumi.prod.yaml").write_text(
+        "config:\n  slipway:images: external\n  slipway:protected: true\n  slipway:registry: ghcr.io/acme\n"
+    )
     trust.keys_of(tmp_path).mkdir(parents=True)
     der = base64.b64encode(bytes([0x30, 3, 2, 1, 1])).decode()
     text = f"-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n"
@@ -157,7 +159,9 @@ def test_no_policy_is_made_where_nobody_is_trusted(shop: workspace.Workspace) ->
 
 
 def test_a_stack_on_kubernetes_has_its_namespaces_policy_written_too(shop: workspace.Workspace) -> None:
-    (shop.root / "infra" / "Pulumi.live.yaml").write_text("config:\n  slipway:target: kubernetes\n")
+    (shop.root / "infra" / "Pulumi.live.yaml").write_text(
+        "config:\n  slipway:images: external\n  slipway:protected: false\n  slipway:target: kubernetes\n"
+    )
     path = admission.folder(shop) / "validating-admission-policy.yaml"
     assert path in admission.write(shop)
     found = list(yaml.safe_load_all(path.read_text()))

@@ -84,7 +84,9 @@ def test_what_is_known_comes_from_good_runs_that_built_a_service(tmp_path: Path)
 
 def test_a_stack_that_takes_locked_images_is_judged_by_builds_outside(tmp_path: Path) -> None:
     root = synthetic.workspace(tmp_path, 2)
-    (root / "infra" / "Pulumi.dev.yaml").write_text("config:\n  slipway:images: external\n", encoding="utf-8")
+    (root / "infra" / "Pulumi.dev.yaml").write_text(
+        "config:\n  slipway:images: external\n  slipway:protected: false\n", encoding="utf-8"
+    )
     one = deploy(1000.0, "service-000", seconds=8.0)
     builds = [msgspec.structs.replace(one, what="build", stack="", began=one.began + n) for n in range(3)]
     synthetic.keep(root, *builds, Record("deploy", 2000.0, 2.0, "done", stack="dev"))
@@ -96,7 +98,9 @@ def test_a_stack_that_takes_locked_images_is_judged_by_builds_outside(tmp_path: 
 def test_of_stacks_that_build_the_same_the_one_deployed_most_goes_on(tmp_path: Path) -> None:
     root = synthetic.workspace(tmp_path, 2)
     for name in ("qa", "test"):
-        (root / "infra" / f"Pulumi.{name}.yaml").write_text("config:\n  slipway:images: inline\n", encoding="utf-8")
+        (root / "infra" / f"Pulumi.{name}.yaml").write_text(
+            "config:\n  slipway:images: inline\n  slipway:protected: false\n", encoding="utf-8"
+        )
     synthetic.keep(root, *(deploy(1000.0 + number, "service-000", stack="qa") for number in range(4)))
     found = {advice.known.stack: advice for advice in advise(load(root))}
     assert {name: advice.advised for name, advice in found.items()} == {

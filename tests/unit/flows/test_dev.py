@@ -20,7 +20,9 @@ STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=Fals
 def root(tmp_path: Path) -> Path:
     (tmp_path / "workspace.toml").write_text('name = "demo"\nregistry = "127.0.0.1:5000"\n')
     (tmp_path / "infra").mkdir()
-    (tmp_path / "infra" / "Pulumi.dev.yaml").write_text("config: {}\n")
+    (tmp_path / "infra" / "Pulumi.dev.yaml").write_text(
+        "config:\n  slipway:images: inline\n  slipway:protected: false\n"
+    )
     (tmp_path / "bases").mkdir()
     (tmp_path / "bases" / "bases.lock.json").write_text('{"source": "hardened", "bases": {}}')
     service = tmp_path / "services" / "api"
@@ -48,7 +50,11 @@ def settings(root: Path) -> Settings:
         ("services/api/Dockerfile", "FROM other\n", False),
         ("services/api/main.py", "pass\n", False),
         ("workspace.toml", 'name = "demo"\nregistry = "127.0.0.1:5000"\n[gateway]\nport = 9000\n', True),
-        ("infra/Pulumi.dev.yaml", "config:\n  api:TOKEN: {secure: x}\n", True),
+        (
+            "infra/Pulumi.dev.yaml",
+            "config:\n  slipway:images: inline\n  slipway:protected: false\n  api:TOKEN: {secure: x}\n",
+            True,
+        ),
     ],
 )
 def test_what_only_pulumi_can_change_goes_the_ordinary_way(root: Path, file: str, text: str, ordinary: bool) -> None:

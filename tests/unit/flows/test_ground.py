@@ -12,7 +12,10 @@ from slipway.model.workspace import Settings, Workspace
 def workspace(root: Path, **files: str) -> Workspace:
     (root / "infra").mkdir()
     for name, target in files.items():
-        (root / "infra" / f"Pulumi.{name}.yaml").write_text(f"config:\n  slipway:target: {target}\n", encoding="utf-8")
+        (root / "infra" / f"Pulumi.{name}.yaml").write_text(
+            f"config:\n  slipway:images: inline\n  slipway:protected: false\n  slipway:target: {target}\n",
+            encoding="utf-8",
+        )
     return Workspace(root, Settings("shop", "127.0.0.1:5000"), ())
 
 

@@ -79,7 +79,9 @@ class Door:
 def ground(tmp_path: Path) -> Ground:
     (tmp_path / "infra").mkdir()
     for name in ("dev", "prod"):
-        (tmp_path / "infra" / f"Pulumi.{name}.yaml").write_text("config: {}\n")
+        (tmp_path / "infra" / f"Pulumi.{name}.yaml").write_text(
+            "config:\n  slipway:images: inline\n  slipway:protected: false\n"
+        )
     return Ground(Workspace(tmp_path, Settings("shop", REGISTRY), ()), tmp_path / "bin", {})
 
 

@@ -179,7 +179,9 @@ def test_an_image_whose_content_nobody_recorded_is_found_by_its_tag(
 
 
 def test_what_a_lock_knows_of_an_image_is_kept(ground: Ground, deployed: list[Any]) -> None:
-    (ground.workspace.root / "infra" / "Pulumi.staging.yaml").write_text("config: {}\n")
+    (ground.workspace.root / "infra" / "Pulumi.staging.yaml").write_text(
+        "config:\n  slipway:images: inline\n  slipway:protected: false\n"
+    )
     entry = lock.Entry(ref("api", "1"), "c" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})
     lock.save(ground.workspace.root, lock.Lock("staging", services={"api": entry}))
     assert carry_out(ground, back(STACK)) == {"api": entry}

@@ -27,7 +27,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def settings(root: Path, *lines: str) -> None:
     """Write the stack's file with more settings."""
     (root / "infra").mkdir(exist_ok=True)
-    text = "".join(f"  slipway:{line}\n" for line in ("target: kubernetes", *lines))
+    given = {"target": "kubernetes", "images": "inline", "protected": "false"}
+    given |= dict(line.split(": ", 1) for line in lines)
+    text = "".join(f"  slipway:{key}: {value}\n" for key, value in given.items())
     (root / "infra" / "Pulumi.dev.yaml").write_text(f"config:\n{text}", encoding="utf-8")
 
 

@@ -468,7 +468,9 @@ def without_secrets(value: Any) -> Any:
 
 def test_the_docker_target_needs_no_kubernetes_and_leaves_jobs_out(root: Path) -> None:
     change(root, "worker", "", '[job]\nschedule = "@daily"')
-    (root / "infra" / "Pulumi.dev.yaml").write_text("config:\n  slipway:target: docker\n")
+    (root / "infra" / "Pulumi.dev.yaml").write_text(
+        "config:\n  slipway:images: inline\n  slipway:protected: false\n  slipway:target: docker\n"
+    )
     (root / "bases").mkdir()
     (root / "bases" / "bases.lock.json").write_text(
         json.dumps({"source": "official", "bases": {"nginx": "n@sha256:1"}})

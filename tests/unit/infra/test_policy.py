@@ -35,7 +35,9 @@ def place(tmp_path: Path) -> Place:
         (tmp_path / "services" / name / "Dockerfile").write_text("FROM scratch\n")
         (tmp_path / "services" / name / "service.toml").write_text(f'kind = "x"\n{settings}')
     (tmp_path / "infra").mkdir()
-    (tmp_path / "infra" / "Pulumi.dev.yaml").write_text("config:\n  slipway:images: inline\n")
+    (tmp_path / "infra" / "Pulumi.dev.yaml").write_text(
+        "config:\n  slipway:images: inline\n  slipway:protected: false\n"
+    )
     (tmp_path / "infra" / "Pulumi.prod.yaml").write_text(
         "config:\n  slipway:images: external\n  slipway:protected: true\n  slipway:registry: prod.example\n"
     )

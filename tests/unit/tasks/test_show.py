@@ -36,6 +36,11 @@ def test_without_a_terminal_nobody_consents() -> None:
     assert show.confirm("Really?") is False
 
 
+def test_with_standard_input_closed_nobody_consents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert show.confirm("Really?") is False
+
+
 def test_a_table_is_plain_and_whole_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     digest = "sha256:" + "a" * 64
     show.table(("service", "image"), [("api", digest)])

@@ -13,8 +13,7 @@ from slipway.model import peers
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
 from slipway.model.names import HOST, KUBERNETES_LABEL, KUBERNETES_NAME, KUBERNETES_PARENT, REGISTRY
-from slipway.model.parsing import is_number
-from slipway.model.reading import read_text, read_yaml, unknown_key
+from slipway.model.reading import read_text
 
 Mode = Literal["inline", "external", "hybrid"]
 Target = Literal["docker", "kubernetes"]
@@ -63,6 +62,11 @@ _SETTINGS: dict[str, Collection[Any] | _Text] = {
     "slipway:registry": _Text(REGISTRY.fullmatch, "Write host[:port][/path] without a scheme."),
     **_KUBERNETES,
 }
+_REQUIRED = ("slipway:images", "slipway:protected")
+"""The settings that every stack's file says: a default would decide what may run there without a word."""
+SHOWN = 60
+"""How many letters of a wrong value stand in an error."""
+_NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _EXPOSURES = ("slipway:gateway", "slipway:parent", "slipway:ingress")
 
 
@@ -126,7 +130,8 @@ def _checked(stack: Stack, namespace: str) -> str:
 
 def names(root: Path) -> tuple[str, ...]:
     """Return the names of the workspace's stacks: one for each infra/Pulumi.<stack>.yaml."""
-    return tuple(sorted(path.name.split(".")[1] for path in (root / "infra").glob("Pulumi.*.yaml")))
+    files = (root / "infra").glob("Pulumi.*.yaml")
+    return tuple(sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in files))
 
 
 def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
@@ -135,20 +140,14 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
     Raises:
         ConfigError: there is no such stack, its file or SLIPWAY_IMAGES is wrong, or a protected stack is inline.
     """
-    path = root / "infra" / f"Pulumi.{name}.yaml"
-    if not path.is_file():
-        raise ConfigError(
-            f"there is no stack `{name}`: {path} is missing",
-            remedy=f"Stacks here: {', '.join(names(root)) or 'none'}.",
-        )
-    text = read_text(path)
-    config = _config(path, text)
+    path = _file_of(root, name)
+    config = _config(path, read_text(path))
     stack = Stack(
         name,
         path,
-        images=config.get("slipway:images", "inline"),
+        images=config["slipway:images"],
         target=config.get("slipway:target", "docker"),
-        protected=config.get("slipway:protected", False),
+        protected=config["slipway:protected"],
         port=config.get("slipway:port"),
         registry=config.get("slipway:registry"),
         kubeconfig=_file(root, config.get("slipway:kubeconfig")),
@@ -182,47 +181,73 @@ def refuse_inline_when_protected(stack: Stack) -> None:
 
 
 def write_mode(stack: Stack, mode: Mode) -> None:
-    """Set `slipway:images` in the stack's file and leave every other line as it is."""
+    """Set `slipway:images` in the stack's file and leave every other letter as it is."""
+    from slipway.model.stackfile import read_settings
+
     text = read_text(stack.file)
-    line = re.compile(r"^(\s+slipway:images:\s*)([\"']?)[\w-]+\2", re.MULTILINE)
-    if line.search(text):
-        text = line.sub(rf"\g<1>{mode}", text, count=1)
-    elif re.search(r"^config:\s*$", text, re.MULTILINE):
-        text = re.sub(r"^config:\s*$", f"config:\n  slipway:images: {mode}", text, count=1, flags=re.MULTILINE)
-    else:
-        text = f"{text.rstrip()}\nconfig:\n  slipway:images: {mode}\n".lstrip()
-    write_atomically(stack.file, text)
+    setting = read_settings(stack.file, text, _SETTINGS)["slipway:images"]
+    write_atomically(stack.file, f"{text[: setting.begin]}{mode}{text[setting.end :]}")
+
+
+def _file_of(root: Path, name: str) -> Path:
+    """Return the one file of a stack; its name has to be written as the file's is, in small and large letters."""
+    path = root / "infra" / f"Pulumi.{name}.yaml"
+    others = [path.with_suffix(suffix) for suffix in (".yml", ".json") if path.with_suffix(suffix).exists()]
+    if name not in names(root):
+        beside = f" ({others[0].name} is not read)" if others else ""
+        raise ConfigError(
+            f"there is no stack `{name}`: {path} is missing{beside}",
+            remedy=f"Stacks here: {', '.join(names(root)) or 'none'}.",
+        )
+    if others:
+        raise ConfigError(
+            f"the stack `{name}` has two files: {path} and {others[0].name}", remedy=f"Keep {path.name} alone."
+        )
+    if path.is_symlink():
+        raise ConfigError(
+            f"{path} is a link to {path.readlink()}: another stack's settings would decide what may run here",
+            remedy="Put a copy of that file in its place.",
+        )
+    return path
 
 
 def _config(path: Path, text: str) -> dict[str, Any]:
-    data = read_yaml(path, text=text)
-    config = data.get("config")
-    if config is None:
-        config = {}
-    if not isinstance(config, dict):
+    from slipway.model.stackfile import read_settings
+
+    written = read_settings(path, text, _SETTINGS)
+    ours: dict[str, Any] = {}
+    for key, setting in written.items():
+        allowed = _SETTINGS[key]
+        ours[key] = setting.text if isinstance(allowed, _Text) else _value(setting.text)
+        if remedy := _refusal(ours[key], allowed):
+            raise ConfigError(f"{path}:{setting.line}: `{key}` is {_shown(setting.text)}", remedy=remedy)
+    _check_together(path, {key: setting.line for key, setting in written.items()}, ours)
+    if missing := [key for key in _REQUIRED if key not in ours]:
         raise ConfigError(
-            f"{path}:{_line(text, 'config')}: `config` is {config!r:.80} and no table of settings",
-            remedy="Write each setting on a line of its own below it: `  slipway:images: inline`.",
+            f"{path}: `{missing[0]}` is not set",
+            remedy="Under `config:`, write whether the stack is protected and where its images come from: "
+            "`slipway:protected: true` with `slipway:images: external`, or `slipway:protected: false`, say.",
         )
-    ours = {key: value for key, value in config.items() if str(key).startswith("slipway:")}
-    for key, value in ours.items():
-        if key not in _SETTINGS:
-            raise unknown_key(path, _line(text, key), (key,), _SETTINGS)
-        if isinstance(_SETTINGS[key], _Text):
-            ours[key] = str(value) if isinstance(value, str | int | float) else ""
-        elif isinstance(value, str):  # Pulumi writes booleans and numbers as texts
-            ours[key] = int(value) if is_number(value) else {"true": True, "false": False}.get(value, value)
-        if remedy := _refusal(ours[key], _SETTINGS[key]):
-            raise ConfigError(f"{path}:{_line(text, key)}: `{key}` is {value!r:.80}", remedy=remedy)
-    _check_together(path, text, ours)
     return ours
 
 
-def _check_together(path: Path, text: str, ours: Mapping[str, Any]) -> None:
+def _value(text: str) -> object:
+    """Return a text of the file as what Pulumi writes it for: true, false, a whole number; else as it is."""
+    words = {"true": True, "false": False}
+    if text in words:
+        return words[text]
+    return int(text) if _NUMBER.fullmatch(text) else text
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}… ({len(text)} letters)"
+
+
+def _check_together(path: Path, lines: Mapping[str, int], ours: Mapping[str, Any]) -> None:
     """Raise ConfigError for settings that the stack's target does not have, or that do not go together."""
 
     def refuse(key: str, what: str, remedy: str) -> ConfigError:
-        return ConfigError(f"{path}:{_line(text, key)}: {what}", remedy=remedy)
+        return ConfigError(f"{path}:{lines[key]}: {what}", remedy=remedy)
 
     if ours.get("slipway:target") != "kubernetes":
         for key in (key for key in _KUBERNETES if key in ours):
@@ -261,13 +286,6 @@ def _refusal(value: object, allowed: Collection[Any] | _Text) -> str:
         return ""
     choices = "1 to 65535" if isinstance(allowed, range) else ", ".join(str(each).lower() for each in allowed)
     return f"It may be one of: {choices}."
-
-
-def _line(text: str, key: str) -> int:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip().startswith(f"{key}:"):
-            return number
-    return 1
 
 
 def as_mode(text: str, where: str = "") -> Mode:

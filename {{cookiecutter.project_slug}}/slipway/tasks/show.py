@@ -82,7 +82,7 @@ def plain(text: str) -> None:
 
 def confirm(question: str) -> bool:
     """Ask yes or no; without a terminal nobody can answer, which is no."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         return False
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

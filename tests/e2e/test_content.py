@@ -24,8 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slipway.commands import bake, progress
-from slipway.content import files, ignore
+from slipway.content import files, ignore, mirror
 from slipway.content.digest import BuildInputs, content_digest
+from slipway.content.mirror import with_normal_modes
 from slipway.model.errors import ConfigError
 from slipway.run import registry
 from slipway.run.process import Result, run
@@ -105,7 +106,7 @@ KINDS = {
 }
 
 
-def arrived(buildkit: str, context: Path, *more: str) -> dict[str, Sent] | None:
+def arrived(buildkit: str, context: Path, *more: str, dockerfile: Path | None = None) -> dict[str, Sent] | None:
     """Copy a whole context into an image and return what is in it; None when BuildKit refuses."""
     command = [
         str(ensure("buildctl")),
@@ -114,7 +115,7 @@ def arrived(buildkit: str, context: Path, *more: str) -> dict[str, Sent] | None:
         "--frontend=dockerfile.v0",
         "--progress=plain",
         f"--local=context={context}",
-        f"--local=dockerfile={context}",
+        f"--local=dockerfile={dockerfile or context}",
         "--output=type=tar",
         *more,
     ]
@@ -229,17 +230,22 @@ def test_what_is_hashed_is_what_buildkit_is_sent(
     more = [
         f"--{word}"
         for each in good
-        for word in (f"local={each.name}={each}", f"opt=context:{each.name}=local:{each.name}")
+        for word in (f"local={each.name}={sent_of(each, tmp_path)}", f"opt=context:{each.name}=local:{each.name}")
     ]
-    found = arrived(buildkit, main, *more)
     of_main = believed_of(main, lambda root: ignore.of_context(root, root / "Dockerfile"))
     if of_main is None:
-        assert found is None
+        assert arrived(buildkit, main, *more) is None
         return
+    found = arrived(buildkit, sent_of(main, tmp_path, main / "Dockerfile"), *more, dockerfile=main)
     assert found is not None
     assert below("c0/", found) == of_main
     for each in good:
         assert below(f"{each.name}/", found) == believed[each.name]
+
+
+def sent_of(context: Path, scratch: Path, dockerfile: Path | None = None) -> Path:
+    """Return the folder that is built from: the context, or its copy with the modes that git keeps."""
+    return mirror.normal_context(context, ignore.of_context(context, dockerfile), scratch)
 
 
 def believed_of(context: Path, rules: Callable[[Path], ignore.Ignore]) -> dict[str, Sent] | None:
@@ -272,7 +278,11 @@ def test_links_modes_attributes_and_things_that_are_no_files(
         os.setxattr(tmp_path / "one", "user.colour", b"blue")
     with socket.socket(socket.AF_UNIX) as door:
         door.bind("socket")
-        assert arrived(buildkit, tmp_path) == expected(tmp_path, ignore.Ignore())
+        rules = ignore.of_context(tmp_path)
+        (scratch := tmp_path.with_name("scratch")).mkdir()
+        sent = mirror.normal_context(tmp_path, rules, scratch)
+        assert sent != tmp_path
+        assert arrived(buildkit, sent) == expected(tmp_path, rules)
 
 
 @pytest.mark.parametrize(
@@ -332,6 +342,13 @@ def pair(root: Path) -> BuildInputs:
     return BuildInputs(api / "Dockerfile", api, {"common": lib}, "run", ("linux/amd64",), {"PART": "app"})
 
 
+def masked(root: Path, folder: int, file: int) -> None:
+    """Give all that is in a folder the modes that a clone with a certain umask has."""
+    for path in [*root.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(folder if path.is_dir() else file)
+
+
 def write(path: str, text: str = "two") -> Callable[[Path], object]:
     return lambda root: (root / path).write_text(text)
 
@@ -347,6 +364,10 @@ SAME: dict[str, Callable[[Path], object]] = {
     "in a folder that is left out": write("services/api/notes/more"),
     "what the lib leaves out": write("libs/common/draft"),
     "beside the contexts": write("libs/other"),
+    "a clone with umask 002": lambda root: masked(root, 0o775, 0o664),
+    "a clone with umask 077": lambda root: masked(root, 0o700, 0o600),
+    "modes that git does not keep": lambda root: masked(root, 0o3775, 0o4444),
+    "a context that its group may write": lambda root: (root / "services/api").chmod(0o775),
 }
 OTHER: dict[str, Callable[[Path], object]] = {
     "a file": write("services/api/app/main.py"),
@@ -376,7 +397,9 @@ def test_the_digest_is_the_same_exactly_when_the_image_is(
 
     def image() -> dict[str, Sent] | None:
         options = ("--opt=target=run", "--opt=build-arg:PART=app", "--opt=context:common=local:common")
-        return arrived(buildkit, inputs.context, *options, f"--local=common={inputs.contexts['common']}")
+        sent = with_normal_modes(inputs, tmp_path / ".slipway")
+        options = (*options, f"--local=common={sent.contexts['common']}")
+        return arrived(buildkit, sent.context, *options, dockerfile=inputs.dockerfile.parent)
 
     before = content_digest(inputs), image()
     change(tmp_path)

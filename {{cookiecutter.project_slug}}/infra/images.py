@@ -14,6 +14,7 @@ from slipway.commands.bake import EXPORT, build_args, layer_cache
 from slipway.content import known
 from slipway.content.digest import BuildInputs, content_digests
 from slipway.content.dockerfile import read as read_dockerfile
+from slipway.content.mirror import with_normal_modes
 from slipway.content.service import inputs_of_each
 from slipway.model import lock
 from slipway.model.errors import EvidenceError, SlipwayError
@@ -73,6 +74,7 @@ def inline(workspace: Workspace, services: Sequence[Service]) -> dict[str, pulum
 
 def built(workspace: Workspace, service: str, inputs: BuildInputs, tag: str) -> pulumi.Output[str]:
     """Build a service's image inside Pulumi, push it, and return it by digest. Secrets and times are not in the tag."""
+    inputs = with_normal_modes(inputs, workspace.scratch)
     dockerfile = read_dockerfile(inputs.dockerfile)
     # What a resource is given stays in the state for a while, so it gets no more than its build reads.
     known_ones = workspace.build_secrets(os.environ).items()

@@ -84,9 +84,9 @@ def test_a_stage_may_be_built_in_the_targets_place() -> None:
 def test_a_registry_elsewhere_keeps_the_cache_and_one_on_this_machine_does_not() -> None:
     assert "cache-from" not in of(LOCAL)
     found = of(REMOTE)
-    assert found["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:linux-amd64"]
+    assert found["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web_cache:linux-amd64"]
     kept = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
-    assert found["cache-to"] == [f"type=registry,ref=ghcr.io:443/acme/web-cache:linux-amd64,{kept}"]
+    assert found["cache-to"] == [f"type=registry,ref=ghcr.io:443/acme/web_cache:linux-amd64,{kept}"]
     assert "cache-to" not in of(REMOTE, "none", "test")
 
 
@@ -110,7 +110,7 @@ def test_the_setting_says_who_reads_and_writes_the_cache(
 def test_each_platform_has_a_cache_and_a_build_for_several_only_reads() -> None:
     found = bake.layer_cache(["ghcr.io/a/b:t"], ["linux/arm64", "linux/arm/v7"], writing=True)
     assert found == {
-        "cache-from": [f"type=registry,ref=ghcr.io/a/b-cache:linux-{name}" for name in ("arm-v7", "arm64")]
+        "cache-from": [f"type=registry,ref=ghcr.io/a/b_cache:linux-{name}" for name in ("arm-v7", "arm64")]
     }
 
 
@@ -122,7 +122,7 @@ def test_several_platforms_are_a_target_each_which_a_builder_of_its_own_can_take
     assert list(found) == names
     assert [each["platforms"] for each in found.values()] == [["linux/amd64"], ["linux/arm/v7"], ["linux/arm64"]]
     assert found[names[2]]["output"][0].startswith("type=oci,dest=/o/web_for-linux-arm64,tar=false,")
-    assert found[names[2]]["cache-to"][0].startswith("type=registry,ref=ghcr.io:443/acme/web-cache:linux-arm64,")
+    assert found[names[2]]["cache-to"][0].startswith("type=registry,ref=ghcr.io:443/acme/web_cache:linux-arm64,")
     assert {bake.service_of(name) for name in names} == {"web"}
     assert bake.argv(Path("b"), Path("f"), "s", [several])[-3:] == names
 
@@ -209,7 +209,7 @@ def test_the_tests_are_run_by_fetching_the_file_that_they_write() -> None:
 def test_tests_are_never_written_to_a_registrys_cache() -> None:
     stage = bake.tests([REMOTE], Path("/r"))["web_test"]
     assert "cache-to" not in stage
-    assert stage["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web-cache:linux-amd64"]
+    assert stage["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web_cache:linux-amd64"]
 
 
 def test_each_target_of_a_definition_is_one_services_and_no_service_has_such_a_name() -> None:

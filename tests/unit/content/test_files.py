@@ -49,6 +49,18 @@ def test_a_left_out_folder_is_not_read(context: Path, monkeypatch: pytest.Monkey
     assert not [path for path in read if path.rstrip(b"/").endswith(b"src")]
 
 
+@pytest.mark.parametrize(("folder", "file"), [(0o775, 0o664), (0o700, 0o600), (0o2755, 0o444), (0o1777, 0o4644)])
+def test_of_modes_only_what_git_keeps_counts(context: Path, folder: int, file: int) -> None:
+    before = files.fingerprints(context)
+    (context / "src").chmod(folder)
+    (context / "src" / "main.py").chmod(file)
+    assert files.fingerprints(context) == before
+    (context / "src" / "main.py").chmod(file | 0o011)
+    assert files.fingerprints(context) == before
+    (context / "src" / "main.py").chmod(file | 0o100)
+    assert files.fingerprints(context) != before
+
+
 def test_time_and_owner_and_place_do_not_count(context: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     before = files.fingerprints(context)
     os.utime(context / "src" / "main.py", (1, 1))
@@ -62,8 +74,6 @@ def test_time_and_owner_and_place_do_not_count(context: Path, tmp_path_factory: 
     [
         lambda root: (root / "src/main.py").write_text("print(1)"),
         lambda root: (root / "src/main.py").chmod(0o755),
-        lambda root: (root / "src").chmod(0o700),
-        lambda root: (root / "src").chmod(0o1755),
         lambda root: (root / "src/main.py").rename(root / "src/other.py"),
         lambda root: ((root / "link").unlink(), (root / "link").symlink_to("empty")),
         lambda root: ((root / "link").unlink(), (root / "link").write_text("src")),

@@ -20,7 +20,7 @@ from slipway.flows.proving import Proven
 from slipway.flows.report import Silence
 from slipway.flows.standing import Ground
 from slipway.model import lock
-from slipway.model.errors import ConfigError, GateRefused, SlipwayError
+from slipway.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.trust import Key, Trust
 from slipway.model.workspace import Service, ServiceSettings, Settings, Workspace
@@ -270,6 +270,12 @@ def test_an_image_bears_the_commit_only_where_nothing_in_it_differs_from_it(
     manifest = {"file app/local.py": "1", "context common": "2", "context common: local.py": "3"}
     api = replace(api, planned=replace(api.planned, service=service, manifest=manifest))
     assert gate.commit_of(ground.workspace, [api]) == said
+
+
+def test_nothing_is_signed_whose_commit_cannot_be_known(ground: Ground) -> None:
+    (ground.workspace.root / ".git").mkdir(parents=True)
+    with pytest.raises(EvidenceError, match="cannot be known"):
+        gate.commit_of(ground.workspace, [candidate("api", "a")])
 
 
 def test_an_image_has_a_tag_for_its_content_its_commit_and_its_version() -> None:

@@ -111,7 +111,8 @@ def test_the_repositories_are_those_of_this_workspace_alone() -> None:
     workspace = Workspace(Path("/w"), Settings("shop", "r.example/team"), ())
     known = [
         "team/shop/api",
-        "team/shop/api-cache",
+        "team/shop/api_cache",
+        "team/shop/web-cache",
         "team/shop/base-node-run",
         "team/shop/release/api",
         "team/shop/release/api/more",
@@ -120,7 +121,8 @@ def test_the_repositories_are_those_of_this_workspace_alone() -> None:
     ]
     assert repositories(workspace, "r.example/team", known) == {
         "team/shop/api": "development",
-        "team/shop/api-cache": "other",
+        "team/shop/api_cache": "other",
+        "team/shop/web-cache": "development",
         "team/shop/base-node-run": "other",
         "team/shop/release/api": "release",
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from slipway.model.errors import EvidenceError
 from slipway.run import git
 
 
@@ -47,6 +50,137 @@ def test_outside_a_repository_there_is_no_commit_and_nothing_differs(
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git.commit(tmp_path) is None
     assert not git.dirty(tmp_path)
+
+
+def here_of(repository: Path) -> str:
+    said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
+    return said.stdout.strip()
+
+
+@pytest.fixture
+def other(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """Another repository, such as the one whose hook runs."""
+    folder = tmp_path_factory.mktemp("other")
+    tell(folder, "init", "--quiet")
+    (folder / "else").write_text("other")
+    tell(folder, "add", ".")
+    tell(folder, "commit", "--quiet", "--message", "other")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"GIT_DIR": "{other}/.git"},
+        {"GIT_DIR": ".git"},
+        {"GIT_DIR": "{other}/.git", "GIT_WORK_TREE": "{other}"},
+        {"GIT_INDEX_FILE": "{other}/.git/index", "GIT_PREFIX": "services/"},
+        {"GIT_OBJECT_DIRECTORY": "{other}/.git/objects", "GIT_COMMON_DIR": "{other}/.git"},
+        {"GIT_LITERAL_PATHSPECS": "1", "GIT_NAMESPACE": "x", "GIT_TRACE": "1"},
+        {"GIT_CONFIG_PARAMETERS": "'core.bare'='true'"},
+    ],
+    ids=" ".join,
+)
+def test_what_a_hook_or_a_git_around_us_works_on_is_not_the_workspace(
+    repository: Path, other: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    committed(repository)
+    head = here_of(repository)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(other=other))
+    assert git.commit(repository) == head
+    assert not git.dirty(repository, ("deploy",))
+    assert git.unknown_commit(repository) is None
+
+
+def test_settings_by_variables_are_the_users_own(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"COUNT": "1", "KEY_0": "user.name", "VALUE_0": "Eve"}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    assert git.user(repository) == "Eve"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_checkout_of_another_user_is_named_with_the_remedy(repository: Path) -> None:
+    committed(repository)
+    (repository / "services").mkdir()
+    assert not git.may_be_unknown(repository / "services")
+    for path in (repository, *repository.rglob("*")):
+        os.chown(path, 12345, 12345)
+    found = git.unknown_commit(repository / "services")
+    assert found
+    assert "another user" in found.what
+    assert f"git config --global --add safe.directory '{repository}'" in found.remedy
+    assert git.may_be_unknown(repository / "services")
+    with pytest.raises(EvidenceError, match="cannot be known") as caught:
+        git.require_known_commit(repository)
+    assert caught.value.remedy == found.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_checkout_that_is_declared_safe_is_read(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(repository)
+    head = here_of(repository)
+    for path in (repository, *repository.rglob("*")):
+        os.chown(path, 12345, 12345)
+    for name, value in {"COUNT": "1", "KEY_0": "safe.directory", "VALUE_0": str(repository)}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    assert git.commit(repository) == head
+    assert git.unknown_commit(repository) is None
+
+
+@pytest.mark.parametrize("damage", ["no HEAD", "an empty folder", "a link to nothing"])
+def test_a_damaged_repository_is_not_taken_for_none(repository: Path, damage: str) -> None:
+    committed(repository)
+    if damage == "no HEAD":
+        (repository / ".git" / "HEAD").write_text("")
+    else:
+        shutil.rmtree(repository / ".git")
+        if damage == "an empty folder":
+            (repository / ".git").mkdir()
+        else:
+            (repository / ".git").write_text("gitdir: /nowhere/worktrees/x\n")
+    assert git.commit(repository) is None
+    assert git.may_be_unknown(repository)
+    assert git.unknown_commit(repository)
+
+
+def test_without_git_a_repository_is_not_taken_for_none(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(repository)
+    monkeypatch.setenv("PATH", str(repository))
+    found = git.unknown_commit(repository)
+    assert found
+    assert (found.what, found.remedy) == ("git is not installed", "Install git.")
+    assert git.may_be_unknown(repository)
+
+
+@pytest.mark.parametrize("kind", ["none", "unborn", "detached", "worktree", "shallow", "ignored"])
+def test_repositories_of_every_kind_are_known(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    place = tmp_path_factory.mktemp("kinds") / "there"
+    head: str | None = None
+    if kind != "unborn":
+        committed(repository)
+        head = here_of(repository)
+    if kind == "detached":
+        tell(repository, "checkout", "--quiet", "--detach")
+    if kind == "worktree":
+        tell(repository, "worktree", "add", "--quiet", str(place))
+    elif kind == "shallow":
+        tell(repository, "clone", "--quiet", "--depth=1", f"file://{repository}", str(place))
+    elif kind == "none":
+        place.mkdir()
+        head = None
+    elif kind == "ignored":
+        (repository / ".gitignore").write_text("demo\n")
+        place = repository / "demo"
+        place.mkdir()
+        head = None
+    else:
+        place = repository
+    assert git.commit(place) == head
+    assert git.unknown_commit(place) is None
+    assert not git.may_be_unknown(place)
 
 
 def test_without_git_there_is_no_commit_but_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

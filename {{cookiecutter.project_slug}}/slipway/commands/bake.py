@@ -35,7 +35,9 @@ EXPORT = f"type=image,{FORMAT}"
 DEV_EXPORT = "type=image,oci-mediatypes=true,compression=gzip,compression-level=1,push=true,push-by-digest=true"
 """How an image is exported while somebody works on it."""
 
-CACHE_SUFFIX = "-cache"
+CACHE_SUFFIX = "_cache"
+"""How the repository of a service's layers is called behind its own name: no service's name holds an underscore."""
+
 TEST, REPORT, FOR = "_test", "_report", "_for-"  # no service's name holds an underscore
 JUNIT = "/tmp/junit*.xml"  # noqa: S108 - in the stage
 NO_ATTESTATIONS = ("type=provenance,disabled=true", "type=sbom,disabled=true")

@@ -5,7 +5,8 @@ What follows from how BuildKit reads a context, each held by a test against a re
 - a folder is sent also when it is empty, and a folder that is left out comes back with a file that is taken
   back in;
 - a hard link is sent as a file of its own; a socket as an empty file; a pipe or device as what it is;
-- permission bits count, with set-uid, set-gid and sticky; a link has none;
+- of permission bits, only those count that git keeps: whether a file's owner may run it. What the umask of a checkout
+  made of the rest does not, nor do set-uid, set-gid and sticky; `mirror` gives BuildKit the same; a link has none;
 - extended attributes count, but for `system.*` and `security.*` (a machine's labels), `security.capability`
   being kept.
 """
@@ -31,6 +32,7 @@ from slipway.model.errors import ConfigError
 
 Kind = Literal["file", "folder", "link", "pipe", "device"]
 CHUNK = 1024 * 1024
+READABLE, RUNNABLE = 0o644, 0o755
 _KINDS: dict[int, Kind] = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "folder",
@@ -52,9 +54,11 @@ class Entry:
     Attributes:
         path: relative to the context, `/` between its parts; bytes that are no UTF-8 as surrogates.
         kind: what it is for BuildKit.
-        mode: permission bits, with set-uid, set-gid and sticky; 0 for a link.
+        mode: permission bits as they are sent: 755 for folders and for files that their owner may run, else 644; 0 for
+            a link.
         size: the bytes that its content had when it was seen; 0 for all but files.
         device: the number of a device, else 0.
+        normal: whether the disk has it with this mode.
         seen: what the file system said of it.
     """
 
@@ -63,6 +67,7 @@ class Entry:
     mode: int
     size: int = 0
     device: int = 0
+    normal: bool = field(default=True, compare=False, repr=False)
     seen: Stat = field(default=(0, 0, 0, 0, 0), compare=False, repr=False)
 
 
@@ -168,9 +173,17 @@ def _entry(path: str, item: os.DirEntry[bytes]) -> Entry | None:
             return None
         raise unreadable(os.fsdecode(item.path), error) from error
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "file")
-    mode = 0 if kind == "link" else stat.S_IMODE(status.st_mode)
+    mode = _normal_mode(kind, status.st_mode)
+    normal = kind == "link" or mode == stat.S_IMODE(status.st_mode)
     size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return Entry(path, kind, mode, size, status.st_rdev if kind == "device" else 0, stat_of(status))
+    return Entry(path, kind, mode, size, status.st_rdev if kind == "device" else 0, normal, stat_of(status))
+
+
+def _normal_mode(kind: Kind, mode: int) -> int:
+    """Return the permission bits that git would give a file again, in a checkout with the usual umask."""
+    if kind == "link":
+        return 0
+    return RUNNABLE if kind == "folder" or (kind == "file" and mode & stat.S_IXUSR) else READABLE
 
 
 def _fingerprint(place: bytes, entry: Entry) -> str:

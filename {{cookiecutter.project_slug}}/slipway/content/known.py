@@ -17,7 +17,7 @@ from slipway import __version__
 from slipway.content.stats import Clock, Known, Memory, same
 from slipway.model.files import write_atomically
 
-FORMAT = f"1 {__version__}"
+FORMAT = f"2 {__version__}"
 CODE = ("content", "model")
 """The packages whose code decides what a content digest is."""
 

@@ -14,7 +14,6 @@ from slipway.content.digest import BuildInputs, Manifest
 from slipway.model.workspace import Workspace
 
 Way = Literal["nothing", "sync", "build"]
-READABLE, RUNNABLE = 0o644, 0o755
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def archive(inputs: BuildInputs, folder: Folder) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for place, name, entry in entries(inputs, folder):
             about = tarfile.TarInfo(name)
-            about.mode = RUNNABLE if entry.kind == "folder" or entry.mode & 0o111 else READABLE
+            about.mode = entry.mode or files.READABLE
             if entry.kind == "link":
                 about.type, about.linkname = tarfile.SYMTYPE, str(place.readlink())
                 tar.addfile(about)

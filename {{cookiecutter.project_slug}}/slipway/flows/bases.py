@@ -8,6 +8,8 @@ from typing import Any
 
 from slipway.commands import bases as commands
 from slipway.content.dockerfile import read as read_dockerfile
+from slipway.content.ignore import of_context
+from slipway.content.mirror import normal_context
 from slipway.content.service import argument_of
 from slipway.flows import baking
 from slipway.flows.report import Report
@@ -173,10 +175,11 @@ def _bake(ground: Ground, tags: Mapping[str, str], report: Report, *, rootfs: Pa
     from slipway.flows.bootstrap import is_foreign
 
     workspace = ground.workspace
+    folder = workspace.root / "bases"
+    folder = normal_context(folder, of_context(folder), workspace.scratch)
 
     def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
         platforms = workspace.settings.build.platforms
-        folder = workspace.root / "bases"
         definition = commands.definition(
             tags, folder, platforms, rootfs=rootfs, secrets=secrets, fresh=fresh, foreign=is_foreign(workspace)
         )

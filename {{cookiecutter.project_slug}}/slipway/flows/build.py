@@ -15,9 +15,11 @@ from slipway.commands import bake, provenance
 from slipway.content import known
 from slipway.content.digest import BuildInputs, changes, content_digest, describe_all, digest_of
 from slipway.content.known import Image
+from slipway.content.mirror import with_normal_modes
 from slipway.content.service import inputs_of_each
 from slipway.content.stats import Memory
 from slipway.flows import baking
+from slipway.flows.commits import warn_of_unknown_commit
 from slipway.flows.recording import phase
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
@@ -225,6 +227,7 @@ def push(ground: Ground, services: Sequence[Service], stack: str, report: Report
         )
     before = lock.load(ground.workspace.root, stack)
     checked_out = git.commit(ground.workspace.root)
+    warn_of_unknown_commit(ground.workspace, report)
     entries, lines = {}, []
     for each in planned:
         digest = each.pushed or (registry.oci_digest(each.result) if dry else upload(ground, each, report))
@@ -255,9 +258,10 @@ def upload(ground: Ground, each: Planned, report: Report) -> str:
 def bake_all(ground: Ground, planned: Sequence[Planned], report: Report, folder: Path, metadata: Path) -> None:
     """Build all the planned services in one bake, into OCI layouts; `metadata` gets how each was built."""
     cache = ground.workspace.cache(os.environ)
+    sources = {each.tag: with_normal_modes(each.inputs, ground.workspace.scratch) for each in planned}
 
     def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
-        targets = [bake.Target(each.service.name, each.inputs, (each.tag,), secrets, cache) for each in planned]
+        targets = [bake.Target(each.service.name, sources[each.tag], (each.tag,), secrets, cache) for each in planned]
         return bake.definition(targets, "oci", folder), bake.argv(
             buildx, file, builder_of(ground.workspace), targets, metadata=metadata
         )

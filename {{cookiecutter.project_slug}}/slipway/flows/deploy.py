@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from slipway.flows.commits import warn_of_unknown_commit
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
 from slipway.flows.logs import logs_of
@@ -75,6 +76,7 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     began = time.monotonic()
     workspace = ground.workspace
     refuse_beside_session(workspace, stack.name)
+    warn_of_unknown_commit(workspace, report)
     place = place_of(workspace, stack)
     with recorded(workspace, "deploy", stack) as record:
         with record.phase("Pulumi starts"):

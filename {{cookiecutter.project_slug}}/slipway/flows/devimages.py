@@ -13,6 +13,7 @@ from typing import Any
 from slipway.commands import bake
 from slipway.content import sync
 from slipway.content.digest import BuildInputs, Manifest
+from slipway.content.mirror import with_normal_modes
 from slipway.flows import baking
 from slipway.flows.report import Silence
 from slipway.flows.standing import Ground
@@ -32,12 +33,13 @@ def build(ground: Ground, inputs: Mapping[str, BuildInputs]) -> dict[str, str]:
         return {}
     workspace = ground.workspace
     platform = native()
+    sources = {name: with_normal_modes(each, workspace.scratch) for name, each in inputs.items()}
     metadata = workspace.scratch / "run" / f"dev-{os.getpid()}.json"
 
     def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
         targets = [
             bake.Target(name, for_platform(each, platform), (f"{workspace.repository(name)}:dev",), secrets)
-            for name, each in inputs.items()
+            for name, each in sources.items()
         ]
         definition = bake.definition(targets, "dev", workspace.scratch)
         return definition, bake.argv(buildx, file, builder_of(workspace), targets, metadata=metadata)

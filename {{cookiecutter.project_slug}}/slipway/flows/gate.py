@@ -265,8 +265,12 @@ def commit_of(workspace: Workspace, candidates: Iterable[Candidate]) -> str | No
     """Return the commit that the images are of; None where files differ from it that could be in an image.
 
     Those that git ignores are in no commit: they count where they are in an image.
+
+    Raises:
+        EvidenceError: there is a repository, but git cannot read it: what is signed would be of an unknown commit.
     """
     root = workspace.root
+    git.require_known_commit(root)
     commit = git.commit(root)
     if not commit or git.dirty(root, OF_THE_GATE):
         return None

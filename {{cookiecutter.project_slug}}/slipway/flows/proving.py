@@ -19,6 +19,7 @@ from typing import Any
 
 from slipway.commands import bake, findings, junit
 from slipway.content import dockerfile
+from slipway.content.mirror import with_normal_modes
 from slipway.flows import baking, build, scan
 from slipway.flows.build import JUNIT, PROVENANCE, RECORDED, TESTS, Planned
 from slipway.flows.logs import build_log, logs_of
@@ -194,7 +195,7 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
     with tempfile.TemporaryDirectory(prefix=build.NEW, dir=workspace.scratch / "oci") as new:
         room = Path(new)
         builder, cache = builder_of(workspace), workspace.cache(os.environ)
-        whole = bake.Target(name, each.inputs, (each.tag,))
+        whole = bake.Target(name, with_normal_modes(each.inputs, workspace.scratch), (each.tag,))
         names = [*(bake.names([whole]) if to_build else []), *(bake.reported([whole]) if to_test else [])]
 
         def made(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:

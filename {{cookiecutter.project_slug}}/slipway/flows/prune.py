@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from slipway.commands import cache as commands
+from slipway.commands.bake import CACHE_SUFFIX
 from slipway.content import known
 from slipway.content.digest import content_digests
 from slipway.content.service import inputs_of_each
@@ -33,7 +34,7 @@ from slipway.run.registry import Registry, parse
 from slipway.toolchain import builder
 from slipway.toolchain import registry as local
 
-CACHE, BASE, RELEASE = "-cache", "base-", "release/"
+BASE, RELEASE = "base-", "release/"
 CACHE_SECONDS = 600.0
 
 
@@ -259,7 +260,7 @@ def repositories(workspace: Workspace, registry: str, known: Sequence[str] | Non
         if name.startswith(RELEASE) and name.count("/") == 1:
             kinds[prefix + name] = "release"
         elif "/" not in name:
-            kinds[prefix + name] = "other" if name.startswith(BASE) or name.endswith(CACHE) else "development"
+            kinds[prefix + name] = "other" if name.startswith(BASE) or name.endswith(CACHE_SUFFIX) else "development"
     return kinds
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from slipway.model.errors import SlipwayError
-from slipway.run.process import run
+from slipway.model.errors import EvidenceError, SlipwayError
+from slipway.run.process import Result, run
 
 SECONDS = 20
+KEPT = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
+"""How the variables begin that say how this user's git works. Any other (GIT_DIR, GIT_INDEX_FILE, …) speaks of the
+repository that a hook or a git command around us is about, and would be taken for the workspace's."""
+NOT_KEPT = ("GIT_CONFIG_PARAMETERS",)
 _COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$", re.MULTILINE)
 
 
@@ -24,6 +29,71 @@ def commit(root: Path) -> str | None:
         return None
     found = _COMMIT.search(_said(root, "rev-parse", "--verify", "HEAD"))
     return found[0] if found else None
+
+
+def require_known_commit(root: Path) -> None:
+    """Refuse to go on where there is a repository but its commit cannot be known.
+
+    Raises:
+        EvidenceError: with git's reason and the remedy.
+    """
+    if problem := unknown_commit(root):
+        raise EvidenceError(f"the commit of {root} cannot be known: {problem.what}", remedy=problem.remedy)
+
+
+def unknown_commit(root: Path) -> SlipwayError | None:
+    """Return why the commit cannot be known although there is a repository; None where it is, or there is none.
+
+    A repository without any commit has none, which is known.
+    """
+    found = repository(root)
+    if found is None:
+        return None
+    try:
+        result = _run(root, "rev-parse", "--git-dir")
+    except SlipwayError as error:
+        missing = shutil.which("git") is None
+        remedy = "Install git." if missing else "Run `git status` there, and mend what it says."
+        return SlipwayError("git is not installed" if missing else error.what, remedy=remedy)
+    if result.code == 0:
+        return None
+    if "safe.directory" in result.errors:
+        return SlipwayError(
+            f"{found.parent} belongs to another user, so git does not read it",
+            remedy=f"If you trust it: git config --global --add safe.directory '{found.parent}'",
+        )
+    said = next(iter(result.errors.splitlines()), "git does not say why").removeprefix("fatal: ")
+    return SlipwayError(said, remedy=f"Run `git status` in {root} and mend what it says; {found} may be damaged.")
+
+
+def may_be_unknown(root: Path) -> bool:
+    """Whether `unknown_commit` is worth asking, without starting git: not for one that looks well."""
+    found = repository(root)
+    if found is None:
+        return False
+    owners = {path.stat().st_uid for path in (found, found.parent)}
+    return owners != {os.geteuid()} or not _looks_whole(found) or shutil.which("git") is None
+
+
+def repository(root: Path) -> Path | None:
+    """Return the nearest `.git` at or above a folder, where git would look for one, too."""
+    ceilings = {Path(each) for each in os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if each}
+    for folder in (root, *root.parents):
+        if folder in ceilings and folder != root:
+            return None
+        if os.path.lexists(folder / ".git"):
+            return folder / ".git"
+    return None
+
+
+def _looks_whole(found: Path) -> bool:
+    try:
+        if found.is_dir():
+            return bool((found / "HEAD").read_bytes())
+        link = found.read_text(encoding="utf-8").removeprefix("gitdir: ").rstrip("\n")
+        return (found.parent / link / "HEAD").is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def dirty(root: Path, apart: Sequence[str] = ()) -> bool:
@@ -63,10 +133,17 @@ def _said(root: Path, *words: str) -> str:
 def _asked(root: Path, *words: str) -> str | None:
     """Return what git says; None where there is no git, or it says no."""
     try:
-        result = run(["git", "-C", root, *words], timeout=SECONDS)
+        result = _run(root, *words)
     except SlipwayError:
         return None
     return result.output.strip() if result.code == 0 else None
+
+
+def _run(root: Path, *words: str) -> Result:
+    """Run git on the repository that lies around a folder, whatever this process's variables say; in English."""
+    foreign = [name for name in os.environ if name.startswith("GIT_") and not name.startswith(KEPT)]
+    env: dict[str, str | None] = dict.fromkeys([*foreign, *NOT_KEPT])
+    return run(["git", "-C", root, *words], env={**env, "LC_ALL": "C"}, timeout=SECONDS, apart=True)
 
 
 def _system_user() -> str:

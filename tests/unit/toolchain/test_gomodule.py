@@ -34,8 +34,11 @@ def test_the_build_sets_the_version_and_names_the_binary() -> None:
     ]
 
 
-def test_the_build_is_untouched_by_the_user_s_go_workspace_and_flags() -> None:
-    assert build_env(RECIPE) == {"GOWORK": "off", "GOFLAGS": "-buildvcs=false", "GOEXPERIMENT": "jsonv2"}
+def test_the_build_is_untouched_by_the_user_s_go_workspace_flags_and_target() -> None:
+    assert build_env(RECIPE) == {
+        **{"GOOS": None, "GOARCH": None, "GO111MODULE": "on"},
+        **{"GOWORK": "off", "GOFLAGS": "-buildvcs=false", "GOEXPERIMENT": "jsonv2"},
+    }
 
 
 def test_without_go_the_reason_says_which_would_do(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from slipway.flows.commits import warn_of_unknown_commit
 from slipway.flows.events import Narrator
@@ -23,6 +24,7 @@ from slipway.model.errors import Busy, ConfigError, EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+from slipway.run import ports
 from slipway.run.policy import advised
 from slipway.run.pulumi import BUILDS, Door, Outcome
 
@@ -211,9 +213,11 @@ def answer(url: str, *, patience: float = 5.0) -> str:
     import requests
 
     end = time.monotonic() + patience
+    session = requests.Session()
+    session.trust_env = not ports.is_own_address(urlsplit(url).hostname or "")  # no proxy leads back to this machine
     while True:
         try:
-            reply = requests.get(url, timeout=5)
+            reply = session.get(url, timeout=5)
         except requests.RequestException as error:
             said = f"no answer ({type(error).__name__})"
         else:

@@ -18,7 +18,7 @@ from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.stack import Stack, Target
 from slipway.model.workspace import Workspace
-from slipway.run import credentials
+from slipway.run import credentials, process_environment
 from slipway.toolchain import builder, daemons, engine, platforms
 from slipway.toolchain.data import DATA
 from slipway.toolchain.install import link_into
@@ -118,11 +118,15 @@ def prepare_tools(workspace: Workspace, report: Report, tools: Sequence[str] = T
 WRAPPER = """#!/bin/sh
 # Written by `invoke setup`: the Pulumi CLI with this workspace's tools, builder and passphrase.
 export PATH={tools}:"$PATH"
-export BUILDX_CONFIG="${{BUILDX_CONFIG:-{buildx}}}"
-if [ -z "${{PULUMI_CONFIG_PASSPHRASE+set}}${{PULUMI_CONFIG_PASSPHRASE_FILE+set}}" ] && [ -f {passphrase} ]; then
+export BUILDX_CONFIG={buildx}
+unset {others}
+if [ -z "${{PULUMI_CONFIG_PASSPHRASE}}${{PULUMI_CONFIG_PASSPHRASE_FILE}}" ] && [ -f {passphrase} ]; then
+  unset PULUMI_CONFIG_PASSPHRASE
   export PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}
 fi
-if [ -z "${{PULUMI_HOME+set}}" ] && grep -q '^ *url: file:' {project}; then
+no_proxy="${{no_proxy:+$no_proxy,}}${{NO_PROXY:+$NO_PROXY,}}{direct}"
+export no_proxy NO_PROXY="$no_proxy" HOME="${{HOME:-{user}}}"
+if [ -z "${{PULUMI_HOME}}" ] && grep -q '^ *url: file:' {project}; then
   export PULUMI_HOME={home}
 fi
 exec {tools}/pulumi "$@"
@@ -138,7 +142,10 @@ def write_wrapper(workspace: Workspace, tools: Path) -> None:
 
     text = WRAPPER.format(
         tools=shlex.quote(str(tools)),
-        buildx=builder.buildx_config(),
+        buildx=shlex.quote(str(builder.buildx_config())),
+        others=" ".join(name for name in process_environment.CHOSEN_BY_SLIPWAY if name != "PULUMI_STACK"),
+        direct=",".join(process_environment.LOOPBACK_HOSTS),
+        user=Path.home(),
         passphrase=shlex.quote(str(workspace.scratch / "passphrase")),
         project=shlex.quote(str(workspace.root / "infra" / "Pulumi.yaml")),
         home=shlex.quote(str(quiet_home(workspace.root))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,12 @@ class Cluster:
             raise ConfigError(
                 f"{self.stack.file}: slipway:kubeconfig is {self.where.kubeconfig}, which is not there",
                 remedy="Put the cluster's kubeconfig there, or correct the setting.",
+            )
+        named = os.environ.get("KUBECONFIG") if not self.where.kubeconfig else None
+        if named and not any(Path(each).is_file() for each in named.split(os.pathsep)):
+            raise ConfigError(
+                f"KUBECONFIG is {named}, and no such file is there",
+                remedy=f"Correct or unset it, or set slipway:kubeconfig in {self.stack.file}.",
             )
         result = run(argv, timeout=SECONDS, apart=True)
         if result.code:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.workspace import Workspace
-from slipway.run import engine
+from slipway.run import docker_config, engine
 from slipway.run.http import (
     HEADER_LIMIT,
     HOPS,
@@ -86,11 +86,15 @@ def export(workspace: Workspace) -> None:
     Pulumi's provider is such a program, and so is the door to registries itself.
 
     Raises:
-        ConfigError: a folder that is named holds no config.json.
+        ConfigError: a folder that is named holds no config.json; or a config is damaged, or names a program for logins
+            that is missing.
     """
+    host = workspace.registry.partition("/")[0]
+    docker_config.require_helper(host)
     for purpose, variable in VARIABLES.items():
         if config := config_of(workspace, purpose):
             os.environ[variable] = str(config)
+            docker_config.require_helper(host, config)
 
 
 def environment_for(workspace: Workspace, purpose: Purpose) -> dict[str, str]:

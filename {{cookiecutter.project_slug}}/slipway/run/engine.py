@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slipway.model.errors import SlipwayError
+from slipway.run import docker_config
 
 WORKSPACE, STACK, SERVICE, URN = "slipway.workspace", "slipway.stack", "slipway.service", "slipway.urn"
 DEV = "slipway.dev"
@@ -62,7 +63,6 @@ def sdk() -> Any:
     """
     with _importing:
         import docker
-        import docker.context
         import docker.errors
         import docker.tls
         import docker.types
@@ -70,11 +70,12 @@ def sdk() -> Any:
 
 
 def address() -> str:
-    """Return the engine's address: DOCKER_HOST, else the Docker context in use, else the default socket."""
-    if host := os.environ.get("DOCKER_HOST"):
-        return host
-    context = sdk().context.ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
-    return (context and context.Host) or "unix:///var/run/docker.sock"
+    """Return the engine's address: DOCKER_HOST, else the Docker context in use, else the default socket.
+
+    Raises:
+        ConfigError: what names it is wrong.
+    """
+    return docker_config.engine_address()
 
 
 def client() -> Any:

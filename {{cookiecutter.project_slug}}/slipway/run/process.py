@@ -150,7 +150,7 @@ def _popen(
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if errors is None else errors,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             start_new_session=True,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pulumi import automation
 from pulumi.automation.events import EngineEvent
 
-from slipway.model.errors import Busy, SlipwayError
+from slipway.model.errors import Busy, ConfigError, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run.policy import Violations, served
 from slipway.run.pulumi_command import Command, diagnosis
-from slipway.run.state import StaleLock, environment_of, local_state, locks, state_file
+from slipway.run.state import PASSPHRASE, StaleLock, environment_of, local_state, locks, state_file
 
 if TYPE_CHECKING:
     from pulumi_policy import Policy
@@ -173,6 +174,16 @@ class Door:
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
+    def _wrong_passphrase(self) -> ConfigError:
+        named = next((name for name in PASSPHRASE if name in os.environ), "")
+        own = self.workspace.scratch / "passphrase"
+        return ConfigError(
+            f"{named or own} holds another passphrase than the one that the secrets of `{self.stack.name}` are "
+            f"encrypted with",
+            remedy=f"Set it to that one{f', or unset it: {own} is taken then' if named and own.is_file() else ''}.",
+            log=self.log,
+        )
+
     @contextmanager
     def _explained(self, violations: Violations | None = None) -> Iterator[None]:
         try:
@@ -191,6 +202,8 @@ class Door:
                 raise self._failure from error
             if refusal := violations and violations.refusal():
                 raise refusal from error
+            if "incorrect passphrase" in str(error):
+                raise self._wrong_passphrase() from error
             raise SlipwayError(
                 f"Pulumi could not do it for `{self.stack.name}`",
                 remedy="Mend what the lines above say and run it again: what is in place already stays.",

@@ -42,6 +42,7 @@ class Command(automation.PulumiCommand):
             cwd=cwd,
             env={**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"},
             encoding="utf-8",
+            errors="replace",
             start_new_session=True,
         )
         texts: dict[str, list[str]] = {"stdout": [], "stderr": []}

@@ -10,7 +10,8 @@ from invoke.tasks import Task
 # Invoke keeps no byte code, so that all of Slipway's modules would be compiled anew by each command.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
-from slipway.tasks import (  # noqa: E402 - only now: they shall be kept, too
+from slipway.run import streams  # noqa: E402 - only now: they shall be kept, too
+from slipway.tasks import (  # noqa: E402 - as above
     cache,
     cluster,
     dev,
@@ -27,6 +28,7 @@ from slipway.tasks import (  # noqa: E402 - only now: they shall be kept, too
 
 def verbs() -> Collection:
     """Return a collection of every verb, for a workspace's tasks.py to add its own to."""
+    streams.secure()  # Invoke itself prints, too
     words.allow()
     modules = (workspace, images, cache, gate, ship, dev, releases, look, reports, cluster)
     return Collection(*(task for module in modules for task in vars(module).values() if isinstance(task, Task)))

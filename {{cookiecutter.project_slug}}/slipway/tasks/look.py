@@ -44,8 +44,10 @@ def logs(
 
     from slipway.flows.status import lines_of
     from slipway.model.workspace import load
+    from slipway.run import streams
     from slipway.tasks import show
 
+    streams.end_with_reader()
     with closing(lines_of(load(ROOT), service, stack, follow=follow, tail=tail, build=build)) as lines:
         for line in lines:
             show.plain(line)

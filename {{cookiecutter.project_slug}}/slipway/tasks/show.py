@@ -27,6 +27,9 @@ SIGN_OF_LIFE = 20.0
 FEW = 30
 """Services that have a line each where nothing changed; of more, only their number is told."""
 
+NARROW = 40
+"""Columns that a terminal has at least, whatever COLUMNS says: in fewer, each letter would be a line."""
+
 WIDE = 200
 """Columns when the output is no terminal: nothing is cut off in a file or a pipe."""
 
@@ -36,9 +39,11 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
+    out = Console(
         stderr=stderr, highlight=False, soft_wrap=not stream.isatty(), width=None if stream.isatty() else WIDE
     )
+    out.width = max(out.width, NARROW)
+    return out
 
 
 def error(problem: SlipwayError) -> None:

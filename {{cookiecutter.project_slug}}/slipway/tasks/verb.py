@@ -13,10 +13,14 @@ from typing import Any
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 
+from slipway.run import process_environment, streams
+
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("msgspec", "rich", "docker", "pulumi", "pulumi_docker_build", "watchfiles")
 CHOSEN = "Only these, with commas between them: api,web. Default: all."
 """What verbs say of `services`."""
+TELLING = frozenset({"doctor", "logs", "preview", "releases", "report", "status", "verify"})
+"""Verbs whose work is what they print: where that was lost, they have failed. What others did, they did."""
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
@@ -30,8 +34,16 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
     def made(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
         def guarded(*args: Any, **kwargs: Any) -> None:
-            in_own_python()
-            carry_out(lambda: body(*args, **kwargs))
+            lost = False
+            try:
+                in_own_python()
+                streams.require_utf8()
+                carry_out(lambda: process_environment.prepare(ROOT))
+                carry_out(lambda: body(*args, **kwargs))
+            finally:
+                lost = streams.report_lost()
+            if lost and (body.__name__ in TELLING or kwargs.get("json") or kwargs.get("dry")):
+                raise Exit(code=1)
 
         return Task(guarded, **options)
 
@@ -56,7 +68,6 @@ def carry_out(work: Callable[[], None]) -> None:
         show.say("Stopped. Nothing half-done is left: run it again to go on.")
         raise Exit(code=INTERRUPTED) from None
     except BrokenPipeError:  # `invoke logs … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Exit(code=0) from None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
+from slipway.run import engine as sdk
 from slipway.run.process import run
 from slipway.toolchain import builder, engine, platforms, registry
 from slipway.toolchain.data import Tool, tools
@@ -84,10 +85,8 @@ def _engine(_workspace: Workspace) -> Iterator[Fact]:
 
 
 def _engine_details() -> str:
-    import docker
-
-    client = docker.from_env(timeout=10, use_ssh_client=engine.address().startswith("ssh://"))
     with suppress(Exception):
+        client = sdk.client()
         version: dict[str, Any] = client.version()
         info: dict[str, Any] = client.info()
         return (
@@ -186,11 +185,8 @@ def _gateway(workspace: Workspace) -> Iterator[Fact]:
 
 def _publishers(port: int) -> set[str]:
     """Return the names of the workspaces whose containers publish a port."""
-    import docker
-
     with suppress(Exception):
-        client = docker.from_env(timeout=10, use_ssh_client=engine.address().startswith("ssh://"))
-        found = client.api.containers(filters={"label": "slipway.workspace"})
+        found = sdk.client().api.containers(filters={"label": "slipway.workspace"})
         return {
             str(each["Labels"]["slipway.workspace"])
             for each in found

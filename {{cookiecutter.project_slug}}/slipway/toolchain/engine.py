@@ -15,12 +15,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from slipway.model.errors import SlipwayError
+from slipway.run import docker_config
+from slipway.run import engine as sdk
 from slipway.run.process import Result, run
 from slipway.toolchain import background
 from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import state_path
 
-DEFAULT = "unix:///var/run/docker.sock"
+DEFAULT = docker_config.SOCKET
 PID_FILE = Path("/var/run/docker.pid")
 PACKAGES = ("docker.io", "iptables")
 PING_SECONDS, START_SECONDS, INSTALL_SECONDS = 3.0, 60.0, 900.0
@@ -51,7 +53,7 @@ class Situation:
     address: str
     problem: str = ""
     denied: bool = False
-    chosen: bool = False  # DOCKER_HOST names it: somebody else's to start
+    chosen: bool = False  # DOCKER_HOST or a Docker context names it: somebody else's to start
     root: bool = False
     linux: bool = True
     apt: bool = False
@@ -60,8 +62,12 @@ class Situation:
 
 
 def address() -> str:
-    """Return the engine's address: `DOCKER_HOST`, else the default socket."""
-    return os.environ.get("DOCKER_HOST") or DEFAULT
+    """Return the engine's address: `DOCKER_HOST`, else the Docker context in use, else the default socket.
+
+    Raises:
+        ConfigError: what names it is wrong.
+    """
+    return docker_config.engine_address()
 
 
 def answers() -> bool:
@@ -101,7 +107,11 @@ def plan(now: Situation | None = None, *, install: bool = True) -> tuple[Step, .
         return ()
     what = f"the Docker engine at {now.address} does not answer: {now.problem}"
     if now.chosen:
-        raise SlipwayError(what, remedy="DOCKER_HOST names it: start it there, or unset DOCKER_HOST.")
+        raise SlipwayError(
+            what,
+            remedy="DOCKER_HOST or the Docker context in use names it: start it there; or unset DOCKER_HOST and "
+            "`docker context use default`.",
+        )
     if now.denied:
         raise SlipwayError(
             what,
@@ -240,12 +250,10 @@ def _ping(where: str) -> str:
 
 
 def _ping_by_sdk() -> str:
-    import docker
-
     try:
-        client = docker.from_env(timeout=10, use_ssh_client=True)
-        client.ping()
-        client.close()
+        sdk.client().ping()
+    except SlipwayError as error:
+        return error.detail or error.what
     except Exception as error:  # paramiko, requests and docker raise their own
         return str(error)
     return ""

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from slipway.run.process import Result, run
@@ -65,9 +65,10 @@ def build_command(recipe: GoModule, package: str, binary: Path) -> list[str]:
     ]
 
 
-def build_env(recipe: GoModule) -> dict[str, str]:
-    """Return the build's variables: its own, and none of the user's workspace or flags."""
-    return {"GOWORK": "off", "GOFLAGS": "-buildvcs=false", **recipe.env}
+def build_env(recipe: GoModule) -> dict[str, str | None]:
+    """Return the build's variables: its own, and none of the user's workspace, flags or target; None takes one away."""
+    others = {"GOOS": None, "GOARCH": None, "GOEXPERIMENT": None}
+    return {**others, "GO111MODULE": "on", "GOWORK": "off", "GOFLAGS": "-buildvcs=false", **recipe.env}
 
 
 def _write(work: Path, name: str, recipe: GoModule) -> None:
@@ -85,7 +86,7 @@ def _copy(module: Path, pattern: str, target: Path) -> None:
     target.chmod(0o755)
 
 
-def _sufficient(recipe: GoModule, work: Path, env: dict[str, str]) -> None:
+def _sufficient(recipe: GoModule, work: Path, env: Mapping[str, str | None]) -> None:
     if not shutil.which("go"):
         raise NotHad(f"Go: there is no go on PATH ({recipe.go} or newer would build it)")
     version = run(["go", "env", "GOVERSION"], cwd=work.parent, env=env).output.strip()

@@ -5,9 +5,15 @@ Every `invoke` calls it where it is needed; `python -m slipway.toolchain.python`
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from slipway.run.process_environment import bypass_proxies
+
+ELSEWHERE = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_NO_DEPS", "PIP_DRY_RUN")
+"""Variables by which Python would look, or pip install, elsewhere than in .venv, or not all of it."""
 
 
 def make_venv(root: Path) -> None:
@@ -32,12 +38,19 @@ def make_venv(root: Path) -> None:
         ],
     ]
     for step in steps[1:] if python.exists() else steps:
-        if subprocess.run(step, check=False).returncode:
+        if subprocess.run(step, check=False, env=_environment()).returncode:
             sys.exit(
                 f"✘ {' '.join(step[:4])} … failed\n"
                 "  remedy  Read the lines above. On Debian and Ubuntu `apt install python3-venv` brings the module\n"
                 "          that makes environments; behind a proxy set PIP_CERT and PIP_INDEX_URL."
             )
+
+
+def _environment() -> dict[str, str]:
+    """Return the user's environment without what keeps packages out of .venv."""
+    kept = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    bypass_proxies(kept)
+    return {**kept, "PIP_USER": "0"}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+"""Every verb ends with a message and the right exit code, whatever it runs in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.conftest import TEMPLATE
+
+
+def invoke(words: str, redirect: str = "", **variables: str | None) -> subprocess.CompletedProcess[bytes]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
+    given = {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    environment = {name: value for name, value in given.items() if value is not None}
+    return subprocess.run(
+        ["bash", "-c", f'exec "$0" -m invoke {words} {redirect}', sys.executable],
+        capture_output=True,
+        env=environment,
+        cwd=TEMPLATE,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirect", "variables", "said"),
+    [
+        ("", {"PYTHONIOENCODING": "ascii"}, b"? 'Bad'"),
+        ("", {"LC_ALL": "C", "PYTHONUTF8": "0"}, b"? 'Bad'"),
+        ("", {"HOME": None}, b"'Bad'"),
+        ("", {"TERM": None, "COLUMNS": "1", "NO_COLOR": "1"}, b"'Bad'"),
+        ("<&- >&-", {}, b"'Bad'"),
+        ("2>&-", {}, b""),
+        ("", {"TMPDIR": "/nowhere"}, b"TMPDIR is /nowhere"),
+        ("", {"HOME": "/nowhere"}, b"HOME is /nowhere"),
+    ],
+)
+def test_a_mistake_is_a_message_wherever_it_is_said(
+    redirect: str, variables: dict[str, str | None], said: bytes
+) -> None:
+    result = invoke("new Bad", redirect, **variables)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert b"Traceback" not in result.stdout + result.stderr
+
+
+def test_a_list_that_a_full_device_did_not_take_is_a_failure() -> None:
+    result = invoke("--list", ">/dev/full")
+    assert result.returncode == 1
+    assert b"No space left on device" in result.stderr
+    assert b"Traceback" not in result.stderr

@@ -1,0 +1,107 @@
+"""Docker's own configuration as the user has it: which engine it names, and which programs keep its logins.
+
+The files are read here, without the SDK: it takes a damaged file for none, and a missing context for the default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from slipway.model.errors import ConfigError
+
+SOCKET = "unix:///var/run/docker.sock"
+SCHEMES = ("unix", "tcp", "http", "https", "ssh", "npipe")
+
+
+def folder() -> Path:
+    """Return the folder of the user's Docker configuration."""
+    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+def read(config: Path | None = None) -> dict[str, Any]:
+    """Return what a folder's config.json says, by default the user's; nothing where there is none.
+
+    Raises:
+        ConfigError: it cannot be read, or is no JSON object.
+    """
+    file = (config or folder()) / "config.json"
+    why = "DOCKER_CONFIG names its folder" if os.environ.get("DOCKER_CONFIG") and not config else ""
+    remedy = f"Correct it or remove it; `docker login` writes it anew.{f' {why}.' if why else ''}"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}", remedy=remedy) from error
+    except ValueError as error:
+        raise ConfigError(f"{file} is no valid JSON: {error}", remedy=remedy) from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file} holds no JSON object", remedy=remedy)
+    return found
+
+
+def engine_address() -> str:
+    """Return the engine's address: DOCKER_HOST, else the Docker context in use, else the default socket.
+
+    Raises:
+        ConfigError: DOCKER_HOST is no address, or there is no such context.
+    """
+    if host := os.environ.get("DOCKER_HOST"):
+        return _checked(host, "DOCKER_HOST")
+    name = os.environ.get("DOCKER_CONTEXT")
+    where = "the environment variable DOCKER_CONTEXT"
+    if not name:
+        name, where = read().get("currentContext") or "default", f"{folder() / 'config.json'}: currentContext"
+    if name == "default":
+        return SOCKET
+    file = folder() / "contexts" / "meta" / hashlib.sha256(str(name).encode()).hexdigest() / "meta.json"
+    try:
+        host = json.loads(file.read_text(encoding="utf-8"))["Endpoints"]["docker"].get("Host") or SOCKET
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{where} is {name!r}, and Docker has no such context",
+            remedy="`docker context ls` lists those that there are; `docker context use default` takes this machine's.",
+        ) from error
+    return _checked(str(host), f"the Docker context {name!r}")
+
+
+def _checked(host: str, where: str) -> str:
+    try:
+        parts = urlsplit(host)
+        fine = parts.scheme in SCHEMES and bool(parts.netloc or parts.path) and parts.port != 0
+    except ValueError:
+        fine = False
+    if fine:
+        return host
+    raise ConfigError(
+        f"{where} is {host!r}, which is no address of an engine",
+        remedy=f"Write {SOCKET}, tcp://HOST:PORT or ssh://USER@HOST; without it, that of this machine is used.",
+    )
+
+
+def require_helper(host: str, config: Path | None = None) -> None:
+    """Make sure that the program is there which keeps a registry's login, where the configuration names one.
+
+    Docker, BuildKit's client, crane and cosign all ask it, also for a registry that needs no login.
+
+    Raises:
+        ConfigError: it is missing, or the configuration is damaged.
+    """
+    found = read(config)
+    helpers = found.get("credHelpers")
+    name = helpers.get(host) if isinstance(helpers, dict) and host in helpers else found.get("credsStore")
+    program = f"docker-credential-{name}"
+    if not name or shutil.which(program):
+        return
+    key = "credHelpers" if isinstance(helpers, dict) and host in helpers else "credsStore"
+    raise ConfigError(
+        f"{(config or folder()) / 'config.json'}: `{key}` is {name!r}, and {program} is not on PATH",
+        remedy=f"Install {program}, or take `{key}` out of that file and log in again; or set DOCKER_CONFIG to another "
+        f"folder. It is asked for the login of {host}.",
+    )

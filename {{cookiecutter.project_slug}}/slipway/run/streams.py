@@ -1,0 +1,151 @@
+"""The standard streams of this process: whatever they lead to, no write to them ends the work.
+
+A character that the output's encoding lacks becomes a question mark; a stream that is closed leads nowhere; one that
+takes no more (a reader that went away, a full disk) is remembered, and the rest is dropped. What was lost is said at
+the end, by `report_lost`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import codecs
+import errno
+import io
+import locale
+import os
+import select
+import sys
+from contextlib import suppress
+from typing import Any, TextIO
+
+STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+"""The standard streams by their descriptors, and how each is opened."""
+_reported: list[str] = []
+"""Why standard output lost something, once that was said."""
+
+
+class Output(io.FileIO):
+    """A descriptor that takes every write. `problem` is why it no longer passes them on; None while it does."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self.problem: OSError | None = None
+        self.raises_broken_pipe = False
+
+    def write(self, data: Any) -> int:
+        """Write what can be written; return the length of all of it.
+
+        Raises:
+            BrokenPipeError: nobody reads any more, and `raises_broken_pipe` is set.
+        """
+        size = len(memoryview(data).cast("B"))
+        if self.problem:
+            return size
+        try:
+            written = super().write(data)
+            while written is None:  # somebody made the pipe non-blocking, and it is full
+                select.select([], [self], [])
+                written = super().write(data)
+        except OSError as error:
+            self.problem = error
+            if self.raises_broken_pipe and error.errno == errno.EPIPE:
+                raise
+            return size
+        return written
+
+
+def secure() -> None:
+    """Replace this process's standard streams by ones that no write breaks; doing it twice changes nothing."""
+    if isinstance(_descriptor_of(sys.stdout), Output):
+        return
+    atexit.register(_fail_where_lost)
+    _open_closed()
+    for descriptor, (name, mode) in enumerate(STREAMS):
+        stream = getattr(sys, name)
+        if mode == "w" and _is_standard(stream, descriptor):
+            setattr(sys, name, _secured(stream, descriptor))
+        elif stream is None:
+            setattr(sys, name, open(os.devnull, encoding="utf-8"))  # noqa: SIM115, PTH123 - it lives as long as we do
+
+
+def end_with_reader() -> None:
+    """Let a write to standard output raise BrokenPipeError once nobody reads it: for what goes on without end."""
+    if isinstance(output := _descriptor_of(sys.stdout), Output):
+        output.raises_broken_pipe = True
+
+
+def lost() -> str:
+    """Return why standard output did not take everything, in the system's words; empty where it did.
+
+    A reader that had enough (`| head`) has lost nothing.
+    """
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    output = _descriptor_of(sys.stdout)
+    problem = output.problem if isinstance(output, Output) else None
+    return "" if problem is None or problem.errno == errno.EPIPE else problem.strerror or str(problem)
+
+
+def report_lost() -> bool:
+    """Say on standard error, once, that standard output was not written in full; return whether that was said."""
+    why = "" if _reported else lost()
+    if why:
+        _reported.append(why)
+        print(f"✘ standard output could not be written in full: {why}", file=sys.stderr)
+    return bool(why)
+
+
+def _fail_where_lost() -> None:
+    """End with status 1 where output was lost that nobody has spoken of: that of `invoke --list`."""
+    if report_lost():
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def require_utf8() -> None:
+    """Start this program again in Python's UTF-8 mode where the locale has another encoding; else do nothing.
+
+    Libraries open files and pipes in the locale's encoding; what goes to the terminal keeps it.
+    """
+    if sys.flags.utf8_mode or not sys.executable or codecs.lookup(locale.getencoding()).name == "utf-8":
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": f"{encoding}:replace"}
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], environment)  # noqa: S606 - this very program
+
+
+def _open_closed() -> None:
+    """Open standard descriptors that are closed on nothing: else the next file would become standard output."""
+    for descriptor, (_, mode) in enumerate(STREAMS):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+            os.set_inheritable(descriptor, True)
+
+
+def _is_standard(stream: TextIO | None, descriptor: int) -> bool:
+    """Whether a stream is the process's own, or missing: one that a test or a program has put there stays."""
+    if stream is None:
+        return True
+    with suppress(OSError, ValueError, AttributeError):
+        return type(stream) is io.TextIOWrapper and stream.fileno() == descriptor
+    return False
+
+
+def _secured(stream: TextIO | None, descriptor: int) -> TextIO:
+    encoding, by_line = "utf-8", False
+    if isinstance(stream, io.TextIOWrapper):
+        encoding, by_line = stream.encoding, stream.line_buffering
+        with suppress(OSError):
+            stream.flush()
+    buffer = io.BufferedWriter(Output(descriptor))
+    return io.TextIOWrapper(buffer, encoding=encoding, errors="replace", line_buffering=by_line)
+
+
+def _descriptor_of(stream: Any) -> Any:
+    return getattr(getattr(stream, "buffer", None), "raw", None)

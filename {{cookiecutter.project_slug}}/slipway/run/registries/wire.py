@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.errors import SlipwayError
 from slipway.model.names import LOOPBACK
 from slipway.run.credentials import HUB, TIMEOUT, Authorization
 from slipway.run.http import (
@@ -266,15 +266,15 @@ class Wire:
             )
         if isinstance(error, TooSlow):
             return self._slow(question)
-        if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in str(error):
-            return ConfigError(
-                f"the registry {self.host} would be asked through a SOCKS proxy, which this Python cannot use",
-                remedy="Install `pysocks` in .venv, name another in HTTPS_PROXY, or add the registry to NO_PROXY.",
-            )
         if not isinstance(error, requests.RequestException | OSError):
             return error
         if self._loopback:
             remedy = "Run `invoke setup`, which starts the registry on this machine."
+        elif "SOCKS" in str(error):
+            remedy = (
+                "The proxy speaks SOCKS, which this Python does not: install `pysocks` in .venv, name an HTTP proxy in "
+                "HTTPS_PROXY, or add the registry to NO_PROXY."
+            )
         else:
             remedy = f"Check the network and `registry` in workspace.toml; `curl {self.base}/v2/` shows more."
         return SlipwayError(f"the registry {self.host} does not answer", remedy=remedy, detail=str(error))

@@ -6,6 +6,7 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from slipway.run.process import run
-from slipway.toolchain import background, builder, engine, registry
+from slipway.toolchain import background, builder, doorkeeper, engine, registry
 from slipway.toolchain.install import ensure
 from slipway.toolchain.registry import Registry
 
@@ -51,6 +52,41 @@ def test_registry_and_builder_take_a_build_and_its_push(address: str, tmp_path: 
     ref = f"{address}/demo/thing:one"
     result = run([ensure("docker-buildx"), "build", "--push", "--tag", ref, tmp_path], env=made.env)
     assert result.code == 0, result.output
+    assert _status(address, "HEAD", "/v2/demo/thing/manifests/one") == 200
+
+
+PUSH = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], timeout=10)
+connection.request("POST", "/v2/demo/thing/blobs/uploads/")
+print(connection.getresponse().status)
+connection.request("GET", "/v2/demo/thing/manifests/one")
+print(connection.getresponse().status)
+"""
+
+
+def test_another_user_of_this_machine_may_neither_push_to_the_registry_nor_pull(address: str) -> None:
+    registry.ensure(address)
+    python = ["/usr/bin/env", "-i", "/usr/bin/python3", "-c", PUSH, address]
+    nobody = subprocess.run(
+        python, user=65534, group=65534, extra_groups=[], capture_output=True, text=True, cwd="/", check=False
+    )
+    assert nobody.stdout.split()[:1] == ["403"]
+    assert "404" not in nobody.stdout and "200" not in nobody.stdout
+    assert subprocess.run(python, capture_output=True, text=True, cwd="/", check=False).stdout.split()[0] == "202"
+
+
+def test_a_registry_that_an_earlier_slipway_left_open_to_all_is_closed_and_keeps_its_images(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.stop(address)
+    with monkeypatch.context() as patch:
+        patch.setattr(doorkeeper, "can_guard", lambda: False)
+        assert registry.ensure(address).ours
+    home = registry.folder(registry.split(address)[1])
+    before = background.running(home)
+    assert registry.ensure(address).ours
+    assert background.running(home) != before
     assert _status(address, "HEAD", "/v2/demo/thing/manifests/one") == 200
 
 

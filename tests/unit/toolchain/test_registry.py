@@ -59,6 +59,13 @@ def test_a_port_that_something_else_has_is_a_configuration_error_naming_it(serve
     assert "process " in caught.value.what
 
 
+def test_a_registry_of_another_user_is_a_configuration_error_that_says_so(serve: Serve) -> None:
+    port = serve(403, {"Docker-Distribution-Api-Version": "registry/2.0"})
+    with pytest.raises(ConfigError, match=f"registry on port {port} .* belongs to another user") as caught:
+        ensure(f"127.0.0.1:{port}")
+    assert "another port" in caught.value.remedy
+
+
 def test_the_process_that_listens_on_a_port_is_found(serve: Serve) -> None:
     import os
 
@@ -80,8 +87,9 @@ def test_host_and_port_are_read_from_a_registry_s_address(address: str, parts: t
 
 
 def test_the_configuration_binds_loopback_and_allows_deletion() -> None:
-    read = yaml.safe_load(config("localhost", 5000, Path("/data dir")))
-    assert read["http"]["addr"] == "127.0.0.1:5000"
+    read = yaml.safe_load(config("127.0.0.1:5000", Path("/data dir")))
+    assert read["http"] == {"net": "tcp", "addr": "127.0.0.1:5000"}
+    assert yaml.safe_load(config(Path("/s"), Path("/d")))["http"] == {"net": "unix", "addr": "/s"}
     assert read["storage"] == {"delete": {"enabled": True}, "filesystem": {"rootdirectory": "/data dir"}}
 
 

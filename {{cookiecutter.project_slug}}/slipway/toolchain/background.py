@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slipway.model.errors import SlipwayError
 from slipway.run import process
+from slipway.toolchain.paths import close_state, make_private
 
 OnLine = Callable[[str], None]
 
@@ -38,7 +39,8 @@ def launch(folder: Path, argv: Sequence[str | Path], *, env: dict[str, str] | No
     Raises:
         SlipwayError: the program is not there.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    close_state()
+    make_private(folder)
     with suppress(FileNotFoundError):
         if (folder / LOG).stat().st_size > LOG_LIMIT:
             (folder / LOG).unlink()

@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,14 +16,13 @@ from pathlib import Path
 from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run.process import run
-from slipway.toolchain import background
+from slipway.toolchain import background, paths
 from slipway.toolchain.data import tool
 from slipway.toolchain.install import ensure as ensure_tool
 from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import state_path
 
 NAME = "slipway"
-SOCKET_LIMIT = 100  # bytes; the kernel ends a unix socket's path at 108
 START_SECONDS, CONNECT_SECONDS, BUILDX_SECONDS = 30.0, 2.0, 60.0
 
 OnLine = Callable[[str], None]
@@ -193,12 +191,7 @@ def buildx_config() -> Path:
 
 def socket_path() -> Path:
     """Return BuildKit's socket: in its folder, or in a short one where that path is too long for a socket."""
-    path = folder() / "buildkitd.sock"
-    if len(os.fsencode(path)) <= SOCKET_LIMIT:
-        return path
-    short = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
-    runtime = Path("/run") if os.access("/run", os.W_OK) else Path(tempfile.gettempdir())
-    return runtime / f"slipway-{short}" / "buildkitd.sock"
+    return paths.socket_path(folder() / "buildkitd.sock")
 
 
 def config(data: Path, path: Path, cores: int) -> str:
@@ -290,7 +283,7 @@ def _start(program: Path, path: Path, tell: OnLine) -> None:
     search = f"{program.resolve().parent}:{os.environ.get('PATH', os.defpath)}"
     if not any(shutil.which(name, path=search) for name in ("buildkit-runc", "runc")):
         raise SlipwayError("BuildKit needs runc", remedy="Install it: `apt-get install runc` (docker.io brings it).")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    paths.make_private(path.parent)
     with suppress(FileNotFoundError):
         path.unlink()  # nobody listens on it
     text = config(home / "data", path, os.cpu_count() or 1)

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+from slipway.model.errors import SlipwayError
+
+SOCKET_LIMIT = 100  # bytes; the kernel ends a unix socket's path at 108
+PRIVATE = 0o700
 
 
 def tools_path() -> Path:
@@ -14,3 +23,35 @@ def tools_path() -> Path:
 def state_path(name: str) -> Path:
     """Return the folder of one daemon's pid, log, configuration and data (`XDG_STATE_HOME` is honoured)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "slipway" / name
+
+
+def make_private(folder: Path) -> Path:
+    """Make a folder that only this user may enter, close one that others may, and return it.
+
+    Raises:
+        SlipwayError: it is another user's, who could change what is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+    about = folder.stat()
+    if about.st_uid != os.geteuid() and os.geteuid() != 0:
+        raise SlipwayError(
+            f"{folder} belongs to another user (number {about.st_uid})", remedy="Remove it, or ask them to."
+        )
+    if about.st_uid == os.geteuid() and stat.S_IMODE(about.st_mode) & 0o077:
+        folder.chmod(PRIVATE)
+    return folder
+
+
+def close_state() -> None:
+    """See that nobody else may enter the folder that has the state of all that Slipway runs here."""
+    with suppress(OSError):  # a file system that knows no modes
+        make_private(state_path(""))
+
+
+def socket_path(wanted: Path) -> Path:
+    """Return where a unix socket is put: as wanted, or in a short folder where that path is too long for a socket."""
+    if len(os.fsencode(wanted)) <= SOCKET_LIMIT:
+        return wanted
+    short = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:12]
+    runtime = Path("/run") if os.access("/run", os.W_OK) else Path(tempfile.gettempdir())
+    return runtime / f"slipway-{short}" / wanted.name

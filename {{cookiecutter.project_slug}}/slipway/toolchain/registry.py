@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,10 +16,10 @@ from pathlib import Path
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.names import LOOPBACK
 from slipway.run.process import run
-from slipway.toolchain import background
+from slipway.toolchain import background, doorkeeper
 from slipway.toolchain.install import ensure as ensure_tool
 from slipway.toolchain.locking import alone
-from slipway.toolchain.paths import state_path
+from slipway.toolchain.paths import make_private, socket_path, state_path
 
 PROBE_SECONDS, START_SECONDS = 3.0, 20.0
 RESETS, PAUSE = 5, 0.1
@@ -53,9 +54,12 @@ def ensure(registry: str, *, install: bool = True, on_line: OnLine | None = None
     tell = on_line or (lambda _line: None)
     host, port = split(registry)
     home = folder(port)
-    if not answers(host, port):
+    if not answers(host, port) or _open_to_all(home):
         program = ensure_tool("registry", install=install, on_line=on_line)
         with alone(home / ".lock", lambda: tell("registry: another start is under way, waiting")):
+            if _open_to_all(home):
+                tell("registry: starting it anew, for this user alone; its images stay")
+                background.stop(home)
             if not answers(host, port):
                 tell(f"registry: starting it on {host}:{port}, data in {home / 'data'}")
                 _start(program, host, port, tell)
@@ -83,6 +87,11 @@ def answers(host: str, port: int) -> bool:
             break
         if status in {200, 401} and header:
             return True
+        if status == 403 and header:
+            raise ConfigError(
+                f"the registry on port {port} of {host} belongs to another user of this machine",
+                remedy='Choose another port in workspace.toml: registry = "127.0.0.1:5001".',
+            )
         says = f"it answers {status} to /v2/"
         break
     holder = listener(port)
@@ -134,9 +143,13 @@ def folder(port: int) -> Path:
     return state_path(f"registry-{port}")
 
 
-def config(host: str, port: int, data: Path) -> str:
-    """Return the registry's configuration: loopback only, one folder, deletion allowed for retention."""
-    address = f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
+def config(address: str | Path, data: Path) -> str:
+    """Return the registry's configuration: one folder, deletion allowed for retention.
+
+    Args:
+        address: `host:port`, of loopback alone, or the path of a unix socket.
+        data: the folder of its images.
+    """
     return f"""\
 version: 0.1
 log:
@@ -149,6 +162,7 @@ storage:
   filesystem:
     rootdirectory: "{data}"
 http:
+  net: {"unix" if isinstance(address, Path) else "tcp"}
   addr: "{address}"
 """
 
@@ -225,12 +239,29 @@ def _storage(registry: str) -> Path:
 
 def _start(program: Path, host: str, port: int, tell: OnLine) -> None:
     home = folder(port)
-    (home / "config.yml").write_text(config(host, port, home / "data"), encoding="utf-8")
-    background.launch(home, [program, "serve", home / "config.yml"], env={"OTEL_TRACES_EXPORTER": "none"})
+    at = "127.0.0.1" if host == "localhost" else host
+    command: list[str | Path] = [program, "serve", home / "config.yml"]
+    address: str | Path = f"{at}:{port}"
+    if doorkeeper.can_guard():
+        address = socket_path(home / "registry.sock")
+        make_private(address.parent)
+        before: list[str | Path] = [sys.executable, "-I", "-S", doorkeeper.__file__, at.strip("[]"), str(port), address]
+        command = [*before, *command]
+    (home / "config.yml").write_text(config(address, home / "data"), encoding="utf-8")
+    background.launch(home, command, env={"OTEL_TRACES_EXPORTER": "none"})
     remedy = "The log says why; `registry` in workspace.toml names the address."
     background.wait_until(
         lambda: answers(host, port), home, "registry", seconds=START_SECONDS, on_line=tell, remedy=remedy
     )
+
+
+def _open_to_all(home: Path) -> bool:
+    """Return whether Slipway's own registry was started by an earlier Slipway, which let all users in."""
+    if not doorkeeper.can_guard() or background.running(home) is None:
+        return False
+    with suppress(OSError):
+        return "net: unix" not in (home / "config.yml").read_text(encoding="utf-8")
+    return False
 
 
 def listener(port: int) -> str:

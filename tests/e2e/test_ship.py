@@ -448,7 +448,7 @@ def test_killed_at_each_step_nothing_is_locked_or_named_and_the_next_run_complet
     entry = services_of(staged, STAGING)["worker"]
     assert kinds(staged, entry["ref"]) == sorted(cosign.KINDS), "each was attached once"
     assert tags("worker", entry["ref"].partition("@")[2]) == {f"h-{entry['content']}"}, "the tree was not clean"
-    left = [*(staged.root / ".slipway" / "oci").glob(".*"), *(staged.root / ".slipway" / "run" / "secrets").glob("*")]
+    left = [*(staged.root / ".slipway" / "oci").glob(".*"), *(staged.root / ".slipway" / "tmp").glob("*")]
     assert left == [], "what the killed ones had in hand is cleared away"
     assert staged.invoke("verify", "--stack", "staging").code == 0
 
@@ -744,7 +744,7 @@ def test_no_secret_of_a_ship_stands_anywhere_but_in_its_own_file(staged: Workspa
         if place != "workspace":
             assert found(texts, password.encode()) == [], place
             assert found(texts, private.encode()) == [], place
-    assert not list((staged.root / ".slipway" / "run" / "secrets").glob("*"))
+    assert not list((staged.root / ".slipway" / "tmp").glob("*"))
     everything = ["git", "cat-file", "--batch-all-objects", "--batch"]
     objects = subprocess.run(everything, cwd=staged.root, capture_output=True, check=True).stdout
     assert b"take_stock" in objects, "objects are searched as they are"

@@ -169,4 +169,4 @@ def test_a_trivy_that_has_not_scanned_refuses(
     assert remedy in caught.value.remedy
     assert caught.value.log == ground.workspace.root / ".slipway" / "logs" / "api.scan.log"
     assert list(into.iterdir()) == []
-    assert list((ground.workspace.root / ".slipway" / "run").iterdir()) == []
+    assert list((ground.workspace.root / ".slipway" / "tmp").glob("*/scan-*")) == []

@@ -14,6 +14,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipway.model.scratch import own_folder
+
 SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock that a file system keeps times by
 
 Stat = tuple[int, int, int, int, int]
@@ -37,8 +39,7 @@ class Clock:
     @classmethod
     def of(cls, folder: Path) -> Clock:
         """Return the present moment by the file system of a folder, which is made: a file is written in it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f".clock.{os.getpid()}"
+        file = own_folder(folder) / "clock"
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, b"now")

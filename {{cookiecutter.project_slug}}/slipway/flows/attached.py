@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 from slipway.commands import cosign
 from slipway.flows.keys import ALONE
 from slipway.flows.standing import Ground
+from slipway.model.scratch import temporary_folder
 from slipway.model.trust import Identity, Trust
 from slipway.model.workspace import Workspace
 from slipway.run.credentials import config_of
@@ -132,10 +132,8 @@ def verified(ground: Ground, bundle: Bundle, digest: str, trust: Trust) -> Verif
         key = trust.key(bundle.hint)
         signers, nobody = [key.path] if key else [], "it was made with a key that policy/keys does not hold"
     refusal = nobody
-    folder = ground.workspace.scratch / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=folder) as own:
-        file = Path(own) / "bundle.json"
+    with temporary_folder(ground.workspace.scratch, "verify") as own:
+        file = own / "bundle.json"
         file.write_text(bundle.text, encoding="utf-8")
         for signer in signers:
             argv = cosign.verify(ground.bin / "cosign", file, bundle.kind, digest, signer)

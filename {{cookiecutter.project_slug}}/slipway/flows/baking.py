@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,12 @@ from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
-from slipway.model.workspace import Workspace, secret_value
+from slipway.model.scratch import own_folder, temporary_folder
+from slipway.model.workspace import secret_value
 from slipway.run.process import run
 from slipway.run.state import environment_of
-from slipway.toolchain.locking import alone
 
 CONFIG_SECONDS = 60.0
-SECRETS = "secrets"
-"""The folder in .slipway/run that has, for the time of each build, one with its secrets."""
 Bake = Callable[[Mapping[str, Path], Path, Path], tuple[Mapping[str, Any], list[str]]]
 """Secret files, buildx and the definition's file → the bake definition, and the command that carries it out."""
 
@@ -48,7 +44,7 @@ def carry_out(
         SlipwayError: a step failed; its last lines and its log are in the error.
     """
     workspace = ground.workspace
-    file = workspace.scratch / "run" / f"bake-{own_name()}.json"
+    file = own_folder(workspace.scratch) / f"bake-{threading.get_ident()}.json"
     follower = Follower(report, logs_of(workspace), targets)
     try:
         with secret_files(ground) as secrets:
@@ -68,13 +64,7 @@ def carry_out(
 def secret_files(ground: Ground) -> Iterator[dict[str, Path]]:
     """Yield the build secrets as files that only this user can read, and that go when the build has ended."""
     workspace = ground.workspace
-    folder = workspace.scratch / "run" / SECRETS / own_name()
-    with alone(folder.parent.with_suffix(".lock"), lambda: None):
-        _forget_left(folder.parent)
-        folder.mkdir(parents=True, mode=0o700)
-        held = os.open(folder, os.O_RDONLY)
-        fcntl.flock(held, fcntl.LOCK_EX)
-    try:
+    with temporary_folder(workspace.scratch, "secrets") as folder:
         files = {}
         for name, source in workspace.build_secrets(os.environ).items():
             value = configured(ground, source.config) if source.config else secret_value(source, os.environ)
@@ -82,26 +72,6 @@ def secret_files(ground: Ground) -> Iterator[dict[str, Path]]:
                 files[name] = folder / name
                 write_atomically(files[name], value, mode=0o600)
         yield files
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
-
-
-def forget_left(workspace: Workspace) -> None:
-    """Remove the secret files of builds that were killed."""
-    above = workspace.scratch / "run" / SECRETS
-    with alone(above.with_suffix(".lock"), lambda: None):
-        _forget_left(above)
-
-
-def _forget_left(above: Path) -> None:
-    """Remove the folders that nobody holds: the system lets go of a folder with its process, however that ends."""
-    for folder in above.glob("*/"):
-        found = os.open(folder, os.O_RDONLY)
-        with suppress(BlockingIOError):
-            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        os.close(found)
 
 
 def configured(ground: Ground, name: str) -> str | None:
@@ -135,8 +105,3 @@ def configured(ground: Ground, name: str) -> str | None:
         )
     found, _ = json.JSONDecoder().raw_decode(result.output[result.output.index("{") :])
     return str(found["value"])
-
-
-def own_name() -> str:
-    """Return a name for the files of this very bake: the process's number, and the thread's."""
-    return f"{os.getpid()}-{threading.get_ident()}"

@@ -46,6 +46,8 @@ def bootstrap(workspace: Workspace, report: Report, *, install: bool, fresh: boo
             own, platforms = emulation.native(), workspace.settings.build.platforms
             emulation.ensure([each for each in platforms if each != own], install=install, on_line=report.say)
             wanted = {archive.with_name(commands.rootfs_of(each)): each if each != own else "" for each in platforms}
+        for left in archive.parent.glob("*.partial"):  # by a process that was killed: nobody else is here
+            left.unlink(missing_ok=True)
         for file, platform in wanted.items():
             if fresh or not is_young(file):
                 require_mmdebstrap(report, logs / "apt.log", install=install)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from slipway.model import lock
 from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.names import content_tag
+from slipway.model.scratch import remove_with_process
 from slipway.model.workspace import Service, Workspace
 from slipway.run import git, registry
 from slipway.run.oci import join, lend, tidy
@@ -160,18 +161,30 @@ def build(ground: Ground, planned: Sequence[Planned], report: Report, *, local: 
 
 def build_needed(ground: Ground, needed: Sequence[Planned], report: Report) -> None:
     """Build services in one bake into OCI layouts, each of which is there whole or not at all."""
-    oci = ground.workspace.scratch / "oci"
-    oci.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=NEW, dir=oci) as folder:
-        metadata = Path(folder) / "metadata.json"
+    with new_layouts(ground.workspace) as folder:
+        metadata = folder / "metadata.json"
         for each in needed:
             for target in names_of([each]):
-                lend(each.result.parent.glob("*"), Path(folder) / target)
-        bake_all(ground, needed, report, Path(folder), metadata)
+                lend(each.result.parent.glob("*"), folder / target)
+        bake_all(ground, needed, report, folder, metadata)
         for each in needed:
             refuse_changed(each)
-            keep_image(ground.workspace, each, Path(folder), metadata)
+            keep_image(ground.workspace, each, folder, metadata)
             tidy(each.result)
+
+
+@contextmanager
+def new_layouts(workspace: Workspace) -> Iterator[Path]:
+    """Yield a folder beside the OCI layouts for the time of a `with`; of a process that is killed it does not stay."""
+    oci = workspace.scratch / "oci"
+    oci.mkdir(parents=True, exist_ok=True)
+    folder = oci / f"{NEW}{os.urandom(6).hex()}"
+    with remove_with_process(workspace.scratch, folder):
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_changed(each: Planned) -> None:

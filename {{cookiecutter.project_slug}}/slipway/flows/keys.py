@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from slipway.flows.standing import Ground
 from slipway.model import trust
 from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.scratch import own_folder
 from slipway.model.trust import Key, Trust
 from slipway.model.workspace import Workspace
 from slipway.run.process import Result, run
@@ -185,9 +185,9 @@ def _staging(workspace: Workspace) -> Path:
 
 def _generate(ground: Ground, environment: Mapping[str, str]) -> None:
     workspace = ground.workspace
-    for left in workspace.scratch.glob(".signing-*"):
-        shutil.rmtree(left)
-    folder = Path(tempfile.mkdtemp(prefix=".signing-", dir=workspace.scratch))
+    folder = own_folder(workspace.scratch) / "signing"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
     password = _password(workspace, environment)
     if password is None:
         if not workspace.settings.signing.password.file:

@@ -10,12 +10,14 @@ import re
 import shutil
 import tomllib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import ConfigError
 from slipway.model.names import DNS_LABEL, RESERVED
+from slipway.model.scratch import remove_with_process, scratch_of
 
 KINDS = Path(__file__).resolve().parents[1] / "kinds"
 MARK = "SERVICE"
@@ -53,14 +55,11 @@ def create(root: Path, name: str, kind: str, *, route: str | None = None) -> Pat
     others = _settings(root)
     partial = folder.with_name(f".{name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
+    above = scratch_of(partial)
     try:
-        shutil.copytree(KINDS / kind, partial, ignore=_NOT_COPIED)
-        file = partial / "service.toml"
-        text = file.read_text(encoding="utf-8")
-        _check_libs(root, kind, tomllib.loads(text))
-        text = _named(text, name, route or _free_route(name, others), _taken("port", others))
-        file.write_text(_without_absent(text, others), encoding="utf-8")
-        partial.rename(folder)
+        with remove_with_process(above, partial) if above else nullcontext():
+            _fill(root, partial, kind, name, route, others)
+            partial.rename(folder)
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be written: {error.strerror}", remedy="Check the folder's permissions."
@@ -68,6 +67,17 @@ def create(root: Path, name: str, kind: str, *, route: str | None = None) -> Pat
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _fill(
+    root: Path, folder: Path, kind: str, name: str, route: str | None, others: Mapping[str, dict[str, Any]]
+) -> None:
+    shutil.copytree(KINDS / kind, folder, ignore=_NOT_COPIED)
+    file = folder / "service.toml"
+    text = file.read_text(encoding="utf-8")
+    _check_libs(root, kind, tomllib.loads(text))
+    text = _named(text, name, route or _free_route(name, others), _taken("port", others))
+    file.write_text(_without_absent(text, others), encoding="utf-8")
 
 
 def populate(root: Path, answer: str) -> None:

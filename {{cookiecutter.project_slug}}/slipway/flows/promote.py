@@ -19,6 +19,7 @@ from slipway.flows.tags import tags_of
 from slipway.model import lock, trust
 from slipway.model.errors import ConfigError, EvidenceError
 from slipway.model.names import content_tag
+from slipway.model.scratch import own_folder
 from slipway.model.stack import Stack
 from slipway.run import registry
 from slipway.run.credentials import config_of
@@ -149,7 +150,7 @@ def copy(ground: Ground, step: Step) -> None:
         ground.bin / "crane",
         step.source.ref,
         step.after.ref.partition("@")[0],
-        scratch=workspace.scratch / "copy",
+        scratch=own_folder(workspace.scratch),
         logins=registry.Logins(config_of(workspace, "push"), config_of(workspace, "pull")),
         log=logs_of(workspace) / f"{step.service}.copy.log",
         timeout=float(workspace.settings.gate.seconds),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -191,9 +190,7 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
     if not to_test and not to_build:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    (workspace.scratch / "oci").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=build.NEW, dir=workspace.scratch / "oci") as new:
-        room = Path(new)
+    with build.new_layouts(workspace) as room:
         builder, cache = builder_of(workspace), workspace.cache(os.environ)
         whole = bake.Target(name, with_normal_modes(each.inputs, workspace.scratch), (each.tag,))
         names = [*(bake.names([whole]) if to_build else []), *(bake.reported([whole]) if to_test else [])]

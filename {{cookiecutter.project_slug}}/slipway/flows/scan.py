@@ -20,6 +20,7 @@ from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model.errors import GateRefused, SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.scratch import temporary_folder
 from slipway.model.workspace import Service
 from slipway.run.process import run
 from slipway.toolchain.locking import alone
@@ -243,10 +244,7 @@ def _alone_in(folder: Path, layout: Path, manifest: Json) -> None:
 @contextmanager
 def _workshop(ground: Ground) -> Iterator[Path]:
     """Yield a folder of its own to run Trivy in: without the settings that lie in a workspace's or a user's folder."""
-    above = ground.workspace.scratch / "run"
-    above.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="scan-", dir=above) as folder:
-        room = Path(folder)
+    with temporary_folder(ground.workspace.scratch, "scan") as room:
         (room / "cache").mkdir()
         java = cache_folder() / "java-db"  # names what is in a .jar; only what needs it downloads it
         if java.is_dir():

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
+from slipway.model import scratch
 from slipway.model.errors import SlipwayError
 
+PRIVATE = 0o600
+"""The mode of logs, records and reports: what a program printed may be nobody else's business."""
 MEGABYTE = 1_000_000
 MEMORY_LIMIT = 200 * MEGABYTE
 """Bytes of the longest file that Slipway wrote itself and still reads."""
@@ -73,23 +78,25 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write text to path through a neighbour that is renamed over it; parents are made as needed.
+    """Write text to path by way of another file that is renamed over it; parents are made as needed.
+
+    In a workspace that file is among the process's temporary ones, which do not outlive it.
 
     Raises:
         NotWritten: the folder takes no file; what was there before still is.
     """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name[:180]}.{os.getpid()}")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        new = _temporary(path)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            new.replace(path)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
             raise
 
 
@@ -108,6 +115,18 @@ def note_unwritten(error: OSError) -> None:
     what = (error if isinstance(error, NotWritten) else not_written(error)).what
     if what not in unwritten:
         unwritten.append(what)
+
+
+def open_private(path: Path, mode: str = "a") -> IO[str]:
+    """Open a text file that only this user may read, to write (`w`) or add (`a`) to it; parents are made as needed."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def opener(name: str, flags: int) -> int:
+        descriptor = os.open(name, flags, PRIVATE)
+        os.fchmod(descriptor, PRIVATE)  # it may be there already, with another mode
+        return descriptor
+
+    return open(path, mode, encoding="utf-8", errors="replace", opener=opener)
 
 
 @contextmanager
@@ -174,3 +193,22 @@ def _remedy(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         return f"Remove or rename what is in the way at {path}."
     return f"See that {_nearest(path)} can be written to, and run it again."
+
+
+def _temporary(path: Path) -> Path:
+    """Return a path for the new text: on the same device, for only from there it can be renamed."""
+    if above := scratch.scratch_of(path):
+        new = scratch.own_folder(above) / f"{path.name[:180]}.{os.urandom(4).hex()}"
+        if new.parent.stat().st_dev == path.parent.stat().st_dev:
+            return new
+    _remove_left(path)
+    return path.with_name(f".{path.name[:180]}.{os.getpid()}")
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what killed processes left beside a path."""
+    for left in path.parent.glob(f".{glob.escape(path.name[:180])}.[0-9]*"):
+        process = left.name.rpartition(".")[2]
+        if process.isdigit() and not Path("/proc", process).exists() and Path("/proc/self").exists():
+            with suppress(OSError):
+                left.unlink()

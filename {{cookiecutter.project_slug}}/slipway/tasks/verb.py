@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
             try:
                 in_own_python()
                 streams.require_utf8()
+                prepare_scratch()
                 carry_out(lambda: process_environment.prepare(ROOT))
                 carry_out(lambda: body(*args, **kwargs))
             finally:
@@ -69,6 +71,14 @@ def carry_out(work: Callable[[], None]) -> None:
         raise Exit(code=INTERRUPTED) from None
     except BrokenPipeError:  # `invoke logs … | head`
         raise Exit(code=0) from None
+
+
+def prepare_scratch() -> None:
+    """Remove what killed commands left; a folder that cannot be written is told by who has to write in it."""
+    from slipway.model import scratch
+
+    with suppress(OSError):
+        scratch.prepare(ROOT / scratch.NAME)
 
 
 def in_own_python() -> None:

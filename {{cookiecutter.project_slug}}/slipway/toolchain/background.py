@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
+from slipway.model.files import write_atomically
 from slipway.run import process
 from slipway.toolchain.paths import close_state, make_private
 
@@ -46,9 +47,7 @@ def launch(folder: Path, argv: Sequence[str | Path], *, env: dict[str, str] | No
             (folder / LOG).unlink()
     pid = process.start(argv, log=folder / LOG, env={**environment(), **(env or {})})
     started = Process(pid, born(pid) or "")
-    new = folder / f"{PID}.new"
-    new.write_text(json.dumps(asdict(started)), encoding="utf-8")
-    new.replace(folder / PID)
+    write_atomically(folder / PID, json.dumps(asdict(started)))
     return started
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
+from slipway.model.files import write_atomically
 from slipway.run.process import run
 from slipway.toolchain.data import Tool
 from slipway.toolchain.paths import tools_path
@@ -125,7 +126,4 @@ def _remembered() -> dict[str, str]:
 
 def _remember(known: dict[str, str]) -> None:
     with suppress(OSError):  # only a shortcut: a folder that can't be written costs time, nothing else
-        tools_path().mkdir(parents=True, exist_ok=True)
-        new = tools_path() / f"{VERSIONS}.{os.getpid()}"
-        new.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        new.replace(tools_path() / VERSIONS)
+        write_atomically(tools_path() / VERSIONS, json.dumps(known, indent=1))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from slipway.model.scratch import own_folder, temporary_folder
 from slipway.run.process import Result, run
 from slipway.toolchain.data import GoModule, Tool
 from slipway.toolchain.find import NotHad
+from slipway.toolchain.paths import cache_path
 
 BUILD_SECONDS = 45 * 60.0
 
@@ -27,10 +28,9 @@ def from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
     recipe = tool.go
     if recipe is None:
         raise NotHad("Go: no module is known")
-    with tempfile.TemporaryDirectory(prefix="slipway-go-") as folder:
-        work = Path(folder)
+    with temporary_folder(cache_path(), "go") as work:
         _write(work, tool.name, recipe)
-        env = build_env(recipe)
+        env = {**build_env(recipe), "GOTMPDIR": str(own_folder(cache_path()))}
         _sufficient(recipe, work, env)
         tell = _clock(tool.name, on_line)
         for package, binary in recipe.packages.items():

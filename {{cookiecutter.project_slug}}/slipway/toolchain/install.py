@@ -10,14 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
+from slipway.model.scratch import own_folder, scratch_of, sweep
 from slipway.toolchain.data import Tool, tool
 from slipway.toolchain.find import NotHad, cached, next_to, on_path
 from slipway.toolchain.gomodule import from_go
 from slipway.toolchain.locking import alone
-from slipway.toolchain.paths import tools_path
+from slipway.toolchain.paths import cache_path, tools_path
 from slipway.toolchain.release import MIRROR, from_release
 
 OnLine = Callable[[str], None]
+_NEW = ".new-"
 
 
 def ensure(name: str, *, install: bool = True, on_line: OnLine | None = None) -> Path:
@@ -90,6 +92,9 @@ def _get(wanted: Tool, reasons: list[str], tell: OnLine) -> Path | None:
     with alone(folder / ".lock", lambda: tell(f"{wanted.name}: another install is under way, waiting")):
         with suppress(NotHad):
             return cached(wanted)  # the other install has brought it
+        sweep(cache_path())
+        for left in folder.glob(f"{_NEW}*"):  # by a process that was killed: nobody else is here
+            shutil.rmtree(left, ignore_errors=True)
         for reason in reasons:
             tell(f"{wanted.name}: {reason}")
         for way in (from_release, from_go):
@@ -103,7 +108,7 @@ def _get(wanted: Tool, reasons: list[str], tell: OnLine) -> Path | None:
 
 def _atomically(wanted: Tool, folder: Path, way: Callable[[Tool, Path, OnLine], None], tell: OnLine) -> Path:
     """Let one way fill a new folder, and give that its final name only when everything is there."""
-    new = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+    new = Path(tempfile.mkdtemp(prefix=_NEW, dir=folder))
     try:
         way(wanted, new, tell)
         missing = [name for name in wanted.binaries if not os.access(new / name, os.X_OK)]
@@ -124,7 +129,8 @@ def _link(link: Path, target: Path) -> Path:
         return link
     if link.exists() and not link.is_symlink():
         return link
-    new = link.with_name(f".{link.name}.{os.getpid()}")
+    above = scratch_of(link)
+    new = own_folder(above) / link.name if above else link.with_name(f".{link.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
         new.unlink()
     new.symlink_to(target)

@@ -15,9 +15,14 @@ SOCKET_LIMIT = 100  # bytes; the kernel ends a unix socket's path at 108
 PRIVATE = 0o700
 
 
+def cache_path() -> Path:
+    """Return the folder of what can be had again, and of temporary files (`XDG_CACHE_HOME` is honoured)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway"
+
+
 def tools_path() -> Path:
-    """Return the folder of cached tools: TOOL/VERSION/BINARY below it (`XDG_CACHE_HOME` is honoured)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway" / "tools"
+    """Return the folder of cached tools: TOOL/VERSION/BINARY below it."""
+    return cache_path() / "tools"
 
 
 def state_path(name: str) -> Path:

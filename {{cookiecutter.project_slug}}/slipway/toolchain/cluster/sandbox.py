@@ -8,13 +8,14 @@ import json
 import platform
 import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import SlipwayError
+from slipway.model.scratch import temporary_folder
 from slipway.run.process import run
 from slipway.toolchain.cluster.layout import Layout
+from slipway.toolchain.paths import cache_path
 from slipway.toolchain.release import ARCHITECTURES
 
 SOURCE = Path(__file__).with_name("pause.go")
@@ -34,10 +35,11 @@ def archive() -> bytes:
     Raises:
         SlipwayError: Go did not build it.
     """
-    with tempfile.TemporaryDirectory(prefix="slipway-pause-") as folder:
-        binary = Path(folder) / "pause"
+    with temporary_folder(cache_path(), "pause") as folder:
+        binary = folder / "pause"
         argv = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(binary), str(SOURCE)]
-        built = run(argv, cwd=Path(folder), env={"CGO_ENABLED": "0", "GOWORK": "off"}, timeout=BUILD_SECONDS)
+        env = {"CGO_ENABLED": "0", "GOWORK": "off", "GOTMPDIR": str(folder)}
+        built = run(argv, cwd=folder, env=env, timeout=BUILD_SECONDS)
         if built.code:
             raise SlipwayError("Go could not build the pods' sandbox", remedy="See its words.", detail=built.tail())
         return pack(binary.read_bytes(), ARCHITECTURES[platform.machine().lower()])
@@ -77,10 +79,10 @@ def ensure(layout: Layout) -> None:
     ctr = ["ctr", "--address", str(layout.socket), "--namespace", "k8s.io", "images"]
     if name() != OWN or OWN in run([*ctr, "list", "--quiet"], timeout=IMPORT_SECONDS).output.split():
         return
-    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
-        file.write(archive())
-        file.flush()
-        result = run([*ctr, "import", file.name], timeout=IMPORT_SECONDS)
+    with temporary_folder(cache_path(), "pause") as folder:
+        file = folder / "image.tar"
+        file.write_bytes(archive())
+        result = run([*ctr, "import", str(file)], timeout=IMPORT_SECONDS)
     if result.code:
         raise SlipwayError("containerd refused the pods' sandbox image", remedy="See its words.", detail=result.tail())
 

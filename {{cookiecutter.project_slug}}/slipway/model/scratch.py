@@ -1,0 +1,140 @@
+"""A workspace's folder for scratch files, `.slipway`, and in it each process's own folder for temporary ones.
+
+A process holds a lock on its folder in `.slipway/tmp`, which the system lets go of however the process ends. So the
+next start knows what a killed one has left, and removes that; what a living one uses it never touches.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+NAME = ".slipway"
+_OUTSIDE = "outside-"
+"""How links are called, in a process's folder, that lead to what it makes elsewhere and that has to go with it."""
+_own: dict[Path, tuple[int, Path, int]] = {}
+"""Scratch folder → this process's number, its folder there, and the descriptor that holds the lock."""
+_one = threading.Lock()
+
+
+def scratch_of(path: Path) -> Path | None:
+    """Return the scratch folder of the workspace that a path is in; None where it is in none that has one."""
+    for folder in path.parents:
+        if folder.name == NAME:
+            return folder
+        if (folder / NAME).is_dir() and (folder / "workspace.toml").is_file():
+            return folder / NAME
+    return None
+
+
+def prepare(scratch: Path) -> None:
+    """Make a workspace's scratch folder for this user's eyes only, and remove what killed processes left in it."""
+    try:
+        scratch.mkdir(mode=0o700)
+    except FileExistsError:
+        if scratch.stat().st_mode & 0o077:
+            scratch.chmod(0o700)
+    sweep(scratch)
+
+
+def sweep(scratch: Path) -> None:
+    """Remove the temporary files of processes that live no more."""
+    try:
+        names = os.listdir(scratch / "tmp")  # noqa: PTH208 - each start of a command waits for this
+    except FileNotFoundError:
+        return
+    for name in names:
+        folder = scratch / "tmp" / name
+        if scratch in _own and _own[scratch][1] == folder:
+            continue
+        if (descriptor := _lock(folder)) is not None:
+            _remove(folder)
+            os.close(descriptor)
+
+
+def own_folder(scratch: Path) -> Path:
+    """Return this process's own folder for temporary files; it goes when the process ends.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with _one:
+        if scratch in _own and _own[scratch][0] == os.getpid() and _own[scratch][1].is_dir():
+            return _own[scratch][1]
+        above = scratch / "tmp"
+        above.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            folder = _new_folder(above, str(os.getpid()))
+            if (descriptor := _lock(folder)) is not None:
+                break  # else a sweep came between, and removes it
+        _own[scratch] = (os.getpid(), folder, descriptor)
+        atexit.register(_remove_own, scratch)
+        return folder
+
+
+@contextmanager
+def temporary_folder(scratch: Path, name: str) -> Iterator[Path]:
+    """Yield a new folder in this process's own for the time of a `with`; `name` begins its name."""
+    folder = _new_folder(own_folder(scratch), name)
+    try:
+        yield folder
+    finally:
+        _remove_tree(folder)
+
+
+@contextmanager
+def remove_with_process(scratch: Path, path: Path) -> Iterator[Path]:
+    """Have a path that is made outside the scratch folder removed at the next start, should this process be killed."""
+    link = own_folder(scratch) / f"{_OUTSIDE}{path.name}"
+    link.symlink_to(path.absolute())
+    try:
+        yield path
+    finally:
+        link.unlink(missing_ok=True)
+
+
+def _new_folder(above: Path, name: str) -> Path:
+    folder = above / f"{name}-{os.urandom(6).hex()}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _lock(folder: Path) -> int | None:
+    """Return a descriptor that holds a folder's lock; None where another process has it or the folder is gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if folder.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _remove(folder: Path) -> None:
+    for link in folder.glob(f"{_OUTSIDE}*"):
+        with suppress(OSError):
+            left = link.readlink()
+            _remove_tree(left) if left.is_dir() and not left.is_symlink() else left.unlink(missing_ok=True)
+    _remove_tree(folder)
+
+
+def _remove_own(scratch: Path) -> None:
+    process, folder, descriptor = _own.pop(scratch, (0, scratch, -1))
+    if process == os.getpid():
+        _remove_tree(folder)
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def _remove_tree(folder: Path) -> None:
+    import shutil  # only now: what finds nothing to do does not wait for it
+
+    shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import TEMPLATE
 
-from slipway.content import dockerfile
+from slipway.content import dockerfile, pinning
 from slipway.content.service import argument_of
 
 KINDS = sorted((TEMPLATE / "slipway" / "kinds").glob("*/Dockerfile"))
@@ -48,7 +48,7 @@ def test_no_frontend_image_is_pulled(path: Path) -> None:
 @pytest.mark.parametrize("path", KINDS, ids=named)
 def test_every_stage_starts_from_a_pinned_image(path: Path) -> None:
     for target in ("test", "run"):
-        dockerfile.check(dockerfile.read(path), target, contexts=("common",))
+        pinning.check(dockerfile.read(path), target, contexts=("common",))
 
 
 @pytest.mark.parametrize("path", KINDS, ids=named)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content import dockerfile, healthcheck
+from slipway.content import dockerfile, healthcheck, pinning
 from slipway.model.errors import ConfigError
 
 PIN = "@sha256:" + "a" * 64
@@ -162,11 +162,11 @@ def test_a_given_argument_a_named_context_and_the_platform_choose(folder: Path) 
 
 def test_an_image_without_digest_is_refused_by_line_and_remedy(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"Dockerfile, line 2: FROM python:3\.13 is not pinned") as caught:
-        dockerfile.check(read(folder, "ARG X\nFROM python:3.13\n"))
+        pinning.check(read(folder, "ARG X\nFROM python:3.13\n"))
     assert "@sha256" in caught.value.remedy
     with pytest.raises(ConfigError, match=r"line 2: COPY --from golang:1 is not pinned"):
-        dockerfile.check(read(folder, "FROM scratch\nCOPY --from=golang:1 / /\n"))
-    dockerfile.check(read(folder, f"FROM python:3.13{PIN}\nCOPY --from=golang{PIN} / /\n"))
+        pinning.check(read(folder, "FROM scratch\nCOPY --from=golang:1 / /\n"))
+    pinning.check(read(folder, f"FROM python:3.13{PIN}\nCOPY --from=golang{PIN} / /\n"))
 
 
 def test_an_unknown_stage_is_refused_naming_the_known_ones(folder: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_copy_that_somebody_damaged_is_mended(tmp_path: Path) -> None:
     built = with_normal_modes(inputs, tmp_path / ".slipway")
     (built.context / "app" / "main.py").write_text("half")
     (built.context / "more").write_text("not of the context")
-    mirror.copy_of(inputs.context, tmp_path / ".slipway").with_name(f"{built.context.name}.json").write_text("[1]")
+    built.context.with_name(mirror.INDEX).write_text("[1]")
     assert content_digest(with_normal_modes(inputs, tmp_path / ".slipway")) == content_digest(inputs)
 
 

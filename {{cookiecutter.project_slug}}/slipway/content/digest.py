@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slipway.content import dockerfile, files, ignore
+from slipway.content import dockerfile, files, ignore, pinning
 from slipway.content.stats import Memory
 from slipway.model.errors import ConfigError
 
@@ -169,7 +169,7 @@ def _manifest(inputs: BuildInputs, seen: _Seen, memory: Memory | None) -> Manife
     read = dockerfile.read(inputs.dockerfile)
     bases = {name: pinned(name, ref) for name, ref in inputs.bases.items()}
     given = {**inputs.args, **inputs.bases}
-    dockerfile.check(read, inputs.target or "", args=given, contexts=inputs.contexts, platforms=inputs.platforms)
+    pinning.check(read, inputs.target or "", args=given, contexts=inputs.contexts, platforms=inputs.platforms)
     manifest = {
         "dockerfile": _sha256(read.text),
         "target": _sha256(_bytes((inputs.target or "").lower())),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,6 @@ from slipway.model.errors import ConfigError
 
 SCRATCH = "scratch"
 _TARGET = ("target", "dst", "destination")
-_PINNED = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Reference:
 @dataclass(frozen=True)
 class Stage:
     """One stage: its number, its name (`AS name`), what it starts from, what else it takes files from, the ids of its
-    cache mounts and of its secret mounts, and its own health check."""
+    cache mounts and of its secret mounts, its own health check, and its ARG, ENV and ADD instructions."""
 
     number: int
     name: str
@@ -40,6 +38,7 @@ class Stage:
     caches: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     health: Healthcheck | None = None
+    steps: tuple[Instruction, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,34 +137,11 @@ def images(
     """
     dockerfile.stage(target)
     found: dict[str, Reference] = {}
-    for platform in sorted(set(platforms)) or ["linux/amd64"]:
-        values = _values(dockerfile, {**platform_arguments(platform), "TARGETSTAGE": target}, args or {})
-        for name, reference in _reach(dockerfile, target, values, {_familiar(name) for name in contexts}):
-            found.setdefault(name, reference)
+    for values in values_of_each_platform(dockerfile, target, args or {}, platforms):
+        for _, needed in reach(dockerfile, target, values, {familiar(name) for name in contexts}):
+            for name, reference in needed:
+                found.setdefault(name, reference)
     return found
-
-
-def check(
-    dockerfile: Dockerfile,
-    target: str = "",
-    *,
-    args: Mapping[str, str] | None = None,
-    contexts: Collection[str] = (),
-    platforms: Collection[str] = (),
-) -> None:
-    """Make sure that a stage exists and that every image it pulls is pinned by digest; arguments as above.
-
-    Raises:
-        ConfigError: the stage is unknown, or an image is not pinned: the same content could give another
-        image.
-    """
-    for name, reference in images(dockerfile, target, args=args, contexts=contexts, platforms=platforms).items():
-        if not _PINNED.search(name):
-            raise ConfigError(
-                f"{dockerfile.path}, line {reference.line}: {reference.how} {name} is not pinned by digest",
-                remedy=f"Write {name}@sha256:…, or start from a base: `ARG PYTHON_RUN` above, "
-                "then `FROM ${PYTHON_RUN}`.",
-            )
 
 
 def platform_arguments(platform: str) -> dict[str, str]:
@@ -174,6 +150,14 @@ def platform_arguments(platform: str) -> dict[str, str]:
     machine, _, variant = rest.partition("/")
     values = {"PLATFORM": platform, "OS": system, "ARCH": machine, "VARIANT": variant}
     return {f"{side}{key}": value for side in ("TARGET", "BUILD") for key, value in values.items()}
+
+
+def values_of_each_platform(
+    dockerfile: Dockerfile, target: str, args: Mapping[str, str], platforms: Collection[str]
+) -> Iterator[dict[str, str]]:
+    """Yield the global arguments' values for each platform that is built."""
+    for platform in sorted(set(platforms)) or ["linux/amd64"]:
+        yield _values(dockerfile, {**platform_arguments(platform), "TARGETSTAGE": target}, args)
 
 
 def _text(path: Path) -> bytes:
@@ -212,7 +196,8 @@ def _parts(found: list[Instruction], escape: str) -> tuple[dict[str, str | None]
             caches = (*last.caches, *_mounted(inner, "cache"))
             secrets = (*last.secrets, *_mounted(inner, "secret"))
             health = healthcheck.read(instruction) if instruction.keyword == "HEALTHCHECK" else last.health
-            stages[-1] = Stage(last.number, last.name, last.base, sources, caches, secrets, health)
+            steps = (*last.steps, inner) if inner.keyword in ("ARG", "ENV", "ADD") else last.steps
+            stages[-1] = Stage(last.number, last.name, last.base, sources, caches, secrets, health, steps)
     return arguments, stages
 
 
@@ -250,11 +235,11 @@ def _values(dockerfile: Dockerfile, builtin: Mapping[str, str], args: Mapping[st
         if name in args:
             values[name] = args[name]
         elif default is not None:
-            values[name] = _expanded(dockerfile, default, values)
+            values[name] = expanded(dockerfile, default, values)
     return values
 
 
-def _expanded(dockerfile: Dockerfile, text: str, values: Mapping[str, str], reference: Reference | None = None) -> str:
+def expanded(dockerfile: Dockerfile, text: str, values: Mapping[str, str], reference: Reference | None = None) -> str:
     try:
         return expand(text, values, dockerfile.escape)
     except BadWord as error:
@@ -262,31 +247,33 @@ def _expanded(dockerfile: Dockerfile, text: str, values: Mapping[str, str], refe
         raise ConfigError(f"{dockerfile.path}{where}: {error}") from error
 
 
-def _reach(
+def reach(
     dockerfile: Dockerfile, target: str, values: Mapping[str, str], contexts: set[str]
-) -> Iterator[tuple[str, Reference]]:
-    """Yield the images that a stage and all stages it needs are made from."""
+) -> Iterator[tuple[Stage, list[tuple[str, Reference]]]]:
+    """Yield a stage and all stages it needs, each with the images that it takes: the image's name, and where it is."""
     todo, seen = [dockerfile.stage(target)], set()
     while todo:
         stage = todo.pop()
-        if stage.number in seen or (stage.name and _familiar(stage.name.lower()) in contexts):
+        if stage.number in seen or (stage.name and familiar(stage.name.lower()) in contexts):
             continue
         seen.add(stage.number)
+        images = []
         for reference in (stage.base, *stage.sources):
-            name = _expanded(dockerfile, reference.text, values, reference)
+            name = expanded(dockerfile, reference.text, values, reference)
             if not name:
                 raise ConfigError(
                     f"{dockerfile.path}, line {reference.line}: {reference.how} {reference.text} is empty",
                     remedy="Give the argument a default, or a value in service.toml under [args].",
                 )
-            found = _earlier_stage(dockerfile, name, stage, reference)
+            found = earlier_stage(dockerfile, name, stage, reference)
             if found:
                 todo.append(found)
-            elif name != SCRATCH and _familiar(name) not in contexts:
-                yield name, reference
+            elif name != SCRATCH and familiar(name) not in contexts:
+                images.append((name, reference))
+        yield stage, images
 
 
-def _earlier_stage(dockerfile: Dockerfile, name: str, within: Stage, reference: Reference) -> Stage | None:
+def earlier_stage(dockerfile: Dockerfile, name: str, within: Stage, reference: Reference) -> Stage | None:
     """Return the earlier stage that a name or (not in FROM) a number means."""
     earlier = dockerfile.stages[: within.number]
     if name.isdecimal() and reference is not within.base:
@@ -296,5 +283,5 @@ def _earlier_stage(dockerfile: Dockerfile, name: str, within: Stage, reference: 
     return next((stage for stage in reversed(earlier) if stage.name.lower() == name.lower()), None)
 
 
-def _familiar(name: str) -> str:
+def familiar(name: str) -> str:
     return name.removeprefix("docker.io/").removeprefix("library/").removesuffix(":latest")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from slipway.content.words import split, unquote
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z")
+_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z")
 _DIRECTIVES = ("syntax", "escape", "check")
-_HEREDOC = re.compile(r"\d*<<(-?)([^<]+)\Z")
+HEREDOC = re.compile(r"\d*<<(-?)([^<]+)\Z")
 
 
 class BadDockerfile(ValueError):
@@ -30,14 +30,35 @@ class Instruction:
 
 
 def directives(text: str) -> dict[str, str]:
-    """Return the parser directives at the top: `# syntax=`, `# escape=`, `# check=`."""
+    """Return the parser directives at the top: `# syntax=`, `# escape=`, `# check=`.
+
+    As for BuildKit, a line `#!…` may stand before them, and a frontend may be named by `// syntax=` or in JSON, too.
+    """
+    lines = text.split("\n")
+    lines = lines[lines[0].startswith("#!") :]
+    found = _directives(lines, "#")
+    if "syntax" not in found and (syntax := _directives(lines, "//").get("syntax") or _named_in_json(text)):
+        found["syntax"] = syntax
+    return found
+
+
+def _directives(lines: list[str], comment: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in text.split("\n"):
-        match = _DIRECTIVE.match(line.strip())
+    for line in lines:
+        start, mark, rest = line.strip().partition(comment)
+        match = _DIRECTIVE.match(rest.strip()) if mark and not start else None
         if not match or match.group(1).lower() not in _DIRECTIVES:
             break
         found.setdefault(match.group(1).lower(), match.group(2))
     return found
+
+
+def _named_in_json(text: str) -> str:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    return str(found.get("syntax") or "") if isinstance(found, dict) else ""
 
 
 def instructions(text: str, escape: str) -> Iterator[Instruction]:
@@ -111,7 +132,7 @@ def _skip_heredocs(instruction: Instruction, lines: Iterator[tuple[int, str]], e
         return
     found, open_quote = split(inner.rest, "\\")
     for word in [] if open_quote else found:  # BuildKit sees no here-document in a line that it cannot split
-        match = _HEREDOC.match(word)
+        match = HEREDOC.match(word)
         if not match:
             continue
         end = unquote(match[2], "\\")

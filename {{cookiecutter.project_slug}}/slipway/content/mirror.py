@@ -30,6 +30,7 @@ from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
 
 FOLDER = "contexts"
+INDEX = ".index.json"
 
 
 def with_normal_modes(inputs: BuildInputs, scratch: Path) -> BuildInputs:
@@ -49,9 +50,9 @@ def with_normal_modes(inputs: BuildInputs, scratch: Path) -> BuildInputs:
 
 
 def copy_of(root: Path, scratch: Path) -> Path:
-    """Return where the copy of a context is, which is the same in every clone."""
+    """Return where the copy of a context is, which is the same in every clone; BuildKit's records name its folder."""
     key = hashlib.sha256(os.fsencode(os.path.relpath(root, scratch))).hexdigest()
-    return scratch / FOLDER / f"{root.name}-{key[:12]}"
+    return scratch / FOLDER / key[:12] / root.name
 
 
 def normal_context(root: Path, rules: Ignore, scratch: Path) -> Path:
@@ -66,8 +67,8 @@ def normal_context(root: Path, rules: Ignore, scratch: Path) -> Path:
         return root
     copy.mkdir(parents=True, exist_ok=True)
     copy.parent.chmod(0o700)
-    index = copy.with_name(f"{copy.name}.json")
-    with _alone(copy):
+    index = copy.with_name(INDEX)
+    with _alone(copy.parent):
         memory = Memory(Clock.of(copy.parent), _known(index))
         _update(root, rules, copy, memory)
         write_atomically(index, json.dumps(memory.believed()))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
@@ -14,3 +17,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(TEMPLATE), str(ROOT)]
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_known() -> Iterator[None]:
+    """What one test calls a secret must not be struck out of another's texts."""
+    from slipway.model import masking
+
+    yield
+    masking.forget_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -10,11 +11,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from tests.e2e.conftest import NAME, REGISTRY
 from tests.e2e.workspace import Workspace
 
+from slipway.model.masking import MASK
 from slipway.run import engine
 from slipway.toolchain import registry
 
@@ -76,6 +79,51 @@ def test_settings_and_secrets_reach_the_container_and_the_values_stand_nowhere_e
             seen += len(data)
             assert not [each for each in sentinels if each in plain(data)], f"{place}: {name}"
         assert seen, f"nothing was looked at in {place}"
+
+
+PRINTING = """
+RUN --mount=type=secret,id=pip-conf cat /run/secrets/pip-conf && base64 /run/secrets/pip-conf && exit 3
+"""
+DYING = """
+import base64, pathlib
+secret = pathlib.Path("/run/secrets/API_TOKEN").read_text()
+print(secret, base64.b64encode(secret.encode()).decode(), flush=True)
+sys.exit(4)
+"""
+
+
+@pytest.mark.parametrize("verb", ["up", "build", "test"])
+def test_a_step_that_prints_a_build_secret_and_fails_shows_it_nowhere(deployed: Workspace, verb: str) -> None:
+    stage = "FROM build AS test\n" if verb == "test" else "FROM ${PYTHON_BUILD} AS build\n"
+    deployed.edit("services/api/Dockerfile", stage, stage + PRINTING)
+    ran = deployed.invoke(
+        *((verb, "--services", "api") if verb != "up" else ("up",)), PIP_CONF=f"{BUILD_TIME}\n[global]\n"
+    )
+    assert ran.code, ran.output
+    assert MASK in ran.output, "the step's own words are shown"
+    assert_nowhere(BUILD_TIME, deployed, ran.output)
+
+
+def test_a_container_that_prints_its_secret_and_dies_shows_it_nowhere(told: Workspace) -> None:
+    assert told.pulumi("config", "set", "--secret", "--stack", "dev", "api:API_TOKEN", stdin=RUN_TIME).code == 0
+    told.edit("services/api/app/__main__.py", "import uvicorn", f"{DYING}\nimport uvicorn")
+    ran = told.invoke("up")
+    assert ran.code == 1, ran.output
+    assert f"{MASK} {MASK}" in ran.output, "its last lines are shown"
+    assert_nowhere(RUN_TIME, told, ran.output)
+
+
+def assert_nowhere(secret: str, workspace: Workspace, output: str) -> None:
+    """Assert that no way of writing a secret is in what a command said or left behind for people to read."""
+    ways = [secret.encode(), base64.b64encode(secret.encode())[:-4], quote(secret).encode()]
+    kept = {name: data for name, data in files(workspace.root / ".slipway") if not name.startswith(("oci/", "state/"))}
+    assert any(name.startswith("logs/") for name in kept)
+    for place, data in {"the output": output.encode(), **kept}.items():
+        assert not [way for way in ways if way in data], place
+    for name in (*kept, ""):
+        if name.startswith(("logs/", "records/")) and "images/" not in name:
+            assert (workspace.root / ".slipway" / name).stat().st_mode & 0o077 == 0, name
+    assert (workspace.root / ".slipway").stat().st_mode & 0o777 == 0o700
 
 
 @contextmanager

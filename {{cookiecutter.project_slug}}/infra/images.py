@@ -18,6 +18,7 @@ from slipway.content.mirror import with_normal_modes
 from slipway.content.service import inputs_of_each
 from slipway.model import lock
 from slipway.model.errors import EvidenceError, SlipwayError
+from slipway.model.masking import keep_secret
 from slipway.model.names import content_tag
 from slipway.model.stack import Stack
 from slipway.model.workspace import SecretSource, Service, Workspace, secret_value
@@ -109,6 +110,7 @@ def built(workspace: Workspace, service: str, inputs: BuildInputs, tag: str) -> 
 def secret_of(source: SecretSource) -> pulumi.Output[str] | None:
     """Return a build secret's value; None where the stack's configuration does not have it."""
     if source.config:
+        keep_secret(pulumi.Config("build").get(source.config))
         return pulumi.Config("build").get_secret(source.config)
     return pulumi.Output.secret(secret_value(source, os.environ))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from slipway.model.errors import ConfigError
+from slipway.model.masking import keep_secret
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
 
@@ -24,6 +25,7 @@ def _of(service: Service, stack: Stack) -> Secrets:
     config = pulumi.Config(service.name)
     values = {name: config.get_secret(name) for name in service.settings.secrets}
     for name, value in values.items():
+        keep_secret(config.get(name))
         if value is None:
             raise ConfigError(
                 f"{service.name} needs the secret {name}, which has no value in the stack {stack.name}",

@@ -17,6 +17,7 @@ from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.masking import keep_secret
 from slipway.model.scratch import own_folder, temporary_folder
 from slipway.model.workspace import secret_value
 from slipway.run.process import run
@@ -104,4 +105,5 @@ def configured(ground: Ground, name: str) -> str | None:
             remedy=f"`pulumi stack init {ground.stack}` in infra/ makes the stack, where that is missing.",
         )
     found, _ = json.JSONDecoder().raw_decode(result.output[result.output.index("{") :])
+    keep_secret(str(found["value"]))
     return str(found["value"])

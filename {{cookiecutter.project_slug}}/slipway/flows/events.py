@@ -11,6 +11,8 @@ from slipway.flows.failures import ROLLOUTS, Failures, WholeLog
 from slipway.flows.logs import build_log
 from slipway.flows.recording import current
 from slipway.flows.report import Report
+from slipway.model.files import open_private
+from slipway.model.masking import mask
 from slipway.model.record import Kind
 from slipway.run.policy import advised
 from slipway.run.pulumi import operation_of
@@ -114,18 +116,17 @@ class Narrator:
     def _told(self, urn: str, event: DiagnosticEvent) -> None:
         self._line(urn, event.message)
         if event.severity == "error":
-            self.failures.take(_type(urn), _name(urn), event.message, build_log(self._logs, _name(urn)))
+            self.failures.take(_type(urn), _name(urn), mask(event.message), build_log(self._logs, _name(urn)))
 
     def _line(self, urn: str, message: str) -> None:
         service = _name(urn)
-        text = message.rstrip()
+        text = mask(message.rstrip())
         if text and _type(urn) in ROLLOUTS:
             self._report.step(service, "rolling out", text.splitlines()[-1].strip(" \t*"))
         if not text or _type(urn) != "docker-build:index:Image":
             return
         log = build_log(self._logs, service)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a" if log in self._fresh else "w", encoding="utf-8") as file:
+        with open_private(log, "a" if log in self._fresh else "w") as file:
             file.write(f"{text}\n")
         self._fresh.add(log)
         if service not in self._over:  # lines may come late

@@ -11,7 +11,8 @@ from slipway.commands import history
 from slipway.flows import remedies
 from slipway.flows.standing import Ground
 from slipway.model.errors import SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import PRIVATE, write_atomically
+from slipway.model.masking import mask
 from slipway.provider.report import from_text
 from slipway.run.process import run
 from slipway.toolchain.builder import name_of as builder_of
@@ -64,7 +65,7 @@ class Failures:
 
     def _not_built(self, name: str, text: str, log: Path) -> SlipwayError:
         if whole := self._whole_log(name):
-            write_atomically(log, whole)
+            write_atomically(log, mask(whole), mode=PRIVATE)
         told = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         detail = step_lines(told) or text
         return SlipwayError(

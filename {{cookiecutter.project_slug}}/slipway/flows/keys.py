@@ -14,6 +14,7 @@ from slipway.flows.standing import Ground
 from slipway.model import trust
 from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.masking import keep_secret
 from slipway.model.scratch import own_folder
 from slipway.model.trust import Key, Trust
 from slipway.model.workspace import Workspace
@@ -148,6 +149,7 @@ def _key_and_password(ground: Ground, environment: Mapping[str, str]) -> Signer:
             remedy=f"Put it into {_source(workspace)}. A lost one cannot be recovered: move the key away, then "
             "`invoke keys` makes a pair.",
         )
+    keep_secret(password)
     return Signer(str(key_file(workspace)), password)
 
 
@@ -195,6 +197,7 @@ def _generate(ground: Ground, environment: Mapping[str, str]) -> None:
                 f"no password for the new key: {_source(workspace)} is not set", remedy="Set it, then run this again."
             )
         password = secrets.token_urlsafe(PASSWORD_BYTES)
+        keep_secret(password)
         write_atomically(folder / "password", password, mode=0o600)
     result = _cosign(ground, cosign.generate(_program(ground), folder / "cosign"), password)
     if result.code:

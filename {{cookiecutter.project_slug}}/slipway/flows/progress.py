@@ -13,6 +13,8 @@ from slipway.flows.logs import build_log
 from slipway.flows.recording import current
 from slipway.flows.report import Report
 from slipway.model.errors import GateRefused, SlipwayError
+from slipway.model.files import open_private
+from slipway.model.masking import mask
 from slipway.run.process import Result
 
 TAIL = 15
@@ -28,11 +30,8 @@ class Follower:
         self._progress = Progress(targets)
         self._record = current()
         self._open = ExitStack()
-        logs.mkdir(parents=True, exist_ok=True)
         self._paths = {name: build_log(logs, name) for name in services}
-        self._files = {
-            name: self._open.enter_context(path.open("w", encoding="utf-8")) for name, path in self._paths.items()
-        }
+        self._files = {name: self._open.enter_context(open_private(path, "w")) for name, path in self._paths.items()}
         self._failed: list[Event] = []
         self._lines: dict[str, list[str]] = {name: [] for name in services}
 
@@ -80,7 +79,7 @@ class Follower:
             self._report.step(service, "testing" if _tests(event) else "building", event.text or str(event.step))
 
     def _write(self, service: str, line: str) -> None:
-        self._files[service].write(f"{line}\n")
+        self._files[service].write(f"{mask(line)}\n")
         self._files[service].flush()
 
 

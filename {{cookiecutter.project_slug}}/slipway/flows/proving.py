@@ -26,7 +26,8 @@ from slipway.flows.report import Report
 from slipway.flows.scan import Database, Results
 from slipway.flows.standing import Ground
 from slipway.model.errors import ConfigError, GateRefused, SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import PRIVATE, write_atomically
+from slipway.model.masking import mask
 from slipway.model.workspace import Service, Workspace
 from slipway.run import registry
 from slipway.toolchain.builder import name_of as builder_of
@@ -209,7 +210,7 @@ def build_and_test(ground: Ground, each: Planned, report: Report, *, image: bool
             told = [*names, *([f"{name}{bake.TEST}"] if to_test else [])]
             baking.carry_out(ground, told, report, made, RECORDED)
         except GateRefused as error:
-            write_atomically(folder / JUNIT, junit.of_stage(name, f"{error.what}\n{error.detail}"))
+            write_atomically(folder / JUNIT, junit.of_stage(name, f"{error.what}\n{error.detail}"), mode=PRIVATE)
             raise
         build.refuse_changed(each)
         if to_build:
@@ -225,11 +226,11 @@ def _keep_tests(workspace: Workspace, each: Planned, reports: Path) -> None:
         GateRefused: though the stage ended well, the file says that tests failed or that none passed, or is none.
     """
     name, folder = each.service.name, folder_of(workspace, each)
-    written = [each.read_text(encoding="utf-8", errors="replace") for each in sorted(reports.rglob("junit*.xml"))]
+    written = [mask(each.read_text(encoding="utf-8", errors="replace")) for each in sorted(reports.rglob("junit*.xml"))]
     texts = written or [junit.of_stage(name)]
-    write_atomically(folder / JUNIT, texts[0])
+    write_atomically(folder / JUNIT, texts[0], mode=PRIVATE)
     try:
-        write_atomically(folder / JUNIT, text := junit.joined(texts))
+        write_atomically(folder / JUNIT, text := junit.joined(texts), mode=PRIVATE)
         tests = junit.read(text)
     except ValueError as error:
         raise GateRefused(
@@ -250,7 +251,7 @@ def _keep_tests(workspace: Workspace, each: Planned, reports: Path) -> None:
             log=build_log(logs_of(workspace), name),
         )
     told = junit.predicate(tests, [(f"services/{name}", each.content)])
-    write_atomically(folder / TESTS, json.dumps(told, indent=1))
+    write_atomically(folder / TESTS, json.dumps(told, indent=1), mode=PRIVATE)
 
 
 def _require_test_stage(each: Planned) -> None:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from slipway.model import record as records
 from slipway.model.errors import SlipwayError
+from slipway.model.masking import mask
 from slipway.model.record import Ended, Kind, Phase, Record, State, Step
 from slipway.run import process
 
@@ -340,4 +341,4 @@ def _begin(step: Step) -> float:
 
 def _named(name: str) -> str:
     """Return a step's name on one line and not too long."""
-    return " ".join(name.split())[:NAME_LIMIT]
+    return " ".join(mask(name).split())[:NAME_LIMIT]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slipway.model.masking import mask
+
 
 class SlipwayError(Exception):
     """The work failed (exit code 1), and base of every error that a user sees.
@@ -18,10 +20,8 @@ class SlipwayError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, remedy: str = "", detail: str = "", log: Path | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
-        self.detail = detail
+        self.what, self.remedy, self.detail = mask(what), mask(remedy), mask(detail)
+        super().__init__(self.what)
         self.log = log
 
 

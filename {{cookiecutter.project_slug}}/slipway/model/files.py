@@ -86,7 +86,7 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
         NotWritten: the folder takes no file; what was there before still is.
     """
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700 if mode == PRIVATE else 0o777, parents=True, exist_ok=True)
         new = _temporary(path)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection
 from contextlib import suppress
@@ -11,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from slipway.model.files import MEGABYTE, write_atomically
+from slipway.model.files import MEGABYTE, PRIVATE, write_atomically
+from slipway.model.masking import mask_all
 from slipway.model.reading import read_memory
 
 VERSION = 1
@@ -92,7 +94,7 @@ def save(root: Path, record: Record) -> Path:
     folder = folder_of(root)
     moment = record.when.strftime("%Y%m%dT%H%M%S.%fZ")
     path = folder / f"{moment}-{record.what}-{os.getpid()}.json"
-    write_atomically(path, msgspec.json.encode(record).decode())
+    write_atomically(path, json.dumps(mask_all(msgspec.to_builtins(record))), mode=PRIVATE)
     for old in _paths(folder)[:-KEPT]:
         with suppress(OSError):  # another process was quicker
             old.unlink()

@@ -14,6 +14,7 @@ from msgspec import Meta
 from slipway.model import schedule
 from slipway.model.errors import ConfigError
 from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
+from slipway.model.masking import keep_secret
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway.model.reading import line_of, read_text, read_toml
 
@@ -441,7 +442,8 @@ def _check_together(services: tuple[Service, ...]) -> None:
 
 
 def secret_value(source: SecretSource, environment: Mapping[str, str]) -> str:
-    """Return a build secret's value, read from its file or variable."""
-    if source.env:
-        return environment[source.env]
-    return Path(str(source.file)).expanduser().read_text(encoding="utf-8")
+    """Return a build secret's value, read from its file or variable; nothing that goes out will show it."""
+    file = Path(str(source.file)).expanduser()
+    value = environment[source.env] if source.env else file.read_text(encoding="utf-8")
+    keep_secret(value)
+    return value

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.model.errors import SlipwayError
+from slipway.model.masking import keep_secret
 from slipway.provider import files, health, nginx
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.report import failure
@@ -46,7 +47,10 @@ class Wanted:
 
     @classmethod
     def of(cls, inputs: Props) -> Wanted:
-        return cls(**{key: value for key, value in plain(inputs).items() if not key.startswith("__")})
+        wanted = cls(**{key: value for key, value in plain(inputs).items() if not key.startswith("__")})
+        for secret in wanted.secrets.values() if isinstance(wanted.secrets, dict) else ():
+            keep_secret(str(secret))
+        return wanted
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from slipway.model.errors import SlipwayError
+from slipway.model.masking import mask
 from slipway.provider.kind import Stop
 from slipway.run import engine
 
@@ -102,4 +103,4 @@ def _still_up(container: Any, said: str) -> None:
 
 
 def _quoted(said: str) -> str:
-    return f"health check: {said[-500:]}" if said else ""
+    return f"health check: {mask(said)[-500:]}" if said else ""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import SlipwayError
+from slipway.model.files import open_private
+from slipway.model.masking import keep_secret, mask
 from slipway.provider.kind import Cancelled
 from slipway.run import engine
 
@@ -33,8 +35,10 @@ def failure(service: str, container: Any, error: BaseException, secrets: Sequenc
     told = (engine.explain(error) if isinstance(error, Exception) else None) or error
     if isinstance(told, Cancelled) or not isinstance(told, SlipwayError):
         return told
-    text = _struck(_log(container), secrets) if container is not None else ""
-    detail = [_struck(told.detail, secrets)]
+    for secret in secrets:
+        keep_secret(secret)
+    text = mask(_log(container)) if container is not None else ""
+    detail = [told.detail]
     if text.strip():
         detail += [f"its last lines ({service}):", *(f"  {line}" for line in text.splitlines()[-TAIL:])]
     return SlipwayError(
@@ -52,18 +56,11 @@ def _log(container: Any) -> str:
         return f"(the log can't be read: {error})"
 
 
-def _struck(text: str, secrets: Sequence[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret.strip()) >= 4:  # shorter ones would strike out half of the log
-            text = text.replace(secret.strip(), "***")
-    return text
-
-
 def _save(name: str, text: str) -> Path | None:
     path = log_folder() / f"{name}.log"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with open_private(path, "w") as file:
+            file.write(text)
     except OSError:
         return None
     return path

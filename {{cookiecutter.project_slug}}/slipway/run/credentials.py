@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.masking import keep_secret
 from slipway.model.workspace import Workspace
 from slipway.run import docker_config, engine
 from slipway.run.http import (
@@ -140,7 +141,10 @@ def login_of(host: str, config: Path | None = None) -> Login:
             f"Docker's login for {host} cannot be read: {error}", remedy=f"Run `{login_command(host, config)}`."
         ) from error
     plain = {str(key).lower(): str(value or "") for key, value in found.items()}
-    return Login(plain.get("username", ""), plain.get("password", ""), plain.get("identitytoken", ""))
+    login = Login(plain.get("username", ""), plain.get("password", ""), plain.get("identitytoken", ""))
+    keep_secret(login.password)
+    keep_secret(login.token)
+    return login
 
 
 class _Refused(Exception):

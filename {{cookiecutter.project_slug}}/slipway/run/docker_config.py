@@ -5,15 +5,18 @@ The files are read here, without the SDK: it takes a damaged file for none, and 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from slipway.model.errors import ConfigError
+from slipway.model.masking import keep_secret
 
 SOCKET = "unix:///var/run/docker.sock"
 SCHEMES = ("unix", "tcp", "http", "https", "ssh", "npipe")
@@ -43,7 +46,20 @@ def read(config: Path | None = None) -> dict[str, Any]:
         raise ConfigError(f"{file} is no valid JSON: {error}", remedy=remedy) from error
     if not isinstance(found, dict):
         raise ConfigError(f"{file} holds no JSON object", remedy=remedy)
+    _keep_logins(found)
     return found
+
+
+def _keep_logins(config: dict[str, Any]) -> None:
+    """Have nothing that goes out show the logins that a configuration holds in the clear."""
+    logins = config.get("auths")
+    for login in logins.values() if isinstance(logins, dict) else ():
+        given = login if isinstance(login, dict) else {}
+        pair = str(given.get("auth") or "")
+        with suppress(ValueError):
+            keep_secret(base64.b64decode(pair).decode().partition(":")[2])
+        for value in (pair, given.get("password"), given.get("identitytoken"), given.get("registrytoken")):
+            keep_secret(str(value or ""))
 
 
 def engine_address() -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from slipway.model.errors import SlipwayError
+from slipway.model.files import open_private
+from slipway.model.masking import mask
 
 GRACE_SECONDS = 10.0
 _started: dict[int, subprocess.Popen[bytes]] = {}
@@ -34,8 +36,8 @@ class Result:
     errors: str = ""
 
     def tail(self, lines: int = 12) -> str:
-        """Return the last lines of the output that hold something."""
-        return "\n".join([line for line in self.output.splitlines() if line.strip()][-lines:])
+        """Return the last lines of the output that hold something, without the secrets that are known."""
+        return "\n".join([line for line in mask(self.output).splitlines() if line.strip()][-lines:])
 
 
 def run(
@@ -58,7 +60,8 @@ def run(
         argv: program and arguments. Never put a secret here: arguments are public on the machine.
         env: variables added to this process's own; one that is None is taken away.
         stdin: text for standard input; without it the program has none.
-        log: a file that gets the output too, appended as it comes.
+        log: a file of this user's own that gets the output too, appended as it comes, without the secrets that are
+            known.
         on_line: called with each line as it comes, without its line end.
         timeout: seconds.
         apart: keep standard error apart from standard output: for a program whose output is data.
@@ -238,13 +241,12 @@ def _read(
             child.stdin.close()
     assert child.stdout is not None
     lines: list[str] = []
-    if log:
-        log.parent.mkdir(parents=True, exist_ok=True)
-    with (log or Path(os.devnull)).open("a", encoding="utf-8") as copy:
+    with open_private(log) if log else nullcontext() as copy:
         for line in child.stdout:
             lines.append(line)
-            copy.write(line)
-            copy.flush()
+            if copy:
+                copy.write(mask(line))
+                copy.flush()
             if on_line:
                 on_line(line.rstrip("\n"))
     return "".join(lines)

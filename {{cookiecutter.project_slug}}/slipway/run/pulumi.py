@@ -15,6 +15,8 @@ from pulumi import automation
 from pulumi.automation.events import EngineEvent
 
 from slipway.model.errors import Busy, ConfigError, SlipwayError
+from slipway.model.files import open_private
+from slipway.model.masking import mask
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run.policy import Violations, served
@@ -170,9 +172,8 @@ class Door:
             raise
 
     def _note(self, line: str) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        with open_private(self.log) as file:
+            file.write(f"{mask(line)}\n")
 
     def _wrong_passphrase(self) -> ConfigError:
         named = next((name for name in PASSPHRASE if name in os.environ), "")

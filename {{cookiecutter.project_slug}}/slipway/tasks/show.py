@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from slipway.model.errors import SlipwayError
+from slipway.model.masking import mask, mask_all
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,13 +52,13 @@ def error(problem: SlipwayError) -> None:
     from rich.text import Text
 
     out = console(stderr=True)
-    out.print(Text.assemble(("✘ ", "bold red"), (problem.what, "bold")))
-    for line in problem.detail.splitlines():
+    out.print(Text.assemble(("✘ ", "bold red"), (mask(problem.what), "bold")))
+    for line in mask(problem.detail).splitlines():
         out.print(Text(f"  │ {line}", style="dim"))
     if problem.log:
         out.print(Text.assemble(("  log     ", "cyan"), str(problem.log)))
     if problem.remedy:
-        out.print(Text.assemble(("  remedy  ", "cyan"), problem.remedy))
+        out.print(Text.assemble(("  remedy  ", "cyan"), mask(problem.remedy)))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -67,22 +68,22 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def as_json(value: Any) -> None:
     """Print a value as JSON, for programs."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    sys.stdout.write(json.dumps(mask_all(value), indent=2) + "\n")
 
 
 def say(text: str) -> None:
     """Print a line; rich's markup gives it colour."""
-    console().print(text)
+    console().print(mask(text))
 
 
 def note(text: str) -> None:
     """Print a line beside the result, so that a program that reads the result need not know it."""
-    console(stderr=True).print(text)
+    console(stderr=True).print(mask(text))
 
 
 def plain(text: str) -> None:
     """Print a line as it is."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{mask(text)}\n")
 
 
 def confirm(question: str) -> bool:
@@ -151,7 +152,7 @@ class PlainReport:
         self._told: dict[str, float] = {}
 
     def say(self, text: str) -> None:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{mask(text)}\n")
         sys.stdout.flush()
 
     def step(self, service: str, state: str, detail: str = "") -> None:
@@ -187,12 +188,13 @@ class Voice(PlainReport):
 
     def say(self, text: str) -> None:
         with self._one:
-            self._out.print(text, style="bold", markup=False, soft_wrap=True)
+            self._out.print(mask(text), style="bold", markup=False, soft_wrap=True)
 
     def log(self, service: str, line: str) -> None:
         from rich.text import Text
 
         colour = self._colours.setdefault(service, COLOURS[len(self._colours) % len(COLOURS)])
+        line = mask(line)
         said = Text.from_ansi(line) if self._out.is_terminal else Text(_without_colour(line))
         with self._one:
             self._out.print(Text.assemble((f"{service:<{self._width}} │ ", colour), said), soft_wrap=True)
@@ -231,12 +233,12 @@ class LiveReport:
         self._live.__exit__(*problem)
 
     def say(self, text: str) -> None:
-        self._live.console.print(text, style="dim", markup=False)
+        self._live.console.print(mask(text), style="dim", markup=False)
 
     def step(self, service: str, state: str, detail: str = "") -> None:
         self._since.setdefault(service, time.monotonic())
         self._took.pop(service, None)
-        self._rows[service] = ("busy", state, detail)
+        self._rows[service] = ("busy", state, mask(detail))
 
     def done(self, service: str, state: str) -> None:
         self._end(service, "done", state)
@@ -275,5 +277,5 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(mask, row))
     return drawn

@@ -14,7 +14,8 @@ from slipway.flows.places import Again, pods
 from slipway.flows.places.pods import Trouble
 from slipway.flows.status import short
 from slipway.model.errors import SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import PRIVATE, write_atomically
+from slipway.model.masking import mask
 from slipway.run.objects import Event, Namespace
 
 if TYPE_CHECKING:
@@ -80,9 +81,8 @@ def case_of(place: Kubernetes, service: str, found: Found) -> Case:
     from slipway.flows.places.kubernetes import image_of
 
     trouble = found.trouble(service) or Trouble("ProgressDeadlineExceeded", "", _unready(found, service))
-    lines = [
-        f"{trouble.pod or service}: {trouble.reason}" + (f": {trouble.message}"[:LIMIT] if trouble.message else "")
-    ]
+    said = f": {mask(trouble.message)}"[:LIMIT] if trouble.message else ""
+    lines = [f"{trouble.pod or service}: {trouble.reason}{said}"]
     log: Path | None = None
     if trouble.pod:
         with suppress(SlipwayError):
@@ -90,7 +90,7 @@ def case_of(place: Kubernetes, service: str, found: Found) -> Case:
         whole = last_lines(place, service, trouble)
         if whole:
             log = logs_of(place.workspace) / f"{service}.{place.stack.name}.log"
-            write_atomically(log, "\n".join(whole) + "\n")
+            write_atomically(log, mask("\n".join(whole)) + "\n", mode=PRIVATE)
             lines += whole[-TAIL:]
     spec = found.deployments[service].spec.template.spec
     return Case(service, image_of(service, spec), trouble, tuple(lines), log)

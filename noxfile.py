@@ -56,6 +56,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def pins(session: nox.Session) -> None:
+    """Pin the bytes of tools whose version was changed in tools.toml: ./run pins TOOL…."""
+    with session.chdir(TEMPLATE):
+        session.run("python", "-m", "slipway.toolchain.pins", *session.posargs)
+
+
+@nox.session
 def unit(session: nox.Session) -> None:
     """Run the tests that need no engine: seconds."""
     session.run("pytest", "tests/unit", *session.posargs)

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.toolchain.data import GoModule, Tool
 from slipway.toolchain.find import NotHad
-from slipway.toolchain.gomodule import build_command, build_env, from_go, go_mod
+from slipway.toolchain.gomodule import build_command, build_env, checksum_database, from_go, go_mod
 
 Program = Callable[..., Path]
 
@@ -35,10 +35,35 @@ def test_the_build_sets_the_version_and_names_the_binary() -> None:
 
 
 def test_the_build_is_untouched_by_the_user_s_go_workspace_flags_and_target() -> None:
-    assert build_env(RECIPE) == {
-        **{"GOOS": None, "GOARCH": None, "GO111MODULE": "on"},
-        **{"GOWORK": "off", "GOFLAGS": "-buildvcs=false", "GOEXPERIMENT": "jsonv2"},
-    }
+    env = build_env(RECIPE)
+    assert {"GOOS": None, "GOARCH": None, "GO111MODULE": "on", "GOWORK": "off"}.items() <= env.items()
+    assert {"GOFLAGS": "-buildvcs=false", "GOEXPERIMENT": "jsonv2"}.items() <= env.items()
+
+
+def test_nothing_in_the_user_s_environment_switches_the_checksum_database_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE"):
+        monkeypatch.setenv(name, "*")
+    monkeypatch.setenv("GOFLAGS", "-insecure -mod=vendor")
+    monkeypatch.setenv("GOSUMDB", "off")
+    env = build_env(RECIPE)
+    assert env["GOSUMDB"] == "sum.golang.org"
+    assert {env[name] for name in ("GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE")} == {"nothing.invalid"}
+    assert env["GOFLAGS"] == "-buildvcs=false"
+
+
+@pytest.mark.parametrize(
+    ("named", "used"),
+    [
+        ("", "sum.golang.org"),
+        ("off", "sum.golang.org"),
+        ("sum.golang.org https://goproxy.example/sumdb", "sum.golang.org https://goproxy.example/sumdb"),
+        ("sum.golang.google.cn", "sum.golang.google.cn"),
+        ("sum.evil.example+0123abcd+AbCd", "sum.golang.org"),
+        ("sum.golang.org+0123abcd+AbCd https://evil.example", "sum.golang.org"),
+    ],
+)
+def test_another_way_to_the_checksum_database_is_taken_and_another_database_is_not(named: str, used: str) -> None:
+    assert checksum_database(named) == used
 
 
 def test_without_go_the_reason_says_which_would_do(tmp_path: Path) -> None:

@@ -50,6 +50,15 @@ def test_what_is_on_path_in_an_accepted_version_is_used(program: Program, builds
     assert builds == []
 
 
+def test_where_only_pinned_tools_are_wanted_what_is_on_path_is_not_looked_at(
+    program: Program, builds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("crane", "9.0.0")
+    monkeypatch.setenv(install.STRICT, "1")
+    assert ensure("crane") == tools_path() / "crane" / tool("crane").version / "crane"
+    assert builds == ["crane"]
+
+
 def test_each_way_that_failed_says_why_before_the_next_is_tried(builds: list[str]) -> None:
     lines: list[str] = []
     path = ensure("crane", on_line=lines.append)

@@ -8,6 +8,7 @@ import json
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,26 +17,27 @@ import pytest
 from slipway.toolchain import release
 from slipway.toolchain.data import Release, Tool
 from slipway.toolchain.find import NotHad
-from slipway.toolchain.release import digest_in, from_release, reachable
+from slipway.toolchain.release import from_release, reachable
 
 ASSET = "tool-1.0.0-amd64.tar.gz"
 DOWNLOADS = "/acme/tool/releases/download/v1.0.0"
-API = "/repos/acme/tool/releases/tags/v1.0.0"
 LINES: list[str] = []
+PINS = {ASSET: "0" * 64}
 
 
 class Mirror:
-    """Answers by path; `cut` announces the whole length and sends half."""
+    """Answers by path; `cut` announces the whole length and sends half; `pins` is what tools.toml says."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.cut: set[str] = set()
+        self.asked: list[str] = []
+        self.pins: dict[str, str] = {}
         self.url = ""
 
-    def asset(self, content: bytes, name: str = ASSET, *, digest: str | None = None) -> None:
+    def asset(self, content: bytes, name: str = ASSET) -> None:
         self.files[f"{DOWNLOADS}/{name}"] = content
-        sha = digest if digest is not None else f"sha256:{hashlib.sha256(content).hexdigest()}"
-        self.files[API] = json.dumps({"assets": [{"name": name, "digest": sha or None}]}).encode()
+        self.pins[name] = hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture
@@ -44,6 +46,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            served.asked.append(self.path)
             content = served.files.get(self.path)
             self.send_response(404 if content is None else 200)
             self.send_header("Content-Length", str(len(content or b"")))
@@ -82,65 +85,95 @@ def tool(**changes: object) -> Tool:
     return Tool("tool", "1.0.0", ("tool",), release=Release("acme/tool", "v1.0.0", asset, **{**values, **changes}))  # type: ignore[arg-type]
 
 
-def get(each: Tool, into: Path) -> list[str]:
+def get(each: Tool, into: Path, pins: dict[str, str], of: str = "1.0.0") -> list[str]:
     into.mkdir(exist_ok=True)
-    from_release(each, into, LINES.append)
+    assert each.release
+    release = replace(each.release, sha256=pins, sha256_of=of)
+    from_release(replace(each, release=release), into, LINES.append)
     return sorted(path.name for path in into.iterdir())
 
 
 def test_the_named_members_of_an_archive_come_in_and_can_be_run(mirror: Mirror, tmp_path: Path) -> None:
     mirror.asset(tar(tool=b"program", helper=b"h", other=b"o"))
-    assert get(tool(), tmp_path / "new") == ["helper", "tool"]
+    assert get(tool(), tmp_path / "new", mirror.pins) == ["helper", "tool"]
     assert (tmp_path / "new" / "tool").read_bytes() == b"program"
     assert (tmp_path / "new" / "tool").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_member_that_may_be_missing_may_be_missing(mirror: Mirror, tmp_path: Path) -> None:
     mirror.asset(tar(tool=b"program"))
-    assert get(tool(), tmp_path / "new") == ["tool"]
+    assert get(tool(), tmp_path / "new", mirror.pins) == ["tool"]
 
 
 def test_a_member_that_must_be_there_is_missed_by_name(mirror: Mirror, tmp_path: Path) -> None:
     mirror.asset(tar(helper=b"h"))
     with pytest.raises(NotHad, match="holds no bin/tool"):
-        get(tool(), tmp_path / "new")
+        get(tool(), tmp_path / "new", mirror.pins)
 
 
 def test_an_asset_without_members_is_the_program_itself(mirror: Mirror, tmp_path: Path) -> None:
     mirror.asset(b"program")
-    assert get(tool(members={}), tmp_path / "new") == ["tool"]
+    assert get(tool(members={}), tmp_path / "new", mirror.pins) == ["tool"]
 
 
-def test_another_digest_than_the_published_one_is_refused(mirror: Mirror, tmp_path: Path) -> None:
-    mirror.asset(tar(tool=b"program"), digest=f"sha256:{'0' * 64}")
-    with pytest.raises(NotHad, match="refused"):
-        get(tool(), tmp_path / "new")
-    assert not (tmp_path / "new" / "tool").exists()
+def test_other_bytes_than_the_pinned_ones_are_refused_whoever_vouches_for_them(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.asset(tar(tool=b"program"))
+    changed = tar(tool=b"changed")
+    digest = hashlib.sha256(changed).hexdigest()
+    mirror.files[f"{DOWNLOADS}/{ASSET}"] = changed
+    mirror.files[f"{DOWNLOADS}/sums.txt"] = f"{digest}  {ASSET}\n".encode()
+    mirror.files["/repos/acme/tool/releases/tags/v1.0.0"] = json.dumps(
+        {"assets": [{"name": ASSET, "digest": f"sha256:{digest}"}]}
+    ).encode()
+    with pytest.raises(NotHad, match=f"refused {ASSET}: its SHA-256 is {digest}, tools.toml pins"):
+        get(tool(checksums="sums.txt"), tmp_path / "new", mirror.pins)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(("pins", "of"), [({}, ""), ({"other": "0" * 64}, "1.0.0"), ({ASSET: "0" * 64}, "0.9.0")])
+def test_what_has_no_pin_for_this_version_is_not_even_asked_for(
+    mirror: Mirror, tmp_path: Path, pins: dict[str, str], of: str
+) -> None:
+    mirror.asset(tar(tool=b"program"))
+    with pytest.raises(NotHad, match=r"not taken: tools\.toml pins"):
+        get(tool(), tmp_path / "new", pins, of)
+    assert mirror.asked == []
+
+
+def test_a_download_that_is_larger_than_any_tool_is_left(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.asset(tar(tool=b"program"))
+    monkeypatch.setattr(release.download, "__defaults__", (10,))
+    with pytest.raises(NotHad, match="larger than"):
+        get(tool(), tmp_path / "new", mirror.pins)
+
+
+def test_a_download_that_takes_too_long_is_left(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.asset(tar(tool=b"program"))
+    monkeypatch.setattr(release, "DOWNLOAD_SECONDS", -1.0)
+    with pytest.raises(NotHad, match="takes longer"):
+        get(tool(), tmp_path / "new", mirror.pins)
+
+
+def test_a_program_for_another_processor_is_refused(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.asset(tar(tool=b"\x7fELF".ljust(18, b"\0") + (183).to_bytes(2, "little")))
+    with pytest.raises(NotHad, match="another processor"):
+        get(tool(), tmp_path / "new", mirror.pins)
 
 
 def test_a_download_that_is_cut_short_is_refused(mirror: Mirror, tmp_path: Path) -> None:
     mirror.asset(tar(tool=b"program" * 1000))
     mirror.cut.add(f"{DOWNLOADS}/{ASSET}")
     with pytest.raises(NotHad, match=r"cut short|broke off"):
-        get(tool(), tmp_path / "new")
-
-
-def test_without_a_digest_in_the_api_the_file_of_sums_decides(mirror: Mirror, tmp_path: Path) -> None:
-    content = tar(tool=b"program")
-    mirror.asset(content, digest="")
-    mirror.files[f"{DOWNLOADS}/sums.txt"] = f"{hashlib.sha256(content).hexdigest()}  {ASSET}\n".encode()
-    assert get(tool(checksums="sums.txt"), tmp_path / "new") == ["tool"]
-
-
-def test_what_has_no_published_digest_never_comes_in(mirror: Mirror, tmp_path: Path) -> None:
-    mirror.asset(tar(tool=b"program"), digest="")
-    with pytest.raises(NotHad, match="no digest"):
-        get(tool(), tmp_path / "new")
+        get(tool(), tmp_path / "new", mirror.pins)
 
 
 def test_a_release_that_is_not_there_says_what_the_server_said(mirror: Mirror, tmp_path: Path) -> None:
     with pytest.raises(NotHad, match="answers 404"):
-        get(tool(), tmp_path / "new")
+        get(tool(), tmp_path / "new", PINS)
     assert reachable()
 
 
@@ -150,62 +183,43 @@ def test_a_host_that_does_not_answer_is_asked_once_for_all_tools(
     monkeypatch.setenv(release.MIRROR, "http://127.0.0.1:9")
     monkeypatch.setattr(release.platform, "machine", lambda: "x86_64")
     with pytest.raises(NotHad, match="cannot be reached"):
-        get(tool(), tmp_path / "new")
+        get(tool(), tmp_path / "new", PINS)
     with pytest.raises(NotHad, match="a moment ago"):
-        get(tool(), tmp_path / "new")
+        get(tool(), tmp_path / "new", PINS)
     assert not reachable()
 
 
 def test_a_mirror_that_is_no_web_address_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(release.MIRROR, "file:///srv")
     with pytest.raises(NotHad, match="must begin with https"):
-        get(tool(), tmp_path / "new")
+        get(tool(), tmp_path / "new", PINS)
 
 
 def test_a_machine_that_vendors_build_nothing_for_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release.platform, "machine", lambda: "riscv64")
     with pytest.raises(NotHad, match="riscv64"):
-        get(tool(), tmp_path / "new")
-
-
-@pytest.mark.parametrize(
-    "sums",
-    [
-        "{sha}  ./dist/{name}\n",
-        "{other}  else\n{sha} *{name}\n",
-        "{sha}\n",
-        "{upper}  {name}\n",
-        "# sums\n{sha}  {name}",
-    ],
-)
-def test_the_usual_forms_of_a_file_of_sums_are_read(sums: str) -> None:
-    sha = "ab" * 32
-    text = sums.format(sha=sha, upper=sha.upper(), other="cd" * 32, name=ASSET)
-    assert digest_in(text, ASSET) == sha
-
-
-def test_a_file_of_sums_that_names_only_others_gives_nothing() -> None:
-    assert digest_in(f"{'ab' * 32}  other.tar.gz\n<html>", ASSET) is None
+        get(tool(), tmp_path / "new", PINS)
 
 
 BASE = Tool("kube", "1.0.0", ("kubectl", "kubelet"), release=Release(base="https://dl.example/v1.0.0/bin/linux/{arch}"))
 
 
-def test_a_vendor_s_own_place_brings_each_binary_with_its_digest_beside_it(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_vendor_s_own_place_brings_each_binary_that_is_pinned(mirror: Mirror, tmp_path: Path) -> None:
     for name in BASE.binaries:
         mirror.files[f"/v1.0.0/bin/linux/amd64/{name}"] = name.encode()
-        mirror.files[f"/v1.0.0/bin/linux/amd64/{name}.sha256"] = hashlib.sha256(name.encode()).hexdigest().encode()
-    assert get(BASE, tmp_path / "new") == ["kubectl", "kubelet"]
+        mirror.pins[f"amd64/{name}"] = hashlib.sha256(name.encode()).hexdigest()
+    assert get(BASE, tmp_path / "new", mirror.pins) == ["kubectl", "kubelet"]
     assert (tmp_path / "new" / "kubelet").stat().st_mode & 0o777 == 0o755
 
 
-def test_a_binary_with_another_digest_than_the_one_beside_it_is_refused(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_binary_with_another_digest_is_refused_whatever_lies_beside_it(mirror: Mirror, tmp_path: Path) -> None:
     mirror.files["/v1.0.0/bin/linux/amd64/kubectl"] = b"changed"
-    mirror.files["/v1.0.0/bin/linux/amd64/kubectl.sha256"] = hashlib.sha256(b"kubectl").hexdigest().encode()
+    mirror.files["/v1.0.0/bin/linux/amd64/kubectl.sha256"] = hashlib.sha256(b"changed").hexdigest().encode()
+    mirror.pins = {f"amd64/{name}": hashlib.sha256(name.encode()).hexdigest() for name in BASE.binaries}
     with pytest.raises(NotHad, match="refused kubectl"):
-        get(BASE, tmp_path / "new")
+        get(BASE, tmp_path / "new", mirror.pins)
 
 
 def test_a_member_s_path_may_hold_the_architecture(mirror: Mirror, tmp_path: Path) -> None:
     mirror.asset(tar(amd64=b"program"))
-    assert get(tool(members={"tool": "bin/{arch}"}), tmp_path / "new") == ["tool"]
+    assert get(tool(members={"tool": "bin/{arch}"}), tmp_path / "new", mirror.pins) == ["tool"]

@@ -16,7 +16,10 @@ DATA = Path(__file__).with_name("tools.toml")
 
 @dataclass(frozen=True)
 class Release:
-    """An asset of a GitHub release, and the files to take out of it; or, with `base`, a file for each binary."""
+    """An asset of a GitHub release, and the files to take out of it; or, with `base`, a file for each binary.
+
+    `sha256` has the digest of each asset that may be taken, and `sha256_of` the version that these digests are of.
+    """
 
     repo: str = ""
     tag: str = ""
@@ -26,6 +29,8 @@ class Release:
     members: Mapping[str, str] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     checksums: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    sha256_of: str = ""
 
 
 @dataclass(frozen=True)

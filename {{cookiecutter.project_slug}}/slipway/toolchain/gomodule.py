@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -15,12 +16,18 @@ from slipway.toolchain.find import NotHad
 from slipway.toolchain.paths import cache_path
 
 BUILD_SECONDS = 45 * 60.0
+UNCHECKED = ("GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE")
+NOTHING = "nothing.invalid"
+DATABASES = ("sum.golang.org", "sum.golang.google.cn")
 
 OnLine = Callable[[str], None]
 
 
 def from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
-    """Build the tool's binaries into a folder; the modules are checked by Go's own checksum database.
+    """Build the tool's binaries into a folder.
+
+    The tool's own modules have the sums that tools.toml pins, and all others those of Go's checksum database, which
+    nothing in the user's environment switches off.
 
     Raises:
         NotHad: Go is missing or too old, or the build failed (its last lines are in the text).
@@ -66,9 +73,26 @@ def build_command(recipe: GoModule, package: str, binary: Path) -> list[str]:
 
 
 def build_env(recipe: GoModule) -> dict[str, str | None]:
-    """Return the build's variables: its own, and none of the user's workspace, flags or target; None takes one away."""
+    """Return the build's variables: its own, and none of the user's workspace, flags or target; None takes one away.
+
+    Go's checksum database vouches for every module: what would switch it off is set to what matches nothing (an empty
+    value would not do: Go then takes the one that `go env -w` has kept).
+    """
     others = {"GOOS": None, "GOARCH": None, "GOEXPERIMENT": None}
-    return {**others, "GO111MODULE": "on", "GOWORK": "off", "GOFLAGS": "-buildvcs=false", **recipe.env}
+    return {
+        **others,
+        **dict.fromkeys(UNCHECKED, NOTHING),
+        "GOSUMDB": checksum_database(os.environ.get("GOSUMDB", "")),
+        "GO111MODULE": "on",
+        "GOWORK": "off",
+        "GOFLAGS": "-buildvcs=false",
+        **recipe.env,
+    }
+
+
+def checksum_database(named: str) -> str:
+    """Return Go's checksum database as a user may name it: by another way, but no other, and with no other key."""
+    return named if named.split(" ", maxsplit=1)[0] in DATABASES else DATABASES[0]
 
 
 def _write(work: Path, name: str, recipe: GoModule) -> None:

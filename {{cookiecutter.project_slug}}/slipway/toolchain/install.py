@@ -18,6 +18,9 @@ from slipway.toolchain.locking import alone
 from slipway.toolchain.paths import cache_path, tools_path
 from slipway.toolchain.release import MIRROR, from_release
 
+STRICT = "SLIPWAY_PINNED_TOOLS"
+"""The environment variable by which only what tools.toml pins is used, and nothing that lies on PATH."""
+
 OnLine = Callable[[str], None]
 _NEW = ".new-"
 
@@ -74,6 +77,9 @@ def _present(wanted: Tool, reasons: list[str]) -> Path | None:
     ways: list[Callable[[Tool], Path]] = [on_path, cached]
     if wanted.beside:
         ways[0] = lambda each: next_to(each, ensure(each.beside, install=False))
+    elif os.environ.get(STRICT):
+        ways = [cached]
+        reasons.append(f"PATH: not looked at, as {STRICT} is set")
     for way in ways:
         try:
             return way(wanted)

@@ -1,15 +1,11 @@
-"""Gets a tool from its vendor's GitHub release; nothing whose SHA-256 is not the published one comes in."""
+"""Gets a tool from its vendor's release; nothing comes in whose SHA-256 is not the one that tools.toml pins."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import platform
-import re
-import shutil
-import tarfile
 import time
 import urllib.error
 import urllib.parse
@@ -18,6 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from slipway.run.http import number
+from slipway.toolchain.archive import runs_here, unpack
 from slipway.toolchain.data import Release, Tool
 from slipway.toolchain.find import NotHad
 
@@ -25,6 +23,7 @@ WEB, API = "https://github.com", "https://api.github.com"
 MIRROR = "SLIPWAY_TOOLS_MIRROR"  # a base URL that answers the same paths as both
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 CHUNK = 1 << 20
+ASSET_LIMIT, DOWNLOAD_SECONDS = 400 << 20, 1800.0
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _unreachable: set[str] = set()  # hosts that did not answer in this process: asking each again costs 5 s a tool
 
@@ -32,10 +31,12 @@ OnLine = Callable[[str], None]
 
 
 def from_release(tool: Tool, into: Path, on_line: OnLine) -> None:
-    """Download the tool's asset, check it, and put its files into a folder.
+    """Download the tool's asset, check it against tools.toml, and put its files into a folder.
+
+    What has no pinned digest is not even asked for: the place that it comes from could vouch for anything.
 
     Raises:
-        NotHad: there is no release for this machine, it can't be reached, or its digest is not right.
+        NotHad: there is no release for this machine, none is pinned, it can't be reached, or it is another one.
     """
     release = tool.release
     if release is None:
@@ -44,29 +45,53 @@ def from_release(tool: Tool, into: Path, on_line: OnLine) -> None:
         _file_by_file(tool, release, into, on_line)
         return
     asset = asset_name(release)
-    base = f"{_base(WEB)}/{release.repo}/releases/download/{release.tag}"
-    expected = published_digest(release, asset, base)
+    expected = pinned(tool, release, asset)
     archive = into / ".asset"
     on_line(f"{tool.name}: downloading {asset}")
-    actual = _download(f"{base}/{asset}", archive, lambda text: on_line(f"{tool.name}: {text}"))
-    if actual != expected:
-        raise NotHad(f"release: refused {asset}: its SHA-256 is {actual}, the vendor publishes {expected}")
-    _unpack(tool, release, archive, into)
-    archive.unlink()
+    url = f"{_base(WEB)}/{release.repo}/releases/download/{release.tag}/{asset}"
+    _take(url, archive, asset, expected, lambda text: on_line(f"{tool.name}: {text}"))
+    if release.members:
+        members = {member.replace("{arch}", asset_arch(release)): name for name, member in release.members.items()}
+        unpack(archive, {member: into / name for member, name in members.items()}, set(release.optional))
+        archive.unlink()
+    else:
+        archive.rename(into / tool.main)
+    for file in into.iterdir():
+        file.chmod(0o755)
+        runs_here(file)
 
 
 def _file_by_file(tool: Tool, release: Release, into: Path, on_line: OnLine) -> None:
-    """Download each binary from the vendor's own place, where `BINARY.sha256` lies beside it."""
+    """Download each binary from the vendor's own place."""
     asset_name(release)
     parts = urllib.parse.urlsplit(release.base.replace("{arch}", asset_arch(release)))
     base = f"{_base(f'{parts.scheme}://{parts.netloc}')}{parts.path}"
-    for name in tool.binaries:
-        expected = digest_in(_fetch(f"{base}/{name}.sha256").decode("ascii", "replace"), name)
+    expected = {name: pinned(tool, release, f"{asset_arch(release)}/{name}") for name in tool.binaries}
+    for name, digest in expected.items():
         on_line(f"{tool.name}: downloading {name}")
-        actual = _download(f"{base}/{name}", into / name, partial(_tell, on_line, name))
-        if actual != expected:
-            raise NotHad(f"release: refused {name}: its SHA-256 is {actual}, the vendor publishes {expected}")
+        _take(f"{base}/{name}", into / name, name, digest, partial(_tell, on_line, name))
         (into / name).chmod(0o755)
+        runs_here(into / name)
+
+
+def pinned(tool: Tool, release: Release, asset: str) -> str:
+    """Return the SHA-256 that an asset must have.
+
+    Raises:
+        NotHad: tools.toml names none for this version's.
+    """
+    if release.sha256 and release.sha256_of != tool.version:
+        raise NotHad(f"release: not taken: tools.toml pins the digests of {release.sha256_of}, not of {tool.version}")
+    if asset not in release.sha256:
+        raise NotHad(f"release: not taken: tools.toml pins no SHA-256 of {asset}")
+    return release.sha256[asset]
+
+
+def _take(url: str, path: Path, asset: str, expected: str, tell: OnLine) -> None:
+    actual = download(url, path, tell)
+    if actual != expected:
+        path.unlink()
+        raise NotHad(f"release: refused {asset}: its SHA-256 is {actual}, tools.toml pins {expected}")
 
 
 def _tell(on_line: OnLine, name: str, text: str) -> None:
@@ -80,53 +105,16 @@ def asset_name(release: Release) -> str:
     return release.asset.replace("{arch}", asset_arch(release))
 
 
-def published_digest(release: Release, asset: str, base: str) -> str:
-    """Return the asset's SHA-256 as the vendor publishes it: by the release API, else in a file of sums.
-
-    Raises:
-        NotHad: neither says it.
-    """
-    reasons = []
-    try:
-        url = f"{_base(API)}/repos/{release.repo}/releases/tags/{release.tag}"
-        for each in json.loads(_fetch(url)).get("assets", []):
-            if each.get("name") == asset and str(each.get("digest")).startswith("sha256:"):
-                return str(each["digest"]).removeprefix("sha256:")
-        reasons.append("the release API tells no digest")
-    except (NotHad, ValueError) as error:
-        reasons.append(str(error))
-    if release.checksums:
-        try:
-            sums = release.checksums.replace("{arch}", asset_arch(release))
-            if found := digest_in(_fetch(f"{base}/{sums}").decode("utf-8", "replace"), asset):
-                return found
-            reasons.append(f"{sums} does not name it")
-        except NotHad as error:
-            reasons.append(str(error))
-    raise NotHad(f"release: no digest for {asset}: {'; '.join(dict.fromkeys(reasons))}")
-
-
 def asset_arch(release: Release) -> str:
     """Return the vendor's word for this machine's architecture."""
     machine = ARCHITECTURES.get(platform.machine().lower(), "")
     return release.arch.get(machine, machine)
 
 
-def digest_in(sums: str, asset: str) -> str | None:
-    """Find an asset's SHA-256 in a file of sums: `DIGEST  NAME` lines, or one bare digest."""
-    for line in sums.splitlines():
-        words = line.split()
-        if not words or not re.fullmatch(r"[0-9a-fA-F]{64}", words[0].strip("\0")):
-            continue
-        if len(words) == 1 or Path(words[-1].lstrip("*")).name == asset:
-            return words[0].lower()
-    return None
-
-
 def reachable() -> bool:
     """Return whether the place that releases come from answers at all."""
     try:
-        _fetch(_base(WEB))
+        fetch(_base(WEB))
     except NotHad as error:
         return " answers " in str(error)
     return True
@@ -136,7 +124,8 @@ def _base(default: str) -> str:
     return os.environ.get(MIRROR, "").rstrip("/") or default
 
 
-def _fetch(url: str) -> bytes:
+def fetch(url: str) -> bytes:
+    """Return the first 16 MB of what is at an address. Raises NotHad when it can't be had."""
     with _open(url, CONNECT_SECONDS) as answer:
         return bytes(answer.read(16 * CHUNK))
 
@@ -160,45 +149,30 @@ def _open(url: str, timeout: float) -> http.client.HTTPResponse:
         raise NotHad(f"{host} cannot be reached: {getattr(error, 'reason', error)}") from error
 
 
-def _download(url: str, path: Path, tell: OnLine) -> str:
-    digest, done, told = hashlib.sha256(), 0, time.monotonic()
+def download(url: str, path: Path, tell: OnLine, limit: int = ASSET_LIMIT) -> str:
+    """Download a file of at most `limit` bytes within DOWNLOAD_SECONDS, and return its SHA-256.
+
+    Raises:
+        NotHad: it can't be had whole, is larger, or takes longer.
+    """
+    digest, done, began, told = hashlib.sha256(), 0, time.monotonic(), time.monotonic()
     try:
         with _open(url, READ_SECONDS) as answer, path.open("wb") as file:
-            size = int(answer.headers.get("Content-Length") or 0)
-            while chunk := answer.read(CHUNK):
+            size = number(answer.headers.get("Content-Length") or "") or 0
+            while chunk := answer.read1(CHUNK):
+                done += len(chunk)
+                now = time.monotonic()
+                if max(done, size) > limit:
+                    raise NotHad(f"release: the download is larger than {limit >> 20} MB")
+                if now - began > DOWNLOAD_SECONDS:
+                    raise NotHad(f"release: the download takes longer than {DOWNLOAD_SECONDS / 60:.0f} min")
                 file.write(chunk)
                 digest.update(chunk)
-                done += len(chunk)
-                if time.monotonic() - told > 1:
-                    told = time.monotonic()
+                if now - told > 1:
+                    told = now
                     tell(f"downloading, {done / 1e6:.0f} of {size / 1e6:.0f} MB")
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise NotHad(f"release: the download broke off after {done} bytes: {error}") from error
     if size and done != size:
         raise NotHad(f"release: the download was cut short: {done} of {size} bytes")
     return digest.hexdigest()
-
-
-def _unpack(tool: Tool, release: Release, archive: Path, into: Path) -> None:
-    if not release.members:
-        shutil.copyfile(archive, into / tool.main)
-        (into / tool.main).chmod(0o755)
-        return
-    try:
-        with tarfile.open(archive) as tar:
-            for name, member in release.members.items():
-                _member(tar, member.replace("{arch}", asset_arch(release)), into / name, name in release.optional)
-    except tarfile.TarError as error:
-        raise NotHad(f"release: {release.asset} is not a tar archive: {error}") from error
-
-
-def _member(tar: tarfile.TarFile, member: str, target: Path, optional: bool) -> None:
-    names = [each for each in tar.getnames() if each.removeprefix("./") == member]
-    source = tar.extractfile(names[0]) if names else None
-    if source is None:
-        if optional:
-            return
-        raise NotHad(f"release: the archive holds no {member}")
-    with source, target.open("wb") as file:
-        shutil.copyfileobj(source, file, CHUNK)
-    target.chmod(0o755)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from slipway.commands.nginx import Route, config, differ_in_upstreams_alone, read_back
 from slipway.model.errors import ConfigError
+from slipway.model.gateway import RequestLimits
 
 API = Route("api", "/api", "demo-dev-api-1:8000")
 DEEP = Route("deep", "/api/deep", "demo-dev-deep-1:9000")
 WEB = Route("web", "/", "demo-dev-web-1:3000")
+LIMITED = Route("files", "/files", "demo-dev-files-1:8000", RequestLimits("10m", connect=1, idle=9))
 
 
 def locations(text: str) -> list[str]:
@@ -61,6 +64,7 @@ def test_what_only_names_other_containers_is_told_from_what_nginx_has_not_seen_y
         config([API], drain_seconds=10),
         config([API, DEEP, WEB], drain_seconds=10),
         config([Route("web", "/api", API.upstream), Route("api", "/", WEB.upstream)], drain_seconds=10),
+        config([replace(API, limits=LIMITED.limits), WEB], drain_seconds=10),
         "events {}",
     ):
         assert not differ_in_upstreams_alone(live, other)
@@ -89,6 +93,26 @@ def test_what_cannot_stand_in_the_file_is_refused(route: Route, says: str) -> No
         config([route], drain_seconds=10)
 
 
+def test_a_services_own_limits_hold_also_while_connections_close() -> None:
+    text = config([WEB, LIMITED], drain_seconds=10)
+    for line in ("client_max_body_size 10m;", "proxy_connect_timeout 1s;", "proxy_read_timeout 9s;"):
+        assert text.count(line) == 3  # its path, what is below it, and the way for connections that close
+    assert "error_page 418 = @closing-files;" in text
+    assert "location @closing-files {" in text
+
+
+@pytest.mark.parametrize("limits", [RequestLimits("10 m; x"), RequestLimits(idle=0), RequestLimits(connect=0)])
+def test_limits_that_are_none_are_refused(limits: RequestLimits) -> None:
+    with pytest.raises(ConfigError, match="has the limits"):
+        config([replace(LIMITED, limits=limits)], drain_seconds=10)
+
+
+def test_what_a_server_would_take_for_a_header_of_the_gateways_own_is_dropped() -> None:
+    text = config([API], drain_seconds=10)
+    for name in ("X_Forwarded_For", "X-Forwarded_For", "X_Real-IP", "X_Request_ID", "Content_Length"):
+        assert f'proxy_set_header {name} "";' in text
+
+
 def test_two_services_with_one_route_are_named() -> None:
     with pytest.raises(ConfigError, match="api and other have the same route /api"):
         config([API, Route("other", "/api", "o:1")], drain_seconds=10)
@@ -104,7 +128,7 @@ def test_nothing_that_could_be_a_directive_gets_into_the_file(service: str, rout
     assert text.count("{") == text.count("}")
 
 
-@pytest.mark.parametrize("routes", [[], [API], [WEB, API, DEEP]])
+@pytest.mark.parametrize("routes", [[], [API], [WEB, API, DEEP], [WEB, LIMITED], [replace(LIMITED, route="/")]])
 def test_what_was_written_is_read_back(routes: list[Route]) -> None:
     found, drain = read_back(config(routes, drain_seconds=7))
     assert sorted(found, key=str) == sorted(routes, key=str)

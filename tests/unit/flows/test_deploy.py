@@ -9,8 +9,8 @@ import pytest
 from slipway.flows import deploy
 from slipway.flows.report import Silence
 from slipway.model.errors import Busy, ConfigError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Settings, Workspace
+from slipway.model.stack import Stack, Target
+from slipway.model.workspace import Gateway, Settings, Workspace
 from slipway.run.state import StaleLock
 
 STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
@@ -64,6 +64,19 @@ def test_a_protected_stack_needs_a_yes() -> None:
         deploy.ask_when_protected(protected, "Really?", no)
     deploy.ask_when_protected(protected, "Really?", yes)
     deploy.ask_when_protected(STACK, "Really?", no)
+
+
+@pytest.mark.parametrize(
+    ("target", "limited", "said"),
+    [("docker", True, ""), ("kubernetes", False, ""), ("kubernetes", True, "[gateway] of workspace.toml")],
+)
+def test_limits_that_a_target_cannot_set_are_said(target: Target, limited: bool, said: str) -> None:
+    stack = Stack("staging", Path("Pulumi.staging.yaml"), "external", target, protected=False)
+    gateway = Gateway(body="10m") if limited else Gateway()
+    workspace = Workspace(Path(), Settings("shop", "127.0.0.1:5000", gateway), ())
+    found = deploy.limits_unheeded(workspace, stack)
+    assert said in found
+    assert bool(found) is bool(said)
 
 
 def test_a_deploy_that_ends_leaves_no_mark(tmp_path: Path) -> None:

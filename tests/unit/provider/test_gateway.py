@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.model.errors import SlipwayError
+from slipway.model.gateway import RequestLimits
 from slipway.provider import gateway
 from slipway.provider.gateway import Gateway, Wanted, options, url
 from slipway.provider.kind import State
@@ -43,6 +44,13 @@ def test_nothing_changed_changes_nothing(old: State) -> None:
 def test_routes_change_in_place(old: State) -> None:
     diff = Gateway().diff(old, {**INPUTS, "routes": [{**ROUTE, "upstream": "demo-dev-api-2:8000"}]})
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
+
+
+def test_limits_change_in_place_and_come_as_pulumis_numbers(old: State) -> None:
+    limited = {**INPUTS, "routes": [{**ROUTE, "body": "10m", "connect": 2.0, "idle": 60.0}]}
+    assert Wanted.of(limited).routes[0].limits == RequestLimits("10m", connect=2, idle=60)
+    assert list(Gateway().diff(old, limited).replaces) == []
+    assert Gateway().problems({**INPUTS, "routes": [{**ROUTE, "body": "lots"}]})[0][0] == "routes"
 
 
 @pytest.mark.parametrize("key", ["image", "port", "bind", "network"])

@@ -10,9 +10,10 @@ from infra.secrets import Secrets
 from infra.targets import Deployed
 from slipway.model import bases
 from slipway.model.environment import environment_of
+from slipway.model.gateway import limits_of
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
-from slipway.provider.resources import Container, Gateway, Network
+from slipway.provider.resources import Container, Gateway, Network, RouteArgs
 from slipway.run import engine
 
 
@@ -45,21 +46,25 @@ def deploy(
         network=network.network_name,
         bind=workspace.settings.gateway.bind,
         port=stack.port or workspace.settings.gateway.port,
-        routes=[
-            {
-                "service": service.name,
-                "route": str(service.settings.route),
-                "upstream": pulumi.Output.format(
-                    "{0}:{1}", containers[service.name].container_name, service.settings.port
-                ),
-            }
-            for service in routed
-        ],
+        routes=[route(workspace, service, containers[service.name]) for service in routed],
     )
     address = f"http://{workspace.settings.gateway.bind}:{stack.port or workspace.settings.gateway.port}"
     return Deployed(
         urls={service.name: f"{address}{service.settings.route}" for service in routed},
         resources=[gateway, *containers.values()],
+    )
+
+
+def route(workspace: Workspace, service: Service, container: Container) -> RouteArgs:
+    """Declare where the gateway sends a service's requests, and how large and how slow they may be."""
+    limits = limits_of(service.settings.gateway, workspace.settings.gateway)
+    return RouteArgs(
+        service=service.name,
+        route=str(service.settings.route),
+        upstream=pulumi.Output.format("{0}:{1}", container.container_name, service.settings.port),
+        body=limits.body,
+        connect=limits.connect,
+        idle=limits.idle,
     )
 
 

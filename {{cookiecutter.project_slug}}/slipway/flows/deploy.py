@@ -22,6 +22,7 @@ from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
 from slipway.model.errors import Busy, ConfigError, EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
+from slipway.model.gateway import USUAL, limits_of
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import ports
@@ -92,6 +93,8 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
 
 def up(ground: Ground, stack: Stack, place: Place, report: Report, consent: Consent) -> Outcome:
     """Let Pulumi make the stack what the workspace says, after clearing what an interrupted run has left."""
+    if unheeded := limits_unheeded(ground.workspace, stack):
+        report.say(unheeded)
     door = opened(ground, stack)
     clear_stale_lock(door, consent, report)
     current().worked = True
@@ -106,6 +109,18 @@ def up(ground: Ground, stack: Stack, place: Place, report: Report, consent: Cons
             outcome = carried_out(ground, stack, door, place, report)
         place.settle()
         return outcome
+
+
+def limits_unheeded(workspace: Workspace, stack: Stack) -> str:
+    """Return what is said where files set limits of requests that the stack's target cannot; empty where it can."""
+    own = [each.name for each in workspace.services if limits_of(each.settings.gateway) != USUAL]
+    names = [*own, *(["workspace.toml"] if limits_of(workspace.settings.gateway) != USUAL else [])]
+    if stack.target != "kubernetes" or not names:
+        return ""
+    return (
+        f"Not in force on Kubernetes: `body` and `timeouts` under [gateway] of {', '.join(names)}. "
+        "No Gateway or Ingress has a common word for them; set them where yours is configured."
+    )
 
 
 def carried_out(ground: Ground, stack: Stack, door: Door, place: Place, report: Report) -> Outcome:

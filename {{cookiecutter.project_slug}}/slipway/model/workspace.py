@@ -14,6 +14,7 @@ from msgspec import Meta
 from slipway.model import schedule
 from slipway.model.errors import ConfigError
 from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
+from slipway.model.gateway import BODY_REMEDY, ServiceGateway, body_problem
 from slipway.model.masking import keep_secret
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway.model.reading import line_of, read_text, read_toml
@@ -31,8 +32,8 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYNC = re.compile(r"(?:([^:/]+):)?((?!\.\.?(?:/|$))[^:/]+(?:/(?!\.\.?(?:/|$))[^:/]+)*)")
 
 
-class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the gateway listens on the engine's machine."""
+class Gateway(ServiceGateway, frozen=True, forbid_unknown_fields=True):
+    """Where the gateway listens on the engine's machine, and the limits of services that say none of their own."""
 
     port: Port = 8080
     bind: str = "127.0.0.1"
@@ -134,6 +135,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: Scale = Scale()
     job: Job | None = None
     dev: Dev = Dev()
+    gateway: ServiceGateway = ServiceGateway()
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,8 @@ def _check_settings(path: Path, settings: Settings) -> None:
             f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r}, which is no registry address",
             remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
         )
+    if wrong := body_problem(settings.gateway.body):
+        raise ConfigError(f"{path}:{line_of(text, ('gateway', 'body'))}: {wrong}", remedy=BODY_REMEDY)
     build = settings.build
     for keys, platform in [
         *((("build", "platforms"), each) for each in build.platforms),
@@ -361,6 +365,12 @@ def _check_service(root: Path, service: Service) -> None:
 
 
 def _check_requests(settings: ServiceSettings, refuse: Refuse) -> None:
+    if wrong := body_problem(settings.gateway.body):
+        raise refuse(("gateway", "body"), wrong, BODY_REMEDY)
+    if settings.gateway != ServiceGateway() and settings.route is None:
+        raise refuse(
+            ("gateway",), "a service without a `route` has no [gateway]", "Give it a `route`, or remove the table."
+        )
     if settings.route is not None and not _ROUTE.fullmatch(settings.route):
         raise refuse(
             ("route",),

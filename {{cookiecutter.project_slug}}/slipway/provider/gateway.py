@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from slipway.commands.nginx import LISTEN, Route, config
 from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.gateway import RequestLimits
 from slipway.provider import files, nginx
 from slipway.provider.container import LOG_LIMIT, drift, end, hardened, inspect, labels_of, pull
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
@@ -39,7 +40,7 @@ class Wanted:
     @classmethod
     def of(cls, inputs: Props) -> Wanted:
         fixed = {key: inputs[key] for key in ("workspace", "stack", "image", "network", "bind", "port")}
-        routes = tuple(Route(each["service"], each["route"], each["upstream"]) for each in inputs["routes"])
+        routes = tuple(_route(each) for each in inputs["routes"])
         return cls(**fixed, routes=routes, drain=int(inputs["drainSeconds"]))
 
     @property
@@ -152,6 +153,13 @@ def url(bind: str, port: int) -> str:
     anywhere = bind in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound to
     host = (remote or "localhost") if anywhere else bind
     return f"http://{host}" if port == 80 else f"http://{host}:{port}"
+
+
+def _route(given: Props) -> Route:
+    limits = {key: given[key] for key in ("body", "connect", "idle") if key in given}
+    for key in limits.keys() - {"body"}:
+        limits[key] = int(limits[key])  # Pulumi's numbers are floats
+    return Route(given["service"], given["route"], given["upstream"], RequestLimits(**limits))
 
 
 def _serves(old: State, wanted: str) -> bool:

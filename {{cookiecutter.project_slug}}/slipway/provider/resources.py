@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
 
 
 class RouteArgs(TypedDict):
-    """A route of the gateway. `route` is a path like /api; `upstream` is `containerName:port`."""
+    """A route of the gateway. `route` is a path like /api; `upstream` is `containerName:port`.
+
+    `body` is the most that a request may bring, like `100m` (empty: no limit); `connect` and `idle` are seconds until
+    the service has taken a connection, and without a byte in either direction.
+    """
 
     service: Input[str]
     route: Input[str]
     upstream: Input[str]
+    body: NotRequired[Input[str]]
+    connect: NotRequired[Input[int]]
+    idle: NotRequired[Input[int]]
 
 
 class _Resource(pulumi.CustomResource):

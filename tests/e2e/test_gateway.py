@@ -1,0 +1,261 @@
+"""What passes the gateway, in the real NGINX of the workspace's base: all that a service sends, and all it is sent."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.conftest import First
+from tests.e2e.provider_world import free_port, wait
+from tests.e2e.upstream import Upstream, upstream
+
+from slipway.commands.nginx import LISTEN, Route, config
+from slipway.model import bases
+from slipway.model.gateway import RequestLimits
+from slipway.provider import nginx
+from slipway.run.process import run
+
+pytestmark = [pytest.mark.engine]
+KB, MB = 1 << 10, 1 << 20
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway before the upstream: `/` without limits of its own, `/small` and `/quick` with some."""
+
+    port: int
+    container: str
+    service: Upstream
+
+    def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[Any, bytes]:
+        """Request a path; return the response and its whole body."""
+        connection = self.connect()
+        named = {name.replace("__", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body=body, headers=named)
+        reply = connection.getresponse()
+        return reply, reply.read()
+
+    def told(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> dict[str, Any]:
+        """Return what the service says it was sent, its headers by lower-case name."""
+        reply, text = self.ask(path, method, body, **headers)
+        assert reply.status == 200, text
+        found: dict[str, Any] = json.loads(text)
+        return {**found, "headers": {name.lower(): value for name, value in found["headers"]}}
+
+    def raw(self, request: bytes) -> bytes:
+        """Send bytes and return all that comes until the end."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as talk:
+            talk.sendall(request)
+            return b"".join(iter(lambda: talk.recv(65536), b""))
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def log(self) -> str:
+        return run(["docker", "logs", self.container]).output
+
+
+@pytest.fixture(scope="module")
+def gateway(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    image = bases.load(first.workspace.root).bases[bases.GATEWAY]
+    with upstream() as service, started(image, service, tmp_path_factory.mktemp("gateway")) as front:
+        yield front
+
+
+@contextmanager
+def started(image: str, service: Upstream, folder: Path) -> Iterator[Gateway]:
+    """Run the gateway's image on the machine's own network, where the upstream is."""
+    port, at = free_port(), f"127.0.0.1:{service.port}"
+    routes = [
+        Route("all", "/", at),
+        Route("small", "/small", at, RequestLimits(body="1m")),
+        Route("quick", "/quick", at, RequestLimits(connect=1, idle=1)),
+        Route("gone", "/gone", "127.0.0.1:9"),
+    ]
+    text = config(routes, drain_seconds=1).replace(f"listen {LISTEN};", f"listen 127.0.0.1:{port};")
+    (folder / nginx.LIVE).write_text(text)
+    folder.chmod(0o755)
+    name = f"slipway-test-gateway-{port}"
+    words = ["docker", "run", "--detach", "--rm", "--name", name, "--network", "host", "--read-only"]
+    words += ["--tmpfs", "/tmp", "--volume", f"{folder}:{nginx.FOLDER}", "--entrypoint", "nginx", image]
+    done = run([*words, *nginx.command(nginx.LIVE, "-g", "daemon off;")[1:]])
+    assert done.code == 0, done.output
+    try:
+        front = Gateway(port, name, service)
+        wait(lambda: front.ask("/.slipway/health")[0].status == 200)
+        yield front
+    finally:
+        run(["docker", "kill", name])
+
+
+def test_events_of_a_stream_arrive_as_they_are_sent(gateway: Gateway) -> None:
+    connection = gateway.connect()
+    connection.request("GET", "/events")
+    reply = connection.getresponse()
+    assert reply.readline() == b"data: one\n"  # the service waits to be told before it sends the second
+    gateway.service.go_on.set()
+    assert reply.read() == b"\ndata: two\n\n"
+
+
+@pytest.mark.parametrize("size", [6 * KB, 32 * KB])
+def test_answers_with_large_headers_pass(gateway: Gateway, size: int) -> None:
+    reply, body = gateway.ask(f"/cookies?size={size}")
+    assert (reply.status, body, len(reply.getheader("Set-Cookie"))) == (200, b"ok", size + 2)
+
+
+@pytest.mark.parametrize("size", [9 * KB, 32 * KB])
+def test_requests_with_large_headers_and_long_urls_pass(gateway: Gateway, size: int) -> None:
+    assert gateway.told("/x", X__Large="y" * size)["headers"]["x-large"] == "y" * size
+    assert gateway.told(f"/x?{'y' * size}")["line"] == f"GET /x?{'y' * size} HTTP/1.1"
+
+
+def test_headers_that_are_too_large_are_refused_in_the_gateways_own_form(gateway: Gateway) -> None:
+    reply, body = gateway.ask("/x", X__Large="y" * 100 * KB)
+    assert (reply.status, json.loads(body)) == (431, {"error": "request headers too large", "status": 431})
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_uploads_have_no_limit_until_there_is_one(gateway: Gateway, chunked: bool) -> None:
+    size = 150 * MB
+    pieces = (b"x" * MB for _ in range(150))
+    told = gateway.told("/x", "POST", pieces if chunked else b"x" * size)
+    assert told["length"] == size
+    assert ("transfer-encoding" in told["headers"]) is chunked
+
+
+def test_an_upload_over_the_limit_is_refused_in_the_gateways_own_form(gateway: Gateway) -> None:
+    assert gateway.told("/small/x", "POST", b"x" * MB)["length"] == MB
+    reply, body = gateway.ask("/small/x", "POST", b"x" * (MB + 1))
+    assert (reply.status, json.loads(body)) == (413, {"error": "request body too large", "status": 413})
+    reply, body = gateway.ask("/small/x", "POST", b"x" * (MB + 1), Accept="text/html")
+    assert (reply.getheader("Content-Type"), b"request body too large" in body) == ("text/html", True)
+
+
+def test_a_limit_that_the_service_has_itself_is_told_in_its_own_words(gateway: Gateway) -> None:
+    reply, body = gateway.ask("/early", "POST", b"x")
+    assert (reply.status, body) == (413, b"the service's own limit")
+
+
+@pytest.mark.parametrize("code", [400, 404, 413, 500, 502, 503, 504])
+def test_a_services_own_errors_pass_as_they_are(gateway: Gateway, code: int) -> None:
+    reply, body = gateway.ask(f"/status?code={code}")
+    assert (reply.status, body) == (code, b"the service's own words")
+
+
+def test_a_service_that_is_down_is_named(gateway: Gateway) -> None:
+    reply, body = gateway.ask("/gone")
+    assert (reply.status, json.loads(body)["service"]) == (502, "gone")
+
+
+def test_a_service_that_says_nothing_for_its_idle_time_is_given_up(gateway: Gateway) -> None:
+    gateway.service.go_on.clear()
+    connection = gateway.connect()
+    connection.request("GET", "/quick/events")
+    reply = connection.getresponse()
+    assert reply.readline() == b"data: one\n"
+    with pytest.raises(http.client.IncompleteRead):
+        reply.read()
+    gateway.service.go_on.set()
+
+
+@pytest.mark.parametrize("kept", ["abc-123", "4bf92f3577b34da6a3ce929d0e0e4736", "a" * 128, "A.b_c:d/e+f=g@h"])
+def test_the_callers_request_id_is_kept_passed_on_and_logged(gateway: Gateway, kept: str) -> None:
+    assert gateway.told("/x", X__Request__ID=kept)["headers"]["x-request-id"] == kept
+    wait(lambda: kept in gateway.log())
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "a" * 129, 'a"b', "ü", "a,b", "${jndi:x}"])
+def test_a_request_id_that_is_none_gives_way_to_a_new_one(gateway: Gateway, bad: str) -> None:
+    assert re.fullmatch("[0-9a-f]{32}", gateway.told("/x", X__Request__ID=bad)["headers"]["x-request-id"])
+
+
+def test_headers_with_underscores_pass(gateway: Gateway) -> None:
+    assert gateway.told("/x", api_key="1")["headers"]["api_key"] == "1"
+
+
+def test_what_looks_like_a_header_of_the_gateways_own_does_not_pass(gateway: Gateway) -> None:
+    headers = gateway.told(
+        "/x", X_Forwarded_For="6.6.6.6", X_Real_IP="6.6.6.6", X__Forwarded_Proto="https", x_request_id="mine"
+    )["headers"]
+    assert not [name for name in headers if "_" in name]
+    assert (headers["x-forwarded-for"], headers["x-real-ip"]) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_where_a_request_came_from_is_the_gateways_to_say(gateway: Gateway) -> None:
+    spoofed = {"X__Real__IP": "6.6.6.6", "X__Forwarded__Host": "evil", "X__Forwarded__Proto": "javascript"}
+    headers = gateway.told("/x", X__Forwarded__For="6.6.6.6", Host="shop.example:81", **spoofed)["headers"]
+    assert headers["host"] == headers["x-forwarded-host"] == "shop.example:81"
+    assert headers["x-real-ip"] == "127.0.0.1"
+    assert headers["x-forwarded-for"] == "6.6.6.6, 127.0.0.1"  # the last is the gateway's own
+    assert headers["x-forwarded-proto"] == "http"
+
+
+@pytest.mark.parametrize(
+    "path", ["/a%2Fb", "/a%20b", "/a//b/", "/a/./b", "/%C3%BC?q=%2F&r=a+b", "/a;v=1", "/a?", "/a%00", "/~a/$b"]
+)
+def test_the_path_arrives_byte_for_byte(gateway: Gateway, path: str) -> None:
+    if path == "/a%00":
+        assert gateway.ask(path)[0].status == 400  # no path holds that
+    else:
+        assert gateway.told(path)["line"] == f"GET {path} HTTP/1.1"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "POST"])
+def test_every_method_passes(gateway: Gateway, method: str) -> None:
+    reply, body = gateway.ask("/x", method)
+    assert reply.status == 200
+    assert json.loads(body or b'{"line": "HEAD"}')["line"].startswith(method)
+
+
+def test_a_client_that_waits_to_continue_is_told_to(gateway: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as talk:
+        talk.sendall(
+            b"POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+        )
+        assert talk.recv(1000).startswith(b"HTTP/1.1 100 ")
+        talk.sendall(b"ok")
+        assert b'"length": 2' in b"".join(iter(lambda: talk.recv(65536), b""))
+
+
+@pytest.mark.parametrize("headers", [b"", b"Host: shop\r\n"])
+def test_a_client_of_http_1_0_is_answered(gateway: Gateway, headers: bytes) -> None:
+    told = gateway.raw(b"GET /x HTTP/1.0\r\n" + headers + b"\r\n")
+    assert b" 200 OK" in told
+    assert b"Transfer-Encoding" not in told
+
+
+def test_nonsense_is_refused_in_the_gateways_own_form(gateway: Gateway) -> None:
+    assert b'{"error": "bad request", "status": 400}' in gateway.raw(b"GET /x HTTP/1.1\r\n\r\n")  # without a host
+
+
+def test_an_answer_that_is_not_changed_or_zipped_stays_so(gateway: Gateway) -> None:
+    assert gateway.ask("/status?code=304")[0].status == 304
+    reply, body = gateway.ask("/zipped", Accept__Encoding="gzip")
+    assert (reply.getheader("Content-Encoding"), reply.getheader("ETag"), body[:2]) == ("gzip", '"1"', b"\x1f\x8b")
+
+
+def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(gateway: Gateway) -> None:
+    with pytest.raises(http.client.IncompleteRead):
+        gateway.ask("/cut")
+
+
+def test_a_large_answer_to_a_slow_client_arrives_whole(gateway: Gateway) -> None:
+    connection = gateway.connect()
+    connection.request("GET", f"/large?size={50 * MB}")
+    reply = connection.getresponse()
+    pieces = iter(lambda: reply.read(MB), b"")
+    assert sum(map(len, pieces)) == 50 * MB
+
+
+def test_an_upgrade_to_http2_in_clear_text_is_no_way_around_the_gateway(gateway: Gateway) -> None:
+    headers = gateway.told("/x", Upgrade="h2c", Connection="Upgrade, HTTP2-Settings", HTTP2__Settings="x")["headers"]
+    assert "upgrade" not in headers
+    assert headers["connection"] == "close"

@@ -1,4 +1,4 @@
-"""Adds the first services, as `invoke new` does, and the CI definition; removes what tools left in the template."""
+"""Adds the first services, CI definition and CODEOWNERS; removes what tools left behind in the template."""
 
 import shutil
 import sys
@@ -11,10 +11,15 @@ from slipway.flows.new import populate  # noqa: E402
 
 CI = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 
+OWNERS = {"github": ".github/CODEOWNERS", "gitlab": ".gitlab/CODEOWNERS", "none": "CODEOWNERS"}
+
 populate(Path.cwd(), "{{ cookiecutter.services }}")
 if place := CI.get("{{ cookiecutter.ci }}"):
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile("slipway/ci/{{ cookiecutter.ci }}.yml", place)
+owners = Path(OWNERS["{{ cookiecutter.ci }}"])
+owners.parent.mkdir(parents=True, exist_ok=True)
+shutil.copyfile("slipway/ci/CODEOWNERS", owners)
 for pattern in ("__pycache__", ".*_cache"):
     for left_behind in [*Path.cwd().rglob(pattern)]:
         shutil.rmtree(left_behind, ignore_errors=True)

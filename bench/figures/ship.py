@@ -13,7 +13,7 @@ from tests.gate import database
 
 from bench.ground import PLAIN, Bench, invoke, invoke_seconds
 from bench.measure import Limit, Row, Times, in_turn, ratio_row
-from bench.process import Failed, end, start
+from bench.process import Failed, end, run, start
 from bench.trees import INVOKE
 
 TITLE = "The gate, ten services"
@@ -40,6 +40,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     for number in range(SERVICES - len(services(workspace))):
         invoke(workspace, "new", f"more{number}", "--kind", KINDS[number % len(KINDS)])
     bench.set_up(workspace)
+    commit(workspace)
     bench.say("shipping ten services once")
     note = first_ship(bench, workspace)
     bench.say("shipping ten services")
@@ -53,6 +54,13 @@ def rows(bench: Bench) -> Iterator[Row]:
         longest.append(chain)
     yield walls.row("ship", CHANGED, note=note)
     yield ratio_row("ship", CHAIN, walls.seconds, longest, Limit(1.3))
+
+
+def commit(workspace: Path) -> None:
+    """Put a workspace into a repository of its own: nothing is signed that is of no commit."""
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
+    for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "Generated")):
+        run(["git", *who, *words], workspace)
 
 
 def first_ship(bench: Bench, workspace: Path) -> str:

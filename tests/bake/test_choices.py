@@ -72,6 +72,20 @@ def test_the_model_reads_the_whole_workspace(baked: Path) -> None:
     assert len(set(ports)) == len(ports), "stacks on one machine would fight for the gateway's port"
 
 
+DECIDING = ("deploy/", "policy/", "infra/", "bases/", "workspace.toml", "slipway/", "tasks.py", "requirements.txt")
+
+
+def test_what_decides_has_owners_where_its_forge_looks_for_them(baked: Path) -> None:
+    places = [each for each in (".github/CODEOWNERS", ".gitlab/CODEOWNERS", "CODEOWNERS") if (baked / each).is_file()]
+    forges = {".github/workflows": ".github/CODEOWNERS", ".gitlab-ci.yml": ".gitlab/CODEOWNERS"}
+    assert places == [owners for ci, owners in forges.items() if (baked / ci).exists()] or places == ["CODEOWNERS"]
+    lines = [line for line in (baked / places[0]).read_text().splitlines() if line and not line.startswith("#")]
+    owned = dict(line.split() for line in lines)
+    assert {f"/{each}" for each in (*DECIDING, ".github/", ".gitlab-ci.yml")} < owned.keys()
+    assert set(owned.values()) == {"@your-org/release-owners"}
+    assert "@your-org/release-owners" in (baked / "README.md").read_text()
+
+
 def test_its_own_nox_passes(baked: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "nox", "--no-venv"],

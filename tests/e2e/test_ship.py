@@ -583,7 +583,7 @@ def a_foreign_signature(attack: Attack) -> None:
 
 ATTACKS: dict[Callable[[Attack], None], str] = {
     another_services_digest: "a tag was moved by hand, or that was changed",
-    another_services_repository: "outside this stack's release repositories",
+    another_services_repository: "outside this stack's repositories",
     another_services_entry: "it says service `api`, not `worker`",
     another_content: "is not there",
     another_commit: "it says commit",
@@ -770,7 +770,7 @@ def test_a_stack_with_a_registry_of_its_own_gets_image_and_evidence_and_runs_fro
             f"slipway:protected: true\n  slipway:registry: {there.host}",
         )
         elsewhere = prod.invoke("deploy", "--stack", "prod", "--yes")
-        assert elsewhere.code == 4 and "outside this stack's release repositories" in elsewhere.output, elsewhere.output
+        assert elsewhere.code == 4 and "outside this stack's repositories" in elsewhere.output, elsewhere.output
         ran = prod.invoke("promote", "--from", "staging", "--to", "prod", "--yes")
         assert ran.code == 0, ran.output
         locked = services_of(prod, PROD)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from slipway.commands import junit
@@ -57,14 +59,16 @@ def test_whatever_a_failing_stage_says_the_file_can_be_read_and_has_it() -> None
 
 
 def test_what_is_attested_says_what_was_tested_and_how_that_ended() -> None:
-    told = junit.predicate(junit.Tests(("a", "b"), ()), [("services/api", "c" * 64)])
+    ended = datetime(2026, 11, 23, 12, 0, tzinfo=timezone(timedelta(hours=1)))
+    told = junit.predicate(junit.Tests(("a", "b"), ()), [("services/api", "c" * 64)], ended)
     assert told == {
         "result": "PASSED",
         "configuration": [{"name": "services/api", "digest": {"sha256": "c" * 64}}],
         "passedTests": ["a", "b"],
         "failedTests": [],
+        "finishedOn": "2026-11-23T11:00:00Z",
     }
-    assert junit.predicate(junit.Tests(("a",), ("b",)), [])["result"] == "FAILED"
+    assert junit.predicate(junit.Tests(("a",), ("b",)), [], ended)["result"] == "FAILED"
 
 
 def test_several_files_are_one_that_has_all_their_tests() -> None:

@@ -114,7 +114,7 @@ def test_of_stacks_that_build_the_same_the_one_deployed_most_goes_on(tmp_path: P
 
 def test_a_lock_with_evidence_is_of_the_gate(tmp_path: Path) -> None:
     root = synthetic.workspace(tmp_path, 1)
-    entry = lock.Entry(f"r/x@sha256:{'0' * 64}", "c", evidence={"sbom": "sha256:1"})
+    entry = lock.Entry(f"r/x@sha256:{'0' * 64}", "c" * 64, evidence={"sbom": f"sha256:{'1' * 64}"})
     lock.save(root, lock.Lock("dev", services={"service-000": entry}))
     [advice] = advise(load(root))
     assert advice.known.gated

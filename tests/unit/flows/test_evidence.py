@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slipway.commands import findings
 from slipway.commands.cosign import TYPES
 from slipway.flows import attached, evidence, keys
 from slipway.flows.attached import Bundle
 from slipway.flows.evidence import Attached, Proof, Wanted
+from slipway.flows.standing import Ground
 from slipway.model import workspace
+from slipway.model.errors import GateRefused, SlipwayError
 from slipway.model.trust import Key, Trust
 from slipway.run.registry import Manifest, Referrer, Registry
 
@@ -98,6 +102,145 @@ def test_what_is_no_bundle_is_passed_over(blob: bytes) -> None:
     assert len(attached.read(Stub(json.dumps(content()).encode()), REF)) == 1
 
 
+class Damaged(Stub):
+    """A registry that answers, but has lost the bytes of the bundle; of the image where `gone`."""
+
+    def __init__(self, *, gone: bool = False) -> None:
+        super().__init__(b"")
+        self._gone = gone
+
+    def blob(self, *_: Any) -> bytes:
+        raise SlipwayError("404")
+
+    def digest(self, _repository: str, reference: str) -> str | None:
+        return None if self._gone else reference
+
+
+def test_a_bundle_whose_upload_broke_off_is_passed_over() -> None:
+    assert attached.read(Damaged(), REF) == []
+
+
+def test_a_registry_that_has_nothing_any_more_is_no_damaged_bundle() -> None:
+    with pytest.raises(SlipwayError):
+        attached.read(Damaged(gone=True), REF)
+
+
+def piece(kind: str, made: str, **predicate: Any) -> Bundle:
+    """Return a bundle that says something; nothing in it is verified yet."""
+    return Bundle(f"sha256:{made}", kind, {"subject": [], "predicate": predicate}, "h", made, "")
+
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "expected"),
+    [
+        (piece("tests", "2026-11-23T11:00:00Z"), "2026-11-23T11:00:00+00:00"),
+        (piece("tests", "2026-11-23T11:00:00Z", finishedOn="2026-11-22T10:00:00Z"), "2026-11-22T10:00:00+00:00"),
+        (
+            piece("scan", "2026-11-23T11:00:00Z", metadata={"scanFinishedOn": "2026-11-21T10:00:00.5+01:00"}),
+            "2026-11-21T09:00:00.500000+00:00",
+        ),
+        (piece("tests", "2026-11-23T11:00:00Z", finishedOn="soon"), "2026-11-23T11:00:00+00:00"),
+        (piece("scan", "2026-11-23T12:09:00Z", metadata=[]), "2026-11-23T12:09:00+00:00"),
+        (piece("tests", "2026-11-23T11:00:00Z", finishedOn="2099-01-01T00:00:00Z"), "0001-01-01T00:00:00+00:00"),
+        (piece("tests", "2099-01-01T00:00:00Z"), "0001-01-01T00:00:00+00:00"),
+        (
+            piece("scan", "2026-11-23T11:00:00Z", metadata={"scanFinishedOn": "0001-01-01T00:00:00Z"}),
+            "2026-11-23T11:00:00+00:00",
+        ),
+        (piece("tests", "never"), "0001-01-01T00:00:00+00:00"),
+    ],
+)
+def test_how_old_a_result_is_says_what_was_signed_and_none_is_of_tomorrow(bundle: Bundle, expected: str) -> None:
+    assert bundle.moment(NOW).isoformat() == expected
+
+
+OLD, NEW = "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z"
+GOOD_SCAN = {"SchemaVersion": 2, "ArtifactType": "container_image", "ArtifactName": "api", "Metadata": {"ImageID": "i"}}
+
+
+def scanned(when: str, report: dict[str, Any]) -> Bundle:
+    return piece("scan", when, scanner={"result": report}, metadata={"scanFinishedOn": when})
+
+
+def result_of(when: str, result: str) -> Bundle:
+    return piece("tests", when, result=result, finishedOn=when)
+
+
+@pytest.fixture
+def genuine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every bundle is signed by somebody whom the workspace trusts."""
+    monkeypatch.setattr(attached, "verified", lambda _ground, bundle, *_: attached.Verified(bundle, "k.pub"))
+    passing = findings.Verdict((), (), (), TODAY)
+    good = GOOD_SCAN["ArtifactName"]
+
+    def verdict(_scan: Any, report: Mapping[str, Any], *_: Any) -> findings.Verdict:
+        if report.get("ArtifactName") != good:
+            raise GateRefused("no report")
+        return passing
+
+    monkeypatch.setattr(evidence.findings, "verdict", verdict)
+
+
+@pytest.mark.parametrize(
+    ("bundles", "attached_already"),
+    [
+        ([result_of(NEW, "PASSED"), scanned(NEW, GOOD_SCAN)], {"tests", "scan"}),
+        ([result_of(OLD, "FAILED"), result_of(NEW, "PASSED")], {"tests"}),
+        ([result_of(OLD, "PASSED"), result_of(NEW, "FAILED")], set()),
+        ([result_of(NEW, "whatever")], set()),
+        ([piece("tests", NEW)], set()),
+        ([scanned(OLD, GOOD_SCAN), scanned(NEW, {})], set()),
+        ([scanned(OLD, {}), scanned(NEW, GOOD_SCAN)], {"scan"}),
+    ],
+)
+def test_the_newest_genuine_result_counts_and_one_that_says_no_is_replaced(
+    shop: workspace.Workspace, genuine: None, bundles: list[Bundle], attached_already: set[str]
+) -> None:
+    ground = Ground(shop, shop.root, {})
+    assert evidence._valid(ground, Wanted("api", REF), bundles, TRUST) == attached_already
+
+
+def test_a_signature_without_a_commit_is_none_once_there_is_one(shop: workspace.Workspace, genuine: None) -> None:
+    said = {"workspace": "shop", "service": "api", "content": "c"}
+    ground = Ground(shop, shop.root, {})
+    for says, commit, there in ((said, None, True), (said, "f", False), ({**said, "commit": "e"}, "f", True)):
+        found = evidence._valid(ground, Wanted("api", REF), [signature(**says)], TRUST, commit)
+        assert ("signature" in found) is there
+
+
+@pytest.mark.parametrize(
+    ("bundles", "again"),
+    [
+        ([result_of(NEW, "PASSED"), scanned(NEW, GOOD_SCAN)], set()),
+        (
+            [result_of(OLD, "PASSED"), result_of(NEW, "FAILED"), scanned(OLD, GOOD_SCAN), scanned(NEW, {})],
+            {"tests", "scan"},
+        ),
+        ([], set()),
+    ],
+)
+def test_a_step_is_done_again_where_the_newest_evidence_says_no(
+    shop: workspace.Workspace, genuine: None, monkeypatch: pytest.MonkeyPatch, bundles: list[Bundle], again: set[str]
+) -> None:
+    monkeypatch.setattr(attached, "read", lambda *_: bundles)
+    assert evidence.failing(Ground(shop, shop.root, {}), REF, "api", TRUST, today=TODAY) == again
+
+
+def test_what_was_verified_is_verified_anew_when_something_was_attached_since(
+    shop: workspace.Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = frozenset({"sha256:1", "sha256:2"})
+    proof = Proof(REF, "api", "c", None, {"sbom": "sha256:1"}, {}, "k.pub")
+    evidence._remember(shop, TRUST, [(proof, listed)], TODAY)
+    wanted, ground = Wanted.of("api", proof.entry), Ground(shop, shop.root, {})
+    for there, expected in ((listed, {"api"}), (listed | {"sha256:3"}, set()), (listed - {"sha256:1"}, set())):
+        monkeypatch.setattr(attached, "listed", lambda *_, there=there: there)
+        assert evidence.held(ground, [wanted], TRUST, today=TODAY) == expected
+
+
 def test_only_what_the_lock_names_is_read() -> None:
     held = Stub(json.dumps(content()).encode())
     assert len(attached.read(held, REF, {MANIFEST.digest})) == 1
@@ -161,8 +304,8 @@ def _stricter(shop: workspace.Workspace) -> workspace.Workspace:
 
 def test_what_is_remembered_is_forgotten_the_next_day(shop: workspace.Workspace) -> None:
     proof = Proof(REF, "api", "c", None, {"sbom": "sha256:1"}, {}, "k.pub")
-    evidence._remember(shop, TRUST, [proof], TODAY)
-    evidence._remember(shop, TRUST, [replace(proof, service="web")], TODAY)
+    evidence._remember(shop, TRUST, [(proof, frozenset())], TODAY)
+    evidence._remember(shop, TRUST, [(replace(proof, service="web"), frozenset())], TODAY)
     assert len(evidence._remembered(shop, TODAY)) == 2
     assert not evidence._remembered(shop, date(2026, 11, 24))
     evidence._memory(shop).write_text('{"day": 1')

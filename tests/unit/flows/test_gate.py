@@ -74,6 +74,7 @@ class World:
         self.steps: list[str] = []
         self.failing = ""
         self.locked: list[dict[str, lock.Entry]] = []
+        self.failing_evidence: dict[str, frozenset[str]] = {}
 
     def did(self, step: str) -> None:
         self.steps.append(step)
@@ -132,6 +133,9 @@ def world(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(gate, "push", push)
     monkeypatch.setattr(gate, "sign", sign)
     monkeypatch.setattr(gate.evidence, "verify", verify)
+    monkeypatch.setattr(
+        gate.evidence, "failing", lambda _ground, _ref, name, *_, **__: world.failing_evidence.get(name, frozenset())
+    )
     monkeypatch.setattr(gate.registry, "digests", lambda refs: {ref: world.tags.get(ref) for ref in refs})
     monkeypatch.setattr(gate, "Registry", Registry)
     monkeypatch.setattr(gate.lock, "save", save)
@@ -276,6 +280,25 @@ def test_nothing_is_signed_whose_commit_cannot_be_known(ground: Ground) -> None:
     (ground.workspace.root / ".git").mkdir(parents=True)
     with pytest.raises(EvidenceError, match="cannot be known"):
         gate.commit_of(ground.workspace, [candidate("api", "a")])
+
+
+def test_what_was_signed_without_a_commit_goes_through_again_once_there_is_one(ground: Ground, world: World) -> None:
+    world.held = {"api": replace(proof("api", "a"), commit=None), "web": proof("web", "b")}
+    lines = ship(ground)
+    assert [line.note for line in lines] == ["passed, locked", "passed before, locked"]
+    assert locked(ground)["api"].commit == COMMIT
+
+
+def test_steps_that_newer_evidence_says_no_to_are_done_again_before_anything_is_signed(
+    ground: Ground, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.failing_evidence = {"api": frozenset({"tests", "scan"})}
+    monkeypatch.setattr(gate.proving, "test", lambda _ground, each, _report: world.did(f"test {each.service.name}"))
+    monkeypatch.setattr(gate.proving, "rescan", lambda _ground, each, *_: world.did(f"scan {each.service.name}"))
+    ship(ground)
+    assert world.steps.index("push api") < world.steps.index("test api") < world.steps.index("scan api")
+    assert world.steps.index("scan api") < world.steps.index("sign api")
+    assert "test web" not in world.steps
 
 
 def test_an_image_has_a_tag_for_its_content_its_commit_and_its_version() -> None:

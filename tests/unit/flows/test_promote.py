@@ -102,6 +102,15 @@ def test_a_stack_is_not_promoted_to_itself(staged: Ground) -> None:
         promote.plan(staged, STAGING, STAGING)
 
 
+def test_what_is_of_no_commit_is_not_promoted_to_a_protected_stack(ground: Ground) -> None:
+    api = lock.Entry(ref("api", "2"), "2" * 64, None, {"sbom": f"sha256:{'2' * 64}"})
+    write(ground, "staging", api=api, web=entry("web", "1"))
+    assert promote.plan(ground, STAGING, replace(STAGING, name="test")).changes
+    with pytest.raises(EvidenceError, match="api: no commit is named") as caught:
+        promote.plan(ground, STAGING, PROD)
+    assert caught.value.exit_code == 4
+
+
 def test_a_service_that_is_not_locked_keeps_all_back(ground: Ground) -> None:
     write(ground, "staging", api=entry("api", "2"))
     with pytest.raises(EvidenceError, match="no digest for web") as caught:

@@ -173,8 +173,10 @@ def test_the_users_own_override_is_put_back(
 def test_an_image_whose_content_nobody_recorded_is_found_by_its_tag(
     ground: Ground, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollback, "tags_of", lambda image: ["v1", "h-old"] if image == ref("api", "1") else [])
-    assert carry_out(ground, back(STACK))["api"].content == "old"
+    monkeypatch.setattr(
+        rollback, "tags_of", lambda image: ["v1", "h-old", f"h-{'0' * 64}"] if image == ref("api", "1") else []
+    )
+    assert carry_out(ground, back(STACK))["api"].content == "0" * 64
     assert carry_out(ground, back(STACK, "3"))["api"].content == ""
 
 
@@ -211,7 +213,7 @@ def test_on_a_protected_stack_the_lock_says_what_was_proven(
         assert today == TODAY
         asked.extend(wanted)
         return {
-            each.service: Proof(each.ref, each.service, "p" * 64, "d" * 40, {"sbom": "sha256:x"}, {}, "ann")
+            each.service: Proof(each.ref, each.service, "a" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64}, {}, "ann")
             for each in wanted
         }
 
@@ -220,14 +222,14 @@ def test_on_a_protected_stack_the_lock_says_what_was_proven(
         carry_out(ground, back(PROD))
     assert not deployed
     asked.clear()
-    tags = {f"{ref('api', '1').partition('@')[0]}:h-{'p' * 64}": ref("api", "1")[-71:]}
+    tags = {f"{ref('api', '1').partition('@')[0]}:h-{'a' * 64}": ref("api", "1")[-71:]}
     monkeypatch.setattr(rollback.registry, "digests", lambda refs: {each: tags.get(each) for each in refs})
     entries = carry_out(ground, back(PROD))
-    assert entries == {"api": lock.Entry(ref("api", "1"), "p" * 64, "d" * 40, {"sbom": "sha256:x"})}
+    assert entries == {"api": lock.Entry(ref("api", "1"), "a" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})}
     assert asked == [Wanted("api", ref("api", "1"))]
     assert not deployed[0][0].overridden
     carry_out(ground, back(PROD))
-    assert asked[1] == Wanted("api", ref("api", "1"), "p" * 64, "d" * 40, {"sbom": "sha256:x"})
+    assert asked[1] == Wanted("api", ref("api", "1"), "a" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})
 
 
 def test_on_a_protected_stack_nothing_happens_without_proof(
@@ -247,9 +249,9 @@ def test_a_released_image_takes_its_evidence_along_where_it_holds(
 ) -> None:
     released = f"{REGISTRY}/shop/release/api@sha256:{'1' * 64}"
     way = replace(back(STACK), moves=(Move("api", "", released, "goes back"),))
-    proof = Proof(released, "api", "p" * 64, None, {"sbom": "sha256:x"}, {}, "ann")
+    proof = Proof(released, "api", "a" * 64, None, {"sbom": "sha256:" + "e" * 64}, {}, "ann")
     monkeypatch.setattr(rollback.evidence, "verify", lambda *_, **__: {"api": proof})
-    assert carry_out(ground, way)["api"].evidence == {"sbom": "sha256:x"}
+    assert carry_out(ground, way)["api"].evidence == {"sbom": "sha256:" + "e" * 64}
 
     def verify(*_words: Any, **_more: Any) -> dict[str, Proof]:
         raise EvidenceError("no key is trusted")

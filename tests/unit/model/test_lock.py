@@ -18,7 +18,7 @@ def test_a_stack_that_was_never_locked_has_an_empty_lock(tmp_path: Path) -> None
 
 
 def test_what_was_saved_is_read_back_in_order_of_name(tmp_path: Path) -> None:
-    entries = {name: lock.Entry(REF, "c" * 64, "f00") for name in ("web", "api")}
+    entries = {name: lock.Entry(REF, "c" * 64, "f" * 40) for name in ("web", "api")}
     lock.save(tmp_path, lock.with_entries(lock.Lock("dev"), entries))
     found = lock.load(tmp_path, "dev")
     assert list(found.services) == ["api", "web"]
@@ -34,6 +34,11 @@ def test_what_was_saved_is_read_back_in_order_of_name(tmp_path: Path) -> None:
         json.dumps({"stack": "dev", "services": {"api": {"ref": "shop/api:latest", "content": "c"}}}),
         json.dumps({"stack": "dev", "services": {"api": {"ref": "shop/api@sha256:short", "content": "c"}}}),
         json.dumps({"stack": "dev", "extra": 1}),
+        json.dumps({"stack": "dev", "services": []}),
+        json.dumps({"stack": "dev", "services": {"api": None}}),
+        json.dumps({"stack": "Dev", "services": {}}),
+        '{"stack": "dev", "services": {}, "services": {}}',
+        json.dumps({"services": {"api": {}}}),
     ],
 )
 def test_a_damaged_or_foreign_lock_is_refused_with_a_remedy(tmp_path: Path, text: str) -> None:
@@ -44,3 +49,70 @@ def test_a_damaged_or_foreign_lock_is_refused_with_a_remedy(tmp_path: Path, text
         lock.load(tmp_path, "dev")
     assert caught.value.exit_code == 4
     assert "git" in caught.value.remedy
+
+
+GOOD = {"ref": REF, "content": "c" * 64, "commit": "f" * 40, "evidence": {"sbom": f"sha256:{'5' * 64}"}}
+
+
+@pytest.mark.parametrize(
+    ("service", "instead", "said"),
+    [
+        ("api", {"ref": REF.upper()}, "not locked by digest"),
+        ("api", {"ref": f"127.0.0.1:5000/shop/api@sha256:{'A' * 64}"}, "not locked by digest"),
+        ("api", {"ref": f"127.0.0.1:5000/shop/api@sha256:{'a' * 63}"}, "not locked by digest"),
+        ("api", {"ref": f"127.0.0.1:5000/shop/api@sha512:{'a' * 128}"}, "not locked by digest"),
+        ("api", {"ref": f"{REF}\n"}, "not locked by digest"),
+        ("api", {"ref": f"@sha256:{'a' * 64}"}, "is no repository"),
+        ("api", {"ref": f"api@sha256:{'a' * 64}"}, "is no repository"),
+        ("api", {"ref": f"http://127.0.0.1/shop/api@sha256:{'a' * 64}"}, "is no repository"),
+        ("api", {"ref": f"127.0.0.1:5000/shop/../api@sha256:{'a' * 64}"}, "is no repository"),
+        ("api", {"ref": 1}, "Expected `str`"),
+        ("api", {"commit": ""}, "no commit of git"),
+        ("api", {"commit": "main"}, "no commit of git"),
+        ("api", {"commit": "f" * 39}, "no commit of git"),
+        ("api", {"commit": "F" * 40}, "no commit of git"),
+        ("api", {"commit": f"{'f' * 40}\n"}, "no commit of git"),
+        ("api", {"commit": 40}, "Expected `str | null`"),
+        ("api", {"content": "c"}, "no content digest"),
+        ("api", {"content": "C" * 64}, "no content digest"),
+        ("api", {"evidence": {"sbom": "sha256:1"}}, "no piece of evidence"),
+        ("api", {"evidence": {"../sbom": f"sha256:{'5' * 64}"}}, "no piece of evidence"),
+        ("api", {"evidence": [1]}, "Expected `object`"),
+        ("api", {"time": "2099-01-01"}, "unknown field"),
+        ("../api", {}, "no service's name"),
+        ("a/b", {}, "no service's name"),
+        ("", {}, "no service's name"),
+        ("API", {}, "no service's name"),
+        ("a\x1b[2J", {}, "no service's name"),
+    ],
+)
+def test_a_line_that_says_what_no_gate_wrote_is_refused(
+    tmp_path: Path, service: str, instead: dict[str, object], said: str
+) -> None:
+    path = lock.path_of(tmp_path, "dev")
+    path.parent.mkdir()
+    path.write_text(json.dumps({"stack": "dev", "services": {service: {**GOOD, **instead}}}))
+    with pytest.raises(EvidenceError) as caught:
+        lock.load(tmp_path, "dev")
+    assert said in caught.value.what
+    assert "\x1b" not in caught.value.what
+
+
+def test_an_image_of_another_repository_is_refused_by_name(tmp_path: Path) -> None:
+    entries = {"api": lock.Entry(f"evil.example/shop/api@sha256:{'a' * 64}", "c" * 64)}
+    lock.refuse_elsewhere(tmp_path, entries, {"api": ["r.example/shop/api", "evil.example/shop/api"]})
+    with pytest.raises(EvidenceError, match="outside this stack's repositories") as caught:
+        lock.refuse_elsewhere(tmp_path, entries, {"api": ["r.example/shop/api"]})
+    assert "is not in r.example/shop/api" in caught.value.detail
+
+
+@pytest.mark.parametrize("line", [{"commit": None}, {}])
+def test_a_line_without_a_commit_can_be_read_and_is_not_for_a_protected_stack(
+    tmp_path: Path, line: dict[str, None]
+) -> None:
+    path = lock.path_of(tmp_path, "dev")
+    path.parent.mkdir()
+    path.write_text(json.dumps({"stack": "dev", "services": {"api": {"ref": REF, "content": "c" * 64, **line}}}))
+    with pytest.raises(EvidenceError, match="api: no commit is named") as caught:
+        lock.refuse_without_commit(path, lock.load(tmp_path, "dev").services)
+    assert caught.value.exit_code == 4

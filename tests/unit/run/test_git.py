@@ -258,3 +258,21 @@ def test_what_git_ignores_is_named_and_what_git_cannot_say_counts_as_a_differenc
     assert not git.dirty(repository)
     (repository / ".git" / "index").write_bytes(b"damaged")
     assert git.commit(repository) and git.dirty(repository)
+
+
+def test_a_commit_is_the_repositorys_or_not_and_a_part_of_its_history_cannot_tell(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    committed(repository)
+    first = here_of(repository)
+    assert git.has_commit(repository, first) is True
+    assert git.has_commit(repository, "0" * 40) is False
+    tell(repository, "commit", "--quiet", "--allow-empty", "--message", "two")
+    shallow = tmp_path_factory.mktemp("clone") / "shallow"
+    tell(repository, "clone", "--quiet", "--depth", "1", f"file://{repository}", str(shallow))
+    assert git.has_commit(shallow, first) is None
+
+
+def test_outside_a_repository_no_commit_can_be_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git.has_commit(tmp_path, "0" * 40) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 PASSED, FAILED = "PASSED", "FAILED"
@@ -68,18 +69,20 @@ def of_stage(service: str, failure: str = "") -> str:
     return _written(suites)
 
 
-def predicate(tests: Tests, configuration: Iterable[tuple[str, str]]) -> dict[str, object]:
+def predicate(tests: Tests, configuration: Iterable[tuple[str, str]], finished: datetime) -> dict[str, object]:
     """Return the in-toto test result that is attested (in-toto.io/attestation/test-result/v0.1).
 
     Args:
         tests: what the JUnit file says.
         configuration: what was tested, and its SHA-256 in hexadecimal.
+        finished: when the tests ended; the type has no key of its own for it, and allows others.
     """
     return {
         "result": FAILED if tests.failed else PASSED,
         "configuration": [{"name": name, "digest": {"sha256": digest}} for name, digest in configuration],
         "passedTests": list(tests.passed),
         "failedTests": list(tests.failed),
+        "finishedOn": f"{finished.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
 
 

@@ -11,12 +11,14 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from slipway.commands import cosign
 from slipway.flows.keys import ALONE
 from slipway.flows.standing import Ground
+from slipway.model.errors import SlipwayError
 from slipway.model.scratch import temporary_folder
 from slipway.model.trust import Identity, Trust
 from slipway.model.workspace import Workspace
@@ -27,6 +29,11 @@ from slipway.run.registry import Manifest, Registry, parse
 CREATED = "org.opencontainers.image.created"
 LARGEST = 128 * 1024 * 1024
 """How large a bundle may be: what cosign itself reads."""
+FINISHED = "finishedOn"
+"""The key under which a test result says when the tests ended."""
+CLOCKS = timedelta(minutes=10)
+"""How far the clocks of two machines may be apart."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 KIND_OF = {predicate: kind for kind, predicate in cosign.TYPES.items()}
 
 
@@ -55,6 +62,21 @@ class Bundle:
         found = self.statement.get("predicate")
         return found if isinstance(found, Mapping) else {}
 
+    def moment(self, now: datetime) -> datetime:
+        """Return when what it says was found out, to tell the newest of a kind.
+
+        That is the time that is signed with it, where there is one: whoever may write to the registry can attach an
+        old bundle again, under a new date. What is dated later than `now` is the oldest: it would hide all others.
+        """
+        about = self.predicate.get("metadata")
+        signed = self.predicate.get(FINISHED) or (about.get("scanFinishedOn") if isinstance(about, Mapping) else None)
+        for text in (signed, self.made):
+            with suppress(ValueError, OverflowError):
+                found = datetime.fromisoformat(str(text)).astimezone(UTC)
+                if found.year > 1:  # Go's zero time, which cosign writes for none
+                    return found if found <= now + CLOCKS else NEVER
+        return NEVER
+
     def annotations(self, digest: str) -> Mapping[str, str]:
         """Return what it says of an image beside its digest."""
         for subject in self.statement["subject"]:
@@ -78,8 +100,17 @@ def opened(workspace: Workspace, refs: Iterable[str]) -> Mapping[str, Registry]:
     return {host: Registry(host, config) for host in {parse(ref).host for ref in refs}}
 
 
+def listed(held: Registry, ref: str) -> frozenset[str]:
+    """Return the digests of the bundles that a registry lists for an image; raises what `Registry.referrers` does."""
+    part = parse(ref)
+    found = held.referrers(part.repository, part.reference)
+    return frozenset(each.digest for each in found if each.artifact_type.startswith(cosign.BUNDLE))
+
+
 def read(held: Registry, ref: str, only: Collection[str] = ()) -> list[Bundle]:
-    """Return the bundles attached to an image, the oldest first; what is no bundle is passed over.
+    """Return the bundles attached to an image, the oldest first; what is no bundle, or is damaged, is passed over.
+
+    An upload that broke off leaves a manifest without its bytes: it must not keep others from counting.
 
     Args:
         held: the image's registry.
@@ -89,18 +120,21 @@ def read(held: Registry, ref: str, only: Collection[str] = ()) -> list[Bundle]:
     Raises:
         SlipwayError: the registry does not answer, refuses, or sends other bytes than were asked for.
     """
-    part = parse(ref)
-    found = []
-    for each in held.referrers(part.repository, part.reference):
-        if not each.artifact_type.startswith(cosign.BUNDLE) or (only and each.digest not in only):
-            continue
-        manifest = held.find(part.repository, each.digest)
-        if manifest is None:
-            continue
-        with suppress(LookupError, ValueError, TypeError, AttributeError, RecursionError):
-            layer = manifest.content["layers"][0]["digest"]
-            found.append(taken_apart(manifest, held.blob(part.repository, layer, LARGEST)))
-    return sorted(found, key=lambda each: (each.made, each.manifest))
+    found = [_bundle(held, ref, digest) for digest in listed(held, ref) if not only or digest in only]
+    now = datetime.now(UTC)
+    return sorted((each for each in found if each), key=lambda each: (each.moment(now), each.made, each.manifest))
+
+
+def _bundle(held: Registry, ref: str, digest: str) -> Bundle | None:
+    repository = parse(ref).repository
+    with suppress(LookupError, ValueError, TypeError, AttributeError, RecursionError):
+        try:
+            manifest = held.manifest(repository, digest)
+            return taken_apart(manifest, held.blob(repository, manifest.content["layers"][0]["digest"], LARGEST))
+        except SlipwayError:
+            if held.digest(repository, parse(ref).reference) is None:  # or raises: the registry itself is gone
+                raise
+    return None
 
 
 def taken_apart(manifest: Manifest, blob: bytes) -> Bundle:
@@ -138,7 +172,11 @@ def verified(ground: Ground, bundle: Bundle, digest: str, trust: Trust) -> Verif
         for signer in signers:
             argv = cosign.verify(ground.bin / "cosign", file, bundle.kind, digest, signer)
             limit = float(ground.workspace.settings.gate.seconds)
-            result = run(argv, env={**ground.environment, **ALONE}, timeout=limit)
+            try:
+                result = run(argv, env={**ground.environment, **ALONE}, timeout=limit)
+            except SlipwayError as error:  # it took too long
+                refusal = error.what
+                continue
             if result.code == 0:
                 return Verified(bundle, named(ground, signer))
             refusal = _reason(result.output)

@@ -92,12 +92,18 @@ class Proof:
 
 @dataclass
 class Looked:
-    """What became of one image: the verified bundle of each kind, and what is wrong, by whose rule."""
+    """What became of one image: the verified bundle of each kind, and what is wrong, by whose rule.
+
+    `failing` are kinds whose newest bundle is genuine and says no, or nothing that can be read; `listed` is all that
+    the registry listed.
+    """
 
     wanted: Wanted
     found: dict[str, Verified] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     refused: GateRefused | None = None
+    failing: set[str] = field(default_factory=set)
+    listed: frozenset[str] = frozenset()
 
 
 def attach(ground: Ground, ref: str, attached: Attached, signer: Signer, report: Report) -> None:
@@ -118,7 +124,7 @@ def attach(ground: Ground, ref: str, attached: Attached, signer: Signer, report:
     trust = trusted_ones.load(ground.workspace.root)
     wanted = Wanted(attached.service, ref, attached.content)
     bundles = attachments.read(attachments.opened(ground.workspace, [ref])[parse(ref).host], ref)
-    there = _valid(ground, wanted, bundles, trust)
+    there = _valid(ground, wanted, bundles, trust, attached.commit)
     program = ground.bin / "cosign"
     for kind, file in sorted(attached.files.items(), key=lambda item: KINDS.index(item[0])):
         if kind not in there:
@@ -181,8 +187,24 @@ def verify(
     _refuse(looked)
     proofs = {each.wanted.service: _proof(each) for each in looked}
     if set(asked) == set(KINDS):
-        _remember(ground.workspace, trust, proofs.values(), today)
+        _remember(ground.workspace, trust, [(_proof(each), each.listed) for each in looked], today)
     return proofs
+
+
+def failing(ground: Ground, ref: str, service: str, trust: Trust, *, today: date) -> frozenset[str]:
+    """Return the kinds of evidence whose newest genuine piece on an image says no: those steps are to be done again.
+
+    What this machine had found out before is older, so attaching it would not, and must not, hide that.
+
+    Raises:
+        SlipwayError: the registry does not answer.
+    """
+    looked = Looked(Wanted(service, ref))
+    bundles = attachments.read(attachments.opened(ground.workspace, [ref])[parse(ref).host], ref)
+    for kind in ("tests", "scan"):
+        _find(ground, looked, kind, bundles, trust)
+    _judge(ground.workspace, looked, today)
+    return frozenset(looked.failing)
 
 
 def proven(ground: Ground, wanted: Sequence[Wanted], trust: Trust, *, today: date) -> dict[str, Proof]:
@@ -192,9 +214,9 @@ def proven(ground: Ground, wanted: Sequence[Wanted], trust: Trust, *, today: dat
         SlipwayError: the registry does not answer.
     """
     looked = [] if trust.empty else _look_at(ground, wanted, trust, today, (SIGNATURE, *KINDS))
-    proofs = {each.wanted.service: _proof(each) for each in looked if not each.wrong and not each.refused}
-    _remember(ground.workspace, trust, proofs.values(), today)
-    return proofs
+    good = [(_proof(each), each.listed) for each in looked if not each.wrong and not each.refused]
+    _remember(ground.workspace, trust, good, today)
+    return {proof.service: proof for proof, _ in good}
 
 
 def _look_at(ground: Ground, wanted: Sequence[Wanted], trust: Trust, today: date, kinds: Sequence[str]) -> list[Looked]:
@@ -209,25 +231,28 @@ def _look_at(ground: Ground, wanted: Sequence[Wanted], trust: Trust, today: date
 
 def held(ground: Ground, wanted: Sequence[Wanted], trust: Trust, *, today: date) -> frozenset[str]:
     """Return the services whose images were verified before on this machine, against the very same trust and policy,
-    on the same day, and whose evidence the registry still lists. One request for each; nothing is verified anew.
+    on the same day, and for which the registry lists what it did then. One request for each; nothing is verified anew.
 
     Raises:
         SlipwayError: the registry does not answer.
     """
     known = _remembered(ground.workspace, today)
-    asked = [each for each in wanted if each.evidence and _seal(ground.workspace, trust, each) in known]
+    seals = {each.service: _seal(ground.workspace, trust, each) for each in wanted if each.evidence}
+    asked = [each for each in wanted if seals.get(each.service) in known]
     if not asked:
         return frozenset()
     registries = attachments.opened(ground.workspace, (each.ref for each in asked))
     with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:
-        listed = list(pool.map(lambda each: _lists(registries, each), asked))
-    return frozenset(each.service for each, there in zip(asked, listed, strict=True) if there)
+        listed = list(pool.map(lambda each: attachments.listed(registries[parse(each.ref).host], each.ref), asked))
+    return frozenset(
+        each.service
+        for each, there in zip(asked, listed, strict=True)
+        if set(each.evidence.values()) <= there and known[seals[each.service]] == _told(there)
+    )
 
 
-def _lists(registries: Mapping[str, Registry], wanted: Wanted) -> bool:
-    part = parse(wanted.ref)
-    listed = {each.digest for each in registries[part.host].referrers(part.repository, part.reference)}
-    return set(wanted.evidence.values()) <= listed
+def _told(listed: frozenset[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(listed)).encode()).hexdigest()
 
 
 def _carry_out(ground: Ground, argv: list[str], signer: Signer, service: str, log: Path) -> None:
@@ -243,17 +268,22 @@ def _carry_out(ground: Ground, argv: list[str], signer: Signer, service: str, lo
         )
 
 
-def _valid(ground: Ground, wanted: Wanted, bundles: Iterable[Bundle], trust: Trust) -> set[str]:
+def _valid(
+    ground: Ground, wanted: Wanted, bundles: Iterable[Bundle], trust: Trust, commit: str | None = None
+) -> set[str]:
     """Return the kinds that are attached already, by somebody trusted, and say what they should.
 
-    A scan that today's policy refuses is none: the one that is to be attached has passed it.
+    One that says no is none: the one that is to be attached has passed, and is newer (`failing`). A signature that
+    names no commit is none where there is a `commit`.
     """
     looked = Looked(wanted)
     there = list(bundles)
     for kind in KINDS:
         _find(ground, looked, kind, there, trust)
     _judge(ground.workspace, looked, datetime.now(UTC).date())
-    return looked.found.keys() - ({"scan"} if looked.refused else set())
+    signature = looked.found.get(SIGNATURE)
+    unsigned = commit and signature and not signature.bundle.annotations(parse(wanted.ref).reference).get("commit")
+    return looked.found.keys() - looked.failing - ({SIGNATURE} if unsigned else set())
 
 
 def _look(
@@ -270,6 +300,7 @@ def _look(
     if registries[part.host].digest(part.repository, part.reference) is None:
         looked.wrong.append(f"{wanted.ref} is not in the registry")
         return looked
+    looked.listed = attachments.listed(registries[part.host], wanted.ref)
     bundles = attachments.read(registries[part.host], wanted.ref, frozenset(wanted.evidence.values()))
     for kind in kinds:
         _find(ground, looked, kind, bundles, trust)
@@ -334,15 +365,18 @@ def _judge(workspace: Workspace, looked: Looked, today: date) -> None:
     if tests := looked.found.get("tests"):
         result = tests.bundle.predicate.get("result")
         if result != PASSED:
+            looked.failing.add("tests")
             looked.wrong.append(f"tests: they say {result!r}, not {PASSED!r}")
     if "scan" not in looked.found:
         return
     try:
         verdict = findings.verdict(workspace.settings.scan, _report(looked), looked.wanted.service, today)
     except GateRefused as error:
+        looked.failing.add("scan")
         looked.wrong.append(f"scan: {error.what}")
         return
     if not verdict.passed:
+        looked.failing.add("scan")
         looked.refused = findings.refusal(verdict, looked.wanted.service)
 
 
@@ -401,20 +435,20 @@ def _seal(workspace: Workspace, trust: Trust, wanted: Wanted) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _remember(workspace: Workspace, trust: Trust, proofs: Iterable[Proof], today: date) -> None:
-    seals = {_seal(workspace, trust, Wanted.of(each.service, each.entry)) for each in proofs}
+def _remember(workspace: Workspace, trust: Trust, proofs: Iterable[tuple[Proof, frozenset[str]]], today: date) -> None:
+    seals = {_seal(workspace, trust, Wanted.of(each.service, each.entry)): _told(listed) for each, listed in proofs}
     known = _remembered(workspace, today)
-    if not seals <= known:
-        text = json.dumps({"day": today.isoformat(), "seals": sorted(known | seals)})
-        write_atomically(_memory(workspace), text)
+    if after := {**known, **seals} if seals.items() - known.items() else None:
+        write_atomically(_memory(workspace), json.dumps({"day": today.isoformat(), "seals": after}))
 
 
-def _remembered(workspace: Workspace, today: date) -> frozenset[str]:
-    with suppress(OSError, ValueError, LookupError, TypeError):
+def _remembered(workspace: Workspace, today: date) -> dict[str, str]:
+    """Return the seals of today, each with what the registry listed at that time."""
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         found = json.loads(_memory(workspace).read_text(encoding="utf-8"))
         if found["day"] == today.isoformat():
-            return frozenset(map(str, found["seals"]))
-    return frozenset()
+            return {str(seal): str(listed) for seal, listed in found["seals"].items()}
+    return {}
 
 
 def _memory(workspace: Workspace) -> Path:

@@ -8,13 +8,14 @@ release repository says that all evidence was there; and the lock comes last. Ki
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 
 from slipway.content.digest import called
-from slipway.flows import admission, build, evidence, keys, proving, scan
+from slipway.flows import admission, build, commits, evidence, keys, proving, scan
 from slipway.flows.atonce import at_once
 from slipway.flows.build import Planned, Shipped
 from slipway.flows.evidence import Attached, Proof, Wanted
@@ -111,8 +112,10 @@ def ship(
     before = lock.load(workspace.root, stack.name)
     trust = trusted_ones.load(workspace.root)
     candidates = plan(ground, services, stack)
-    tags = Tags(commit_of(workspace, candidates), version)
+    tags = Tags(commits.commit_to_sign(workspace, stack, commit_of(workspace, candidates), report), version)
     proofs = held(ground, candidates, before, trust, today)
+    # What was signed when files differed from the commit gets a signature that names one.
+    proofs = {name: proof for name, proof in proofs.items() if proof.commit or not tags.commit}
     missing = [each for each in candidates if each.name not in proofs]
     if dry:
         return [_line(each, proofs.get(each.name), "would go through the gate") for each in candidates]
@@ -127,11 +130,12 @@ def ship(
         database = scan.ready(ground, report, datetime.now(UTC))
         proven = _prove(ground, missing, report, database, today)
         refuse_moved_tags([(each, proven[each.name].digest) for each in missing], tags)
+        renewing = partial(renew, ground, trust=trust, report=report, database=database, today=today)
         with current().phase("push, attest, sign"):
             at_once(
                 missing,
                 lambda each: each.name,
-                lambda each: publish(ground, each, proven[each.name], signer, tags.commit, report),
+                lambda each: publish(ground, each, proven[each.name], signer, tags.commit, report, renewing),
             )
         proofs = {**proofs, **check(ground, missing, proven, trust, today)}
     fresh = {each.name for each in missing}
@@ -157,7 +161,13 @@ def held(
 
 
 def publish(
-    ground: Ground, each: Candidate, proven: Proven, signer: keys.Signer, commit: str | None, report: Report
+    ground: Ground,
+    each: Candidate,
+    proven: Proven,
+    signer: keys.Signer,
+    commit: str | None,
+    report: Report,
+    renewing: Callable[[Candidate, Proven], None],
 ) -> None:
     """Push the very bytes that were scanned, by digest, and attach all evidence to them.
 
@@ -166,7 +176,32 @@ def publish(
         SlipwayError: the registry or cosign failed.
     """
     push(ground, each, proven, report)
+    renewing(each, proven)
     sign(ground, each, proven, signer, commit, report)
+
+
+def renew(
+    ground: Ground,
+    each: Candidate,
+    proven: Proven,
+    *,
+    trust: Trust,
+    report: Report,
+    database: scan.Database,
+    today: date,
+) -> None:
+    """Do those steps again to which genuine evidence on the image says no: only what is newer can outweigh it.
+
+    Raises:
+        GateRefused: this time, too, it does not pass.
+        SlipwayError: the registry does not answer.
+    """
+    ref = f"{each.repository}@{proven.digest}"
+    failing = evidence.failing(ground, ref, each.name, trust, today=today)
+    if "tests" in failing:
+        proving.test(ground, each.planned, report)
+    if "scan" in failing:
+        proving.rescan(ground, each.planned, report, database, today)
 
 
 def push(ground: Ground, each: Candidate, proven: Proven, report: Report) -> None:
@@ -233,7 +268,7 @@ def sign_pushed(ground: Ground, services: Sequence[Service], stack: Stack, repor
         raise EvidenceError(
             f"not in the registry: {', '.join(missing)}", remedy=f"Run `invoke push --stack {stack.name}` first."
         )
-    commit = commit_of(ground.workspace, candidates)
+    commit = commits.commit_to_sign(ground.workspace, stack, commit_of(ground.workspace, candidates), report)
     at_once(
         candidates, lambda each: each.name, lambda each: sign(ground, each, proven[each.name], signer, commit, report)
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from slipway.flows import evidence
+from slipway.flows.commits import refuse_unreviewed
 from slipway.flows.evidence import Wanted
 from slipway.flows.logs import logs_of
 from slipway.flows.releases import short_digest
@@ -85,7 +86,10 @@ def plan(ground: Ground, source: Stack, target: Stack) -> Promotion:
     root = ground.workspace.root
     entries = lock.load(root, source.name).services
     names = [service.name for service in ground.workspace.services]
-    refuse(lock.path_of(root, source.name), names, entries, source.name)
+    path = lock.path_of(root, source.name)
+    refuse(path, names, entries, source.name)
+    if target.protected:
+        refuse_unreviewed(root, path, {name: entries[name] for name in names})
     locked = lock.load(root, target.name).services
     return Promotion(source, target, tuple(step_of(ground, target, name, entries[name], locked) for name in names))
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +250,7 @@ def _keep_tests(workspace: Workspace, each: Planned, reports: Path) -> None:
             remedy=f"Write one in services/{name}/tests, or look why none is found or all are skipped.",
             log=build_log(logs_of(workspace), name),
         )
-    told = junit.predicate(tests, [(f"services/{name}", each.content)])
+    told = junit.predicate(tests, [(f"services/{name}", each.content)], datetime.now(UTC))
     write_atomically(folder / TESTS, json.dumps(told, indent=1), mode=PRIVATE)
 
 

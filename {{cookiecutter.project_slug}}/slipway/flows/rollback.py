@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from slipway.flows import deploy, evidence
+from slipway.flows.commits import refuse_unreviewed
 from slipway.flows.deploy import Consent, Deployed
 from slipway.flows.evidence import Wanted
 from slipway.flows.releases import ReleaseLine, live_of, releases, short_digest
@@ -179,6 +180,7 @@ def entries_of(ground: Ground, rollback: Rollback, report: Report, *, today: dat
     before = lock.load(ground.workspace.root, rollback.stack.name)
     if rollback.stack.protected:
         entries = proven(ground, rollback.moves, before, report, today=today)
+        refuse_unreviewed(ground.workspace.root, lock.path_of(ground.workspace.root, before.stack), entries)
         refuse_moved(entries, f"the release {rollback.to.id}")
         return entries
     refs = [move.ref for move in rollback.moves]
@@ -235,8 +237,8 @@ def known(
 
 def content_of(ref: str) -> str:
     """Return the content digest that an image's tag tells; empty where no such tag is left."""
-    told = [tag for tag in tags_of(ref) if tag.startswith(CONTENT_TAG)]
-    return told[0].removeprefix(CONTENT_TAG) if told else ""
+    told = [tag.removeprefix(CONTENT_TAG) for tag in tags_of(ref) if tag.startswith(CONTENT_TAG)]
+    return next((content for content in told if lock.SHA256.fullmatch(content)), "")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from slipway.flows import evidence
+from slipway.flows import commits, evidence
 from slipway.flows.evidence import Proof, Wanted
 from slipway.flows.standing import Ground
 from slipway.model import lock, trust
@@ -37,17 +37,13 @@ def verify(ground: Ground, stack: Stack, services: Sequence[Service]) -> dict[st
     unproven = [each.name for each in services if not locked[each.name].evidence]
     if unproven:
         raise EvidenceError(f"{path}: {', '.join(unproven)} never went through the gate", remedy=remedy)
-    elsewhere = [
-        f"{each.name}: {locked[each.name].ref} is not in {place}"
-        for each in services
-        if locked[each.name].ref.partition("@")[0] != (place := workspace.release_repository(each.name, stack.registry))
-    ]
-    if elsewhere:
-        raise EvidenceError(
-            f"{path} names images outside this stack's release repositories", detail="\n".join(elsewhere), remedy=remedy
-        )
-    refuse_moved({each.name: locked[each.name] for each in services}, path.name)
-    wanted = [Wanted.of(each.name, locked[each.name]) for each in services]
+    entries = {each.name: locked[each.name] for each in services}
+    places = {each.name: [workspace.release_repository(each.name, stack.registry)] for each in services}
+    lock.refuse_elsewhere(path, entries, places)
+    if stack.protected:
+        commits.refuse_unreviewed(workspace.root, path, entries)
+    refuse_moved(entries, path.name)
+    wanted = [Wanted.of(name, entry) for name, entry in entries.items()]
     return evidence.verify(ground, wanted, trust.load(workspace.root), today=datetime.now(UTC).date())
 
 

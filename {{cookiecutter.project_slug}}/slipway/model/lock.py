@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
 from slipway.model.errors import EvidenceError
 from slipway.model.files import write_atomically
+from slipway.model.names import DNS_LABEL, REGISTRY
 from slipway.model.reading import exists, read_json
 
 VERSION = 1
+SHOWN = 120
+"""How many letters of a wrong value stand in an error."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_KIND = re.compile(r"[a-z]{1,20}")
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,9 +62,46 @@ def load(root: Path, stack: str) -> Lock:
     if lock.version != VERSION or lock.stack != stack:
         raise EvidenceError(f"{path} is the lock of stack `{lock.stack}`, version {lock.version}", remedy=remedy)
     for service, entry in lock.services.items():
-        if not _pinned(entry.ref):
-            raise EvidenceError(f"{path}: `{service}` is not locked by digest: {entry.ref}", remedy=remedy)
+        if wrong := _wrong(service, entry):
+            raise EvidenceError(f"{path}: `{shown(service)}`: {wrong}", remedy=remedy)
     return lock
+
+
+def refuse_elsewhere(path: Path, entries: Mapping[str, Entry], places: Mapping[str, Collection[str]]) -> None:
+    """Refuse images that are not in a repository of their service's.
+
+    Args:
+        path: the lock, for the message.
+        entries: what it says, by service.
+        places: the repositories that each service's image may be in.
+
+    Raises:
+        EvidenceError: an image is in another one, of another workspace or registry.
+    """
+    elsewhere = [
+        f"{name}: {entry.ref} is not in {' or '.join(places[name])}"
+        for name, entry in entries.items()
+        if entry.ref.partition("@")[0] not in places[name]
+    ]
+    if elsewhere:
+        raise EvidenceError(
+            f"{path} names images outside this stack's repositories",
+            detail="\n".join(elsewhere),
+            remedy="Restore it from git. Where the registry was changed, push or ship again.",
+        )
+
+
+def refuse_without_commit(path: Path, entries: Mapping[str, Entry]) -> None:
+    """Refuse images that are of no commit, which no protected stack takes: nobody could have reviewed them.
+
+    Raises:
+        EvidenceError: there are some.
+    """
+    if missing := [name for name, entry in entries.items() if not entry.commit]:
+        raise EvidenceError(
+            f"{path}: {', '.join(missing)}: no commit is named, so nobody knows what was reviewed",
+            remedy="Commit all that is in the images, then `invoke ship` again.",
+        )
 
 
 def with_entries(lock: Lock, entries: dict[str, Entry]) -> Lock:
@@ -70,6 +116,26 @@ def save(root: Path, lock: Lock) -> Path:
     return path
 
 
-def _pinned(ref: str) -> bool:
-    name, _, digest = ref.partition("@sha256:")
-    return bool(name) and len(digest) == 64 and all(letter in "0123456789abcdef" for letter in digest)
+def shown(text: str) -> str:
+    """Return a text from a file as a message can hold it: no control characters, and not too long."""
+    safe = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return safe if len(safe) <= SHOWN else f"{safe[:SHOWN]}…"
+
+
+def _wrong(service: str, entry: Entry) -> str:
+    """Return what is wrong with a service's line in words; empty where nothing is."""
+    name, _, digest = entry.ref.partition("@")
+    if not DNS_LABEL.fullmatch(service):
+        return "that is no service's name"
+    if not _DIGEST.fullmatch(digest):
+        return f"it is not locked by digest: {shown(entry.ref)}"
+    if not REGISTRY.fullmatch(name) or "/" not in name:
+        return f"{shown(name)} is no repository"
+    if entry.content and not SHA256.fullmatch(entry.content):
+        return f"`content` is {shown(entry.content)!r} and no content digest"
+    if entry.commit is not None and not _COMMIT.fullmatch(entry.commit):
+        return f"`commit` is {shown(entry.commit)!r} and no commit of git"
+    unknown = [
+        kind for kind, piece in entry.evidence.items() if not _KIND.fullmatch(kind) or not _DIGEST.fullmatch(piece)
+    ]
+    return f"`evidence` names {shown(unknown[0])!r}, which is no piece of evidence by digest" if unknown else ""

@@ -96,6 +96,13 @@ def _looks_whole(found: Path) -> bool:
         return False
 
 
+def has_commit(root: Path, commit_id: str) -> bool | None:
+    """Whether the repository has a commit; None where git cannot say: there is none, or only a part of its history."""
+    if commit(root) is None or _said(root, "rev-parse", "--is-shallow-repository") != "false":
+        return None
+    return _asked(root, "cat-file", "-e", f"{commit_id}^{{commit}}") is not None
+
+
 def dirty(root: Path, apart: Sequence[str] = ()) -> bool:
     """Whether files differ from that commit or are not in it, apart from some folders; ignored ones do not count.
 

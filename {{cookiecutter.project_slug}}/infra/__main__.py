@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,25 +14,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Pulumi runs this
 from infra import releases, targets
 from infra.images import images_of
 from infra.secrets import secrets_of
-from slipway.model import stack as stacks
-from slipway.model import workspace as workspaces
 from slipway.model.errors import SlipwayError
+from slipway.model.inputs import DeployInputs
+from slipway.provider.resources import Protection
 
 
-def program(instead: Mapping[str, str] = MappingProxyType({})) -> None:
+def program(inputs: DeployInputs, instead: Mapping[str, str] = MappingProxyType({})) -> None:
     """Declare everything that the current Pulumi stack holds.
 
     Args:
+        inputs: what the deploy goes by, read once, and proven where the stack is protected.
         instead: images (service → image) in the place of those that the stack's mode says: services whose rollout
             failed go back to what they had.
     """
-    workspace = workspaces.load(workspaces.find_root())
-    stack = stacks.load(workspace.root, pulumi.get_stack(), os.environ)
+    workspace, stack = inputs.workspace, inputs.stack
+    protection = Protection(stack.name, stack=stack.name, protected=stack.protected)
 
     secrets = secrets_of(workspace, stack)
-    images = images_of(workspace, stack, instead)
-    release = releases.begun(workspace, stack, images)
-    deployed = targets.deploy(workspace, stack, releases.together(images), secrets)
+    images = images_of(inputs, instead)
+    release = releases.begun(inputs, images)
+    running = releases.together({**images, **inputs.beside}, protection)
+    deployed = targets.deploy(workspace, stack, running, secrets)
     live = releases.live(stack, release, deployed.resources)
 
     pulumi.export("images", images)
@@ -43,7 +44,9 @@ def program(instead: Mapping[str, str] = MappingProxyType({})) -> None:
 
 
 if __name__ == "__main__":
+    from slipway.flows.byhand import inputs_by_hand
+
     try:
-        program()
+        program(inputs_by_hand(pulumi.get_stack()))
     except SlipwayError as error:
-        raise pulumi.RunError(f"{error.what}\n{error.remedy}") from error
+        raise pulumi.RunError("\n".join(filter(None, (error.what, error.detail, error.remedy)))) from error

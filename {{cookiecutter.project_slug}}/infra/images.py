@@ -18,22 +18,22 @@ from slipway.content.mirror import with_normal_modes
 from slipway.content.service import inputs_of_each
 from slipway.model import lock
 from slipway.model.errors import EvidenceError, SlipwayError
+from slipway.model.inputs import DeployInputs
 from slipway.model.masking import keep_secret
 from slipway.model.names import content_tag
-from slipway.model.stack import Stack
 from slipway.model.workspace import SecretSource, Service, Workspace, secret_value
 from slipway.run import registry
 from slipway.toolchain.builder import name_of as builder_of
 
 
-def images_of(workspace: Workspace, stack: Stack, instead: Mapping[str, str]) -> dict[str, pulumi.Input[str]]:
+def images_of(inputs: DeployInputs, instead: Mapping[str, str]) -> dict[str, pulumi.Input[str]]:
     """Return each service's image, by digest; those in `instead` (service → image) whatever the mode says.
 
     Raises:
         EvidenceError: the mode is external and a service is not locked.
     """
-    locked = lock.load(workspace.root, stack.name).services if stack.images != "inline" else {}
-    given = {**{name: entry.ref for name, entry in locked.items()}, **instead}
+    workspace, stack = inputs.workspace, inputs.stack
+    given = {**{name: entry.ref for name, entry in inputs.locked.items()}, **instead}
     missing = [service.name for service in workspace.services if service.name not in given]
     if stack.images == "external" and missing:
         raise EvidenceError(

@@ -7,29 +7,30 @@ from typing import Any
 
 import pulumi
 
-from slipway.model import lock
+from slipway.model.inputs import DeployInputs
 from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace
 from slipway.provider.release import with_results
-from slipway.provider.resources import Live, Release
+from slipway.provider.resources import Live, Protection, Release
 
 
-def begun(workspace: Workspace, stack: Stack, images: Mapping[str, pulumi.Input[str]]) -> Release:
+def begun(inputs: DeployInputs, images: Mapping[str, pulumi.Input[str]]) -> Release:
     """Declare the stack's record of releases, which gets a new one when these images are others than before."""
-    locked = lock.load(workspace.root, stack.name).services if stack.images != "inline" else {}
+    stack = inputs.stack
     # Of an image that is built on the way, its tag in the registry tells the content.
-    contents = {name: entry.content for name, entry in locked.items() if images.get(name) == entry.ref}
-    return Release(stack.name, mode=stack.images, digests=images, contents=contents)
+    contents = {name: entry.content for name, entry in inputs.locked.items() if images.get(name) == entry.ref}
+    return Release(stack.name, mode=stack.images, digests=images, contents=contents, beside=inputs.beside)
 
 
-def together(images: Mapping[str, pulumi.Input[str]]) -> Mapping[str, pulumi.Input[str]]:
+def together(images: Mapping[str, pulumi.Input[str]], protection: Protection) -> Mapping[str, pulumi.Input[str]]:
     """Return the images for those who may use them only when all are known: one that cannot be built changes nothing.
+
+    Nor does a stack that lost its protection without anybody's word: its record in the state comes first.
 
     A preview builds none, and says of each by itself whether it would change.
     """
     if pulumi.runtime.is_dry_run():
         return images
-    known = pulumi.Output.all(*images.values())
+    known = pulumi.Output.all(*images.values(), protection.protected)
     return {name: known[number] for number, name in enumerate(images)}
 
 

@@ -176,7 +176,7 @@ def genuine(monkeypatch: pytest.MonkeyPatch) -> None:
     passing = findings.Verdict((), (), (), TODAY)
     good = GOOD_SCAN["ArtifactName"]
 
-    def verdict(_scan: Any, report: Mapping[str, Any], *_: Any) -> findings.Verdict:
+    def verdict(_scan: Any, report: Mapping[str, Any], *_: Any, **__: Any) -> findings.Verdict:
         if report.get("ArtifactName") != good:
             raise GateRefused("no report")
         return passing

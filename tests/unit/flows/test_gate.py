@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from slipway.content.digest import BuildInputs
-from slipway.flows import gate
+from slipway.flows import beside, gate
 from slipway.flows.build import Planned, Shipped
 from slipway.flows.evidence import Proof, Wanted
 from slipway.flows.gate import Candidate, Tags
@@ -69,6 +69,7 @@ class World:
 
     def __init__(self) -> None:
         self.candidates = [candidate("api", "a"), candidate("web", "b")]
+        self.beside: list[Candidate] = []
         self.held: dict[str, Proof] = {}
         self.tags: dict[str, str] = {}
         self.steps: list[str] = []
@@ -125,6 +126,9 @@ def world(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> World:
 
     kept = lock.save
     monkeypatch.setattr(gate, "plan", lambda *_: world.candidates)
+    monkeypatch.setattr(gate, "plan_beside", lambda *_: world.beside)
+    monkeypatch.setattr(gate.beside, "prove", prove)
+    monkeypatch.setattr(gate, "refuse_lost_protection", lambda *_: None)
     monkeypatch.setattr(gate, "held", lambda *_: dict(world.held))
     monkeypatch.setattr(gate, "_signer", lambda *_: (Signer("cosign.key"), TRUST))
     monkeypatch.setattr(gate.scan, "ready", lambda *_: world.did("database"))
@@ -280,6 +284,16 @@ def test_nothing_is_signed_whose_commit_cannot_be_known(ground: Ground) -> None:
     (ground.workspace.root / ".git").mkdir(parents=True)
     with pytest.raises(EvidenceError, match="cannot be known"):
         gate.commit_of(ground.workspace, [candidate("api", "a")])
+
+
+def test_what_runs_beside_the_services_passes_the_gate_too_and_has_a_table_of_its_own_in_the_lock(
+    ground: Ground, world: World
+) -> None:
+    world.beside = [replace(candidate("gateway", "9"), kinds=beside.KINDS)]
+    ship(ground)
+    assert {"prove gateway", "push gateway", "sign gateway", "verify gateway"} < set(world.steps)
+    found = lock.load(ground.workspace.root, "staging")
+    assert (set(found.services), set(found.beside)) == ({"api", "web"}, {"gateway"})
 
 
 def test_what_was_signed_without_a_commit_goes_through_again_once_there_is_one(ground: Ground, world: World) -> None:

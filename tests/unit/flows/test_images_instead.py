@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infra.images import images_of
 from slipway.model import lock
+from slipway.model.inputs import DeployInputs
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, ServiceSettings, Settings, Workspace
 
@@ -18,6 +19,6 @@ def test_an_image_that_is_given_counts_more_than_the_lock_and_needs_none(tmp_pat
     services = tuple(Service(name, tmp_path / name, ServiceSettings(kind="worker")) for name in ("api", "web"))
     workspace = Workspace(tmp_path, Settings("shop", "127.0.0.1:5000"), services)
     stack = Stack("staging", tmp_path / "Pulumi.staging.yaml", "external", "kubernetes", protected=False)
-    lock.save(tmp_path, lock.Lock("staging", services={"api": lock.Entry(ref("b"), "c" * 64)}))
-    assert images_of(workspace, stack, {"api": ref("a"), "web": ref("d")}) == {"api": ref("a"), "web": ref("d")}
-    assert images_of(workspace, stack, {"web": ref("d")}) == {"api": ref("b"), "web": ref("d")}
+    inputs = DeployInputs(workspace, stack, {"api": lock.Entry(ref("b"), "c" * 64)})
+    assert images_of(inputs, {"api": ref("a"), "web": ref("d")}) == {"api": ref("a"), "web": ref("d")}
+    assert images_of(inputs, {"web": ref("d")}) == {"api": ref("b"), "web": ref("d")}

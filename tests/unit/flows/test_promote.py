@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slipway.flows import promote
+from slipway.flows import promote, protection
 from slipway.flows.evidence import Wanted
 from slipway.flows.promote import Promotion
 from slipway.flows.report import Silence
@@ -42,8 +42,12 @@ def ground(tmp_path: Path) -> Ground:
     return Ground(Workspace(tmp_path, Settings("shop", HERE), services), tmp_path / "bin", {})
 
 
-def write(ground: Ground, stack: str, **entries: lock.Entry) -> None:
-    lock.save(ground.workspace.root, lock.Lock(stack, services=entries))
+GATEWAY = lock.GATEWAY
+
+
+def write(ground: Ground, stack: str, *, beside: bool = True, **entries: lock.Entry) -> None:
+    own = {GATEWAY: entry(GATEWAY, "9")} if beside else {}
+    lock.save(ground.workspace.root, lock.Lock(stack, services=entries, beside=own))
 
 
 def read(ground: Ground, stack: str) -> dict[str, lock.Entry]:
@@ -92,9 +96,10 @@ def test_each_service_is_the_same_moved_or_new(staged: Ground) -> None:
     assert [(step.service, step.note, step.after.ref) for step in steps] == [
         ("api", "moved", ref("api", "2")),
         ("web", "new", ref("web", "1")),
+        (GATEWAY, "same", ref(GATEWAY, "9")),
     ]
     write(staged, "prod", api=entry("api", "1"), web=entry("web", "1"))
-    assert [step.note for step in promote.plan(staged, STAGING, PROD).steps] == ["moved", "same"]
+    assert [step.note for step in promote.plan(staged, STAGING, PROD).steps] == ["moved", "same", "same"]
 
 
 def test_a_stack_is_not_promoted_to_itself(staged: Ground) -> None:
@@ -109,6 +114,21 @@ def test_what_is_of_no_commit_is_not_promoted_to_a_protected_stack(ground: Groun
     with pytest.raises(EvidenceError, match="api: no commit is named") as caught:
         promote.plan(ground, STAGING, PROD)
     assert caught.value.exit_code == 4
+
+
+def test_a_lock_without_the_gateway_is_stale_for_a_protected_stack_and_goes_on_to_others(ground: Ground) -> None:
+    write(ground, "staging", beside=False, api=entry("api", "2"), web=entry("web", "1"))
+    assert promote.plan(ground, STAGING, replace(STAGING, name="test")).changes
+    with pytest.raises(EvidenceError, match=r"staging\.lock\.json is stale") as caught:
+        promote.plan(ground, STAGING, PROD)
+    assert caught.value.exit_code == 4 and "invoke ship --stack staging" in caught.value.remedy
+    assert promote.plan(ground, STAGING, replace(PROD, target="kubernetes")).changes
+
+
+def test_a_stack_that_lost_its_protection_gets_nothing(staged: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protection, "was_protected", lambda *_: True)
+    with pytest.raises(ConfigError, match="was protected when it was last deployed"):
+        promote.plan(staged, STAGING, replace(PROD, protected=False))
 
 
 def test_a_service_that_is_not_locked_keeps_all_back(ground: Ground) -> None:
@@ -126,7 +146,7 @@ def test_an_image_that_went_through_no_gate_is_refused(ground: Ground) -> None:
 
 def test_in_one_registry_nothing_is_copied_and_all_is_verified(staged: Ground, did: list[tuple[str, str]]) -> None:
     carry_out(staged, promote.plan(staged, STAGING, PROD))
-    assert did == [("verified", ref("api", "2")), ("verified", ref("web", "1"))]
+    assert did == [("verified", ref("api", "2")), ("verified", ref("web", "1")), ("verified", ref(GATEWAY, "9"))]
     assert read(staged, "prod") == read(staged, "staging")
 
 
@@ -139,7 +159,17 @@ def test_between_registries_the_tags_come_after_the_proof_and_the_lock_last(
 ) -> None:
     carry_out(staged, promote.plan(staged, STAGING, ELSEWHERE))
     api, web = ref("api", "2", THERE), ref("web", "1", THERE)
-    assert did == [
+    own = {GATEWAY: ref(GATEWAY, "9", THERE)}
+    assert [step for step in did if step[1].endswith("9")] == [
+        ("verified", ref(GATEWAY, "9")),
+        ("copied", own[GATEWAY]),
+        ("verified", own[GATEWAY]),
+        ("tagged v1", own[GATEWAY]),
+        (f"tagged h-{'2' * 64}", own[GATEWAY]),
+        (f"tagged h-{'9' * 64}", own[GATEWAY]),
+    ]
+    assert lock.load(staged.workspace.root, "prod").beside == {GATEWAY: entry(GATEWAY, "9", THERE)}
+    assert [step for step in did if not step[1].endswith("9")] == [
         ("verified", ref("api", "2")),
         ("verified", ref("web", "1")),
         ("copied", api),
@@ -181,7 +211,7 @@ def test_a_dry_promotion_verifies_where_the_images_are_and_changes_nothing(
 ) -> None:
     promotion = promote.plan(staged, STAGING, ELSEWHERE)
     promote.verify(staged, promotion, Silence(), today=TODAY)
-    assert did == [("verified", ref("api", "2")), ("verified", ref("web", "1"))]
+    assert did == [("verified", ref("api", "2")), ("verified", ref("web", "1")), ("verified", ref(GATEWAY, "9"))]
     assert read(staged, "prod") == {}
     assert "would be locked" in promotion.told(dry=True)
 

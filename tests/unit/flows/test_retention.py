@@ -127,7 +127,7 @@ def test_the_repositories_are_those_of_this_workspace_alone() -> None:
         "team/shop/release/api": "release",
     }
     assert repositories(workspace, "r.example", known) == {"shop/api": "development"}
-    assert repositories(workspace, "r.example", None) == {}
+    assert repositories(workspace, "r.example", None) == {"shop/release/gateway": "release"}
 
 
 def test_what_the_builder_s_cache_would_give_back_is_read_from_its_listing() -> None:

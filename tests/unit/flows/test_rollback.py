@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -17,8 +16,8 @@ from slipway.flows.report import Silence
 from slipway.flows.rollback import Move, Rollback
 from slipway.flows.standing import Ground
 from slipway.model import lock
-from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError, EvidenceError, SlipwayError
+from slipway.model.inputs import DeployInputs
 from slipway.model.stack import Stack
 from slipway.model.workspace import Settings, Workspace
 
@@ -132,15 +131,22 @@ def back(stack: Stack, letter: str = "1", **contents: str) -> Rollback:
 
 
 @pytest.fixture
-def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, str | None]]:
-    """What was deployed: the stack as it was given, and the mode that infra/ was told."""
-    calls: list[tuple[Stack, str | None]] = []
+def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, DeployInputs]]:
+    """What was deployed: the stack as it was given, and what infra/ goes by."""
+    calls: list[tuple[Stack, DeployInputs]] = []
 
-    def deploy(_ground: Ground, stack: Stack, *_more: Any) -> None:
-        calls.append((stack, os.environ.get(stacks.OVERRIDE)))
+    def deploy(_ground: Ground, stack: Stack, _report: object, _consent: object, inputs: DeployInputs) -> None:
+        calls.append((stack, inputs))
+
+    def read_inputs(
+        ground: Ground, stack: Stack, _report: object, *, locked: lock.Lock, done: tuple[str, ...]
+    ) -> DeployInputs:
+        assert set(done) == {"api"}
+        assert locked == lock.load(ground.workspace.root, stack.name)
+        return DeployInputs(ground.workspace, stack, locked.services)
 
     monkeypatch.setattr(rollback.deploy, "deploy", deploy)
-    monkeypatch.delenv(stacks.OVERRIDE, raising=False)
+    monkeypatch.setattr(rollback, "read_inputs", read_inputs)
     monkeypatch.setattr(rollback, "tags_of", lambda *_: [])
     monkeypatch.setattr(rollback.registry, "digests", lambda refs: {each: each[-71:] for each in refs})
     return calls
@@ -152,22 +158,13 @@ def carry_out(ground: Ground, way: Rollback) -> dict[str, lock.Entry]:
 
 
 def test_the_lock_is_written_and_all_images_come_from_it_for_this_run(
-    ground: Ground, deployed: list[tuple[Stack, str | None]]
+    ground: Ground, deployed: list[tuple[Stack, DeployInputs]]
 ) -> None:
     entries = carry_out(ground, back(STACK, api="a" * 64))
     assert entries == {"api": lock.Entry(ref("api", "1"), "a" * 64)}
-    [(stack, override)] = deployed
-    assert (stack.images, stack.overridden, override) == ("external", True, "external")
-    assert stacks.OVERRIDE not in os.environ
-
-
-def test_the_users_own_override_is_put_back(
-    ground: Ground, deployed: list[tuple[Stack, str | None]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(stacks.OVERRIDE, "hybrid")
-    carry_out(ground, back(STACK))
-    assert deployed[0][1] == "external"
-    assert os.environ[stacks.OVERRIDE] == "hybrid"
+    [(stack, inputs)] = deployed
+    assert (stack.images, stack.overridden) == ("external", True)
+    assert inputs.stack == stack and inputs.locked == entries
 
 
 def test_an_image_whose_content_nobody_recorded_is_found_by_its_tag(
@@ -205,7 +202,7 @@ def test_the_lines_of_services_that_do_not_move_are_left_as_they_are(ground: Gro
 
 
 def test_on_a_protected_stack_the_lock_says_what_was_proven(
-    ground: Ground, deployed: list[tuple[Stack, str | None]], monkeypatch: pytest.MonkeyPatch
+    ground: Ground, deployed: list[tuple[Stack, DeployInputs]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Wanted] = []
 
@@ -271,7 +268,6 @@ def test_a_deploy_that_fails_leaves_the_lock_to_say_what_should_run(
     with pytest.raises(SlipwayError, match="healthy"):
         carry_out(ground, back(STACK, api="a" * 64))
     assert lock.load(ground.workspace.root, "dev").services["api"].ref == ref("api", "1")
-    assert stacks.OVERRIDE not in os.environ
 
 
 @pytest.mark.parametrize(

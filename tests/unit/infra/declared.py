@@ -11,6 +11,7 @@ from typing import Any
 
 import pulumi
 
+from slipway.model import lock
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
 
@@ -75,6 +76,7 @@ def declare(root: Path, secrets: Mapping[str, Mapping[str, str]] | None = None, 
             each.name: pulumi.Output.from_input(f"{workspace.repository(each.name)}{DIGEST}")
             for each in workspace.services
         }
+        images[lock.GATEWAY] = f"{workspace.release_repository(lock.GATEWAY)}{DIGEST}"
         given = {
             each.name: {key: pulumi.Output.secret(value) for key, value in (secrets or {}).get(each.name, {}).items()}
             for each in workspace.services

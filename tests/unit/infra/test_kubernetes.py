@@ -471,10 +471,7 @@ def test_the_docker_target_needs_no_kubernetes_and_leaves_jobs_out(root: Path) -
     (root / "infra" / "Pulumi.dev.yaml").write_text(
         "config:\n  slipway:images: inline\n  slipway:protected: false\n  slipway:target: docker\n"
     )
-    (root / "bases").mkdir()
-    (root / "bases" / "bases.lock.json").write_text(
-        json.dumps({"source": "official", "bases": {"nginx": "n@sha256:1"}})
-    )
     found: Declared = declare(root)
+    assert found["Gateway", "dev"]["image"].startswith("registry.example/demo/release/gateway@sha256:")
     assert sorted(name for kind, name in found.objects if kind == "Container") == ["api", "web"]
     assert found["Container", "web"]["env"]["API_URL"] == "http://gateway:8080/api"

@@ -14,11 +14,14 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 from infra.policy.__main__ import RULES, policies
 from infra.policy.pods import TEMPLATES
 from infra.policy.rule import Place, Resource, Violation
+from slipway.model import lock
+from slipway.model.inputs import DeployInputs
 
 DIGEST = "sha256:" + "a" * 64
 RELEASED = f"reg.example/shop/release/api@{DIGEST}"
 OWN = f"prod.example/shop/release/api@{DIGEST}"
 BASE = f"reg.example/shop/base-nginx@{DIGEST}"
+PROVEN = f"prod.example/shop/release/gateway@{DIGEST}"
 CONTAINER, GATEWAY, BUILD = "slipway:docker:Container", "slipway:docker:Gateway", "docker-build:index:Image"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 HTTP_ROUTE = "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
@@ -43,6 +46,9 @@ def place(tmp_path: Path) -> Place:
     )
     (tmp_path / "bases").mkdir()
     (tmp_path / "bases" / "bases.lock.json").write_text(json.dumps({"source": "hardened", "bases": {"nginx": BASE}}))
+    lines = {"services": {"api": {"ref": OWN, "content": ""}}, "beside": {"gateway": {"ref": PROVEN, "content": ""}}}
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "prod.lock.json").write_text(json.dumps({"stack": "prod", **lines}))
     return Place(tmp_path)
 
 
@@ -90,8 +96,18 @@ BAD: list[tuple[str, str, Mapping[str, Any], str, str, str]] = [
     ("digest-only", DEPLOYMENT, pod({"image": "api"}), "dev", "api runs the image api", "@sha256:"),
     ("digest-only", DEPLOYMENT, pod(initContainers=[{"name": "first", "image": "sh:1"}]), "dev", "first", "@sha256:"),
     ("released-only", BUILD, {}, "prod", "would be built", "slipway:images: external` in infra/Pulumi.prod.yaml"),
-    ("released-only", CONTAINER, {"image": f"reg.example/shop/api@{DIGEST}"}, "prod", "no release", "invoke ship"),
-    ("released-only", DEPLOYMENT, pod({"image": f"evil.example/x@{DIGEST}"}), "prod", "evil.example", "prod.example/"),
+    ("released-only", CONTAINER, {"image": f"reg.example/shop/api@{DIGEST}"}, "prod", "not passed", "invoke ship"),
+    (
+        "released-only",
+        DEPLOYMENT,
+        pod({"image": f"evil.example/x@{DIGEST}"}),
+        "prod",
+        "evil.example",
+        "deploy/prod.lock",
+    ),
+    ("released-only", CONTAINER, {"image": RELEASED}, "prod", "not passed", "invoke ship"),
+    ("released-only", CONTAINER, {"image": OWN.replace("a" * 64, "b" * 64)}, "prod", "not passed", "invoke ship"),
+    ("released-only", GATEWAY, gateway(), "prod", "base-nginx", "of the gateway through the gate"),
     ("nothing-privileged", DEPLOYMENT, pod(hostNetwork=True), "dev", "network", "`hostNetwork`"),
     ("nothing-privileged", DEPLOYMENT, pod(hostPID=True), "dev", "processes", "`hostPID`"),
     ("nothing-privileged", DEPLOYMENT, pod(hostIPC=True), "dev", "shared memory", "`hostIPC`"),
@@ -150,8 +166,8 @@ GOOD: list[tuple[str, str, Mapping[str, Any], str]] = [
     ("released-only", BUILD, {}, "dev"),
     ("released-only", CONTAINER, {"image": f"reg.example/shop/api@{DIGEST}"}, "dev"),
     ("released-only", CONTAINER, {"image": OWN}, "prod"),
-    ("released-only", DEPLOYMENT, pod(), "prod"),
-    ("released-only", GATEWAY, gateway(), "prod"),
+    ("released-only", DEPLOYMENT, pod({"image": OWN}), "prod"),
+    ("released-only", GATEWAY, gateway(image=PROVEN), "prod"),
     ("nothing-privileged", CONTAINER, {"image": RELEASED}, "dev"),
     ("nothing-privileged", DEPLOYMENT, secured(runAsNonRoot=True, runAsUser=10001.0), "dev"),
     ("limits-set", CONTAINER, {"service": "api", "memory": "256m", "cpus": 0.5}, "dev"),
@@ -171,7 +187,17 @@ def test_a_rule_lets_what_is_right_be(place: Place, rule: str, kind: str, props:
 
 @pytest.mark.parametrize("rule", [rule.name for rule in RULES])
 def test_no_rule_has_anything_against_a_good_deployment(place: Place, rule: str) -> None:
-    assert not found(rule, place, DEPLOYMENT, pod(), "prod")
+    assert not found(rule, place, DEPLOYMENT, pod({"image": OWN}), "prod")
+
+
+def test_a_deploys_rules_go_by_what_was_proven_and_not_by_the_lock_as_it_is_now(place: Place) -> None:
+    proven = DeployInputs(
+        place.workspace, place.stack("prod"), {"api": lock.Entry(OWN.replace("a" * 64, "c" * 64), "")}, {}
+    )
+    judged = Place(place.workspace.root, proven, also={RELEASED})
+    assert found("released-only", judged, CONTAINER, {"image": OWN}, "prod")
+    assert not found("released-only", judged, CONTAINER, {"image": OWN.replace("a" * 64, "c" * 64)}, "prod")
+    assert not found("released-only", judged, CONTAINER, {"image": RELEASED}, "prod"), "what ran before goes back"
 
 
 @pytest.mark.parametrize(("kind", "path"), TEMPLATES.items())

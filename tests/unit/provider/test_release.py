@@ -30,7 +30,7 @@ def test_a_first_release_says_what_when_by_whom_and_from_where() -> None:
     assert first["digests"] == {"api": ONE}
     assert first["contents"] == {"api": "c" * 64}
     assert first["actor"] and isinstance(first["dirty"], bool)
-    assert set(first) == {"id", "time", "actor", "commit", "dirty", "mode", "digests", "contents"}
+    assert set(first) == {"id", "time", "actor", "commit", "dirty", "mode", "digests", "contents", "beside"}
 
 
 def test_the_same_digests_are_no_new_release() -> None:

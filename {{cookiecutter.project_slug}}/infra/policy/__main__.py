@@ -26,9 +26,9 @@ RULES = (
 )
 
 
-def policies() -> list[Policy]:
-    """Return the rules as Pulumi's policies; each of them refuses."""
-    place = Place()
+def policies(place: Place | None = None) -> list[Policy]:
+    """Return the rules as Pulumi's policies; each of them refuses. Without a `place` the files are asked."""
+    place = place or Place()
     return [rule.policy(place, EnforcementLevel.MANDATORY) for rule in RULES]
 
 

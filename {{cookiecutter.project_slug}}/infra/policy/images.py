@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from infra.policy import pods
 from infra.policy.rule import Resource, Violation, declared
-from slipway.model import bases
 
 DOCKER = ("slipway:docker:Container", "slipway:docker:Gateway")
 BUILDS = ("docker-build:index:Image", "docker-build:index:Index", "docker:index/image:Image")
@@ -37,11 +36,11 @@ def released(resource: Resource) -> Iterator[Violation]:
             f"`invoke ship --stack {resource.stack_name}`.",
         )
     for name, image in found:
-        if not comes_released(resource, image):
+        if image not in resource.released:
             yield Violation(
-                f"{name} runs {image}, which is in no release repository, but {resource.stack_name} is protected",
-                f"`invoke ship --stack {resource.stack_name}` brings an image through the gate to "
-                f"{resource.workspace.release_repository('SERVICE', resource.stack.registry)}.",
+                f"{name} runs {image}, which has not passed the gate, but {resource.stack_name} is protected",
+                f"`invoke ship --stack {resource.stack_name}` brings the images of services and of the gateway through "
+                f"the gate, and into deploy/{resource.stack_name}.lock.json. Make what else has to run a service.",
             )
 
 
@@ -51,9 +50,3 @@ def images_of(resource: Resource) -> Iterator[tuple[str, str]]:
         yield resource.name, str(resource.props.get("image") or "")
     for container in pods.containers(resource):
         yield str(container.get("name") or resource.name), str(container.get("image") or "")
-
-
-def comes_released(resource: Resource, image: str) -> bool:
-    """Whether an image lies in a release repository of its stack, or is a base that the workspace has locked."""
-    places = {resource.workspace.release_repository("", each) for each in (None, resource.stack.registry)}
-    return image.startswith(tuple(places)) or image in bases.load(resource.workspace.root).bases.values()

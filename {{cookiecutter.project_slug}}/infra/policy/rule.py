@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,11 @@ from typing import Any
 from pulumi_policy import EnforcementLevel, ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
 from pulumi_policy.proxy import UnknownValueError
 
+from slipway.model import lock
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
+from slipway.model.inputs import DeployInputs
+from slipway.model.lock import all_entries
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
 from slipway.run.policy import REMEDY
@@ -23,21 +26,40 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Place:
-    """Where resources are judged: the workspace and its stacks, each read once and only when a rule asks for it."""
+    """Where resources are judged: the workspace and its stacks, each read once and only when a rule asks for it.
 
-    def __init__(self, root: Path = ROOT) -> None:
+    A deploy by Invoke gives what it has read and proven: `inputs`, and `also`, the images that ran before and go back
+    in place of those that do not start. Without them, as in `pulumi up`, the files are asked.
+    """
+
+    def __init__(
+        self, root: Path = ROOT, inputs: DeployInputs | None = None, also: Collection[str] = frozenset()
+    ) -> None:
         self._root = root
-        self._stacks: dict[str, Stack] = {}
+        self._inputs = inputs
+        self._also = also
+        self._stacks: dict[str, Stack] = {inputs.stack.name: inputs.stack} if inputs else {}
+        self._released: dict[str, frozenset[str]] = {}
 
     @cached_property
     def workspace(self) -> Workspace:
-        return workspaces.load(self._root)
+        return self._inputs.workspace if self._inputs else workspaces.load(self._root)
 
     def stack(self, name: str) -> Stack:
         """Return a stack's settings."""
         if name not in self._stacks:
             self._stacks[name] = stacks.load(self._root, name, os.environ)
         return self._stacks[name]
+
+    def released(self, name: str) -> frozenset[str]:
+        """Return the images that a protected stack may run: those of its lock."""
+        if name not in self._released:
+            if self._inputs and self._inputs.stack.name == name:
+                found = self._inputs.released
+            else:
+                found = frozenset(entry.ref for entry in all_entries(lock.load(self._root, name)).values())
+            self._released[name] = found | frozenset(self._also)
+        return self._released[name]
 
 
 @dataclass(frozen=True)
@@ -61,6 +83,11 @@ class Resource:
     @property
     def stack(self) -> Stack:
         return self.place.stack(self.stack_name)
+
+    @property
+    def released(self) -> frozenset[str]:
+        """The images that the stack may run where it is protected."""
+        return self.place.released(self.stack_name)
 
     def service(self, name: object) -> Service | None:
         """Return a service of the workspace, or None where it has none of that name."""

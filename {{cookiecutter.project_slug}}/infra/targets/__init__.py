@@ -27,7 +27,14 @@ def deploy(
     images: Mapping[str, pulumi.Input[str]],
     secrets: Mapping[str, Secrets],
 ) -> Deployed:
-    """Declare what the stack runs, on its target, whose module is imported only now: an SDK takes most of a second."""
+    """Declare what the stack runs, on its target, whose module is imported only now: an SDK takes most of a second.
+
+    Args:
+        workspace: the workspace.
+        stack: the stack.
+        images: each service's image, and that of the gateway where Slipway runs one.
+        secrets: each service's secrets.
+    """
     target = import_module(f"infra.targets.{stack.target}")
     deployed: Deployed = target.deploy(workspace, stack, images, secrets)
     return deployed

@@ -8,7 +8,7 @@ import pulumi
 
 from infra.secrets import Secrets
 from infra.targets import Deployed
-from slipway.model import bases
+from slipway.model import lock
 from slipway.model.environment import environment_of
 from slipway.model.gateway import limits_of
 from slipway.model.stack import Stack
@@ -42,7 +42,7 @@ def deploy(
         stack.name,
         workspace=workspace.name,
         stack=stack.name,
-        image=bases.load(workspace.root).bases[bases.GATEWAY],
+        image=images[lock.GATEWAY],
         network=network.network_name,
         bind=workspace.settings.gateway.bind,
         port=stack.port or workspace.settings.gateway.port,

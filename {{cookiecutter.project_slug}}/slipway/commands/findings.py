@@ -72,14 +72,14 @@ class Verdict:
         return not self.refused
 
 
-def findings(report: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Return all that a report of Trivy's holds, the worst first.
+def findings(report: Mapping[str, Any], *, dockerfile: bool = True) -> tuple[Finding, ...]:
+    """Return all that a report of Trivy's holds, the worst first; that it holds no Dockerfile's only where asked for.
 
     Raises:
         GateRefused: it is no report of an image.
     """
     try:
-        found = [*_blind(report), *(each for result in _results(report) for each in _of(result))]
+        found = [*_blind(report, dockerfile), *(each for result in _results(report) for each in _of(result))]
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise GateRefused(
             f"the scan's report is not one of an image: {error}",
@@ -88,14 +88,16 @@ def findings(report: Mapping[str, Any]) -> tuple[Finding, ...]:
     return tuple(sorted(set(found), key=_order))
 
 
-def verdict(scan: Scan, report: Mapping[str, Any], service: str, today: date) -> Verdict:
+def verdict(scan: Scan, report: Mapping[str, Any], service: str, today: date, *, dockerfile: bool = True) -> Verdict:
     """Return what the policy says of a service's report on a day; an exception holds until its day has ended.
+
+    Without `dockerfile` it may be the report of an image that was built elsewhere.
 
     Raises:
         GateRefused: it is no report of an image.
     """
     refused, let_through, expired = [], [], []
-    for finding in findings(report):
+    for finding in findings(report, dockerfile=dockerfile):
         if finding.severity not in scan.refuse:
             continue
         if scan.ignore_unfixed and finding.kind == "vulnerability" and not finding.fixed:
@@ -157,7 +159,7 @@ def _of(result: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding("misconfiguration", each["ID"], each.get("Severity") or "UNKNOWN", line, title)
 
 
-def _blind(report: Mapping[str, Any]) -> Iterator[Finding]:
+def _blind(report: Mapping[str, Any], dockerfile: bool) -> Iterator[Finding]:
     """Yield what Trivy passes over in silence: an unknown system, one without packages, a Dockerfile it can't read."""
     results = _results(report)
     images = report.get("SlipwayPlatforms") or {"": report["Metadata"]}
@@ -165,7 +167,7 @@ def _blind(report: Mapping[str, Any]) -> Iterator[Finding]:
         suffix = f" [{platform}]" if platform else ""
         mine = [each for each in results if str(each["Target"]).endswith(suffix)]
         yield from _blind_image(f"{report['ArtifactName']}{suffix}", metadata, mine)
-    if not any(each.get("Class") == "config" and each.get("MisconfSummary") for each in results):
+    if dockerfile and not any(each.get("Class") == "config" and each.get("MisconfSummary") for each in results):
         yield Finding("blind", DOCKERFILE_UNKNOWN, "CRITICAL", "Dockerfile", "Trivy could not read the Dockerfile")
 
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from slipway.flows.commits import warn_of_unknown_commit
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
+from slipway.flows.inputs import read_inputs
 from slipway.flows.logs import logs_of
 from slipway.flows.places import Place, place_of
+from slipway.flows.protection import refuse_lost_protection
 from slipway.flows.recording import current, recorded
-from slipway.flows.report import Report
+from slipway.flows.report import Report, Silence
 from slipway.flows.session import refuse_beside_session
 from slipway.flows.standing import Ground
 from slipway.model import stack as stacks
 from slipway.model.errors import Busy, ConfigError, EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.gateway import USUAL, limits_of
+from slipway.model.inputs import DeployInputs
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import ports
@@ -68,10 +72,20 @@ class Deployed:
         return {**asdict(self), "healthy": self.healthy}
 
 
-def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Deployed:
+def deploy(
+    ground: Ground, stack: Stack, report: Report, consent: Consent, inputs: DeployInputs | None = None
+) -> Deployed:
     """Make the stack what the workspace says, and return what then runs.
 
+    Args:
+        ground: what there is to work with.
+        stack: the stack.
+        report: told each step.
+        consent: asked where something dead is in the way.
+        inputs: what the deploy goes by, where it was read and proven already.
+
     Raises:
+        ConfigError: the stack was protected, is no more, and nobody said that this is meant.
         Busy: someone else is deploying, or an interrupted deploy's lock was not cleared with consent.
         EvidenceError: the mode wants a digest that is not locked.
         SlipwayError: a build, a container's start or Pulumi failed; what ran before still runs.
@@ -79,11 +93,13 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     began = time.monotonic()
     workspace = ground.workspace
     refuse_beside_session(workspace, stack.name)
+    refuse_lost_protection(workspace, stack)
     warn_of_unknown_commit(workspace, report)
+    inputs = inputs or read_inputs(ground, stack, report)
     place = place_of(workspace, stack)
     with recorded(workspace, "deploy", stack) as record:
         with record.phase("Pulumi starts"):
-            outcome = up(ground, stack, place, report, consent)
+            outcome = up(ground, inputs, place, report, consent)
         record.holds(outcome.outputs.get("images", {}))
         with record.phase("ask the URLs"):
             rows = tuple(look(workspace, place, outcome))
@@ -91,11 +107,12 @@ def deploy(ground: Ground, stack: Stack, report: Report, consent: Consent) -> De
     return Deployed(stack.name, stack.images, rows, outcome.operations, outcome.changed, time.monotonic() - began)
 
 
-def up(ground: Ground, stack: Stack, place: Place, report: Report, consent: Consent) -> Outcome:
+def up(ground: Ground, inputs: DeployInputs, place: Place, report: Report, consent: Consent) -> Outcome:
     """Let Pulumi make the stack what the workspace says, after clearing what an interrupted run has left."""
+    stack = inputs.stack
     if unheeded := limits_unheeded(ground.workspace, stack):
         report.say(unheeded)
-    door = opened(ground, stack)
+    door = opened(ground, stack, inputs)
     clear_stale_lock(door, consent, report)
     current().worked = True
     with marked(ground.workspace, stack) as interrupted:
@@ -106,7 +123,7 @@ def up(ground: Ground, stack: Stack, place: Place, report: Report, consent: Cons
             report.say(f"No longer as deployed: {', '.join(drifted)}. Reading what really runs first.")
             door.recover()
         with place.taking_over() if interrupted else nullcontext():
-            outcome = carried_out(ground, stack, door, place, report)
+            outcome = carried_out(ground, inputs, door, place, report)
         place.settle()
         return outcome
 
@@ -123,7 +140,7 @@ def limits_unheeded(workspace: Workspace, stack: Stack) -> str:
     )
 
 
-def carried_out(ground: Ground, stack: Stack, door: Door, place: Place, report: Report) -> Outcome:
+def carried_out(ground: Ground, inputs: DeployInputs, door: Door, place: Place, report: Report) -> Outcome:
     """Let Pulumi work; where what it deploys does not start, the place says why and what becomes of it."""
 
     def narrator() -> Narrator:
@@ -133,7 +150,7 @@ def carried_out(ground: Ground, stack: Stack, door: Door, place: Place, report: 
         report.say(f"Going back to what ran before: {', '.join(images)}.")
         second = narrator()
         with place.watched(report, second.rolling):
-            told(opened(ground, stack, images).up, second)
+            told(opened(ground, inputs.stack, inputs, images).up, second)
 
     first = narrator()
     try:
@@ -175,7 +192,8 @@ def preview(ground: Ground, stack: Stack) -> tuple[list[str], Outcome]:
         if event.policy_event and (said := advised(event.policy_event)):
             advice.append(said)
 
-    outcome = opened(ground, stack).preview(listen, on_output=lines.append)
+    inputs = read_inputs(ground, stack, Silence(), proving=False)
+    outcome = opened(ground, stack, inputs).preview(listen, on_output=lines.append)
     return [*diff_of(lines), *advice], outcome
 
 
@@ -244,37 +262,49 @@ def answer(url: str, *, patience: float = 5.0) -> str:
         time.sleep(0.1)
 
 
-def opened(ground: Ground, stack: Stack, instead: Mapping[str, str] | None = None) -> Door:
+def opened(
+    ground: Ground, stack: Stack, inputs: DeployInputs | None = None, instead: Mapping[str, str] | None = None
+) -> Door:
     """Open a stack's door with the program and policies of infra/ and the provider, served from this process.
 
     Args:
         ground: what there is to work with.
         stack: the stack.
+        inputs: what the program goes by; None where nothing is deployed.
         instead: images (service → image) in the place of those that the stack's mode says.
     """
     from slipway.provider.serve import serve_in_thread
 
+    before = instead or {}
+
     def program() -> None:
         from infra.__main__ import program as of_infra  # imported while Pulumi is busy with its own start
 
-        of_infra(instead or {})
+        if inputs:
+            of_infra(inputs, before)
 
     return Door(
         ground.workspace,
         stack,
         program,
-        policies=policies,
+        policies=partial(policies, inputs, before.values()),
         command=ground.bin / "pulumi",
         log=logs_of(ground.workspace) / f"{stack.name}.pulumi.log",
         environment={**ground.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
     )
 
 
-def policies() -> Sequence[Policy]:
-    """Return what every preview and deploy obeys; it is imported only then."""
-    from infra.policy.__main__ import policies as of_infra
+def policies(inputs: DeployInputs | None, before: Iterable[str]) -> Sequence[Policy]:
+    """Return what every preview and deploy obeys; it is imported only then.
 
-    return of_infra()
+    Args:
+        inputs: what the deploy goes by, so that the rules judge by nothing else.
+        before: images that ran before, and may again.
+    """
+    from infra.policy.__main__ import policies as of_infra
+    from infra.policy.rule import Place as Judged
+
+    return of_infra(Judged(inputs=inputs, also=frozenset(before)))
 
 
 def clear_stale_lock(door: Door, consent: Consent, report: Report) -> None:

@@ -20,6 +20,7 @@ from slipway.flows import devimages
 from slipway.flows.deploy import Consent, chosen_stack, deploy
 from slipway.flows.devsettings import Settings
 from slipway.flows.ground import ground
+from slipway.flows.protection import refuse_lost_protection
 from slipway.flows.report import Report
 from slipway.flows.session import session
 from slipway.flows.standing import standing
@@ -83,6 +84,7 @@ def work(
         KeyboardInterrupt: the user did not wait for the end.
     """
     refuse(stack)
+    refuse_lost_protection(workspace, stack)
     with session(workspace, stack.name), interruptible():
         loop = Loop(workspace, stack, frozenset(services), voice, yes, syncing=syncing)
         loop.begin()

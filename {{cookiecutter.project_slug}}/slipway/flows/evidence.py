@@ -57,7 +57,7 @@ class Wanted:
     """What an image has to prove: whose it is, and what it was built from.
 
     `content` and `commit` are what the lock says; None asks for nothing. `evidence` names each piece by its kind and
-    digest; empty takes what the registry has.
+    digest; empty takes what the registry has. `kinds` are those that there have to be: all, for what was built here.
     """
 
     service: str
@@ -65,11 +65,12 @@ class Wanted:
     content: str | None = None
     commit: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[str, ...] = KINDS
 
     @classmethod
-    def of(cls, service: str, entry: Entry) -> Wanted:
-        """Return what a service's line in a lock asks for."""
-        return cls(service, entry.ref, entry.content, entry.commit, entry.evidence)
+    def of(cls, service: str, entry: Entry, kinds: tuple[str, ...] = KINDS) -> Wanted:
+        """Return what a line in a lock asks for."""
+        return cls(service, entry.ref, entry.content, entry.commit, entry.evidence, kinds)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def attach(ground: Ground, ref: str, attached: Attached, signer: Signer, report:
     log = logs_of(ground.workspace) / f"{attached.service}.evidence.log"
     log.unlink(missing_ok=True)
     trust = trusted_ones.load(ground.workspace.root)
-    wanted = Wanted(attached.service, ref, attached.content)
+    wanted = Wanted(attached.service, ref, attached.content, kinds=(SIGNATURE, *attached.files))
     bundles = attachments.read(attachments.opened(ground.workspace, [ref])[parse(ref).host], ref)
     there = _valid(ground, wanted, bundles, trust, attached.commit)
     program = ground.bin / "cosign"
@@ -191,7 +192,9 @@ def verify(
     return proofs
 
 
-def failing(ground: Ground, ref: str, service: str, trust: Trust, *, today: date) -> frozenset[str]:
+def failing(
+    ground: Ground, ref: str, service: str, trust: Trust, *, today: date, kinds: tuple[str, ...] = KINDS
+) -> frozenset[str]:
     """Return the kinds of evidence whose newest genuine piece on an image says no: those steps are to be done again.
 
     What this machine had found out before is older, so attaching it would not, and must not, hide that.
@@ -199,9 +202,9 @@ def failing(ground: Ground, ref: str, service: str, trust: Trust, *, today: date
     Raises:
         SlipwayError: the registry does not answer.
     """
-    looked = Looked(Wanted(service, ref))
+    looked = Looked(Wanted(service, ref, kinds=kinds))
     bundles = attachments.read(attachments.opened(ground.workspace, [ref])[parse(ref).host], ref)
-    for kind in ("tests", "scan"):
+    for kind in {"tests", "scan"} & set(kinds):
         _find(ground, looked, kind, bundles, trust)
     _judge(ground.workspace, looked, today)
     return frozenset(looked.failing)
@@ -278,7 +281,7 @@ def _valid(
     """
     looked = Looked(wanted)
     there = list(bundles)
-    for kind in KINDS:
+    for kind in wanted.kinds:
         _find(ground, looked, kind, there, trust)
     _judge(ground.workspace, looked, datetime.now(UTC).date())
     signature = looked.found.get(SIGNATURE)
@@ -302,7 +305,7 @@ def _look(
         return looked
     looked.listed = attachments.listed(registries[part.host], wanted.ref)
     bundles = attachments.read(registries[part.host], wanted.ref, frozenset(wanted.evidence.values()))
-    for kind in kinds:
+    for kind in (kind for kind in kinds if kind in wanted.kinds):
         _find(ground, looked, kind, bundles, trust)
     for each in parts_of(registries, wanted.ref):
         if refusal := _part_refusal(ground, wanted, each, registries, trust):
@@ -370,7 +373,13 @@ def _judge(workspace: Workspace, looked: Looked, today: date) -> None:
     if "scan" not in looked.found:
         return
     try:
-        verdict = findings.verdict(workspace.settings.scan, _report(looked), looked.wanted.service, today)
+        verdict = findings.verdict(
+            workspace.settings.scan,
+            _report(looked),
+            looked.wanted.service,
+            today,
+            dockerfile="provenance" in looked.wanted.kinds,
+        )
     except GateRefused as error:
         looked.failing.add("scan")
         looked.wrong.append(f"scan: {error.what}")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from slipway.commands import history
 from slipway.flows import remedies
+from slipway.flows.protection import PROTECTION
 from slipway.flows.standing import Ground
 from slipway.model.errors import SlipwayError
 from slipway.model.files import PRIVATE, write_atomically
 from slipway.model.masking import mask
+from slipway.model.stack import lost_protection
 from slipway.provider.report import from_text
 from slipway.run.process import run
 from slipway.toolchain.builder import name_of as builder_of
@@ -59,6 +61,8 @@ class Failures:
     def _error(self, kind: str, name: str, text: str, log: Path) -> SlipwayError:
         if kind == IMAGE:
             return self._not_built(name, text, log)
+        if kind == PROTECTION:
+            return lost_protection(name)
         error = from_text(text) if kind.startswith(OURS) else SlipwayError(f"{name} ({kind}) failed", detail=text)
         error.remedy = error.remedy or "Mend that and run it again: what is in place already stays."
         return error

@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 
+from slipway.commands.cosign import KINDS
 from slipway.content.digest import called
-from slipway.flows import admission, build, commits, evidence, keys, proving, scan
+from slipway.flows import admission, beside, build, commits, evidence, keys, proving, scan
 from slipway.flows.atonce import at_once
 from slipway.flows.build import Planned, Shipped
 from slipway.flows.evidence import Attached, Proof, Wanted
 from slipway.flows.logs import logs_of
+from slipway.flows.protection import refuse_lost_protection
 from slipway.flows.proving import Proven
 from slipway.flows.recording import current, phase
 from slipway.flows.report import Report
@@ -40,11 +42,19 @@ OF_THE_GATE = ("deploy", "policy")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One service before the gate: what is to be proven, and what its release repository holds for the same content."""
+    """One image before the gate: what is to be proven, what its release repository holds for the same content, and
+    which evidence it needs.
+    """
 
     planned: Planned
     repository: str
     released: str | None
+    kinds: tuple[str, ...] = KINDS
+
+    @property
+    def beside(self) -> bool:
+        """Whether it is no service, but runs beside them and was built elsewhere."""
+        return self.name in lock.BESIDE
 
     @property
     def name(self) -> str:
@@ -82,6 +92,16 @@ def plan(ground: Ground, services: Sequence[Service], stack: Stack) -> list[Cand
     return [Candidate(each, places[each.service.name], released[tags[each.service.name]]) for each in planned]
 
 
+def plan_beside(ground: Ground, stack: Stack) -> list[Candidate]:
+    """Think through what has to pass the gate beside the services; raises what `plan` does."""
+    found = []
+    for each in beside.plan(ground.workspace, stack):
+        place = ground.workspace.release_repository(each.service.name, stack.registry)
+        found.append((each, place, f"{place}:{content_tag(each.content)}"))
+    released = registry.digests(tag for _, _, tag in found)
+    return [Candidate(each, place, released[tag], beside.KINDS) for each, place, tag in found]
+
+
 def ship(
     ground: Ground,
     services: Sequence[Service],
@@ -109,9 +129,10 @@ def ship(
     ground = replace(ground, stack=stack.name)
     workspace, today = ground.workspace, datetime.now(UTC).date()
     refuse_no_tag(version)
+    refuse_lost_protection(workspace, stack)
     before = lock.load(workspace.root, stack.name)
     trust = trusted_ones.load(workspace.root)
-    candidates = plan(ground, services, stack)
+    candidates = [*plan(ground, services, stack), *plan_beside(ground, stack)]
     tags = Tags(commits.commit_to_sign(workspace, stack, commit_of(workspace, candidates), report), version)
     proofs = held(ground, candidates, before, trust, today)
     # What was signed when files differed from the commit gets a signature that names one.
@@ -197,10 +218,13 @@ def renew(
         SlipwayError: the registry does not answer.
     """
     ref = f"{each.repository}@{proven.digest}"
-    failing = evidence.failing(ground, ref, each.name, trust, today=today)
+    failing = evidence.failing(ground, ref, each.name, trust, today=today, kinds=each.kinds)
     if "tests" in failing:
         proving.test(ground, each.planned, report)
-    if "scan" in failing:
+    if "scan" in failing and each.beside:
+        beside.rescan(ground, each.planned, report)
+        beside.judge(ground, each.planned, today)
+    elif "scan" in failing:
         proving.rescan(ground, each.planned, report, database, today)
 
 
@@ -282,7 +306,8 @@ def check(
 ) -> dict[str, Proof]:
     """Verify what was attached as a deploy would, from the registry."""
     wanted = [
-        Wanted(each.name, f"{each.repository}@{proven[each.name].digest}", each.planned.content) for each in missing
+        Wanted(each.name, f"{each.repository}@{proven[each.name].digest}", each.planned.content, kinds=each.kinds)
+        for each in missing
     ]
     return evidence.verify(ground, wanted, trust, today=today)
 
@@ -309,7 +334,7 @@ def commit_of(workspace: Workspace, candidates: Iterable[Candidate]) -> str | No
     commit = git.commit(root)
     if not commit or git.dirty(root, OF_THE_GATE):
         return None
-    plans = [each.planned for each in candidates]
+    plans = [each.planned for each in candidates if not each.beside]
     inside = {called(component, planned.folders) for planned in plans for component in planned.manifest}
     return None if inside & git.ignored(root, ("services", "libs")) else commit
 
@@ -361,12 +386,14 @@ def _prove(
 ) -> dict[str, Proven]:
     with ThreadPoolExecutor(1) as pool:
         # One look at all Dockerfiles, while the first images are built.
-        judged = pool.submit(scan.dockerfiles, ground, [each.planned.service for each in missing])
-        return at_once(
-            missing,
-            lambda each: each.name,
-            lambda each: proving.prove(ground, each.planned, report, database, judged, today),
-        )
+        judged = pool.submit(scan.dockerfiles, ground, [each.planned.service for each in missing if not each.beside])
+
+        def prove(each: Candidate) -> Proven:
+            if each.beside:
+                return beside.prove(ground, each.planned, report, database, today)
+            return proving.prove(ground, each.planned, report, database, judged, today)
+
+        return at_once(missing, lambda each: each.name, prove)
 
 
 def _signer(ground: Ground, trust: Trust, report: Report) -> tuple[keys.Signer, Trust]:
@@ -394,14 +421,14 @@ def _lock(
         report.say(f"Wrote {path.relative_to(workspace.root)}: commit it.")
     lines = []
     for each in candidates:
-        same = before.services.get(each.name) == entries[each.name]
+        same = lock.all_entries(before).get(each.name) == entries[each.name]
         note = "passed, locked" if each.name in fresh else "locked already" if same else "passed before, locked"
         lines.append(Shipped(each.name, proofs[each.name].ref, note))
     return lines
 
 
 def _entry_of(before: lock.Lock, each: Candidate) -> lock.Entry | None:
-    entry = before.services.get(each.name)
+    entry = lock.all_entries(before).get(each.name)
     if entry is None or not entry.evidence:
         return None
     return entry if (entry.ref, entry.content) == (f"{each.repository}@{each.released}", each.planned.content) else None
@@ -409,8 +436,8 @@ def _entry_of(before: lock.Lock, each: Candidate) -> lock.Entry | None:
 
 def _wanted(each: Candidate, entry: lock.Entry | None) -> Wanted:
     if entry:
-        return Wanted.of(each.name, entry)
-    return Wanted(each.name, f"{each.repository}@{each.released}", each.planned.content)
+        return Wanted.of(each.name, entry, each.kinds)
+    return Wanted(each.name, f"{each.repository}@{each.released}", each.planned.content, kinds=each.kinds)
 
 
 def _proof(entry: lock.Entry, service: str) -> Proof:

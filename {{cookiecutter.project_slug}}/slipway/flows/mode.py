@@ -9,6 +9,7 @@ from typing import Any
 from slipway.content.digest import content_digest
 from slipway.content.service import inputs_of
 from slipway.flows.places import place_of
+from slipway.flows.protection import refuse_lost_protection
 from slipway.model import bases, lock
 from slipway.model import stack as stacks
 from slipway.model.errors import SlipwayError
@@ -83,6 +84,7 @@ def plan(workspace: Workspace, name: str, text: str) -> Switch:
     stack = stacks.load(workspace.root, name, {})
     mode = stacks.as_mode(text)
     stacks.refuse_inline_when_protected(replace(stack, images=mode))
+    refuse_lost_protection(workspace, stack)
     locked = lock.load(workspace.root, name).services
     running = running_digests(workspace, stack)
     changes = []

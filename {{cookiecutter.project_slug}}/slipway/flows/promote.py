@@ -9,14 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from slipway.flows import evidence
+from slipway.flows import beside, evidence
 from slipway.flows.commits import refuse_unreviewed
-from slipway.flows.evidence import Wanted
 from slipway.flows.logs import logs_of
+from slipway.flows.protection import refuse_lost_protection
 from slipway.flows.releases import short_digest
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.flows.tags import tags_of
+from slipway.flows.verify import wanted_of
 from slipway.model import lock, trust
 from slipway.model.errors import ConfigError, EvidenceError
 from slipway.model.names import content_tag
@@ -83,14 +84,19 @@ def plan(ground: Ground, source: Stack, target: Stack) -> Promotion:
         raise ConfigError(
             f"`{source.name}` cannot be promoted to itself", remedy="Name two stacks: --from staging --to prod."
         )
-    root = ground.workspace.root
-    entries = lock.load(root, source.name).services
-    names = [service.name for service in ground.workspace.services]
+    workspace = ground.workspace
+    root = workspace.root
+    refuse_lost_protection(workspace, target)
+    locked_source = lock.load(root, source.name)
+    entries = lock.all_entries(locked_source)
     path = lock.path_of(root, source.name)
+    beside.refuse_missing(workspace, target, locked_source, source.name)
+    names = [service.name for service in workspace.services]
+    names += [name for name in beside.names(target) if name in entries]
     refuse(path, names, entries, source.name)
     if target.protected:
         refuse_unreviewed(root, path, {name: entries[name] for name in names})
-    locked = lock.load(root, target.name).services
+    locked = lock.all_entries(lock.load(root, target.name))
     return Promotion(source, target, tuple(step_of(ground, target, name, entries[name], locked) for name in names))
 
 
@@ -175,6 +181,6 @@ def prove(ground: Ground, entries: Mapping[str, lock.Entry], report: Report, *, 
     """Verify that images have all the evidence that the lock says, and that it holds today."""
     for service in entries:
         report.step(service, "verifying")
-    wanted = [Wanted.of(name, each) for name, each in entries.items()]
+    wanted = [wanted_of(name, each) for name, each in entries.items()]
     for service in evidence.verify(ground, wanted, trust.load(ground.workspace.root), today=today):
         report.done(service, "verified")

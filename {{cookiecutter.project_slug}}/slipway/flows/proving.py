@@ -39,11 +39,12 @@ FILES = {"sbom": "sbom.cdx.json", "spdx": "sbom.spdx.json", "scan": SCAN, "prove
 
 @dataclass(frozen=True)
 class Proven:
-    """A service that has passed: its image's digest, and the folder with each step's result."""
+    """A service that has passed: its image's digest, the folder with each step's result, and which steps there are."""
 
     planned: Planned
     digest: str
     folder: Path
+    kinds: tuple[str, ...] = tuple(FILES)
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Proven:
 
     @property
     def files(self) -> dict[str, Path]:
-        return {kind: self.folder / file for kind, file in FILES.items()}
+        return {kind: self.folder / FILES[kind] for kind in self.kinds}
 
 
 def folder_of(workspace: Workspace, each: Planned) -> Path:
@@ -73,7 +74,7 @@ def proven(ground: Ground, each: Planned, today: date) -> Proven:
             detail=", ".join(missing),
             remedy="Run `invoke ship`, or `invoke build`, `test`, `scan` and `sbom`.",
         )
-    report = _json(folder / "trivy.json")
+    report = read_report(folder / "trivy.json")
     judge(ground, each, report, today)
     return Proven(each, registry.check(each.result), folder)
 
@@ -153,8 +154,8 @@ def scan_and_judge(
     """Scan a service unless the very same image was scanned with this database; judge the result; return it."""
     folder = folder_of(ground.workspace, each)
     report.step(each.service.name, "scanning")
-    if _scanned_with(folder / SCAN) == database.told:
-        found: Mapping[str, Any] = _json(folder / "trivy.json")
+    if scanned_with(ground, each, database):
+        found: Mapping[str, Any] = read_report(folder / "trivy.json")
     else:
         folder.mkdir(parents=True, exist_ok=True)
         found = scan.scan(ground, each.service, each.result, folder, judged.result() if judged else None)
@@ -162,10 +163,10 @@ def scan_and_judge(
     return found
 
 
-def judge(ground: Ground, each: Planned, found: Mapping[str, Any], today: date) -> None:
-    """Raise GateRefused when the policy refuses what was found."""
+def judge(ground: Ground, each: Planned, found: Mapping[str, Any], today: date, *, dockerfile: bool = True) -> None:
+    """Raise GateRefused when the policy refuses what was found; without `dockerfile`, no look at one is asked for."""
     name = each.service.name
-    verdict = findings.verdict(ground.workspace.settings.scan, found, name, today)
+    verdict = findings.verdict(ground.workspace.settings.scan, found, name, today, dockerfile=dockerfile)
     if not verdict.passed:
         raise findings.refusal(verdict, name, folder_of(ground.workspace, each))
 
@@ -264,6 +265,11 @@ def _require_test_stage(each: Planned) -> None:
         ) from error
 
 
+def scanned_with(ground: Ground, each: Planned, database: Database) -> bool:
+    """Whether the very same image was scanned with this database."""
+    return _scanned_with(folder_of(ground.workspace, each) / SCAN) == database.told
+
+
 def _scanned_with(file: Path) -> object:
     try:
         return json.loads(file.read_text(encoding="utf-8"))["scanner"]["db"]
@@ -271,7 +277,8 @@ def _scanned_with(file: Path) -> object:
         return None
 
 
-def _json(path: Path) -> Any:
+def read_report(path: Path) -> Any:
+    """Return what a step of the gate has left as JSON; SlipwayError where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

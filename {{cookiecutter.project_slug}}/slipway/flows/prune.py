@@ -216,7 +216,7 @@ def named_in_files(workspace: Workspace) -> dict[str, str]:
             found[ref.rpartition("@")[2]] = f"the base {name}"
     for path in sorted((workspace.root / "deploy").glob("*.lock.json")):
         stack = path.name.removesuffix(".lock.json")
-        for entry in lock.load(workspace.root, stack).services.values():
+        for entry in lock.all_entries(lock.load(workspace.root, stack)).values():
             for digest in (entry.ref.rpartition("@")[2], *entry.evidence.values()):
                 found[digest] = f"{path.relative_to(workspace.root)} names it"
     return found
@@ -253,6 +253,7 @@ def repositories(workspace: Workspace, registry: str, known: Sequence[str] | Non
     prefix = f"{parse(f'{registry}/{workspace.name}/x').repository.removesuffix('x')}"
     if known is None:
         names = [name for each in workspace.services for name in (each.name, f"{RELEASE}{each.name}")]
+        names += [f"{RELEASE}{name}" for name in lock.BESIDE]
     else:
         names = [name.removeprefix(prefix) for name in known if name.startswith(prefix)]
     kinds: dict[str, Kind] = {}

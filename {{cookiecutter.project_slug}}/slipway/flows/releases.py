@@ -28,7 +28,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\b")
 class ReleaseLine:
     """One release: what was put in place when, by whom, from which commit, and how that ended.
 
-    `digests` is service → image by digest, `contents` service → content digest where that is known; `result` is
+    `digests` is service → image by digest, `contents` service → content digest where that is known, `beside` what ran
+    beside the services (the gateway) → image by digest; `result` is
     `live`, `good`, `deploying` or `failed` (see slipway/provider/release.py).
     """
 
@@ -41,6 +42,7 @@ class ReleaseLine:
     result: str
     digests: Mapping[str, str]
     contents: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def when(self) -> str:
@@ -73,6 +75,7 @@ class _Record(msgspec.Struct, frozen=True):
     commit: str | None = None
     dirty: bool = False
     contents: dict[str, str] = {}
+    beside: dict[str, str] = {}
 
 
 def releases(ground: Ground, stack: Stack) -> list[ReleaseLine]:
@@ -122,6 +125,7 @@ def releases_of(name: str, resources: list[dict[str, Any]], *, busy: bool = Fals
             each.result,
             each.digests,
             each.contents,
+            each.beside,
         )
         for each in records
     ]
@@ -152,7 +156,7 @@ def needed_digests(ground: Ground) -> dict[str, str]:
 
 def needed_by_lock(locked: lock.Lock) -> Iterator[tuple[str, str]]:
     """Yield each digest that a lock names, with the reason."""
-    for service, entry in locked.services.items():
+    for service, entry in lock.all_entries(locked).items():
         yield entry.ref.partition("@")[2], f"{service} is locked for {locked.stack}"
         for kind, digest in entry.evidence.items():
             yield digest, f"the {kind} of {service}, which is locked for {locked.stack}"
@@ -161,7 +165,7 @@ def needed_by_lock(locked: lock.Lock) -> Iterator[tuple[str, str]]:
 def needed_by_state(name: str, resources: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield each digest that a stack's state names, with the reason: of its releases, and of what it runs."""
     for each in releases_of(name, resources):
-        for service, ref in each.digests.items():
+        for service, ref in (*each.digests.items(), *each.beside.items()):
             for digest in _DIGEST.findall(ref):
                 yield digest, f"{service} of the release {each.id} of {name}"
     for resource in resources:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -12,6 +11,8 @@ from slipway.flows import deploy, evidence
 from slipway.flows.commits import refuse_unreviewed
 from slipway.flows.deploy import Consent, Deployed
 from slipway.flows.evidence import Wanted
+from slipway.flows.inputs import read_inputs
+from slipway.flows.protection import refuse_lost_protection
 from slipway.flows.releases import ReleaseLine, live_of, releases, short_digest
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
@@ -82,6 +83,7 @@ def plan(ground: Ground, stack: Stack, release_id: str | None) -> Rollback:
         EvidenceError: a service has no image that could run, or the lock is damaged.
     """
     workspace = ground.workspace
+    refuse_lost_protection(workspace, stack)
     lines = releases(ground, stack)
     locked = lock.load(workspace.root, stack.name)
     to = chosen(lines, stack.name, release_id, {name: entry.ref for name, entry in locked.services.items()})
@@ -165,9 +167,10 @@ def carry_out(ground: Ground, rollback: Rollback, report: Report, consent: Conse
     after = lock.with_entries(before, entries)
     if after != before:
         lock.save(root, after)
-    with from_lock():
-        external = replace(stack, images="external", overridden=stack.images != "external")
-        return deploy.deploy(ground, external, report, consent)
+    external = replace(stack, images="external", overridden=stack.images != "external")
+    # What runs beside the services does not go back: an old gateway has old holes.
+    inputs = read_inputs(ground, external, report, locked=after, done=tuple(entries))
+    return deploy.deploy(ground, external, report, consent, inputs)
 
 
 def entries_of(ground: Ground, rollback: Rollback, report: Report, *, today: date) -> dict[str, lock.Entry]:
@@ -239,17 +242,3 @@ def content_of(ref: str) -> str:
     """Return the content digest that an image's tag tells; empty where no such tag is left."""
     told = [tag.removeprefix(CONTENT_TAG) for tag in tags_of(ref) if tag.startswith(CONTENT_TAG)]
     return next((content for content in told if lock.SHA256.fullmatch(content)), "")
-
-
-@contextmanager
-def from_lock() -> Iterator[None]:
-    """Let every image come from the lock meanwhile: infra/ reads the mode from this process's environment."""
-    earlier = os.environ.get(stacks.OVERRIDE)
-    os.environ[stacks.OVERRIDE] = "external"
-    try:
-        yield
-    finally:
-        if earlier is None:
-            del os.environ[stacks.OVERRIDE]
-        else:
-            os.environ[stacks.OVERRIDE] = earlier

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from slipway.flows import commits, evidence
+from slipway.commands.cosign import KINDS
+from slipway.flows import beside, commits, evidence
 from slipway.flows.evidence import Proof, Wanted
 from slipway.flows.standing import Ground
 from slipway.model import lock, trust
@@ -16,35 +17,57 @@ from slipway.model.workspace import Service
 from slipway.run import registry
 
 
-def verify(ground: Ground, stack: Stack, services: Sequence[Service]) -> dict[str, Proof]:
-    """Verify what a stack's lock says of services: its digests, their tags and all their evidence.
+def verify(
+    ground: Ground,
+    stack: Stack,
+    services: Sequence[Service],
+    locked: lock.Lock | None = None,
+    *,
+    done: Collection[str] = (),
+) -> dict[str, Proof]:
+    """Verify what a stack's lock says of services and of what runs beside them: digests, tags and all evidence.
+
+    Args:
+        ground: has cosign.
+        stack: the stack.
+        services: which ones; what runs beside them is verified in any case, where there is any.
+        locked: the lock, where it was read already: what is verified is what was read.
+        done: the names of those that were verified just now.
 
     Returns:
-        The proof of each service.
+        The proof of each, by name.
 
     Raises:
-        EvidenceError: a service is not locked, or its evidence or tag is missing, changed, or somebody else's.
+        EvidenceError: one is not locked, or its evidence or tag is missing, changed, or somebody else's.
         GateRefused: today's policy refuses what the scan had found.
         SlipwayError: the registry does not answer.
     """
     workspace = ground.workspace
     path = lock.path_of(workspace.root, stack.name)
-    locked = lock.load(workspace.root, stack.name).services
+    locked = locked or lock.load(workspace.root, stack.name)
     remedy = f"Run `invoke ship --stack {stack.name}`, or `invoke promote` from a stack that has passed the gate."
-    missing = [each.name for each in services if each.name not in locked]
+    missing = [each.name for each in services if each.name not in locked.services]
     if missing:
         raise EvidenceError(f"{path} has no digest for {', '.join(missing)}", remedy=remedy)
-    unproven = [each.name for each in services if not locked[each.name].evidence]
+    beside.refuse_missing(workspace, stack, locked, stack.name)
+    ours = {name: locked.beside[name] for name in beside.names(stack) if name in locked.beside}
+    entries = {**{each.name: locked.services[each.name] for each in services}, **ours}
+    entries = {name: entry for name, entry in entries.items() if name not in done}
+    unproven = [name for name, entry in entries.items() if not entry.evidence]
     if unproven:
         raise EvidenceError(f"{path}: {', '.join(unproven)} never went through the gate", remedy=remedy)
-    entries = {each.name: locked[each.name] for each in services}
-    places = {each.name: [workspace.release_repository(each.name, stack.registry)] for each in services}
+    places = {name: [workspace.release_repository(name, stack.registry)] for name in entries}
     lock.refuse_elsewhere(path, entries, places)
     if stack.protected:
         commits.refuse_unreviewed(workspace.root, path, entries)
     refuse_moved(entries, path.name)
-    wanted = [Wanted.of(name, entry) for name, entry in entries.items()]
+    wanted = [wanted_of(name, entry) for name, entry in entries.items()]
     return evidence.verify(ground, wanted, trust.load(workspace.root), today=datetime.now(UTC).date())
+
+
+def wanted_of(name: str, entry: lock.Entry) -> Wanted:
+    """Return what a line in a lock has to prove, by whether it is a service's."""
+    return Wanted.of(name, entry, beside.KINDS if name in lock.BESIDE else KINDS)
 
 
 def refuse_moved(entries: Mapping[str, lock.Entry], name: str) -> None:

@@ -15,6 +15,9 @@ from slipway.model.names import DNS_LABEL, REGISTRY
 from slipway.model.reading import exists, read_json
 
 VERSION = 1
+GATEWAY = "gateway"
+BESIDE = (GATEWAY,)
+"""What may run beside the services. No service can have such a name (`names.RESERVED`)."""
 SHOWN = 120
 """How many letters of a wrong value stand in an error."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -37,11 +40,12 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole lock file."""
+    """A whole lock file. `beside` is what runs beside the services and is built elsewhere: the gateway."""
 
     stack: str
     version: int = VERSION
     services: dict[str, Entry] = {}
+    beside: dict[str, Entry] = {}
 
 
 def path_of(root: Path, stack: str) -> Path:
@@ -61,7 +65,9 @@ def load(root: Path, stack: str) -> Lock:
     lock = read_json(path, Lock, what="lock", error=EvidenceError, remedy=remedy)
     if lock.version != VERSION or lock.stack != stack:
         raise EvidenceError(f"{path} is the lock of stack `{lock.stack}`, version {lock.version}", remedy=remedy)
-    for service, entry in lock.services.items():
+    if strange := lock.beside.keys() - set(BESIDE):
+        raise EvidenceError(f"{path}: `{shown(min(strange))}` runs beside no service that Slipway knows", remedy=remedy)
+    for service, entry in (*lock.services.items(), *lock.beside.items()):
         if wrong := _wrong(service, entry):
             raise EvidenceError(f"{path}: `{shown(service)}`: {wrong}", remedy=remedy)
     return lock
@@ -104,9 +110,21 @@ def refuse_without_commit(path: Path, entries: Mapping[str, Entry]) -> None:
         )
 
 
-def with_entries(lock: Lock, entries: dict[str, Entry]) -> Lock:
-    """Return the lock with these services' entries replaced, in the services' order of names."""
-    return Lock(lock.stack, lock.version, dict(sorted({**lock.services, **entries}.items())))
+def with_entries(lock: Lock, entries: Mapping[str, Entry]) -> Lock:
+    """Return the lock with these entries replaced, in the order of names; those of BESIDE have a table of their own."""
+    services = {name: entry for name, entry in entries.items() if name not in BESIDE}
+    beside = {name: entry for name, entry in entries.items() if name in BESIDE}
+    return Lock(
+        lock.stack,
+        lock.version,
+        dict(sorted({**lock.services, **services}.items())),
+        dict(sorted({**lock.beside, **beside}.items())),
+    )
+
+
+def all_entries(lock: Lock) -> dict[str, Entry]:
+    """Return every line of a lock, those of the services first."""
+    return {**lock.services, **lock.beside}
 
 
 def save(root: Path, lock: Lock) -> Path:

@@ -21,6 +21,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 TARGETS: tuple[Target, ...] = get_args(Target)
 OVERRIDE = "SLIPWAY_IMAGES"
 """The environment variable that sets the mode for one run."""
+UNPROTECT = "SLIPWAY_UNPROTECT"
+"""The environment variable that names the stack whose protection may be taken away in this run."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,15 @@ def refuse_inline_when_protected(stack: Stack) -> None:
             f"{where} is `inline`, but the stack `{stack.name}` is protected and takes no image built on the way",
             remedy=f"Use `external` (or `hybrid`), or set slipway:protected to false in {stack.file}.",
         )
+
+
+def lost_protection(name: str) -> ConfigError:
+    """Return the error for a stack that was protected when it was last deployed, and by its file is not any more."""
+    return ConfigError(
+        f"`{name}` was protected when it was last deployed, and infra/Pulumi.{name}.yaml says that it is not",
+        remedy=f"Restore that file (`git log infra/Pulumi.{name}.yaml` says who changed it). If it is meant: "
+        f"`invoke deploy --stack {name} --unprotect`, or {UNPROTECT}={name} for `pulumi up`.",
+    )
 
 
 def write_mode(stack: Stack, mode: Mode) -> None:

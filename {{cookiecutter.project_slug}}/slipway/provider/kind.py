@@ -101,6 +101,10 @@ class Kind(ABC):
         """Return what is wrong with single values; any of them may be UNKNOWN."""
         return []
 
+    def refusals(self, olds: Props, news: Props) -> list[tuple[str, str]]:
+        """Return what speaks against the new inputs where the old ones were those; none at the first deployment."""
+        return []
+
     def foresee(self, inputs: Props) -> Props:
         """Return the outputs to expect, without touching the engine."""
         return {**self.public(inputs), **dict.fromkeys(self.computed, UNKNOWN)}

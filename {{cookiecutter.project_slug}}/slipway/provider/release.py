@@ -44,14 +44,14 @@ Record = dict[str, Any]
 
 
 class Release(Kind):
-    """The stack's last releases. A new one begins when a digest or the mode changes."""
+    """The stack's last releases. A new one begins when a digest, the gateway's too, or the mode changes."""
 
     required = ("mode", "digests")
-    defaults = {"services": [], "contents": {}}
+    defaults = {"services": [], "contents": {}, "beside": {}}
     computed = ("releases",)
 
     def diff(self, old: State, news: Props) -> Diff:
-        return Diff(changed_keys(old.inputs, news, ("mode", "digests")))
+        return Diff(changed_keys({"beside": {}, **old.inputs}, {"beside": {}, **news}, ("mode", "digests", "beside")))
 
     def kept(self, old: State) -> Props:
         return {}
@@ -101,6 +101,7 @@ def entry(inputs: Props) -> Record:
         "mode": inputs["mode"],
         "digests": inputs["digests"],
         "contents": inputs.get("contents") or {},
+        "beside": inputs.get("beside") or {},
     }
 
 

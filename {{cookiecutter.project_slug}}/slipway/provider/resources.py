@@ -199,6 +199,7 @@ class Release(_Resource):
         digests: service → its image, by digest.
         services: names of the services, for the reader.
         contents: service → content digest, for those whose content is known.
+        beside: what runs beside the services → its image, by digest: the gateway.
     """
 
     def __init__(
@@ -209,14 +210,15 @@ class Release(_Resource):
         digests: Mapping[str, Input[str]],
         services: Sequence[Input[str]] | None = None,
         contents: Mapping[str, Input[str]] | None = None,
+        beside: Mapping[str, Input[str]] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
-        inputs = {"mode": mode, "digests": digests, "services": services, "contents": contents}
+        inputs = {"mode": mode, "digests": digests, "services": services, "contents": contents, "beside": beside}
         super().__init__("index:Release", resource_name, inputs, ["releases"], opts)
 
     @property
     def releases(self) -> Output[list[dict[str, Any]]]:
-        """Newest first, each with id, time (RFC 3339, UTC), actor, commit, dirty, mode, digests and contents."""
+        """Newest first: id, time (RFC 3339, UTC), actor, commit, dirty, mode, digests, contents and beside."""
         return self._output("releases")
 
     @property
@@ -267,3 +269,23 @@ class Suffix(_Resource):
     def text(self) -> Output[str]:
         """Ten letters and digits."""
         return self._output("text")
+
+
+class Protection(_Resource):
+    """Whether the stack is protected, for the next deploy to compare. Let everything that runs wait for it.
+
+    Args:
+        resource_name: its name in the state.
+        stack: the stack's name.
+        protected: what its file says.
+    """
+
+    def __init__(
+        self, resource_name: str, *, stack: Input[str], protected: Input[bool], opts: ResourceOptions | None = None
+    ) -> None:
+        super().__init__("index:Protection", resource_name, {"stack": stack, "protected": protected}, [], opts)
+
+    @property
+    def protected(self) -> Output[bool]:
+        """What its file says, known when the deploy may go on."""
+        return self._output("protected")

@@ -25,6 +25,7 @@ from slipway.provider.container import Container
 from slipway.provider.gateway import Gateway
 from slipway.provider.kind import Kind, State, Stop
 from slipway.provider.network import Network
+from slipway.provider.protection import Protection
 from slipway.provider.release import Live, Release
 from slipway.provider.report import as_text
 from slipway.provider.suffix import Suffix
@@ -38,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "slipway:index:Release": Release(),
     "slipway:index:Live": Live(),
     "slipway:index:Suffix": Suffix(),
+    "slipway:index:Protection": Protection(),
 }
 CONVERSATION = {"accept_secrets": True, "accept_resources": False, "accept_outputs": False}
 
@@ -123,9 +125,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @told
     def Check(self, request: Any, context: Any) -> Any:
-        checked = _kind(request).check(read(request.news))
-        failure = provider_pb2.CheckFailure
-        failures = [failure(property=name, reason=reason) for name, reason in checked.failures]
+        kind = _kind(request)
+        checked = kind.check(read(request.news))
+        found = checked.failures or kind.refusals(plain(read(request.olds)), plain(checked.inputs))
+        failures = [provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in found]
         return provider_pb2.CheckResponse(inputs=write(checked.inputs), failures=failures)
 
     @told

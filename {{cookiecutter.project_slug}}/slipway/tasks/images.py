@@ -55,6 +55,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     from slipway.flows import build as flow
     from slipway.flows import gate
     from slipway.flows.ground import ground
+    from slipway.flows.protection import refuse_lost_protection
     from slipway.flows.recording import Heard, recorded
     from slipway.flows.turn import turn
     from slipway.model import stack as stacks
@@ -64,6 +65,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     workspace = load(ROOT)
     chosen = workspace.chosen(services)
     target = stacks.load(ROOT, stack, {})
+    refuse_lost_protection(workspace, target)
     with recorded(workspace, "push", target, whole=True) as record, show.progress("Pushing") as live:
         report = Heard(live, record)
         here = ground(workspace, report, building=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -9,7 +10,12 @@ from invoke.context import Context
 from slipway.tasks.verb import ROOT, verb
 
 if TYPE_CHECKING:
+    from slipway.flows.deploy import Deployed
     from slipway.model.stack import Stack
+    from slipway.model.workspace import Workspace
+
+
+UNPROTECTED = "Deploy a stack that was protected and by its file is not any more; --yes alone does not."
 
 
 @verb(
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
         "dry": "Say what would change, and change nothing.",
         "no-install": "Install nothing: say what is missing and how to get it.",
         "json": "Print the result as JSON.",
+        "unprotect": UNPROTECTED,
     }
 )
 def up(
@@ -28,11 +35,12 @@ def up(
     dry: bool = False,
     no_install: bool = False,
     json: bool = False,
+    unprotect: bool = False,
 ) -> None:
     """Set up, build what changed, deploy, print the URLs."""
     if dry:
         return _preview(stack, install=not no_install)
-    return _deploy(stack, yes=yes, install=not no_install, json=json)
+    return _deploy(stack, yes=yes, install=not no_install, json=json, unprotect=unprotect)
 
 
 @verb(
@@ -41,13 +49,21 @@ def up(
         "yes": "Answer yes to every question, also to deploying a protected stack.",
         "dry": "Say what would change, and change nothing.",
         "json": "Print the result as JSON.",
+        "unprotect": UNPROTECTED,
     }
 )
-def deploy(context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, json: bool = False) -> None:
+def deploy(
+    context: Context,
+    stack: str = "dev",
+    yes: bool = False,
+    dry: bool = False,
+    json: bool = False,
+    unprotect: bool = False,
+) -> None:
     """Deploy a stack, from the images that its mode says."""
     if dry:
         return _preview(stack, install=True)
-    return _deploy(stack, yes=yes, install=True, json=json)
+    return _deploy(stack, yes=yes, install=True, json=json, unprotect=unprotect)
 
 
 @verb(help={"stack": "The stack to look at."})
@@ -69,6 +85,7 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
     from slipway.flows import deploy as flow
     from slipway.flows import machine as daemons
     from slipway.flows.places import place_of
+    from slipway.flows.protection import was_protected
     from slipway.flows.standing import standing
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -77,6 +94,8 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
     target = flow.chosen_stack(workspace, stack)
     if dry:
         return show.table(("would be removed", "image"), place_of(workspace, target).running())
+    if was_protected(workspace, stack):
+        target = replace(target, protected=True, images="external")
     flow.ask_when_protected(target, f"Remove everything that runs in the protected stack {stack}?", show.consent(yes))
     with show.progress(f"Removing {stack}") as report:
         outcome = flow.remove(standing(workspace), target, report, show.consent(yes))
@@ -86,11 +105,9 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
     return show.say(f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}.")
 
 
-def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
+def _deploy(stack: str, *, yes: bool, install: bool, json: bool, unprotect: bool) -> None:
     from slipway.flows import deploy as flow
-    from slipway.flows.ground import gate_of, ground
-    from slipway.flows.recording import recorded
-    from slipway.flows.report import Silence
+    from slipway.flows.protection import refuse_lost_protection, unprotecting
     from slipway.model.errors import SlipwayError
     from slipway.model.workspace import load
     from slipway.tasks import show
@@ -98,28 +115,37 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool) -> None:
     workspace = load(ROOT)
     target = flow.chosen_stack(workspace, stack)
     _say_override(target)
-    flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", show.consent(yes))
-    with recorded(workspace, "deploy", target, whole=True), show.progress(f"Deploying {stack}") as live:
-        report = Silence() if json else live
-        building = target.images != "external"
-        here = ground(workspace, report, building=building, install=install, gate=gate_of(target), stack=target)
-        if target.images != "external":
-            from slipway.flows.needed import build_many
-
-            build_many(here, target, report)
-        if target.protected:
-            from slipway.flows.verify import verify
-
-            report.step(stack, "verifying what is locked")
-            verify(here, target, workspace.services)
-            report.done(stack, "everything that is locked is proven")
-        deployed = flow.deploy(here, target, report, show.consent(yes))
+    with unprotecting(stack, wanted=unprotect):
+        refuse_lost_protection(workspace, target)
+        flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", show.consent(yes))
+        deployed = _carry_out(workspace, target, yes=yes, install=install, json=json)
     show.as_json(deployed.as_dict()) if json else show.deployed(deployed)
     if not deployed.healthy:
         raise SlipwayError(
             f"{stack} is deployed, but not everything answers",
             remedy="`invoke logs SERVICE` shows what a service says.",
         )
+
+
+def _carry_out(workspace: Workspace, target: Stack, *, yes: bool, install: bool, json: bool) -> Deployed:
+    from slipway.flows import deploy as flow
+    from slipway.flows.ground import gate_of, ground
+    from slipway.flows.recording import recorded
+    from slipway.flows.report import Silence
+    from slipway.tasks import show
+
+    with (
+        recorded(workspace, "deploy", target, whole=True),
+        show.progress(f"Deploying {target.name}") as live,
+    ):
+        report = Silence() if json else live
+        building = target.images != "external"
+        here = ground(workspace, report, building=building, install=install, gate=gate_of(target), stack=target)
+        if building:
+            from slipway.flows.needed import build_many
+
+            build_many(here, target, report)
+        return flow.deploy(here, target, report, show.consent(yes))
 
 
 def _preview(stack: str, *, install: bool) -> None:

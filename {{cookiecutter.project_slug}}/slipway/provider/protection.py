@@ -1,0 +1,35 @@
+"""`slipway:index:Protection`: whether the stack was protected when it was last deployed, kept in its state.
+
+A stack's file can be emptied, replaced or taken from another branch. What was protected becomes open only where
+somebody says so, by whichever command it is deployed: also by `pulumi up`.
+"""
+
+# ruff: noqa: ARG002 - not every kind needs all that it is told
+
+from __future__ import annotations
+
+import os
+
+from slipway.model.stack import UNPROTECT, lost_protection
+from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
+from slipway.provider.values import Props
+
+
+class Protection(Kind):
+    """Whether a stack is protected; to take it away needs UNPROTECT in the environment."""
+
+    required = ("stack", "protected")
+
+    def refusals(self, olds: Props, news: Props) -> list[tuple[str, str]]:
+        if olds.get("protected") is not True or news.get("protected") is True:
+            return []
+        if os.environ.get(UNPROTECT) == news.get("stack"):
+            return []
+        problem = lost_protection(str(news.get("stack")))
+        return [("protected", f"{problem.what}. {problem.remedy}")]
+
+    def diff(self, old: State, news: Props) -> Diff:
+        return Diff(changed_keys(old.inputs, news))
+
+    def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
+        return Real("protection", self.public(inputs))

@@ -74,6 +74,19 @@ def test_a_pod_may_do_nothing_that_it_does_not_need(root: Path) -> None:
         assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
 
 
+def test_tmp_is_as_large_as_the_service_says(root: Path) -> None:
+    change(root, "api", "[resources]", '[tmp]\nexec = true\nsize = "64m"\n\n[resources]')
+    assert declare(root).pod("api")["volumes"] == [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}]
+
+
+def test_services_on_one_port_have_each_their_own_address(root: Path) -> None:
+    change(root, "web", "port = 3000", "port = 8000")
+    found = declare(root)
+    for name in ("api", "web"):
+        assert [each["port"] for each in found["Service", name]["spec"]["ports"]] == [8000]
+        assert [each["containerPort"] for each in found.container(name)["ports"]] == [8000]
+
+
 def test_pods_go_where_their_image_can_run_and_are_spread(root: Path) -> None:
     text = (root / "workspace.toml").read_text()
     (root / "workspace.toml").write_text(f'{text}\n[build]\nplatforms = ["linux/arm64", "linux/amd64"]\n')

@@ -79,6 +79,14 @@ def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
         ('kind = "worker"\nroute = "/api"', "service.toml:2: a service with a `route` needs a `port`"),
         ('kind = "worker"\nlibs = ["nope"]', "service.toml:2: there is no lib `nope`"),
         ('kind = "worker"\n[resources]\nmemory = "lots"', "service.toml:3: `memory` is 'lots'"),
+        ('kind = "worker"\n[resources]\nmemory = ""', "service.toml:3: `memory` is ''"),
+        ('kind = "worker"\n[tmp]\nsize = "64 MB"', "service.toml:3: `size` is '64 MB'"),
+        ('kind = "worker"\n[tmp]\nsize = ""', "service.toml:3: `size` is ''"),
+        ('kind = "worker"\n[tmp]\nexec = "yes"', "service.toml:3: `tmp.exec`"),
+        ('kind = "worker"\ndrain = 0', "service.toml:2: `drain`"),
+        ('kind = "worker"\ndrain = "30s"', "service.toml:2: `drain`"),
+        ('kind = "worker"\nstart-timeout = 3601', "service.toml:2: `start-timeout`"),
+        ('kind = "worker"\nstart_timeout = 60', "service.toml:2: unknown key `start_timeout`"),
         ("kind = ", "not valid TOML"),
         ('port = 1\nroute = "/x"', "missing key"),
         ('kind = "worker"\nsecrets = ["a b"]', "`a b` is no variable name"),
@@ -105,13 +113,23 @@ def test_a_wrong_value_is_named_with_its_file_and_line(root: Path, text: str, sa
     assert said in refusal(root).what
 
 
-@pytest.mark.parametrize(("key", "value"), [("route", '"/api"'), ("port", "8000")])
-def test_two_services_on_one_route_or_port_are_both_named(root: Path, key: str, value: str) -> None:
-    other = {"route": '"/b"', "port": "9000", key: value}
-    add_service(root, "b", f'kind = "worker"\nroute = {other["route"]}\nport = {other["port"]}\n')
+def test_two_services_on_one_route_are_both_named(root: Path) -> None:
+    add_service(root, "b", 'kind = "worker"\nroute = "/api"\nport = 9000\n')
     error = refusal(root)
-    assert f"`{key}` {value.strip(chr(34))} is taken by the service `api`" in error.what
+    assert "`route` /api is taken by the service `api`" in error.what
     assert "services/b/service.toml" in error.what
+
+
+def test_two_services_may_listen_on_the_same_port_each_in_its_own_container(root: Path) -> None:
+    add_service(root, "b", 'kind = "worker"\nroute = "/b"\nport = 8000\n')
+    assert {each.settings.port for each in workspace.load(root).services} == {8000}
+
+
+def test_what_a_service_says_of_its_start_its_end_and_its_tmp_is_read(root: Path) -> None:
+    add_service(root, "b", 'kind = "x"\nstart-timeout = 300\ndrain = 90\n[tmp]\nexec = true\nsize = "64m"\n')
+    api, b = (workspace.load(root).service(name).settings for name in ("api", "b"))
+    assert (api.start_timeout, api.drain, api.tmp) == (None, 30, workspace.Tmp())
+    assert (b.start_timeout, b.drain, b.tmp) == (300, 90, workspace.Tmp(exec=True, size="64m"))
 
 
 def test_a_missing_dockerfile_is_named(root: Path) -> None:

@@ -37,7 +37,7 @@ def old(monkeypatch: pytest.MonkeyPatch) -> State:
 
 def test_defaults_are_filled_in() -> None:
     given = {key: INPUTS[key] for key in Container.required}
-    assert Container().check(given).inputs == {**given, "env": {}, "healthTimeout": 60, "drainSeconds": 10}
+    assert Container().check(given).inputs == {**given, "env": {}, "tmpExec": False, "healthTimeout": 60, "drainSeconds": 10}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_defaults_are_filled_in() -> None:
     [
         ({"image": "api:latest"}, ("image", "isn't pinned")),
         ({"memory": "lots"}, ("memory", "no amount")),
+        ({"tmpSize": "64 MB"}, ("tmpSize", "no amount")),
         ({"env": {"TOKEN": Secret("x")}}, ("env", "holds a secret")),
         ({"secrets": {"../x": "y"}}, ("secrets", "no file name")),
         ({"volumes": []}, ("volumes", "is no input")),
@@ -72,7 +73,7 @@ def test_the_same_digest_in_another_repository_is_the_same_image(old: State) -> 
     ]
 
 
-@pytest.mark.parametrize("key", ["image", "env", "secrets", "port", "memory", "cpus", "network"])
+@pytest.mark.parametrize("key", ["image", "env", "secrets", "port", "memory", "cpus", "network", "tmpExec", "tmpSize"])
 def test_what_a_container_is_made_of_replaces_it_the_new_one_first(old: State, key: str) -> None:
     diff = Container().diff(old, {**INPUTS, key: "other"})
     assert (list(diff.changed), list(diff.replaces), diff.delete_first) == ([key], [key], False)
@@ -102,6 +103,19 @@ def test_a_container_has_no_privilege_and_no_published_port() -> None:
     assert asked["read_only"] and asked["cap_drop"] == ["ALL"] and "ports" not in asked
     assert asked["security_opt"] == ["no-new-privileges:true"]
     assert asked["mem_limit"] == "256m"
+
+
+@pytest.mark.parametrize(
+    ("tmp", "mounted"),
+    [
+        ({}, "rw,noexec,nosuid,nodev,mode=1777"),
+        ({"tmpExec": True}, "rw,exec,nosuid,nodev,mode=1777"),
+        ({"tmpSize": "64m"}, "rw,noexec,nosuid,nodev,mode=1777,size=64m"),
+        ({"tmpExec": True, "tmpSize": "64m"}, "rw,exec,nosuid,nodev,mode=1777,size=64m"),
+    ],
+)
+def test_tmp_runs_no_programs_and_has_no_size_of_its_own_unless_it_is_said(tmp: dict[str, Any], mounted: str) -> None:
+    assert options(Wanted.of({**INPUTS, **tmp}), "n", "urn")["tmpfs"] == {"/tmp": mounted}
 
 
 def test_port_is_told_in_the_environment_unless_it_is_set_there() -> None:

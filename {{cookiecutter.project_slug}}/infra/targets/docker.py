@@ -90,4 +90,6 @@ def container(
         port=settings.port,
         memory=settings.resources.memory,
         cpus=settings.resources.cpus,
+        tmp_exec=settings.tmp.exec,
+        tmp_size=settings.tmp.size,
     )

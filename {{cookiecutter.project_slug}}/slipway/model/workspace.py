@@ -23,6 +23,7 @@ Refuse = Callable[[tuple[str, ...], str, str], ConfigError]
 """Makes the error of a key in a file: the key, what is wrong with it, the remedy."""
 CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[int, Meta(ge=1, le=3600)]
 _MEMORY = re.compile(r"[1-9][0-9]{0,8}[kmg]")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 _PATH = re.compile(r"/[!-~]*")
@@ -118,8 +119,19 @@ class Dev(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sync: tuple[str, ...] = ()
 
 
-class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `service.toml` as it stands."""
+class Tmp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A container's /tmp: whether programs may be run from it, and how large it may get (`64m`)."""
+
+    exec: bool = False
+    size: str | None = None
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """A `service.toml` as it stands.
+
+    `start_timeout` is the seconds that a new container may take to get healthy, where not 60 or the Dockerfile's
+    HEALTHCHECK decides; `drain` the seconds that requests in flight have to end when a container goes.
+    """
 
     kind: str
     route: str | None = None
@@ -131,6 +143,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secrets: tuple[str, ...] = ()
     env: dict[str, str] = {}
     args: dict[str, str] = {}
+    start_timeout: Seconds | None = None
+    drain: Seconds = 30
+    tmp: Tmp = Tmp()
     resources: Resources = Resources()
     scale: Scale = Scale()
     job: Job | None = None
@@ -331,12 +346,12 @@ def _check_service(root: Path, service: Service) -> None:
             remedy="Rename the folder.",
         )
     _check_requests(settings, refuse)
-    if settings.resources.memory and not _MEMORY.fullmatch(settings.resources.memory):
-        raise refuse(
-            ("resources", "memory"),
-            f"`memory` is {settings.resources.memory!r}",
-            "Write a whole number and k, m or g: `256m`.",
-        )
+    for table, key, amount in (
+        ("resources", "memory", settings.resources.memory),
+        ("tmp", "size", settings.tmp.size),
+    ):
+        if amount is not None and not _MEMORY.fullmatch(amount):
+            raise refuse((table, key), f"`{key}` is {amount!r}", "Write a whole number and k, m or g: `256m`.")
     for name in (*settings.secrets, *settings.env, *settings.args):
         if not _ENV_NAME.fullmatch(name):
             raise refuse(
@@ -434,21 +449,21 @@ def _check_needs(services: tuple[Service, ...]) -> None:
 
 
 def _check_together(services: tuple[Service, ...]) -> None:
+    """Refuse two services with one route. Each listens in a container of its own, so they may have the same port."""
     _check_needs(services)
-    taken: dict[tuple[str, str | int], Service] = {}
+    taken: dict[str, Service] = {}
     for service in services:
-        for key in ("route", "port"):
-            value = getattr(service.settings, key)
-            if value is None:
-                continue
-            one = taken.setdefault((key, value), service)
-            if one is not service:
-                path = service.folder / "service.toml"
-                raise ConfigError(
-                    f"{path}:{line_of(read_text(path), (key,))}: `{key}` {value} is taken by the service `{one.name}` "
-                    f"({one.folder / 'service.toml'})",
-                    remedy=f"Give one of the two another {key}.",
-                )
+        route = service.settings.route
+        if route is None:
+            continue
+        one = taken.setdefault(route, service)
+        if one is not service:
+            path = service.folder / "service.toml"
+            raise ConfigError(
+                f"{path}:{line_of(read_text(path), ('route',))}: `route` {route} is taken by the service `{one.name}` "
+                f"({one.folder / 'service.toml'})",
+                remedy="Give one of the two another route.",
+            )
 
 
 def secret_value(source: SecretSource, environment: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from slipway.run import engine
 from slipway.run.credentials import config_in_environment, login_of
 
 SECRETS = "/run/secrets"
+TMP, TMP_OPTIONS = "/tmp", "rw,noexec,nosuid,nodev,mode=1777"  # noqa: S108 - the container's own
 IN_PLACE = frozenset({"healthTimeout", "drainSeconds"})  # how a container is treated, not what it is
 LOG_LIMIT = {"max-size": "10m", "max-file": "3"}
 MOST_PROCESSES = 4096
@@ -30,7 +31,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Wanted:
-    """A container's inputs, named as Pulumi names them. Times in seconds; `memory` like 256m."""
+    """A container's inputs, named as Pulumi names them. Times in seconds; `memory` and `tmpSize` like 256m."""
 
     service: str
     stack: str
@@ -42,6 +43,8 @@ class Wanted:
     port: int | None = None
     memory: str | None = None
     cpus: float | None = None
+    tmpExec: bool = False
+    tmpSize: str | None = None
     healthTimeout: float = 60
     drainSeconds: int = 10
 
@@ -68,8 +71,8 @@ class Container(Kind):
     """A running container that has been healthy once."""
 
     required = ("service", "stack", "workspace", "image", "network")
-    optional = ("port", "memory", "cpus")
-    defaults = {"env": {}, "healthTimeout": 60, "drainSeconds": 10}
+    optional = ("port", "memory", "cpus", "tmpSize")
+    defaults = {"env": {}, "tmpExec": False, "healthTimeout": 60, "drainSeconds": 10}
     secret = ("secrets",)
     computed = ("containerName", "containerId", "imageId")
 
@@ -77,9 +80,10 @@ class Container(Kind):
         found = []
         if inputs["image"] != UNKNOWN and not _DIGEST.fullmatch(inputs["image"]):
             found.append(("image", f"{inputs['image']!r} isn't pinned: write it as REPOSITORY@sha256:DIGEST"))
-        memory = inputs.get("memory")
-        if memory not in (None, UNKNOWN) and not _MEMORY.fullmatch(str(memory)):
-            found.append(("memory", f"{memory!r} is no amount; write a whole number and k, m or g: 256m"))
+        for key in ("memory", "tmpSize"):
+            amount = inputs.get(key)
+            if amount not in (None, UNKNOWN) and not _MEMORY.fullmatch(str(amount)):
+                found.append((key, f"{amount!r} is no amount; write a whole number and k, m or g: 256m"))
         for name in inputs.get("secrets") or {}:
             if not _FILE_NAME.fullmatch(name):
                 found.append(("secrets", f"{name!r} is no file name"))
@@ -159,6 +163,7 @@ def options(wanted: Wanted, name: str, urn: str, dev: Dev | None = None) -> dict
     others = [types.Mount(folder, None, type="volume", labels=labels, no_copy=True) for folder in folders]
     return {
         **hardened(),
+        "tmpfs": {TMP: _tmp_options(wanted)},
         "name": name,
         "labels": labels,
         "environment": {**port, **wanted.env},
@@ -169,11 +174,16 @@ def options(wanted: Wanted, name: str, urn: str, dev: Dev | None = None) -> dict
     }
 
 
+def _tmp_options(wanted: Wanted) -> str:
+    size = f",size={wanted.tmpSize}" if wanted.tmpSize else ""
+    return (TMP_OPTIONS.replace("noexec", "exec") if wanted.tmpExec else TMP_OPTIONS) + size
+
+
 def hardened() -> dict[str, Any]:
     """Return the settings that every container of Slipway has."""
     return {
         "read_only": True,
-        "tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,mode=1777"},  # noqa: S108 - the container's own
+        "tmpfs": {TMP: TMP_OPTIONS},
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "pids_limit": MOST_PROCESSES,

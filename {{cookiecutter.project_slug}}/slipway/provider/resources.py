@@ -82,6 +82,8 @@ class Container(_Resource):
         port: the port the service listens on, also given to it as PORT. It is never published.
         memory: the most it may use, like `256m`.
         cpus: processors it may use.
+        tmp_exec: whether programs may be run from its /tmp; by default they may not.
+        tmp_size: the most that its /tmp may hold, like `64m`; it is memory of the container's.
         health_timeout: seconds it has to become healthy.
         drain_seconds: seconds it has to end after its stop signal.
     """
@@ -100,6 +102,8 @@ class Container(_Resource):
         port: Input[int] | None = None,
         memory: Input[str] | None = None,
         cpus: Input[float] | None = None,
+        tmp_exec: Input[bool] | None = None,
+        tmp_size: Input[str] | None = None,
         health_timeout: Input[float] | None = None,
         drain_seconds: Input[int] | None = None,
         opts: ResourceOptions | None = None,
@@ -115,6 +119,8 @@ class Container(_Resource):
             "port": port,
             "memory": memory,
             "cpus": cpus,
+            "tmpExec": tmp_exec,
+            "tmpSize": tmp_size,
             "healthTimeout": health_timeout,
             "drainSeconds": drain_seconds,
         }

@@ -42,6 +42,7 @@ SECRETS = "/run/secrets"
 READERS = 65532
 """The group that secrets' files belong to, and that a pod's processes are in, whichever user the image has."""
 TMP_SIZE = "1Gi"
+"""How large /tmp may get where service.toml does not say it. It is a folder of the node's, so it cannot be noexec."""
 MEMORY, CPUS = "256m", 1.0
 """What a service may use that says nothing about it."""
 REQUESTED = 0.25
@@ -65,7 +66,8 @@ def spec(mine: Plot, image: pulumi.Input[str], files: Files, login: bool, health
         health: its probes; None for a job, which ends by itself.
     """
     settings = mine.service.settings
-    volumes = [VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs(size_limit=TMP_SIZE))]
+    tmp_size = binary(settings.tmp.size) if settings.tmp.size else TMP_SIZE
+    volumes = [VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs(size_limit=tmp_size))]
     if files.secrets:
         volumes.append(
             VolumeArgs(name="secrets", secret=SecretVolumeSourceArgs(secret_name=files.secrets, default_mode=0o440))
@@ -118,13 +120,18 @@ def _container(mine: Plot, image: pulumi.Input[str], files: Files, health: Probe
 
 def resources(wanted: Resources) -> ResourceRequirementsArgs:
     """Return limits and requests: memory is kept free whole, as it cannot be shared out; processors in part."""
-    memory = f"{(wanted.memory or MEMORY).upper()}i".replace("KI", "Ki")
+    memory = binary(wanted.memory or MEMORY)
     cpus = wanted.cpus or CPUS
     gpus = {GPU: str(wanted.gpu)} if wanted.gpu else {}
     return ResourceRequirementsArgs(
         limits={"memory": memory, "cpu": millicores(cpus), **gpus},
         requests={"memory": memory, "cpu": millicores(cpus * REQUESTED), **gpus},
     )
+
+
+def binary(amount: str) -> str:
+    """Return an amount as Docker writes it (`256m`) as Kubernetes does (`256Mi`)."""
+    return f"{amount.upper()}i".replace("KI", "Ki")
 
 
 def millicores(cpus: float) -> str:

@@ -23,15 +23,17 @@ from slipway.toolchain.install import ensure
 
 HERE = Path(__file__).parent
 SECRET = "open sesame to all"
+RUNS = ['ENTRYPOINT ["/app"]', "USER 65532:65532"]
 HEALTHY = 'HEALTHCHECK --interval=30s CMD ["/app", "health"]'
 
 
 @dataclass(frozen=True)
 class Images:
-    """Digest references of a tiny service and of an NGINX."""
+    """Digest references of a tiny service, of an NGINX, and of the service without a health check."""
 
     tiny: str
     nginx: str
+    bare: str = ""
 
 
 @contextmanager
@@ -39,9 +41,10 @@ def images(folder: Path) -> Iterator[Images]:
     """Build both images, push them to a registry of this test's own, and clear all away afterwards."""
     address = f"127.0.0.1:{free_port()}"
     registry.ensure(address)
-    refs = [f"{address}/tiny:1", f"{address}/nginx:1"]
+    refs = [f"{address}/tiny:1", f"{address}/nginx:1", f"{address}/bare:1"]
     try:
-        yield Images(_tiny(folder, refs[0]), _nginx(folder, refs[1]))
+        tiny = _tiny(folder, refs[0])
+        yield Images(tiny, _nginx(folder, refs[1]), _push(folder / "app.tar", refs[2], RUNS))
     finally:
         run(["docker", "rmi", "--force", *refs])
         registry.stop(address)
@@ -52,8 +55,7 @@ def _tiny(folder: Path, ref: str) -> str:
     go = {"CGO_ENABLED": "0", "GO111MODULE": "off"}
     _must(["go", "build", "-ldflags", "-s -w", "-o", "app", "tiny.go"], cwd=folder, env=go)
     _must(["tar", "-cf", "app.tar", "app"], cwd=folder)
-    changes = ['ENTRYPOINT ["/app"]', HEALTHY, "USER 65532:65532"]
-    return _push(folder / "app.tar", ref, changes)
+    return _push(folder / "app.tar", ref, [*RUNS, HEALTHY])
 
 
 def _nginx(folder: Path, ref: str) -> str:
@@ -76,7 +78,10 @@ def _must(argv: list[Any], **how: Any) -> str:
 
 @dataclass
 class World:
-    """One stack. `version`, `fails` and `options` say how the services `one` and `two` are deployed next."""
+    """One stack. `version`, `fails` and `options` say how the services `one` and `two` are deployed next.
+
+    `env` is more of the environment of `one` alone.
+    """
 
     images: Images
     folder: Path
@@ -85,6 +90,7 @@ class World:
     version: str = "v1"
     fails: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
 
     def program(self) -> None:
         """Declare a network, two containers (the second takes what the first leaves), gateway and release."""
@@ -95,7 +101,7 @@ class World:
         network = Network("net", name=f"{self.name}-dev")
         upstreams = {}
         for service in ("one", "two"):
-            env = {"VERSION": self.version, **({"FAIL": self.fails} if service == "one" else {})}
+            env = {"VERSION": self.version, **({"FAIL": self.fails, **self.env} if service == "one" else {})}
             made = Container(
                 service,
                 workspace=self.name,

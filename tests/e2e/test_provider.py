@@ -7,11 +7,15 @@ import os
 import shutil
 import signal
 import socket
+import socketserver
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import TEMPLATE
@@ -53,9 +57,9 @@ def deployed(built: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def world(deployed: World) -> Iterator[World]:
     """The stack as it should be: healthy, on a version of its own."""
-    deployed.version, deployed.fails, deployed.options = f"v{time.monotonic_ns()}", "", {}
+    deployed.version, deployed.fails, deployed.options, deployed.env = f"v{time.monotonic_ns()}", "", {}, {}
     yield deployed
-    deployed.fails, deployed.options = "", {}
+    deployed.fails, deployed.options, deployed.env = "", {}, {}
 
 
 @pytest.fixture
@@ -104,20 +108,156 @@ def test_new_versions_are_put_in_place_without_dropping_a_request(steady: World)
     assert len(steady.volumes()) == 3
 
 
-def test_an_upgraded_connection_works_and_has_its_time_to_end_when_routes_change(steady: World) -> None:
-    with socket.create_connection(("127.0.0.1", steady.port), timeout=30) as talk:
-        talk.sendall(b"GET /one/echo HTTP/1.1\r\nHost: x\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n")
+@contextmanager
+def upgraded(world: World, path: str) -> Iterator[socket.socket]:
+    """Yield a connection that has been upgraded to one that says all again."""
+    with socket.create_connection(("127.0.0.1", world.port), timeout=60) as talk:
+        talk.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n".encode())
         assert b"101 Switching Protocols" in talk.recv(1000)
-        steady.version = "upgraded"
-        began = time.monotonic()
-        with ThreadPoolExecutor() as pool:
-            rollout = pool.submit(steady.up)
-            wait(lambda: steady.get("/one")[1].startswith("upgraded"))
-            talk.sendall(b"still here")
-            assert talk.recv(1000) == b"still here"
-            rollout.result()
-        assert talk.recv(1000) == b""  # its time, three seconds here, was over
-    assert time.monotonic() - began > 3
+        yield talk
+
+
+def echoes(talk: socket.socket) -> bool:
+    talk.sendall(b"still here")
+    return talk.recv(1000) == b"still here"
+
+
+def upload(world: World, seconds: int) -> str:
+    """Send a body in as many parts as it takes seconds, and return what the service says of it."""
+    connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=60)
+    body = (time.sleep(1) or b"x" * 1000 for _ in range(seconds))
+    connection.request("POST", "/one/upload", body=body, headers={"Content-Length": str(seconds * 1000)})
+    return connection.getresponse().read().decode()
+
+
+def events(world: World) -> str:
+    """Read server-sent events to their end; one that is cut off is an error."""
+    connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=60)
+    connection.request("GET", "/one/events")
+    return connection.getresponse().read().decode()
+
+
+def test_requests_in_flight_have_their_time_to_end_and_what_never_ends_is_closed_in_order(world: World) -> None:
+    world.options = {"drain_seconds": 15}
+    world.up()
+    before, world.version = world.version, "drained"
+    with ThreadPoolExecutor() as pool, upgraded(world, "/one/echo") as talk:
+        slow, sent, told = (
+            pool.submit(world.get, "/one?sleep=12s"),
+            pool.submit(upload, world, 12),
+            pool.submit(events, world),
+        )
+        wait(lambda: len(connections(world, "one")) >= 4)
+        rollout = pool.submit(world.up)
+        wait(lambda: world.get("/one")[1].startswith("drained"))
+        assert echoes(talk)
+        assert slow.result()[1].startswith(f"{before} GET /one?sleep=12s")
+        assert sent.result() == "12000 <nil>\n"
+        assert echoes(talk)
+        assert talk.recv(1000) == b""
+        assert told.result().endswith("data: tick\n\n")
+        assert rollout.result() == {"replace": 2, "update": 2}
+    assert len(world.containers("one")) == 1
+
+
+def connections(world: World, service: str) -> list[str]:
+    """Return the connections that a service's only container has at its port, as the kernel names them."""
+    [found] = world.containers(service)
+    pid = run(["docker", "inspect", "--format", "{{.State.Pid}}", found.id]).output.strip()
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()
+    ]
+    return [each[2] for each in lines if each[3] == "01" and each[1].endswith(f":{8000:04X}")]
+
+
+def test_a_deploy_neither_cuts_nor_waits_for_another_services_connections(steady: World) -> None:
+    with upgraded(steady, "/two/echo") as talk:
+        steady.env = {"ANOTHER": "setting"}
+        assert steady.up() == {"replace": 1, "update": 1}
+        assert echoes(talk)
+
+
+@pytest.mark.parametrize("image", ["tiny", "bare"])
+@pytest.mark.parametrize(
+    ("listen", "says"),
+    [
+        ("127.0.0.1:8000", "it listens on 127.0.0.1:8000, not on 0.0.0.0:8000"),
+        (":9000", "remedy: Set `port` in its service.toml to 9000, or let it listen on 8000"),
+    ],
+)
+def test_a_healthy_container_that_nobody_can_reach_does_not_take_over(
+    steady: World, image: str, listen: str, says: str
+) -> None:
+    before, both = steady.version, steady.images
+    steady.env, steady.options = {"LISTEN": listen}, {"health_timeout": 10}
+    steady.images = Images(getattr(both, image), both.nginx)
+    with steady.load("/one") as result:
+        said = steady.fail()
+    steady.images = both
+    said_of_one = said[said.index("service one failed") :]
+    assert said_of_one.startswith(
+        "service one failed: it runs, but its port 8000 does not answer on the stack's network"
+    )
+    assert says in said
+    assert result["failures"] == []
+    assert steady.get("/one")[1].startswith(before)
+    assert len(steady.containers("one")) == 1
+
+
+def test_an_engine_that_is_elsewhere_is_asked_from_inside_the_stacks_network(
+    steady: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address is one of TCP here, behind which is the same engine: nothing of it can be seen in this machine."""
+    with relayed() as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        steady.version = "far"
+        assert steady.up() == {"replace": 2, "update": 2}
+        steady.env, steady.options = {"LISTEN": "127.0.0.1:8000"}, {"health_timeout": 10}
+        said = steady.fail()
+        monkeypatch.delenv("DOCKER_HOST")
+    assert "its port 8000 does not answer on the stack's network" in said
+    assert steady.get("/one")[1].startswith("far")
+    assert {each.service for each in steady.containers()} == {"one", "two", "gateway"}
+
+
+@contextmanager
+def relayed() -> Iterator[str]:
+    """Yield an address of TCP, behind which is this machine's engine."""
+
+    def pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.socket(socket.AF_UNIX) as behind:
+                behind.connect("/var/run/docker.sock")
+                back = threading.Thread(target=pass_on, args=(behind, self.request), daemon=True)
+                back.start()
+                pass_on(self.request, behind)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_orphans_in_a_container_leave_no_zombies(steady: World) -> None:
+    assert steady.get("/one/orphans")[0] == 200
+    wait(lambda: len(steady.get("/one/processes")[1].split("\n\n")) <= 3)  # the init, the program, and an empty end
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [({}, "permission denied"), ({"tmp_exec": True, "tmp_size": "64m"}, "nil")]
+)
+def test_programs_run_from_tmp_only_where_it_is_allowed(world: World, options: dict[str, Any], says: str) -> None:
+    world.options = options
+    world.up()
+    assert says in world.get("/one/run")[1]
 
 
 def test_releases_are_recorded_newest_first(steady: World) -> None:

@@ -1,4 +1,4 @@
-// A tiny service for tests: it can be slow, sick or crash, and says its version.
+// A tiny service for tests: it can be slow, sick, crash or listen elsewhere, and says its version.
 package main
 
 import (
@@ -7,15 +7,29 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
 
 func main() {
 	address := ":" + os.Getenv("PORT")
+	if elsewhere := os.Getenv("LISTEN"); elsewhere != "" {
+		address = elsewhere
+	}
+	if len(os.Args) > 1 && os.Args[1] == "orphan" {
+		exec.Command("/app", "nap").Start()
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "nap" {
+		time.Sleep(200 * time.Millisecond)
+		return
+	}
 	if len(os.Args) > 1 {
-		reply, err := http.Get("http://127.0.0.1" + address + "/health")
+		reply, err := http.Get("http://127.0.0.1" + address[strings.LastIndex(address, ":"):] + "/health")
 		if err != nil || reply.StatusCode != 200 {
 			fmt.Println("not healthy", err)
 			os.Exit(1)
@@ -32,10 +46,46 @@ func main() {
 			w.WriteHeader(503)
 		}
 	})
-	http.HandleFunc("/one/echo", func(w http.ResponseWriter, r *http.Request) {
+	ending := make(chan bool)
+	echo := func(w http.ResponseWriter, r *http.Request) {
 		connection, _, _ := w.(http.Hijacker).Hijack()
 		fmt.Fprintf(connection, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: %s\r\n\r\n", r.Header.Get("Upgrade"), r.Header.Get("Connection"))
 		go io.Copy(connection, connection)
+	}
+	http.HandleFunc("/one/echo", echo)
+	http.HandleFunc("/two/echo", echo)
+	http.HandleFunc("/one/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for {
+			fmt.Fprint(w, "data: tick\n\n")
+			w.(http.Flusher).Flush()
+			select {
+			case <-ending:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	http.HandleFunc("/one/upload", func(w http.ResponseWriter, r *http.Request) {
+		size, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprintln(w, size, err)
+	})
+	http.HandleFunc("/one/orphans", func(w http.ResponseWriter, r *http.Request) {
+		for range [6]int{} {
+			exec.Command("/app", "orphan").Run()
+		}
+	})
+	http.HandleFunc("/one/processes", func(w http.ResponseWriter, r *http.Request) {
+		found, _ := filepath.Glob("/proc/[0-9]*/stat")
+		for _, each := range found {
+			stat, _ := os.ReadFile(each)
+			fmt.Fprintln(w, string(stat))
+		}
+	})
+	http.HandleFunc("/one/run", func(w http.ResponseWriter, r *http.Request) {
+		program, _ := os.ReadFile("/app")
+		os.WriteFile("/tmp/app", program, 0o755)
+		fmt.Fprint(w, exec.Command("/tmp/app", "nap").Run())
 	})
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		pause, _ := time.ParseDuration(r.URL.Query().Get("sleep"))
@@ -54,7 +104,7 @@ func main() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	done := make(chan bool)
-	go func() { <-stop; server.Shutdown(context.Background()); close(done) }()
+	go func() { <-stop; close(ending); server.Shutdown(context.Background()); close(done) }()
 	fmt.Println("listening on", address)
 	if err := server.ListenAndServe(); err != http.ErrServerClosed {
 		fmt.Println(err)

@@ -14,7 +14,7 @@ ALLOWED = {
     "commands": {"model", "content"},
     "run": {"model", "content", "commands"},
     "toolchain": {"model", "commands", "run"},
-    "provider": {"model", "commands", "run"},
+    "provider": {"model", "content", "commands", "run"},
     "flows": {"model", "content", "commands", "run", "toolchain", "provider"},
     "tasks": {"model", "run", "flows", "toolchain"},
 }

@@ -121,19 +121,19 @@ def test_without_a_path_probes_are_the_dockerfiles_own_health_check(root: Path) 
     without_health_path(root, "api")
     container = declare(root).container("api")
     command = {"command": ["/app/.venv/bin/python", "-m", "app.health"]}
-    assert container["startupProbe"] == {
-        "exec": command,
-        "periodSeconds": 2,
-        "timeoutSeconds": 15,
-        "failureThreshold": 30,
-    }
+    started = {"periodSeconds": 2, "timeoutSeconds": 15, "failureThreshold": 30}
+    assert container["startupProbe"] == {"tcpSocket": {"port": 8000}, **started}
     assert container["readinessProbe"] == {
         "exec": command,
         "periodSeconds": 5,
         "timeoutSeconds": 15,
         "failureThreshold": 3,
     }
-    assert container["livenessProbe"] == {**container["readinessProbe"], "periodSeconds": 30}
+    assert container["livenessProbe"] == {
+        **container["readinessProbe"],
+        "periodSeconds": 30,
+        "initialDelaySeconds": 60,
+    }
 
 
 def test_a_health_path_is_asked_as_often_as_the_health_check_says(root: Path) -> None:
@@ -178,6 +178,23 @@ def test_a_slow_start_is_waited_for(root: Path) -> None:
     assert found["Deployment", "web"]["spec"]["progressDeadlineSeconds"] == 60 + 60
 
 
+@pytest.mark.parametrize(("says", "seconds"), [("start-timeout = 300", 300), ("start-timeout = 10", 20)])
+def test_a_start_takes_as_long_as_the_service_says_and_its_health_checks_start_period(
+    root: Path, says: str, seconds: int
+) -> None:
+    change(root, "api", "port = 8000", f"port = 8000\n{says}")
+    found = declare(root)
+    startup = found.container("api")["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] == seconds
+    assert found["Deployment", "api"]["spec"]["progressDeadlineSeconds"] == seconds + 60
+
+
+def test_without_a_port_the_health_check_is_asked_from_the_start(root: Path) -> None:
+    container = declare(root).container("worker")
+    assert container["startupProbe"]["exec"] == container["livenessProbe"]["exec"]
+    assert "initialDelaySeconds" not in container["livenessProbe"]
+
+
 def test_new_pods_are_well_before_old_ones_go_and_those_answer_to_the_end(root: Path) -> None:
     found = declare(root)
     spec = found["Deployment", "api"]["spec"]
@@ -187,9 +204,21 @@ def test_new_pods_are_well_before_old_ones_go_and_those_answer_to_the_end(root: 
     }
     assert spec["minReadySeconds"] == 2
     assert found.container("api")["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
-    assert found.pod("api")["terminationGracePeriodSeconds"] == 15
+    assert found.pod("api")["terminationGracePeriodSeconds"] == 30 + 5
     assert "lifecycle" not in found.container("worker")
-    assert found.pod("worker")["terminationGracePeriodSeconds"] == 10
+    assert found.pod("worker")["terminationGracePeriodSeconds"] == 30
+
+
+@pytest.mark.parametrize(("drain", "seconds"), [(90, 95), (1, 15)])
+def test_requests_in_flight_have_as_long_as_the_service_says_and_never_less_than_docker_gives(
+    root: Path, drain: int, seconds: int
+) -> None:
+    change(root, "api", "port = 8000", f"port = 8000\ndrain = {drain}")
+    assert declare(root).pod("api")["terminationGracePeriodSeconds"] == seconds
+
+
+def test_orphans_are_taken_in_by_the_pods_own_first_process(root: Path) -> None:
+    assert declare(root).pod("api")["shareProcessNamespace"] is True
 
 
 def test_the_selector_never_changes(root: Path) -> None:

@@ -24,7 +24,7 @@ INPUTS: dict[str, Any] = {
     "memory": "256m",
     "cpus": 0.5,
     "healthTimeout": 60,
-    "drainSeconds": 10,
+    "drainSeconds": 30,
 }
 
 
@@ -37,7 +37,7 @@ def old(monkeypatch: pytest.MonkeyPatch) -> State:
 
 def test_defaults_are_filled_in() -> None:
     given = {key: INPUTS[key] for key in Container.required}
-    assert Container().check(given).inputs == {**given, "env": {}, "tmpExec": False, "healthTimeout": 60, "drainSeconds": 10}
+    assert Container().check(given).inputs == {**given, "env": {}, "tmpExec": False, "drainSeconds": 30}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,10 @@ def test_a_container_has_no_privilege_and_no_published_port() -> None:
     assert asked["read_only"] and asked["cap_drop"] == ["ALL"] and "ports" not in asked
     assert asked["security_opt"] == ["no-new-privileges:true"]
     assert asked["mem_limit"] == "256m"
+
+
+def test_a_container_has_an_init_that_takes_in_orphans() -> None:
+    assert options(Wanted.of(INPUTS), "demo-dev-api-1", "urn")["init"] is True
 
 
 @pytest.mark.parametrize(

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from slipway.provider import health
+from slipway.content.healthcheck import Healthcheck
+from slipway.provider import health, reach
 from slipway.provider.health import Unhealthy
 from slipway.provider.kind import Cancelled, Stop
+from slipway.provider.reach import Address
 from slipway.run import engine
 from slipway.run.engine import Probe
 
 UP = {"Running": True, "Restarting": False}
 DOWN = {"Running": False, "Restarting": False, "ExitCode": 3, "OOMKilled": False, "Error": ""}
+CHECK, NONE = Healthcheck(("check",)), Healthcheck(())
 
 
 class Acting:
     """A container whose states come one after the other; the last one stays."""
 
-    id = "abc"
+    id, name = "abc", "demo-dev-api-1"
 
     def __init__(self, *states: dict[str, Any]) -> None:
         self._states = list(states)
@@ -33,6 +38,13 @@ class Acting:
         self.attrs = {"State": state, "NetworkSettings": {"Networks": self.networks}}
 
 
+def networked() -> Acting:
+    """A container that stays up, with an address: this machine's loopback."""
+    container = Acting(UP)
+    container.networks = {"demo-dev": {"IPAddress": "127.0.0.1", "Gateway": "127.0.0.1"}}
+    return container
+
+
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[Probe]:
     """What the health check says, one after the other; the last one stays."""
@@ -42,36 +54,73 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[Probe]:
     return said
 
 
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine is on the stack's network, and nobody waits long."""
+    monkeypatch.setattr(Address, "here", True)
+    monkeypatch.setattr(health, "LOOPBACK", 0.01)
+    monkeypatch.setattr(health, "REFUSED", 0.01)
+    monkeypatch.setattr(health, "SETTLE", 0.01)
+
+
 def test_it_returns_as_soon_as_the_check_succeeds(answers: list[Probe]) -> None:
     answers += [Probe(False, "not yet"), Probe(False, "not yet"), Probe(True, "")]
-    health.wait(Acting(UP), ["check"], 60, Stop())
+    health.wait(Acting(UP), CHECK, None, Stop())
     assert answers == [Probe(True, "")]
 
 
 def test_a_container_that_ends_fails_at_once_and_says_how(answers: list[Probe]) -> None:
     answers += [Probe(False, "refused")]
     with pytest.raises(Unhealthy, match="it ended with exit code 3") as caught:
-        health.wait(Acting(UP, DOWN), ["check"], 60, Stop())
+        health.wait(Acting(UP, DOWN), CHECK, None, Stop())
     assert "refused" in caught.value.detail
 
 
 def test_memory_is_named_when_it_was_the_cause() -> None:
     with pytest.raises(Unhealthy, match="ran out of the memory"):
-        health.wait(Acting({**DOWN, "OOMKilled": True}), ["check"], 60, Stop())
+        health.wait(Acting({**DOWN, "OOMKilled": True}), CHECK, None, Stop())
 
 
-def test_the_time_is_bounded_and_the_last_words_are_told(answers: list[Probe]) -> None:
+def test_the_time_is_bounded_and_the_last_words_are_told_with_the_key_that_gives_more(answers: list[Probe]) -> None:
     answers += [Probe(False, "no database")]
     with pytest.raises(Unhealthy, match="within 0 s") as caught:
-        health.wait(Acting(UP), ["check"], 0.05, Stop())
+        health.wait(Acting(UP), CHECK, 0.05, Stop())
     assert caught.value.detail == "health check: no database"
+    assert "`start-timeout`" in caught.value.remedy
+
+
+def test_within_the_checks_start_period_failures_do_not_count(answers: list[Probe]) -> None:
+    """However little service.toml gives it."""
+    answers += [*[Probe(False, "not yet")] * 20, Probe(True, "")]
+    check = Healthcheck(("check",), start_period=60)
+    health.wait(Acting(UP), check, 0.001, Stop())
+
+
+def test_a_check_may_take_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(engine, "probe", lambda _id, _command, seconds: given.append(seconds) or Probe(True, ""))
+    health.wait(Acting(UP), Healthcheck(("check",), timeout=3), None, Stop())
+    health.wait(Acting(UP), Healthcheck(("check",), timeout=300), 5, Stop())
+    assert given[0] == 3 and 4 < given[1] <= 5
+
+
+def test_checks_are_as_far_apart_as_the_start_interval_says(answers: list[Probe]) -> None:
+    pauses: list[float] = []
+
+    class Noting(Stop):
+        def sleep(self, seconds: float) -> None:
+            pauses.append(seconds)
+
+    answers += [Probe(False, ""), Probe(True, "")]
+    health.wait(Acting(UP), Healthcheck(("check",), start_interval=7), None, Noting())
+    assert pauses == [7]
 
 
 def test_without_a_check_it_must_only_stay_up(monkeypatch: pytest.MonkeyPatch, answers: list[Probe]) -> None:
     monkeypatch.setattr(health, "SETTLE", 0.05)
-    health.wait(Acting(UP), [], 60, Stop())
+    health.wait(Acting(UP), NONE, None, Stop())
     with pytest.raises(Unhealthy):
-        health.wait(Acting(UP, UP, DOWN), [], 60, Stop())
+        health.wait(Acting(UP, UP, DOWN), NONE, None, Stop())
 
 
 def test_an_interrupt_ends_the_waiting(answers: list[Probe]) -> None:
@@ -79,7 +128,7 @@ def test_an_interrupt_ends_the_waiting(answers: list[Probe]) -> None:
     stop = Stop()
     stop.set()
     with pytest.raises(Cancelled):
-        health.wait(Acting(UP), ["check"], 60, stop)
+        health.wait(Acting(UP), CHECK, None, stop)
 
 
 def test_work_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,18 +138,100 @@ def test_work_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no answer" in probe.output
 
 
+@pytest.mark.parametrize("check", [CHECK, NONE])
+def test_a_container_whose_port_answers_on_its_network_may_take_over(
+    near: None, answers: list[Probe], check: Healthcheck
+) -> None:
+    answers += [Probe(True, "")]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        health.wait(networked(), check, 5, Stop(), server.getsockname()[1])
+
+
+@pytest.mark.parametrize("check", [CHECK, NONE])
+@pytest.mark.parametrize(
+    ("listens", "says", "remedy"),
+    [
+        ([("127.0.0.1", 1)], "it listens on 127.0.0.1:1, not on 0.0.0.0:1", "Let it listen on 0.0.0.0:1: on a loop"),
+        ([("::1", 1)], "it listens on [::1]:1, not on 0.0.0.0:1", "Let it listen on 0.0.0.0:1: on a loop"),
+        ([("0.0.0.0", 9)], "it listens on 0.0.0.0:9", "Set `port` in its service.toml to 9, or let it listen on 1"),
+        ([], "", "Let it listen on 0.0.0.0, port 1"),
+    ],
+)
+def test_a_healthy_container_that_cannot_be_reached_fails_and_what_it_listens_on_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    near: None,
+    answers: list[Probe],
+    check: Healthcheck,
+    listens: list[tuple[str, int]],
+    says: str,
+    remedy: str,
+) -> None:
+    answers += [Probe(True, "")]
+    monkeypatch.setattr(reach, "listening", lambda *_: listens)
+    monkeypatch.setattr(Address, "knock", lambda *_: "refused")
+    with pytest.raises(Unhealthy, match="its port 1 does not answer on the stack's network") as caught:
+        health.wait(networked(), check, 1, Stop(), 1)
+    assert says in caught.value.detail and remedy in caught.value.remedy
+
+
+def test_a_port_that_opens_later_than_the_check_is_green_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, near: None, answers: list[Probe]
+) -> None:
+    answers += [Probe(True, "")]
+    heard = ["refused"] * 20 + ["open"]
+    monkeypatch.setattr(health, "LOOPBACK", 60)
+    monkeypatch.setattr(Address, "knock", lambda *_: heard.pop(0))
+    health.wait(networked(), CHECK, 60, Stop(), 1)
+    assert heard == []
+
+
+def test_what_ends_before_its_port_answers_says_how(
+    monkeypatch: pytest.MonkeyPatch, near: None, answers: list[Probe]
+) -> None:
+    container = Acting(UP, UP, DOWN)
+    container.networks = networked().networks
+    monkeypatch.setattr(Address, "knock", lambda *_: "refused")
+    with pytest.raises(Unhealthy, match="it ended with exit code 3"):
+        health.wait(container, NONE, 60, Stop(), 1)
+
+
+def test_what_has_no_address_is_not_reached(answers: list[Probe]) -> None:
+    answers += [Probe(True, "")]
+    with pytest.raises(Unhealthy, match="its port 1 cannot be asked"):
+        health.wait(Acting(UP), CHECK, 60, Stop(), 1)
+
+
+def test_where_this_machine_is_not_on_the_network_somebody_who_is_there_asks(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Probe]
+) -> None:
+    answers += [Probe(True, "")]
+    asked: list[tuple[str, int]] = []
+
+    @contextmanager
+    def asking(container: Any, address: Address, port: int, stop: Stop) -> Iterator[Callable[[], bool]]:
+        yield lambda: asked.append((address.ip, port)) or len(asked) > 2
+
+    monkeypatch.setattr(Address, "here", False)
+    monkeypatch.setattr(reach, "asking", asking)
+    health.wait(networked(), CHECK, 60, Stop(), 8000)
+    assert asked == [("127.0.0.1", 8000)] * 3
+
+
 @pytest.mark.parametrize("open_port", [True, False])
 def test_the_first_check_waits_a_moment_for_the_port(
-    monkeypatch: pytest.MonkeyPatch, answers: list[Probe], open_port: bool
+    monkeypatch: pytest.MonkeyPatch, near: None, answers: list[Probe], open_port: bool
 ) -> None:
     """An open port ends the waiting; one that stays closed only delays the check."""
-    answers += [Probe(True, "")]
-    monkeypatch.setattr(engine, "address", lambda: "unix:///var/run/docker.sock")
-    monkeypatch.setattr(health, "REFUSED", 0.05 if not open_port else 60)
+    probes: list[str] = []
+    monkeypatch.setattr(health, "REFUSED", 60 if open_port else 0.05)
+    monkeypatch.setattr(engine, "probe", lambda *_: probes.append("probe") or Probe(True, ""))
+    monkeypatch.setattr(reach, "listening", lambda *_: [])
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if open_port:
             server.listen()
-        container = Acting(UP)
-        container.networks = {"n": {"IPAddress": "127.0.0.1"}}
-        health.wait(container, ["check"], 60, Stop(), server.getsockname()[1])
+            health.wait(networked(), CHECK, 1, Stop(), server.getsockname()[1])
+        else:
+            with pytest.raises(Unhealthy):
+                health.wait(networked(), CHECK, 1, Stop(), server.getsockname()[1])
+    assert probes == ["probe"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.provider.container import login_for
+from slipway.provider.images import login_for
 
 
 def test_the_engine_pulls_with_the_login_for_pulling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

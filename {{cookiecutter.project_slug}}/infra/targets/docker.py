@@ -47,6 +47,7 @@ def deploy(
         bind=workspace.settings.gateway.bind,
         port=stack.port or workspace.settings.gateway.port,
         routes=[route(workspace, service, containers[service.name]) for service in routed],
+        drain_seconds=max((service.settings.drain for service in routed), default=None),
     )
     address = f"http://{workspace.settings.gateway.bind}:{stack.port or workspace.settings.gateway.port}"
     return Deployed(
@@ -90,6 +91,8 @@ def container(
         port=settings.port,
         memory=settings.resources.memory,
         cpus=settings.resources.cpus,
+        health_timeout=settings.start_timeout,
+        drain_seconds=settings.drain,
         tmp_exec=settings.tmp.exec,
         tmp_size=settings.tmp.size,
     )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from slipway.content.lines import BadDockerfile, Instruction
 
 SHELL = ("/bin/sh", "-c")
+START_SECONDS = 60
+"""How long a container may take to get healthy where nothing says more."""
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _FLAGS = {"interval", "timeout", "start-period", "start-interval", "retries"}
@@ -25,6 +27,17 @@ class Healthcheck:
     start_period: float = 0
     start_interval: float | None = None
     retries: int = 3
+
+    def start_seconds(self, own: float | None = None) -> float:
+        """Return how many seconds a container may take to get healthy.
+
+        Args:
+            own: what service.toml says; it counts, but failures within the start period do not. Without it, a container
+                has as long as the check itself takes to call it unhealthy, and 60 s at least.
+        """
+        if own is not None:
+            return max(own, self.start_period)
+        return max(START_SECONDS, self.start_period + self.retries * self.interval if self.command else 0)
 
 
 def read(instruction: Instruction) -> Healthcheck:

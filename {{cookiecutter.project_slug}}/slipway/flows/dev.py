@@ -35,7 +35,6 @@ from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import engine
 
-REST_SECONDS = 15.0
 HALF_WRITTEN = 0.3
 """Seconds after which a file that could not be read is looked at again: its writer may not have been done."""
 
@@ -162,7 +161,7 @@ class Loop:
         self.watch.stop()
         self._tails.stop()
         name = self._stack.name
-        self._swapper.rest(REST_SECONDS)
+        self._swapper.rest()
         if not any(each.dev for each in engine.containers(self._workspace.name, name)):
             self._voice.say(f"Ended. {name} runs what was deployed.")
             return

@@ -17,7 +17,7 @@ from slipway.content.mirror import with_normal_modes
 from slipway.flows import baking
 from slipway.flows.report import Silence
 from slipway.flows.standing import Ground
-from slipway.provider.container import pull
+from slipway.provider.images import pull
 from slipway.provider.kind import Stop
 from slipway.run import engine
 from slipway.toolchain.builder import name_of as builder_of

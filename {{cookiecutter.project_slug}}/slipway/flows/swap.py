@@ -15,7 +15,7 @@ from typing import Any
 
 from slipway.commands.nginx import Route, config, read_back
 from slipway.model.errors import SlipwayError
-from slipway.provider import container, health, nginx
+from slipway.provider import container, drain, health, nginx
 from slipway.provider.container import Dev, Wanted
 from slipway.provider.kind import Stop
 from slipway.provider.serve import wishes
@@ -85,7 +85,6 @@ class Swapper:
 
         pool = ThreadPoolExecutor(max(1, len(jobs)))
         futures = {job.service: pool.submit(bring_up, job) for job in jobs}
-        drained: Callable[[], None] = lambda: None  # noqa: E731
         switched = False
         try:
             with ExitStack() as until_switched, engine.speaking():
@@ -98,7 +97,7 @@ class Swapper:
                 if gateway and done.containers:
                     upstreams = {name: f"{names[name]}:{wanted[name][1].port}" for name in done.containers}
                     switched = True  # an interrupt from here on: the new ones may be what serves
-                    drained = gateway.switch(upstreams, stop)
+                    gateway.switch(upstreams, stop)
                 done.switch = time.monotonic() - began
         except BaseException as error:
             stop.set()
@@ -109,15 +108,16 @@ class Swapper:
                         engine.remove(name)
             raise
         pool.shutdown()
-        self._end([job for job in jobs if job.service in done.containers], drained)
+        for job in jobs:
+            if job.service in done.containers:
+                self._end(job.old, wanted[job.service][1])
         return done
 
-    def rest(self, seconds: float) -> None:
-        """Wait until the containers that were replaced have ended."""
-        end = time.monotonic() + seconds
+    def rest(self) -> None:
+        """Wait until the containers that were replaced have ended, each in its own time."""
         for thread in self._ending:
-            thread.join(max(0, end - time.monotonic()))
-        self._ending = [each for each in self._ending if each.is_alive()]
+            thread.join()
+        self._ending = []
 
     def put_back(self, deployed: Mapping[str, str], text: str) -> None:
         """Let what Pulumi deployed serve again: start it, switch the gateway back, remove what took its place.
@@ -135,14 +135,15 @@ class Swapper:
             for service in sorted(replaced & deployed.keys()):
                 found = engine.client().containers.get(deployed[service])
                 found.start()
-                seconds = Wanted.of(_wish(self._stack, service)[1]).healthTimeout
-                health.wait(found, engine.health_command(found.image), seconds, Stop())
+                wanted = Wanted.of(_wish(self._stack, service)[1])
+                health.wait(found, engine.health_check(found.image), wanted.healthTimeout, Stop(), wanted.port)
             gateway = Gateway.of(self._workspace, self._stack)
             if gateway.live != text:
-                nginx.switch(gateway.container, text, gateway.drain, Stop())
+                nginx.switch(gateway.container, text, Stop())
         for each in running:
             if each.dev:
-                engine.remove(each.id, grace=container.Wanted.drainSeconds)
+                self._end(Old(each.id, each.name, True, each.image), Wanted.of(_wish(self._stack, each.service)[1]))
+        self.rest()
 
     def _wanted(self, job: Job) -> tuple[str, Wanted]:
         urn, inputs = _wish(self._stack, job.service)
@@ -158,9 +159,9 @@ class Swapper:
             else:
                 raise error
 
-    def _end(self, jobs: list[Job], drained: Callable[[], None]) -> None:
-        thread = threading.Thread(target=_end_all, args=([job.old for job in jobs], drained), daemon=True)
-        self._ending.append(thread)
+    def _end(self, old: Old, wanted: Wanted) -> None:
+        thread = threading.Thread(target=_end, args=(old, wanted), daemon=True)
+        self._ending = [*(each for each in self._ending if each.is_alive()), thread]
         thread.start()
 
 
@@ -171,7 +172,6 @@ class Gateway:
     container: Any
     live: str
     routes: tuple[Route, ...]
-    drain: int
 
     @classmethod
     def of(cls, workspace: str, stack: str) -> Gateway:
@@ -185,16 +185,14 @@ class Gateway:
             raise SlipwayError(f"the gateway of {stack} does not run", remedy="Press Enter: `up` restores it.")
         found = engine.client().containers.get(running[-1].id)
         live = nginx.live_config(found)
-        return cls(found, live, *read_back(live))
+        return cls(found, live, read_back(live)[0])
 
-    def switch(self, upstreams: Mapping[str, str], stop: Stop) -> Callable[[], None]:
-        """Send services' requests to other containers; return what waits until the old ones have no more to answer."""
+    def switch(self, upstreams: Mapping[str, str], stop: Stop) -> None:
+        """Send services' requests to other containers; those in flight go on."""
         routes = [replace(each, upstream=upstreams.get(each.service, each.upstream)) for each in self.routes]
-        text = config(routes, drain_seconds=self.drain)
-        if text == self.live:
-            return lambda: None
-        old = nginx.take_up(self.container, nginx.close(self.container), text, stop)
-        return lambda: nginx.wait_drained(self.container, old, self.drain, Stop())
+        text = config(routes, drain_seconds=nginx.CUT_SECONDS)
+        if text != self.live:
+            nginx.take_up(self.container, nginx.close(self.container), text, stop)
 
 
 def _wish(stack: str, service: str) -> tuple[str, dict[str, Any]]:
@@ -208,13 +206,8 @@ def _wish(stack: str, service: str) -> tuple[str, dict[str, Any]]:
     )
 
 
-def _end_all(old: list[Old], drained: Callable[[], None]) -> None:
-    with suppress(SlipwayError):
-        drained()
-    for each in old:
-        with suppress(SlipwayError), engine.speaking():
-            if each.dev:
-                engine.remove(each.id, grace=Wanted.drainSeconds)
-                engine.forget_image(each.image)
-            else:
-                engine.stop(each.id, Wanted.drainSeconds)
+def _end(old: Old, wanted: Wanted) -> None:
+    with suppress(SlipwayError), engine.speaking():
+        drain.end(old.id, wanted.drainSeconds, Stop(), port=wanted.port, remove=old.dev)
+        if old.dev:
+            engine.forget_image(old.image)

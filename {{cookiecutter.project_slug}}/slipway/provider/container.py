@@ -10,18 +10,17 @@ from typing import Any
 
 from slipway.model.errors import SlipwayError
 from slipway.model.masking import keep_secret
-from slipway.provider import files, health, nginx
+from slipway.provider import drain, files, health, nginx
+from slipway.provider.hardened import hardened, where_there_is_an_init
+from slipway.provider.images import pull
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.report import failure
 from slipway.provider.values import UNKNOWN, Props, plain
 from slipway.run import engine
-from slipway.run.credentials import config_in_environment, login_of
 
 SECRETS = "/run/secrets"
-TMP, TMP_OPTIONS = "/tmp", "rw,noexec,nosuid,nodev,mode=1777"  # noqa: S108 - the container's own
 IN_PLACE = frozenset({"healthTimeout", "drainSeconds"})  # how a container is treated, not what it is
 LOG_LIMIT = {"max-size": "10m", "max-file": "3"}
-MOST_PROCESSES = 4096
 CPU_PERIOD = 100_000  # microseconds, the kernel's own: a container may use so many processors' worth of each
 
 _DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
@@ -45,8 +44,8 @@ class Wanted:
     cpus: float | None = None
     tmpExec: bool = False
     tmpSize: str | None = None
-    healthTimeout: float = 60
-    drainSeconds: int = 10
+    healthTimeout: float | None = None
+    drainSeconds: int = 30
 
     @classmethod
     def of(cls, inputs: Props) -> Wanted:
@@ -71,8 +70,8 @@ class Container(Kind):
     """A running container that has been healthy once."""
 
     required = ("service", "stack", "workspace", "image", "network")
-    optional = ("port", "memory", "cpus", "tmpSize")
-    defaults = {"env": {}, "tmpExec": False, "healthTimeout": 60, "drainSeconds": 10}
+    optional = ("port", "memory", "cpus", "tmpSize", "healthTimeout")
+    defaults = {"env": {}, "tmpExec": False, "drainSeconds": 30}
     secret = ("secrets",)
     computed = ("containerName", "containerId", "imageId")
 
@@ -109,8 +108,9 @@ class Container(Kind):
     def read(self, old: State) -> Real:
         return Real(old.id, old.outputs) if inspect(old.id) else Real("")
 
-    def delete(self, old: State) -> None:
-        end(old)
+    def delete(self, old: State, stop: Stop) -> None:
+        seconds, name = old.inputs.get("drainSeconds", Wanted.drainSeconds), old.outputs.get("containerName", "")
+        drain.end(old.id, seconds, stop, port=old.inputs.get("port"), name=name)
 
 
 def new_name(wanted: Wanted) -> str:
@@ -128,6 +128,10 @@ def bring_up(wanted: Wanted, name: str, urn: str, stop: Stop, dev: Dev | None = 
         stop: ends the waiting.
         dev: what is special about one that `invoke dev` makes.
     """
+    return where_there_is_an_init(lambda: _bring_up(wanted, name, urn, stop, dev))
+
+
+def _bring_up(wanted: Wanted, name: str, urn: str, stop: Stop, dev: Dev | None) -> Any:
     with engine.speaking():
         image = pull(wanted.image, stop)
         stop.sleep(0)
@@ -162,8 +166,7 @@ def options(wanted: Wanted, name: str, urn: str, dev: Dev | None = None) -> dict
     folders = dev.folders if dev else {}
     others = [types.Mount(folder, None, type="volume", labels=labels, no_copy=True) for folder in folders]
     return {
-        **hardened(),
-        "tmpfs": {TMP: _tmp_options(wanted)},
+        **hardened(tmp_exec=wanted.tmpExec, tmp_size=wanted.tmpSize),
         "name": name,
         "labels": labels,
         "environment": {**port, **wanted.env},
@@ -171,22 +174,6 @@ def options(wanted: Wanted, name: str, urn: str, dev: Dev | None = None) -> dict
         "mounts": [*([volume] if wanted.secrets else []), *others],
         "log_config": types.LogConfig(type="json-file", config=LOG_LIMIT),
         "mem_limit": wanted.memory,
-    }
-
-
-def _tmp_options(wanted: Wanted) -> str:
-    size = f",size={wanted.tmpSize}" if wanted.tmpSize else ""
-    return (TMP_OPTIONS.replace("noexec", "exec") if wanted.tmpExec else TMP_OPTIONS) + size
-
-
-def hardened() -> dict[str, Any]:
-    """Return the settings that every container of Slipway has."""
-    return {
-        "read_only": True,
-        "tmpfs": {TMP: TMP_OPTIONS},
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
-        "pids_limit": MOST_PROCESSES,
     }
 
 
@@ -207,52 +194,9 @@ def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
     container.start()
     if wanted.port:
         nginx.foretell(wanted.workspace, wanted.stack, wanted.service)
-    health.wait(container, engine.health_command(image), wanted.healthTimeout, stop, wanted.port)
+    health.wait(container, engine.health_check(image), wanted.healthTimeout, stop, wanted.port)
     limit = {"cpu_period": CPU_PERIOD, "cpu_quota": int(wanted.cpus * CPU_PERIOD)} if wanted.cpus else {}
     container.update(restart_policy={"Name": "unless-stopped"}, **limit)
-
-
-def pull(ref: str, stop: Stop) -> Any:
-    """Return the image, fetched from its registry when the engine doesn't have it.
-
-    Raises:
-        SlipwayError: it can't be had.
-        Cancelled: the user interrupted.
-    """
-    errors, engine_client = engine.sdk().errors, engine.client()
-    with suppress(errors.ImageNotFound):
-        return engine_client.images.get(ref)
-    try:
-        for step in engine_client.api.pull(ref, stream=True, decode=True, auth_config=login_for(ref)):
-            stop.sleep(0)
-            if "error" in step:
-                raise _not_had(ref, step["error"])
-        return engine_client.images.get(ref)
-    except errors.APIError as error:
-        raise _not_had(ref, error.explanation) from error
-
-
-def login_for(ref: str) -> dict[str, str] | None:
-    """Return the login that the engine pulls an image with: SLIPWAY_PULL_CONFIG's; None takes the user's.
-
-    Raises:
-        SlipwayError: the login cannot be read.
-    """
-    config = config_in_environment("pull")
-    if config is None:
-        return None
-    host = ref.partition("/")[0]
-    login = login_of(host, config)
-    known = {"username": login.user, "password": login.password, "identitytoken": login.token, "serveraddress": host}
-    return {key: value for key, value in known.items() if value}
-
-
-def _not_had(ref: str, why: str) -> SlipwayError:
-    registry = ref.partition("/")[0]
-    return SlipwayError(
-        f"image {ref} can't be pulled: {why}",
-        remedy=f"Is it there (`invoke build`)? May you read it (`docker login {registry}`)?",
-    )
 
 
 def drift(old: State) -> str:
@@ -271,8 +215,3 @@ def inspect(container_id: str) -> dict[str, Any] | None:
         except engine.sdk().errors.NotFound:
             return None
     return answer
-
-
-def end(old: State) -> None:
-    """Let a container end in its own time, and remove it with its volumes."""
-    engine.remove(old.id, name=old.outputs.get("containerName", ""), grace=int(old.inputs.get("drainSeconds", 10)))

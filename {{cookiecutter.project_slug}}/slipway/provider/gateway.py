@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from slipway.commands.nginx import LISTEN, Route, config
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.gateway import RequestLimits
-from slipway.provider import files, nginx
-from slipway.provider.container import LOG_LIMIT, drift, end, hardened, inspect, labels_of, pull
+from slipway.provider import drain, files, nginx
+from slipway.provider.container import LOG_LIMIT, drift, inspect, labels_of
+from slipway.provider.hardened import hardened, where_there_is_an_init
+from slipway.provider.images import pull
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.report import failure
 from slipway.provider.values import Props, holds_unknown
@@ -22,6 +24,7 @@ SERVICE = ALIAS = nginx.SERVICE
 USER = "65532:65532"
 OLDEST_API = "1.41"  # of Docker 20.10
 IN_PLACE = frozenset({"routes", "drainSeconds"})
+REPLACE_SECONDS = 10  # that requests in flight have where another gateway waits for the port
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,12 @@ class Wanted:
     bind: str
     port: int
     routes: tuple[Route, ...]
-    drain: int
 
     @classmethod
     def of(cls, inputs: Props) -> Wanted:
         fixed = {key: inputs[key] for key in ("workspace", "stack", "image", "network", "bind", "port")}
         routes = tuple(_route(each) for each in inputs["routes"])
-        return cls(**fixed, routes=routes, drain=int(inputs["drainSeconds"]))
+        return cls(**fixed, routes=routes)
 
     @property
     def name(self) -> str:
@@ -49,15 +51,18 @@ class Wanted:
 
     @property
     def config(self) -> str:
-        return config(self.routes, drain_seconds=self.drain)
+        return config(self.routes, drain_seconds=nginx.CUT_SECONDS)
 
 
 class Gateway(Kind):
     """A long-lived NGINX: routes change by a reload; all else by a replacement that frees the port first."""
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
-    defaults = {"bind": "127.0.0.1", "drainSeconds": 10}
+    defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
     computed = ("containerName", "containerId", "imageId", "url")
+
+    def __init__(self) -> None:
+        self._replacing: set[str] = set()
 
     def problems(self, inputs: Props) -> list[tuple[str, str]]:
         if holds_unknown(inputs):
@@ -82,9 +87,14 @@ class Gateway(Kind):
             changed, replaces = [*changed, lost], [lost]
         elif not changed and not holds_unknown(news) and not _serves(old, Wanted.of(news).config):
             changed = ["routes"]  # changed by hand, or this version of Slipway writes it differently
+        if replaces:
+            self._replacing.add(old.id)
         return Diff(changed, replaces, delete_first=True)
 
     def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
+        return where_there_is_an_init(lambda: self._create(urn, inputs, stop))
+
+    def _create(self, urn: str, inputs: Props, stop: Stop) -> Real:
         wanted = Wanted.of(inputs)
         with engine.speaking():
             image = pull(wanted.image, stop)
@@ -107,14 +117,18 @@ class Gateway(Kind):
         wanted = Wanted.of(news)
         with engine.speaking():
             container = engine.client().containers.get(old.id)
-            nginx.switch(container, wanted.config, wanted.drain, stop)
+            nginx.switch(container, wanted.config, stop)
         return self._outputs(news, old.id, old.outputs["imageId"])
 
     def read(self, old: State) -> Real:
         return Real(old.id, old.outputs) if inspect(old.id) else Real("")
 
-    def delete(self, old: State) -> None:
-        end(old)
+    def delete(self, old: State, stop: Stop) -> None:
+        seconds = int(old.inputs.get("drainSeconds", self.defaults["drainSeconds"]))
+        if old.id in self._replacing:  # nothing is served until the new one has the port
+            seconds = min(seconds, REPLACE_SECONDS)
+        name = old.outputs.get("containerName", "")
+        drain.interruptibly(lambda: engine.remove(old.id, name=name, grace=seconds), stop)
 
     def _outputs(self, inputs: Props, container_id: str, image_id: str) -> Props:
         address = url(inputs["bind"], inputs["port"])

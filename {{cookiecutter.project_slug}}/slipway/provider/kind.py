@@ -133,7 +133,7 @@ class Kind(ABC):
         """Look at it as it really is."""
         return Real(old.id, old.outputs)
 
-    def delete(self, old: State) -> None:  # noqa: B027 - most but not all kinds have something to remove
+    def delete(self, old: State, stop: Stop) -> None:  # noqa: B027 - most but not all kinds have something to remove
         """Remove it; gone already is fine."""
 
 

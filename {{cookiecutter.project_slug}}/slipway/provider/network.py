@@ -33,7 +33,7 @@ class Network(Kind):
     def read(self, old: State) -> Real:
         return Real(old.id, old.outputs) if _find(old.id) else Real("")
 
-    def delete(self, old: State) -> None:
+    def delete(self, old: State, stop: Stop) -> None:
         network = _find(old.id)
         if network is None:
             return

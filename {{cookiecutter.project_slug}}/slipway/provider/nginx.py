@@ -21,6 +21,9 @@ FOLDER = "/etc/slipway"
 LIVE, CANDIDATE = "nginx.conf", "candidate.conf"
 CLOSING = PurePosixPath(nginx.CLOSING)
 START_SECONDS = 15.0
+CUT_SECONDS = 24 * 60 * 60
+"""When a worker of an earlier configuration cuts what is left of it. A container that goes ends its connections itself,
+in its own time; those of other services have nothing to do with it."""
 CLOSE_SECONDS = 0.4  # in which busy clients learn that their kept connection ends
 CLOSING_MODE = 0o555  # the mode by which the configuration knows: an archive put into a container deletes nothing
 PAUSE = 0.02
@@ -67,8 +70,8 @@ def wait_started(container: Any, stop: Stop) -> None:
         stop.sleep(PAUSE)
 
 
-def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> None:
-    """Make NGINX serve another configuration; return when requests that began under the old one ended.
+def switch(container: Any, config: str, stop: Stop) -> None:
+    """Make NGINX serve another configuration; requests that began under the old one go on, see `finishing`.
 
     The new file is tested beside the live one, unless it only names other containers. When NGINX refuses it or doesn't
     reload, the live one stays. All that takes time is done while connections close; where the live file is the same,
@@ -77,7 +80,6 @@ def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> Non
     Args:
         container: the gateway's container.
         config: the new nginx.conf.
-        drain_seconds: how long requests in flight may take; NGINX then cuts them (`worker_shutdown_timeout`).
         stop: ends the waiting.
 
     Raises:
@@ -89,8 +91,7 @@ def switch(container: Any, config: str, drain_seconds: float, stop: Stop) -> Non
         if not nginx.differ_in_upstreams_alone(closed.live, config):
             files.put(container, FOLDER, {CANDIDATE: config})
             _run(container, command(CANDIDATE, "-t"), "NGINX refuses the new configuration")
-        old = take_up(container, closed, config, stop)
-    wait_drained(container, old, drain_seconds, stop)
+        take_up(container, closed, config, stop)
 
 
 @contextmanager
@@ -163,11 +164,11 @@ def left_closing(container: Any) -> bool:
     return container.id not in _closed and bool(files.mode(container, str(CLOSING)) & 0o111)
 
 
-def take_up(container: Any, closed: Closed, config: str, stop: Stop) -> set[str]:
-    """Make NGINX serve another configuration as soon as connections have closed; return the workers of the old one.
+def take_up(container: Any, closed: Closed, config: str, stop: Stop) -> None:
+    """Make NGINX serve another configuration as soon as connections have closed.
 
-    They take no request any more then. Between the start of the new ones and the old ones' end NGINX waits a tenth of a
-    second, and a connection that is kept in it would be cut.
+    The workers of the old one take no request any more then. Between the start of the new ones and the old ones' end
+    NGINX waits a tenth of a second, and a connection that is kept in it would be cut.
 
     Raises:
         SlipwayError: NGINX refused it or did not take it up; the live one stays.
@@ -184,12 +185,12 @@ def take_up(container: Any, closed: Closed, config: str, stop: Stop) -> set[str]
     except SlipwayError:
         files.put(container, FOLDER, {LIVE: closed.live})
         raise
-    return old
 
 
-def wait_drained(container: Any, old: set[str], drain_seconds: float, stop: Stop) -> None:
-    """Return when the requests that old workers were answering have ended."""
-    _wait(lambda: not _workers(container) & old, drain_seconds + 5, stop, "NGINX's old workers did not end")
+def finishing(workspace: str, stack: str) -> bool:
+    """Return whether the stack's gateway still answers requests that began before its last switch."""
+    titles = [title for container in _serving(workspace, stack) for title in _titles(container).values()]
+    return any(title.endswith(FINISHING) for title in titles)
 
 
 def _wait(done: Any, seconds: float, stop: Stop, otherwise: str) -> None:

@@ -84,8 +84,8 @@ class Container(_Resource):
         cpus: processors it may use.
         tmp_exec: whether programs may be run from its /tmp; by default they may not.
         tmp_size: the most that its /tmp may hold, like `64m`; it is memory of the container's.
-        health_timeout: seconds it has to become healthy.
-        drain_seconds: seconds it has to end after its stop signal.
+        health_timeout: seconds it has to become healthy; without it, 60 or what the image's health check says.
+        drain_seconds: seconds that requests in flight have to end before it goes.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Gateway(_Resource):
         port: the port of the engine's machine.
         routes: what is behind it; take upstreams from `container_name`, so that Pulumi keeps the order.
         bind: the address of the engine's machine; by default only that machine reaches it.
-        drain_seconds: seconds that requests in flight have to end when routes change.
+        drain_seconds: seconds that requests in flight have to end when the gateway itself goes.
     """
 
     def __init__(

@@ -175,7 +175,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @told
     def Delete(self, request: Any, context: Any) -> Any:
-        _kind(request).delete(_state(request, request.old_inputs, request.properties))
+        with self._stop(context) as stop:
+            _kind(request).delete(_state(request, request.old_inputs, request.properties), stop)
         return empty_pb2.Empty()
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from slipway.content.healthcheck import Healthcheck
 from slipway.model.errors import SlipwayError
 from slipway.run import docker_config
 
@@ -196,6 +197,23 @@ def health_command(image: Any) -> list[str]:
         return list(test[1:])
     shell = (image.attrs.get("Config") or {}).get("Shell") or ["/bin/sh", "-c"]
     return [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
+
+
+def health_check(image: Any) -> Healthcheck:
+    """Return an image's HEALTHCHECK with Docker's own defaults; one without a command where it has none."""
+    said = (image.attrs.get("Config") or {}).get("Healthcheck") or {}
+
+    def seconds(key: str, otherwise: float) -> float:
+        return (said.get(key) or 0) / 1e9 or otherwise
+
+    return Healthcheck(
+        tuple(health_command(image)),
+        interval=seconds("Interval", Healthcheck.interval),
+        timeout=seconds("Timeout", Healthcheck.timeout),
+        start_period=seconds("StartPeriod", Healthcheck.start_period),
+        start_interval=seconds("StartInterval", 0) or None,
+        retries=said.get("Retries") or Healthcheck.retries,
+    )
 
 
 def moments(container: str) -> tuple[float, float]:

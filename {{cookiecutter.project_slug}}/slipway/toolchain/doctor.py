@@ -27,6 +27,7 @@ DISK_BYTES = 5 * 10**9
 ADDED_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 CONNECT_SECONDS = 3.0
 SETUP = "Run `invoke setup`."
+NO_INIT = "Install it beside dockerd: the package tini on Debian, docker-init of Docker's release elsewhere."
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ def _python(_workspace: Workspace) -> Iterator[Fact]:
 def _engine(_workspace: Workspace) -> Iterator[Fact]:
     now = engine.situation()
     if not now.problem:
-        yield Fact("Docker engine", True, _engine_details())
+        details, has_init = _engine_details()
+        yield Fact("Docker engine", True, details)
+        if not has_init:
+            yield Fact("init", False, "the engine has no docker-init, so orphans in containers stay zombies", NO_INIT)
         return
     found = f"{now.address} does not answer: {now.problem}"
     try:
@@ -84,7 +88,8 @@ def _engine(_workspace: Workspace) -> Iterator[Fact]:
         yield Fact("Docker engine", False, found, f"`invoke setup` will {will}.")
 
 
-def _engine_details() -> str:
+def _engine_details() -> tuple[str, bool]:
+    """Return what there is to say about the engine, and whether it has an init for containers."""
     with suppress(Exception):
         client = sdk.client()
         version: dict[str, Any] = client.version()
@@ -92,8 +97,8 @@ def _engine_details() -> str:
         return (
             f"{version['Version']}, API {version['ApiVersion']}, storage {info.get('Driver')}, "
             f"cgroup v{info.get('CgroupVersion', '1')}, at {engine.address()}"
-        )
-    return f"at {engine.address()}"
+        ), (info.get("InitCommit") or {}).get("ID") != "N/A"
+    return f"at {engine.address()}", True
 
 
 def _tools(workspace: Workspace) -> Iterator[Fact]:

@@ -49,8 +49,8 @@ REQUESTED = 0.25
 """How much of the processors that it may use is kept free for a service. Memory is kept free whole."""
 WITHDRAW_SECONDS = 5
 """How long a pod goes on serving after it was told to end, until nothing sends it requests any more."""
-DRAIN_SECONDS = 10
-"""How long its container has to end after its stop signal."""
+STOP_SECONDS = 10
+"""The least that its container has to end after its stop signal; `drain` may say more."""
 SPREAD = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
 GPU = "nvidia.com/gpu"
 
@@ -76,9 +76,10 @@ def spec(mine: Plot, image: pulumi.Input[str], files: Files, login: bool, health
         service_account_name=mine.name,
         automount_service_account_token=False,
         enable_service_links=False,
+        share_process_namespace=True,  # so that the pod's own first process takes in orphans, as Docker's init does
         image_pull_secrets=[LocalObjectReferenceArgs(name=PULL)] if login else None,
         restart_policy=None if health else "Never",
-        termination_grace_period_seconds=DRAIN_SECONDS + (WITHDRAW_SECONDS if settings.port else 0),
+        termination_grace_period_seconds=max(STOP_SECONDS, settings.drain) + (WITHDRAW_SECONDS if settings.port else 0),
         security_context=PodSecurityContextArgs(
             run_as_non_root=True,
             seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),

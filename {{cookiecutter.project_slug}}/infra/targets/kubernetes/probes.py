@@ -12,11 +12,9 @@ from math import ceil
 from pulumi_kubernetes.core.v1 import ExecActionArgs, HTTPGetActionArgs, ProbeArgs, TCPSocketActionArgs
 
 from slipway.content import dockerfile
-from slipway.content.healthcheck import Healthcheck
+from slipway.content.healthcheck import START_SECONDS, Healthcheck
 from slipway.model.workspace import Service
 
-STARTUP_SECONDS = 60
-"""How long a container may take to be well for the first time, unless its Dockerfile gives it more."""
 STARTUP_PERIOD = 2
 PATIENT = 5
 """How many times as long an answer may take. Docker only notes one that is late; Kubernetes acts on it, and on a busy
@@ -34,7 +32,7 @@ class Probes:
     startup: ProbeArgs | None = None
     readiness: ProbeArgs | None = None
     liveness: ProbeArgs | None = None
-    seconds: int = STARTUP_SECONDS
+    seconds: int = START_SECONDS
 
 
 def of(service: Service) -> Probes:
@@ -51,22 +49,28 @@ def of(service: Service) -> Probes:
     if not check and not port:
         return Probes()
     times = check or KNOCK
-    seconds = max(STARTUP_SECONDS, ceil(times.start_period + times.retries * times.interval))
-    period = ceil(times.start_interval or STARTUP_PERIOD)
+    seconds = ceil(times.start_seconds(service.settings.start_timeout))
+    period = max(1, ceil(times.start_interval or STARTUP_PERIOD))
 
-    def probe(every: float, failures: int) -> ProbeArgs:
+    # A command in the container may find well what listens on loopback only: there the kubelet asks the port first, and
+    # the command says from then on whether requests are sent to it.
+    first = None if check and port and not path else check
+
+    def probe(asked: Healthcheck | None, every: float, failures: int, *, after: int | None = None) -> ProbeArgs:
         return ProbeArgs(
             http_get=HTTPGetActionArgs(path=path, port=port) if path and port else None,
-            exec_=ExecActionArgs(command=list(check.command)) if check and not path else None,
-            tcp_socket=TCPSocketActionArgs(port=port) if port and not check and not path else None,
+            exec_=ExecActionArgs(command=list(asked.command)) if asked and not path else None,
+            tcp_socket=TCPSocketActionArgs(port=port) if port and not asked and not path else None,
+            initial_delay_seconds=after,
             period_seconds=max(1, ceil(every)),
             timeout_seconds=max(1, ceil(PATIENT * times.timeout)),
             failure_threshold=failures,
         )
 
     return Probes(
-        startup=probe(period, ceil(seconds / period)),
-        readiness=probe(times.interval, times.retries),
-        liveness=probe(SELDOM * times.interval, times.retries),
+        startup=probe(first, period, ceil(seconds / period)),
+        readiness=probe(check, times.interval, times.retries),
+        # It may not be well yet when its port is open: until its time to start is over it is not restarted for that.
+        liveness=probe(check, SELDOM * times.interval, times.retries, after=None if first is check else seconds),
         seconds=seconds,
     )

@@ -13,14 +13,13 @@ from slipway.flows.status import GATEWAY, Status, ago, short
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
-from slipway.provider import nginx
+from slipway.provider import drain, nginx
+from slipway.provider.kind import Stop
 from slipway.run import engine
 
 STARTING = "container: starting"
 STARTS = "container: getting the image", "container: starting", "container: becoming healthy"
 """What the start of a container is on record as, and what it is made of."""
-DRAIN_SECONDS = 10
-"""How long a container that `invoke dev` made may take to end, as the provider's own containers."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,12 @@ class Docker:
             nginx.take_back(self.workspace.name, self.stack.name)
 
     def settle(self) -> None:
+        known = {each.name: each.settings for each in self.workspace.services}
         for each in self.containers():
             if each.dev:
-                engine.remove(each.id, grace=DRAIN_SECONDS)
+                settings = known.get(each.service)
+                seconds, port = (settings.drain, settings.port) if settings else (0, None)
+                drain.end(each.id, seconds, Stop(), port=port)
                 engine.forget_image(each.image)
 
     def emptied(self, report: Report) -> None:  # noqa: ARG002 - the engine removes at once

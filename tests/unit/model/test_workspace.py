@@ -139,7 +139,37 @@ def test_a_missing_dockerfile_is_named(root: Path) -> None:
 
 def test_a_folder_without_service_toml_is_named(root: Path) -> None:
     (root / "services/api/service.toml").unlink()
-    assert "services/api/service.toml is missing" in refusal(root).what
+    error = refusal(root)
+    assert "services/api/service.toml is missing" in error.what
+    assert "git checkout -- services/api/service.toml" in error.remedy
+    assert "remove the folder" in error.remedy
+
+
+@pytest.mark.parametrize("file", ["app/__pycache__/main.pyc", "node_modules/x/index.js", "debug.log", ".env", "app/"])
+def test_a_folder_that_a_change_of_branches_left_is_passed_over(root: Path, file: str) -> None:
+    (root / ".gitignore").write_text("__pycache__/\nnode_modules/\n.env\n*.log\n")
+    left = root / "services" / "old" / file
+    (left if file.endswith("/") else left.parent).mkdir(parents=True)
+    if not file.endswith("/"):
+        left.write_text("x")
+    assert [service.name for service in workspace.load(root).services] == ["api"]
+    (root / "services" / "old" / "main.py").write_text("x")
+    assert "services/old/service.toml is missing" in refusal(root).what
+
+
+def test_a_lib_that_a_change_of_branches_left_is_none(root: Path) -> None:
+    (root / "libs" / "common" / "__pycache__").mkdir(parents=True)
+    (root / "libs" / "common" / "__pycache__" / "a.pyc").write_text("x")
+    (root / "services" / "api" / "service.toml").write_text(f'{SERVICE}libs = ["common"]\n')
+    assert "there is no lib `common`" in refusal(root).what
+    (root / "libs" / "common" / "common.py").write_text("x")
+    workspace.load(root)
+
+
+def test_a_workspace_in_a_folder_whose_name_is_misread_is_refused(root: Path) -> None:
+    odd = root / "a%20b"
+    odd.mkdir()
+    assert "% in a path does not work" in refusal(odd).what
 
 
 def test_a_folder_that_is_no_dns_label_is_refused(root: Path) -> None:

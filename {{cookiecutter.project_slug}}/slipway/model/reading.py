@@ -125,7 +125,10 @@ def read_text(path: Path, *, limit: int = TEXT_LIMIT) -> str:
         return decode_text(read_bytes(path, limit))
     except FileNotFoundError as error:
         what = f"{path} is a link to something that is missing" if path.is_symlink() else f"{path} is missing"
-        raise ConfigError(what, remedy="Restore it from git, or generate the workspace anew.") from error
+        raise ConfigError(
+            what,
+            remedy="Get it back from git (`git checkout -- FILE`), or copy it from a workspace generated anew.",
+        ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: this is not UTF-8 text", remedy="Save it as UTF-8.") from error

@@ -15,9 +15,11 @@ from slipway.model import schedule
 from slipway.model.errors import ConfigError
 from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.gateway import BODY_REMEDY, ServiceGateway, body_problem
+from slipway.model.leftovers import is_left_over
+from slipway.model.location import refuse_odd_path
 from slipway.model.masking import keep_secret
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
-from slipway.model.reading import line_of, read_text, read_toml
+from slipway.model.reading import exists, line_of, read_text, read_toml
 
 Refuse = Callable[[tuple[str, ...], str, str], ConfigError]
 """Makes the error of a key in a file: the key, what is wrong with it, the remedy."""
@@ -264,6 +266,7 @@ def load(root: Path) -> Workspace:
     Raises:
         ConfigError: anything in it is wrong.
     """
+    refuse_odd_path(root)
     path = root / "workspace.toml"
     settings = read_toml(path, Settings)
     _check_settings(path, settings)
@@ -275,11 +278,24 @@ def load(root: Path) -> Workspace:
 def _services(root: Path) -> Iterator[Service]:
     folders = sorted((root / "services").glob("*/")) if (root / "services").is_dir() else []
     for folder in folders:
-        if folder.name.startswith((".", "_")) or not any(folder.iterdir()):
+        if folder.name.startswith((".", "_")):
             continue
+        if not exists(folder / "service.toml"):
+            if is_left_over(root, folder):
+                continue
+            raise _no_service(root, folder)
         service = Service(folder.name, folder, read_toml(folder / "service.toml", ServiceSettings))
         _check_service(root, service)
         yield service
+
+
+def _no_service(root: Path, folder: Path) -> ConfigError:
+    name = folder.relative_to(root)
+    return ConfigError(
+        f"{folder / 'service.toml'} is missing, and {name} holds files that git does not ignore",
+        remedy=f"If it is a service, write the file, or get it back (`git checkout -- {name}/service.toml`). If not, "
+        f"remove the folder or move it; one whose name begins with _ or . is passed over.",
+    )
 
 
 def _check_settings(path: Path, settings: Settings) -> None:
@@ -360,7 +376,7 @@ def _check_service(root: Path, service: Service) -> None:
                 "Use letters, digits and underscores: `API_TOKEN`.",
             )
     for lib in settings.libs:
-        if not (root / "libs" / lib).is_dir():
+        if not (root / "libs" / lib).is_dir() or is_left_over(root, root / "libs" / lib):
             known = ", ".join(each.name for each in sorted((root / "libs").glob("*/"))) or "none"
             raise refuse(("libs",), f"there is no lib `{lib}`", f"Libs here (folders under libs/): {known}.")
     for entry in settings.dev.sync:

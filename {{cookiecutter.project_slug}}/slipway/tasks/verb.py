@@ -14,6 +14,7 @@ from typing import Any
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 
+from slipway.model.location import refuse_odd_path
 from slipway.run import process_environment, streams
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         def guarded(*args: Any, **kwargs: Any) -> None:
             lost = False
             try:
+                carry_out(lambda: refuse_odd_path(ROOT))
                 in_own_python()
                 streams.require_utf8()
                 prepare_scratch()

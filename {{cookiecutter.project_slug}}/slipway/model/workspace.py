@@ -376,7 +376,8 @@ def _check_service(root: Path, service: Service) -> None:
                 "Use letters, digits and underscores: `API_TOKEN`.",
             )
     for lib in settings.libs:
-        if not (root / "libs" / lib).is_dir() or is_left_over(root, root / "libs" / lib):
+        folder = root / "libs" / lib
+        if not folder.is_dir() or (any(folder.iterdir()) and is_left_over(root, folder)):
             known = ", ".join(each.name for each in sorted((root / "libs").glob("*/"))) or "none"
             raise refuse(("libs",), f"there is no lib `{lib}`", f"Libs here (folders under libs/): {known}.")
     for entry in settings.dev.sync:

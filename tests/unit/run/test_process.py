@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -118,3 +119,13 @@ def test_a_stream_that_nobody_reads_any_more_is_ended() -> None:
     lines.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_what_outlives_an_ended_program_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "REST_SECONDS", 0.2)
+    lines = stream(["sh", "-c", "(trap '' TERM; echo there; while :; do sleep 600; done) & echo $!; wait"])
+    said = {next(lines), next(lines)}
+    left = os.pidfd_open(int((said - {"there"}).pop()))
+    lines.close()
+    assert select.select([left], [], [], 60)[0]
+    os.close(left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -50,3 +51,27 @@ def test_a_list_that_a_full_device_did_not_take_is_a_failure() -> None:
     assert result.returncode == 1
     assert b"No space left on device" in result.stderr
     assert b"Traceback" not in result.stderr
+
+
+SLOW = """
+import signal, sys
+from slipway.run.process import run
+from slipway.tasks.verb import carry_out, ended_as_by_ctrl_c
+from invoke.exceptions import Exit
+try:
+    with ended_as_by_ctrl_c():
+        carry_out(lambda: run(["sh", "-c", "echo $$; sleep 600"], on_line=lambda line: print(line, flush=True)))
+except Exit as problem:
+    sys.exit(problem.code)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_verb_that_is_ended_ends_what_it_started(number: signal.Signals) -> None:
+    verb = subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, text=True, cwd=TEMPLATE)
+    assert verb.stdout
+    child = int(verb.stdout.readline())
+    verb.send_signal(number)
+    assert verb.wait(60) == 128 + number
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

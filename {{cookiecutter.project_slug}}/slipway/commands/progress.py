@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,7 +68,7 @@ class _Vertex:
     steps: dict[str, Step] = field(default_factory=dict)
     told: dict[str, set[str]] = field(default_factory=dict)
     open_lines: dict[int, str] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
 
 
 class Progress:
@@ -130,7 +131,7 @@ class Progress:
     def _lines(self, vertex: _Vertex, lines: list[str]) -> Iterator[Event]:
         for line in lines:
             last = line.rstrip("\r").rpartition("\r")[2]  # of a progress bar, what stood there in the end
-            vertex.lines = [*vertex.lines[-KEPT_LINES + 1 :], last]
+            vertex.lines.append(last)
             yield from (Event("log", step, last) for step in vertex.steps.values())
 
     def _warning(self, told: dict[str, Any]) -> Iterator[Event]:

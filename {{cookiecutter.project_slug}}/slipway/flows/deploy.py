@@ -22,6 +22,7 @@ from slipway.flows.recording import current, recorded
 from slipway.flows.report import Report, Silence
 from slipway.flows.session import refuse_beside_session
 from slipway.flows.standing import Ground
+from slipway.flows.stuck import StuckPlugin
 from slipway.model import stack as stacks
 from slipway.model.errors import Busy, ConfigError, EvidenceError, SlipwayError
 from slipway.model.files import write_atomically
@@ -153,16 +154,31 @@ def carried_out(ground: Ground, inputs: DeployInputs, door: Door, place: Place, 
             told(opened(ground, inputs.stack, inputs, images).up, second)
 
     first = narrator()
+    stuck = StuckPlugin(ground, first)
     try:
-        with place.watched(report, first.rolling):
+        with place.watched(report, first.rolling), stuck:
             return told(door.up, first)
     except (ConfigError, EvidenceError, Busy):
         raise
     except SlipwayError as error:
+        if stuck.service:
+            without_plugin(ground, inputs.stack, stuck.service, report)
+            return carried_out(ground, inputs, door, place, report)
         explained = place.explained(error, first.failures.services(), lambda: live_images(door), again)
         if explained is error:
             raise
         raise explained from error
+
+
+def without_plugin(ground: Ground, stack: Stack, service: str, report: Report) -> None:
+    """Build what is still missing as `invoke build` does: Pulumi's plugin hung at a service, and was ended."""
+    from slipway.flows.needed import build_ahead
+
+    report.say(
+        f"{service}: Pulumi's docker-build plugin hangs, as it does when a step prints a line of 64 KiB or more. "
+        "Building without it, then going on."
+    )
+    build_ahead(ground, stack, report)
 
 
 def live_images(door: Door) -> Mapping[str, str]:

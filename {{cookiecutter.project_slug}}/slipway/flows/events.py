@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from slipway.commands.plain import Plain
-from slipway.flows.failures import ROLLOUTS, Failures, WholeLog
+from slipway.flows.failures import IMAGE, ROLLOUTS, Failures, WholeLog
 from slipway.flows.logs import build_log
 from slipway.flows.recording import current
 from slipway.flows.report import Report
@@ -64,6 +65,7 @@ class Narrator:
         self._record = current()
         self._builds: dict[str, Plain] = {}
         self._over: set[str] = set()
+        self._heard: dict[str, float] = {}
         self._begun = False
         self.rolling: set[str] = set()
         self.failures = Failures(whole_log)
@@ -88,18 +90,27 @@ class Narrator:
         elif event.policy_event and (said := advised(event.policy_event)):
             self._report.say(said)
 
+    def quiet(self, seconds: float) -> list[str]:
+        """Return the services whose builds are under way and have said nothing for some seconds."""
+        now = time.monotonic()
+        return [name for name, heard in list(self._heard.items()) if now - heard >= seconds]
+
     def _step(self, metadata: StepEventMetadata) -> None:
         words = WORDS.get((metadata.type, operation_of(metadata.op)))
         if metadata.type in ROLLOUTS and operation_of(metadata.op) not in ("delete", "same"):
             self.rolling.add(_name(metadata.urn))
         if words:
             self._report.step(_name(metadata.urn), words[0])
+            if metadata.type == IMAGE:
+                self._heard[_name(metadata.urn)] = time.monotonic()
             kind = KINDS[metadata.type]
             self._record.began_step(_name(metadata.urn), f"{kind}: {words[0]}", kind)
 
     def _settled(self, metadata: StepEventMetadata) -> None:
         if metadata.type in ROLLOUTS:
             self.rolling.discard(_name(metadata.urn))
+        if metadata.type == IMAGE:
+            self._heard.pop(_name(metadata.urn), None)
 
     def _done(self, metadata: StepEventMetadata) -> None:
         self._settled(metadata)
@@ -125,6 +136,8 @@ class Narrator:
             self._report.step(service, "rolling out", text.splitlines()[-1].strip(" \t*"))
         if not text or _type(urn) != "docker-build:index:Image":
             return
+        if service in self._heard:
+            self._heard[service] = time.monotonic()
         log = build_log(self._logs, service)
         with open_private(log, "a" if log in self._fresh else "w") as file:
             file.write(f"{text}\n")

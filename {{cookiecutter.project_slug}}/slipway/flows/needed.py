@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from slipway.flows.standing import Ground, standing
 from slipway.flows.turn import turn
 from slipway.model import bases, lock
 from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace, load
+from slipway.model.workspace import Service, Workspace, load
 from slipway.run import credentials
 from slipway.toolchain import daemons
 
@@ -76,19 +76,42 @@ def build_many(here: Ground, stack: Stack, report: Report) -> None:
         ConfigError: a file of the workspace is wrong.
         SlipwayError: the registry does not answer, or a build failed.
     """
-    workspace = here.workspace
-    locked = lock.load(workspace.root, stack.name).services if stack.images == "hybrid" else {}
-    services = [service for service in workspace.services if service.name not in locked]
+    services = _built_inline(here.workspace, stack)
     if len(services) <= build.AT_ONCE:
         return
+    missing = _missing(here.workspace, services)
+    if len(missing) <= build.AT_ONCE:
+        return
+    report.say(f"{len(missing)} images are to be built: {build.AT_ONCE} at once, before Pulumi begins.")
+    _build_and_push(here, missing, report)
+
+
+def build_ahead(here: Ground, stack: Stack, report: Report) -> None:
+    """Build and push all that Pulumi would have to build, so that it needs no plugin for it.
+
+    Raises:
+        ConfigError: a file of the workspace is wrong.
+        SlipwayError: the registry does not answer, or a build failed.
+    """
+    _build_and_push(here, _missing(here.workspace, _built_inline(here.workspace, stack)), report)
+
+
+def _built_inline(workspace: Workspace, stack: Stack) -> list[Service]:
+    locked = lock.load(workspace.root, stack.name).services if stack.images == "hybrid" else {}
+    return [service for service in workspace.services if service.name not in locked]
+
+
+def _missing(workspace: Workspace, services: Sequence[Service]) -> list[Planned]:
+    """Return what the registry does not have yet of services' present images."""
     told = known.load(workspace.root)
     memory = known.begin(workspace.root, told)
     missing = [each for each in build.plan(workspace, services, memory, told.images) if not each.pushed]
     known.keep(workspace.root, memory)  # Pulumi's program reads the same files next
-    if len(missing) <= build.AT_ONCE:
-        return
-    report.say(f"{len(missing)} images are to be built: {build.AT_ONCE} at once, before Pulumi begins.")
-    with turn(workspace, report):
+    return missing
+
+
+def _build_and_push(here: Ground, missing: Sequence[Planned], report: Report) -> None:
+    with turn(here.workspace, report):
         build.build(here, missing, report)
         for each in missing:
             build.upload(here, each, report)

@@ -19,6 +19,8 @@ from slipway.model.files import open_private
 from slipway.model.masking import mask
 
 GRACE_SECONDS = 10.0
+LOOK_SECONDS = 0.02
+REST_SECONDS = 2.0
 _started: dict[int, subprocess.Popen[bytes]] = {}
 _running: set[subprocess.Popen[str]] = set()
 _over = threading.Event()
@@ -211,14 +213,23 @@ def reap(pid: int) -> None:
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    """End a child's whole process group: politely, then for good."""
+    """End a child's whole process group: politely, then for good; also what of it outlives the child itself.
+
+    Whoever presses Ctrl-C meanwhile waits no longer.
+    """
+    over = time.monotonic() + GRACE_SECONDS
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(GRACE_SECONDS)
-            return
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        try:
+            while time.monotonic() < over:
+                if child.poll() is not None:  # else it would keep its own group alive, as one that nobody asked
+                    over = min(over, time.monotonic() + REST_SECONDS)
+                os.killpg(child.pid, 0)
+                time.sleep(LOOK_SECONDS)
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    child.wait()
 
 
 def end_all() -> None:

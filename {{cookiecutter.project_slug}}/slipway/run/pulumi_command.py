@@ -7,13 +7,19 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from pulumi import automation
 from semver import VersionInfo
+
+from slipway.run.sessions import end_processes, members, name_of
+
+ORDER_SECONDS, PLUGIN_SECONDS = 30.0, 5.0
+"""How long Pulumi has to end in order after an interrupt; how long a plugin has to end, and then Pulumi without it."""
+_running: set[subprocess.Popen[str]] = set()
 
 NOISE = ("warning: using pulumi-", "error: update failed", "error: preview failed")
 """How lines of Pulumi's diagnostics begin that tell a reader nothing."""
@@ -50,12 +56,16 @@ class Command(automation.PulumiCommand):
             threading.Thread(target=_drain, args=(child.stdout, texts["stdout"], on_output)),
             threading.Thread(target=_drain, args=(child.stderr, texts["stderr"], on_error)),
         ]
-        with _interrupts_passed_to(child) as interrupted:
-            for reader in readers:
-                reader.start()
-            for reader in readers:
-                reader.join()
-            code = child.wait()
+        _running.add(child)
+        try:
+            with _interrupts_passed_to(child) as interrupted:
+                for reader in readers:
+                    reader.start()
+                for reader in readers:
+                    reader.join()
+                code = child.wait()
+        finally:
+            _running.discard(child)
         result = automation.CommandResult("\n".join(texts["stdout"]), "\n".join(texts["stderr"]), code)
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -77,6 +87,23 @@ def diagnosis(text: str) -> str:
     return "\n".join(line.removeprefix("  ") for number, line in enumerate(told) if number not in empty)
 
 
+def end_plugin(name: str) -> None:
+    """End a plugin of the Pulumis that this process runs: Pulumi goes on, and fails what it asked of the plugin."""
+    for child in list(_running):
+        end_processes([pid for pid in members(child.pid) if name_of(pid) == name], PLUGIN_SECONDS)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """End a Pulumi that an interrupt has not ended: first its plugins, so that it may keep its books, then all."""
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(ORDER_SECONDS)
+        return
+    end_processes([pid for pid in members(child.pid) if pid != child.pid], PLUGIN_SECONDS)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(PLUGIN_SECONDS)
+    end_processes(members(child.pid), 0.0)
+
+
 def _drain(stream: Any, lines: list[str], on_line: Callable[[str], Any] | None) -> None:
     for line in stream:
         text = line.rstrip()
@@ -94,9 +121,12 @@ def _interrupts_passed_to(child: subprocess.Popen[str]) -> Iterator[threading.Ev
         return
 
     def pass_on(_number: int, _frame: FrameType | None) -> None:
+        again = interrupted.is_set()
         interrupted.set()
         if child.poll() is None:
             child.send_signal(signal.SIGINT)
+            if not again:
+                threading.Thread(target=_end, args=(child,), daemon=True).start()
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

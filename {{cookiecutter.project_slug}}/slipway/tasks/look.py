@@ -50,4 +50,4 @@ def logs(
     streams.end_with_reader()
     with closing(lines_of(load(ROOT), service, stack, follow=follow, tail=tail, build=build)) as lines:
         for line in lines:
-            show.plain(line)
+            show.log_line(line)

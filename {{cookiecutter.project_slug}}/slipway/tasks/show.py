@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.model.errors import SlipwayError
 from slipway.model.masking import mask, mask_all
+from slipway.model.visible import visible, visible_line, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,9 @@ FEW = 30
 
 NARROW = 40
 """Columns that a terminal has at least, whatever COLUMNS says: in fewer, each letter would be a line."""
+
+LOG_LINE = 10_000
+"""Letters of a log's line that are shown in a terminal."""
 
 WIDE = 200
 """Columns when the output is no terminal: nothing is cut off in a file or a pipe."""
@@ -49,11 +52,14 @@ def console(*, stderr: bool = False) -> Console:
 
 def error(problem: SlipwayError) -> None:
     """Print what is wrong, the lines that show it, where the whole story is, and the remedy."""
-    from rich.text import Text
-
+    try:
+        from rich.text import Text
+    except ImportError:  # the workspace's own Python is not there yet
+        sys.stderr.write(f"✘ {problem.what}\n  remedy  {problem.remedy}\n")
+        return
     out = console(stderr=True)
-    out.print(Text.assemble(("✘ ", "bold red"), (mask(problem.what), "bold")))
-    for line in mask(problem.detail).splitlines():
+    out.print(Text.assemble(("✘ ", "bold red"), ("\n".join(visible_lines(problem.what)), "bold")))
+    for line in visible_lines(problem.detail):
         out.print(Text(f"  │ {line}", style="dim"))
     if problem.log:
         out.print(Text.assemble(("  log     ", "cyan"), str(problem.log)))
@@ -82,8 +88,13 @@ def note(text: str) -> None:
 
 
 def plain(text: str) -> None:
-    """Print a line as it is."""
-    sys.stdout.write(f"{mask(text)}\n")
+    """Print a text as it is, without what would move or clear a terminal."""
+    sys.stdout.write(f"{visible(text)}\n")
+
+
+def log_line(line: str) -> None:
+    """Print a line of a log, without what would move or clear a terminal; whole, but in a terminal only its start."""
+    sys.stdout.write(f"{visible_line(line, LOG_LINE if sys.stdout.isatty() else None)}\n")
 
 
 def confirm(question: str) -> bool:
@@ -152,7 +163,7 @@ class PlainReport:
         self._told: dict[str, float] = {}
 
     def say(self, text: str) -> None:
-        sys.stdout.write(f"{mask(text)}\n")
+        sys.stdout.write(f"{visible(text)}\n")
         sys.stdout.flush()
 
     def step(self, service: str, state: str, detail: str = "") -> None:
@@ -160,7 +171,7 @@ class PlainReport:
         if self._states.get(service) != state:
             self.say(f"{service:<12} {state}")
         elif detail and now - self._told[service] >= SIGN_OF_LIFE:
-            self.say(f"{service:<12} {state}: {detail}")
+            self.say(f"{service:<12} {state}: {visible_line(detail)}")
         else:
             return
         self._states[service] = state
@@ -188,14 +199,13 @@ class Voice(PlainReport):
 
     def say(self, text: str) -> None:
         with self._one:
-            self._out.print(mask(text), style="bold", markup=False, soft_wrap=True)
+            self._out.print(visible(text), style="bold", markup=False, soft_wrap=True)
 
     def log(self, service: str, line: str) -> None:
         from rich.text import Text
 
         colour = self._colours.setdefault(service, COLOURS[len(self._colours) % len(COLOURS)])
-        line = mask(line)
-        said = Text.from_ansi(line) if self._out.is_terminal else Text(_without_colour(line))
+        said = Text(visible_line(line, LOG_LINE))
         with self._one:
             self._out.print(Text.assemble((f"{service:<{self._width}} │ ", colour), said), soft_wrap=True)
 
@@ -207,10 +217,6 @@ class Voice(PlainReport):
 def colours(services: Iterable[str]) -> dict[str, str]:
     """Return a colour for each service: the same one each time, and different ones as long as there are enough."""
     return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(sorted(services))}
-
-
-def _without_colour(line: str) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)
 
 
 class LiveReport:
@@ -233,12 +239,12 @@ class LiveReport:
         self._live.__exit__(*problem)
 
     def say(self, text: str) -> None:
-        self._live.console.print(mask(text), style="dim", markup=False)
+        self._live.console.print(visible(text), style="dim", markup=False)
 
     def step(self, service: str, state: str, detail: str = "") -> None:
         self._since.setdefault(service, time.monotonic())
         self._took.pop(service, None)
-        self._rows[service] = ("busy", state, mask(detail))
+        self._rows[service] = ("busy", state, visible_line(detail))
 
     def done(self, service: str, state: str) -> None:
         self._end(service, "done", state)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from invoke.exceptions import Exit
@@ -23,8 +25,8 @@ CHOSEN = "Only these, with commas between them: api,web. Default: all."
 """What verbs say of `services`."""
 TELLING = frozenset({"doctor", "logs", "preview", "releases", "report", "status", "verify"})
 """Verbs whose work is what they print: where that was lost, they have failed. What others did, they did."""
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
+SIGNALLED = 128
+"""What an exit code adds to the number of the signal that ended a verb, as shells have it: 130 for Ctrl-C."""
 
 
 def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -43,7 +45,8 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
                 streams.require_utf8()
                 prepare_scratch()
                 carry_out(lambda: process_environment.prepare(ROOT))
-                carry_out(lambda: body(*args, **kwargs))
+                with ended_as_by_ctrl_c():
+                    carry_out(lambda: body(*args, **kwargs))
             finally:
                 lost = streams.report_lost()
             if lost and (body.__name__ in TELLING or kwargs.get("json") or kwargs.get("dry")):
@@ -68,11 +71,27 @@ def carry_out(work: Callable[[], None]) -> None:
     except SlipwayError as problem:
         show.error(problem)
         raise Exit(code=problem.exit_code) from problem
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         show.say("Stopped. Nothing half-done is left: run it again to go on.")
-        raise Exit(code=INTERRUPTED) from None
+        raise Exit(code=SIGNALLED + (stop.args[0] if stop.args else signal.SIGINT)) from None
     except BrokenPipeError:  # `invoke logs … | head`
         raise Exit(code=0) from None
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """Take TERM, and a terminal that closes, as Ctrl-C for the time of a `with`: what was started is ended too."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def prepare_scratch() -> None:

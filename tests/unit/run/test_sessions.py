@@ -1,0 +1,94 @@
+"""What a program in a session of its own has started is found and ended, however it groups its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slipway.run import pulumi_command
+from slipway.run.pulumi_command import Command
+from slipway.run.sessions import end_processes, members, name_of
+
+STARTS_A_GROUP = """
+import os, subprocess, sys
+child = subprocess.Popen(
+    ["/x/plugin", "-c", {child!r}], executable=sys.executable, process_group=0, stdout=subprocess.PIPE
+)
+child.stdout.readline()
+print(child.pid, flush=True)
+{parent}
+"""
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+HEARS = "import signal; print(flush=True); signal.pause()"
+
+
+def started(child: str, parent: str = "child.wait()") -> tuple[subprocess.Popen[str], int]:
+    program = STARTS_A_GROUP.format(child=child, parent=parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout
+    return process, int(process.stdout.readline())
+
+
+@pytest.mark.parametrize(("child", "seconds"), [(HEARS, 60.0), (DEAF, 0.2), (DEAF, 0.0)])
+def test_a_process_of_another_group_is_found_and_ended(child: str, seconds: float) -> None:
+    leader, pid = started(child)
+    assert set(members(leader.pid)) == {leader.pid, pid}
+    assert name_of(pid) == "plugin"
+    end_processes([pid], seconds)
+    assert leader.wait(60) == 0
+    assert members(leader.pid) == [leader.pid]
+    assert name_of(pid) == ""
+
+
+def test_a_plugin_is_ended_and_pulumi_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader, pid = started(DEAF, "print(child.wait(), flush=True)")
+    monkeypatch.setattr(pulumi_command, "_running", {leader})
+    monkeypatch.setattr(pulumi_command, "PLUGIN_SECONDS", 0.2)
+    pulumi_command.end_plugin("another")
+    assert pid in members(leader.pid)
+    pulumi_command.end_plugin("plugin")
+    assert leader.stdout
+    assert leader.stdout.readline() == f"{-signal.SIGKILL}\n"
+    assert leader.wait(60) == 0
+
+
+STUBBORN = f"""
+import signal, sys
+signal.signal(signal.SIGINT, lambda *_: print("asked", flush=True))
+{STARTS_A_GROUP.format(child=DEAF, parent="").strip()}
+while True:
+    signal.pause()
+"""
+
+
+def test_a_pulumi_that_does_not_end_when_it_is_asked_is_ended_with_its_plugins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pulumi_command, "ORDER_SECONDS", 0.2)
+    monkeypatch.setattr(pulumi_command, "PLUGIN_SECONDS", 0.2)
+    command = Command(Path(sys.executable))
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if line.isdigit():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    popen = subprocess.Popen
+
+    def stubborn(*_args: object, **options: object) -> object:
+        return popen([sys.executable, "-c", STUBBORN], **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(pulumi_command.subprocess, "Popen", stubborn)
+    with pytest.raises(KeyboardInterrupt):
+        command.run([], str(tmp_path), {}, on_output=hear)
+    assert "asked" in said
+    plugin = next(int(line) for line in said if line.isdigit())
+    assert name_of(plugin) == ""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
@@ -17,6 +18,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(TEMPLATE), str(ROOT)]
+
+# A busy machine makes a good test slow, never wrong.
+settings.register_profile("slipway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slipway")
 
 
 @pytest.fixture(autouse=True)

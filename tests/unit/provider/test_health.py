@@ -97,11 +97,30 @@ def test_within_the_checks_start_period_failures_do_not_count(answers: list[Prob
 
 
 def test_a_check_may_take_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "patience", lambda: 1)
     given: list[float] = []
     monkeypatch.setattr(engine, "probe", lambda _id, _command, seconds: given.append(seconds) or Probe(True, ""))
     health.wait(Acting(UP), Healthcheck(("check",), timeout=3), None, Stop())
     health.wait(Acting(UP), Healthcheck(("check",), timeout=300), 5, Stop())
     assert given[0] == 3 and 4 < given[1] <= 5
+
+
+@pytest.mark.parametrize(
+    ("address", "load", "times"),
+    [
+        ("unix:///var/run/docker.sock", 0.5, 1),
+        ("unix:///var/run/docker.sock", 6, 3),
+        ("unix:///var/run/docker.sock", 600, 5),
+        ("ssh://far", 600, 1),
+    ],
+)
+def test_an_overloaded_machine_is_given_more_time_for_each_check(
+    monkeypatch: pytest.MonkeyPatch, address: str, load: float, times: float
+) -> None:
+    monkeypatch.setattr(engine, "address", lambda: address)
+    monkeypatch.setattr(health.os, "getloadavg", lambda: (load, 0, 0))
+    monkeypatch.setattr(health.os, "cpu_count", lambda: 2)
+    assert health.patience() == times
 
 
 def test_checks_are_as_far_apart_as_the_start_interval_says(answers: list[Probe]) -> None:

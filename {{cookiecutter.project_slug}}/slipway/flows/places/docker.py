@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
+from slipway.flows.atonce import at_once
 from slipway.flows.places import Again
 from slipway.flows.recording import Recorder
 from slipway.flows.report import Report
@@ -100,12 +101,14 @@ class Docker:
 
     def settle(self) -> None:
         known = {each.name: each.settings for each in self.workspace.services}
-        for each in self.containers():
-            if each.dev:
-                settings = known.get(each.service)
-                seconds, port = (settings.drain, settings.port) if settings else (0, None)
-                drain.end(each.id, seconds, Stop(), port=port)
-                engine.forget_image(each.image)
+
+        def end(made: engine.Container) -> None:
+            settings = known.get(made.service)
+            seconds, port = (settings.drain, settings.port) if settings else (0, None)
+            drain.end(made.id, seconds, Stop(), port=port)
+            engine.forget_image(made.image)
+
+        at_once([each for each in self.containers() if each.dev], lambda each: each.id, end)
 
     def emptied(self, report: Report) -> None:  # noqa: ARG002 - the engine removes at once
         engine.sweep(self.workspace.name, self.stack.name, keep_ids=())

@@ -29,7 +29,8 @@ def _of(service: Service, stack: Stack) -> Secrets:
         if value is None:
             raise ConfigError(
                 f"{service.name} needs the secret {name}, which has no value in the stack {stack.name}",
-                remedy=f"In infra/: `pulumi config set --secret --stack {stack.name} {service.name}:{name}`; it asks "
-                f"for the value. Or take it out of `secrets` in services/{service.name}/service.toml.",
+                remedy=f"In infra/: `../.venv/bin/pulumi config set --secret --stack {stack.name} "
+                f"{service.name}:{name}`; it asks for the value. Or take it out of `secrets` in "
+                f"services/{service.name}/service.toml.",
             )
     return {name: value for name, value in values.items() if value is not None}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import ConfigError
 from slipway.run import state
 
 
@@ -69,11 +68,17 @@ def test_a_passphrase_of_the_users_own_comes_first(root: Path, monkeypatch: pyte
     assert not (root / ".slipway" / "passphrase").exists()
 
 
-def test_secrets_of_a_passphrase_that_is_not_here_are_explained(root: Path) -> None:
-    (root / "infra" / "Pulumi.dev.yaml").write_text("encryptionsalt: v1:x\n")
-    with pytest.raises(ConfigError, match="dev") as caught:
-        state.environment_of(root)
-    assert "colleague" in caught.value.remedy
+def test_a_shared_backends_stack_is_of_somebody_elses_passphrase_where_none_is_here(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not state.keeps_passphrase_elsewhere(root), "a folder of one's own"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "https://api.pulumi.com")
+    assert not state.keeps_passphrase_elsewhere(root), "the service has keys of its own"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
+    assert state.keeps_passphrase_elsewhere(root)
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.environment_of(root, "dev", make=False)
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "given by a colleague")
+    assert not state.keeps_passphrase_elsewhere(root)
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,12 @@ from slipway.flows.progress import Follower
 from slipway.flows.recording import recorded_as
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
-from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
-from slipway.model.masking import keep_secret
 from slipway.model.scratch import own_folder, temporary_folder
 from slipway.model.workspace import secret_value
 from slipway.run.process import run
-from slipway.run.state import environment_of
+from slipway.run.stack_config import configured
 
-CONFIG_SECONDS = 60.0
 Bake = Callable[[Mapping[str, Path], Path, Path], tuple[Mapping[str, Any], list[str]]]
 """Secret files, buildx and the definition's file → the bake definition, and the command that carries it out."""
 
@@ -68,42 +65,13 @@ def secret_files(ground: Ground) -> Iterator[dict[str, Path]]:
     with temporary_folder(workspace.scratch, "secrets") as folder:
         files = {}
         for name, source in workspace.build_secrets(os.environ).items():
-            value = configured(ground, source.config) if source.config else secret_value(source, os.environ)
+            value = _configured(ground, source.config) if source.config else secret_value(source, os.environ)
             if value is not None:
                 files[name] = folder / name
                 write_atomically(files[name], value, mode=0o600)
         yield files
 
 
-def configured(ground: Ground, name: str) -> str | None:
-    """Return a build secret from the stack's encrypted configuration; None where it has none of that name.
-
-    Raises:
-        SlipwayError: the configuration cannot be read: no such stack, another passphrase.
-    """
-    result = run(
-        [
-            ground.bin / "pulumi",
-            "--non-interactive",
-            "config",
-            "get",
-            "--json",
-            "--stack",
-            ground.stack,
-            f"build:{name}",
-        ],
-        cwd=ground.workspace.root / "infra",
-        env={**ground.environment, **environment_of(ground.workspace.root)},
-        timeout=CONFIG_SECONDS,
-    )
-    if result.code and "not found for stack" in result.output:
-        return None
-    if result.code:
-        raise SlipwayError(
-            f"the build secret build:{name} of the stack {ground.stack} cannot be read",
-            detail=result.tail(),
-            remedy=f"`pulumi stack init {ground.stack}` in infra/ makes the stack, where that is missing.",
-        )
-    found, _ = json.JSONDecoder().raw_decode(result.output[result.output.index("{") :])
-    keep_secret(str(found["value"]))
-    return str(found["value"])
+def _configured(ground: Ground, name: str) -> str | None:
+    root = ground.workspace.root
+    return configured(ground.bin / "pulumi", root, ground.stack, f"build:{name}", ground.environment)

@@ -19,9 +19,18 @@ from slipway.model.files import open_private
 from slipway.model.masking import mask
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+from slipway.run import passphrase
 from slipway.run.policy import Violations, served
 from slipway.run.pulumi_command import Command, diagnosis
-from slipway.run.state import PASSPHRASE, StaleLock, environment_of, local_state, locks, state_file
+from slipway.run.state import (
+    PASSPHRASE,
+    StaleLock,
+    environment_of,
+    keeps_passphrase_elsewhere,
+    local_state,
+    locks,
+    state_file,
+)
 
 if TYPE_CHECKING:
     from pulumi_policy import Policy
@@ -143,24 +152,30 @@ class Door:
         if folder:
             return sorted(path.stem for path in state_file(folder, self.workspace.name, "x").parent.glob("*.json"))
         with self._explained():
-            return sorted(each.name for each in self._local_workspace().list_stacks())
+            return sorted(each.name for each in self._local_workspace(make=False).list_stacks())
 
     def stale_locks(self) -> list[StaleLock]:
         """Return the stack's locks in a file backend; other backends keep their own order."""
         folder = local_state(self.workspace.root)
         return locks(folder, self.workspace.name, self.stack.name) if folder else []
 
-    def _local_workspace(self, environment: Mapping[str, str] | None = None) -> automation.LocalWorkspace:
+    def _local_workspace(
+        self, environment: Mapping[str, str] | None = None, *, make: bool = True
+    ) -> automation.LocalWorkspace:
+        own = environment_of(self.workspace.root, self.stack.name, make=make)
         return automation.LocalWorkspace(
             work_dir=str(self.workspace.root / "infra"),
             program=self._program,
-            env_vars={**environment_of(self.workspace.root), **self.environment, **(environment or {})},
+            env_vars={**own, **self.environment, **(environment or {})},
             pulumi_command=Command(self.command),
         )
 
     def _opened(self, environment: Mapping[str, str] | None = None) -> automation.Stack:
+        exists = self.exists()
+        if exists and keeps_passphrase_elsewhere(self.workspace.root):
+            raise passphrase.missing(self.workspace.root, f"the state and the secrets of `{self.stack.name}`")
         local = self._local_workspace(environment)
-        if self.exists():
+        if exists:
             return _QuickStack(self.stack.name, local)
         return automation.Stack.create_or_select(self.stack.name, local)
 
@@ -176,14 +191,15 @@ class Door:
             file.write(f"{mask(line)}\n")
 
     def _wrong_passphrase(self) -> ConfigError:
+        root = self.workspace.root
         named = next((name for name in PASSPHRASE if name in os.environ), "")
-        own = self.workspace.scratch / "passphrase"
-        return ConfigError(
-            f"{named or own} holds another passphrase than the one that the secrets of `{self.stack.name}` are "
-            f"encrypted with",
-            remedy=f"Set it to that one{f', or unset it: {own} is taken then' if named and own.is_file() else ''}.",
-            log=self.log,
-        )
+        own = passphrase.file_of(root)
+        taken = f" {named} is set; unset it, and {own} is taken." if named and own.is_file() else ""
+        error = passphrase.missing(root, f"the secrets of `{self.stack.name}` ({self.stack.file}, or its state)")
+        error.what = f"{named or own} holds another passphrase than the one that the secrets of `{self.stack.name}` in "
+        error.what += f"{self.stack.file} or in its state are encrypted with"
+        error.remedy, error.log = f"{error.remedy}{taken}", self.log
+        return error
 
     @contextmanager
     def _explained(self, violations: Violations | None = None) -> Iterator[None]:
@@ -191,7 +207,8 @@ class Door:
             with warnings.catch_warnings():
                 # The API warns of every event that names no resource; what they say is in the log as well.
                 warnings.filterwarnings("ignore", message="Failed to parse engine event")
-                yield
+                with passphrase.salt_kept_out(self.stack.file):
+                    yield
         except automation.ConcurrentUpdateError as error:
             raise Busy(
                 f"someone else is deploying `{self.stack.name}` at this moment",

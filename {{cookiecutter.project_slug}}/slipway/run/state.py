@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError
 from slipway.model.files import MEGABYTE, write_atomically
-from slipway.model.reading import read_memory, read_text, read_yaml
+from slipway.model.reading import read_memory, read_yaml
+from slipway.run import passphrase
 
 GO = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 """For programs in Go that live for seconds: until they hold so much memory, they collect garbage less often."""
-PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+PASSPHRASE = passphrase.VARIABLES
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,19 @@ class StaleLock:
     alive: bool
 
 
-def environment_of(root: Path) -> dict[str, str]:
+def environment_of(root: Path, stack: str | None = None, *, make: bool = True) -> dict[str, str]:
     """Return the variables that Pulumi and its plugins need for this workspace.
 
     The passphrase that encrypts secrets in the configuration is the user's own (PULUMI_CONFIG_PASSPHRASE or
     …_FILE); where there is none, one is made once and kept in .slipway/passphrase, for this user's eyes only.
 
+    Args:
+        root: the workspace.
+        stack: the stack that they are for, if they are for one.
+        make: make a passphrase where there is none.
+
     Raises:
-        ConfigError: secrets were encrypted with a passphrase that is not here.
+        ConfigError: the stack's secrets were encrypted with a passphrase that is not here.
     """
     variables = {
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -50,22 +54,10 @@ def environment_of(root: Path) -> dict[str, str]:
         folder.mkdir(parents=True, exist_ok=True)
         if "PULUMI_HOME" not in os.environ:
             variables["PULUMI_HOME"] = str(quiet_home(root))
-    if any(name in os.environ for name in PASSPHRASE):
-        return variables
-    path = root / ".slipway" / "passphrase"
-    if not path.is_file():
-        encrypted = [
-            name
-            for name in stacks.names(root)
-            if "encryptionsalt:" in read_text(root / "infra" / f"Pulumi.{name}.yaml")
-        ]
-        if encrypted:
-            raise ConfigError(
-                f"the secrets of {', '.join(encrypted)} are encrypted with a passphrase that is not on this machine",
-                remedy=f"Get it from a colleague, and put it in {path} (mode 0600) or in PULUMI_CONFIG_PASSPHRASE.",
-            )
-        write_atomically(path, secrets.token_urlsafe(32), mode=0o600)
-    return {**variables, "PULUMI_CONFIG_PASSPHRASE_FILE": str(path)}
+    if make:
+        project = str(read_yaml(root / "infra" / "Pulumi.yaml").get("name", ""))
+        passphrase.make(root, stack, state_file(folder, project, "x").parent if folder else None)
+    return {**variables, **passphrase.variables(root)}
 
 
 def quiet_home(root: Path) -> Path:
@@ -83,6 +75,11 @@ def quiet_home(root: Path) -> Path:
     return home
 
 
+def backend_url(root: Path) -> str:
+    """Return where the state is kept: PULUMI_BACKEND_URL, else what infra/Pulumi.yaml says."""
+    return os.environ.get("PULUMI_BACKEND_URL") or _backend(root / "infra" / "Pulumi.yaml")
+
+
 def local_state(root: Path) -> Path | None:
     """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is no folder.
 
@@ -90,7 +87,7 @@ def local_state(root: Path) -> Path | None:
         ConfigError: the file is damaged, or its address is none.
     """
     path = root / "infra" / "Pulumi.yaml"
-    url = os.environ.get("PULUMI_BACKEND_URL") or _backend(path)
+    url = backend_url(root)
     try:
         parts = urlparse(url)
         if parts.scheme != "file":
@@ -111,6 +108,16 @@ def _backend(path: Path) -> str:
             f"{path}: `backend` is {backend!r:.80}", remedy="Write `backend:` and below it `  url: file://…`."
         )
     return url
+
+
+def keeps_passphrase_elsewhere(root: Path) -> bool:
+    """Whether a stack that the backend knows was made with a passphrase which is not here: others share the backend.
+
+    The Pulumi service has a key of its own for each stack.
+    """
+    if local_state(root) or passphrase.known(root):
+        return False
+    return not backend_url(root).startswith(("http://", "https://"))
 
 
 def state_file(folder: Path, project: str, stack: str) -> Path:

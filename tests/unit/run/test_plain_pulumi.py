@@ -1,0 +1,95 @@
+"""Plain `pulumi` in a workspace finds the passphrase, knows the stack, and leaves no salt in the stack's file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conftest import TEMPLATE
+
+from slipway.run.passphrase import VARIABLES
+from slipway.run.plain_pulumi import named_stack
+
+PLAIN = "config:\n  slipway:images: inline\n"
+PULUMI = """#!/bin/sh
+echo "$@" >> {root}/asked
+[ "$1 $2" = "--non-interactive stack" ] && exit 0
+cp "$PULUMI_CONFIG_PASSPHRASE_FILE" {root}/passphrase
+echo "encryptionsalt: v1:x" >> {root}/infra/Pulumi.dev.yaml
+{then}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE / "slipway", tmp_path / "slipway", ignore=shutil.ignore_patterns("__pycache__", "kinds"))
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "Pulumi.yaml").write_text("name: shop\nbackend:\n  url: file://../.slipway/state\n")
+    (tmp_path / "infra" / "Pulumi.dev.yaml").write_text(PLAIN)
+    (tmp_path / "workspace.toml").touch()
+    return tmp_path
+
+
+def start(root: Path, *words: str, then: str = "exit 7") -> subprocess.Popen[str]:
+    program = root / "pulumi"
+    program.write_text(PULUMI.format(root=root, then=then))
+    program.chmod(0o755)
+    return subprocess.Popen(
+        [sys.executable, "-P", root / "slipway" / "run" / "plain_pulumi.py", program, *words],
+        cwd=root / "infra",
+        env={**{name: value for name, value in os.environ.items() if name not in VARIABLES}, "PULUMI_STACK": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_stack_is_made_known_before_its_configuration_is_set(root: Path) -> None:
+    child = start(root, "config", "set", "--stack", "dev", "build:token")
+    output, _ = child.communicate()
+    assert child.returncode == 7, output
+    assert (root / "asked").read_text().splitlines() == [
+        "--non-interactive stack init dev --no-select",
+        "config set --stack dev build:token",
+    ]
+    assert (root / "passphrase").read_text() == (root / ".slipway" / "passphrase").read_text()
+    assert (root / "infra" / "Pulumi.dev.yaml").read_text() == PLAIN
+
+
+def test_a_passphrase_that_is_not_here_is_an_error_with_its_remedy(root: Path) -> None:
+    (root / "infra" / "Pulumi.dev.yaml").write_text(f"{PLAIN}  a:b:\n    secure: v1:x\nencryptionsalt: v1:x\n")
+    child = start(root, "up", "--stack=dev")
+    output, _ = child.communicate()
+    assert child.returncode == 2
+    assert "Pulumi.dev.yaml" in output and "remedy: " in output and "Traceback" not in output
+    assert not (root / "asked").exists()
+
+
+def test_a_signal_reaches_pulumi_whose_end_is_waited_for(root: Path) -> None:
+    child = start(root, "up", then="trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done")
+    assert child.stdout
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(signal.SIGTERM)
+    child.communicate()
+    assert child.returncode == 9
+    assert (root / "infra" / "Pulumi.dev.yaml").read_text() == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("words", "stack"),
+    [
+        (["config", "set", "--stack", "dev", "x"], "dev"),
+        (["config", "-s", "dev"], "dev"),
+        (["up", "--stack=prod"], "prod"),
+        (["up"], None),
+        (["up", "--stack"], None),
+    ],
+)
+def test_the_stack_that_is_meant_is_known(words: list[str], stack: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PULUMI_STACK", raising=False)
+    assert named_stack(words) == stack

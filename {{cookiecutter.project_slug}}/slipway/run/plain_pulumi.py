@@ -1,0 +1,65 @@
+"""Plain `pulumi` in a workspace: `.venv/bin/pulumi` runs this, with what `invoke` would give Pulumi."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ASKED = ("--stack", "-s")
+
+
+def main(pulumi: Path, words: Sequence[str]) -> int:
+    """Run the CLI as it was asked, and return its exit status.
+
+    The passphrase is found or made, a stack that so far is only a file is made known before its configuration is set,
+    and Pulumi's salt does not stay in the stacks' files.
+    """
+    from slipway.model import stack as stacks
+    from slipway.model.errors import SlipwayError
+    from slipway.run import stack_config
+    from slipway.run.passphrase import salt_kept_out
+    from slipway.run.state import environment_of
+
+    stack = named_stack(words)
+    try:
+        with ExitStack() as files:
+            for name in stacks.names(ROOT):
+                files.enter_context(salt_kept_out(ROOT / "infra" / f"Pulumi.{name}.yaml"))
+            environment = environment_of(ROOT, stack)
+            if stack in stacks.names(ROOT) and words[:1] == ["config"]:
+                stack_config.make_stack(pulumi, ROOT, str(stack), {})
+            return carry_on([str(pulumi), *words], {**os.environ, **environment})
+    except SlipwayError as error:
+        sys.stderr.write(f"error: {error.what}\n{error.detail}\nremedy: {error.remedy}\n".replace("\n\n", "\n"))
+        return error.exit_code
+
+
+def named_stack(words: Sequence[str]) -> str | None:
+    """Return the stack that a command line of Pulumi names; None where it names none."""
+    for number, word in enumerate(words):
+        if word in ASKED:
+            return words[number + 1] if number + 1 < len(words) else None
+        if word.startswith("--stack="):
+            return word.partition("=")[2]
+    return os.environ.get("PULUMI_STACK") or None
+
+
+def carry_on(argv: Sequence[str], environment: dict[str, str]) -> int:
+    """Run a program in the terminal that this one has, from which Ctrl-C reaches it; TERM and HUP are passed on."""
+    child = subprocess.Popen(argv, env=environment)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: child.send_signal(number))
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -15,6 +15,11 @@ from slipway.flows.remedies import of_build
         ("Temporary failure in name resolution", "proxy"),
         ("connect ECONNREFUSED 127.0.0.1:9", "pip-conf"),
         ("CERTIFICATE_VERIFY_FAILED", "`ca`"),
+        ("getting host: error listing credentials - err: exit status 1, out: `pass not initialized`", "credsStore"),
+        (
+            "error getting credentials - err: exec: docker-credential-x: not found",
+            "config.json",
+        ),
         ("exit code: 1", "services/api/Dockerfile"),
     ],
 )

@@ -97,3 +97,37 @@ def test_a_missing_program_for_logins_is_named_where_it_would_be_asked(
     with pytest.raises(ConfigError, match=f"`{key}` is 'absent', and docker-credential-absent is not on PATH"):
         docker_config.require_helper("127.0.0.1:5000")
     return None
+
+
+@pytest.mark.parametrize(
+    ("config", "left"),
+    [
+        ({"credsStore": "absent", "auths": {"ghcr.io": {"auth": "eDp5"}}}, {"auths": {"ghcr.io": {"auth": "eDp5"}}}),
+        ({"credHelpers": {"127.0.0.1:5000": "absent", "gcr.io": "gcloud"}}, {"credHelpers": {"gcr.io": "gcloud"}}),
+        ({"credsStore": "absent", "credHelpers": {"127.0.0.1:5000": "absent"}}, {"credHelpers": {}}),
+        ({"credsStore": "absent", "currentContext": "far"}, {"currentContext": "far"}),
+    ],
+)
+def test_for_a_registry_on_this_machine_a_missing_program_is_done_without(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, config: dict[str, object], left: dict[str, object]
+) -> None:
+    context(folder, "far", "ssh://me@far")
+    write(folder, **config)
+    before = docker_config.engine_address()
+    copy = tmp_path_factory.mktemp("copy") / "docker"
+    for _ in range(2):
+        docker_config.do_without_helper("127.0.0.1:5000", copy)
+    assert docker_config.folder() == copy
+    assert json.loads((copy / "config.json").read_text()) == left
+    assert (copy / "config.json").stat().st_mode & 0o777 == 0o600
+    assert docker_config.engine_address() == before
+    assert json.loads((folder / "config.json").read_text()) == config  # the user's own is never written
+
+
+def test_a_program_that_is_there_is_asked(folder: Path, tmp_path: Path) -> None:
+    program = folder / "bin" / "docker-credential-there"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    write(folder, credsStore="there")
+    docker_config.do_without_helper("127.0.0.1:5000", tmp_path / "copy")
+    assert docker_config.folder() == folder

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway.model.errors import ConfigError
 from slipway.run import state
 
 
@@ -34,6 +35,18 @@ def test_an_absolute_file_backend_is_taken_as_it_is(root: Path, monkeypatch: pyt
 def test_other_backends_have_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", url)
     assert state.local_state(root) is None
+
+
+def test_an_address_of_a_state_that_is_none_is_refused_by_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "nonsense")
+    with pytest.raises(ConfigError, match="PULUMI_BACKEND_URL is 'nonsense'"):
+        state.local_state(root)
+
+
+def test_a_folder_for_the_state_that_cannot_be_made_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///dev/null/state")
+    with pytest.raises(ConfigError, match="/dev/null/state, cannot be made"):
+        state.environment_of(root)
 
 
 def test_a_passphrase_is_made_once_for_this_users_eyes_only(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 FULL = re.compile(r"no space left on device|ENOSPC|disk quota exceeded", re.IGNORECASE)
+LOGIN = re.compile(r"error (?:listing|getting) credentials|docker-credential-[a-z]", re.IGNORECASE)
 UNREACHED = re.compile(
     r"could not resolve|name resolution|failed to establish a new connection|connection refused|network is unreachable"
     r"|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|i/o timeout|connect timeout|CERTIFICATE_VERIFY_FAILED",
@@ -21,6 +22,11 @@ def of_build(service: str, text: str) -> str:
     """
     if FULL.search(text):
         return "Make room on the disk (`invoke doctor` shows how much there is), then build again."
+    if LOGIN.search(text):
+        return (
+            "The program that keeps Docker's logins has failed, which `credsStore` or `credHelpers` in Docker's "
+            "config.json names: mend it, or take the key out of that file and log in again."
+        )
     if UNREACHED.search(text):
         return (
             "Something could not be reached: look at the network and the proxy. A private index comes in as the build "

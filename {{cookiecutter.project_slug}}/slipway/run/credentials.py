@@ -91,7 +91,10 @@ def export(workspace: Workspace) -> None:
             that is missing.
     """
     host = workspace.registry.partition("/")[0]
-    docker_config.require_helper(host)
+    if workspace.local_registry:
+        docker_config.do_without_helper(host, workspace.scratch / "docker")
+    else:
+        docker_config.require_helper(host)
     for purpose, variable in VARIABLES.items():
         if config := config_of(workspace, purpose):
             os.environ[variable] = str(config)

@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from slipway.model.errors import ConfigError
+from slipway.model.files import write_atomically
 from slipway.model.masking import keep_secret
 
 SOCKET = "unix:///var/run/docker.sock"
@@ -109,15 +111,49 @@ def require_helper(host: str, config: Path | None = None) -> None:
     Raises:
         ConfigError: it is missing, or the configuration is damaged.
     """
-    found = read(config)
-    helpers = found.get("credHelpers")
-    name = helpers.get(host) if isinstance(helpers, dict) and host in helpers else found.get("credsStore")
-    program = f"docker-credential-{name}"
-    if not name or shutil.which(program):
+    key, name = _missing_helper(host, read(config))
+    if key:
+        raise ConfigError(
+            f"{(config or folder()) / 'config.json'}: `{key}` is {name!r}, and docker-credential-{name} is not on PATH",
+            remedy=f"Install docker-credential-{name}, or take `{key}` out of that file and log in again; or set "
+            f"DOCKER_CONFIG to another folder. It is asked for the login of {host}.",
+        )
+
+
+def do_without_helper(host: str, copy: Path) -> None:
+    """Let nothing that starts from here ask a program for logins that is missing, for a registry on this machine.
+
+    Where it is missing, DOCKER_CONFIG becomes a folder like the user's, but for the key that names it.
+
+    Args:
+        host: the registry.
+        copy: the folder that is made then.
+
+    Raises:
+        ConfigError: the configuration is damaged.
+    """
+    own, found = folder(), read()
+    key, _ = _missing_helper(host, found)
+    if not key:
         return
-    key = "credHelpers" if isinstance(helpers, dict) and host in helpers else "credsStore"
-    raise ConfigError(
-        f"{(config or folder()) / 'config.json'}: `{key}` is {name!r}, and {program} is not on PATH",
-        remedy=f"Install {program}, or take `{key}` out of that file and log in again; or set DOCKER_CONFIG to another "
-        f"folder. It is asked for the login of {host}.",
-    )
+    if key == "credHelpers":
+        found = {**found, key: {name: helper for name, helper in found[key].items() if name != host}}
+    found = {name: value for name, value in found.items() if name != key or key == "credHelpers"}
+    if _missing_helper(host, found)[0]:  # without its own, the one for all is asked
+        found.pop("credsStore")
+    copy.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for part in own.iterdir():
+        if part.name != "config.json" and not (copy / part.name).is_symlink():
+            (copy / part.name).symlink_to(part)
+    write_atomically(copy / "config.json", json.dumps(found), mode=0o600)
+    os.environ["DOCKER_CONFIG"] = str(copy)
+
+
+def _missing_helper(host: str, config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the key that names the program for a registry's login, and its name, where it is missing; else nothing."""
+    helpers = config.get("credHelpers")
+    own = isinstance(helpers, dict) and host in helpers
+    name = helpers[host] if own and isinstance(helpers, dict) else config.get("credsStore")
+    if not name or shutil.which(f"docker-credential-{name}"):
+        return "", ""
+    return ("credHelpers" if own else "credsStore"), str(name)

@@ -51,7 +51,13 @@ def environment_of(root: Path, stack: str | None = None, *, make: bool = True) -
     }
     folder = local_state(root)
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the folder of the state, {folder}, cannot be made: {error.strerror}",
+                remedy="PULUMI_BACKEND_URL names it, or `backend` in infra/Pulumi.yaml: name one that you may write.",
+            ) from error
         if "PULUMI_HOME" not in os.environ:
             variables["PULUMI_HOME"] = str(quiet_home(root))
     if make:
@@ -90,6 +96,8 @@ def local_state(root: Path) -> Path | None:
     url = backend_url(root)
     try:
         parts = urlparse(url)
+        if not parts.scheme and os.environ.get("PULUMI_BACKEND_URL"):
+            raise ValueError("it has no scheme, such as file://, s3:// or https://")
         if parts.scheme != "file":
             return None
         return (root / "infra" / Path(f"{parts.netloc}{parts.path}").expanduser()).resolve()

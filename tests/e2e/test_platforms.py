@@ -92,6 +92,9 @@ def two(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work
     (root / "workspace.toml").write_text(settings, encoding="utf-8")
     cache = trivydb.make(folder / "trivy", [trivydb.Advisory("CVE-2026-1", "nothing-here")])
     made = Workspace(root, port, {"TRIVY_CACHE_DIR": str(cache)})
+    made.git("init", "--quiet")  # nothing is signed that is of no commit
+    made.git("add", ".")
+    made.git("commit", "--quiet", "--message", "Generated")
     try:
         yield made
     finally:

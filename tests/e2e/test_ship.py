@@ -25,7 +25,7 @@ from tests.gate.registries import image, serve
 
 from slipway.commands import cosign, junit
 from slipway.flows import attached as attachments
-from slipway.flows import evidence
+from slipway.flows import beside, evidence
 from slipway.flows.evidence import Attached
 from slipway.flows.keys import Signer
 from slipway.flows.proving import FILES
@@ -84,7 +84,7 @@ def shipped(first: First, database: Path) -> Iterator[Shipped]:
     workspace = first.workspace
     workspace.restore()
     commit = workspace.git("rev-parse", "HEAD").strip()
-    for service in SERVICES:
+    for service in (*SERVICES, "gateway"):
         forget(service)
     version = f"1.0.{time.time_ns()}"
     try:
@@ -161,6 +161,10 @@ def services_of(workspace: Workspace, lock: str) -> Lock:
     return dict(json.loads((workspace.root / lock).read_text(encoding="utf-8"))["services"])
 
 
+def beside_of(workspace: Workspace, lock: str) -> Lock:
+    return dict(json.loads((workspace.root / lock).read_text(encoding="utf-8"))["beside"])
+
+
 def refs(services: Lock) -> dict[str, str]:
     return {name: entry["ref"] for name, entry in services.items()}
 
@@ -227,11 +231,21 @@ def test_a_first_ship_proves_pushes_signs_names_and_locks_every_service(staged: 
         assert tags(service, digest) == {f"h-{entry['content']}", shipped.commit, shipped.version}
     verified = {each["service"]: each for each in staged.invoke("verify", "--stack", "staging", "--json").json()}
     assert {name: each["evidence"] for name, each in verified.items()} == {
-        name: each["evidence"] for name, each in locked.items()
+        name: each["evidence"] for name, each in (locked | beside_of(staged, STAGING)).items()
     }
     assert "policy/ trusts nobody yet: made the first key pair" in shipped.ran.output
     [key] = (staged.root / "policy" / "keys").glob("*.pub")
     assert {each["signer"] for each in verified.values()} == {f"policy/keys/{key.name}"}
+
+
+def test_the_gateways_image_has_passed_the_gate_by_the_digest_of_its_base(staged: Workspace, shipped: Shipped) -> None:
+    [(name, entry)] = beside_of(staged, STAGING).items()
+    base = bases.load(staged.root).bases["nginx"]
+    assert name == "gateway"
+    assert entry["ref"] == f"{REGISTRY}/{release('gateway')}@{base.partition('@')[2]}"
+    assert entry["content"] == base.rpartition(":")[2] and entry["commit"] == shipped.commit
+    assert set(entry["evidence"]) == set(beside.KINDS) == set(kinds(staged, entry["ref"]))
+    assert json.loads((proven(staged, "gateway") / "trivy.json").read_text(encoding="utf-8"))["Results"]
 
 
 def test_each_steps_result_is_kept_and_says_what_was_done(staged: Workspace, shipped: Shipped) -> None:
@@ -262,14 +276,14 @@ def test_shipping_again_does_nothing_and_says_so(staged: Workspace) -> None:
     files_before, lock, held = written(*places), (staged.root / STAGING).read_bytes(), released()
     ran = ship(staged)
     assert ran.code == 0, ran.output
-    assert ran.output.count("has passed the gate before") == len(SERVICES)
-    assert ran.output.count("locked already") == len(SERVICES)
+    assert ran.output.count("has passed the gate before") == len(SERVICES) + 1, "the gateway, too"
+    assert ran.output.count("locked already") == len(SERVICES) + 1
     assert written(*places) == files_before
     assert (staged.root / STAGING).read_bytes() == lock
     assert released() == held
     assert staged.git("status", "--porcelain") == ""
     lines = ship(staged, "--dry", "--json").json()
-    assert [each["note"] for each in lines] == ["has passed the gate before"] * len(SERVICES)
+    assert [each["note"] for each in lines] == ["has passed the gate before"] * (len(SERVICES) + 1)
 
 
 def test_a_lock_that_was_lost_is_written_again_from_what_the_registry_proves(staged: Workspace) -> None:
@@ -370,10 +384,12 @@ def excepted(workspace: Workspace, until: str) -> None:
 
 
 def test_what_the_policy_refuses_ships_with_an_exception_and_only_as_long_as_that_lasts(
-    prod: Workspace, no_pulumi: Path, tmp_path: Path
+    committing: Workspace, no_pulumi: Path, tmp_path: Path
 ) -> None:
+    prod = committing
     knowing = {"TRIVY_CACHE_DIR": str(trivydb.make(tmp_path / "knowing", [HOLE]))}
     change(prod)
+    keep(prod, "A novelty")
     lock, held = (prod.root / PROD).read_bytes(), released()
     refused = ship(prod, "--services", "worker", stack="prod", **knowing)
     assert refused.code == 3, refused.output
@@ -383,6 +399,7 @@ def test_what_the_policy_refuses_ships_with_an_exception_and_only_as_long_as_tha
 
     today = datetime.now(UTC).date()
     excepted(prod, f"{today + timedelta(days=7)}")
+    keep(prod, "An exception")
     passed = ship(prod, "--services", "worker", stack="prod", **knowing)
     assert passed.code == 0, passed.output
     assert prod.invoke("verify", "--stack", "prod").code == 0
@@ -488,6 +505,7 @@ class Attack:
 
     workspace: Workspace
     lock: Lock
+    beside: Lock
     folder: Path
     undo: list[Callable[[], None]] = field(default_factory=list)
 
@@ -534,7 +552,33 @@ def another_content(attack: Attack) -> None:
 
 
 def another_commit(attack: Attack) -> None:
+    attack.worker["commit"] = attack.workspace.git("rev-parse", "HEAD").strip()
+
+
+def nobodys_commit(attack: Attack) -> None:
     attack.worker["commit"] = "0" * 40
+
+
+def no_commit(attack: Attack) -> None:
+    attack.worker["commit"] = None
+
+
+def the_base_as_gateway(attack: Attack) -> None:
+    attack.beside["gateway"]["ref"] = bases.load(attack.workspace.root).bases["nginx"]
+
+
+def an_unproven_gateway(attack: Attack) -> None:
+    del attack.beside["gateway"]["evidence"]
+
+
+def another_image_as_gateway(attack: Attack) -> None:
+    attack.beside["gateway"] |= {key: attack.worker[key] for key in ("content", "evidence")}
+    digest = attack.worker["ref"].partition("@")[2]
+    attack.beside["gateway"]["ref"] = f"{REGISTRY}/{release('gateway')}@{digest}"
+
+
+def no_gateway(attack: Attack) -> None:
+    del attack.beside["gateway"]
 
 
 def other_evidence(attack: Attack) -> None:
@@ -587,6 +631,12 @@ ATTACKS: dict[Callable[[Attack], None], str] = {
     another_services_entry: "it says service `api`, not `worker`",
     another_content: "is not there",
     another_commit: "it says commit",
+    nobodys_commit: "commits that this repository does not have",
+    no_commit: "no commit is named",
+    the_base_as_gateway: "outside this stack's repositories",
+    an_unproven_gateway: "gateway never went through the gate",
+    another_image_as_gateway: "a tag was moved by hand, or that was changed",
+    no_gateway: "it has no proven image for the gateway",
     other_evidence: "is not attached to the image",
     less_evidence: "tests: the lock names none",
     no_evidence: "worker never went through the gate",
@@ -602,7 +652,7 @@ def test_what_was_tampered_with_is_not_deployed_and_nothing_is_touched(
     prod: Workspace, no_pulumi: Path, tmp_path: Path, way: Callable[[Attack], None]
 ) -> None:
     before, whole = prod.ids("prod"), json.loads((prod.root / PROD).read_text(encoding="utf-8"))
-    attack = Attack(prod, whole["services"], tmp_path)
+    attack = Attack(prod, whole["services"], whole["beside"], tmp_path)
     try:
         way(attack)
         (prod.root / PROD).write_text(json.dumps(whole), encoding="utf-8")
@@ -624,9 +674,31 @@ def test_what_was_not_tampered_with_gets_as_far_as_pulumi(prod: Workspace, no_pu
 # Step by step, and back
 
 
-def test_each_step_on_its_own_leads_to_the_same_lock_and_a_deploy_that_can_be_rolled_back(prod: Workspace) -> None:
+@pytest.fixture
+def committing(prod: Workspace) -> Iterator[Workspace]:
+    """The same, in which a test may commit: afterwards the commit is the one that it was."""
+    before = prod.git("rev-parse", "HEAD").strip()
+    try:
+        yield prod
+    finally:
+        prod.git("reset", "--quiet", "--hard", before)
+
+
+def test_what_is_of_no_commit_is_not_shipped_to_a_protected_stack(prod: Workspace) -> None:
+    change(prod)
+    lock, held = (prod.root / PROD).read_bytes(), released()
+    ran = ship(prod, stack="prod")
+    assert ran.code == 4 and "files differ from the commit" in ran.output, ran.output
+    assert (released(), (prod.root / PROD).read_bytes()) == (held, lock)
+
+
+def test_each_step_on_its_own_leads_to_the_same_lock_and_a_deploy_that_can_be_rolled_back(
+    committing: Workspace,
+) -> None:
+    prod = committing
     old, logs = running(prod), prod.root / ".slipway" / "logs"
     text = change(prod)
+    keep(prod, "A novelty")
     lock, held = (prod.root / PROD).read_bytes(), released()
     for early in (("push", "worker", "--stack", "prod"), ("sign", "worker", "--stack", "prod"), ("scan", "worker")):
         ran = prod.invoke(*early)

@@ -31,6 +31,7 @@ def promoted(live: Workspace, cluster: Cluster, tmp_path_factory: pytest.TempPat
     live.environment["TRIVY_CACHE_DIR"] = str(cache)
     commit = live.git("rev-parse", "HEAD").strip()
     settings(live, cluster, "external", stack="prod", protected=True)
+    live.git("commit", "--quiet", "--all", "--message", "A protected stack on the cluster")
     try:
         assert live.up("--yes")["healthy"]
         for words in (

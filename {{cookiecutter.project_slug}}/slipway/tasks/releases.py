@@ -109,6 +109,7 @@ def promote(
     from slipway.flows import promote as flow
     from slipway.flows.deploy import ask_when_protected
     from slipway.flows.ground import SIGNER, ground
+    from slipway.flows.protection import refuse_lost_protection
     from slipway.flows.turn import turn
     from slipway.model import stack as stacks
     from slipway.model.errors import ConfigError
@@ -121,6 +122,7 @@ def promote(
             "a promotion goes from one stack to another", remedy="invoke promote --from staging --to prod"
         )
     source, target = (stacks.load(ROOT, name, {}) for name in (from_, to))
+    refuse_lost_protection(workspace, target)  # before tools are fetched for it
     with show.progress(f"Promoting to {to}") as report:
         here = ground(workspace, report, building=False, gate=(SIGNER,), stack=target)
         promotion = flow.plan(here, source, target)

@@ -21,6 +21,7 @@ from slipway.flows.standing import Ground
 from slipway.model import workspace
 from slipway.model.errors import GateRefused, SlipwayError
 from slipway.model.trust import Key, Trust
+from slipway.run.process import Result
 from slipway.run.registry import Manifest, Referrer, Registry
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -100,6 +101,25 @@ def test_what_is_no_bundle_is_passed_over(blob: bytes) -> None:
     assert attached.read(Stub(blob), REF) == []
     assert attached.read(Stub(json.dumps(content()).encode(), b"{}"), REF) == []
     assert len(attached.read(Stub(json.dumps(content()).encode()), REF)) == 1
+
+
+def test_a_key_that_is_exchanged_after_it_was_read_signs_nothing(
+    shop: workspace.Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shop.root / "k.pub"
+    path.write_text("the key of a stranger")
+    given: list[str] = []
+
+    def run(argv: list[str], **_: Any) -> Result:
+        given.append(Path(argv[argv.index("--key") + 1]).read_text())
+        return Result(0, "", "")
+
+    monkeypatch.setattr(attached, "run", run)
+    trust = Trust((Key(path, "the key as it was read", "ab" * 32),))
+    bundle = Bundle("sha256:1", "scan", {"subject": []}, trust.keys[0].hint, "", "{}")
+    found = attached.verified(Ground(shop, shop.root, {}), bundle, DIGEST, trust)
+    assert isinstance(found, attached.Verified) and found.signer == "k.pub"
+    assert given == ["the key as it was read"]
 
 
 class Damaged(Stub):

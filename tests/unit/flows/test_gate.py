@@ -127,7 +127,7 @@ def world(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> World:
     kept = lock.save
     monkeypatch.setattr(gate, "plan", lambda *_: world.candidates)
     monkeypatch.setattr(gate, "plan_beside", lambda *_: world.beside)
-    monkeypatch.setattr(gate.beside, "prove", prove)
+    monkeypatch.setattr(gate.proving_beside, "prove", prove)
     monkeypatch.setattr(gate, "refuse_lost_protection", lambda *_: None)
     monkeypatch.setattr(gate, "held", lambda *_: dict(world.held))
     monkeypatch.setattr(gate, "_signer", lambda *_: (Signer("cosign.key"), TRUST))

@@ -20,7 +20,7 @@ from slipway.flows.keys import ALONE
 from slipway.flows.standing import Ground
 from slipway.model.errors import SlipwayError
 from slipway.model.scratch import temporary_folder
-from slipway.model.trust import Identity, Trust
+from slipway.model.trust import Identity, Key, Trust
 from slipway.model.workspace import Workspace
 from slipway.run.credentials import config_of
 from slipway.run.process import run
@@ -159,18 +159,23 @@ def verified(ground: Ground, bundle: Bundle, digest: str, trust: Trust) -> Verif
         digest: the image that it has to be about.
         trust: whose signature counts.
     """
-    signers: list[Path | Identity]
+    signers: list[Key | Identity]
     if bundle.hint is None:
         signers, nobody = list(trust.identities), "policy/identities.toml trusts no identity"
     else:
         key = trust.key(bundle.hint)
-        signers, nobody = [key.path] if key else [], "it was made with a key that policy/keys does not hold"
+        signers, nobody = [key] if key else [], "it was made with a key that policy/keys does not hold"
     refusal = nobody
     with temporary_folder(ground.workspace.scratch, "verify") as own:
         file = own / "bundle.json"
         file.write_text(bundle.text, encoding="utf-8")
         for signer in signers:
-            argv = cosign.verify(ground.bin / "cosign", file, bundle.kind, digest, signer)
+            by: Path | Identity = own / "key.pub"
+            if isinstance(signer, Key):  # as it was read: what the file says now is another question
+                (own / "key.pub").write_text(signer.pem, encoding="utf-8")
+            else:
+                by = signer
+            argv = cosign.verify(ground.bin / "cosign", file, bundle.kind, digest, by)
             limit = float(ground.workspace.settings.gate.seconds)
             try:
                 result = run(argv, env={**ground.environment, **ALONE}, timeout=limit)
@@ -183,9 +188,9 @@ def verified(ground: Ground, bundle: Bundle, digest: str, trust: Trust) -> Verif
     return refusal
 
 
-def named(ground: Ground, signer: Path | Identity) -> str:
+def named(ground: Ground, signer: Key | Identity) -> str:
     """Return a signer's name: the key's file in the workspace, or the identity."""
-    return signer.name if isinstance(signer, Identity) else signer.relative_to(ground.workspace.root).as_posix()
+    return signer.name if isinstance(signer, Identity) else signer.path.relative_to(ground.workspace.root).as_posix()
 
 
 def _reason(output: str) -> str:

@@ -16,7 +16,7 @@ from functools import partial
 
 from slipway.commands.cosign import KINDS
 from slipway.content.digest import called
-from slipway.flows import admission, beside, build, commits, evidence, keys, proving, scan
+from slipway.flows import admission, beside, build, commits, evidence, keys, proving, proving_beside, scan
 from slipway.flows.atonce import at_once
 from slipway.flows.build import Planned, Shipped
 from slipway.flows.evidence import Attached, Proof, Wanted
@@ -95,7 +95,7 @@ def plan(ground: Ground, services: Sequence[Service], stack: Stack) -> list[Cand
 def plan_beside(ground: Ground, stack: Stack) -> list[Candidate]:
     """Think through what has to pass the gate beside the services; raises what `plan` does."""
     found = []
-    for each in beside.plan(ground.workspace, stack):
+    for each in proving_beside.plan(ground.workspace, stack):
         place = ground.workspace.release_repository(each.service.name, stack.registry)
         found.append((each, place, f"{place}:{content_tag(each.content)}"))
     released = registry.digests(tag for _, _, tag in found)
@@ -222,8 +222,8 @@ def renew(
     if "tests" in failing:
         proving.test(ground, each.planned, report)
     if "scan" in failing and each.beside:
-        beside.rescan(ground, each.planned, report)
-        beside.judge(ground, each.planned, today)
+        proving_beside.rescan(ground, each.planned, report)
+        proving_beside.judge(ground, each.planned, today)
     elif "scan" in failing:
         proving.rescan(ground, each.planned, report, database, today)
 
@@ -390,7 +390,7 @@ def _prove(
 
         def prove(each: Candidate) -> Proven:
             if each.beside:
-                return beside.prove(ground, each.planned, report, database, today)
+                return proving_beside.prove(ground, each.planned, report, database, today)
             return proving.prove(ground, each.planned, report, database, judged, today)
 
         return at_once(missing, lambda each: each.name, prove)

@@ -10,6 +10,7 @@ import pytest
 from slipway.toolchain.data import GoModule, Tool
 from slipway.toolchain.find import NotHad
 from slipway.toolchain.gomodule import build_command, build_env, checksum_database, from_go, go_mod
+from slipway.toolchain.leftovers import go_folder
 
 Program = Callable[..., Path]
 
@@ -37,7 +38,14 @@ def test_the_build_sets_the_version_and_names_the_binary() -> None:
 def test_the_build_is_untouched_by_the_user_s_go_workspace_flags_and_target() -> None:
     env = build_env(RECIPE)
     assert {"GOOS": None, "GOARCH": None, "GO111MODULE": "on", "GOWORK": "off"}.items() <= env.items()
-    assert {"GOFLAGS": "-buildvcs=false", "GOEXPERIMENT": "jsonv2"}.items() <= env.items()
+    assert {"GOFLAGS": "-buildvcs=false -modcacherw", "GOEXPERIMENT": "jsonv2"}.items() <= env.items()
+
+
+def test_go_s_caches_are_slipway_s_own_unless_the_user_names_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOCACHE", raising=False)
+    monkeypatch.setenv("GOMODCACHE", "/theirs")
+    env = build_env(RECIPE)
+    assert env["GOCACHE"] == str(go_folder() / "build") and env["GOMODCACHE"] == "/theirs"
 
 
 def test_nothing_in_the_user_s_environment_switches_the_checksum_database_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +56,7 @@ def test_nothing_in_the_user_s_environment_switches_the_checksum_database_off(mo
     env = build_env(RECIPE)
     assert env["GOSUMDB"] == "sum.golang.org"
     assert {env[name] for name in ("GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE")} == {"nothing.invalid"}
-    assert env["GOFLAGS"] == "-buildvcs=false"
+    assert env["GOFLAGS"] == "-buildvcs=false -modcacherw"
 
 
 @pytest.mark.parametrize(

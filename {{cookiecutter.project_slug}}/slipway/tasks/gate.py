@@ -221,13 +221,19 @@ def keys(context: Context) -> None:
         show.say("[green]✔[/] There is a key pair, policy/ trusts it, and policy/kubernetes/ is up to date.")
 
 
-@verb(help={"dry": "Only say what would go.", "yes": "Do not ask."})
-def prune(context: Context, dry: bool = False, yes: bool = False) -> None:
+@verb(
+    help={
+        "dry": "Only say what would go.",
+        "yes": "Do not ask.",
+        "machine": "Also what Slipway has left on this machine: old tools, Go's caches, engine images, history, logs.",
+    }
+)
+def prune(context: Context, dry: bool = False, yes: bool = False, machine: bool = False) -> None:
     """Delete images that nothing needs, by the policy in [retention]."""
     from datetime import UTC, datetime
 
+    from slipway.flows import clearing, releases
     from slipway.flows import prune as flow
-    from slipway.flows import releases
     from slipway.flows.ground import ground
     from slipway.flows.turn import turn
     from slipway.model.errors import ConfigError
@@ -237,14 +243,20 @@ def prune(context: Context, dry: bool = False, yes: bool = False) -> None:
     workspace = load(ROOT)
     with show.progress("Looking what could go") as report:
         here = ground(workspace, report, building=True)
-        plan = flow.plan(here, releases.needed_digests(here), datetime.now(UTC))
-    show.table(("what would go", "why", "frees"), plan.rows())
-    if plan.empty:
+        needed = releases.needed_digests(here)
+        plan = flow.plan(here, needed, datetime.now(UTC))
+        everything = {**flow.named_in_files(workspace), **needed}
+        left = clearing.find(workspace, everything, datetime.now(UTC)) if machine else []
+    rows = [*plan.rows(), *((each.what, each.why, flow.human(each.bytes)) for each in left)]
+    show.table(("what would go", "why", "frees"), rows)
+    if plan.empty and not left:
         return show.say("[green]✔[/] Nothing to delete.")
+    told = f"{plan.told()} {clearing.summary(left)}".strip()
     if dry:
-        return show.say(f"{plan.told()} Nothing was deleted.")
-    if not yes and not show.confirm(f"{plan.told()} Delete?"):
+        return show.say(f"{told} Nothing was deleted.")
+    if not yes and not show.confirm(f"{told} Delete?"):
         raise ConfigError("nobody said yes, so nothing was deleted", remedy="Answer in a terminal, or add --yes.")
     with show.progress("Deleting") as report, turn(workspace, report):
         flow.carry_out(here, plan, report, releases.needed_digests(here))  # time has passed since the plan
+        clearing.carry_out(left, report)
     return show.say("[green]✔[/] Deleted.")

@@ -16,14 +16,15 @@ from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run import engine as sdk
 from slipway.run.process import run
-from slipway.toolchain import builder, engine, platforms, registry
+from slipway.toolchain import builder, engine, leftovers, platforms, registry
 from slipway.toolchain.data import Tool, tools
 from slipway.toolchain.find import version_of
 from slipway.toolchain.install import present
 from slipway.toolchain.release import reachable
 
 PYTHON = (3, 11)
-DISK_BYTES = 5 * 10**9
+DISK_BYTES = 10 * 10**9
+CACHES_BYTES = 8 * 10**9
 ADDED_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 CONNECT_SECONDS = 3.0
 SETUP = "Run `invoke setup`."
@@ -51,6 +52,7 @@ def facts(workspace: Workspace) -> Iterator[Fact]:
         _registry,
         _gateway,
         _disk,
+        _caches,
         _certificates,
         _sources,
     )
@@ -207,8 +209,15 @@ def _disk(workspace: Workspace) -> Iterator[Fact]:
     ):
         there = next(each for each in (path, *path.parents) if each.exists())
         free = shutil.disk_usage(there).free
-        remedy = "Make room: `invoke prune` removes what nothing needs." if free < DISK_BYTES else ""
+        remedy = "Make room: `invoke prune --machine` removes what nothing needs." if free < DISK_BYTES else ""
         yield Fact(name, free >= DISK_BYTES, f"{free / 1e9:.1f} GB free at {there}", remedy)
+
+
+def _caches(_workspace: Workspace) -> Iterator[Fact]:
+    """What Slipway has left on this machine and could have removed, before it fills the disk."""
+    left = sum(each.bytes for each in leftovers.find())
+    remedy = "" if left < CACHES_BYTES else "`invoke prune --machine` removes them, and says first what would go."
+    yield Fact("caches", left < CACHES_BYTES, f"{left / 1e9:.1f} GB of old tools and Go's caches", remedy)
 
 
 def _certificates(workspace: Workspace) -> Iterator[Fact]:

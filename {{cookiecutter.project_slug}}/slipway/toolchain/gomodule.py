@@ -13,10 +13,15 @@ from slipway.model.scratch import own_folder, temporary_folder
 from slipway.run.process import Result, run
 from slipway.toolchain.data import GoModule, Tool
 from slipway.toolchain.find import NotHad
+from slipway.toolchain.leftovers import go_folder, remove_go_caches, size_of, using_go_caches
 from slipway.toolchain.paths import cache_path
 
+CACHE_LIMIT = 12 * 10**9
+"""Bytes of Go's caches; with more they begin anew. All tools together take about ten gigabytes."""
 BUILD_SECONDS = 45 * 60.0
 UNCHECKED = ("GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE")
+CACHES = {"GOCACHE": "build", "GOMODCACHE": "modules"}
+"""Go's caches of Slipway's own, which `invoke prune --machine` may remove; a user's are taken where they are named."""
 NOTHING = "nothing.invalid"
 DATABASES = ("sum.golang.org", "sum.golang.google.cn")
 
@@ -35,7 +40,7 @@ def from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
     recipe = tool.go
     if recipe is None:
         raise NotHad("Go: no module is known")
-    with temporary_folder(cache_path(), "go") as work:
+    with using_go_caches(), temporary_folder(cache_path(), "go") as work:
         _write(work, tool.name, recipe)
         env = {**build_env(recipe), "GOTMPDIR": str(own_folder(cache_path()))}
         _sufficient(recipe, work, env)
@@ -48,6 +53,8 @@ def from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
             _must(run(["go", "mod", "download", module], cwd=work, env=env, timeout=BUILD_SECONDS))
             source = _must(run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module], cwd=work, env=env))
             _copy(Path(source.output.strip()), path, into / name)
+    if size_of(go_folder()) > CACHE_LIMIT:
+        remove_go_caches()
 
 
 def go_mod(name: str, recipe: GoModule) -> str:
@@ -85,7 +92,8 @@ def build_env(recipe: GoModule) -> dict[str, str | None]:
         "GOSUMDB": checksum_database(os.environ.get("GOSUMDB", "")),
         "GO111MODULE": "on",
         "GOWORK": "off",
-        "GOFLAGS": "-buildvcs=false",
+        "GOFLAGS": "-buildvcs=false -modcacherw",
+        **{name: os.environ.get(name) or str(go_folder() / own) for name, own in CACHES.items()},
         **recipe.env,
     }
 

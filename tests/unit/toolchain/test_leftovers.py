@@ -1,0 +1,105 @@
+"""What is left on the machine: only what Slipway made is named, and nothing that is in use goes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from slipway.toolchain import leftovers
+from slipway.toolchain.data import tool
+from slipway.toolchain.leftovers import find, go_folder, remove_go_caches, size_of, using_go_caches
+from slipway.toolchain.paths import tools_path
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine of the test's own: its cache, and its folder for temporary files."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(leftovers.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    return tmp_path
+
+
+def version(name: str, number: str) -> Path:
+    folder = tools_path() / name / number
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(b"x" * 1000)
+    return folder
+
+
+def test_a_fresh_machine_has_nothing_left() -> None:
+    assert find() == []
+
+
+def test_older_versions_of_a_tool_go_and_the_one_that_is_used_stays(machine: Path) -> None:
+    old, used = version("crane", "0.0.1"), version("crane", tool("crane").version)
+    foreign = tools_path() / "somebody-elses" / "1.0"
+    foreign.mkdir(parents=True)
+    (found,) = find()
+    assert (Path(found.what), found.bytes) == (old, 1000)
+    found.remove()
+    assert not old.exists() and used.exists() and foreign.exists()
+
+
+def test_an_older_version_that_runs_stays(machine: Path) -> None:
+    old = version("crane", "0.0.1")
+    shutil.copy("/bin/sleep", old / "crane")
+    with subprocess.Popen([old / "crane", "600"]) as child:
+        assert find() == []
+        child.kill()
+    assert [Path(each.what) for each in find()] == [old]
+
+
+def test_go_s_caches_go_unless_something_is_being_built(machine: Path) -> None:
+    (go_folder() / "build").mkdir(parents=True)
+    (go_folder() / "build" / "a").write_bytes(b"x" * 500)
+    (found,) = find()
+    assert (found.what, found.bytes) == (str(go_folder()), 500)
+    with using_go_caches():
+        found.remove()
+        assert size_of(go_folder()) == 500
+    remove_go_caches()
+    assert not go_folder().exists()
+
+
+def test_two_builds_may_use_go_s_caches_at_once() -> None:
+    lock = go_folder().with_suffix(".lock")
+    with using_go_caches(), using_go_caches(), lock.open("w") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_only_old_empty_mount_points_go(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(name: str, age: float = 7200) -> Path:
+        folder = machine / "tmp" / name
+        folder.mkdir()
+        moment = folder.stat().st_mtime - age
+        os.utime(folder, (moment, moment))
+        return folder
+
+    left, fresh, mounted = made("buildkit-mount1"), made("buildkit-mount2", 60), made("buildkit-mount3")
+    full, other = machine / "tmp" / "buildkit-mount4", made("somebody-elses")
+    full.mkdir()
+    (full / "file").touch()
+    os.utime(full, (0, 0))
+    (machine / "tmp" / "buildkit-mount5").symlink_to(other)
+    monkeypatch.setattr(leftovers, "_mount_points", lambda: iter([mounted]))
+    (found,) = find()
+    assert found.what.endswith("buildkit-mount* (1)")
+    found.remove()
+    assert not left.exists()
+    assert all(each.exists() for each in (fresh, mounted, full, other))
+
+
+def test_what_was_put_there_meanwhile_stays(machine: Path) -> None:
+    folder = machine / "tmp" / "buildkit-mount1"
+    folder.mkdir()
+    os.utime(folder, (0, 0))
+    (found,) = find()
+    (folder / "file").touch()
+    found.remove()
+    assert (folder / "file").exists()

@@ -76,6 +76,21 @@ def test_a_full_disk_during_a_build_is_said_and_nothing_half_built_is_kept(deplo
     assert again.code == 0, again.output
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_step_that_prints_a_line_without_end_neither_hangs_a_deploy_nor_harms_the_terminal(
+    deployed: Workspace, code: int
+) -> None:
+    noise = f"print(chr(120) * 150000 + chr(27) + chr(99)); raise SystemExit({code})"
+    stage = "FROM ${PYTHON_BUILD} AS build\n"
+    deployed.edit("services/worker/Dockerfile", stage, f'{stage}RUN ["python3", "-c", "{noise}"]\n')
+    ran = deployed.invoke("up")
+    assert ran.code == code, ran.output
+    assert "docker-build plugin hangs" in ran.output
+    assert "\x1b" not in ran.output
+    assert max(map(len, ran.output.splitlines())) < 1000
+    assert deployed.get("/api/items")[0] == 200
+
+
 @contextmanager
 def tiny_disk(folder: Path) -> Iterator[None]:
     """Put a file system of one megabyte over a folder."""

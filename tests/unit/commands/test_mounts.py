@@ -48,3 +48,8 @@ def test_the_command_builds_each_mount_and_may_touch_the_folder_alone() -> None:
 @pytest.mark.parametrize("cache", ["pip-$TARGETARCH", "a,b", "", "x y"])
 def test_ids_that_are_no_plain_names_are_left_alone(cache: str) -> None:
     assert not mounts.ID.fullmatch(cache)
+
+
+def test_a_folder_with_a_comma_in_its_path_is_one_field() -> None:
+    target = mounts.saving(CACHES, Path("/w/a,b"), "1")["target"]["cache-root--cache-uv"]
+    assert target["output"] == ['type=local,"dest=/w/a,b"']

@@ -10,11 +10,12 @@ from slipway.model.errors import ConfigError
 from slipway.model.location import refuse_odd_path
 
 
-@pytest.mark.parametrize("char", ["%", "#", "?", ":", "\n", "\t", "\x1b", "\udcff", "\u202e"])
+@pytest.mark.parametrize("char", ["%", "#", "?", ":", '"', "$", "`", "\\", "\n", "\t", "\x1b", "\udcff", "\u202e"])
 def test_a_character_that_is_misread_is_named(char: str) -> None:
     with pytest.raises(ConfigError, match="in a path does not work") as caught:
         refuse_odd_path(Path(f"/home/ann/a{char}b/demo"))
-    assert f" {char if char.isascii() and char.isprintable() else repr(char)} in a path" in caught.value.what
+    named = char if char.isascii() and char.isprintable() else repr(char)
+    assert f" {named} in a path" in caught.value.what
     assert caught.value.what.isprintable()
     assert "rename the folder" in caught.value.remedy
 

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy import ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
+from tests.conftest import TEMPLATE
 
 from slipway.run.policy import PACK, PORT, Violations, advised, served
 
@@ -58,7 +59,7 @@ def test_policies_are_asked_at_the_port_that_the_pack_prints() -> None:
 
     policy = ResourceValidationPolicy("size", "Nothing is large.", refuse)
     with served([policy], {"PATH": os.environ["PATH"]}) as given:
-        assert given.packs == [str(PACK)]
+        assert [TEMPLATE / "infra" / each for each in given.packs] == [TEMPLATE / "infra" / "../slipway/run/pack"]
         assert given.environment["PATH"].split(os.pathsep)[0] == str(PACK)
         program = ["pulumi-analyzer-policy-slipway", "127.0.0.1:1", "."]
         printed = subprocess.check_output(program, env=dict(given.environment), text=True)

@@ -31,6 +31,22 @@ def test_an_absolute_file_backend_is_taken_as_it_is(root: Path, monkeypatch: pyt
     assert state.local_state(root) == Path("/var/state")
 
 
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("file:///var/a%20b", "/var/a b"),
+        ("file:///var/a b", "/var/a b"),
+        ("file:///var/a?no_tmp_dir=true", "/var/a"),
+        ("file:///var/a%25b", "/var/a%b"),
+    ],
+)
+def test_an_address_is_read_as_pulumi_reads_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch, url: str, folder: str
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", url)
+    assert state.local_state(root) == Path(folder)
+
+
 @pytest.mark.parametrize("url", ["https://api.pulumi.com", "s3://team-state", "gs://x"])
 def test_other_backends_have_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", url)

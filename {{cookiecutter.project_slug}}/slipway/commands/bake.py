@@ -124,7 +124,7 @@ def tests(targets: Iterable[Target], reports: Path) -> dict[str, Json]:
             "dockerfile-inline": f"FROM scratch\nCOPY --from=tests {JUNIT} /\n",
             **{key: stage[key] for key in ("platforms",) if key in stage},
             "attest": list(NO_ATTESTATIONS),
-            "output": [plain(_fields({"type": "local", "dest": str((reports / target.service).absolute())}))],
+            "output": [plain(fields({"type": "local", "dest": str((reports / target.service).absolute())}))],
         }
     return found
 
@@ -194,7 +194,7 @@ def _target(target: Target, output: str, folder: Path, stage: str | None) -> Jso
         "args": {name: plain(value) for name, value in build_args(inputs).items()},
         "platforms": sorted(set(inputs.platforms)),
         "tags": list(target.tags) if output != "dev" else [],
-        "secret": [plain(_fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
+        "secret": [plain(fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
         "attest": list(NO_ATTESTATIONS),
         "output": [plain(_output(output, folder, target.tags))],
         **layer_cache(target.tags, inputs.platforms, target.cache, writing=output not in ("dev", "none")),
@@ -207,11 +207,11 @@ def _target(target: Target, output: str, folder: Path, stage: str | None) -> Jso
 
 def _output(output: str, folder: Path, tags: Sequence[str]) -> str:
     if output == "oci":
-        return f"{_fields({'type': 'oci', 'dest': str(folder.absolute()), 'tar': 'false'})},{FORMAT}"
+        return f"{fields({'type': 'oci', 'dest': str(folder.absolute()), 'tar': 'false'})},{FORMAT}"
     if output == "registry":
         return f"{EXPORT},push=true"
     if output == "dev":
-        return f"{DEV_EXPORT},{_fields({'name': repository(tags[0])})}"
+        return f"{DEV_EXPORT},{fields({'name': repository(tags[0])})}"
     if output == "none":
         return "type=cacheonly"
     raise ValueError(f"no such output: {output}")
@@ -258,7 +258,7 @@ def _reads(target: Target) -> Iterable[Path]:
     yield from (path.absolute() for path in target.secrets.values())
 
 
-def _fields(values: Mapping[str, str]) -> str:
+def fields(values: Mapping[str, str]) -> str:
     """Return `key=value` fields as BuildKit reads them: a line of CSV, so that a path may hold a comma."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow([f"{key}={value}" for key, value in values.items()])

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from slipway.commands.bake import NO_ATTESTATIONS, Json, plain
+from slipway.commands.bake import NO_ATTESTATIONS, Json, fields, plain
 
 ID = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._/-]*")
 """The ids that are carried; BuildKit takes others, which no Dockerfile of Slipway's kinds has."""
@@ -50,7 +50,9 @@ def saving(caches: Mapping[str, str], folder: Path, moment: str) -> dict[str, Js
         folder: gets the archives: owners, modes and times as they are in the mount.
         moment: another text each time.
     """
-    return _definition(caches, _SAVE, moment, {"output": [plain(f"type=local,dest={folder.absolute()}")]})
+    return _definition(
+        caches, _SAVE, moment, {"output": [plain(fields({"type": "local", "dest": str(folder.absolute())}))]}
+    )
 
 
 def loading(caches: Mapping[str, str], folder: Path, moment: str) -> dict[str, Json]:

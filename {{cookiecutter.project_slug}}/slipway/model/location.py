@@ -11,6 +11,9 @@ MISREAD = {
     "#": "Pulumi reads it in the address of its state as the address's end",
     "?": "Pulumi reads it in the address of its state as the address's end",
     ":": "it separates folders in PATH, where .venv/bin and .slipway/bin stand",
+    **dict.fromkeys(
+        '"$`\\', "pip writes the path into the scripts in .venv/bin, where a shell may read it as something else"
+    ),
 }
 """Characters that no workspace's path may hold, and why."""
 

@@ -24,6 +24,10 @@ THREADS = 4
 MESSAGE_BYTES = 400 * 1024 * 1024  # Pulumi's own limit
 
 
+FROM_INFRA = os.path.relpath(PACK, PACK.parents[2] / "infra")
+"""How the pack is named to Pulumi, which runs in infra/: a comma in the workspace's own path would part it in two."""
+
+
 @dataclass(frozen=True)
 class Served:
     """What Pulumi has to be given for it to ask the policies: packs, and environment variables. Empty for none."""
@@ -58,7 +62,7 @@ def served(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterat
     server.start()
     path = environment.get("PATH") or os.environ.get("PATH", os.defpath)
     try:
-        yield Served([str(PACK)], {PORT: str(port), "PATH": f"{PACK}{os.pathsep}{path}"})
+        yield Served([FROM_INFRA], {PORT: str(port), "PATH": f"{PACK}{os.pathsep}{path}"})
     finally:
         server.stop(grace=None)
 

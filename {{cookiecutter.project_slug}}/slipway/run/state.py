@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 from slipway.model.errors import ConfigError
 from slipway.model.files import MEGABYTE, write_atomically
@@ -100,7 +100,7 @@ def local_state(root: Path) -> Path | None:
             raise ValueError("it has no scheme, such as file://, s3:// or https://")
         if parts.scheme != "file":
             return None
-        return (root / "infra" / Path(f"{parts.netloc}{parts.path}").expanduser()).resolve()
+        return (root / "infra" / Path(unquote(f"{parts.netloc}{parts.path}")).expanduser()).resolve()
     except (ValueError, RuntimeError) as error:  # RuntimeError: a user's home that does not exist, a circle of links
         where = "PULUMI_BACKEND_URL" if "PULUMI_BACKEND_URL" in os.environ else f"{path}: backend: url"
         raise ConfigError(

@@ -6,6 +6,8 @@ import base64
 import gzip
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -79,6 +81,54 @@ def test_settings_and_secrets_reach_the_container_and_the_values_stand_nowhere_e
             seen += len(data)
             assert not [each for each in sentinels if each in plain(data)], f"{place}: {name}"
         assert seen, f"nothing was looked at in {place}"
+
+
+def test_the_stacks_file_is_as_it_was_committed_and_a_clone_needs_no_passphrase(
+    deployed: Workspace, tmp_path: Path
+) -> None:
+    assert "encryptionsalt" not in (deployed.root / "infra" / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    deployed.git("clone", "--quiet", str(deployed.root), str(tmp_path / "clone"))
+    clone = Workspace(tmp_path / "clone", deployed.port)
+    ran = clone.invoke("preview")
+    assert ran.code == 0, ran.output
+    assert clone.git("status", "--porcelain") == ""
+    assert deployed.git("status", "--porcelain") == ""
+
+
+def test_a_clone_that_lacks_the_passphrase_of_secrets_is_told_how_it_is_had(told: Workspace, tmp_path: Path) -> None:
+    file = told.root / "infra" / "Pulumi.dev.yaml"
+    assert told.pulumi("config", "set", "--secret", "--stack", "dev", "api:API_TOKEN", stdin=RUN_TIME).code == 0
+    told.git("clone", "--quiet", str(told.root), str(tmp_path / "clone"))
+    clone = Workspace(tmp_path / "clone", told.port)
+    (clone.root / "infra" / "Pulumi.dev.yaml").write_bytes(file.read_bytes())
+    ran = clone.invoke("preview")
+    assert ran.code == 2, ran.output
+    assert "Pulumi.dev.yaml" in ran.output and "PULUMI_CONFIG_PASSPHRASE" in ran.output
+    wrong = clone.invoke("preview", PULUMI_CONFIG_PASSPHRASE="another one")
+    assert wrong.code == 2, wrong.output
+    assert "PULUMI_CONFIG_PASSPHRASE holds another passphrase" in wrong.output
+    phrase = told.root / ".slipway" / "passphrase"
+    right = clone.invoke("preview", PULUMI_CONFIG_PASSPHRASE_FILE=str(phrase))
+    assert right.code == 0, right.output
+
+
+def test_a_build_secret_of_the_stack_is_passed_before_anything_was_deployed(
+    deployed: Workspace, tmp_path: Path
+) -> None:
+    deployed.git("clone", "--quiet", str(deployed.root), str(tmp_path / "clone"))
+    clone = Workspace(tmp_path / "clone", deployed.port)
+    clone.edit("workspace.toml", "[build.secrets]", '[build.secrets]\ntoken = { config = "token" }')
+    step = "RUN --mount=type=secret,id=token [ ! -e /run/secrets/token ] || echo of $(wc -c </run/secrets/token)\n"
+    clone.edit("services/worker/Dockerfile", "AS build\n", f"AS build\n{step}")
+    ran = clone.invoke("build", "worker")
+    assert ran.code == 0, ran.output
+    plain = [sys.executable, "-P", "../slipway/run/plain_pulumi.py", clone.root / ".slipway" / "bin" / "pulumi"]
+    words = ["config", "set", "--secret", "--stack", "dev", "build:token"]
+    subprocess.run([*plain, *words], cwd=clone.root / "infra", input=b"twelve bytes", check=True)
+    clone.edit("services/worker/Dockerfile", "echo of", "echo it is of")
+    ran = clone.invoke("build", "worker")
+    assert ran.code == 0, ran.output
+    assert "it is of 12" in (clone.root / ".slipway" / "logs" / "worker.build.log").read_text(encoding="utf-8")
 
 
 PRINTING = """

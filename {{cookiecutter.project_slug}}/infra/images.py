@@ -21,6 +21,7 @@ from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.inputs import DeployInputs
 from slipway.model.masking import keep_secret
 from slipway.model.names import content_tag
+from slipway.model.stack import Stack
 from slipway.model.workspace import SecretSource, Service, Workspace, secret_value
 from slipway.run import registry
 from slipway.toolchain.builder import name_of as builder_of
@@ -38,12 +39,20 @@ def images_of(inputs: DeployInputs, instead: Mapping[str, str]) -> dict[str, pul
     if stack.images == "external" and missing:
         raise EvidenceError(
             f"{lock.path_of(workspace.root, stack.name)} has no digest for {', '.join(missing)}",
-            remedy=f"Run `invoke build` and `invoke push --stack {stack.name}` first, or use the mode `hybrid`.",
+            remedy=f"Run `invoke ship --stack {stack.name}` first{_without_the_gate(stack)}.",
         )
     return {
         **{service.name: given[service.name] for service in workspace.services if service.name in given},
         **inline(workspace, [workspace.service(name) for name in missing]),
     }
+
+
+def _without_the_gate(stack: Stack) -> str:
+    if stack.overridden:
+        return ", or unset SLIPWAY_IMAGES, which sets the mode of this run"
+    if stack.protected:
+        return ""
+    return f"; or, without the gate, `invoke build` and `invoke push --stack {stack.name}`; or use the mode `hybrid`"
 
 
 def inline(workspace: Workspace, services: Sequence[Service]) -> dict[str, pulumi.Input[str]]:

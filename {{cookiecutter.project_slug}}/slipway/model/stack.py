@@ -178,7 +178,9 @@ def refuse_inline_when_protected(stack: Stack) -> None:
         where = OVERRIDE if stack.overridden else f"{stack.file}: slipway:images"
         raise ConfigError(
             f"{where} is `inline`, but the stack `{stack.name}` is protected and takes no image built on the way",
-            remedy=f"Use `external` (or `hybrid`), or set slipway:protected to false in {stack.file}.",
+            remedy=f"Unset {OVERRIDE}, or set it to `external` or `hybrid`."
+            if stack.overridden
+            else f"Use `external` (or `hybrid`), or set slipway:protected to false in {stack.file}.",
         )
 
 

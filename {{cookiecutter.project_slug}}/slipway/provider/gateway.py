@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from slipway.commands.nginx import LISTEN, Route, config
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.gateway import RequestLimits
+from slipway.model.origins import port_setting
 from slipway.provider import drain, files, nginx
 from slipway.provider.container import LOG_LIMIT, drift, inspect, labels_of
 from slipway.provider.hardened import hardened, where_there_is_an_init
@@ -194,7 +195,7 @@ def _make_sure_of(news: Props, changed: Collection[str]) -> None:
     """Refuse a replacement that would fail when the old gateway is gone already, and nothing would serve."""
     with engine.speaking():
         if "port" in changed and not holds_unknown(news["port"]) and ports.taken(news["bind"], news["port"]):
-            raise _taken(news["bind"], news["port"])
+            raise _taken(news["bind"], news["port"], news["stack"])
         if "image" in changed and not holds_unknown(news["image"]):
             pull(news["image"], Stop())
 
@@ -202,15 +203,15 @@ def _make_sure_of(news: Props, changed: Collection[str]) -> None:
 def _port_taken(wanted: Wanted, error: BaseException) -> SlipwayError | None:
     text = str(error)
     return (
-        _taken(wanted.bind, wanted.port)
+        _taken(wanted.bind, wanted.port, wanted.stack)
         if "port is already allocated" in text or "address already in use" in text
         else None
     )
 
 
-def _taken(bind: str, port: int) -> SlipwayError:
+def _taken(bind: str, port: int, stack: str) -> SlipwayError:
     by = ports.holder(port)
     return SlipwayError(
         f"port {port} at {bind} is taken" + (f" by {by}" if by else ""),
-        remedy="Free it, or set another `port` under [gateway] in workspace.toml.",
+        remedy=f"Free it, or set another port: {port_setting(stack)}.",
     )

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slipway.model import stack as stacks
 from slipway.model.errors import SlipwayError
+from slipway.model.origins import port_setting
 from slipway.model.workspace import Workspace
 from slipway.run import engine as sdk
 from slipway.run.process import run
@@ -171,23 +173,34 @@ def _registry(workspace: Workspace) -> Iterator[Fact]:
 
 
 def _gateway(workspace: Workspace) -> Iterator[Fact]:
-    gateway = workspace.settings.gateway
-    where = f"{gateway.bind}:{gateway.port}"
-    with socket.socket() as probe:
+    """Yield whether the workspace's gateway port, and each that a stack has for itself, is free or its own."""
+    settings = workspace.settings.gateway
+    found = {settings.port: ""}
+    for name in stacks.names(workspace.root):
+        with suppress(SlipwayError):  # what is wrong with a stack's file is told by the commands that are for it
+            stack = stacks.load(workspace.root, name, {})
+            if stack.target == "docker":
+                found.setdefault(stack.port or settings.port, name)
+    for port, name in found.items():
+        yield _port(workspace, settings.bind, port, name)
+
+
+def _port(workspace: Workspace, bind: str, port: int, stack: str) -> Fact:
+    what = f"gateway port of {stack}" if stack else "gateway port"
+    where = f"{bind}:{port}"
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((gateway.bind, gateway.port))
+            probe.bind((bind, port))
         except OSError as error:
             taken = str(error.strerror)
         else:
-            yield Fact("gateway port", True, f"{where} is free")
-            return
-    if workspace.name in _publishers(gateway.port):
-        yield Fact("gateway port", True, f"{where} is this workspace's gateway")
-        return
-    holder = registry.listener(gateway.port)
-    remedy = "End that, or choose another port in workspace.toml: [gateway] port."
-    yield Fact("gateway port", False, f"{where}: {taken.lower()}{f' ({holder})' if holder else ''}", remedy)
+            return Fact(what, True, f"{where} is free")
+    if workspace.name in _publishers(port):
+        return Fact(what, True, f"{where} is this workspace's gateway")
+    holder = registry.listener(port)
+    remedy = f"End that, or choose another port: {port_setting(stack, workspace.root)}."
+    return Fact(what, False, f"{where}: {taken.lower()}{f' ({holder})' if holder else ''}", remedy)
 
 
 def _publishers(port: int) -> set[str]:

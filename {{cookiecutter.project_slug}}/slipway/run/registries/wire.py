@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from slipway.model.errors import SlipwayError
 from slipway.model.names import LOOPBACK
+from slipway.model.origins import registry_setting
 from slipway.run.credentials import HUB, TIMEOUT, Authorization
 from slipway.run.http import (
     HOPS,
@@ -256,7 +257,7 @@ class Wire:
         if isinstance(error, RedirectRefused):
             return SlipwayError(
                 f"the registry {self.host} sends {question.method} {question.path} on to {error}",
-                remedy="Name the registry's own address in workspace.toml; if it is that, ask who runs it.",
+                remedy=f"Name the registry's own address: {registry_setting(self.host)}; or ask who runs it.",
             )
         if isinstance(error, requests.exceptions.SSLError):
             return SlipwayError(
@@ -276,7 +277,7 @@ class Wire:
                 "HTTPS_PROXY, or add the registry to NO_PROXY."
             )
         else:
-            remedy = f"Check the network and `registry` in workspace.toml; `curl {self.base}/v2/` shows more."
+            remedy = f"Check the network and {registry_setting(self.host)}; `curl {self.base}/v2/` shows more."
         return SlipwayError(f"the registry {self.host} does not answer", remedy=remedy, detail=str(error))
 
     def _slow(self, question: Question) -> SlipwayError:

@@ -127,8 +127,9 @@ def test_a_lock_that_was_tampered_with_is_refused(tampered: Workspace, damage: o
 @pytest.fixture
 def tampered(workspace: Workspace) -> Workspace:
     """An external dev stack with a lock that was written by hand: nothing of it is ever deployed."""
-    entry = {"ref": f"{REGISTRY}/{NAME}/api@sha256:{'0' * 64}", "content": "0" * 64, "commit": None}
-    lock = {"stack": "dev", "version": 1, "services": dict.fromkeys(SERVICES, entry)}
+    entry = {"content": "0" * 64, "commit": None}
+    entries = {name: {"ref": f"{REGISTRY}/{NAME}/{name}@sha256:{'0' * 64}", **entry} for name in SERVICES}
+    lock = {"stack": "dev", "version": 1, "services": entries}
     (workspace.root / "deploy").mkdir(exist_ok=True)
     (workspace.root / "deploy" / "dev.lock.json").write_text(json.dumps(lock), encoding="utf-8")
     assert workspace.invoke("mode", "external").code == 0

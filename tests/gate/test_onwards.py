@@ -28,7 +28,8 @@ from slipway.toolchain.install import link_into
 pytestmark = pytest.mark.engine
 
 STAGING = Stack("staging", Path("Pulumi.staging.yaml"), "external", "docker", protected=False)
-PROD = replace(STAGING, name="prod", protected=True)
+# On a cluster nothing runs beside the services, so the lock is of services alone.
+PROD = replace(STAGING, name="prod", target="kubernetes", protected=True)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ class Shop:
     def lock(self, stack: str, service: str, digest: str) -> None:
         """Let a stack's lock name an image."""
         ref = f"{self.workspace.release_repository(service)}@{digest}"
-        lock.save(self.workspace.root, lock.with_entries(lock.Lock(stack), {service: lock.Entry(ref, "c")}))
+        lock.save(self.workspace.root, lock.with_entries(lock.Lock(stack), {service: lock.Entry(ref, "c" * 64)}))
 
     def plan(self, **needed: str) -> Plan:
         return prune.plan(self.ground, {digest: why for why, digest in needed.items()}, LATER, current={})

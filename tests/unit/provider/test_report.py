@@ -47,3 +47,15 @@ def test_a_secret_that_the_program_wrote_to_its_log_is_struck_out(folder: Path) 
 def test_an_interrupt_stays_an_interrupt() -> None:
     error = Cancelled()
     assert failure("api", Failed(), error) is error
+
+
+def test_last_lines_are_bounded_and_cannot_harm_a_terminal(folder: Path) -> None:
+    class Noisy(Failed):
+        def logs(self, **_: object) -> bytes:
+            return b"\x1b[2J" + b"x" * 1_000_000 + b"\n\xff\x9b2Jlast\r\n"
+
+    error = failure("api", Noisy(), SlipwayError("it ended"))
+    assert isinstance(error, SlipwayError)
+    assert len(error.detail) < 1000
+    assert "(1,000,000 letters)" in error.detail and error.detail.endswith("last")
+    assert "\x1b" not in error.detail

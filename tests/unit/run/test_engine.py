@@ -98,3 +98,22 @@ def test_bounded_work_hands_on_its_result_and_its_error() -> None:
     assert engine.bounded(lambda: 7, 5) == 7
     with pytest.raises(ZeroDivisionError):
         engine.bounded(lambda: 1 // 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("parts", "lines"),
+    [
+        ([b"one\ntw", b"o\r\n", b"three"], ["one", "two", "three"]),
+        ([b"a", b"b", b"c\n\nd\n"], ["abc", "", "d"]),
+        ([b"\xff\n", b""], ["\ufffd"]),
+        ([], []),
+    ],
+)
+def test_a_log_s_parts_are_put_together_to_lines(parts: list[bytes], lines: list[str]) -> None:
+    assert list(engine.lines_of(parts)) == lines
+
+
+def test_a_line_without_an_end_is_told_in_pieces() -> None:
+    pieces = engine.lines_of(b"x" * 16_000 for _ in range(700))
+    assert engine.PIECE <= len(next(pieces)) < engine.PIECE + 16_000
+    assert sum(map(len, pieces)) + engine.PIECE > 700 * 16_000 - 16_000

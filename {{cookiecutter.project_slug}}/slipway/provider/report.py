@@ -10,11 +10,14 @@ from typing import Any
 from slipway.model.errors import SlipwayError
 from slipway.model.files import open_private
 from slipway.model.masking import keep_secret, mask
+from slipway.model.visible import visible_lines
 from slipway.provider.kind import Cancelled
 from slipway.run import engine
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL = 20
+KEPT_LINES = 10_000
+"""Lines of a container's log that are saved: one that failed may have written for days."""
 _LOG, _REMEDY = "full log: ", "remedy: "
 
 
@@ -40,7 +43,7 @@ def failure(service: str, container: Any, error: BaseException, secrets: Sequenc
     text = mask(_log(container)) if container is not None else ""
     detail = [told.detail]
     if text.strip():
-        detail += [f"its last lines ({service}):", *(f"  {line}" for line in text.splitlines()[-TAIL:])]
+        detail += [f"its last lines ({service}):", *(f"  {line}" for line in visible_lines(text)[-TAIL:])]
     return SlipwayError(
         f"service {service} failed: {told.what}",
         remedy=told.remedy,
@@ -51,7 +54,7 @@ def failure(service: str, container: Any, error: BaseException, secrets: Sequenc
 
 def _log(container: Any) -> str:
     try:
-        return str(container.logs(stdout=True, stderr=True, timestamps=False).decode(errors="replace"))
+        return str(container.logs(stdout=True, stderr=True, timestamps=False, tail=KEPT_LINES).decode(errors="replace"))
     except Exception as error:  # the reason for the failure matters more than its log
         return f"(the log can't be read: {error})"
 

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,8 @@ DEV = "slipway.dev"
 """The label of containers that `invoke dev` made: no state knows them, and the next deploy takes their place."""
 VOLUMES = SECRETS, CONFIG = "secrets", "config"
 CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
+PIECE = 1024 * 1024
+"""Bytes of a log's line after which it is told, whether it has ended or not."""
 POOL = 64  # connections kept for the resources that Pulumi handles at the same time
 
 T = TypeVar("T")
@@ -182,12 +184,23 @@ def logs(container: str, *, tail: int | None = None, follow: bool = False, times
         lines_wanted = "all" if tail is None else tail
         found = client().containers.get(container)
         parts = found.logs(stream=True, follow=follow, timestamps=timestamps, tail=lines_wanted)
-        rest = b""
-        for part in parts:
-            *lines, rest = (rest + part).split(b"\n")
-            yield from (line.decode(errors="replace").rstrip("\r") for line in lines)
-        if rest:
+        yield from lines_of(parts)
+
+
+def lines_of(parts: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a log that comes in parts; one without an end is told in pieces, and kept in no memory."""
+    rest = bytearray()
+    for part in parts:
+        *lines, last = part.split(b"\n")
+        for line in lines:
+            yield (bytes(rest) + line).decode(errors="replace").rstrip("\r")
+            rest.clear()
+        rest += last
+        if len(rest) >= PIECE:
             yield rest.decode(errors="replace")
+            rest.clear()
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def health_command(image: Any) -> list[str]:

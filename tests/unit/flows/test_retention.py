@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.commands import cache
-from slipway.flows.prune import repositories
+from slipway.content.mirror import copy_of
+from slipway.flows.prune import old_folders, repositories
 from slipway.flows.retention import GRACE, Image, Kind, Verdict, decide
 from slipway.model.gate import Retention
-from slipway.model.workspace import Settings, Workspace
+from slipway.model.workspace import Service, ServiceSettings, Settings, Workspace
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -152,3 +153,13 @@ def test_what_the_builder_s_cache_would_give_back_is_read_from_its_listing() -> 
         "--filter",
         "until=720h",
     ]
+
+
+def test_copies_of_contexts_go_when_their_context_has_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "services" / "api"
+    folder.mkdir(parents=True)
+    workspace = Workspace(tmp_path, Settings("shop", "r.example"), (Service("api", folder, ServiceSettings("worker")),))
+    there, gone = (copy_of(each, workspace.scratch) for each in (folder, folder.with_name("old")))
+    for each in (there, gone):
+        each.mkdir(parents=True)
+    assert old_folders(workspace, {}) == [gone.parent]

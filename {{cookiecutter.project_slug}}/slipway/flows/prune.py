@@ -17,6 +17,8 @@ from slipway.commands import cache as commands
 from slipway.commands.bake import CACHE_SUFFIX
 from slipway.content import known
 from slipway.content.digest import content_digests
+from slipway.content.mirror import FOLDER as COPIES
+from slipway.content.mirror import copy_of
 from slipway.content.service import inputs_of_each
 from slipway.flows.report import Report
 from slipway.flows.retention import Kind, Verdict, decide
@@ -232,13 +234,17 @@ def current_contents(workspace: Workspace) -> dict[str, str]:
 
 
 def old_folders(workspace: Workspace, contents: Mapping[str, str]) -> list[Path]:
-    """Return the folders of build and gate results that are not of what the sources are now."""
+    """Return the folders of results, and of copied contexts, that are not of what the sources are now."""
     found = [
         path
         for kind in ("oci", "gate")
         for path in sorted((workspace.scratch / kind).glob("*/*/"))
         if not path.parent.name.startswith(".") and contents.get(path.parent.name) != path.name
     ]
+    roots = [workspace.root / "bases", *(each.folder for each in workspace.services)]
+    roots += sorted((workspace.root / "libs").glob("*/"))
+    kept = {copy_of(root, workspace.scratch).parent for root in roots}
+    found += [path for path in sorted((workspace.scratch / COPIES).glob("*/")) if path not in kept]
     return [path for path in found if not path.is_symlink()]
 
 

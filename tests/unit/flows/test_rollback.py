@@ -147,6 +147,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, DeployInputs]
 
     monkeypatch.setattr(rollback.deploy, "deploy", deploy)
     monkeypatch.setattr(rollback, "read_inputs", read_inputs)
+    monkeypatch.setattr(rollback.deploy, "refuse_others", lambda *_: None)
     monkeypatch.setattr(rollback, "tags_of", lambda *_: [])
     monkeypatch.setattr(rollback.registry, "digests", lambda refs: {each: each[-71:] for each in refs})
     return calls
@@ -265,6 +266,7 @@ def test_a_deploy_that_fails_leaves_the_lock_to_say_what_should_run(
         raise SlipwayError("api did not become healthy")
 
     monkeypatch.setattr(rollback.deploy, "deploy", deploy)
+    monkeypatch.setattr(rollback.deploy, "refuse_others", lambda *_: None)
     with pytest.raises(SlipwayError, match="healthy"):
         carry_out(ground, back(STACK, api="a" * 64))
     assert lock.load(ground.workspace.root, "dev").services["api"].ref == ref("api", "1")

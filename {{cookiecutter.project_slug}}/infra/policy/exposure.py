@@ -9,6 +9,7 @@ from typing import Any
 from infra.policy import pods
 from infra.policy.pods import mapping
 from infra.policy.rule import Resource, Violation, declared
+from slipway.model.addresses import BIND_REMEDY, bind_problem
 
 GATEWAY = "slipway:docker:Gateway"
 SERVICE = re.compile(r"kubernetes:core/[^:]+:Service")
@@ -39,7 +40,9 @@ def by_route(resource: Resource) -> Iterator[Violation]:
 def _gateway(resource: Resource) -> Iterator[Violation]:
     wanted = resource.workspace.settings.gateway
     bind = resource.props.get("bind")
-    if bind not in (None, wanted.bind):
+    if bind is not None and (problem := bind_problem(str(bind))):
+        yield Violation(f"{resource.name} would listen on {bind}, which {problem}", BIND_REMEDY)
+    elif bind not in (None, wanted.bind):
         yield Violation(
             f"{resource.name} listens on {bind}, and workspace.toml says {wanted.bind}",
             "Where it listens is said by `bind` of [gateway] in workspace.toml, and nowhere else.",

@@ -11,8 +11,9 @@ from infra.targets import Deployed
 from slipway.model import lock
 from slipway.model.environment import environment_of
 from slipway.model.gateway import limits_of
-from slipway.model.stack import Stack
+from slipway.model.stack import Stack, gateway_port_of
 from slipway.model.workspace import Service, Workspace
+from slipway.provider.gateway import url
 from slipway.provider.resources import Container, Gateway, Network, RouteArgs
 from slipway.run import engine
 
@@ -29,29 +30,29 @@ def deploy(
     """
     network = Network(
         stack.name,
-        name=f"{workspace.name}-{stack.name}",
-        labels={engine.WORKSPACE: workspace.name, engine.STACK: stack.name},
+        name=f"{workspace.deployed_name}-{stack.name}",
+        labels={engine.WORKSPACE: workspace.deployed_name, engine.STACK: stack.name},
     )
     containers = {
         service.name: container(workspace, stack, service, images[service.name], secrets[service.name], network)
         for service in workspace.services
         if not service.settings.job
     }
+    bind, port = workspace.settings.gateway.bind, gateway_port_of(workspace, stack)
     routed = [service for service in workspace.services if service.settings.route]
     gateway = Gateway(
         stack.name,
-        workspace=workspace.name,
+        workspace=workspace.deployed_name,
         stack=stack.name,
         image=images[lock.GATEWAY],
         network=network.network_name,
-        bind=workspace.settings.gateway.bind,
-        port=stack.port or workspace.settings.gateway.port,
+        bind=bind,
+        port=port,
         routes=[route(workspace, service, containers[service.name]) for service in routed],
         drain_seconds=max((service.settings.drain for service in routed), default=None),
     )
-    address = f"http://{workspace.settings.gateway.bind}:{stack.port or workspace.settings.gateway.port}"
     return Deployed(
-        urls={service.name: f"{address}{service.settings.route}" for service in routed},
+        urls={service.name: f"{url(bind, port)}{service.settings.route}" for service in routed},
         resources=[gateway, *containers.values()],
     )
 
@@ -81,7 +82,7 @@ def container(
     settings = service.settings
     return Container(
         service.name,
-        workspace=workspace.name,
+        workspace=workspace.deployed_name,
         stack=stack.name,
         service=service.name,
         image=image,

@@ -59,7 +59,7 @@ def _held(workspace: Workspace) -> Iterator[dict[str, Any]]:
     for name in stack.names(workspace.root):
         each = stack.load(workspace.root, name, {})
         if each.target == "kubernetes":
-            namespace = stack.namespace_of(workspace.name, each)
+            namespace = stack.namespace_of(workspace.deployed_name, each)
             yield from admission.images_documents(namespace, admission.prefixes(workspace, each))
 
 

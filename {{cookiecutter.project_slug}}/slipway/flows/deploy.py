@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -31,8 +31,10 @@ from slipway.model.inputs import DeployInputs
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import ports
+from slipway.run.owner import state_ids
 from slipway.run.policy import advised
 from slipway.run.pulumi import BUILDS, Door, Outcome
+from slipway.run.state import local_state
 
 if TYPE_CHECKING:
     from pulumi.automation.events import EngineEvent
@@ -118,6 +120,7 @@ def up(ground: Ground, inputs: DeployInputs, place: Place, report: Report, conse
     current().worked = True
     with marked(ground.workspace, stack) as interrupted:
         if interrupted:
+            place.refuse_others(lambda: ids_of(door) or ())
             report.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
             recover(door, place)
         elif drifted := place.drifted(lambda: live_images(door)):
@@ -125,7 +128,7 @@ def up(ground: Ground, inputs: DeployInputs, place: Place, report: Report, conse
             door.recover()
         with place.taking_over() if interrupted else nullcontext():
             outcome = carried_out(ground, inputs, door, place, report)
-        place.settle()
+        place.settle(report, lambda: ids_of(door))
         return outcome
 
 
@@ -139,6 +142,36 @@ def limits_unheeded(workspace: Workspace, stack: Stack) -> str:
         f"Not in force on Kubernetes: `body` and `timeouts` under [gateway] of {', '.join(names)}. "
         "No Gateway or Ingress has a common word for them; set them where yours is configured."
     )
+
+
+def ids_of(door: Door) -> Collection[str] | None:
+    """Return the ids of all that a stack's state knows; None where it cannot be read."""
+    root = door.workspace.root
+    if local_state(root):
+        return state_ids(root, door.workspace.name, door.stack.name)
+    return {str(resource["id"]) for resource in door.state() if resource.get("id")}
+
+
+def refuse_others(ground: Ground, stack: Stack) -> None:
+    """Raise ConfigError where what runs as the stack is another folder's; nothing is made before, nor removed."""
+    door = opened(ground, stack)
+    place_of(ground.workspace, stack).refuse_others(lambda: ids_of(door) or ())
+
+
+def refuse_others_at_first(ground: Ground, stack: Stack) -> None:
+    """Do that before a first deploy, which may build for minutes; a later one asks while Pulumi starts."""
+    known = local_state(ground.workspace.root) and state_ids(ground.workspace.root, ground.workspace.name, stack.name)
+    if not known and answers(ground.workspace, stack):
+        refuse_others(ground, stack)
+
+
+def answers(workspace: Workspace, stack: Stack) -> bool:
+    """Say whether the place where a stack runs answers; what does not is brought up, or explained, by what needs it."""
+    try:
+        place_of(workspace, stack).running()
+    except SlipwayError:
+        return False
+    return True
 
 
 def carried_out(ground: Ground, inputs: DeployInputs, door: Door, place: Place, report: Report) -> Outcome:
@@ -294,12 +327,13 @@ def opened(
     before = instead or {}
 
     def program() -> None:
+        place_of(ground.workspace, stack).refuse_others(lambda: ids_of(door) or ())
         from infra.__main__ import program as of_infra  # imported while Pulumi is busy with its own start
 
         if inputs:
             of_infra(inputs, before)
 
-    return Door(
+    door = Door(
         ground.workspace,
         stack,
         program,
@@ -308,6 +342,7 @@ def opened(
         log=logs_of(ground.workspace) / f"{stack.name}.pulumi.log",
         environment={**ground.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
     )
+    return door
 
 
 def policies(inputs: DeployInputs | None, before: Iterable[str]) -> Sequence[Policy]:
@@ -367,13 +402,24 @@ def marked(workspace: Workspace, stack: Stack) -> Iterator[bool]:
     mark.unlink(missing_ok=True)
 
 
-def remove(ground: Ground, stack: Stack, report: Report, consent: Consent) -> Outcome:
-    """Remove everything that the stack runs; its images and its state's history stay."""
+def remove(ground: Ground, stack: Stack, report: Report, consent: Consent, *, also_abandoned: bool = False) -> Outcome:
+    """Remove everything that the stack runs; its images and its state's history stay.
+
+    Args:
+        ground: what there is to work with.
+        stack: the stack.
+        report: told each step.
+        consent: answers questions.
+        also_abandoned: remove first what a folder that is gone has left of it.
+    """
     refuse_beside_session(ground.workspace, stack.name)
     place = place_of(ground.workspace, stack)
     door = opened(ground, stack)
+    if also_abandoned:
+        place.remove_abandoned(report, consent)
+    place.refuse_others(lambda: ids_of(door) or ())
     clear_stale_lock(door, consent, report)
-    place.settle()
+    place.settle(report, lambda: ids_of(door))
     outcome = told(door.destroy, Narrator(report, logs_of(ground.workspace))) if door.exists() else Outcome({}, {})
     place.emptied(report)
     (ground.workspace.scratch / "run" / f"deploy-{stack.name}").unlink(missing_ok=True)

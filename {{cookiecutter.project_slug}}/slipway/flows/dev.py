@@ -17,7 +17,7 @@ from slipway.content import sync
 from slipway.content.digest import BuildInputs, Manifest, describe_all
 from slipway.content.service import inputs_of_each
 from slipway.flows import devimages
-from slipway.flows.deploy import Consent, chosen_stack, deploy
+from slipway.flows.deploy import Consent, chosen_stack, deploy, refuse_others_at_first
 from slipway.flows.devsettings import Settings
 from slipway.flows.ground import ground
 from slipway.flows.protection import refuse_lost_protection
@@ -85,6 +85,7 @@ def work(
     refuse(stack)
     refuse_lost_protection(workspace, stack)
     with session(workspace, stack.name), interruptible():
+        refuse_others_at_first(standing(workspace), stack)
         loop = Loop(workspace, stack, frozenset(services), voice, yes, syncing=syncing)
         loop.begin()
         try:
@@ -130,7 +131,7 @@ class Loop:
         self._deployed_config = ""
         self._as_built: dict[str, bool] = {}
         self._tails = Tails(voice.log)
-        self._swapper = Swapper(workspace.name, stack.name)
+        self._swapper = Swapper(workspace.deployed_name, stack.name)
         self.watch = Watch(workspace)
 
     def begin(self) -> None:
@@ -162,7 +163,7 @@ class Loop:
         self._tails.stop()
         name = self._stack.name
         self._swapper.rest()
-        if not any(each.dev for each in engine.containers(self._workspace.name, name)):
+        if not any(each.dev for each in engine.containers(self._workspace.deployed_name, name)):
             self._voice.say(f"Ended. {name} runs what was deployed.")
             return
         self._voice.say(f"Deploying what you have, so that {name} runs a release. Ctrl-C again ends at once.")
@@ -235,11 +236,11 @@ class Loop:
         self._settings = settings
 
     def _take_stock(self, wanted: Mapping[str, Manifest]) -> None:
-        found = {each.service: each for each in engine.containers(self._workspace.name, self._stack.name)}
+        found = {each.service: each for each in engine.containers(self._workspace.deployed_name, self._stack.name)}
         fresh = {name for name, each in found.items() if each.id != self._deployed.get(name)}
         self._deployed = {name: each.id for name, each in found.items() if name != GATEWAY}
         with engine.speaking():
-            self._deployed_config = Gateway.of(self._workspace.name, self._stack.name).live
+            self._deployed_config = Gateway.of(self._workspace.deployed_name, self._stack.name).live
         self._running = {
             name: Running(Old(each.id, each.name, False, each.image), each.image, wanted[name], wanted[name])
             for name, each in found.items()

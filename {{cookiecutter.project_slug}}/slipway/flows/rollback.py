@@ -162,6 +162,7 @@ def carry_out(ground: Ground, rollback: Rollback, report: Report, consent: Conse
         SlipwayError: the deploy failed; what ran before still runs, and the lock says what should.
     """
     root, stack = ground.workspace.root, rollback.stack
+    deploy.refuse_others(ground, stack)
     before = lock.load(root, stack.name)
     entries = entries_of(ground, rollback, report, today=today)
     after = lock.with_entries(before, entries)

@@ -103,9 +103,10 @@ class Swapper:
             stop.set()
             pool.shutdown()
             if not switched or isinstance(error, SlipwayError):  # what serves then is what served before
-                for name in names.values():
-                    with suppress(SlipwayError):
-                        engine.remove(name)
+                for service, future in futures.items():
+                    if future.done() and not future.exception():  # the others have removed what they made
+                        with suppress(SlipwayError):
+                            engine.remove(future.result().id, name=names[service])
             raise
         pool.shutdown()
         for job in jobs:
@@ -135,6 +136,7 @@ class Swapper:
             for service in sorted(replaced & deployed.keys()):
                 found = engine.client().containers.get(deployed[service])
                 found.start()
+                found.update(restart_policy=engine.RESTART)
                 wanted = Wanted.of(_wish(self._stack, service)[1])
                 health.wait(found, engine.health_check(found.image), wanted.healthTimeout, Stop(), wanted.port)
             gateway = Gateway.of(self._workspace, self._stack)

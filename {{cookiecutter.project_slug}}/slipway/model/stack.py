@@ -7,13 +7,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from slipway.model import peers
+from slipway.model.addresses import registry_problem
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
 from slipway.model.names import HOST, KUBERNETES_LABEL, KUBERNETES_NAME, KUBERNETES_PARENT, REGISTRY
 from slipway.model.reading import read_text
+
+if TYPE_CHECKING:
+    from slipway.model.workspace import Workspace
 
 Mode = Literal["inline", "external", "hybrid"]
 Target = Literal["docker", "kubernetes"]
@@ -61,7 +65,10 @@ _SETTINGS: dict[str, Collection[Any] | _Text] = {
     "slipway:target": TARGETS,
     "slipway:protected": (True, False),
     "slipway:port": range(1, 65536),
-    "slipway:registry": _Text(REGISTRY.fullmatch, "Write host[:port][/path] without a scheme."),
+    "slipway:registry": _Text(
+        lambda text: REGISTRY.fullmatch(text) and not registry_problem(text),
+        "Write host[:port][/path] without a scheme; an IP address as a whole.",
+    ),
     **_KUBERNETES,
 }
 _REQUIRED = ("slipway:images", "slipway:protected")
@@ -105,6 +112,11 @@ class Stack:
     ingress_from: tuple[str, ...] = (peers.ANYWHERE,)
     egress_to: tuple[str, ...] = (peers.INTERNET,)
     admission: bool = True
+
+
+def gateway_port_of(workspace: Workspace, stack: Stack) -> int:
+    """Return where a stack's gateway listens: this folder's own port, else the stack's, else the workspace's."""
+    return workspace.local.ports.get(stack.name) or stack.port or workspace.settings.gateway.port
 
 
 def namespace_of(workspace_name: str, stack: Stack) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
 
+from slipway.model import local as locals_
 from slipway.model import schedule
+from slipway.model.addresses import BIND_REMEDY, bind_problem, registry_problem
 from slipway.model.errors import ConfigError
 from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.gateway import BODY_REMEDY, ServiceGateway, body_problem
 from slipway.model.leftovers import is_left_over
+from slipway.model.local import Local
 from slipway.model.location import refuse_odd_path
 from slipway.model.masking import keep_secret
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
@@ -175,10 +178,16 @@ class Workspace:
     root: Path
     settings: Settings
     services: tuple[Service, ...]
+    local: Local = field(default_factory=Local)
 
     @property
     def name(self) -> str:
         return self.settings.name
+
+    @property
+    def deployed_name(self) -> str:
+        """What containers, networks, volumes and namespaces are called after: the name, and this folder's suffix."""
+        return f"{self.name}-{self.local.suffix}" if self.local.suffix else self.name
 
     @property
     def registry(self) -> str:
@@ -272,7 +281,7 @@ def load(root: Path) -> Workspace:
     _check_settings(path, settings)
     services = tuple(_services(root))
     _check_together(services)
-    return Workspace(root, settings, services)
+    return Workspace(root, settings, services, locals_.load(root))
 
 
 def _services(root: Path) -> Iterator[Service]:
@@ -305,11 +314,7 @@ def _check_settings(path: Path, settings: Settings) -> None:
             f"{path}:{line_of(text, ('name',))}: `name` is {settings.name!r}, which is no DNS label",
             remedy="Use lower-case letters, digits and dashes, such as `demo` or `team-shop`.",
         )
-    if not REGISTRY.fullmatch(settings.registry):
-        raise ConfigError(
-            f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r}, which is no registry address",
-            remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
-        )
+    _check_addresses(path, text, settings)
     if wrong := body_problem(settings.gateway.body):
         raise ConfigError(f"{path}:{line_of(text, ('gateway', 'body'))}: {wrong}", remedy=BODY_REMEDY)
     build = settings.build
@@ -341,6 +346,24 @@ def _check_settings(path: Path, settings: Settings) -> None:
                 f"{path}:{line_of(text, ('bases', 'official', name))}: base `{name}` is not pinned by digest",
                 remedy=f"Write it as {ref}@sha256:… (`docker buildx imagetools inspect {ref}` shows the digest).",
             )
+
+
+def _check_addresses(path: Path, text: str, settings: Settings) -> None:
+    if not REGISTRY.fullmatch(settings.registry):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r}, which is no registry address",
+            remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
+        )
+    if problem := registry_problem(settings.registry):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('registry',))}: the host of `registry`, {settings.registry!r}, {problem}",
+            remedy="Write a host's name or its whole IP address: `127.0.0.1:5000`, `[::1]:5000`, `ghcr.io/acme`.",
+        )
+    if problem := bind_problem(settings.gateway.bind):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('gateway', 'bind'))}: `bind` is {settings.gateway.bind!r}, which {problem}",
+            remedy=BIND_REMEDY,
+        )
 
 
 def _check_service(root: Path, service: Service) -> None:

@@ -14,6 +14,7 @@ from slipway.provider import drain, files, health, nginx
 from slipway.provider.hardened import hardened, where_there_is_an_init
 from slipway.provider.images import pull
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
+from slipway.provider.ownership import labels_of, name_conflict, refuse_beside_others, refuse_copied
 from slipway.provider.report import failure
 from slipway.provider.values import UNKNOWN, Props, plain
 from slipway.run import engine
@@ -21,6 +22,9 @@ from slipway.run import engine
 SECRETS = "/run/secrets"
 IN_PLACE = frozenset({"healthTimeout", "drainSeconds"})  # how a container is treated, not what it is
 LOG_LIMIT = {"max-size": "10m", "max-file": "3"}
+RESTART = "restart"
+"""What differs where the engine would not bring a container back: that is put right in place."""
+UNHEALTHY_SECONDS = 10.0  # how long a container that the engine finds unhealthy may take to show that it is well
 CPU_PERIOD = 100_000  # microseconds, the kernel's own: a container may use so many processors' worth of each
 
 _DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
@@ -92,11 +96,12 @@ class Container(Kind):
         changed = [key for key in changed_keys(old.inputs, news) if key != "image" or not _same_image(old.inputs, news)]
         replaces = [key for key in changed if key not in IN_PLACE]
         if not replaces and (lost := drift(old)):
-            return Diff([*changed, lost], replaces=[lost])
+            return Diff([*changed, lost], replaces=[lost] if lost != RESTART else [])
         return Diff(changed, replaces)
 
     def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
         wanted = Wanted.of(inputs)
+        refuse_beside_others(wanted.workspace, wanted.stack, urn)
         try:
             container = bring_up(wanted, new_name(wanted), urn, stop)
         except BaseException:
@@ -105,10 +110,16 @@ class Container(Kind):
         known = {"containerName": container.name, "containerId": container.id, "imageId": container.attrs["Image"]}
         return Real(container.id, {**self.public(inputs), **known})
 
+    def update(self, old: State, news: Props, stop: Stop) -> Props:
+        with engine.speaking():
+            engine.client().containers.get(old.id).update(restart_policy=engine.RESTART)
+        return super().update(old, news, stop)
+
     def read(self, old: State) -> Real:
         return Real(old.id, old.outputs) if inspect(old.id) else Real("")
 
     def delete(self, old: State, stop: Stop) -> None:
+        refuse_of_copy(old)
         seconds, name = old.inputs.get("drainSeconds", Wanted.drainSeconds), old.outputs.get("containerName", "")
         drain.end(old.id, seconds, stop, port=old.inputs.get("port"), name=name)
 
@@ -142,11 +153,22 @@ def _bring_up(wanted: Wanted, name: str, urn: str, stop: Stop, dev: Dev | None) 
                 container.put_archive(folder, archive)
             launch(container, wanted, image, stop)
         except BaseException as error:
-            told = failure(wanted.service, container, error, list(wanted.secrets.values()))
+            told = name_conflict(name, error) or failure(
+                wanted.service, container, error, list(wanted.secrets.values())
+            )
             with suppress(SlipwayError):  # what went wrong first is what the user must hear
-                engine.remove(name)
+                discard(container, name)
             raise told from error
     return container
+
+
+def discard(container: Any, name: str) -> None:
+    """Remove what a call has made that failed: its container, or only the volume that the engine had begun with."""
+    if container is not None:
+        engine.remove(container.id, name=name)
+    else:
+        for purpose in engine.VOLUMES:
+            engine.drop_volume(engine.volume(name, purpose))
 
 
 def _same_image(old: Props, new: Props) -> bool:
@@ -177,11 +199,6 @@ def options(wanted: Wanted, name: str, urn: str, dev: Dev | None = None) -> dict
     }
 
 
-def labels_of(workspace: str, stack: str, service: str, urn: str) -> dict[str, str]:
-    """Return the labels by which Slipway finds its containers and volumes again."""
-    return {engine.WORKSPACE: workspace, engine.STACK: stack, engine.SERVICE: service, engine.URN: urn}
-
-
 def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
     """Start a created container and return when it is healthy.
 
@@ -196,15 +213,36 @@ def launch(container: Any, wanted: Wanted, image: Any, stop: Stop) -> None:
         nginx.foretell(wanted.workspace, wanted.stack, wanted.service)
     health.wait(container, engine.health_check(image), wanted.healthTimeout, stop, wanted.port)
     limit = {"cpu_period": CPU_PERIOD, "cpu_quota": int(wanted.cpus * CPU_PERIOD)} if wanted.cpus else {}
-    container.update(restart_policy={"Name": "unless-stopped"}, **limit)
+    container.update(restart_policy=engine.RESTART, **limit)
 
 
 def drift(old: State) -> str:
-    """Return the output that no longer holds: the container is gone, stopped or another. Else nothing."""
+    """Return what no longer holds: an output, where the container has to be replaced; RESTART; nothing."""
     real = inspect(old.id)
     if real is None or not real["State"]["Running"] or real["State"]["Restarting"] or real["State"]["Paused"]:
         return "containerId"
-    return "imageId" if real["Image"] != old.outputs.get("imageId", real["Image"]) else ""
+    if real["Image"] != old.outputs.get("imageId", real["Image"]):
+        return "imageId"
+    if real["Name"].lstrip("/") != old.outputs.get("containerName", real["Name"].lstrip("/")):
+        return "containerName"
+    if old.inputs.get("network", "") not in real["NetworkSettings"]["Networks"] or is_unhealthy(real):
+        return "containerId"
+    return RESTART if real["HostConfig"]["RestartPolicy"]["Name"] != engine.RESTART["Name"] else ""
+
+
+def is_unhealthy(real: dict[str, Any]) -> bool:
+    """Say whether a container that runs fails its health check: by the engine's last ones, and by one more now."""
+    if (real["State"].get("Health") or {}).get("Status") != "unhealthy":
+        return False
+    command = engine.health_command_of(real["Config"])
+    with engine.speaking():
+        return not command or not engine.probe(real["Id"], command, UNHEALTHY_SECONDS).ok
+
+
+def refuse_of_copy(old: State) -> None:
+    """Raise ConfigError for a container that the state knows only because it is a copy of the one that made it."""
+    if real := inspect(old.id):
+        refuse_copied(real["Config"].get("Labels") or {}, real["Name"].lstrip("/"))
 
 
 def inspect(container_id: str) -> dict[str, Any] | None:

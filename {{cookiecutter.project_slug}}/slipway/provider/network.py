@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from slipway.model.errors import SlipwayError
+from slipway.provider import ownership
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.values import Props
 from slipway.run import engine
+from slipway.run.owner import Thing
+from slipway.run.things import empty_network, name_taken
 
 
 class Network(Kind):
@@ -24,7 +27,9 @@ class Network(Kind):
         return Diff(changed, replaces=changed, delete_first=True)
 
     def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
-        name, labels = inputs["name"], {**inputs["labels"], engine.URN: urn}
+        name, labels = inputs["name"], {**inputs["labels"], engine.URN: urn, **ownership.owner().labels}
+        if {engine.WORKSPACE, engine.STACK} <= labels.keys():
+            ownership.refuse_beside_others(labels[engine.WORKSPACE], labels[engine.STACK], urn)
         with engine.speaking():
             networks = engine.client().networks
             network = _left_behind(name, urn) or networks.create(name, driver="bridge", labels=labels)
@@ -37,14 +42,17 @@ class Network(Kind):
         network = _find(old.id)
         if network is None:
             return
+        labels = network.attrs.get("Labels") or {}
+        ownership.refuse_copied(labels, network.name)
+        empty_network(network, lambda each: _goes_with(labels, each))
         with engine.speaking():
-            network.reload()
-            if users := sorted(each["Name"] for each in (network.attrs.get("Containers") or {}).values()):
-                raise SlipwayError(
-                    f"network {network.name} is still used by {', '.join(users)}",
-                    remedy=f"Remove them, or `docker network disconnect {network.name} NAME`, and try again.",
-                )
             network.remove()
+
+
+def _goes_with(labels: Mapping[str, str], each: Thing) -> bool:
+    """Whether a container is of the same stack and owner as a network, of which a deploy has forgotten it."""
+    stack = {key: labels.get(key, "") for key in (engine.WORKSPACE, engine.STACK)}
+    return all(stack.values()) and stack.items() <= each.labels.items() and ownership.owner().has(each.labels)
 
 
 def _find(network_id: str) -> Any:
@@ -60,10 +68,8 @@ def _left_behind(name: str, urn: str) -> Any:
     for network in engine.client().networks.list(names=[name]):
         if network.name != name:  # the engine's filter also finds names that only contain it
             continue
-        if (network.attrs.get("Labels") or {}).get(engine.URN) == urn:
+        if ownership.network_is_ours(network, urn):
             return network
-        raise SlipwayError(
-            f"there is already a network {name}, and it isn't this stack's",
-            remedy=f"Remove it with `docker network rm {name}`, or choose another name.",
-        )
+        labels = network.attrs.get("Labels") or {}
+        raise name_taken(Thing("network", name, network.id, labels), ownership.owner())
     return None

@@ -214,6 +214,13 @@ def _taken_over(container: Any, old: set[str]) -> bool:
     return bool(titles.keys() - old) and old & titles.keys() <= finishing
 
 
+def is_stopped(container: Any) -> bool:
+    """Say whether a process of NGINX is stopped by a signal, as the engine's machine sees it."""
+    table = container.top(ps_args="-eo pid,stat,args")
+    state = table["Titles"].index("STAT")
+    return any(row[state].startswith(("T", "t")) for row in table["Processes"] or [])
+
+
 def _workers(container: Any) -> set[str]:
     """Return the process ids of all workers, those that are only finishing included."""
     return set(_titles(container))

@@ -25,6 +25,7 @@ from slipway.provider.container import Container
 from slipway.provider.gateway import Gateway
 from slipway.provider.kind import Kind, State, Stop
 from slipway.provider.network import Network
+from slipway.provider.ownership import look_again
 from slipway.provider.protection import Protection
 from slipway.provider.release import Live, Release
 from slipway.provider.report import as_text
@@ -114,6 +115,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
+        look_again()
         self._cancelled = False  # a provider in a thread may outlive an interrupted deployment
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, acceptResources=False, acceptOutputs=False, supportsPreview=True

@@ -125,7 +125,7 @@ def cluster_of(workspace: Workspace, stack: Stack) -> Cluster:
         ConfigError: the stack's name gives no namespace.
         SlipwayError: there is no kubectl.
     """
-    where = Where(namespace_of(workspace.name, stack), stack.kubeconfig, stack.context)
+    where = Where(namespace_of(workspace.deployed_name, stack), stack.kubeconfig, stack.context)
     return Cluster(program(workspace), where, stack)
 
 

@@ -6,9 +6,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,8 @@ WORKSPACE, STACK, SERVICE, URN = "slipway.workspace", "slipway.stack", "slipway.
 DEV = "slipway.dev"
 """The label of containers that `invoke dev` made: no state knows them, and the next deploy takes their place."""
 VOLUMES = SECRETS, CONFIG = "secrets", "config"
+RESTART = {"Name": "always"}
+"""Brings back whatever ends, and what was killed by hand when the engine starts again."""
 CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
 PIECE = 1024 * 1024
 """Bytes of a log's line after which it is told, whether it has ended or not."""
@@ -48,6 +50,7 @@ class Container:
     status: str
     created: int
     dev: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ def address() -> str:
         ConfigError: what names it is wrong.
     """
     return docker_config.engine_address()
+
+
+def is_here() -> bool:
+    """Say whether the engine is on this machine, so that what it publishes can be asked from here."""
+    return address().startswith("unix://")
 
 
 def client() -> Any:
@@ -154,7 +162,7 @@ def _reason(error: BaseException) -> str:
 def containers(workspace: str, stack: str) -> list[Container]:
     """Return the stack's containers, its gateway (service `gateway`) among them, by service and age."""
     with speaking():
-        answer = client().api.containers(all=True, filters={"label": _labels(workspace, stack)})
+        answer = client().api.containers(all=True, filters={"label": labels(workspace, stack)})
     found = [_summary(each) for each in answer]
     return sorted(found, key=lambda container: (container.service, container.created))
 
@@ -171,6 +179,7 @@ def _summary(answer: dict[str, Any]) -> Container:
         status=answer["Status"],
         created=answer["Created"],
         dev=DEV in answer["Labels"],
+        labels=answer["Labels"],
     )
 
 
@@ -205,10 +214,15 @@ def lines_of(parts: Iterable[bytes]) -> Iterator[str]:
 
 def health_command(image: Any) -> list[str]:
     """Return the command of an image's HEALTHCHECK as an argument list; empty when it has none."""
-    test = ((image.attrs.get("Config") or {}).get("Healthcheck") or {}).get("Test") or ["NONE"]
+    return health_command_of(image.attrs.get("Config") or {})
+
+
+def health_command_of(config: Mapping[str, Any]) -> list[str]:
+    """Return the command of the health check in the configuration of an image or a container; empty without one."""
+    test = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     if test[0] == "CMD":
         return list(test[1:])
-    shell = (image.attrs.get("Config") or {}).get("Shell") or ["/bin/sh", "-c"]
+    shell = config.get("Shell") or ["/bin/sh", "-c"]
     return [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
 
 
@@ -244,9 +258,10 @@ def moments(container: str) -> tuple[float, float]:
 def health_now(container: Container, seconds: float = 10) -> str:
     """Return a container's health, or its state where it has no health check.
 
-    The engine checks for the first time after a whole interval; until then it is asked here.
+    The engine checks for the first time after a whole interval, and once in an interval then: a container that has no
+    verdict yet, or a bad one, is asked here.
     """
-    if container.health != "starting":
+    if container.health not in ("starting", "unhealthy"):
         return container.health or container.state
     with speaking():
         command = health_command(client().containers.get(container.id).image)
@@ -292,19 +307,19 @@ def remove(container: str, *, name: str = "", grace: int | None = None) -> None:
     """Remove a container and the volumes made for it; what is gone already is fine.
 
     Args:
-        container: its id or name.
-        name: its name, where only the id is given: so its volumes are found even if it is gone itself.
+        container: its id: of a name, nobody can be sure whose it is.
+        name: its name: so its volumes are found even if it is gone itself.
         grace: seconds that it gets to end after its stop signal; without it, it is killed.
     """
     with speaking():
         with suppress(sdk().errors.NotFound):
             found = client().containers.get(container)
-            name = found.name
+            name = name or found.name
             if grace is not None:
                 found.stop(timeout=grace)
             found.remove(force=True, v=True)
-        for purpose in VOLUMES:
-            _drop_volume(volume(name or container, purpose))
+        for purpose in VOLUMES if name else ():
+            drop_volume(volume(name, purpose))
 
 
 def runs(container: str) -> bool:
@@ -317,9 +332,11 @@ def runs(container: str) -> bool:
 
 
 def stop(container: str, grace: int) -> None:
-    """Let a container end within so many seconds, and keep it; what is gone already is fine."""
+    """Let a container end within so many seconds, and keep it, also when the engine starts again; gone is fine."""
     with speaking(), suppress(sdk().errors.NotFound):
-        client().containers.get(container).stop(timeout=grace)
+        found = client().containers.get(container)
+        found.update(restart_policy={"Name": "no"})
+        found.stop(timeout=grace)
 
 
 def forget_image(ref: str) -> None:
@@ -333,10 +350,13 @@ def volume(container: str, purpose: str) -> str:
     return f"{container}-{purpose}"
 
 
-def _drop_volume(name: str) -> None:
+def drop_volume(name: str) -> None:
+    """Remove a volume of Slipway's; one that is gone is fine, and one without its labels is somebody else's."""
     for attempt in range(20):  # just after its container has gone, the engine still counts a volume as used
         try:
-            client().volumes.get(name).remove()
+            found = client().volumes.get(name)
+            if WORKSPACE in (found.attrs.get("Labels") or {}):
+                found.remove()
             return
         except sdk().errors.NotFound:
             return
@@ -346,31 +366,6 @@ def _drop_volume(name: str) -> None:
             time.sleep(0.1)
 
 
-def sweep(workspace: str, stack: str, keep_ids: Collection[str]) -> list[str]:
-    """Remove what crashed or killed deployments left behind, and return the names of what was removed.
-
-    Args:
-        workspace: the workspace's name.
-        stack: the stack's name.
-        keep_ids: ids of all containers in the stack's state, those waiting for their deletion included.
-            Call this only while nobody deploys the stack: what is being created is in no state yet.
-    """
-    left = [each for each in containers(workspace, stack) if each.id not in keep_ids]
-    for container in left:
-        remove(container.id)
-    with speaking():
-        volumes = client().volumes.list(filters={"label": _labels(workspace, stack)})
-        mounted = {mount["Name"] for mount in _mounts(workspace, stack)}
-        orphans = [each.name for each in volumes if each.name not in mounted]
-        for name in orphans:
-            _drop_volume(name)
-    return [each.name for each in left] + orphans
-
-
-def _mounts(workspace: str, stack: str) -> list[dict[str, Any]]:
-    answer = client().api.containers(all=True, filters={"label": _labels(workspace, stack)})
-    return [mount for each in answer for mount in each.get("Mounts") or [] if mount.get("Name")]
-
-
-def _labels(workspace: str, stack: str) -> list[str]:
+def labels(workspace: str, stack: str) -> list[str]:
+    """Return the filter for all that the engine has of a stack."""
     return [f"{WORKSPACE}={workspace}", f"{STACK}={stack}"]

@@ -16,6 +16,7 @@ class Meta(Read, frozen=True):
 
     name: str
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
     generation: int = 0

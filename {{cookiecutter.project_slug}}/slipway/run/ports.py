@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import ipaddress
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from slipway.run import engine
 
+HTTP_TRIES, HTTP_SECONDS = 3, 3.0
 _LISTENING = "0A"  # proc(5), net/tcp: the state in hexadecimal
 
 
@@ -26,12 +28,12 @@ def taken(bind: str, port: int) -> bool:
     """Return whether something has an address of the engine's machine, as far as it can be told."""
     if not engine.address().startswith("unix://"):
         return bool(holder(port))
-    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((bind, port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
     return False
 
 
@@ -46,6 +48,21 @@ def is_own_address(host: str) -> bool:
     except (ValueError, OSError):
         return False
     return True
+
+
+def answers_http(address: str) -> bool:
+    """Return whether something at `host:port` of this machine answers HTTP, whatever it says; no proxy is asked."""
+    for _ in range(HTTP_TRIES):
+        connection = http.client.HTTPConnection(address, timeout=HTTP_SECONDS)
+        try:
+            connection.request("GET", "/.slipway/health")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            continue
+        finally:
+            connection.close()
+        return True
+    return False
 
 
 def _process(port: int) -> str:

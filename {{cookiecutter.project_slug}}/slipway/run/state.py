@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,11 @@ def backend_url(root: Path) -> str:
     return os.environ.get("PULUMI_BACKEND_URL") or _backend(root / "infra" / "Pulumi.yaml")
 
 
+def project_of(root: Path) -> str:
+    """Return the project's name in infra/Pulumi.yaml."""
+    return str(read_yaml(root / "infra" / "Pulumi.yaml").get("name", ""))
+
+
 def local_state(root: Path) -> Path | None:
     """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is no folder.
 
@@ -102,6 +108,7 @@ def local_state(root: Path) -> Path | None:
             return None
         return (root / "infra" / Path(unquote(f"{parts.netloc}{parts.path}")).expanduser()).resolve()
     except (ValueError, RuntimeError) as error:  # RuntimeError: a user's home that does not exist, a circle of links
+        path = root / "infra" / "Pulumi.yaml"
         where = "PULUMI_BACKEND_URL" if "PULUMI_BACKEND_URL" in os.environ else f"{path}: backend: url"
         raise ConfigError(
             f"{where} is {url[:200]!r}, which is no address: {error}", remedy="Write `file://` and a folder's path."
@@ -126,6 +133,16 @@ def keeps_passphrase_elsewhere(root: Path) -> bool:
     if local_state(root) or passphrase.known(root):
         return False
     return not backend_url(root).startswith(("http://", "https://"))
+
+
+def known_ids(folder: Path, project: str, stack: str) -> frozenset[str] | None:
+    """Return the ids of all that a stack's state in a file backend knows; None where it cannot be read."""
+    try:
+        latest = json.loads(state_file(folder, project, stack).read_text(encoding="utf-8"))["checkpoint"]["latest"]
+        resources = latest.get("resources") or []
+        return frozenset(str(each["id"]) for each in resources if each.get("id"))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
 
 
 def state_file(folder: Path, project: str, stack: str) -> Path:

@@ -19,18 +19,21 @@ UNPROTECTED = "Deploy a stack that was protected and by its file is not any more
 
 
 @verb(
+    optional=["beside"],
     help={
         "stack": "The stack to deploy.",
+        "beside": "Run beside another folder of this workspace, under names and at a port of its own: --beside [NAME].",
         "yes": "Answer yes to every question: a dead deploy's lock is removed.",
         "dry": "Say what would change, and change nothing.",
         "no-install": "Install nothing: say what is missing and how to get it.",
         "json": "Print the result as JSON.",
         "unprotect": UNPROTECTED,
-    }
+    },
 )
 def up(
     context: Context,
     stack: str = "dev",
+    beside: str | bool | None = None,
     yes: bool = False,
     dry: bool = False,
     no_install: bool = False,
@@ -40,6 +43,8 @@ def up(
     """Set up, build what changed, deploy, print the URLs."""
     if dry:
         return _preview(stack, install=not no_install)
+    if beside:
+        _beside(stack, str(beside) if beside is not True else None, json=json)
     return _deploy(stack, yes=yes, install=not no_install, json=json, unprotect=unprotect)
 
 
@@ -78,9 +83,17 @@ def preview(context: Context, stack: str = "dev") -> None:
         "yes": "Do not ask, also where the stack is protected.",
         "dry": "Say what would be removed, and remove nothing.",
         "machine": "Also end the registry, builder and Docker engine that Slipway started on this machine.",
+        "abandoned": "Also remove what another folder of this workspace has left running that is gone.",
     }
 )
-def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = False, machine: bool = False) -> None:
+def down(
+    context: Context,
+    stack: str = "dev",
+    yes: bool = False,
+    dry: bool = False,
+    machine: bool = False,
+    abandoned: bool = False,
+) -> None:
     """Remove what a stack runs; images and state stay."""
     from slipway.flows import deploy as flow
     from slipway.flows import machine as daemons
@@ -98,11 +111,23 @@ def down(context: Context, stack: str = "dev", yes: bool = False, dry: bool = Fa
         target = replace(target, protected=True, images="external")
     flow.ask_when_protected(target, f"Remove everything that runs in the protected stack {stack}?", show.consent(yes))
     with show.progress(f"Removing {stack}") as report:
-        outcome = flow.remove(standing(workspace), target, report, show.consent(yes))
+        outcome = flow.remove(standing(workspace), target, report, show.consent(yes), also_abandoned=abandoned)
         if machine:
             daemons.stop(workspace, report)
     removed = outcome.operations.get("delete", 0)
     return show.say(f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}.")
+
+
+def _beside(stack: str, name: str | None, *, json: bool) -> None:
+    from slipway.flows import deploy as flow
+    from slipway.flows.report import Silence
+    from slipway.flows.side_by_side import run_beside
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    with show.progress(f"Making room for {stack}") as live:
+        run_beside(workspace, flow.chosen_stack(workspace, stack), name, Silence() if json else live)
 
 
 def _deploy(stack: str, *, yes: bool, install: bool, json: bool, unprotect: bool) -> None:
@@ -132,6 +157,7 @@ def _carry_out(workspace: Workspace, target: Stack, *, yes: bool, install: bool,
     from slipway.flows.ground import gate_of, ground
     from slipway.flows.recording import recorded
     from slipway.flows.report import Silence
+    from slipway.flows.standing import standing
     from slipway.tasks import show
 
     with (
@@ -140,6 +166,7 @@ def _carry_out(workspace: Workspace, target: Stack, *, yes: bool, install: bool,
     ):
         report = Silence() if json else live
         building = target.images != "external"
+        flow.refuse_others_at_first(standing(workspace), target)
         here = ground(workspace, report, building=building, install=install, gate=gate_of(target), stack=target)
         if building:
             from slipway.flows.needed import build_many

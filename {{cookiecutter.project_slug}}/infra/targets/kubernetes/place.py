@@ -15,6 +15,7 @@ from slipway.commands.kubectl import NAME, PART_OF, STACK
 from slipway.model.errors import ConfigError
 from slipway.model.stack import Stack, namespace_of
 from slipway.model.workspace import Service, Workspace
+from slipway.run.owner import owner_of
 
 NAMESPACE = "kubernetes.io/metadata.name"
 """The label by which Kubernetes itself names each namespace."""
@@ -36,7 +37,7 @@ class Place:
     def labels(self) -> dict[str, str]:
         """The labels that all objects of the stack have."""
         return {
-            PART_OF: self.workspace.name,
+            PART_OF: self.workspace.deployed_name,
             "app.kubernetes.io/managed-by": "slipway",
             STACK: self.stack.name,
         }
@@ -92,7 +93,7 @@ class Plot:
 
 def selector(place: Place, service: str) -> dict[str, str]:
     """Return the labels that choose the pods of a service of the stack."""
-    return {NAME: service, PART_OF: place.workspace.name}
+    return {NAME: service, PART_OF: place.workspace.deployed_name}
 
 
 def prepare(workspace: Workspace, stack: Stack) -> Place:
@@ -101,10 +102,14 @@ def prepare(workspace: Workspace, stack: Stack) -> Place:
     Raises:
         ConfigError: the namespace's name is none, or slipway:kubeconfig names no file.
     """
-    place = Place(workspace, stack, namespace_of(workspace.name, stack), _provider(stack))
+    place = Place(workspace, stack, namespace_of(workspace.deployed_name, stack), _provider(stack))
     level = {f"pod-security.kubernetes.io/{mode}": LEVEL for mode in ("enforce", "warn", "audit")}
     versions = {f"{label}-version": "latest" for label in level}
-    metadata = ObjectMetaArgs(name=place.namespace, labels={**place.labels, **level, **versions})
+    metadata = ObjectMetaArgs(
+        name=place.namespace,
+        labels={**place.labels, **level, **versions},
+        annotations=dict(owner_of(workspace.root).labels),
+    )
     namespace = Namespace(place.namespace, metadata=metadata, opts=place.opts())
     return Place(workspace, stack, place.namespace, place.provider, (namespace,))
 

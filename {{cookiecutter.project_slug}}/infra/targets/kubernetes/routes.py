@@ -52,7 +52,7 @@ def entrance(place: Place) -> Entrance:
         return Entrance(parents=({"namespace": where, "name": name},))
     if not place.stack.gateway:
         return Entrance()
-    name = gateway_namespace_of(place.workspace.name, place.stack)
+    name = gateway_namespace_of(place.workspace.deployed_name, place.stack)
     namespace = Namespace(name, metadata=place.of_cluster(name), opts=place.opts())
     gateway = _gateway(place, name, namespace)
     secure = bool(place.stack.tls)

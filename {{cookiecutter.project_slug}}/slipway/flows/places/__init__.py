@@ -22,6 +22,13 @@ Again = Callable[[Mapping[str, str]], None]
 class Place(Protocol):
     """One stack, where it runs. Whatever is asked, a SlipwayError says that the place does not answer."""
 
+    def refuse_others(self, known: Callable[[], Collection[str]]) -> None:
+        """Raise ConfigError where the stack's objects are another folder's, before anything is made or removed.
+
+        Args:
+            known: returns the ids that the stack's state knows; it is called only where something is in doubt.
+        """
+
     def status(self) -> Sequence[Status]:
         """Return a line for each service, and one for each that is no service any more; none where nothing runs."""
 
@@ -56,8 +63,20 @@ class Place(Protocol):
     def watched(self, report: Report, rolling: Collection[str]) -> AbstractContextManager[None]:
         """Tell the report, for the time of a `with`, how far the services in `rolling` are, which may change."""
 
-    def settle(self) -> None:
-        """After a deploy: remove what it took the place of, and Pulumi does not know."""
+    def settle(self, report: Report, known: Callable[[], Collection[str] | None]) -> None:
+        """After a deploy: remove what it took the place of, and what is this folder's but in no state.
+
+        Args:
+            report: told what goes that nobody expects to.
+            known: returns the ids that the state knows now, or None where it cannot be read.
+        """
+
+    def remove_abandoned(self, report: Report, consent: Callable[[str], bool]) -> int:
+        """Remove what a folder that is gone has left of the stack; return how many things that was.
+
+        Raises:
+            ConfigError: that folder is not gone, or nobody can tell and nobody said yes.
+        """
 
     def emptied(self, report: Report) -> None:
         """After everything was removed: see that it is gone."""

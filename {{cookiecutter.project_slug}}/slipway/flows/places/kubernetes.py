@@ -22,6 +22,7 @@ from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
 from slipway.run.cluster import Cluster, Forbidden
 from slipway.run.objects import CronJob, Deployment, Event, Job, Namespace, Pod, PodSpec
+from slipway.run.owner import ID, Thing, owner_of, refuse_others
 
 KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
 GONE_SECONDS = 90.0
@@ -82,7 +83,7 @@ class Kubernetes:
 
     def found(self, service: str | None = None) -> Found:
         """Ask the cluster, once, for all that there is of the stack or of one service."""
-        labels = kubectl.selector(self.workspace.name, self.stack.name, service)
+        labels = kubectl.selector(self.workspace.deployed_name, self.stack.name, service)
         found = Found()
         for each in self.cluster.objects(KINDS, labels):
             name = "" if isinstance(each, Namespace | Event) else each.metadata.labels.get(kubectl.NAME, "")
@@ -95,6 +96,15 @@ class Kubernetes:
             elif isinstance(each, Pod):
                 found.pods.setdefault(name, []).append(each)
         return found
+
+    def refuse_others(self, known: Callable[[], Collection[str]]) -> None:  # noqa: ARG002
+        # Pulumi knows a namespace by its name alone, which says nothing about who made it.
+        with suppress(Forbidden):
+            namespace = self.cluster.find("namespace", self.cluster.where.namespace, Namespace)
+            about = namespace.metadata.annotations if namespace else {}
+            if ID in about:
+                thing = Thing("namespace", self.cluster.where.namespace, "", about)
+                refuse_others(owner_of(self.workspace.root), self.stack.name, [thing], tuple)
 
     def status(self) -> list[PodsStatus]:
         found = self.found()
@@ -206,7 +216,7 @@ class Kubernetes:
             namespace = self.cluster.find("namespace", self.cluster.where.namespace, Namespace)
         except Forbidden:
             return False
-        wanted = {kubectl.PART_OF: self.workspace.name, kubectl.STACK: self.stack.name}
+        wanted = {kubectl.PART_OF: self.workspace.deployed_name, kubectl.STACK: self.stack.name}
         return namespace is not None and wanted.items() <= namespace.metadata.labels.items()
 
     @contextmanager
@@ -228,8 +238,15 @@ class Kubernetes:
                     if name in found.deployments and name in rolling and not over.is_set():
                         report.step(name, "rolling out", _progress(_deployed(name, found)))
 
-    def settle(self) -> None:
+    def settle(self, report: Report, known: Callable[[], Collection[str] | None]) -> None:
         """A cluster holds nothing that Pulumi does not know."""
+
+    def remove_abandoned(self, report: Report, consent: Callable[[str], bool]) -> int:  # noqa: ARG002
+        name = self.cluster.where.namespace
+        raise ConfigError(
+            f"`{self.stack.name}` runs on a cluster: what a folder that is gone has left there is its namespace {name}",
+            remedy=f"If nobody needs it: `kubectl delete namespace {name}`.",
+        )
 
     def emptied(self, report: Report) -> None:
         name = self.cluster.where.namespace

@@ -1,0 +1,130 @@
+"""Whose objects on an engine are, and what is said where they are another's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from slipway.model.errors import ConfigError
+from slipway.run import owner
+from slipway.run.owner import FOLDER, HOST, ID, STATE, Owner, Thing, owner_of, refuse_others
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("PULUMI_BACKEND_URL", raising=False)
+    return workspace(tmp_path / "one")
+
+
+def workspace(root: Path, url: str = "file://../.slipway/state") -> Path:
+    (root / "infra").mkdir(parents=True)
+    (root / "infra" / "Pulumi.yaml").write_text(f"name: shop\nbackend:\n  url: {url}\n")
+    return root
+
+
+def made_by(who: Owner, kind: str = "container") -> Thing:
+    return Thing(kind, "shop-dev-api-1", "id-1", {"slipway.workspace": "shop", **who.labels})
+
+
+def test_a_state_folder_keeps_its_id(root: Path) -> None:
+    first = owner_of(root)
+    assert (root / ".slipway" / "state" / owner.FILE).read_text().strip() == first.id
+    owner._made.cache_clear()
+    assert owner_of(root) == first
+
+
+def test_looking_makes_no_state_folder(root: Path) -> None:
+    assert owner_of(root, make=False).id == owner.NOBODY
+    assert not (root / ".slipway").exists()
+
+
+def test_an_empty_id_is_written_anew(root: Path) -> None:
+    path = root / ".slipway" / "state" / owner.FILE
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    assert owner_of(root).id and owner_of(root).id == path.read_text().strip()
+
+
+def test_two_clones_are_two_owners(root: Path, tmp_path: Path) -> None:
+    one, two = owner_of(root), owner_of(workspace(tmp_path / "two"))
+    assert one.judge(made_by(two).labels) == "other"
+    with pytest.raises(ConfigError, match="deployed from") as caught:
+        refuse_others(one, "dev", [made_by(two)], tuple)
+    assert str(tmp_path / "two") in caught.value.what
+    assert "--beside" in caught.value.remedy
+
+
+def test_two_clones_with_one_shared_state_are_one_owner(tmp_path: Path) -> None:
+    one = owner_of(workspace(tmp_path / "one", "s3://team-state"))
+    two = owner_of(workspace(tmp_path / "two", "s3://team-state"))
+    assert two.judge(made_by(one).labels) == "own"
+    assert two.judge(made_by(owner_of(workspace(tmp_path / "three", "s3://others"))).labels) == "other"
+
+
+def test_a_backends_password_is_in_no_label(tmp_path: Path) -> None:
+    found = owner_of(workspace(tmp_path / "one", "https://me:secret@pulumi.example"))
+    assert "secret" not in repr(found) and "pulumi.example" in found.id
+
+
+def test_a_folder_that_was_moved_is_the_same_owner(root: Path, tmp_path: Path) -> None:
+    thing = made_by(owner_of(root))
+    root.rename(tmp_path / "moved")
+    assert owner_of(tmp_path / "moved").judge(thing.labels) == "own"
+
+
+def test_a_folder_copied_with_its_state_is_refused_whatever_that_knows(root: Path, tmp_path: Path) -> None:
+    thing = made_by(owner_of(root))
+    shutil.copytree(root, tmp_path / "copy")
+    copy = owner_of(tmp_path / "copy")
+    with pytest.raises(ConfigError, match="is a copy of") as caught:
+        refuse_others(copy, "dev", [thing], lambda: ["id-1"])
+    assert str(tmp_path / "copy" / ".slipway" / "state") in caught.value.remedy
+    assert owner_of(root).judge(thing.labels) == "own"
+
+
+def test_a_state_that_was_removed_and_begun_anew_in_its_place_is_the_same_owner(root: Path) -> None:
+    thing = made_by(owner_of(root))
+    shutil.rmtree(root / ".slipway")
+    owner._made.cache_clear()
+    again = owner_of(root)
+    assert again.id != thing.labels[ID]
+    assert again.judge(thing.labels) == "own"
+
+
+def test_a_state_that_went_to_another_backend_knows_its_objects(root: Path, tmp_path: Path) -> None:
+    thing = made_by(owner_of(root))
+    shared = owner_of(workspace(tmp_path / "two", "s3://team-state"))
+    refuse_others(shared, "dev", [thing], lambda: ["id-1"])
+
+
+def test_the_same_path_on_another_machine_is_another_owner(root: Path) -> None:
+    mine = owner_of(root)
+    labels = {ID: "x", FOLDER: mine.folder, STATE: mine.state, HOST: "elsewhere/0"}
+    with pytest.raises(ConfigError, match="on elsewhere") as caught:
+        refuse_others(mine, "dev", [Thing("network", "shop-dev", "n", labels)], tuple)
+    assert "--abandoned" in caught.value.remedy
+
+
+def test_a_folder_that_is_gone_is_said_to_be_with_the_way_to_take_over(root: Path, tmp_path: Path) -> None:
+    two = workspace(tmp_path / "two")
+    thing = made_by(owner_of(two))
+    shutil.rmtree(two)
+    with pytest.raises(ConfigError, match="that folder is gone") as caught:
+        refuse_others(owner_of(root), "dev", [thing], tuple)
+    assert "invoke down --stack dev --abandoned" in caught.value.remedy
+
+
+def test_objects_of_an_earlier_version_are_adopted_where_the_state_knows_one_of_them(root: Path) -> None:
+    old = [Thing("container", "shop-dev-api-1", "id-1", {}), Thing("container", "shop-dev-gateway", "id-2", {})]
+    refuse_others(owner_of(root), "dev", old, lambda: ["id-2"])
+    with pytest.raises(ConfigError, match="an earlier version of Slipway made shop-dev-api-1, shop-dev-gateway"):
+        refuse_others(owner_of(root), "dev", old, tuple)
+
+
+def test_a_second_owner_of_a_namespace_is_refused_in_its_own_words(root: Path, tmp_path: Path) -> None:
+    two = owner_of(workspace(tmp_path / "two"))
+    with pytest.raises(ConfigError, match="in this cluster") as caught:
+        refuse_others(owner_of(root), "dev", [Thing("namespace", "shop-dev", "", two.labels)], tuple)
+    assert "kubectl delete namespace shop-dev" in caught.value.remedy

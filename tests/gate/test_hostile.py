@@ -189,3 +189,44 @@ def test_a_token_service_that_refuses_is_named(world: World, tmp_path: Path) -> 
         told = within(lambda: door.delete("demo/api", world.digest))
         assert isinstance(told, SlipwayError) and "token service" in told.what
     assert Registry(world.host).find("demo/api", world.digest)
+
+
+@pytest.mark.parametrize("challenge", ['Basic realm="x"', 'Bearer realm="http://{}/token",service="x"'])
+def test_a_redirect_s_target_that_asks_for_the_login_gets_it_neither_here_nor_from_crane(
+    world: World, tmp_path: Path, challenge: str
+) -> None:
+    taken: list[str] = []
+
+    def thief(self: registries.Front) -> bool:
+        taken.append(f"{self.path} {self.headers.get('Authorization') or ''}")
+        asked = self.path.startswith("/token")
+        headers = {} if asked else {"WWW-Authenticate": challenge.format(self.headers["Host"])}
+        self.say(200 if asked else 401, headers, b'{"token": "t"}' if asked else b'{"errors": []}')
+        return True
+
+    with front(world.host, thief) as (other, _):
+
+        def sending_on(self: registries.Front) -> bool:
+            if "/blobs/" not in self.path or self.command != "GET":
+                return False
+            self.say(307, {"Location": f"http://{other}{self.path}"})
+            return True
+
+        with front(world.host, registries.accounts, sending_on) as (host, _):
+            config = registries.docker_config(tmp_path / "puller", {host: "puller"})
+            blob = Registry(host, config).manifest("demo/api", world.digest).children[0]["digest"]
+            layer = Registry(host, config).manifest("demo/api", blob).blobs[0]["digest"]
+            told = within(lambda: Registry(host, config, seconds=10).blob("demo/api", layer))
+            assert isinstance(told, SlipwayError) and other in told.what
+            told = within(
+                lambda: registry.copy(
+                    ensure("crane"),
+                    f"{host}/demo/api@{world.digest}",
+                    f"{world.host}/stolen/api",
+                    scratch=tmp_path / "scratch",
+                    logins=registry.Logins(pull=config),
+                    timeout=20,
+                )
+            )
+            assert isinstance(told, SlipwayError)
+    assert taken and not [each for each in taken if each.split(" ", 1)[1] or each.startswith("/token")], taken

@@ -59,7 +59,7 @@ def _layers(workspace: Workspace, service: str, ref: str) -> list[Layer]:
     with suppress(OSError, msgspec.DecodeError):
         return msgspec.json.decode(kept.read_bytes(), type=list[Layer])
     for blob, manifest in (_from_layout(workspace, service), _from_registry(repository)):
-        with suppress(OSError, LookupError, ValueError, TypeError, SlipwayError):
+        with suppress(OSError, LookupError, ValueError, TypeError, AttributeError, RecursionError, SlipwayError):
             layers = _read(blob, manifest, digest)
             write_atomically(kept, msgspec.json.encode(layers).decode())
             return layers

@@ -64,6 +64,7 @@ def ensure(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
     """
     tell = on_line or (lambda _line: None)
     home, config = folder(), buildx_config()
+    paths.close_state()
     if not as_process():
         endpoint = ("docker-container", "")
         if registered(config) != endpoint:

@@ -19,7 +19,7 @@ from slipway.run.process import run
 from slipway.toolchain import background, doorkeeper
 from slipway.toolchain.install import ensure as ensure_tool
 from slipway.toolchain.locking import alone
-from slipway.toolchain.paths import make_private, socket_path, state_path
+from slipway.toolchain.paths import close_state, make_private, socket_path, state_path
 
 PROBE_SECONDS, START_SECONDS = 3.0, 20.0
 RESETS, PAUSE = 5, 0.1
@@ -54,6 +54,7 @@ def ensure(registry: str, *, install: bool = True, on_line: OnLine | None = None
     tell = on_line or (lambda _line: None)
     host, port = split(registry)
     home = folder(port)
+    close_state()
     if not answers(host, port) or _open_to_all(home):
         program = ensure_tool("registry", install=install, on_line=on_line)
         with alone(home / ".lock", lambda: tell("registry: another start is under way, waiting")):

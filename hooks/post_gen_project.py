@@ -8,6 +8,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path.cwd()))
 
 from slipway.flows.new import populate  # noqa: E402
+from slipway.run import streams  # noqa: E402
 
 CI = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 
@@ -23,4 +24,6 @@ shutil.copyfile("slipway/ci/CODEOWNERS", owners)
 for pattern in ("__pycache__", ".*_cache"):
     for left_behind in [*Path.cwd().rglob(pattern)]:
         shutil.rmtree(left_behind, ignore_errors=True)
+streams.secure()
 print("\n✔ {{ cookiecutter.project_slug }} is there. Next: cd {{ cookiecutter.project_slug }} && invoke up")
+streams.report_lost()  # what was generated is there all the same

@@ -13,8 +13,13 @@ from pathlib import Path
 
 from slipway.model.errors import ConfigError
 
-LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]", "0.0.0.0")  # noqa: S104 - compared, not bound to
-"""What no proxy is asked for. Some programs know names alone, some address ranges."""
+NODE_ADDRESS = "10.211.0.1"
+"""Where the Kubernetes node listens that `invoke cluster up` starts on this machine."""
+LOOPBACK_HOSTS = (
+    *("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]"),
+    *("0.0.0.0", NODE_ADDRESS),  # noqa: S104 - compared, not bound to
+)
+"""What no proxy is asked for: this machine. Some programs know names alone, some address ranges."""
 EXCEPTIONS = ("no_proxy", "NO_PROXY")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 

@@ -9,11 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain.cluster import certificates, config
+from slipway.run import process_environment
+from slipway.toolchain.cluster import certificates, config, parts
 from slipway.toolchain.cluster.layout import GATEWAY, PODS, Layout
 
 HOME = Path("/state/cluster")
 NODE = Layout(HOME)
+
+
+def test_the_node_is_asked_without_a_proxy_and_its_parts_ask_each_other_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert process_environment.NODE_ADDRESS == GATEWAY
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert parts.direct() == {}
+    monkeypatch.setenv("no_proxy", "localhost")
+    assert parts.direct()["NO_PROXY"] == f"localhost,{PODS},10.212.0.0/16,.svc,.cluster.local"
 
 
 def test_containerd_keeps_all_in_the_node_s_folders_and_pulls_no_sandbox_by_another_name() -> None:

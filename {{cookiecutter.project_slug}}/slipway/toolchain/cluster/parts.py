@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipway.run.process_environment import EXCEPTIONS
 from slipway.toolchain import background
 from slipway.toolchain.cluster import api, config
 from slipway.toolchain.cluster import layout as at
@@ -134,7 +135,7 @@ def start(layout: Layout, part: Part, on_line: OnLine) -> bool:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             file.touch(mode=0o600)
             file.write_text(text, encoding="utf-8")
-        background.launch(folder, part.argv)
+        background.launch(folder, part.argv, env=direct())
     background.wait_until(
         part.ready,
         folder,
@@ -144,6 +145,13 @@ def start(layout: Layout, part: Part, on_line: OnLine) -> bool:
         remedy="The log says why. `invoke cluster down` removes everything, to begin anew.",
     )
     return started
+
+
+def direct() -> dict[str, str]:
+    """Return what keeps the node's parts from asking a company's proxy for each other, where there is one."""
+    exceptions = background.environment().get("no_proxy")
+    inside = f"{at.PODS},{at.SERVICES},.svc,.cluster.local"
+    return dict.fromkeys(EXCEPTIONS, f"{exceptions},{inside}") if exceptions else {}
 
 
 def programs_missing() -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from slipway.flows.failures import IMAGE, STACK, Failures, step_lines
-from slipway.model.errors import SlipwayError
+from slipway.flows.protection import PROTECTION
+from slipway.model.errors import ConfigError, SlipwayError
 from slipway.provider.report import as_text
 
 LOG = """\
@@ -38,6 +39,14 @@ def test_a_failed_build_shows_the_lines_of_its_step_alone(tmp_path: Path) -> Non
     assert error and "api" in error.what and "splinter" in error.detail
     assert error.log and error.log.read_text(encoding="utf-8") == LOG
     assert "services/api/Dockerfile" in error.remedy
+
+
+def test_a_protection_that_would_be_lost_is_a_question_of_configuration(tmp_path: Path) -> None:
+    found = failures()
+    found.take(PROTECTION, "prod", "property protected value {false} has a problem: …", tmp_path / "none")
+    error = found.error()
+    assert isinstance(error, ConfigError) and error.exit_code == 2
+    assert "--unprotect" in error.remedy
 
 
 def test_what_the_builder_passed_on_counts_where_there_is_no_more(tmp_path: Path) -> None:

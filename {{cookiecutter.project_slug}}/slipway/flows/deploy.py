@@ -241,6 +241,7 @@ def preview(ground: Ground, stack: Stack) -> tuple[list[str], Outcome]:
         if event.policy_event and (said := advised(event.policy_event)):
             advice.append(said)
 
+    refuse_lost_protection(ground.workspace, stack)
     inputs = read_inputs(ground, stack, Silence(), proving=False)
     outcome = opened(ground, stack, inputs).preview(listen, on_output=lines.append)
     return [*diff_of(lines), *advice], outcome

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,8 @@ def test_a_full_disk_during_a_build_is_said_and_nothing_half_built_is_kept(deplo
 def test_a_step_that_prints_a_line_without_end_neither_hangs_a_deploy_nor_harms_the_terminal(
     deployed: Workspace, code: int
 ) -> None:
-    noise = f"print(chr(120) * 150000 + chr(27) + chr(99)); raise SystemExit({code})"
+    # Another content each time, or the registry has what an earlier run of this test has built.
+    noise = f"print('{uuid.uuid4().hex}' + chr(120) * 150000 + chr(27) + chr(99)); raise SystemExit({code})"
     stage = "FROM ${PYTHON_BUILD} AS build\n"
     deployed.edit("services/worker/Dockerfile", stage, f'{stage}RUN ["python3", "-c", "{noise}"]\n')
     ran = deployed.invoke("up")

@@ -103,6 +103,14 @@ def test_a_service_that_is_there_is_not_touched(root: Path) -> None:
     assert (folder / "mine.txt").read_text(encoding="utf-8") == "kept"
 
 
+def test_a_folder_that_a_change_of_branches_left_is_named_as_that(root: Path) -> None:
+    (root / "services" / "orders" / "__pycache__").mkdir(parents=True)
+    (root / "services" / "orders" / "__pycache__" / "a.pyc").touch()
+    with pytest.raises(ConfigError, match="a change of branches leaves that") as caught:
+        new.create(root, "orders", "worker")
+    assert "rm -r services/orders" in caught.value.remedy
+
+
 def test_a_refused_service_leaves_nothing_behind(root: Path) -> None:
     shutil.rmtree(root / "libs")
     with pytest.raises(ConfigError, match="libs/common"):

@@ -67,3 +67,13 @@ def test_a_workspace_with_a_registry_elsewhere_needs_no_registry_program(tmp_pat
     here = {each.name for each in needed(workspace(tmp_path))}
     there = {each.name for each in needed(workspace(tmp_path, registry="registry.example.com"))}
     assert here - there == {"registry"}
+
+
+def test_a_repository_that_git_cannot_read_is_a_finding_and_none_is_not(tmp_path: Path) -> None:
+    [none] = doctor._git(workspace(tmp_path))
+    assert none.ok
+    (tmp_path / ".git").mkdir()
+    [broken] = doctor._git(workspace(tmp_path))
+    assert not broken.ok
+    assert "the commit cannot be known" in broken.found
+    assert broken.remedy

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import ConfigError
+from slipway.model.leftovers import is_left_over
 from slipway.model.names import DNS_LABEL, RESERVED
 from slipway.model.scratch import remove_with_process, scratch_of
 
@@ -98,10 +99,14 @@ def _check(root: Path, name: str, kind: str) -> None:
         )
     if kind not in kinds():
         raise ConfigError(f"there is no kind {kind!r}", remedy=f"Kinds: {', '.join(kinds())}.")
-    if (root / "services" / name).exists():
+    folder = root / "services" / name
+    if folder.is_dir() and not (folder / "service.toml").exists() and is_left_over(root, folder):
         raise ConfigError(
-            f"{root / 'services' / name} is there already", remedy="Choose another name, or remove it first."
+            f"{folder} is there already, with nothing in it but what git ignores: a change of branches leaves that",
+            remedy=f"Choose another name, or remove it: rm -r services/{name}",
         )
+    if folder.exists() or folder.is_symlink():
+        raise ConfigError(f"{folder} is there already", remedy="Choose another name, or remove it first.")
 
 
 def _check_libs(root: Path, kind: str, settings: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from slipway.model.errors import SlipwayError
 from slipway.model.origins import port_setting
 from slipway.model.workspace import Workspace
 from slipway.run import engine as sdk
+from slipway.run import git
 from slipway.run.process import run
 from slipway.toolchain import builder, engine, leftovers, platforms, registry
 from slipway.toolchain.data import Tool, tools
@@ -53,6 +54,7 @@ def facts(workspace: Workspace) -> Iterator[Fact]:
         _platforms,
         _registry,
         _gateway,
+        _git,
         _disk,
         _caches,
         _certificates,
@@ -213,6 +215,18 @@ def _publishers(port: int) -> set[str]:
             if any(one.get("PublicPort") == port for one in each.get("Ports", []))
         }
     return set()
+
+
+def _git(workspace: Workspace) -> Iterator[Fact]:
+    if git.repository(workspace.root) is None:
+        yield Fact("git", True, "no repository here: releases and locks name no commit")
+        return
+    problem = git.unknown_commit(workspace.root)
+    if problem:
+        yield Fact("git", False, f"the commit cannot be known: {problem.what}", problem.remedy)
+        return
+    commit = git.commit(workspace.root)
+    yield Fact("git", True, f"commit {commit[:12]}" if commit else "no commit yet")
 
 
 def _disk(workspace: Workspace) -> Iterator[Fact]:

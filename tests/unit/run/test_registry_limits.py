@@ -344,6 +344,18 @@ def test_a_size_that_is_no_number_is_none(serve: Serve) -> None:
     assert [each.size for each in registry.Registry(host).referrers("demo/api", digest)] == [0, 0]
 
 
+@pytest.mark.parametrize("api", [True, False])
+def test_an_image_to_which_thousands_refer_is_an_error_before_they_are_read(serve: Serve, api: bool) -> None:
+    digest = "sha256:" + "0" * 64
+    body = json.dumps({"manifests": [{"digest": f"sha256:{number:064}"} for number in range(2001)]}).encode()
+    kind = "application/vnd.oci.image.index.v1+json"
+    host, _ = serve(
+        lambda self: self.say(200 if api or "manifests" in self.path else 404, {"Content-Type": kind}, body)
+    )
+    with pytest.raises(SlipwayError, match="lists 2001 signatures and attestations"):
+        registry.Registry(host).referrers("demo/api", digest)
+
+
 def test_headers_that_would_take_a_pattern_minutes_are_cut(serve: Serve) -> None:
     def answer(self: Asked) -> None:
         self.send_response(401 if "manifests" in self.path else 200)

@@ -32,6 +32,8 @@ NO_CATALOG = (*NO_API, 401, 403)
 PAGES = 1000
 MANIFEST_LIMIT, PAGE_LIMIT, LIST_LIMIT, BLOB_LIMIT = 1 << 22, 1 << 23, 1 << 26, 1 << 26
 """Bytes of a manifest (OCI's own limit), of a page of a list, of all its pages, and of a blob that is read here."""
+MOST_REFERRERS = 2000
+"""So many refer to no sound image; each is read, and copied with it."""
 LIST_TIMES = 10
 """All pages of a list may take as long as so many questions."""
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*rel="?next"?')
@@ -227,6 +229,11 @@ class Registry:
         if listed is None:
             index = self.find(repository, fallback_tag(digest))
             listed = list(index.children) if index else []
+        if len(listed) > MOST_REFERRERS:
+            raise SlipwayError(
+                f"the registry {self.host} lists {len(listed)} signatures and attestations of {digest} in {repository}",
+                remedy=f"More than {MOST_REFERRERS} are not read: delete there what nobody needs.",
+            )
         found = {each["digest"]: _referrer(each) for each in listed}
         return [each for each in found.values() if artifact_type in ("", each.artifact_type)]
 

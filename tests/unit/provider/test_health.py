@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -254,3 +255,20 @@ def test_the_first_check_waits_a_moment_for_the_port(
             with pytest.raises(Unhealthy):
                 health.wait(networked(), CHECK, 1, Stop(), server.getsockname()[1])
     assert probes == ["probe"]
+
+
+def test_a_check_that_still_runs_is_not_joined_by_another(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Probe]
+) -> None:
+    running = threading.Event()
+    late, counted = Probe(False, "late", running), []
+
+    class Waiting(Stop):
+        def sleep(self, seconds: float) -> None:
+            counted.append(len(answers))
+            if len(counted) == 5:
+                running.set()
+
+    answers += [late, Probe(True, "")]
+    health.wait(Acting(UP), CHECK, None, Waiting())
+    assert counted == [1] * 5

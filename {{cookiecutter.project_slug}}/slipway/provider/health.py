@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from slipway.content.healthcheck import Healthcheck
@@ -19,6 +20,7 @@ REFUSED = 5.0  # seconds to wait for it where the container can be reached, and 
 SETTLE = 2.0  # seconds that a container without a health check must stay up
 LOOPBACK = 5.0  # seconds that its port may be open on loopback only, before that is taken for what it will stay
 MOST_PATIENT = 5.0
+LATE = 3  # times its timeout, until a check that hangs is not waited for any longer before the next
 SLOW = "See its log. Where it only needs longer, give it more seconds: `start-timeout` in its service.toml."
 
 
@@ -70,6 +72,14 @@ def _until_healthy(container: Any, check: Healthcheck, began: float, seconds: fl
         # On a busy machine a probe takes long; waiting as long again leaves the machine to those who start.
         pause = max(check.start_interval or PAUSE, time.monotonic() - started)
         stop.sleep(max(0, min(pause, began + seconds - time.monotonic())))
+        # One that has not ended cannot be ended from here: another beside it would only make both slower.
+        _until(probe.over.is_set, min(started + LATE * check.timeout, began + seconds), container, stop)
+
+
+def _until(done: Callable[[], bool], end: float, container: Any, stop: Stop) -> None:
+    while not done() and time.monotonic() < end:
+        _still_up(container)
+        stop.sleep(PAUSE)
 
 
 def patience() -> float:

@@ -53,12 +53,19 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+def _set() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
+
+
 @dataclass(frozen=True)
 class Probe:
-    """How one run of a container's health check ended."""
+    """How one run of a container's health check ended; `over` is set when it really has, which may be later."""
 
     ok: bool
     output: str
+    over: threading.Event = field(default_factory=_set, compare=False)
 
 
 def sdk() -> Any:
@@ -270,10 +277,18 @@ def health_now(container: Container, seconds: float = 10) -> str:
 
 def probe(container: str, command: list[str], seconds: float) -> Probe:
     """Run a health check inside a running container; one that takes longer than `seconds` has failed."""
-    answer = bounded(lambda: execute(container, command), seconds)
+    over = threading.Event()
+
+    def run() -> tuple[int, str]:
+        try:
+            return execute(container, command)
+        finally:
+            over.set()
+
+    answer = bounded(run, seconds)
     if answer is None:
-        return Probe(False, f"the health check gave no answer within {seconds:.0f} s")
-    return Probe(answer[0] == 0, answer[1])
+        return Probe(False, f"the health check gave no answer within {seconds:.0f} s", over)
+    return Probe(answer[0] == 0, answer[1], over)
 
 
 def execute(container: str, command: list[str]) -> tuple[int, str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import requests
 from docker.errors import APIError
+from tests.conftest import TEMPLATE
 
 from slipway.model.errors import SlipwayError
 from slipway.run import engine
@@ -117,3 +121,12 @@ def test_a_line_without_an_end_is_told_in_pieces() -> None:
     pieces = engine.lines_of(b"x" * 16_000 for _ in range(700))
     assert engine.PIECE <= len(next(pieces)) < engine.PIECE + 16_000
     assert sum(map(len, pieces)) + engine.PIECE > 700 * 16_000 - 16_000
+
+
+def test_the_sdk_knows_the_way_over_ssh_though_nobody_has_installed_paramiko() -> None:
+    """In a new interpreter: the SDK is imported once for all."""
+    script = (
+        "from slipway.run import engine; engine.sdk(); import docker.api.client, sys; docker.api.client.SSHHTTPAdapter"
+    )
+    script += "; assert 'paramiko' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": str(TEMPLATE)})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from slipway.content.healthcheck import Healthcheck
@@ -24,7 +27,7 @@ DEV = "slipway.dev"
 VOLUMES = SECRETS, CONFIG = "secrets", "config"
 RESTART = {"Name": "always"}
 """Brings back whatever ends, and what was killed by hand when the engine starts again."""
-CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
+CONNECT_SECONDS, SSH_SECONDS, REQUEST_SECONDS = 5, 30, 60
 PIECE = 1024 * 1024
 """Bytes of a log's line after which it is told, whether it has ended or not."""
 POOL = 64  # connections kept for the resources that Pulumi handles at the same time
@@ -74,12 +77,29 @@ def sdk() -> Any:
     The one place that imports it: two threads that begin to at the same time get it half made, as its parts
     import each other in a circle.
     """
-    with _importing:
+    with _importing, _ssh_by_program():
         import docker
         import docker.errors
         import docker.tls
         import docker.types
     return docker
+
+
+@contextmanager
+def _ssh_by_program() -> Iterator[None]:
+    """Let the SDK have its way to engines over SSH without paramiko, for the time of a `with`.
+
+    It imports paramiko for it even where it is told to use the program `ssh`, as it is here; without that import it
+    knows no such way.
+    """
+    lacking = "docker" not in sys.modules and importlib.util.find_spec("paramiko") is None
+    if lacking:
+        sys.modules["paramiko"] = ModuleType("paramiko")
+    try:
+        yield
+    finally:
+        if lacking:
+            del sys.modules["paramiko"]
 
 
 def address() -> str:
@@ -112,7 +132,7 @@ def _connect(host: str) -> Any:
         engine = sdk().DockerClient(
             base_url=host,
             version="auto",
-            timeout=CONNECT_SECONDS,
+            timeout=SSH_SECONDS if host.startswith("ssh://") else CONNECT_SECONDS,
             max_pool_size=POOL,
             use_ssh_client=host.startswith("ssh://"),
             tls=sdk().tls.TLSConfig(verify=True, **_certificates()) if over_tls else False,

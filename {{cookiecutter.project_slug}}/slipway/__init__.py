@@ -1,3 +1,9 @@
 """Slipway: builds and launches this workspace's containers. Owned by the template: an update replaces it whole."""
 
+import os
+
 __version__ = "0.1.0"
+
+# Set before anything uses gRPC. Else it stands in the way of programs that Docker's SDK starts by a fork: `ssh`, to an
+# engine on another machine, whose connection then ends without an answer.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

@@ -98,7 +98,8 @@ class World:
 
         from slipway.provider.resources import Container, Gateway, Network, Release
 
-        network = Network("net", name=f"{self.name}-dev")
+        labels = {engine.WORKSPACE: self.name, engine.STACK: "dev"}
+        network = Network("net", name=f"{self.name}-dev", labels=labels)
         upstreams = {}
         for service in ("one", "two"):
             env = {"VERSION": self.version, **({"FAIL": self.fails, **self.env} if service == "one" else {})}
@@ -149,6 +150,7 @@ class World:
             "PATH": f"{ensure('pulumi').parent}:{os.environ['PATH']}",
         }
         os.environ["PATH"] = settings["PATH"]
+        os.environ["PULUMI_BACKEND_URL"] = settings["PULUMI_BACKEND_URL"]  # whose the objects are: its provider is here
         project = self.folder / "project"
         project.mkdir(exist_ok=True)
         options = automation.LocalWorkspaceOptions(env_vars=settings, work_dir=str(project))

@@ -23,11 +23,18 @@ from tests.e2e.provider_world import SECRET, Images, World, free_port, images, w
 
 from slipway.provider import gateway, nginx
 from slipway.run import engine
+from slipway.run.owner import ID, Thing
 from slipway.run.process import run
+from slipway.run.things import sweep
 from slipway.toolchain import engine as daemon
 from slipway.toolchain.install import ensure
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
+
+
+def anyones(_thing: Thing) -> bool:
+    """Let go whoever's it is: the names are this test's own."""
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +52,12 @@ def deployed(built: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A stack that is deployed once, and removed at the end with all that is its own."""
     world = World(built, tmp_path_factory.mktemp("state"))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PULUMI_BACKEND_URL", "")  # put back at the end: each stack sets its own
         patch.setenv("SLIPWAY_LOGS", str(world.folder / "logs"))
         world.up()
         yield world
         world.stack().destroy()
-        engine.sweep(world.name, "dev", [])
+        sweep(world.name, "dev", [], anyones)
     assert not world.containers() and not world.volumes()
     assert f"{world.name}-dev" not in run(["docker", "network", "ls", "--format", "{{.Name}}"]).output
 
@@ -411,15 +419,85 @@ def test_a_new_port_replaces_the_gateway(steady: World) -> None:
 
 def test_what_a_killed_deployment_left_behind_is_swept_and_nothing_else(steady: World) -> None:
     kept = steady.containers()
-    engine.sweep(steady.name, "dev", [each.id for each in kept])
+    sweep(steady.name, "dev", [each.id for each in kept], anyones)
     words = ["--label", f"{engine.WORKSPACE}={steady.name}", "--label", f"{engine.STACK}=dev"]
     lost, orphan = f"{steady.name}-dev-one-lost", f"{steady.name}-dev-two-lost-secrets"
     run(["docker", "create", *words, "--name", lost, steady.images.tiny])
     for volume in (f"{lost}-secrets", orphan):
         run(["docker", "volume", "create", *words, volume])
-    assert engine.sweep(steady.name, "dev", [each.id for each in kept]) == [lost, orphan]
+    assert sweep(steady.name, "dev", [each.id for each in kept], anyones) == [lost, orphan]
     assert len(steady.volumes()) == 3
     assert [each.id for each in steady.containers()] == [each.id for each in kept]
+
+
+def test_another_state_with_the_same_names_is_refused_and_touches_nothing(steady: World, tmp_path: Path) -> None:
+    before = {each.id for each in steady.containers()}
+    other = World(steady.images, tmp_path, name=steady.name)
+    said = other.fail()
+    assert "already runs on this engine" in said
+    other.stack().destroy()
+    assert {each.id for each in steady.containers()} == before
+    assert all(each.labels[ID] for each in steady.containers())
+    assert steady.up() == {}
+
+
+def test_a_foreign_container_and_volume_of_the_gateways_name_stay(built: Images, tmp_path: Path) -> None:
+    world = World(built, tmp_path)
+    name = f"{world.name}-dev-gateway"
+    foreign = run(["docker", "create", "--name", name, built.tiny]).output.strip().splitlines()[-1]
+    try:
+        said = world.fail()
+        assert f"already a container {name}" in said and "not Slipway's" in said
+        assert run(["docker", "inspect", "--format", "{{.Id}}", name]).output.strip() == foreign
+        run(["docker", "rm", foreign])
+        run(["docker", "volume", "create", f"{name}-config"])
+        assert f"already a volume {name}-config" in world.fail()
+        assert run(["docker", "volume", "inspect", f"{name}-config"]).code == 0
+    finally:
+        world.stack().destroy()
+        run(["docker", "rm", "--force", foreign])
+        run(["docker", "volume", "rm", f"{name}-config"])
+
+
+@pytest.mark.parametrize("how", ["kill", "pause", "hang", "disconnect"])
+def test_what_was_killed_paused_hangs_or_left_its_network_is_mended(steady: World, how: str) -> None:
+    [one], [front] = steady.containers("one"), steady.containers("gateway")
+    if how == "hang":
+        run(["docker", "kill", "--signal", "STOP", front.id])
+    elif how == "disconnect":
+        run(["docker", "network", "disconnect", f"{steady.name}-dev", one.id])
+    else:
+        run(["docker", how, one.id, front.id])
+    steady.up()
+    assert steady.get("/one")[0] == 200
+    assert steady.up() == {}
+
+
+def test_containers_come_back_when_the_engine_starts_again_also_after_a_kill(steady: World) -> None:
+    for each in steady.containers():
+        asked = run(["docker", "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", each.id])
+        assert asked.output.strip() == "always"
+
+
+def test_a_stray_in_the_network_stands_in_no_destroys_way_and_a_foreign_container_is_named(
+    built: Images, tmp_path: Path
+) -> None:
+    world = World(built, tmp_path)
+    world.up()
+    [one] = world.containers("one")
+    labels = [word for name, value in one.labels.items() for word in ("--label", f"{name}={value}")]
+    net = f"{world.name}-dev"
+    run(["docker", "run", "--detach", "--network", net, *labels, built.tiny])
+    foreign = f"{world.name}-foreign"
+    run(["docker", "run", "--detach", "--network", net, "--name", foreign, built.tiny])
+    try:
+        with pytest.raises(Exception, match=f"still used by {foreign}"):
+            world.stack().destroy()
+        assert run(["docker", "inspect", foreign]).code == 0
+    finally:
+        run(["docker", "rm", "--force", foreign])
+        world.stack().destroy()
+    assert not world.containers()
 
 
 def test_plain_pulumi_finds_the_provider_in_the_workspace(deployed: World, tmp_path: Path) -> None:

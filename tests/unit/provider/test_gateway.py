@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ def old(monkeypatch: pytest.MonkeyPatch) -> State:
     monkeypatch.setattr(gateway, "drift", lambda old: "")
     monkeypatch.setattr(gateway, "pull", lambda image, stop: None)
     monkeypatch.setattr(ports, "taken", lambda bind, port: False)
+    monkeypatch.setattr(gateway, "_gateway_drift", lambda old, news: "")
     monkeypatch.setattr(gateway, "_serves", lambda old, config: config == Wanted.of(INPUTS).config)
     return State("urn", "abc", INPUTS, {})
 
@@ -101,6 +103,8 @@ def test_it_publishes_its_port_only_where_it_is_told_to() -> None:
         ("unix:///var/run/docker.sock", "0.0.0.0", 80, "http://localhost"),
         ("ssh://me@server", "0.0.0.0", 80, "http://server"),
         ("tcp://server:2376", "10.0.0.1", 8080, "http://10.0.0.1:8080"),
+        ("unix:///var/run/docker.sock", "::1", 8080, "http://[::1]:8080"),
+        ("ssh://me@server", "::", 8080, "http://server:8080"),
     ],
 )
 def test_its_url_says_where_it_is_reached(
@@ -113,3 +117,33 @@ def test_its_url_says_where_it_is_reached(
 def test_inputs_that_are_wholly_unknown_are_judged_without_being_read(old: State) -> None:
     diff = Gateway().diff(old, {**INPUTS, "network": UNKNOWN, "routes": UNKNOWN})
     assert "network" in diff.replaces
+
+
+@pytest.mark.parametrize("bind", ["localhost", "127.0.0.l", "", "0", "fe80::1%eth0"])
+def test_plain_pulumi_may_not_bind_it_to_what_is_no_ip_address_either(bind: str) -> None:
+    [(name, reason)] = Gateway().check({**INPUTS, "bind": bind}).failures
+    assert name == "bind" and "IP address" in reason
+
+
+def container_at(*ips: str) -> Any:
+    ports = {"8080/tcp": [{"HostIp": ip, "HostPort": "8080"} for ip in ips]}
+    return SimpleNamespace(reload=lambda: None, attrs={"NetworkSettings": {"Ports": ports}})
+
+
+def test_a_gateway_that_the_engine_lets_listen_elsewhere_is_refused() -> None:
+    gateway._make_sure_where(container_at("127.0.0.1"), Wanted.of(INPUTS))
+    with pytest.raises(SlipwayError, match=r"told to listen on 127\.0\.0\.1, the engine listens on 0\.0\.0\.0, ::"):
+        gateway._make_sure_where(container_at("0.0.0.0", "::"), Wanted.of(INPUTS))
+
+
+def test_a_gateway_that_hangs_is_replaced(old: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "_gateway_drift", lambda old, news: "containerId")
+    assert list(Gateway().diff(old, INPUTS).replaces) == ["containerId"]
+
+
+def test_a_gateway_that_the_engine_would_not_bring_back_is_put_right_in_place(
+    old: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "drift", lambda old: gateway.RESTART)
+    diff = Gateway().diff(old, INPUTS)
+    assert (list(diff.changed), list(diff.replaces)) == ([gateway.RESTART], [])

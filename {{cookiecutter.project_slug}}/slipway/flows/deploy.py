@@ -15,6 +15,7 @@ from slipway.flows.commits import warn_of_unknown_commit
 from slipway.flows.events import Narrator
 from slipway.flows.failures import whole_log_of
 from slipway.flows.inputs import read_inputs
+from slipway.flows.locks import clear_stale_lock
 from slipway.flows.logs import logs_of
 from slipway.flows.places import Place, place_of
 from slipway.flows.protection import refuse_lost_protection
@@ -357,28 +358,6 @@ def policies(inputs: DeployInputs | None, before: Iterable[str]) -> Sequence[Pol
     from infra.policy.rule import Place as Judged
 
     return of_infra(Judged(inputs=inputs, also=frozenset(before)))
-
-
-def clear_stale_lock(door: Door, consent: Consent, report: Report) -> None:
-    """Remove a lock whose owner is dead, on consent; refuse where its owner lives.
-
-    Raises:
-        Busy: the owner lives, or nobody consented.
-    """
-    for lock in door.stale_locks():
-        who = f"process {lock.pid} of {lock.user} on {lock.host}, since {lock.since}"
-        if lock.alive:
-            raise Busy(
-                f"someone else is deploying `{door.stack.name}`: {who}",
-                remedy="Wait for it to end and try again.",
-            )
-        if not consent(f"The lock of `{door.stack.name}` was left by {who}, which is dead. Remove it?"):
-            raise Busy(
-                f"the lock of `{door.stack.name}` was left by {who}, which is dead: that deploy was interrupted",
-                remedy="Run it again with --yes: the lock is removed, and the deploy goes on from what really runs.",
-            )
-        lock.path.unlink(missing_ok=True)
-        report.say(f"Removed the lock that the dead process {lock.pid} left.")
 
 
 def recover(door: Door, place: Place) -> None:

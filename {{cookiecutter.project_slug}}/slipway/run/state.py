@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -18,10 +20,13 @@ GO = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 """For programs in Go that live for seconds: until they hold so much memory, they collect garbage less often."""
 PASSPHRASE = passphrase.VARIABLES
 
+LONGEST = 100
+"""Letters of what a lock says that are shown."""
+
 
 @dataclass(frozen=True)
 class StaleLock:
-    """A lock in the state backend and what is known of its owner."""
+    """A lock in the state backend and what is known of its owner: `alive` where it lives, or nobody here can tell."""
 
     path: Path
     pid: int
@@ -29,6 +34,24 @@ class StaleLock:
     host: str
     since: str
     alive: bool
+
+    @property
+    def who(self) -> str:
+        """Its owner in words."""
+        return f"process {self.pid} of {self.user} on {self.host}, since {self.since}"
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its owner is on another machine, so that nobody can tell from here whether it lives."""
+        return bool(self.host) and self.host != os.uname().nodename
+
+    def age(self) -> float:
+        """Return the seconds since it was made; 0 where it does not say, or says a time to come."""
+        try:
+            made = datetime.fromisoformat(self.since)
+            return max(0.0, time.time() - made.timestamp())
+        except (ValueError, OverflowError, OSError):
+            return 0.0
 
 
 def environment_of(root: Path, stack: str | None = None, *, make: bool = True) -> dict[str, str]:
@@ -162,16 +185,21 @@ def read_lock(path: Path) -> StaleLock:
     """Return what a lock's file says of its owner, and whether that lives."""
     data: Any = read_memory(path, limit=MEGABYTE)
     data = data if isinstance(data, dict) else {}
-    pid, host = data.get("pid"), str(data.get("hostname") or "")
+    pid, host = data.get("pid"), _printable(data.get("hostname") or "")
     pid = pid if isinstance(pid, int) and 0 < pid < 2**31 else 0
     return StaleLock(
         path,
         pid,
-        str(data.get("username", "somebody")),
+        _printable(data.get("username") or "somebody"),
         host,
-        str(data.get("timestamp", "")),
+        _printable(data.get("timestamp") or ""),
         alive=(bool(host) and host != os.uname().nodename) or _is_pulumi(pid),
     )
+
+
+def _printable(value: object) -> str:
+    """Return the beginning of a text from a lock as a terminal may show it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:LONGEST])
 
 
 def _is_pulumi(pid: int) -> bool:

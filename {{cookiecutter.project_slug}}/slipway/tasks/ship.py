@@ -118,6 +118,27 @@ def down(
     return show.say(f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}.")
 
 
+@verb(
+    help={
+        "stack": "The stack whose lock goes.",
+        "yes": "Do not ask.",
+    }
+)
+def unlock(context: Context, stack: str = "dev", yes: bool = False) -> None:
+    """Remove the lock of a deploy that has ended on another machine."""
+    from slipway.flows import deploy as flow
+    from slipway.flows.locks import unlock as remove_locks
+    from slipway.flows.standing import standing
+    from slipway.model.workspace import load
+    from slipway.tasks import show
+
+    workspace = load(ROOT)
+    door = flow.opened(standing(workspace), flow.chosen_stack(workspace, stack))
+    with show.progress(f"Unlocking {stack}") as report:
+        found = remove_locks(door, show.consent(yes), report)
+    show.say(f"[green]✔[/] {stack}: {'it is free' if found else 'nobody held a lock'}.")
+
+
 def _beside(stack: str, name: str | None, *, json: bool) -> None:
     from slipway.flows import deploy as flow
     from slipway.flows.report import Silence

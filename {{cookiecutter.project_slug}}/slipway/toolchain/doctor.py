@@ -176,13 +176,16 @@ def _registry(workspace: Workspace) -> Iterator[Fact]:
 
 def _gateway(workspace: Workspace) -> Iterator[Fact]:
     """Yield whether the workspace's gateway port, and each that a stack has for itself, is free or its own."""
-    settings = workspace.settings.gateway
-    found = {settings.port: ""}
+    settings, beside = workspace.settings.gateway, workspace.local.suffix
+    if beside:
+        name = workspace.deployed_name
+        yield Fact("side by side", True, f"this folder runs as {name}, beside others of {workspace.name}")
+    found = {} if beside else {settings.port: ""}
     for name in stacks.names(workspace.root):
         with suppress(SlipwayError):  # what is wrong with a stack's file is told by the commands that are for it
             stack = stacks.load(workspace.root, name, {})
             if stack.target == "docker":
-                found.setdefault(stack.port or settings.port, name)
+                found.setdefault(stacks.gateway_port_of(workspace, stack), name)
     for port, name in found.items():
         yield _port(workspace, settings.bind, port, name)
 
@@ -198,7 +201,7 @@ def _port(workspace: Workspace, bind: str, port: int, stack: str) -> Fact:
             taken = str(error.strerror)
         else:
             return Fact(what, True, f"{where} is free")
-    if workspace.name in _publishers(port):
+    if workspace.deployed_name in _publishers(port):
         return Fact(what, True, f"{where} is this workspace's gateway")
     holder = registry.listener(port)
     remedy = f"End that, or choose another port: {port_setting(stack, workspace.root)}."

@@ -30,7 +30,7 @@ def reclaimable(lines: Iterable[str], days: int) -> int:
     for line in lines:
         try:
             each = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(each, dict) and each.get("Reclaimable") and idle_days(str(each.get("LastUsedAt"))) >= days:
             total += size(str(each.get("Size", "")))

@@ -12,8 +12,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from slipway.commands.trivy import Report
 from slipway.model.errors import GateRefused
 from slipway.model.gate import Scan, ScanException
+from slipway.model.parsing import convert
 
 Kind = Literal["vulnerability", "secret", "misconfiguration", "blind"]
 
@@ -79,13 +81,14 @@ def findings(report: Mapping[str, Any], *, dockerfile: bool = True) -> tuple[Fin
         GateRefused: it is no report of an image.
     """
     try:
-        found = [*_blind(report, dockerfile), *(each for result in _results(report) for each in _of(result))]
+        convert(report, Report)
+        found = {*_blind(report, dockerfile), *(each for result in _results(report) for each in _of(result))}
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise GateRefused(
             f"the scan's report is not one of an image: {error}",
             remedy="Run `invoke scan` again; if Trivy was updated, it must still write schema version 2.",
         ) from error
-    return tuple(sorted(set(found), key=_order))
+    return tuple(sorted(found, key=_order))
 
 
 def verdict(scan: Scan, report: Mapping[str, Any], service: str, today: date, *, dockerfile: bool = True) -> Verdict:

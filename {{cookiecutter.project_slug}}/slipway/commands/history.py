@@ -70,6 +70,6 @@ def newest(lines: Iterable[str], service: str, since: datetime) -> str | None:
             began = datetime.fromisoformat(found["created_at"])
             if named.fullmatch(found["name"]) and began >= since:
                 return str(found["ref"]).rpartition("/")[2]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return None

@@ -92,9 +92,9 @@ class Progress:
             if line.strip():
                 self.text.append(line.rstrip())
             return []
-        events = [event for each in found.get("vertexes") or () for event in self._vertex(each)]
-        events += [event for each in found.get("logs") or () for event in self._log(each)]
-        events += [event for each in found.get("warnings") or () for event in self._warning(each)]
+        events = [event for each in _tables(found, "vertexes") for event in self._vertex(each)]
+        events += [event for each in _tables(found, "logs") for event in self._log(each)]
+        events += [event for each in _tables(found, "warnings") for event in self._warning(each)]
         return events
 
     def _vertex(self, told: dict[str, Any]) -> Iterator[Event]:
@@ -116,7 +116,7 @@ class Progress:
 
     def _log(self, told: dict[str, Any]) -> Iterator[Event]:
         vertex = self._vertices.setdefault(str(told.get("vertex")), _Vertex())
-        stream = int(told.get("stream") or 0)
+        stream = 2 if told.get("stream") == 2 else 1
         text = vertex.open_lines.pop(stream, "") + _decoded(told.get("data"))
         *whole, rest = text.replace("\r\n", "\n").split("\n")
         if rest:
@@ -181,9 +181,15 @@ def _json(line: str) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _tables(found: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the tables that a list holds; what is none is passed over."""
+    every = found.get(key)
+    return [each for each in every if isinstance(each, dict)] if isinstance(every, list) else []
 
 
 def _decoded(data: object) -> str:
@@ -196,6 +202,6 @@ def _decoded(data: object) -> str:
 def _seconds(told: dict[str, Any]) -> float:
     try:
         start, end = (datetime.fromisoformat(str(told[key])) for key in ("started", "completed"))
-    except (KeyError, ValueError):
+        return max(0.0, (end - start).total_seconds())
+    except (KeyError, ValueError, TypeError):  # TypeError: one has a time zone, the other has none
         return 0.0
-    return max(0.0, (end - start).total_seconds())

@@ -14,9 +14,98 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 Json = dict[str, Any]
 Sbom = Literal["cyclonedx", "spdx-json"]
 Converted = Literal["table", "sarif"]
+
+
+class _Part(msgspec.Struct, frozen=True, rename="pascal"):
+    """A part of a report; what is not named here may be anything."""
+
+
+class Vulnerability(_Part, frozen=True):
+    vulnerability_id: str = msgspec.field(name="VulnerabilityID")
+    pkg_name: str
+    severity: str | None = None
+    title: str | None = None
+    installed_version: str | None = None
+    fixed_version: str | None = None
+
+
+class Secret(_Part, frozen=True):
+    rule_id: str = msgspec.field(name="RuleID")
+    severity: str | None = None
+    title: str | None = None
+    start_line: int | None = None
+
+
+class Cause(_Part, frozen=True):
+    start_line: int | None = None
+
+
+class Misconfiguration(_Part, frozen=True):
+    id: str = msgspec.field(name="ID")
+    status: str = "FAIL"
+    severity: str | None = None
+    title: str | None = None
+    message: str | None = None
+    cause_metadata: Cause = Cause()
+
+
+class Result(_Part, frozen=True):
+    """What was found in one target of a report."""
+
+    target: str
+    kind: str | None = msgspec.field(name="Class", default=None)
+    packages: list[dict[str, Any]] | None = None
+    vulnerabilities: list[Vulnerability] | None = None
+    secrets: list[Secret] | None = None
+    misconfigurations: list[Misconfiguration] | None = None
+
+
+class Report(_Part, frozen=True):
+    """The form that a report has: what reads one as plain data relies on it."""
+
+    artifact_name: str = ""
+    metadata: dict[str, Any] | None = None
+    trivy: dict[str, Any] = {}
+    results: list[Result] | None = None
+    slipway_platforms: dict[str, dict[str, Any]] | None = None
+
+
+class _Dependency(msgspec.Struct, frozen=True):
+    ref: str
+    depends_on: list[str] | None = msgspec.field(name="dependsOn", default=None)
+
+
+class _Identified(msgspec.Struct, frozen=True):
+    """An entry of a list of packages: by one of these it is told from others."""
+
+    bom_ref: str | None = msgspec.field(name="bom-ref", default=None)
+    spdx_id: str | None = msgspec.field(name="SPDXID", default=None)
+    license_id: str | None = msgspec.field(name="licenseId", default=None)
+    element: str | None = msgspec.field(name="spdxElementId", default=None)
+    related: str | None = msgspec.field(name="relatedSpdxElement", default=None)
+    relationship: str | None = msgspec.field(name="relationshipType", default=None)
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    component: _Identified | None = None
+
+
+class Packages(msgspec.Struct, frozen=True):
+    """The form that a list of packages has, in CycloneDX or in SPDX."""
+
+    metadata: _Metadata | None = None
+    components: list[_Identified] | None = None
+    dependencies: list[_Dependency] | None = None
+    packages: list[_Identified] | None = None
+    files: list[_Identified] | None = None
+    licenses: list[_Identified] | None = msgspec.field(name="hasExtractedLicensingInfos", default=None)
+    relationships: list[_Identified] | None = None
+
 
 URI = "https://github.com/aquasecurity/trivy"
 DATABASE = "mirror.gcr.io/aquasec/trivy-db:2"
@@ -161,14 +250,16 @@ def joined_sbom(documents: Sequence[Json]) -> Json:
     first, *others = documents
     whole = dict(first)
     for other in others:
-        root = other.get("metadata", {}).get("component")
-        components = [*([root] if root else []), *other.get("components", [])]
+        root = (other.get("metadata") or {}).get("component")
+        components = [*([root] if root else []), *(other.get("components") or [])]
         if "bomFormat" in first:
-            whole["components"] = _unique([*whole.get("components", []), *components], "bom-ref")
-            whole["dependencies"] = _dependencies([*whole.get("dependencies", []), *other.get("dependencies", [])])
+            whole["components"] = _unique([*(whole.get("components") or []), *components], "bom-ref")
+            whole["dependencies"] = _dependencies(
+                [*(whole.get("dependencies") or []), *(other.get("dependencies") or [])]
+            )
         else:
             for key, identity in _SPDX.items():
-                whole[key] = _unique([*whole.get(key, []), *other.get(key, [])], *identity)
+                whole[key] = _unique([*(whole.get(key) or []), *(other.get(key) or [])], *identity)
     return whole
 
 

@@ -84,7 +84,7 @@ def _command(text: str) -> tuple[str, ...]:
     """Return the exec form as it stands, and the shell form as the shell's."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if isinstance(found, list) and found and all(isinstance(each, str) for each in found):
         return tuple(found)

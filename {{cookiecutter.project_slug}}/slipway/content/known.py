@@ -15,7 +15,7 @@ from pathlib import Path
 
 from slipway import __version__
 from slipway.content.stats import Clock, Known, Memory, same
-from slipway.model.files import write_atomically
+from slipway.model.files import MEMORY_LIMIT, read_bytes, write_memory
 
 FORMAT = f"2 {__version__}"
 CODE = ("content", "model")
@@ -92,7 +92,7 @@ def keep(root: Path, memory: Memory, images: Mapping[str, Image] | None = None, 
 def load(root: Path) -> Told:
     """Return what is written down; nothing where that is missing, damaged or of another version."""
     try:
-        told = json.loads(path_of(root).read_bytes())
+        told = json.loads(read_bytes(path_of(root), MEMORY_LIMIT))
         if told["format"] != FORMAT:
             return Told()
         prefix = f"{root}/"
@@ -101,7 +101,7 @@ def load(root: Path) -> Told:
             for path, (size, modified, changed, inode, device, fingerprint) in told["files"].items()
         }
         return Told(told["whole"] is True, files, {name: Image(**each) for name, each in told["images"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Told()
 
 
@@ -117,7 +117,7 @@ def _save(root: Path, told: Told) -> None:
         "files": {path.removeprefix(prefix): [*status, mark] for path, (status, mark) in told.files.items()},
         "images": {name: asdict(each) for name, each in told.images.items()},
     }
-    write_atomically(path_of(root), json.dumps(content, separators=(",", ":")))
+    write_memory(path_of(root), json.dumps(content, separators=(",", ":")))
 
 
 def _settings(root: Path) -> Iterator[Path]:

@@ -146,6 +146,6 @@ def _skip_heredocs(instruction: Instruction, lines: Iterator[tuple[int, str]], e
 def _is_json(text: str) -> bool:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, list) and all(isinstance(each, str) for each in found)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from slipway.model.errors import ConfigError
+from slipway.model.files import MEGABYTE, read_bytes
 
 MOST_LINKS = 255
+LIMIT = 10 * MEGABYTE
+"""Bytes of the longest Dockerfile or .dockerignore."""
 
 
 def read_inside(root: Path, name: str) -> bytes | None:
@@ -21,7 +24,7 @@ def read_inside(root: Path, name: str) -> bytes | None:
     """
     path = resolve_inside(root, name)
     try:
-        return path.read_bytes() if path else None
+        return read_bytes(path, LIMIT) if path else None
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:

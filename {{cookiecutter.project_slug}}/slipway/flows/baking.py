@@ -15,7 +15,9 @@ from slipway.flows.progress import Follower
 from slipway.flows.recording import recorded_as
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
-from slipway.model.files import write_atomically
+from slipway.model.errors import SlipwayError
+from slipway.model.files import MEMORY_LIMIT, write_atomically
+from slipway.model.reading import read_json
 from slipway.model.scratch import own_folder, temporary_folder
 from slipway.model.workspace import secret_value
 from slipway.run.process import run
@@ -75,3 +77,14 @@ def secret_files(ground: Ground) -> Iterator[dict[str, Path]]:
 def _configured(ground: Ground, name: str) -> str | None:
     root = ground.workspace.root
     return configured(ground.bin / "pulumi", root, ground.stack, f"build:{name}", ground.environment)
+
+
+def metadata_of(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what buildx wrote of each target that a bake built.
+
+    Raises:
+        SlipwayError: it wrote nothing, or something else.
+    """
+    remedy = "Build it again; `invoke doctor` shows the builder and its version."
+    kind = dict[str, dict[str, Any]]
+    return read_json(path, kind, what="metadata of a build", error=SlipwayError, remedy=remedy, limit=MEMORY_LIMIT)

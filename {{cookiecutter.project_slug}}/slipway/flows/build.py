@@ -25,8 +25,9 @@ from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import lock
 from slipway.model.errors import EvidenceError, SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import write_atomically, write_memory
 from slipway.model.names import content_tag
+from slipway.model.reading import read_memory
 from slipway.model.scratch import remove_with_process
 from slipway.model.workspace import Service, Workspace
 from slipway.run import git, registry
@@ -209,7 +210,7 @@ def keep_image(workspace: Workspace, each: Planned, folder: Path, metadata: Path
     """
     name = each.service.name
     parts = bake.by_platform(bake.Target(name, each.inputs))
-    told = provenance.predicate(json.loads(metadata.read_bytes()), tuple(parts), provenance.builder_id(os.environ))
+    told = provenance.predicate(baking.metadata_of(metadata), tuple(parts), provenance.builder_id(os.environ))
     layout = folder / name
     if len(parts) > 1:
         join({part.inputs.platforms[0]: folder / target for target, part in parts.items()}, layout)
@@ -306,14 +307,11 @@ def why(workspace: Workspace, planned: Planned) -> list[str]:
 
 def last_manifest(workspace: Workspace, service: str) -> dict[str, str]:
     path = workspace.scratch / MANIFESTS / f"{service}.json"
-    try:
-        found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return found
+    found: dict[str, str] | None = read_memory(path, dict[str, str])
+    return found or {}
 
 
 def remember_manifest(workspace: Workspace, planned: Planned) -> None:
     if last_manifest(workspace, planned.service.name) != planned.manifest:
         path = workspace.scratch / MANIFESTS / f"{planned.service.name}.json"
-        write_atomically(path, json.dumps(dict(planned.manifest)))
+        write_memory(path, json.dumps(dict(planned.manifest)))

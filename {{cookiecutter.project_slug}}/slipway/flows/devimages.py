@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from slipway.content.mirror import with_normal_modes
 from slipway.flows import baking
 from slipway.flows.report import Silence
 from slipway.flows.standing import Ground
+from slipway.model.errors import SlipwayError
 from slipway.provider.images import pull
 from slipway.provider.kind import Stop
 from slipway.run import engine
@@ -46,9 +46,14 @@ def build(ground: Ground, inputs: Mapping[str, BuildInputs]) -> dict[str, str]:
 
     try:
         baking.carry_out(ground, list(inputs), Silence(), made)
-        told = json.loads(metadata.read_bytes())
+        told = baking.metadata_of(metadata)
     finally:
         metadata.unlink(missing_ok=True)
+    unnamed = [name for name in inputs if not told.get(name, {}).get("containerimage.digest")]
+    if unnamed:
+        raise SlipwayError(
+            f"BuildKit named no image of {', '.join(unnamed)}", remedy="`invoke doctor` shows the builder."
+        )
     images = {name: f"{workspace.repository(name)}@{told[name]['containerimage.digest']}" for name in inputs}
     with engine.speaking(), ThreadPoolExecutor(len(images)) as pool:
         list(pool.map(lambda ref: pull(ref, Stop()), images.values()))

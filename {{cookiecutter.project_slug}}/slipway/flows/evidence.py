@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -29,8 +28,9 @@ from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model import trust as trusted_ones
 from slipway.model.errors import EvidenceError, GateRefused, SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import write_memory
 from slipway.model.lock import Entry
+from slipway.model.reading import read_memory
 from slipway.model.trust import Trust
 from slipway.model.workspace import Workspace
 from slipway.run.credentials import environment_for
@@ -448,16 +448,20 @@ def _remember(workspace: Workspace, trust: Trust, proofs: Iterable[tuple[Proof, 
     seals = {_seal(workspace, trust, Wanted.of(each.service, each.entry)): _told(listed) for each, listed in proofs}
     known = _remembered(workspace, today)
     if after := {**known, **seals} if seals.items() - known.items() else None:
-        write_atomically(_memory(workspace), json.dumps({"day": today.isoformat(), "seals": after}))
+        write_memory(_memory(workspace), json.dumps({"day": today.isoformat(), "seals": after}))
 
 
 def _remembered(workspace: Workspace, today: date) -> dict[str, str]:
     """Return the seals of today, each with what the registry listed at that time."""
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        found = json.loads(_memory(workspace).read_text(encoding="utf-8"))
-        if found["day"] == today.isoformat():
-            return {str(seal): str(listed) for seal, listed in found["seals"].items()}
-    return {}
+    found: _Seals | None = read_memory(_memory(workspace), _Seals)
+    return found.seals if found and found.day == today.isoformat() else {}
+
+
+class _Seals(msgspec.Struct):
+    """What was verified on a day: each seal, with what the registry listed then."""
+
+    day: str
+    seals: dict[str, str]
 
 
 def _memory(workspace: Workspace) -> Path:

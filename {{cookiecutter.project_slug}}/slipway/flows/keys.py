@@ -15,6 +15,7 @@ from slipway.model import trust
 from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.masking import keep_secret
+from slipway.model.reading import exists, read_text
 from slipway.model.scratch import own_folder
 from slipway.model.trust import Key, Trust
 from slipway.model.workspace import Workspace
@@ -164,10 +165,8 @@ def _password(workspace: Workspace, environment: Mapping[str, str]) -> str | Non
     given = environment.get(named.env) if named.env else None
     if given or not named.file:
         return given or None
-    try:
-        return _password_file(workspace).read_text(encoding="utf-8").rstrip("\r\n") or None
-    except OSError:
-        return None
+    path = _password_file(workspace)
+    return read_text(path).rstrip("\n") or None if exists(path) else None
 
 
 def _password_file(workspace: Workspace) -> Path:

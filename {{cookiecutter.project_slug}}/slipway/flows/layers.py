@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +12,9 @@ import msgspec
 
 from slipway.model import record as records
 from slipway.model.errors import SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import MEMORY_LIMIT, read_bytes, write_memory
+from slipway.model.parsing import parse_json
+from slipway.model.reading import read_memory
 from slipway.model.workspace import Workspace
 from slipway.run import registry
 
@@ -56,22 +57,24 @@ def forget(workspace: Workspace, needed: Iterable[str]) -> None:
 def _layers(workspace: Workspace, service: str, ref: str) -> list[Layer]:
     repository, _, digest = ref.rpartition("@")
     kept = _kept(workspace, digest)
-    with suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(kept.read_bytes(), type=list[Layer])
+    remembered: list[Layer] | None = read_memory(kept, list[Layer])
+    if remembered is not None:
+        return remembered
     for blob, manifest in (_from_layout(workspace, service), _from_registry(repository)):
         with suppress(OSError, LookupError, ValueError, TypeError, AttributeError, RecursionError, SlipwayError):
             layers = _read(blob, manifest, digest)
-            write_atomically(kept, msgspec.json.encode(layers).decode())
+            write_memory(kept, msgspec.json.encode(layers).decode())
             return layers
     return []
 
 
 def _read(blob: Blob, manifest: Blob, digest: str) -> list[Layer]:
     """Return the layers that a manifest lists; of an index with several platforms, those of the first."""
-    found: dict[str, Any] = json.loads(manifest(digest))
+    found: dict[str, Any] = parse_json(manifest(digest), dict[str, Any])
     if "manifests" in found:
         return _read(blob, manifest, found["manifests"][0]["digest"])
-    history = json.loads(blob(found["config"]["digest"])).get("history") or []
+    config: dict[str, Any] = parse_json(blob(found["config"]["digest"]), dict[str, Any])
+    history = config.get("history") or []
     made = [str(each.get("created_by", "")) for each in history if not each.get("empty_layer")]
     layers = found["layers"]
     made = [*[""] * (len(layers) - len(made)), *made]  # a base may come without its history
@@ -81,7 +84,7 @@ def _read(blob: Blob, manifest: Blob, digest: str) -> list[Layer]:
 def _from_layout(workspace: Workspace, service: str) -> tuple[Blob, Blob]:
     def blob(digest: str) -> bytes:
         path = next((workspace.scratch / "oci" / service).glob(f"*/blobs/{digest.replace(':', '/', 1)}"))
-        return path.read_bytes()
+        return read_bytes(path, MEMORY_LIMIT)
 
     def found(digest: str) -> bytes:
         try:

@@ -18,6 +18,8 @@ from typing import Any
 from slipway.model.errors import ConfigError
 from slipway.model.leftovers import is_left_over
 from slipway.model.names import DNS_LABEL, RESERVED
+from slipway.model.parsing import Unreadable, parse_toml
+from slipway.model.reading import read_text
 from slipway.model.scratch import remove_with_process, scratch_of
 
 KINDS = Path(__file__).resolve().parents[1] / "kinds"
@@ -125,9 +127,10 @@ def _settings(root: Path) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for file in sorted((root / "services").glob("*/service.toml")):
+        text = read_text(file)
         try:
-            found[file.parent.name] = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            found[file.parent.name] = parse_toml(text)
+        except Unreadable as error:
             raise ConfigError(f"{file} cannot be read: {error}", remedy="Correct it first.") from error
     return found
 

@@ -26,13 +26,15 @@ from slipway.flows.report import Report
 from slipway.flows.scan import Database, Results
 from slipway.flows.standing import Ground
 from slipway.model.errors import ConfigError, GateRefused, SlipwayError
-from slipway.model.files import PRIVATE, write_atomically
+from slipway.model.files import MEGABYTE, MEMORY_LIMIT, PRIVATE, read_bytes, write_atomically
 from slipway.model.masking import mask
+from slipway.model.reading import read_json, read_memory
 from slipway.model.workspace import Service, Workspace
 from slipway.run import registry
 from slipway.toolchain.builder import name_of as builder_of
 
 SCAN = "scan.json"
+REPORT_LIMIT = 50 * MEGABYTE
 FILES = {"sbom": "sbom.cdx.json", "spdx": "sbom.spdx.json", "scan": SCAN, "provenance": PROVENANCE, "tests": TESTS}
 """Kind of attestation → the file that is attested."""
 
@@ -227,7 +229,7 @@ def _keep_tests(workspace: Workspace, each: Planned, reports: Path) -> None:
         GateRefused: though the stage ended well, the file says that tests failed or that none passed, or is none.
     """
     name, folder = each.service.name, folder_of(workspace, each)
-    written = [mask(each.read_text(encoding="utf-8", errors="replace")) for each in sorted(reports.rglob("junit*.xml"))]
+    written = [mask(_report(each)) for each in sorted(reports.rglob("junit*.xml"))]
     texts = written or [junit.of_stage(name)]
     write_atomically(folder / JUNIT, texts[0], mode=PRIVATE)
     try:
@@ -255,6 +257,15 @@ def _keep_tests(workspace: Workspace, each: Planned, reports: Path) -> None:
     write_atomically(folder / TESTS, json.dumps(told, indent=1), mode=PRIVATE)
 
 
+def _report(path: Path) -> str:
+    """Return a JUnit file's text; a build may leave anything under that name, a link out of its folder too."""
+    try:
+        data = b"" if path.is_symlink() else read_bytes(path, REPORT_LIMIT)
+    except OSError:
+        data = b""  # which is no JUnit file
+    return data.decode(errors="replace")
+
+
 def _require_test_stage(each: Planned) -> None:
     try:
         dockerfile.read(each.service.dockerfile).stage("test")
@@ -272,14 +283,13 @@ def scanned_with(ground: Ground, each: Planned, database: Database) -> bool:
 
 def _scanned_with(file: Path) -> object:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))["scanner"]["db"]
-    except (OSError, ValueError, LookupError, TypeError):
+        found: Any = read_memory(file)
+        return found["scanner"]["db"]
+    except (LookupError, TypeError):
         return None
 
 
 def read_report(path: Path) -> Any:
     """Return what a step of the gate has left as JSON; SlipwayError where it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SlipwayError(f"{path} cannot be read: {error}", remedy="Remove it and run it again.") from error
+    remedy = "Remove it and run it again."
+    return read_json(path, Any, what="JSON", error=SlipwayError, remedy=remedy, limit=MEMORY_LIMIT)

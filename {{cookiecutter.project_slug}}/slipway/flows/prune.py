@@ -29,6 +29,7 @@ from slipway.model import stack as stacks
 from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.names import content_tag
+from slipway.model.reading import exists, read_json
 from slipway.model.workspace import Workspace
 from slipway.run.credentials import config_of
 from slipway.run.process import run
@@ -369,13 +370,11 @@ def _journal(workspace: Workspace) -> Path:
 
 def _read_journal(workspace: Workspace) -> dict[str, list[str]]:
     """Return what a run that was stopped had set out to delete: repository → digests."""
-    try:
-        found = json.loads(_journal(workspace).read_text(encoding="utf-8"))
-        return {str(name): [str(each) for each in digests] for name, digests in found.items()}
-    except FileNotFoundError:
+    path = _journal(workspace)
+    if not exists(path):
         return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise SlipwayError(f"{_journal(workspace)} cannot be read: {error}", remedy="Remove it.") from error
+    remedy = "Remove it: `invoke prune` finds anew what may go."
+    return read_json(path, dict[str, list[str]], what="list of deletions", error=SlipwayError, remedy=remedy)
 
 
 def _write_journal(workspace: Workspace, going: Sequence[Deletion]) -> None:

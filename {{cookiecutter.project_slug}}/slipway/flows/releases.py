@@ -109,7 +109,9 @@ def releases_of(name: str, resources: list[dict[str, Any]], *, busy: bool = Fals
     try:
         kept = with_results(list((found[RELEASE] or {}).get("releases") or []), found[LIVE], busy=busy)
         records = msgspec.convert(kept, list[_Record])
-    except (msgspec.ValidationError, AttributeError, KeyError, TypeError) as error:
+        for each in records:
+            datetime.fromisoformat(each.time)
+    except (ValueError, AttributeError, KeyError, TypeError) as error:  # msgspec's own among them
         raise SlipwayError(
             f"the state of `{name}` holds a record of releases that cannot be read: {error}",
             remedy=f"In infra/: `pulumi stack export --stack {name}` shows it.",
@@ -197,7 +199,7 @@ def short_digest(ref: str) -> str:
 
 def _outputs(resources: list[dict[str, Any]], kind: str) -> dict[str, Any] | None:
     """Return the outputs of the stack's one resource of a kind; None where it has none."""
-    return next((each.get("outputs") or {} for each in resources if each["type"] == kind), None)
+    return next((each.get("outputs") or {} for each in resources if each.get("type") == kind), None)
 
 
 def _named(ground: Ground, name: str) -> Stack:

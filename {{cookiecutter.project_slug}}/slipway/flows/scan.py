@@ -19,7 +19,8 @@ from slipway.flows.logs import logs_of
 from slipway.flows.report import Report
 from slipway.flows.standing import Ground
 from slipway.model.errors import GateRefused, SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import MEGABYTE, MEMORY_LIMIT, read_bytes, write_atomically
+from slipway.model.parsing import convert, parse_json
 from slipway.model.scratch import temporary_folder
 from slipway.model.workspace import Service
 from slipway.run.process import run
@@ -93,20 +94,20 @@ def database(ground: Ground, now: datetime) -> Database:
     """
     folder = cache_folder() / "db"
     try:
-        about = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+        about: Any = parse_json(read_bytes(folder / "metadata.json", MEGABYTE))
         version, updated = int(about["Version"]), str(about["UpdatedAt"])
-        until = datetime.fromisoformat(about["NextUpdate"])
+        until = datetime.fromisoformat(about["NextUpdate"]).astimezone(UTC)
         with (folder / "trivy.db").open("rb") as file:
             whole = trivy.is_whole(file.read(trivy.HEAD_BYTES), (folder / "trivy.db").stat().st_size)
     except FileNotFoundError as error:
         raise NotUsable(f"is missing in {folder}") from error
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
         raise NotUsable(f"in {folder} is damaged: metadata.json: {error}") from error
     if version != SCHEMA:
         raise NotUsable(f"in {folder} has version {version}; Trivy reads version {SCHEMA}")
     if not whole:
         raise NotUsable(f"in {folder} is damaged: trivy.db is not whole")
-    if until.astimezone(UTC) <= now.astimezone(UTC):
+    if until <= now.astimezone(UTC):
         raise NotUsable(f"in {folder} is outdated since {until:%Y-%m-%d %H:%M} UTC")
     return Database(folder, ground.workspace.settings.scan.database or trivy.DATABASE, updated, until)
 
@@ -199,7 +200,7 @@ def sbom(ground: Ground, service: Service, layout: Path, into: Path) -> None:
                 output, cache = room / file, room / "cache"
                 command = trivy.sbom(ground.bin / "trivy", service.name, kind, output, cache, _seconds(ground))
                 _must(ground, command, room, log, f"{service.name}'s packages could not be listed")
-                documents[file].append(_read(output, log))
+                documents[file].append(_read(output, log, trivy.Packages))
     for file, parts in documents.items():
         write_atomically(into / file, json.dumps(trivy.joined_sbom(parts), indent=1))
 
@@ -211,8 +212,8 @@ def images(layout: Path) -> list[tuple[str, Json]]:
         GateRefused: it is no such layout, or holds none.
     """
     try:
-        found = list(_images(layout, json.loads((layout / "index.json").read_text(encoding="utf-8"))))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        found = list(_images(layout, _index(layout / "index.json")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise GateRefused(f"{layout} is no OCI layout: {error}", remedy="Run `invoke build` again.") from error
     if not found:
         raise GateRefused(f"{layout} holds no image", remedy="Run `invoke build` again.")
@@ -225,11 +226,16 @@ def _images(layout: Path, index: Json) -> Iterator[tuple[str, Json]]:
             continue
         if each["mediaType"].endswith(("image.index.v1+json", "manifest.list.v2+json")):
             below = layout / "blobs" / each["digest"].replace(":", "/", 1)
-            yield from _images(layout, json.loads(below.read_text(encoding="utf-8")))
+            yield from _images(layout, _index(below))
         else:
             of = each.get("platform", {})
             parts = [of.get("os"), of.get("architecture"), of.get("variant")]
             yield "/".join(part for part in parts if part), each
+
+
+def _index(path: Path) -> Json:
+    found: Json = parse_json(read_bytes(path, MEMORY_LIMIT), dict[str, Any])
+    return found
 
 
 def _alone_in(folder: Path, layout: Path, manifest: Json) -> None:
@@ -309,12 +315,13 @@ def _remedy(output: str) -> str:
     return "Read the log; `invoke doctor` says what is wrong with the tools here."
 
 
-def _read(output: Path, log: Path) -> Json:
+def _read(output: Path, log: Path, form: type[trivy.Report | trivy.Packages] = trivy.Report) -> Json:
     try:
-        found = json.loads(output.read_text(encoding="utf-8"))
+        found: Json = parse_json(read_bytes(output, MEMORY_LIMIT), dict[str, Any])
+        convert(found, form)
     except (OSError, ValueError) as error:
         raise GateRefused(f"Trivy ended well but left no report: {error}", remedy=_remedy(""), log=log) from error
-    if not isinstance(found, dict) or not found:
+    if not found:
         raise GateRefused("Trivy ended well but left an empty report", remedy=_remedy(""), log=log)
     return found
 

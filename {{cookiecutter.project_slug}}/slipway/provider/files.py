@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.model.errors import SlipwayError
+from slipway.model.parsing import is_number
 from slipway.run import engine
 
 
@@ -47,8 +48,9 @@ def get(container: Any, path: str) -> str:
     except engine.sdk().errors.NotFound:
         return ""
     with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as tar:
-        content = tar.extractfile(tar.next() or "")
-        return content.read().decode() if content else ""
+        first = tar.next()
+        content = tar.extractfile(first) if first else None
+        return content.read().decode(errors="replace") if content else ""
 
 
 def mode(container: Any, path: str) -> int:
@@ -72,11 +74,11 @@ def owner(container: Any, user: str) -> Owner:
         SlipwayError: the image has no such user or group.
     """
     name, _, group = (user or "0").partition(":")
-    if name.isdigit() and (group.isdigit() or not group):
+    if is_number(name) and (is_number(group) or not group):
         return Owner(int(name), int(group or 0))
-    uid, gid = (int(name), 0) if name.isdigit() else _look_up(container, "/etc/passwd", name)
+    uid, gid = (int(name), 0) if is_number(name) else _look_up(container, "/etc/passwd", name)
     if group:
-        gid = int(group) if group.isdigit() else _look_up(container, "/etc/group", group)[0]
+        gid = int(group) if is_number(group) else _look_up(container, "/etc/group", group)[0]
     return Owner(uid, gid)
 
 
@@ -84,8 +86,8 @@ def _look_up(container: Any, database: str, name: str) -> tuple[int, int]:
     """Return the third field and the fourth, where it is a number: uid and gid of a user, gid of a group."""
     for line in get(container, database).splitlines():
         fields = line.split(":")
-        if fields[0] == name and len(fields) >= 4:
-            return int(fields[2]), int(fields[3]) if fields[3].isdigit() else 0
+        if fields[0] == name and len(fields) >= 4 and is_number(fields[2]):
+            return int(fields[2]), int(fields[3]) if is_number(fields[3]) else 0
     raise SlipwayError(
         f"the image runs as {name!r}, which its {database} doesn't know",
         remedy="Give the Dockerfile's last stage a numeric user: USER 65532:65532.",

@@ -11,11 +11,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from slipway.commands import kubectl
 from slipway.commands.kubectl import Where
 from slipway.model.errors import ConfigError, SlipwayError
+from slipway.model.parsing import Unreadable, parse_json
 from slipway.model.stack import Stack, namespace_of
 from slipway.model.workspace import Workspace
 from slipway.run.objects import Event, Object, Objects
@@ -92,9 +91,13 @@ class Cluster:
         said = self._said(argv)
         if not said.strip():
             return nothing  # type: ignore[return-value]
+        return self.decoded(said, into, argv)
+
+    def decoded(self, said: str, into: type[T], argv: Sequence[str]) -> T:
+        """Return kubectl's answer to a command as an `into`; SlipwayError where it is none."""
         try:
-            return msgspec.json.decode(said, type=into)
-        except msgspec.MsgspecError as error:
+            return parse_json(said, into)
+        except Unreadable as error:
             raise SlipwayError(
                 f"kubectl said something about {self.where.namespace} that cannot be read: {error}",
                 remedy=f"Look for what is wrong with it: {' '.join(argv)}",

@@ -136,6 +136,7 @@ def login_of(host: str, config: Path | None = None) -> Login:
         SlipwayError: the config or the helper that it names is broken.
     """
     docker = engine.sdk()
+    docker_config.read(config)
     try:
         known = docker.auth.load_config(str(config / "config.json") if config else None)
         found = known.resolve_authconfig(HUB_LOGIN if host == HUB else host) or {}

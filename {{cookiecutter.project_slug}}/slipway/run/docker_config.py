@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from slipway.model.errors import ConfigError
-from slipway.model.files import write_atomically
+from slipway.model.files import MEGABYTE, read_bytes, write_atomically
 from slipway.model.masking import keep_secret
+from slipway.model.parsing import Unreadable, convert, parse_json
+from slipway.model.reading import exists, read_json
 
 SOCKET = "unix:///var/run/docker.sock"
 SCHEMES = ("unix", "tcp", "http", "https", "ssh", "npipe")
@@ -38,29 +42,42 @@ def read(config: Path | None = None) -> dict[str, Any]:
     file = (config or folder()) / "config.json"
     why = "DOCKER_CONFIG names its folder" if os.environ.get("DOCKER_CONFIG") and not config else ""
     remedy = f"Correct it or remove it; `docker login` writes it anew.{f' {why}.' if why else ''}"
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not exists(file):
         return {}
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}", remedy=remedy) from error
-    except ValueError as error:
-        raise ConfigError(f"{file} is no valid JSON: {error}", remedy=remedy) from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{file} holds no JSON object", remedy=remedy)
+    found = read_json(file, dict[str, Any], what="config of Docker", remedy=remedy)
+    try:
+        convert(found, _Config)
+    except Unreadable as error:
+        raise ConfigError(f"{file} is no config of Docker: {error}", remedy=remedy) from error
     _keep_logins(found)
     return found
 
 
+class _Login(msgspec.Struct):
+    auth: str | None = None
+    username: str | None = None
+    password: str | None = None
+    identitytoken: str | None = None
+
+
+class _Config(msgspec.Struct, rename="camel"):
+    """The form of what the SDK takes from a config.json without asking what it is."""
+
+    auths: dict[str, _Login] | None = None
+    creds_store: str | None = None
+    cred_helpers: dict[str, str] | None = None
+    proxies: dict[str, dict[str, str]] | None = None
+    current_context: str | None = None
+    http_headers: dict[str, str] | None = msgspec.field(name="HttpHeaders", default=None)
+
+
 def _keep_logins(config: dict[str, Any]) -> None:
     """Have nothing that goes out show the logins that a configuration holds in the clear."""
-    logins = config.get("auths")
-    for login in logins.values() if isinstance(logins, dict) else ():
-        given = login if isinstance(login, dict) else {}
-        pair = str(given.get("auth") or "")
+    for login in (config.get("auths") or {}).values():
+        pair = str(login.get("auth") or "")
         with suppress(ValueError):
             keep_secret(base64.b64decode(pair).decode().partition(":")[2])
-        for value in (pair, given.get("password"), given.get("identitytoken"), given.get("registrytoken")):
+        for value in (pair, login.get("password"), login.get("identitytoken"), login.get("registrytoken")):
             keep_secret(str(value or ""))
 
 
@@ -80,7 +97,8 @@ def engine_address() -> str:
         return SOCKET
     file = folder() / "contexts" / "meta" / hashlib.sha256(str(name).encode()).hexdigest() / "meta.json"
     try:
-        host = json.loads(file.read_text(encoding="utf-8"))["Endpoints"]["docker"].get("Host") or SOCKET
+        found: Any = parse_json(read_bytes(file, MEGABYTE))
+        host = found["Endpoints"]["docker"].get("Host") or SOCKET
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{where} is {name!r}, and Docker has no such context",

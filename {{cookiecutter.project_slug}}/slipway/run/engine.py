@@ -127,6 +127,7 @@ def client() -> Any:
 
 @lru_cache(maxsize=4)
 def _connect(host: str) -> Any:
+    docker_config.read()  # the SDK takes a damaged one for none, or ends in an AttributeError
     over_tls = bool(os.environ.get("DOCKER_TLS_VERIFY")) and host.startswith("tcp://")
     with speaking(host):
         engine = sdk().DockerClient(

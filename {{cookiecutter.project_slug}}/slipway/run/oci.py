@@ -8,9 +8,13 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from slipway.model.errors import GateRefused, SlipwayError
+from slipway.model.files import MEMORY_LIMIT, read_bytes
+from slipway.model.parsing import convert, parse_json
 
 Read = Callable[[str], bytes]
 CHUNK = 1 << 20
@@ -26,7 +30,7 @@ def oci_digest(path: Path) -> str:
         says.
     """
     if path.is_dir():
-        return _digest(path, lambda name: (path / name).read_bytes())
+        return _digest(path, lambda name: read_bytes(path / name, MEMORY_LIMIT))
     try:
         with tarfile.open(path) as archive:
             members = {member.name.removeprefix("./"): member for member in archive.getmembers()}
@@ -97,7 +101,7 @@ def check(layout: Path) -> str:
         GateRefused: a blob is missing or was changed.
         SlipwayError: it is no OCI layout of one image.
     """
-    digest = _only(layout, lambda name: (layout / name).read_bytes())
+    digest = _only(layout, lambda name: read_bytes(layout / name, MEMORY_LIMIT))
     for each in _descriptors(layout):
         _check(layout, each)
     return digest
@@ -105,7 +109,7 @@ def check(layout: Path) -> str:
 
 def _descriptors(layout: Path) -> Iterator[dict[str, Any]]:
     """Yield each blob's descriptor once, the image's first; its content is read when the next is asked for."""
-    todo = list(_read_json(layout / "index.json")["manifests"])
+    todo = _listed(layout, layout / "index.json")
     seen: set[str] = set()
     while todo:
         each = todo.pop()
@@ -114,7 +118,7 @@ def _descriptors(layout: Path) -> Iterator[dict[str, Any]]:
         seen.add(each["digest"])
         yield each
         if "manifest" in str(each.get("mediaType")) or "index" in str(each.get("mediaType")):
-            todo += _named(_read_json(_blob(layout, each["digest"])))
+            todo += _listed(layout, _blob(layout, each["digest"]))
 
 
 def _blob(layout: Path, digest: str) -> Path:
@@ -140,18 +144,29 @@ def _check(layout: Path, descriptor: dict[str, Any]) -> None:
         raise _changed(layout, f"{digest} has {size} bytes instead of {descriptor['size']}")
 
 
-def _named(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield from manifest.get("manifests") or []
-    yield from manifest.get("layers") or []
-    if config := manifest.get("config"):
-        yield config
+class _Descriptor(msgspec.Struct, frozen=True, rename="camel"):
+    digest: Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+    size: int | None = None
+    media_type: str | None = None
 
 
-def _read_json(path: Path) -> Any:
+class _Lists(msgspec.Struct, frozen=True):
+    """What an index or a manifest names."""
+
+    manifests: list[_Descriptor] | None = None
+    layers: list[_Descriptor] | None = None
+    config: _Descriptor | None = None
+
+
+def _listed(layout: Path, path: Path) -> list[dict[str, Any]]:
+    """Return the descriptors in an index or a manifest of a layout; SlipwayError where it is neither."""
     try:
-        return json.loads(path.read_bytes())
+        found: dict[str, Any] = parse_json(read_bytes(path, MEMORY_LIMIT), dict[str, Any])
+        convert(found, _Lists)
     except (OSError, ValueError) as error:
-        raise _no_layout(path.parent, str(error)) from error
+        raise _no_layout(layout, f"{path.name}: {error}") from error
+    config = found.get("config")
+    return [*(found.get("manifests") or []), *(found.get("layers") or []), *([config] if config else [])]
 
 
 def _changed(layout: Path, why: str) -> GateRefused:
@@ -163,8 +178,9 @@ def _changed(layout: Path, why: str) -> GateRefused:
 def _only(path: Path, read: Read) -> str:
     """Return the digest of the one image that a layout's index names."""
     try:
-        found = {str(each["digest"]) for each in json.loads(read("index.json"))["manifests"]}
-    except (OSError, LookupError, ValueError, TypeError) as error:
+        index: _Lists = parse_json(read("index.json"), _Lists)
+        found = {each.digest for each in index.manifests or ()}
+    except (OSError, LookupError, ValueError) as error:
         raise _no_layout(path, f"index.json: {error}") from error
     if len(found) != 1:
         raise _no_layout(path, f"it holds {len(found)} images instead of one")

@@ -129,13 +129,14 @@ class Door:
         """Return the stack's resources as the backend holds them (secrets encrypted); none when it is new."""
         if self.exists():
             with self._explained():
-                return list((self._opened().export_stack().deployment or {}).get("resources") or [])
+                found = (self._opened().export_stack().deployment or {}).get("resources") or []
+                return [each for each in found if isinstance(each, dict)]
         return []
 
     def outputs(self) -> dict[str, Any]:
         """Return the stack's outputs; none when it was never deployed."""
         for resource in self.state():
-            if resource["type"] == "pulumi:pulumi:Stack":
+            if resource.get("type") == "pulumi:pulumi:Stack":
                 return dict(resource.get("outputs") or {})
         return {}
 

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import MEGABYTE, write_atomically
+from slipway.model.reading import read_memory
 from slipway.run import process
 from slipway.toolchain.paths import close_state, make_private
 
@@ -53,9 +54,8 @@ def launch(folder: Path, argv: Sequence[str | Path], *, env: dict[str, str] | No
 
 def running(folder: Path) -> Process | None:
     """Return the process that was started with this folder while it lives; a stale pid file is removed."""
-    try:
-        known = Process(**json.loads((folder / PID).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    known: Process | None = read_memory(folder / PID, Process, limit=MEGABYTE)
+    if known is None or not 0 < known.pid < 2**31:
         return None
     process.reap(known.pid)
     if known.born and born(known.pid) == known.born:

@@ -142,7 +142,7 @@ def nodes(buildx: Path, name: str, config: Path) -> list[Node]:
     env = {"BUILDX_CONFIG": str(config)}
     result = run([buildx, "ls", "--format", "json"], env=env, timeout=BUILDX_SECONDS)
     for line in result.output.splitlines():
-        with suppress(ValueError, LookupError, TypeError):
+        with suppress(ValueError, LookupError, TypeError, RecursionError):
             found = json.loads(line)
             if found["Name"] == name:
                 return [
@@ -249,13 +249,13 @@ def registered(config: Path) -> tuple[str, str] | None:
         known = json.loads((config / "instances" / NAME).read_text(encoding="utf-8"))
         endpoint = str(known["Nodes"][0]["Endpoint"]) if known["Driver"] == "remote" else ""
         return str(known["Driver"]), endpoint
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
 def _endpoints(config: Path, name: str) -> list[str]:
     """Return the addresses of a builder's nodes as buildx has them written down."""
-    with suppress(OSError, ValueError, LookupError, TypeError):
+    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
         known = json.loads((config / "instances" / name).read_text(encoding="utf-8"))
         remote = known["Driver"] == "remote"
         return [str(each["Endpoint"]) if remote or number else "" for number, each in enumerate(known["Nodes"])]

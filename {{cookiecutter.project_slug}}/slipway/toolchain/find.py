@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
-from slipway.model.files import write_atomically
+from slipway.model.files import MEGABYTE, write_atomically
+from slipway.model.reading import read_memory
 from slipway.run.process import run
 from slipway.toolchain.data import Tool
 from slipway.toolchain.paths import tools_path
@@ -117,11 +118,8 @@ def _key(version: str) -> tuple[int, ...]:
 
 
 def _remembered() -> dict[str, str]:
-    with suppress(OSError, ValueError):
-        known = json.loads((tools_path() / VERSIONS).read_text(encoding="utf-8"))
-        if isinstance(known, dict):
-            return known
-    return {}
+    known: dict[str, str] | None = read_memory(tools_path() / VERSIONS, dict[str, str], limit=MEGABYTE)
+    return known or {}
 
 
 def _remember(known: dict[str, str]) -> None:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
+from slipway.model.files import MEGABYTE
+from slipway.model.reading import read_memory
 from slipway.run.process import Result, run
 from slipway.toolchain.cluster.layout import BRIDGE, GATEWAY, PODS, SERVICES
 
@@ -92,8 +94,9 @@ def lower_network(saved: Path) -> None:
         for table, commands in removal(before.output if before.code == 0 else ""):
             text = "\n".join((f"*{table}", *commands, "COMMIT", ""))
             _must([f"{family}-restore", "--noflush", "-w"], stdin=text)
-    with suppress(FileNotFoundError, ValueError):
-        for name, value in json.loads(saved.read_text()).items():
+    settings: dict[str, str] | None = read_memory(saved, dict[str, str], limit=MEGABYTE)
+    for name, value in (settings or {}).items():
+        if name in KEPT:
             with suppress(OSError):
                 (SYSCTL / name).write_text(value)
 

@@ -1,0 +1,1 @@
+"""Every reader against what no file should hold."""

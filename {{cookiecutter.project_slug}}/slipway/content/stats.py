@@ -38,7 +38,17 @@ class Clock:
 
     @classmethod
     def of(cls, folder: Path) -> Clock:
-        """Return the present moment by the file system of a folder, which is made: a file is written in it."""
+        """Return the present moment by the file system of a folder, which is made: a file is written in it.
+
+        Where the disk is full, or may only be read, the clock is one that believes nothing.
+        """
+        try:
+            return cls._of(folder)
+        except OSError:
+            return cls(0, -1)
+
+    @classmethod
+    def _of(cls, folder: Path) -> Clock:
         file = own_folder(folder) / "clock"
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

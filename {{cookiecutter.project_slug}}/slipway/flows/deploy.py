@@ -34,8 +34,8 @@ from slipway.model.workspace import Workspace
 from slipway.run import ports
 from slipway.run.owner import state_ids
 from slipway.run.policy import advised
-from slipway.run.pulumi import BUILDS, Door, Outcome
-from slipway.run.state import local_state
+from slipway.run.pulumi import BUILDS, Door, Outcome, StateNotSaved
+from slipway.run.state import local_state, mark_of
 
 if TYPE_CHECKING:
     from pulumi.automation.events import EngineEvent
@@ -118,6 +118,8 @@ def up(ground: Ground, inputs: DeployInputs, place: Place, report: Report, conse
         report.say(unheeded)
     door = opened(ground, stack, inputs)
     clear_stale_lock(door, consent, report)
+    if said := door.mend():
+        report.say(said)
     current().worked = True
     with marked(ground.workspace, stack) as interrupted:
         if interrupted:
@@ -364,17 +366,19 @@ def recover(door: Door, place: Place) -> None:
     """Make Pulumi's state and what really runs agree again after an interrupted deploy."""
     if door.exists():
         door.recover()
-        place.clear({str(resource.get("id")) for resource in door.state()})
+    place.clear({str(resource.get("id")) for resource in door.state()})
 
 
 @contextmanager
 def marked(workspace: Workspace, stack: Stack) -> Iterator[bool]:
     """Leave a mark while a deploy runs; yield whether an earlier one left its own, so was interrupted."""
-    mark = workspace.scratch / "run" / f"deploy-{stack.name}"
+    mark = mark_of(workspace.root, stack.name)
     interrupted = mark.is_file()
     write_atomically(mark, f"{os.getpid()}\n")
     try:
         yield interrupted
+    except StateNotSaved:
+        raise
     except (SlipwayError, KeyboardInterrupt):
         if not interrupted:
             mark.unlink(missing_ok=True)
@@ -402,7 +406,7 @@ def remove(ground: Ground, stack: Stack, report: Report, consent: Consent, *, al
     place.settle(report, lambda: ids_of(door))
     outcome = told(door.destroy, Narrator(report, logs_of(ground.workspace))) if door.exists() else Outcome({}, {})
     place.emptied(report)
-    (ground.workspace.scratch / "run" / f"deploy-{stack.name}").unlink(missing_ok=True)
+    mark_of(ground.workspace.root, stack.name).unlink(missing_ok=True)
     return outcome
 
 

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from slipway.model import record as records
 from slipway.model.errors import SlipwayError
+from slipway.model.files import note_unwritten
 from slipway.model.masking import mask
 from slipway.model.record import Ended, Kind, Phase, Record, State, Step
 from slipway.run import process
@@ -266,9 +267,11 @@ def recorded(workspace: Workspace, what: str, stack: Stack | None = None, *, who
     finally:
         _open.remove(recorder)
         if recorder.worked:
-            with suppress(OSError):  # a full disk must not make a good run a bad one
+            try:
                 recorder.holds(_layouts(workspace, recorder))
                 records.save(workspace.root, recorder.record(result, problem, len(workspace.services)))
+            except OSError as error:  # a full disk must not make a good run a bad one
+                note_unwritten(error)
 
 
 def phase(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -117,16 +117,58 @@ def note_unwritten(error: OSError) -> None:
         unwritten.append(what)
 
 
-def open_private(path: Path, mode: str = "a") -> IO[str]:
-    """Open a text file that only this user may read, to write (`w`) or add (`a`) to it; parents are made as needed."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def open_private(path: Path, mode: str = "a") -> LogFile:
+    """Open a text file that only this user may read, to write (`w`) or add (`a`) to it; parents are made as needed.
 
-    def opener(name: str, flags: int) -> int:
-        descriptor = os.open(name, flags, PRIVATE)
-        os.fchmod(descriptor, PRIVATE)  # it may be there already, with another mode
-        return descriptor
+    It is a log: that a full disk does not take it is told at the verb's end, and fails nothing.
+    """
+    return LogFile(path, mode)
 
-    return open(path, mode, encoding="utf-8", errors="replace", opener=opener)
+
+class LogFile:
+    """A log that is written as far as the disk takes it."""
+
+    def __init__(self, path: Path, mode: str = "a") -> None:
+        self._file: IO[str] | None = None
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = open(  # noqa: SIM115 - it is closed by `close`
+                path, mode, encoding="utf-8", errors="replace", opener=_private
+            )
+        except OSError as error:
+            note_unwritten(not_written(error, path))
+        self._path = path
+
+    def write(self, text: str) -> None:
+        """Add a text; where the disk does not take it, the log ends here."""
+        try:
+            if self._file:
+                self._file.write(text)
+                self._file.flush()
+        except OSError as error:
+            note_unwritten(not_written(error, self._path))
+            self.close()
+
+    def flush(self) -> None:
+        """Do nothing: each text is flushed."""
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        with suppress(OSError):
+            if file:
+                file.close()
+
+    def __enter__(self) -> LogFile:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def _private(name: str, flags: int) -> int:
+    descriptor = os.open(name, flags, PRIVATE)
+    os.fchmod(descriptor, PRIVATE)  # it may be there already, with another mode
+    return descriptor
 
 
 @contextmanager

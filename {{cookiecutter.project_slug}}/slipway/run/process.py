@@ -52,6 +52,7 @@ def run(
     on_line: Callable[[str], None] | None = None,
     timeout: float | None = None,
     apart: bool = False,
+    hold: int | None = None,
 ) -> Result:
     """Run a program to its end and return its result; a non-zero exit status is the caller's to judge.
 
@@ -67,12 +68,14 @@ def run(
         on_line: called with each line as it comes, without its line end.
         timeout: seconds.
         apart: keep standard error apart from standard output: for a program whose output is data.
+        hold: the descriptor of a lock (see `toolchain.locking`) that the program holds as well, so that the lock is
+        free only when it is gone, should this process be killed.
 
     Raises:
         SlipwayError: the program is not there, or did not end in time.
     """
     with tempfile.TemporaryFile() if apart else nullcontext() as errors:
-        code, output = _carried_out(argv, cwd, env, stdin, log, on_line, timeout, errors)
+        code, output = _carried_out(argv, cwd, env, stdin, log, on_line, timeout, errors, hold)
         if errors is None:
             return Result(code, output)
         errors.seek(0)
@@ -89,7 +92,7 @@ def stream(argv: Sequence[str | Path], *, env: Mapping[str, str | None] | None =
     Raises:
         SlipwayError: the program is not there.
     """
-    child = _popen(argv, None, env, None, None)
+    child = _popen(argv, None, env, None, None, None)
     _running.add(child)
     try:
         assert child.stdout is not None
@@ -109,11 +112,12 @@ def _carried_out(
     on_line: Callable[[str], None] | None,
     timeout: float | None,
     errors: IO[bytes] | None,
+    hold: int | None,
 ) -> tuple[int, str]:
     words = [str(word) for word in argv]
     if _over.is_set() and threading.current_thread() is not threading.main_thread():
         raise SlipwayError(f"{words[0]} was not started: the work was stopped")
-    child = _popen(argv, cwd, env, stdin, errors)
+    child = _popen(argv, cwd, env, stdin, errors, hold)
     _running.add(child)
     timed_out = threading.Event()
 
@@ -146,6 +150,7 @@ def _popen(
     env: Mapping[str, str | None] | None,
     stdin: str | None,
     errors: IO[bytes] | None,
+    hold: int | None,
 ) -> subprocess.Popen[str]:
     try:
         return subprocess.Popen(
@@ -158,6 +163,7 @@ def _popen(
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
+            pass_fds=() if hold is None else (hold,),
         )
     except OSError as error:
         raise SlipwayError(

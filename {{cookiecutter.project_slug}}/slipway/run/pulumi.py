@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,11 @@ from pulumi import automation
 from pulumi.automation.events import EngineEvent
 
 from slipway.model.errors import Busy, ConfigError, SlipwayError
-from slipway.model.files import open_private
+from slipway.model.files import free_bytes, megabytes, open_private, unwritten
 from slipway.model.masking import mask
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
-from slipway.run import passphrase
+from slipway.run import passphrase, statefile
 from slipway.run.policy import Violations, served
 from slipway.run.pulumi_command import Command, diagnosis
 from slipway.run.state import (
@@ -29,6 +30,7 @@ from slipway.run.state import (
     keeps_passphrase_elsewhere,
     local_state,
     locks,
+    mark_of,
     state_file,
 )
 
@@ -38,6 +40,14 @@ if TYPE_CHECKING:
 BUILDS = ("docker-build:index:Image", "pulumi:providers:docker-build")
 """What lives in the state only until the image is in the registry: see infra/images.py."""
 OnEvent = Callable[[EngineEvent], None]
+_NOT_SAVED = re.compile(
+    r"no space left on device|disk quota exceeded|read-only file system|input/output error|stale NFS file handle", re.I
+)
+"""What the system says where a disk does not take what is written: then the state may lack what was done."""
+
+
+class StateNotSaved(SlipwayError):
+    """The disk was full, or failed, while Pulumi worked: what really runs has to be read again."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class Door:
             SlipwayError: the update failed; its detail has Pulumi's own words.
         """
         tally = Tally(on_event)
+        self._begin_change()
         with self._explained(tally.violations), served(self.policies(), self.environment) as policy:
             self._opened(policy.environment).up(
                 on_event=tally,
@@ -116,12 +127,41 @@ class Door:
     def destroy(self, on_event: OnEvent) -> Outcome:
         """Remove everything that the stack holds."""
         tally = Tally(on_event)
+        self._begin_change()
         with self._explained():
             self._opened().destroy(on_event=tally, on_output=self._note, on_error=self._note, color="never")
         return tally.outcome()
 
+    def mend(self) -> str:
+        """Put back a state that a full disk has damaged; return what was done in words, or nothing.
+
+        Raises:
+            EvidenceError: it is damaged, and there is no backup.
+        """
+        file = self._file()
+        if file:
+            statefile.mend_beside(file)
+        if not file or not statefile.damage(file):
+            return ""
+        mark = mark_of(self.workspace.root, self.stack.name)  # the next deploy reads what really runs
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        return statefile.restore(file)
+
+    def _file(self) -> Path | None:
+        """Return the file that holds the stack's state; None where the backend is no folder."""
+        folder = local_state(self.workspace.root)
+        return state_file(folder, self.workspace.name, self.stack.name) if folder else None
+
+    def _begin_change(self) -> None:
+        """Look for room, and keep the state as it is, before it is changed."""
+        if file := self._file():
+            statefile.require_room(file)
+            statefile.keep(file)
+
     def recover(self) -> None:
         """After an interrupted update: forget creations that never ended, and read what really exists."""
+        self._begin_change()
         with self._explained():
             self._opened().refresh(clear_pending_creates=True, on_output=self._note, on_error=self._note, color="never")
 
@@ -172,6 +212,8 @@ class Door:
         )
 
     def _opened(self, environment: Mapping[str, str] | None = None) -> automation.Stack:
+        if said := self.mend():
+            unwritten.append(said)
         exists = self.exists()
         if exists and keeps_passphrase_elsewhere(self.workspace.root):
             raise passphrase.missing(self.workspace.root, f"the state and the secrets of `{self.stack.name}`")
@@ -221,6 +263,8 @@ class Door:
                 raise self._failure from error
             if refusal := violations and violations.refusal():
                 raise refusal from error
+            if not_saved := _NOT_SAVED.search(str(error)):
+                raise self._state_not_saved(not_saved[0], str(error)) from error
             if "incorrect passphrase" in str(error):
                 raise self._wrong_passphrase() from error
             raise SlipwayError(
@@ -229,6 +273,18 @@ class Door:
                 detail=diagnosis(str(error)),
                 log=self.log,
             ) from error
+
+    def _state_not_saved(self, why: str, told: str) -> StateNotSaved:
+        folder = local_state(self.workspace.root)
+        free = free_bytes(folder) if folder else None
+        room = f" ({megabytes(free)} are free in {folder})" if free is not None else ""
+        return StateNotSaved(
+            f"a disk would not take what was written while `{self.stack.name}` was deployed: {why}{room}",
+            remedy="Make room (`invoke prune` removes images that nothing needs any more) and run it again with --yes: "
+            "it reads what really runs, and goes on from there.",
+            detail=diagnosis(told),
+            log=self.log,
+        )
 
 
 class Tally:

@@ -173,6 +173,11 @@ def state_file(folder: Path, project: str, stack: str) -> Path:
     return folder / ".pulumi" / "stacks" / project / f"{stack}.json"
 
 
+def mark_of(root: Path, stack: str) -> Path:
+    """Return the file that is there while a deploy of a stack runs, and after one that was interrupted."""
+    return root / ".slipway" / "run" / f"deploy-{stack}"
+
+
 def locks(folder: Path, project: str, stack: str) -> list[StaleLock]:
     """Return a stack's locks in a file backend."""
     return [

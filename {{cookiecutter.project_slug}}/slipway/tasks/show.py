@@ -82,6 +82,13 @@ def say(text: str) -> None:
     console().print(mask(text))
 
 
+def warn(text: str) -> None:
+    """Print beside the result what went wrong although the work is done."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text.assemble(("! ", "bold yellow"), text))
+
+
 def note(text: str) -> None:
     """Print a line beside the result, so that a program that reads the result need not know it."""
     console(stderr=True).print(mask(text))

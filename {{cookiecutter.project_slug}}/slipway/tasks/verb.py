@@ -63,6 +63,7 @@ def carry_out(work: Callable[[], None]) -> None:
     Raises:
         Exit: always when it went wrong; Invoke ends the program with its code.
     """
+    from slipway.model import files
     from slipway.model.errors import SlipwayError
     from slipway.tasks import show
 
@@ -76,6 +77,15 @@ def carry_out(work: Callable[[], None]) -> None:
         raise Exit(code=SIGNALLED + (stop.args[0] if stop.args else signal.SIGINT)) from None
     except BrokenPipeError:  # `invoke logs … | head`
         raise Exit(code=0) from None
+    except OSError as error:
+        if not files.is_about_disk(error):
+            raise
+        show.error(files.not_written(error))
+        raise Exit(code=1) from error
+    finally:
+        for said in files.unwritten:
+            show.warn(said)
+        files.unwritten.clear()
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from slipway.model.errors import SlipwayError
 from slipway.model.origins import port_setting
 from slipway.model.workspace import Workspace
 from slipway.run import engine as sdk
-from slipway.run import git
+from slipway.run import git, statefile
 from slipway.run.process import run
+from slipway.run.state import local_state, state_file
 from slipway.toolchain import builder, engine, leftovers, platforms, registry
 from slipway.toolchain.data import Tool, tools
 from slipway.toolchain.find import version_of
@@ -57,6 +58,7 @@ def facts(workspace: Workspace) -> Iterator[Fact]:
         _git,
         _disk,
         _caches,
+        _state,
         _certificates,
         _sources,
     )
@@ -248,6 +250,23 @@ def _caches(_workspace: Workspace) -> Iterator[Fact]:
     left = sum(each.bytes for each in leftovers.find())
     remedy = "" if left < CACHES_BYTES else "`invoke prune --machine` removes them, and says first what would go."
     yield Fact("caches", left < CACHES_BYTES, f"{left / 1e9:.1f} GB of old tools and Go's caches", remedy)
+
+
+def _state(workspace: Workspace) -> Iterator[Fact]:
+    """Yield whether each stack's state is whole, and whether its disk has room for a deploy."""
+    folder = local_state(workspace.root)
+    for file in sorted(state_file(folder, workspace.name, "x").parent.glob("*.json")) if folder else ():
+        why = statefile.damage(file)
+        yield Fact(
+            f"state of {file.stem}",
+            not why,
+            f"{file} is damaged: {why}" if why else "whole",
+            f"`invoke up --stack {file.stem}` puts its last whole backup back and reads what really runs."
+            if why
+            else "",
+        )
+    if folder:
+        statefile.require_room(state_file(folder, workspace.name, "x"))  # its error is the fact
 
 
 def _certificates(workspace: Workspace) -> Iterator[Fact]:

@@ -9,8 +9,13 @@ from pathlib import Path
 
 
 @contextmanager
-def alone(lock: Path, wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file for the time of a `with`; `wait` is called once when somebody else has it."""
+def alone(lock: Path, wait: Callable[[], None]) -> Iterator[int]:
+    """Hold a lock file for the time of a `with`; `wait` is called once when somebody else has it.
+
+    Yields:
+        The descriptor that holds it. A child that gets it (`hold` of `run`) holds it as well: where this process is
+        killed, the lock is free only when the child is gone, too. For children that change what the lock is about.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
@@ -18,4 +23,4 @@ def alone(lock: Path, wait: Callable[[], None]) -> Iterator[None]:
         except OSError:
             wait()
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()

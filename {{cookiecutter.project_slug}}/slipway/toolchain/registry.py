@@ -206,7 +206,7 @@ def collect_garbage(registry: str, *, on_line: OnLine | None = None) -> int:
     host, port = split(registry)
     home = folder(port)
     program = ensure_tool("registry", install=False)
-    with alone(home / ".lock", lambda: tell("registry: another start is under way, waiting")):
+    with alone(home / ".lock", lambda: tell("registry: another start is under way, waiting")) as lock:
         tell("registry: stopping it, to collect garbage")
         background.stop(home)
         before = size(registry)
@@ -215,6 +215,7 @@ def collect_garbage(registry: str, *, on_line: OnLine | None = None) -> int:
                 [program, "garbage-collect", "--quiet", home / "config.yml"],
                 env={"OTEL_TRACES_EXPORTER": "none"},
                 timeout=COLLECT_SECONDS,
+                hold=lock,  # the registry must not start beside it, were this process killed
             )
         finally:
             _start(program, host, port, tell)

@@ -1,0 +1,118 @@
+"""A state that a full disk has damaged is found, and its last whole form put back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from slipway.model.errors import EvidenceError, SlipwayError
+from slipway.run import statefile
+
+
+def state(text: str) -> str:
+    return json.dumps({"version": 3, "checkpoint": {"stack": "dev", "latest": {"resources": [{"urn": text}]}}})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / ".pulumi" / "stacks" / "shop" / "dev.json"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def write(file: Path, text: str) -> None:
+    """Write as Pulumi does: another file is renamed over it."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
+
+
+def test_a_state_that_is_whole_or_not_there_yet_is_not_touched(file: Path) -> None:
+    assert statefile.restore(file) == ""
+    write(file, state("a"))
+    assert statefile.restore(file) == ""
+    assert file.read_text() == state("a")
+
+
+@pytest.mark.parametrize("damaged", ["", state("b")[:-10], "null", "[1]", "{}", '{"version": 3}', "\0" * 100])
+def test_a_damaged_state_is_replaced_by_what_it_was_and_kept_beside_it(file: Path, damaged: str) -> None:
+    write(file, state("a"))
+    statefile.keep(file)
+    write(file, damaged)
+    assert "was damaged" in statefile.restore(file)
+    assert file.read_text() == state("a")
+    assert file.with_name("dev.json.damaged").read_text() == damaged
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert statefile.restore(file) == ""
+
+
+def test_a_damaged_state_is_never_kept_in_the_place_of_a_whole_one(file: Path) -> None:
+    write(file, state("a"))
+    statefile.keep(file)
+    for _ in range(5):
+        write(file, "")
+        statefile.keep(file)
+    statefile.restore(file)
+    assert file.read_text() == state("a")
+
+
+def test_a_few_backups_stay_and_cost_no_room(file: Path) -> None:
+    for number in range(9):
+        write(file, state(str(number)))
+        statefile.keep(file)
+        statefile.keep(file)
+    kept = sorted(file.parents[2].joinpath("backups").rglob("*.json"))
+    assert [path.read_text() for path in kept] == [state("8"), state("7"), state("6")]
+    assert kept[0].samefile(file)
+
+
+def test_without_links_the_backup_is_a_copy(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_more: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write(file, state("a"))
+    statefile.keep(file)
+    write(file, "")
+    statefile.restore(file)
+    assert file.read_text() == state("a")
+
+
+def test_where_there_is_no_backup_pulumis_own_copy_counts(file: Path) -> None:
+    write(file, "")
+    file.with_name("dev.json.bak").write_text(state("a"))
+    statefile.restore(file)
+    assert file.read_text() == state("a")
+
+
+def test_a_damaged_state_without_a_backup_is_refused_with_what_to_do(file: Path) -> None:
+    write(file, "")
+    with pytest.raises(EvidenceError) as caught:
+        statefile.restore(file)
+    assert "it is empty" in caught.value.what
+    assert "invoke up --yes" in caught.value.remedy
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_too_little_room_for_a_deploy_is_told_before_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statefile.require_room(file)
+
+    def usage(_folder: Any) -> Usage:
+        return Usage(1, 1, 1_500_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(SlipwayError) as caught:
+        statefile.require_room(file)
+    assert "only 1.5 MB are free" in caught.value.what
+    assert "invoke prune" in caught.value.remedy

@@ -1,0 +1,164 @@
+"""A stack's state in a file backend: whether it is whole, its backups, and whether there is room to write it anew.
+
+Pulumi's file backend puts a file that a full disk cut short in the place of the good one (gocloud.dev's fileblob closes
+its writer after an error, and closing renames), after each resource and so over its own `.bak` as well. Hence the
+backups here: hard links, which cost no room and keep what the file was, as Pulumi never writes into one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from slipway.model.errors import EvidenceError, SlipwayError
+from slipway.model.files import MEGABYTE, MEMORY_LIMIT, free_bytes, megabytes, read_bytes, write_atomically
+from slipway.model.parsing import Unreadable, parse_json
+from slipway.model.reading import read_memory
+
+KEPT = 3
+"""So many of the newest backups stay."""
+COPIES, MARGIN = 4, 16 * MEGABYTE
+"""Room that a deploy needs: for so many copies of the state (the file, its backup, its history), and for logs."""
+INODES = 64
+VERSION = "version: 1\n"
+"""What Pulumi writes into `.pulumi/meta.yaml`."""
+
+
+class _Checkpoint(msgspec.Struct):
+    latest: dict[str, Any] | None = None
+
+
+class _State(msgspec.Struct):
+    """What a whole state has: cut short, it is no JSON."""
+
+    version: int
+    checkpoint: _Checkpoint
+
+
+def damage(file: Path) -> str:
+    """Return what is wrong with a state's file; nothing where it is whole, or not there."""
+    try:
+        data = read_bytes(file, MEMORY_LIMIT)
+        if not data:
+            return "it is empty"
+        parse_json(data, _State)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return str(error.strerror or error)
+    except Unreadable as error:
+        return f"it is no state: {error}"
+    return ""
+
+
+def require_room(file: Path) -> None:
+    """Make sure that the disk of a state has room for a deploy.
+
+    Raises:
+        SlipwayError: it has not, or would have no room for more files.
+    """
+    folder = next(each for each in file.parents if each.is_dir())
+    needed = COPIES * (file.stat().st_size if file.is_file() else 0) + MARGIN
+    free = free_bytes(folder)
+    remedy = (
+        "Nothing was changed. Make room and run it again: `invoke prune` removes images that nothing needs any more; "
+        f"`df -h {folder}` and `df -i {folder}` show what is used."
+    )
+    if free is not None and free < needed:
+        raise SlipwayError(
+            f"only {megabytes(free)} are free in {folder}, and a deploy writes its state there: it needs "
+            f"{megabytes(needed)}",
+            remedy=remedy,
+        )
+    with suppress(OSError):
+        about = os.statvfs(folder)
+        if about.f_files and about.f_favail < INODES:
+            raise SlipwayError(f"the disk of {folder} has no room for more files (inodes)", remedy=remedy)
+
+
+def keep(file: Path) -> None:
+    """Keep a state as it is now, before it is changed; what is kept already, or is not whole, is not kept again."""
+    newest = _backup(file, 1)
+    with suppress(OSError):
+        if newest.exists() and file.samefile(newest):
+            return
+        if not file.is_file() or damage(file):
+            return
+        newest.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in range(KEPT, 1, -1):
+            with suppress(FileNotFoundError):
+                _backup(file, number - 1).replace(_backup(file, number))
+        file.chmod(0o600)
+        try:
+            newest.hardlink_to(file)
+        except OSError:  # a file system without links
+            shutil.copy2(file, newest)
+
+
+def restore(file: Path) -> str:
+    """Put the newest whole backup in the place of a state that is damaged, and return what was done in words.
+
+    The damaged file stays beside it. Nothing is done, and nothing returned, where the state is whole.
+
+    Raises:
+        EvidenceError: it is damaged, and there is no backup.
+    """
+    mend_beside(file)
+    why = damage(file)
+    if not why:
+        return ""
+    for number in range(1, KEPT + 1):
+        backup = _backup(file, number)
+        if backup.is_file() and not damage(backup):
+            _put_back(backup, file)
+            return f"The state in {file} was damaged ({why}): the last whole one, {backup}, is in its place again."
+    own = file.with_name(f"{file.name}.bak")  # Pulumi's
+    if own.is_file() and not damage(own):
+        _put_back(own, file)
+        return f"The state in {file} was damaged ({why}): Pulumi's copy, {own}, is in its place again."
+    raise EvidenceError(
+        f"{file} is damaged ({why}), and there is no backup",
+        remedy=f"Put a copy of it there; or, without one, move it away (`mv {file} {file}.damaged`) and run `invoke up "
+        "--yes`: what runs is replaced by what the workspace says, and the record of releases begins anew.",
+    )
+
+
+def mend_beside(file: Path) -> None:
+    """Remove or rewrite what a full disk has cut short beside a state: the backend's own notes, which say little.
+
+    A blob's `.attrs` may be missing, but not damaged. Without its version the backend looks for stacks where an older
+    one had them.
+    """
+    version = file.parents[2] / "meta.yaml"
+    for path in (file, version):
+        attributes = path.with_name(f"{path.name}.attrs")
+        with suppress(OSError):
+            if attributes.exists() and not isinstance(read_memory(attributes), dict):
+                attributes.unlink()
+    with suppress(OSError):
+        if version.exists() and not version.read_bytes().strip(b"\0 \n"):
+            write_atomically(version, VERSION)
+
+
+def _put_back(backup: Path, file: Path) -> None:
+    """Rename a copy over the damaged file, which is kept beside it."""
+    file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)
+    new = file.with_name(f".{file.name}.restored")
+    new.unlink(missing_ok=True)
+    shutil.copy2(backup, new)
+    new.chmod(0o600)
+    with suppress(OSError):
+        file.with_name(f"{file.name}.damaged").unlink(missing_ok=True)
+        file.with_name(f"{file.name}.damaged").hardlink_to(file)
+    new.replace(file)
+
+
+def _backup(file: Path, number: int) -> Path:
+    """Return the path of a backup, the newest being number 1."""
+    project = file.parent.name
+    return file.parents[2] / "backups" / project / file.stem / f"slipway-{number}.json"

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pulumi.automation import CommandError
 
+from slipway.model import scratch
 from slipway.run import pulumi_command
+from slipway.run.process import run
 from slipway.run.pulumi_command import Command
-from slipway.run.sessions import end_processes, members, name_of
+from slipway.run.sessions import born, end_left, end_processes, members, name_of
 
 STARTS_A_GROUP = """
 import os, subprocess, sys
@@ -92,3 +95,46 @@ def test_a_pulumi_that_does_not_end_when_it_is_asked_is_ended_with_its_plugins(
     assert "asked" in said
     plugin = next(int(line) for line in said if line.isdigit())
     assert name_of(plugin) == ""
+
+
+def test_what_is_left_of_a_killed_commands_program_is_ended_at_the_next_start(tmp_path: Path) -> None:
+    leader, pid = started(HEARS)
+    scratch.prepare(tmp_path / ".slipway")
+    folder = tmp_path / ".slipway" / "tmp" / "1-dead"
+    folder.mkdir(parents=True)
+    (folder / f"session-{leader.pid}").write_text(born(leader.pid))
+    leader.kill()
+    leader.wait(60)
+    assert name_of(pid) == "plugin", "it has outlived who started it"
+    scratch.prepare(tmp_path / ".slipway", end_left)
+    assert members(leader.pid) == [leader.pid]
+    assert name_of(pid) == ""
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("began", ["", "another boot:1", f"{born(os.getpid()).partition(':')[0]}:1"])
+def test_a_number_that_was_given_again_is_left_alone(began: str) -> None:
+    leader, pid = started(HEARS)
+    end_left({leader.pid: began}, 0.0)
+    assert name_of(pid) == "plugin"
+    end_left({leader.pid: born(leader.pid)}, 0.0)
+    leader.wait(60)
+
+
+def test_a_program_that_is_under_way_is_noted_and_then_no_more(tmp_path: Path) -> None:
+    notes = scratch.own_folder(tmp_path / ".slipway")
+    seen: list[list[str]] = []
+    run([sys.executable, "-c", "print(1)"], on_line=lambda _: seen.append([each.name for each in notes.iterdir()]))
+    assert len(seen[0]) == 1 and seen[0][0].startswith("session-")
+    assert list(notes.iterdir()) == []
+
+
+def test_plugins_of_a_pulumi_that_was_killed_are_ended(tmp_path: Path) -> None:
+    program = tmp_path / "pulumi"
+    text = STARTS_A_GROUP.format(child=HEARS, parent="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    program.write_text(f"#!{sys.executable}\n{text}")
+    program.chmod(0o755)
+    told: list[str] = []
+    with pytest.raises(CommandError):
+        Command(program).run([], str(tmp_path), {}, on_output=told.append)
+    assert name_of(int(told[0])) == ""

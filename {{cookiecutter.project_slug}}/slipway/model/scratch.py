@@ -10,13 +10,17 @@ import atexit
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NAME = ".slipway"
 _OUTSIDE = "outside-"
 """How links are called, in a process's folder, that lead to what it makes elsewhere and that has to go with it."""
+_SESSION = "session-"
+"""How files are called, in a process's folder, that name a program which it has started."""
+OnSessions = Callable[[Mapping[int, str]], None]
+"""Given the numbers of sessions, and when the leader of each began."""
 _own: dict[Path, tuple[int, Path, int]] = {}
 """Scratch folder → this process's number, its folder there, and the descriptor that holds the lock."""
 _one = threading.Lock()
@@ -32,17 +36,22 @@ def scratch_of(path: Path) -> Path | None:
     return None
 
 
-def prepare(scratch: Path) -> None:
-    """Make a workspace's scratch folder for this user's eyes only, and remove what killed processes left in it."""
+def prepare(scratch: Path, end_sessions: OnSessions = lambda _left: None) -> None:
+    """Make a workspace's scratch folder for this user's eyes only, and remove what killed processes left in it.
+
+    Args:
+        scratch: the folder.
+        end_sessions: given the programs that killed processes had started, before the files go which those may use.
+    """
     try:
         scratch.mkdir(mode=0o700)
     except FileExistsError:
         if scratch.stat().st_mode & 0o077:
             scratch.chmod(0o700)
-    sweep(scratch)
+    sweep(scratch, end_sessions)
 
 
-def sweep(scratch: Path) -> None:
+def sweep(scratch: Path, end_sessions: OnSessions = lambda _left: None) -> None:
     """Remove the temporary files of processes that live no more."""
     try:
         names = os.listdir(scratch / "tmp")  # noqa: PTH208 - each start of a command waits for this
@@ -53,8 +62,37 @@ def sweep(scratch: Path) -> None:
         if scratch in _own and _own[scratch][1] == folder:
             continue
         if (descriptor := _lock(folder)) is not None:
+            if left := _sessions(folder):
+                end_sessions(left)
             _remove(folder)
             os.close(descriptor)
+
+
+@contextmanager
+def noted_session(leader: int, born: str) -> Iterator[None]:
+    """Have the next start end a program that this process has started in a session of its own, should this be killed.
+
+    Args:
+        leader: the program's process number, which is the session's.
+        born: when it began, in whatever form `end_sessions` compares.
+    """
+    notes = [folder / f"{_SESSION}{leader}" for process, folder, _ in [*_own.values()] if process == os.getpid()]
+    for note in notes:
+        with suppress(OSError):
+            note.write_text(born, encoding="ascii")
+    try:
+        yield
+    finally:
+        for note in notes:
+            note.unlink(missing_ok=True)
+
+
+def _sessions(folder: Path) -> dict[int, str]:
+    found = {}
+    for note in folder.glob(f"{_SESSION}[0-9]*"):
+        with suppress(OSError, ValueError):
+            found[int(note.name.removeprefix(_SESSION))] = note.read_text(encoding="ascii")
+    return found
 
 
 def own_folder(scratch: Path) -> Path:

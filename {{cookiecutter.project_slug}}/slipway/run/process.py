@@ -17,6 +17,8 @@ from typing import IO
 from slipway.model.errors import SlipwayError
 from slipway.model.files import open_private
 from slipway.model.masking import mask
+from slipway.model.scratch import noted_session
+from slipway.run.sessions import born
 
 GRACE_SECONDS = 10.0
 LOOK_SECONDS = 0.02
@@ -130,8 +132,9 @@ def _carried_out(
         timer.daemon = True
         timer.start()
     try:
-        output = _read(child, stdin, log, on_line)
-        code = child.wait()
+        with noted_session(child.pid, born(child.pid)):
+            output = _read(child, stdin, log, on_line)
+            code = child.wait()
     except BaseException:
         end(child)
         raise

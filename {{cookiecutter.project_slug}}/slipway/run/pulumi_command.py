@@ -15,7 +15,8 @@ from typing import Any
 from pulumi import automation
 from semver import VersionInfo
 
-from slipway.run.sessions import end_processes, members, name_of
+from slipway.model.scratch import noted_session
+from slipway.run.sessions import born, end_processes, members, name_of
 
 ORDER_SECONDS, PLUGIN_SECONDS = 30.0, 5.0
 """How long Pulumi has to end in order after an interrupt; how long a plugin has to end, and then Pulumi without it."""
@@ -23,6 +24,9 @@ _running: set[subprocess.Popen[str]] = set()
 
 NOISE = ("warning: using pulumi-", "error: update failed", "error: preview failed")
 """How lines of Pulumi's diagnostics begin that tell a reader nothing."""
+
+
+PLUGIN_SECONDS = 2.0
 
 
 class Command(automation.PulumiCommand):
@@ -58,12 +62,14 @@ class Command(automation.PulumiCommand):
         ]
         _running.add(child)
         try:
-            with _interrupts_passed_to(child) as interrupted:
+            with _interrupts_passed_to(child) as interrupted, noted_session(child.pid, born(child.pid)):
                 for reader in readers:
                     reader.start()
+                code = child.wait()
+                if code < 0:  # it was killed, and could not end its plugins
+                    end_processes((pid for pid in members(child.pid) if pid != child.pid), PLUGIN_SECONDS)
                 for reader in readers:
                     reader.join()
-                code = child.wait()
         finally:
             _running.discard(child)
         result = automation.CommandResult("\n".join(texts["stdout"]), "\n".join(texts["stderr"]), code)

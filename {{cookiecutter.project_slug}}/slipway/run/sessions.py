@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 LOOK_SECONDS = 0.05
+LEFT_SECONDS = 10.0
 
 
 def members(leader: int) -> list[int]:
@@ -21,6 +22,27 @@ def members(leader: int) -> list[int]:
             if int(session) == leader and state not in "ZX":
                 found.append(int(folder.name))
     return found or [leader]
+
+
+def born(pid: int) -> str:
+    """Return when a process began, in a form to compare; nothing where it is gone or that is not told."""
+    with suppress(OSError, IndexError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{Path(f'/proc/{pid}/stat').read_text(errors='replace').rpartition(')')[2].split()[19]}"
+    return ""
+
+
+def end_left(sessions: Mapping[int, str], seconds: float = LEFT_SECONDS) -> None:
+    """End what is left of sessions whose starter was killed: a Pulumi, its plugins, a builder's client.
+
+    Args:
+        sessions: each leader's number, and when it began: numbers are given again.
+        seconds: how long they may take to end in order.
+    """
+    for leader, began in sessions.items():
+        now = born(leader)
+        if began and now in ("", began) and began.partition(":")[0] == born(os.getpid()).partition(":")[0]:
+            end_processes([pid for pid in members(leader) if pid != leader or now], seconds)
 
 
 def name_of(pid: int) -> str:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -109,7 +109,13 @@ def prepare_scratch() -> None:
     from slipway.model import scratch
 
     with suppress(OSError):
-        scratch.prepare(ROOT / scratch.NAME)
+        scratch.prepare(ROOT / scratch.NAME, _end_left)
+
+
+def _end_left(sessions: Mapping[int, str]) -> None:
+    from slipway.run.sessions import end_left  # only now: hardly ever is anything left
+
+    end_left(sessions)
 
 
 def in_own_python() -> None:

@@ -56,6 +56,7 @@ def test_a_clone_cannot_guess_the_passphrase_of_secrets_and_says_which_and_how_i
     with pytest.raises(ConfigError) as caught:
         make(root, "prod", None)
     assert str(file) in caught.value.what
+    assert "lost for good" in caught.value.remedy
     for word in (".slipway/passphrase", *passphrase.VARIABLES):
         assert word in caught.value.remedy
     assert not passphrase.file_of(root).exists()

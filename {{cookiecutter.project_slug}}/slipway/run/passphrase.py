@@ -66,7 +66,10 @@ def make(root: Path, stack: str | None, states: Path | None) -> None:
         return
     file = root / "infra" / f"Pulumi.{stack}.yaml"
     if stack and holds_secrets(_read(file)):
-        raise missing(root, f"the secrets in {file}")
+        anew = (
+            "If it is lost for good, take the `secure:` values and `encryptionsalt` out of that file and set them anew."
+        )
+        raise missing(root, f"the secrets in {file}", lost=anew)
     for state in sorted(states.glob("*.json")) if states else ():
         if not forget_lost(state) and state.stem == stack:
             raise missing(root, f"the secrets of `{stack}` in its state, {state},", lost=_lost(stack, state))

@@ -12,7 +12,7 @@ from slipway.flows.layers import forget, layers_of
 from slipway.flows.page import page
 from slipway.model import record as records
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.files import PRIVATE, write_atomically
+from slipway.model.files import PRIVATE, NotWritten, write_atomically
 from slipway.model.masking import mask_all
 from slipway.model.workspace import Workspace
 from slipway.run import credentials
@@ -49,8 +49,6 @@ def write(workspace: Workspace, found: Mapping[str, Any], out: Path | None) -> P
     path = Path(os.path.abspath(out or workspace.scratch / "report.html"))  # noqa: PTH100 - a link stays a link
     try:
         write_atomically(path, page(mask_all(found)), mode=PRIVATE)
-    except OSError as error:
-        raise SlipwayError(
-            f"the report cannot be written to {path}: {error.strerror}", remedy="Name another file with --out."
-        ) from error
+    except NotWritten as error:
+        raise SlipwayError(error.what, remedy=f"{error.remedy} Or name another file with --out.") from error
     return path

@@ -240,9 +240,10 @@ def _remedy(path: Path, error: OSError) -> str:
 def _temporary(path: Path) -> Path:
     """Return a path for the new text: on the same device, for only from there it can be renamed."""
     if above := scratch.scratch_of(path):
-        new = scratch.own_folder(above) / f"{path.name[:180]}.{os.urandom(4).hex()}"
-        if new.parent.stat().st_dev == path.parent.stat().st_dev:
-            return new
+        with suppress(OSError):  # the scratch folder may be full or read-only while the file's own is not
+            new = scratch.own_folder(above) / f"{path.name[:180]}.{os.urandom(4).hex()}"
+            if new.parent.stat().st_dev == path.parent.stat().st_dev:
+                return new
     _remove_left(path)
     return path.with_name(f".{path.name[:180]}.{os.getpid()}")
 

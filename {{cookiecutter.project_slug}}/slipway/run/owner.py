@@ -14,6 +14,8 @@ from typing import Literal
 from urllib.parse import urlparse
 
 from slipway.model.errors import ConfigError
+from slipway.model.files import unwritten
+from slipway.run import statefile
 from slipway.run.state import backend_url, known_ids, local_state, project_of
 
 ID, FOLDER, STATE, HOST = "slipway.owner", "slipway.folder", "slipway.state", "slipway.host"
@@ -198,5 +200,7 @@ def _copy(owner: Owner, thing: Thing) -> ConfigError:
 
 def state_ids(root: Path, project: str, stack: str) -> Collection[str] | None:
     """Return the ids that a stack's state in a folder knows; None where it is elsewhere, or cannot be read."""
+    if said := statefile.mend(root, project, stack):
+        unwritten.append(said)
     folder = local_state(root)
     return known_ids(folder, project, stack) if folder else None

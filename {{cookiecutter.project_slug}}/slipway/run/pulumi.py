@@ -30,7 +30,6 @@ from slipway.run.state import (
     keeps_passphrase_elsewhere,
     local_state,
     locks,
-    mark_of,
     state_file,
 )
 
@@ -138,15 +137,7 @@ class Door:
         Raises:
             EvidenceError: it is damaged, and there is no backup.
         """
-        file = self._file()
-        if file:
-            statefile.mend_beside(file)
-        if not file or not statefile.damage(file):
-            return ""
-        mark = mark_of(self.workspace.root, self.stack.name)  # the next deploy reads what really runs
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-        return statefile.restore(file)
+        return statefile.mend(self.workspace.root, self.workspace.name, self.stack.name)
 
     def _file(self) -> Path | None:
         """Return the file that holds the stack's state; None where the backend is no folder."""

@@ -19,6 +19,7 @@ from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.files import MEGABYTE, MEMORY_LIMIT, free_bytes, megabytes, read_bytes, write_atomically
 from slipway.model.parsing import Unreadable, parse_json
 from slipway.model.reading import read_memory
+from slipway.run.state import local_state, mark_of, state_file
 
 KEPT = 3
 """So many of the newest backups stay."""
@@ -38,6 +39,27 @@ class _State(msgspec.Struct):
 
     version: int
     checkpoint: _Checkpoint
+
+
+def mend(root: Path, project: str, stack: str) -> str:
+    """Put back a stack's state that a full disk has damaged; return what was done in words, or nothing.
+
+    The mark of an interrupted deploy is left, so that the next one reads what really runs.
+
+    Raises:
+        EvidenceError: it is damaged, and there is no backup.
+    """
+    folder = local_state(root)
+    if not folder:
+        return ""
+    file = state_file(folder, project, stack)
+    mend_beside(file)
+    if not damage(file):
+        return ""
+    mark = mark_of(root, stack)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    return restore(file)
 
 
 def damage(file: Path) -> str:

@@ -255,7 +255,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     host = f"127.0.0.1:{port}"
-    (folder / "registry.yml").write_text(config("127.0.0.1", port, folder / "data"))
+    (folder / "registry.yml").write_text(config(host, folder / "data"))
     child = subprocess.Popen(
         [bin_folder / "registry", "serve", folder / "registry.yml"],
         env={"OTEL_TRACES_EXPORTER": "none"},
@@ -571,7 +571,7 @@ def test_what_was_verified_today_is_remembered_as_long_as_nothing_differs(world:
 
 def test_a_wrong_password_refuses_before_anything_is_attached(world: World) -> None:
     password = world.root / ".slipway" / "signing" / "password"
-    password.write_text("another")
+    password.write_text("wr0ng-passw0rd")
     try:
         with pytest.raises(GateRefused, match="its password is another one"):
             world.signer()

@@ -45,8 +45,8 @@ def test_fifty_kills_leave_nothing_that_the_next_up_does_not_mend(deployed: Work
     wait_until(lambda: not orphans(deployed.root), "what the killed ones had started has ended")
     ran = deployed.invoke("up", "--yes")
     assert ran.code == 0, f"SLIPWAY_KILLS_SEED={seed}\n{told}\n{ran.output}"
-    assert left_over(deployed) == [], f"SLIPWAY_KILLS_SEED={seed}\n{told}"
     again = deployed.invoke("up")
+    assert left_over(deployed) == [], f"SLIPWAY_KILLS_SEED={seed}\n{told}"
     assert "Nothing changed" in again.output, f"SLIPWAY_KILLS_SEED={seed}\n{told}\n{again.output}"
 
 

@@ -116,3 +116,12 @@ def test_too_little_room_for_a_deploy_is_told_before_it(file: Path, monkeypatch:
         statefile.require_room(file)
     assert "only 1.5 MB are free" in caught.value.what
     assert "invoke prune" in caught.value.remedy
+
+
+def test_what_a_killed_pulumi_was_about_to_write_goes_and_what_one_writes_now_stays(file: Path) -> None:
+    old, new = file.with_name("dev.json.bak.18ec.tmp"), file.with_name("dev.json.18ed.tmp")
+    for path in (old, new):
+        path.write_text("")
+    os.utime(old, (1, 1))
+    statefile.sweep(file)
+    assert new.exists() and not old.exists()

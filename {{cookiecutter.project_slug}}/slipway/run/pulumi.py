@@ -147,6 +147,7 @@ class Door:
     def _begin_change(self) -> None:
         """Look for room, and keep the state as it is, before it is changed."""
         if file := self._file():
+            statefile.sweep(file)
             statefile.require_room(file)
             statefile.keep(file)
 

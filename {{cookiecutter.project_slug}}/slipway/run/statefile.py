@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ KEPT = 3
 COPIES, MARGIN = 4, 16 * MEGABYTE
 """Room that a deploy needs: for so many copies of the state (the file, its backup, its history), and for logs."""
 INODES = 64
+LEFT_SECONDS = 5
 VERSION = "version: 1\n"
 """What Pulumi writes into `.pulumi/meta.yaml`."""
 
@@ -101,6 +103,14 @@ def require_room(file: Path) -> None:
         about = os.statvfs(folder)
         if about.f_files and about.f_favail < INODES:
             raise SlipwayError(f"the disk of {folder} has no room for more files (inodes)", remedy=remedy)
+
+
+def sweep(file: Path) -> None:
+    """Remove what a killed Pulumi was about to rename over a file of its backend; one that works needs no second."""
+    for left in file.parents[2].rglob("*.tmp"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
 
 
 def keep(file: Path) -> None:

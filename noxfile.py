@@ -65,37 +65,43 @@ def pins(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Run the tests that need no engine: seconds."""
-    session.run("pytest", "tests/unit", *session.posargs)
+    _pytest(session, "tests/unit")
 
 
 @nox.session
 def bake(session: nox.Session) -> None:
     """Bake each choice and run the baked workspace's own checks."""
-    session.run("pytest", "tests/bake", *session.posargs)
+    _pytest(session, "tests/bake")
 
 
 @nox.session
 def gate(session: nox.Session) -> None:
     """Run the gate's steps on the real Trivy, cosign and registries, good ones and hostile ones."""
-    session.run("pytest", "tests/gate", *session.posargs)
+    _pytest(session, "tests/gate")
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Run a generated workspace on the real Docker engine, BuildKit, registry and Pulumi."""
-    session.run("pytest", "tests/e2e", *session.posargs)
+    _pytest(session, "tests/e2e")
 
 
 @nox.session
 def kubernetes(session: nox.Session) -> None:
     """Run a generated workspace on a real Kubernetes node, which is started for it where there is none."""
-    session.run("pytest", "tests/kubernetes", *session.posargs)
+    _pytest(session, "tests/kubernetes")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure Slipway beside its rivals, and write docs/benchmarks.md: ./run bench [-- FIGURE… --quick --list]."""
     session.run("python", "-m", "bench", *(word for word in session.posargs if word != "--"))
+
+
+def _pytest(session: nox.Session, folder: str) -> None:
+    """Run a folder's tests; or only those that the arguments name by a path below it."""
+    named = any(word.startswith(folder) for word in session.posargs)
+    session.run("pytest", *([] if named else [folder]), *session.posargs)
 
 
 def _invoke(session: nox.Session, *words: str) -> None:

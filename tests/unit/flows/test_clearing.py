@@ -120,6 +120,17 @@ def test_the_last_updates_of_each_stack_stay_in_its_history_and_its_state_is_not
     assert not any(path.exists() for path in old) and all(path.exists() for path in kept)
 
 
+def test_the_backups_of_a_state_stay_however_many_updates_came_after(engine: Engine, workspace: Workspace) -> None:
+    backups = workspace.root / ".slipway" / "state" / ".pulumi" / "backups" / "demo" / "dev"
+    kept = [written(backups / f"{name}.json", NOW - timedelta(days=9)) for name in ("slipway-1", "removed-1")]
+    for number in range(25):
+        written(backups / f"dev.17{number:04}.json", NOW)
+    for found in clearing.find(workspace, {}, NOW):
+        found.remove()
+    assert len(list(backups.iterdir())) == 22
+    assert all(path.exists() for path in kept)
+
+
 def test_logs_go_after_the_days_of_retention(engine: Engine, workspace: Workspace) -> None:
     logs = workspace.root / ".slipway" / "logs"
     old, new = written(logs / "a.log", NOW - timedelta(days=31)), written(logs / "b.log", NOW - timedelta(days=29))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -125,3 +126,55 @@ def test_what_a_killed_pulumi_was_about_to_write_goes_and_what_one_writes_now_st
     os.utime(old, (1, 1))
     statefile.sweep(file)
     assert new.exists() and not old.exists()
+
+
+def test_what_is_not_this_stacks_stays_however_it_is_called(file: Path) -> None:
+    above = file.parents[2]
+    others = [above / "plugins" / "x.tmp", file.with_name("other.json.18ec.tmp"), above / "history" / "shop" / "o.tmp"]
+    mine = [above / "history" / "shop" / "dev" / "dev-1.history.json.1.tmp", above / "meta.yaml.1.tmp"]
+    for path in (*others, *mine):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+        os.utime(path, (1, 1))
+    statefile.sweep(file)
+    assert [path.exists() for path in (*others, *mine)] == [True] * 3 + [False] * 2
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE])
+def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_one(
+    file: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    write(file, state("a"))
+    statefile.keep(file)
+    write(file, state("b"))
+    whole = statefile.read_bytes
+
+    def read(path: Path, limit: int) -> bytes:
+        if path == file:
+            raise OSError(number, os.strerror(number), str(path))
+        return whole(path, limit)
+
+    monkeypatch.setattr(statefile, "read_bytes", read)
+    with pytest.raises(SlipwayError, match="cannot be read"):
+        statefile.restore(file)
+    assert file.read_text() == state("b")
+
+
+def test_a_state_that_is_longer_than_what_is_looked_into_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(file, state("a"))
+    statefile.keep(file)
+    write(file, state("b" * 1000))
+    monkeypatch.setattr(statefile, "MEMORY_LIMIT", 500)
+    assert statefile.restore(file) == ""
+    assert file.read_text() == state("b" * 1000)
+
+
+def test_backups_of_a_stack_that_was_removed_never_stand_in_for_one_made_anew(file: Path) -> None:
+    write(file, state("a"))
+    statefile.keep(file)
+    file.unlink()
+    statefile.keep(file)
+    write(file, "")
+    with pytest.raises(EvidenceError):
+        statefile.restore(file)
+    assert [each.name for each in file.parents[2].joinpath("backups").rglob("*.json")] == ["removed-1.json"]

@@ -103,3 +103,20 @@ def test_what_was_put_there_meanwhile_stays(machine: Path) -> None:
     (folder / "file").touch()
     found.remove()
     assert (folder / "file").exists()
+
+
+def test_a_mount_is_known_by_a_path_with_blanks_and_by_another_way_to_it(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = machine / "my tmp" / "buildkit-mount1"
+    real.mkdir(parents=True)
+    os.utime(real, (0, 0))
+    (machine / "link").symlink_to(real.parent)
+    monkeypatch.setattr(leftovers.tempfile, "gettempdir", lambda: str(machine / "link"))
+    (found,) = find()
+    assert found.what.endswith("(1)")
+    (machine / "proc" / "7").mkdir(parents=True)
+    where = str(real).replace(" ", "\\040")
+    (machine / "proc" / "7" / "mountinfo").write_text(f"1 2 0:3 / {where} rw - overlay overlay rw\n")
+    monkeypatch.setattr(leftovers, "PROC", machine / "proc")
+    assert find() == []

@@ -16,6 +16,7 @@ from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run import engine
 from slipway.run.state import local_state
+from slipway.run.statefile import OWN
 from slipway.toolchain import leftovers
 from slipway.toolchain.leftovers import Leftover
 
@@ -102,26 +103,39 @@ def _updates(workspace: Workspace) -> Iterator[Leftover]:
 
 
 def _beyond(folder: Path, kept: int) -> list[Path]:
-    """Return the files of all updates in a folder but the last ones; their names hold the time."""
+    """Return the files of all updates in a folder but the last ones, by time; a state's own backups are none."""
     updates: dict[str, list[Path]] = {}
     for path in folder.glob("*.json*"):
+        if path.name.startswith(OWN):
+            continue
         found = _UPDATE.fullmatch(path.name)
         updates.setdefault(found[1] if found else path.name.partition(".json")[0], []).append(path)
-    newest = sorted(updates, key=lambda name: max(path.stat().st_mtime for path in updates[name]))
+    newest = sorted(updates, key=lambda name: max(_changed(path) for path in updates[name]))
     return [path for name in newest[:-kept] for path in updates[name]]
 
 
 def _logs(workspace: Workspace, oldest: datetime) -> Iterator[Leftover]:
     """Yield the logs that are older than what retention keeps."""
     files = [path for path in (workspace.scratch / "logs").glob("*") if path.is_file() and not path.is_symlink()]
-    old = [path for path in files if path.stat().st_mtime < oldest.timestamp()]
+    old = [path for path in files if 0 < _changed(path) < oldest.timestamp()]
     if old:
         why = f"older than {workspace.settings.retention.days} days"
         yield Leftover(f"{workspace.scratch / 'logs'} ({len(old)} files)", why, _bytes(old), partial(_unlink, old))
 
 
+def _changed(path: Path) -> float:
+    """Return when a file was changed; a deploy that runs at this moment may have taken it away."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
+
+
 def _bytes(files: Collection[Path]) -> int:
-    return sum(path.stat().st_size for path in files)
+    total = 0
+    for path in files:
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def _unlink(files: Collection[Path]) -> None:

@@ -7,6 +7,8 @@ backups here: hard links, which cost no room and keep what the file was, as Pulu
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 import shutil
 import time
@@ -24,6 +26,8 @@ from slipway.run.state import local_state, mark_of, state_file
 
 KEPT = 3
 """So many of the newest backups stay."""
+OWN = ("slipway-", "removed-")
+"""How backups' names begin: of a stack's state, and of one that was removed."""
 COPIES, MARGIN = 4, 16 * MEGABYTE
 """Room that a deploy needs: for so many copies of the state (the file, its backup, its history), and for logs."""
 INODES = 64
@@ -50,6 +54,7 @@ def mend(root: Path, project: str, stack: str) -> str:
 
     Raises:
         EvidenceError: it is damaged, and there is no backup.
+        SlipwayError: it cannot be read.
     """
     folder = local_state(root)
     if not folder:
@@ -65,7 +70,11 @@ def mend(root: Path, project: str, stack: str) -> str:
 
 
 def damage(file: Path) -> str:
-    """Return what is wrong with a state's file; nothing where it is whole, or not there."""
+    """Return what is wrong with what a state's file holds; nothing where it is whole, or not there.
+
+    Raises:
+        SlipwayError: it cannot be read. It may be whole all the same, so nothing is put in its place.
+    """
     try:
         data = read_bytes(file, MEMORY_LIMIT)
         if not data:
@@ -74,7 +83,12 @@ def damage(file: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return str(error.strerror or error)
+        if error.errno == errno.EFBIG:
+            return ""  # nobody has looked into it
+        raise SlipwayError(
+            f"{file}, the state, cannot be read: {error.strerror or error}",
+            remedy=f"Nothing was changed. `ls -l {file}` shows whose it is: see that this user may read and write it.",
+        ) from error
     except Unreadable as error:
         return f"it is no state: {error}"
     return ""
@@ -106,17 +120,35 @@ def require_room(file: Path) -> None:
 
 
 def sweep(file: Path) -> None:
-    """Remove what a killed Pulumi was about to rename over a file of its backend; one that works needs no second."""
-    for left in file.parents[2].rglob("*.tmp"):
+    """Remove what a killed Pulumi was about to rename over a file of this stack; one that works needs no second.
+
+    Whatever else lies in the backend's folder, which may be `~/.pulumi`, is not looked at.
+    """
+    above, project = file.parents[2], file.parent.name
+    own = [above / kind / project / file.stem for kind in ("history", "backups")]
+    own.append(above / "locks" / "organization" / project / file.stem)
+    named = [*file.parent.glob(f"{glob.escape(file.name)}.*.tmp"), *above.glob("meta.yaml.*.tmp")]
+    for left in [*named, *(each for folder in own for each in folder.glob("*.tmp"))]:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 left.unlink()
 
 
 def keep(file: Path) -> None:
-    """Keep a state as it is now, before it is changed; what is kept already, or is not whole, is not kept again."""
+    """Keep a state as it is now, before it is changed; what is kept already, or is not whole, is not kept again.
+
+    Where there is none, backups are those of a stack that was removed: they are put aside, so that none of them ever
+    stands in for what is begun now.
+
+    Raises:
+        SlipwayError: it cannot be read.
+    """
     newest = _backup(file, 1)
     with suppress(OSError):
+        if not os.path.lexists(file):
+            for number in range(1, KEPT + 1):
+                with suppress(FileNotFoundError):
+                    _backup(file, number).replace(newest.with_name(f"{OWN[1]}{number}.json"))
         if newest.exists() and file.samefile(newest):
             return
         if not file.is_file() or damage(file):
@@ -139,6 +171,7 @@ def restore(file: Path) -> str:
 
     Raises:
         EvidenceError: it is damaged, and there is no backup.
+        SlipwayError: it cannot be read.
     """
     mend_beside(file)
     why = damage(file)
@@ -146,11 +179,11 @@ def restore(file: Path) -> str:
         return ""
     for number in range(1, KEPT + 1):
         backup = _backup(file, number)
-        if backup.is_file() and not damage(backup):
+        if _is_whole(backup):
             _put_back(backup, file)
             return f"The state in {file} was damaged ({why}): the last whole one, {backup}, is in its place again."
     own = file.with_name(f"{file.name}.bak")  # Pulumi's
-    if own.is_file() and not damage(own):
+    if _is_whole(own):
         _put_back(own, file)
         return f"The state in {file} was damaged ({why}): Pulumi's copy, {own}, is in its place again."
     raise EvidenceError(
@@ -158,6 +191,14 @@ def restore(file: Path) -> str:
         remedy=f"Put a copy of it there; or, without one, move it away (`mv {file} {file}.damaged`) and run `invoke up "
         "--yes`: what runs is replaced by what the workspace says, and the record of releases begins anew.",
     )
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a copy is there, can be read, and is a state."""
+    try:
+        return file.is_file() and not damage(file)
+    except (OSError, SlipwayError):
+        return False
 
 
 def mend_beside(file: Path) -> None:
@@ -193,4 +234,4 @@ def _put_back(backup: Path, file: Path) -> None:
 def _backup(file: Path, number: int) -> Path:
     """Return the path of a backup, the newest being number 1."""
     project = file.parent.name
-    return file.parents[2] / "backups" / project / file.stem / f"slipway-{number}.json"
+    return file.parents[2] / "backups" / project / file.stem / f"{OWN[0]}{number}.json"

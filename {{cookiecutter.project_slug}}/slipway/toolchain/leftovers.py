@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -16,7 +17,10 @@ from pathlib import Path
 from slipway.toolchain.data import tools
 from slipway.toolchain.paths import cache_path, tools_path
 
+PROC = Path("/proc")
 MOUNTS = "buildkit-mount*"
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+"""How the kernel tells of a blank or the like in a path."""
 MOUNT_SECONDS = 3600.0
 """How old an empty mount point of BuildKit's is before it counts as left: what is being built mounts at once."""
 
@@ -110,7 +114,7 @@ def _mounts(above: Path) -> list[Leftover]:
     for folder in above.glob(MOUNTS):
         with suppress(OSError):
             about = folder.lstat()
-            if about.st_uid == os.geteuid() and about.st_mtime < oldest and str(folder) not in mounted:
+            if about.st_uid == os.geteuid() and about.st_mtime < oldest and str(folder.resolve()) not in mounted:
                 found += [folder] if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()) else []
     if not found:
         return []
@@ -119,11 +123,11 @@ def _mounts(above: Path) -> list[Leftover]:
 
 def _mount_points() -> Iterator[Path]:
     """Yield where something is mounted, for whichever process: a builder may have mounts of its own."""
-    for table in Path("/proc").glob("[0-9]*/mountinfo"):
+    for table in PROC.glob("[0-9]*/mountinfo"):
         with suppress(OSError):
             for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
                 if "/buildkit-mount" in line:
-                    yield Path(line.split()[4])
+                    yield Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), line.split()[4]))
 
 
 def _drop(folders: list[Path]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -110,7 +112,7 @@ def test_a_file_whose_writer_was_killed_is_the_old_one_and_nothing_stays_beside_
     scratch.prepare(room)
     write_atomically(path, "next")
     assert [each.name for each in path.parent.iterdir() if path.name in each.name] == [path.name]
-    assert not list(room.glob("tmp/*/*"))
+    assert {each.name for each in room.glob("tmp/*/*")} <= {"lock"}
 
 
 def test_the_scratch_folder_is_its_users_own_also_where_it_was_open_before(tmp_path: Path) -> None:
@@ -129,3 +131,34 @@ def test_a_private_file_is_private_also_where_it_was_open_before(tmp_path: Path)
         file.write("new\n")
     assert path.read_text() == "old\nnew\n"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_locked_a_process_has_a_folder_and_no_other_removes_it(
+    room: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    folder = scratch.own_folder(room)
+    other = room / "tmp" / "1-dead"
+    other.mkdir()
+    scratch.sweep(room)
+    assert folder.is_dir() and other.is_dir()
+
+
+def test_a_lock_is_held_by_a_file_that_is_open_for_writing(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS wants it, which locks no folder."""
+
+    def on_nfs(descriptor: int, operation: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "not open for writing")
+        whole(descriptor, operation)
+
+    whole = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", on_nfs)
+    folder = scratch.own_folder(room)
+    (room / "tmp" / "1-dead").mkdir()
+    scratch.sweep(room)
+    assert [each.name for each in (room / "tmp").iterdir()] == [folder.name]

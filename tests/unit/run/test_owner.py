@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -128,3 +129,21 @@ def test_a_second_owner_of_a_namespace_is_refused_in_its_own_words(root: Path, t
     with pytest.raises(ConfigError, match="in this cluster") as caught:
         refuse_others(owner_of(root), "dev", [Thing("namespace", "shop-dev", "", two.labels)], tuple)
     assert "kubectl delete namespace shop-dev" in caught.value.remedy
+
+
+def test_a_folder_that_this_user_may_not_look_into_is_not_taken_for_gone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = owner_of(workspace(tmp_path / "private" / "two"))
+    whole = Path.stat
+
+    def stat(path: Path, **options: bool) -> object:
+        if path.is_relative_to(tmp_path / "private"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return whole(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert not owner.is_gone(owner_of(root), other.labels)
+    with pytest.raises(ConfigError) as caught:
+        refuse_others(owner_of(root), "dev", [made_by(other)], tuple)
+    assert "gone" not in caught.value.what and "--abandoned" not in caught.value.remedy

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from slipway.model import files
 from slipway.model.errors import ConfigError
+from slipway.model.files import NotWritten
 from slipway.model.masking import MASK, mask
 from slipway.run import passphrase
 from slipway.run.passphrase import forget_lost, holds_secrets, make, missing, salt_kept_out, without_salt
@@ -147,3 +149,60 @@ def test_a_file_that_is_not_there_is_not_made(root: Path) -> None:
     with salt_kept_out(root / "infra" / "Pulumi.dev.yaml"):
         pass
     assert not (root / "infra" / "Pulumi.dev.yaml").exists()
+
+
+@pytest.mark.parametrize("left", [None, PLAIN.encode("utf-16"), b"config:\n  a:b: \xe4\n"])
+def test_a_file_that_is_gone_or_unreadable_in_the_end_is_left_as_it_is(root: Path, left: bytes | None) -> None:
+    file = root / "infra" / "Pulumi.dev.yaml"
+    file.write_text("# nothing but a comment\n")
+    with salt_kept_out(file):
+        file.unlink() if left is None else file.write_bytes(left)
+    assert (file.read_bytes() if file.exists() else None) == left
+
+
+def test_a_comment_that_somebody_added_meanwhile_stays(root: Path) -> None:
+    file = root / "infra" / "Pulumi.dev.yaml"
+    file.write_text(PLAIN)
+    with salt_kept_out(file):
+        file.write_text(f"# mine\n{PLAIN}{SALT}")
+    assert file.read_text() == f"# mine\n{PLAIN}"
+
+
+def test_line_ends_a_link_and_the_mode_stay(root: Path) -> None:
+    file, real = root / "infra" / "Pulumi.dev.yaml", root / "real.yaml"
+    real.write_bytes((PLAIN + SALT).replace("\n", "\r\n").encode())
+    real.chmod(0o600)
+    file.symlink_to(real)
+    with salt_kept_out(file):
+        file.write_text(PLAIN.replace("false", '"false"') + SALT)
+    assert real.read_bytes() == PLAIN.replace("\n", "\r\n").encode()
+    assert file.is_symlink() and real.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ['config:\n  a:b: {"secure": "v1:x"}\n', "config: # secure: v1:eA==:eHg=\n"])
+def test_a_secret_in_other_spellings_keeps_its_salt(text: str) -> None:
+    assert without_salt(text + SALT) == text + SALT
+
+
+def test_a_folder_that_takes_no_file_fails_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = root / "infra" / "Pulumi.dev.yaml"
+    file.write_text(PLAIN + SALT)
+
+    def refuse(path: Path, _text: str, **_options: int) -> None:
+        raise NotWritten(f"{path} cannot be written")
+
+    monkeypatch.setattr(passphrase, "write_atomically", refuse)
+    monkeypatch.setattr(files, "unwritten", [])
+    with salt_kept_out(file):
+        pass
+    assert len(files.unwritten) == 1
+
+
+def test_a_state_that_somebody_else_deploys_at_this_moment_is_left_alone(root: Path) -> None:
+    path = written(root / ".pulumi", {"type": "slipway:docker:Container", "inputs": {"image": "x"}})
+    before = path.read_text()
+    lock = path.parents[2] / "locks" / "organization" / "shop" / "dev" / "1.json"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    make(root, "other", path.parent)
+    assert path.read_text() == before

@@ -135,3 +135,19 @@ def test_a_variable_that_names_nothing_is_refused_by_name(
 def test_a_relative_folder_for_caches_is_none(tmp_path: Path, around: dict[str, str]) -> None:
     prepare(tmp_path, around := {**around, "XDG_CACHE_HOME": "cache"})
     assert "XDG_CACHE_HOME" not in around
+
+
+def test_a_home_that_this_user_may_not_look_into_is_named(
+    tmp_path: Path, around: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, whole = Path(around["HOME"]), Path.stat
+
+    def stat(path: Path, **options: bool) -> object:
+        if path != home and path.is_relative_to(home):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(process_environment.os, "access", lambda path, _mode: path != home)
+    with pytest.raises(ConfigError, match="may not write"):
+        prepare(tmp_path, around)

@@ -30,10 +30,14 @@ DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flus
 HEARS = "import signal; print(flush=True); signal.pause()"
 
 
-def started(child: str, parent: str = "child.wait()") -> tuple[subprocess.Popen[str], int]:
+def started(child: str, parent: str = "child.wait()", mark: str = "1-dead") -> tuple[subprocess.Popen[str], int]:
     program = STARTS_A_GROUP.format(child=child, parent=parent)
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, scratch.MARK: mark},
     )
     assert process.stdout
     return process, int(process.stdout.readline())
@@ -46,7 +50,7 @@ def test_a_process_of_another_group_is_found_and_ended(child: str, seconds: floa
     assert name_of(pid) == "plugin"
     end_processes([pid], seconds)
     assert leader.wait(60) == 0
-    assert members(leader.pid) == [leader.pid]
+    assert members(leader.pid) == []
     assert name_of(pid) == ""
 
 
@@ -107,7 +111,7 @@ def test_what_is_left_of_a_killed_commands_program_is_ended_at_the_next_start(tm
     leader.wait(60)
     assert name_of(pid) == "plugin", "it has outlived who started it"
     scratch.prepare(tmp_path / ".slipway", end_left)
-    assert members(leader.pid) == [leader.pid]
+    assert members(leader.pid) == []
     assert name_of(pid) == ""
     assert not folder.exists()
 
@@ -115,18 +119,35 @@ def test_what_is_left_of_a_killed_commands_program_is_ended_at_the_next_start(tm
 @pytest.mark.parametrize("began", ["", "another boot:1", f"{born(os.getpid()).partition(':')[0]}:1"])
 def test_a_number_that_was_given_again_is_left_alone(began: str) -> None:
     leader, pid = started(HEARS)
-    end_left({leader.pid: began}, 0.0)
+    end_left({leader.pid: began}, "1-dead", 0.0)
     assert name_of(pid) == "plugin"
-    end_left({leader.pid: born(leader.pid)}, 0.0)
+    end_left({leader.pid: born(leader.pid)}, "1-dead", 0.0)
     leader.wait(60)
+
+
+def test_a_session_of_the_same_number_whose_leader_has_ended_as_well_is_left_alone() -> None:
+    leader, pid = started(HEARS, mark="2-another")
+    began = born(leader.pid)
+    leader.kill()
+    leader.wait(60)
+    end_left({leader.pid: began}, "1-dead", 0.0)
+    assert name_of(pid) == "plugin"
+    end_left({leader.pid: began}, "2-another")
+    assert name_of(pid) == ""
+
+
+def test_what_a_process_with_a_folder_starts_can_be_told_by_it(tmp_path: Path) -> None:
+    folder = scratch.own_folder(tmp_path / ".slipway")
+    said = run([sys.executable, "-c", f"import os; print(os.environ[{scratch.MARK!r}])"])
+    assert said.output.strip() == folder.name
 
 
 def test_a_program_that_is_under_way_is_noted_and_then_no_more(tmp_path: Path) -> None:
     notes = scratch.own_folder(tmp_path / ".slipway")
     seen: list[list[str]] = []
     run([sys.executable, "-c", "print(1)"], on_line=lambda _: seen.append([each.name for each in notes.iterdir()]))
-    assert len(seen[0]) == 1 and seen[0][0].startswith("session-")
-    assert list(notes.iterdir()) == []
+    assert [name.partition("-")[0] for name in sorted(seen[0])] == ["lock", "session"]
+    assert [each.name for each in notes.iterdir()] == ["lock"]
 
 
 def test_plugins_of_a_pulumi_that_was_killed_are_ended(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from slipway.model.errors import SlipwayError
 from slipway.model.files import write_atomically
 
 FOLDER = "contexts"
-INDEX = ".index.json"
+INDEX, LOCK = ".index.json", ".lock"
 
 
 def with_normal_modes(inputs: BuildInputs, scratch: Path) -> BuildInputs:
@@ -141,9 +141,10 @@ def _known(index: Path) -> Known:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold a folder against others that would update it meanwhile."""
-    held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # NFS locks no folder
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: what two have written is found out in the end
+            fcntl.flock(held, fcntl.LOCK_EX)
         yield
     finally:
         os.close(held)

@@ -1,6 +1,6 @@
 """A workspace's folder for scratch files, `.slipway`, and in it each process's own folder for temporary ones.
 
-A process holds a lock on its folder in `.slipway/tmp`, which the system lets go of however the process ends. So the
+A process holds a lock in its folder in `.slipway/tmp`, which the system lets go of however the process ends. So the
 next start knows what a killed one has left, and removes that; what a living one uses it never touches.
 """
 
@@ -19,8 +19,11 @@ _OUTSIDE = "outside-"
 """How links are called, in a process's folder, that lead to what it makes elsewhere and that has to go with it."""
 _SESSION = "session-"
 """How files are called, in a process's folder, that name a program which it has started."""
-OnSessions = Callable[[Mapping[int, str]], None]
-"""Given the numbers of sessions, and when the leader of each began."""
+MARK = "SLIPWAY_PROCESS"
+"""The variable by which programs are known whose starter has a folder: that holds the folder's name."""
+_LOCK = "lock"
+OnSessions = Callable[[Mapping[int, str], str], None]
+"""Given the numbers of sessions, when the leader of each began, and the MARK that their programs have."""
 _own: dict[Path, tuple[int, Path, int]] = {}
 """Scratch folder → this process's number, its folder there, and the descriptor that holds the lock."""
 _one = threading.Lock()
@@ -36,7 +39,7 @@ def scratch_of(path: Path) -> Path | None:
     return None
 
 
-def prepare(scratch: Path, end_sessions: OnSessions = lambda _left: None) -> None:
+def prepare(scratch: Path, end_sessions: OnSessions = lambda _left, _mark: None) -> None:
     """Make a workspace's scratch folder for this user's eyes only, and remove what killed processes left in it.
 
     Args:
@@ -51,7 +54,7 @@ def prepare(scratch: Path, end_sessions: OnSessions = lambda _left: None) -> Non
     sweep(scratch, end_sessions)
 
 
-def sweep(scratch: Path, end_sessions: OnSessions = lambda _left: None) -> None:
+def sweep(scratch: Path, end_sessions: OnSessions = lambda _left, _mark: None) -> None:
     """Remove the temporary files of processes that live no more."""
     try:
         names = os.listdir(scratch / "tmp")  # noqa: PTH208 - each start of a command waits for this
@@ -63,9 +66,11 @@ def sweep(scratch: Path, end_sessions: OnSessions = lambda _left: None) -> None:
             continue
         if (descriptor := _lock(folder)) is not None:
             if left := _sessions(folder):
-                end_sessions(left)
+                end_sessions(left, folder.name)
             _remove(folder)
             os.close(descriptor)
+            with suppress(OSError):  # NFS keeps a file that is open in another name
+                folder.rmdir()
 
 
 @contextmanager
@@ -84,7 +89,8 @@ def noted_session(leader: int, born: str) -> Iterator[None]:
         yield
     finally:
         for note in notes:
-            note.unlink(missing_ok=True)
+            with suppress(OSError):
+                note.unlink()
 
 
 def _sessions(folder: Path) -> dict[int, str]:
@@ -108,8 +114,9 @@ def own_folder(scratch: Path) -> Path:
         above.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
             folder = _new_folder(above, str(os.getpid()))
-            if (descriptor := _lock(folder)) is not None:
+            if (descriptor := _lock(folder, own=True)) is not None:
                 break  # else a sweep came between, and removes it
+        os.environ[MARK] = folder.name
         _own[scratch] = (os.getpid(), folder, descriptor)
         atexit.register(_remove_own, scratch)
         return folder
@@ -142,15 +149,32 @@ def _new_folder(above: Path, name: str) -> Path:
     return folder
 
 
-def _lock(folder: Path) -> int | None:
-    """Return a descriptor that holds a folder's lock; None where another process has it or the folder is gone."""
+def _lock(folder: Path, *, own: bool = False) -> int | None:
+    """Return a descriptor that holds a folder's lock; None where another process has it or the folder is gone.
+
+    It is a file's, open for writing: NFS locks nothing else. Where nothing is locked at all, this process's `own`
+    folder is used without, and no sweep removes it.
+
+    Raises:
+        OSError: there cannot be a lock in this process's `own` folder.
+    """
+    path = folder / _LOCK
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except FileNotFoundError:
         return None
-    with suppress(OSError):
+    except OSError:
+        if own:
+            folder.rmdir()
+            raise
+        return None
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if folder.stat().st_ino == os.fstat(descriptor).st_ino:
+        held = True
+    except OSError as error:
+        held = own and not isinstance(error, BlockingIOError)
+    with suppress(OSError):
+        if held and path.stat().st_ino == os.fstat(descriptor).st_ino:
             return descriptor
     os.close(descriptor)
     return None
@@ -167,9 +191,9 @@ def _remove(folder: Path) -> None:
 def _remove_own(scratch: Path) -> None:
     process, folder, descriptor = _own.pop(scratch, (0, scratch, -1))
     if process == os.getpid():
-        _remove_tree(folder)
         with suppress(OSError):
             os.close(descriptor)
+        _remove_tree(folder)
 
 
 def _remove_tree(folder: Path) -> None:

@@ -186,9 +186,20 @@ def others_have(owner: Owner, stack: str, thing: Thing) -> ConfigError:
 
 
 def is_gone(owner: Owner, labels: Mapping[str, str]) -> bool:
-    """Say whether the folder that labels name was on this machine and is no more; a backend's URL is never gone."""
+    """Say whether the folder that labels name was on this machine and is no more; a backend's URL is never gone.
+
+    One that this user may not look into, as in another user's home, is there as far as anybody can tell.
+    """
     state = labels.get(STATE, "")
-    return labels.get(HOST) == owner.host and state.startswith("/") and not Path(state).exists()
+    if labels.get(HOST) != owner.host or not state.startswith("/"):
+        return False
+    try:
+        Path(state).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _copy(owner: Owner, thing: Thing) -> ConfigError:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 
 from slipway.model.errors import ConfigError
-from slipway.model.files import write_atomically
+from slipway.model.files import note_unwritten, write_atomically
 from slipway.model.masking import keep_secret
 
 VARIABLE, FILE_VARIABLE = VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
@@ -27,7 +28,9 @@ FROM_STATE = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
 """Has Pulumi take the salt from the state where the stack's file has none."""
 IMAGE = "docker-build:index:Image"
 _SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
-_SECRET = re.compile(r"\bsecure\s*:")
+_SECRET = re.compile(r"\bsecure[\"']?\s*:")
+_CIPHER = re.compile(r"\bv1:[A-Za-z0-9+/]+=*:[A-Za-z0-9+/]+")
+_COMMENT = re.compile(r"(?:^|\s)#\s*(.*)")
 
 
 def file_of(root: Path) -> Path:
@@ -71,6 +74,8 @@ def make(root: Path, stack: str | None, states: Path | None) -> None:
         )
         raise missing(root, f"the secrets in {file}", lost=anew)
     for state in sorted(states.glob("*.json")) if states else ():
+        if state.stem != stack and _is_being_written(state):
+            continue
         if not forget_lost(state) and state.stem == stack:
             raise missing(root, f"the secrets of `{stack}` in its state, {state},", lost=_lost(stack, state))
     write_atomically(file_of(root), secrets.token_urlsafe(32), mode=0o600)
@@ -128,9 +133,15 @@ def forget_lost(state: Path) -> bool:
     return True
 
 
+def _is_being_written(state: Path) -> bool:
+    """Whether somebody holds, or has left, the lock of a stack in a folder that others may share."""
+    return any((state.parents[2] / "locks" / "organization" / state.parent.name / state.stem).glob("*.json"))
+
+
 def holds_secrets(text: str) -> bool:
     """Whether a stack's file holds a value that is encrypted."""
-    return bool(_SECRET.search("\n".join(line.partition(" #")[0] for line in text.splitlines())))
+    plain = "\n".join(line.partition(" #")[0] for line in text.splitlines())
+    return bool(_SECRET.search(plain) or _CIPHER.search(_SALT.sub("", text)))
 
 
 def without_salt(text: str) -> str:
@@ -142,18 +153,47 @@ def without_salt(text: str) -> str:
 def salt_kept_out(file: Path) -> Iterator[None]:
     """Have Pulumi find a stack's file without the salt, and leave the file as it was before Pulumi wrote it anew.
 
-    What else was written meanwhile, by Pulumi or by somebody, stays.
+    What else was written meanwhile, by Pulumi or by somebody, stays; so does a file that cannot be read, or is gone.
     """
-    found = _read(file)
-    before = without_salt(found)
-    if before != found:
-        write_atomically(file, before)
+    found = _text(file)
+    before = without_salt(found or "")
+    if found is not None and before != found:
+        _rewrite(file, before)
     try:
         yield
     finally:
-        after = _read(file)
-        if after != before and not holds_secrets(after):
-            write_atomically(file, before if _meaning(after) == _meaning(before) else without_salt(after))
+        after = _text(file)
+        if after is not None and after != before and not holds_secrets(after):
+            wanted = before if found is not None and _says_the_same(after, before) else without_salt(after)
+            if wanted != after:
+                _rewrite(file, wanted)
+
+
+def _text(file: Path) -> str | None:
+    """Return what a file holds, its line ends included; None where it is not there or cannot be read."""
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            return opened.read()
+    except (OSError, ValueError):
+        return None
+
+
+def _rewrite(file: Path, text: str) -> None:
+    """Write a user's file anew, where a link leads, with the mode it has; that it fails is told, and fails nothing."""
+    try:
+        there = file.resolve()
+        write_atomically(there, text, mode=stat.S_IMODE(there.stat().st_mode))
+    except OSError as error:
+        note_unwritten(error)
+
+
+def _says_the_same(after: str, before: str) -> bool:
+    """Whether Pulumi alone has written a file anew: nothing else is in it, and no other comment."""
+    return _comments(after) <= _comments(before) and _meaning(after) == _meaning(before)
+
+
+def _comments(text: str) -> set[str]:
+    return {found[1].rstrip() for line in text.splitlines() if (found := _COMMENT.search(line))}
 
 
 def _meaning(text: str) -> Any:

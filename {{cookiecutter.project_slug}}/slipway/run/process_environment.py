@@ -124,12 +124,21 @@ def _require_paths(environment: MutableMapping[str, str]) -> None:
         if not Path(environment.get(variable) or "/").is_absolute():
             del environment[variable]  # as its specification says
         folder = Path(environment.get(variable) or Path(environment["HOME"]) / usual) / "slipway"
-        there = next(each for each in (folder, *folder.parents) if each.exists())
+        there = next(each for each in (folder, *folder.parents) if _is_there(each))
         if not _writable(there):
             raise ConfigError(
                 f"{folder} is needed, and this user may not write {there}",
                 remedy=f"Set {variable}, or HOME, to a folder that this user may write.",
             )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path is there, as far as this user may know."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _writable(folder: Path) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from slipway.model.scratch import MARK
+
 LOOK_SECONDS = 0.05
 LEFT_SECONDS = 10.0
 
@@ -21,7 +23,7 @@ def members(leader: int) -> list[int]:
             state, _, _, session = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:4]
             if int(session) == leader and state not in "ZX":
                 found.append(int(folder.name))
-    return found or [leader]
+    return found if found or Path("/proc/self").exists() else [leader]
 
 
 def born(pid: int) -> str:
@@ -32,17 +34,31 @@ def born(pid: int) -> str:
     return ""
 
 
-def end_left(sessions: Mapping[int, str], seconds: float = LEFT_SECONDS) -> None:
+def end_left(sessions: Mapping[int, str], mark: str, seconds: float = LEFT_SECONDS) -> None:
     """End what is left of sessions whose starter was killed: a Pulumi, its plugins, a builder's client.
 
+    Numbers are given again, at once in a container that starts anew. A leader is known by when it began; where it is
+    gone, the rest is known by what it was given.
+
     Args:
-        sessions: each leader's number, and when it began: numbers are given again.
+        sessions: each leader's number, and when it began.
+        mark: what the starter had in its environment, as `scratch.MARK`.
         seconds: how long they may take to end in order.
     """
     for leader, began in sessions.items():
         now = born(leader)
-        if began and now in ("", began) and began.partition(":")[0] == born(os.getpid()).partition(":")[0]:
-            end_processes([pid for pid in members(leader) if pid != leader or now], seconds)
+        if began and now == began:
+            end_processes(members(leader), seconds)
+        elif began and not now and began.partition(":")[0] == born(os.getpid()).partition(":")[0]:
+            end_processes([pid for pid in members(leader) if _has_mark(pid, mark)], seconds)
+
+
+def _has_mark(pid: int, mark: str) -> bool:
+    try:
+        given = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"{MARK}={mark}".encode() in given
 
 
 def name_of(pid: int) -> str:

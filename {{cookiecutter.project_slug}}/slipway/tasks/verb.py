@@ -112,10 +112,10 @@ def prepare_scratch() -> None:
         scratch.prepare(ROOT / scratch.NAME, _end_left)
 
 
-def _end_left(sessions: Mapping[int, str]) -> None:
+def _end_left(sessions: Mapping[int, str], mark: str) -> None:
     from slipway.run.sessions import end_left  # only now: hardly ever is anything left
 
-    end_left(sessions)
+    end_left(sessions, mark)
 
 
 def in_own_python() -> None:

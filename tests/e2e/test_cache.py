@@ -200,7 +200,7 @@ def test_a_change_of_code_uploads_its_layer_and_nothing_else(deployed: Workspace
 def read_only(folder: Path) -> Iterator[int]:
     """Serve what the registry holds at another port, to be read and not written; yield the port."""
     port = free_ports(1)
-    config = registry.config("127.0.0.1", port, registry.folder(registry.split(REGISTRY)[1]) / "data")
+    config = registry.config(f"127.0.0.1:{port}", registry.folder(registry.split(REGISTRY)[1]) / "data")
     file = folder / "read-only.yml"
     file.write_text(config.replace("storage:\n", f"storage:\n{READ_ONLY}"), encoding="utf-8")
     child = subprocess.Popen(

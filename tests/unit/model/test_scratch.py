@@ -162,3 +162,16 @@ def test_a_lock_is_held_by_a_file_that_is_open_for_writing(room: Path, monkeypat
     (room / "tmp" / "1-dead").mkdir()
     scratch.sweep(room)
     assert [each.name for each in (room / "tmp").iterdir()] == [folder.name]
+
+
+def test_whatever_else_lies_among_the_folders_is_left_as_it_is(room: Path, tmp_path: Path) -> None:
+    (room / "tmp").mkdir(exist_ok=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "outside-me").symlink_to(tmp_path / "workspace.toml")
+    (room / "tmp" / "link").symlink_to(elsewhere)
+    (room / "tmp" / "file").touch()
+    os.mkfifo(room / "tmp" / "pipe")
+    scratch.sweep(room)
+    assert [each.name for each in elsewhere.iterdir()] == ["outside-me"]
+    assert (tmp_path / "workspace.toml").exists()

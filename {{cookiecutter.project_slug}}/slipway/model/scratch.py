@@ -158,9 +158,8 @@ def _lock(folder: Path, *, own: bool = False) -> int | None:
     Raises:
         OSError: there cannot be a lock in this process's `own` folder.
     """
-    path = folder / _LOCK
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        descriptor = _open_lock(folder)
     except FileNotFoundError:
         return None
     except OSError:
@@ -174,10 +173,20 @@ def _lock(folder: Path, *, own: bool = False) -> int | None:
     except OSError as error:
         held = own and not isinstance(error, BlockingIOError)
     with suppress(OSError):
-        if held and path.stat().st_ino == os.fstat(descriptor).st_ino:
+        if held and (folder / _LOCK).stat().st_ino == os.fstat(descriptor).st_ino:
             return descriptor
     os.close(descriptor)
     return None
+
+
+def _open_lock(folder: Path) -> int:
+    """Open a folder's lock; never that of a folder which a link leads to, nor one that is a link or a pipe."""
+    above = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.open(_LOCK, how, 0o600, dir_fd=above)
+    finally:
+        os.close(above)
 
 
 def _remove(folder: Path) -> None:

@@ -80,7 +80,7 @@ def damage(file: Path) -> str:
         if not data:
             return "it is empty"
         parse_json(data, _State)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as error:
         if error.errno == errno.EFBIG:

@@ -123,3 +123,18 @@ def test_a_locks_owner_is_judged_by_process_and_machine(tmp_path: Path, data: di
     path = tmp_path / "lock.json"
     path.write_text(json.dumps(data) if data else "{")
     assert state.read_lock(path).alive is alive
+
+
+def test_a_state_that_pulumi_compressed_is_there_and_the_next_is_not_compressed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_SELF_MANAGED_STATE_GZIP", "1")
+    told = state.environment_of(root)
+    assert {told[name] for name in state.COMPRESSES} == {"false"}
+    file = state.state_file(root / "state", "shop", "dev")
+    file.parent.mkdir(parents=True)
+    assert not state.is_there(file) and state.stacks_in(file.parent) == []
+    for name in ("dev.json.gz", "dev.json.gz.attrs", "dev.json.bak", "prod.json", "dev.v2.json"):
+        file.with_name(name).touch()
+    assert state.is_there(file)
+    assert state.stacks_in(file.parent) == ["dev", "dev.v2", "prod"]

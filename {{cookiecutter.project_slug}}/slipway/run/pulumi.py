@@ -27,9 +27,11 @@ from slipway.run.state import (
     PASSPHRASE,
     StaleLock,
     environment_of,
+    is_there,
     keeps_passphrase_elsewhere,
     local_state,
     locks,
+    stacks_in,
     state_file,
 )
 
@@ -176,14 +178,14 @@ class Door:
         """Whether the backend knows the stack. A file backend is asked without starting Pulumi."""
         folder = local_state(self.workspace.root)
         if folder:
-            return state_file(folder, self.workspace.name, self.stack.name).is_file()
+            return is_there(state_file(folder, self.workspace.name, self.stack.name))
         return self.stack.name in self.known()
 
     def known(self) -> list[str]:
         """Return the names of all stacks of this workspace that the backend has, also of those without a file here."""
         folder = local_state(self.workspace.root)
         if folder:
-            return sorted(path.stem for path in state_file(folder, self.workspace.name, "x").parent.glob("*.json"))
+            return stacks_in(state_file(folder, self.workspace.name, "x").parent)
         with self._explained():
             return sorted(each.name for each in self._local_workspace(make=False).list_stacks())
 

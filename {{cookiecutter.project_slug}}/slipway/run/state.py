@@ -20,6 +20,8 @@ GO = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 """For programs in Go that live for seconds: until they hold so much memory, they collect garbage less often."""
 PASSPHRASE = passphrase.VARIABLES
 
+COMPRESSED, COMPRESSES = ".gz", ("PULUMI_DIY_BACKEND_GZIP", "PULUMI_SELF_MANAGED_STATE_GZIP")
+"""How the name of a compressed state ends, and the variables that ask for one: Slipway reads a folder's itself."""
 LONGEST = 100
 """Letters of what a lock says that are shown."""
 
@@ -75,6 +77,7 @@ def environment_of(root: Path, stack: str | None = None, *, make: bool = True) -
     }
     folder = local_state(root)
     if folder:
+        variables.update(dict.fromkeys(COMPRESSES, "false"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -171,6 +174,17 @@ def known_ids(folder: Path, project: str, stack: str) -> frozenset[str] | None:
 def state_file(folder: Path, project: str, stack: str) -> Path:
     """Return the file that holds a stack's state in a file backend."""
     return folder / ".pulumi" / "stacks" / project / f"{stack}.json"
+
+
+def is_there(file: Path) -> bool:
+    """Whether there is a state, also one that Pulumi has compressed: it writes such a one anew as Slipway reads it."""
+    return file.is_file() or file.with_name(f"{file.name}{COMPRESSED}").is_file()
+
+
+def stacks_in(folder: Path) -> list[str]:
+    """Return the names of the stacks whose states are in a folder."""
+    found = [*folder.glob("*.json"), *folder.glob(f"*.json{COMPRESSED}")]
+    return sorted({path.name.removesuffix(COMPRESSED).removesuffix(".json") for path in found})
 
 
 def mark_of(root: Path, stack: str) -> Path:

@@ -202,3 +202,10 @@ def test_three_thousand_files_take_well_under_half_a_second(tmp_path: Path) -> N
     start = time.process_time()
     content_digests(many)
     assert time.process_time() - start < 0.5
+
+
+@pytest.mark.parametrize("stage", ["FROM node:24 AS test\n", "FROM scratch AS Test\nADD https://example.org/x /x\n"])
+def test_what_the_gates_tests_take_from_elsewhere_has_to_be_pinned_too(inputs: BuildInputs, stage: str) -> None:
+    inputs.dockerfile.write_text(f"ARG PYTHON_RUN\nFROM ${{PYTHON_RUN}} AS run\n{stage}")
+    with pytest.raises(ConfigError, match=r"line \d: "):
+        content_digest(inputs)

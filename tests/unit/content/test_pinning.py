@@ -179,3 +179,16 @@ def test_images_that_are_not_pinned_are_refused_wherever_they_are_named(tmp_path
 
 def test_a_word_that_nobody_can_read_is_an_error_with_its_line(tmp_path: Path) -> None:
     assert "line 2" in refused(tmp_path, "FROM scratch\nADD ${X /x\n").what
+
+
+def test_a_word_of_braces_without_end_is_an_error_and_no_traceback(tmp_path: Path) -> None:
+    word = "${a:-" * 5000 + "x" + "}" * 5000
+    assert "line 2" in refused(tmp_path, f"FROM scratch\nADD {word} /x\n").what
+
+
+def test_a_line_of_very_many_words_is_read_at_once(tmp_path: Path) -> None:
+    assert "no checksum" in refused(tmp_path, f"FROM scratch\nADD {'a ' * 200_000}{URL} /x\n").what
+
+
+def test_brackets_without_end_are_no_list_of_sources_and_no_traceback(tmp_path: Path) -> None:
+    check(tmp_path, f"FROM scratch\nADD {'[' * 100_000} /x\n")

@@ -135,6 +135,19 @@ def test_a_services_secrets_stay_its_own_however_it_is_called(tmp_path: Path) ->
     assert stack.load(tmp_path, "dev", {}).protected is False
 
 
+@pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029", "\u202e", "\u2066"])
+def test_a_setting_that_looks_like_a_comment_is_refused(tmp_path: Path, letter: str) -> None:
+    text = f"config:\n  slipway:images: inline\n  # Protected:{letter}  slipway:protected: false\n"
+    assert ":3: " in refusal(tmp_path, text).what
+
+
+def test_a_name_that_no_file_can_have_is_no_stack(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        stack.load(tmp_path, "x" * 5000, {})
+    assert len(caught.value.what) < 200
+
+
 def test_a_link_to_another_stacks_file_is_refused(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "infra" / "Pulumi.prod.yaml").symlink_to("Pulumi.dev.yaml")

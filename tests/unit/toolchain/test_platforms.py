@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway.model.addresses import builder_problem
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.workspace import Build, Settings, Workspace, load
 from slipway.toolchain import builder, platforms
@@ -69,6 +70,16 @@ def test_nodes_that_are_written_down_are_known_without_starting_buildx(tmp_path:
         ('platforms = ["windows/amd64"]', 4, "no platform"),
         ('builders = { "arm64" = "tcp://x:1" }', 4, "no platform"),
         ('builders = { "linux/arm64" = "10.0.0.5:1234" }', 4, "no address"),
+        ('builders = { "linux/arm64" = "tcp://0:1234" }', 4, "no IP address"),
+        ('builders = { "linux/arm64" = "tcp://127.1:1234" }', 4, "no IP address"),
+        ('builders = { "linux/arm64" = "ssh://ci@0x7f000001" }', 4, "no IP address"),
+        ('builders = { "linux/arm64" = "tcp://0.0.0.0:1234" }', 4, "no machine"),
+        ('builders = { "linux/arm64" = "tcp://arm.example" }', 4, "no port"),
+        ('builders = { "linux/arm64" = "tcp://arm.example:70000" }', 4, "no port"),
+        ('builders = { "linux/arm64" = "tcp://:1234" }', 4, "no name"),
+        ('builders = { "linux/arm64" = "ssh://-oProxyCommand=x" }', 4, "no name"),
+        ('builders = { "linux/arm64" = "ssh://-oProxyCommand=x@arm.example" }', 4, "names a user"),
+        ('builders = { "linux/arm64" = "unix://run/buildkitd.sock" }', 4, "does not begin with /"),
     ],
 )
 def test_what_is_no_platform_or_address_is_found_when_it_is_read(
@@ -77,3 +88,18 @@ def test_what_is_no_platform_or_address_is_found_when_it_is_read(
     (tmp_path / "workspace.toml").write_text(f'name = "demo"\nregistry = "r.example"\n[build]\n{build}\n')
     with pytest.raises(ConfigError, match=f"workspace.toml:{line}: .*{said}"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://10.0.0.5:1234",
+        "tcp://[::1]:1234",
+        "ssh://arm.example",
+        "ssh://ci@arm_1.example:2222",
+        "unix:///run/buildkit/buildkitd.sock",
+        "docker-container://buildkitd",
+    ],
+)
+def test_what_buildx_takes_as_an_address_is_one(address: str) -> None:
+    assert not builder_problem(address)

@@ -35,6 +35,8 @@ from slipway.content.stats import Memory
 from slipway.model.errors import ConfigError
 
 VERSION = "slipway content digest 1"
+TESTS = "test"
+"""The stage that the gate runs beside the image's own: what it takes from elsewhere decides whether tests pass."""
 NOT_CONTENT = frozenset({"SOURCE_DATE_EPOCH"})
 _DIGEST = re.compile(r"@sha256:([0-9a-f]{64})\Z")
 _CONTEXT_NAME = re.compile(r"[a-z0-9][a-z0-9._/:@-]*\Z")
@@ -169,7 +171,8 @@ def _manifest(inputs: BuildInputs, seen: _Seen, memory: Memory | None) -> Manife
     read = dockerfile.read(inputs.dockerfile)
     bases = {name: pinned(name, ref) for name, ref in inputs.bases.items()}
     given = {**inputs.args, **inputs.bases}
-    pinning.check(read, inputs.target or "", args=given, contexts=inputs.contexts, platforms=inputs.platforms)
+    for target in (inputs.target or "", *([TESTS] if read.has_stage(TESTS) else [])):
+        pinning.check(read, target, args=given, contexts=inputs.contexts, platforms=inputs.platforms)
     manifest = {
         "dockerfile": _sha256(read.text),
         "target": _sha256(_bytes((inputs.target or "").lower())),

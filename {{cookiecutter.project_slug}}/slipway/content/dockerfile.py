@@ -66,6 +66,10 @@ class Dockerfile:
         """Whether a build may read a secret; an id with a variable in it may be any."""
         return any(each == name or "$" in each for stage in self.stages for each in stage.secrets)
 
+    def has_stage(self, name: str) -> bool:
+        """Whether a stage has this name, without regard to case."""
+        return any(stage.name.lower() == name.lower() for stage in self.stages)
+
     def stage(self, name: str) -> Stage:
         """Return a stage by its name, without regard to case; the last one for an empty name.
 

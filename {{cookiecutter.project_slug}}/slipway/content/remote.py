@@ -89,7 +89,7 @@ def sources(add: Instruction, escape: str) -> list[str]:
     """Return the words of an `ADD` that are sources as they are written; here-documents are none."""
     try:
         words = json.loads(add.rest)
-    except ValueError:
+    except (ValueError, RecursionError):
         words = split(add.rest, escape)[0]
     found = [str(each) for each in words[:-1]] if isinstance(words, list) else []
     return [each for each in found if not HEREDOC.match(each)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+DEEPEST = 50
+"""How many braces may stand in each other in a word."""
 _NAME = re.compile(r"\d+|[@*#?\-$!]|[^\W\d]\w*")
 
 
@@ -22,7 +24,9 @@ def split(text: str, escape: str) -> tuple[list[str], str]:
         elif char == escape and quote != "'":
             word, skip = word + char, True
         elif char.isspace() and not quote:
-            found, word = found + [word] * bool(word), ""
+            if word:
+                found.append(word)
+            word = ""
         else:
             word += char
             quote = "" if char == quote else quote or (char if char in "\"'" else "")
@@ -61,6 +65,7 @@ class _Reader:
 
     def __init__(self, word: str, values: Mapping[str, str], escape: str) -> None:
         self.word, self.values, self.escape, self.at = word, values, escape, 0
+        self.depth = 0
 
     def until(self, stop: str, *, raw: bool = False) -> str:
         """Return what stands before a character, expanded, and step over it; nothing means the end.
@@ -114,14 +119,30 @@ class _Reader:
     def _variable(self) -> str:
         braced = self.word.startswith("{", self.at)
         self.at += braced
-        match = _NAME.match(self.word, self.at)
-        name = match[0] if match else ""
-        self.at += len(name)
         if not braced:
-            return self.values.get(name, "") if name else "$"
+            return self._plain()
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise BadWord(f"{self.word[:DEEPEST]}…: more than {DEEPEST} braces stand in each other")
+        value = self._braced()
+        self.depth -= 1
+        return value
+
+    def _plain(self) -> str:
+        name = self._name()
+        return self.values.get(name, "") if name else "$"
+
+    def _braced(self) -> str:
+        name = self._name()
         if not name:
             raise BadWord(f"{self.word}: no variable is named in the braces")
         return self._replacement(name, self._next())
+
+    def _name(self) -> str:
+        match = _NAME.match(self.word, self.at)
+        name = match[0] if match else ""
+        self.at += len(name)
+        return name
 
     def _replacement(self, name: str, how: str) -> str:
         if how == "}":

@@ -5,7 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 
-_NUMBERS = re.compile(r"[0-9.]+")
+_NUMBERS = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?", re.ASCII)
+"""A host whose last part is a number: programs read it as an IP address, and not all as the same one."""
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?", re.ASCII)
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+_BUILDER = re.compile(r"([a-z][a-z-]*)://([!-~]+)")
 
 
 def bind_problem(bind: str) -> str:
@@ -46,9 +50,45 @@ def in_url(host: str, port: int) -> str:
 def registry_problem(registry: str) -> str:
     """Return why the host of host[:port][/path] is none: numbers that are no IP address, or one that is nobody's."""
     authority = registry.partition("/")[0]
-    host = authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
+    host, _ = _host_and_port(authority)
     if not authority.startswith("[") and not _NUMBERS.fullmatch(host):
         return ""
     if problem := bind_problem(host):
         return problem
-    return "is no machine's address" if ipaddress.ip_address(host).is_unspecified else ""
+    address = ipaddress.ip_address(host)
+    if str(address) != host:
+        return f"is {address} written in another way"
+    return "is no machine's address" if address.is_unspecified else ""
+
+
+def builder_problem(address: str) -> str:
+    """Return why an address is none of a builder, as buildx has it for its driver `remote`; nothing where it is one."""
+    match = _BUILDER.fullmatch(address)
+    if not match:
+        return "is no address of a builder"
+    scheme, rest = match.groups()
+    if scheme == "unix":
+        return "" if rest.startswith("/") else "is a path that does not begin with /"
+    if scheme not in ("tcp", "ssh"):
+        return "" if _HOST.match(rest) else "names nothing"
+    user, at, rest = rest.rpartition("@")
+    if at and (scheme == "tcp" or not _HOST.fullmatch(user)):
+        return "names a user as no builder has one"
+    return _host_problem(rest.partition("/")[0], needs_port=scheme == "tcp")
+
+
+def _host_problem(authority: str, *, needs_port: bool) -> str:
+    host, port = _host_and_port(authority)
+    if not authority.startswith("[") and not _HOST.fullmatch(host):
+        return "has no name of a host"
+    if (port or needs_port) and not (_PORT.fullmatch(port) and int(port) < 65536):
+        return "has no port from 1 to 65535"
+    return registry_problem(authority)
+
+
+def _host_and_port(authority: str) -> tuple[str, str]:
+    if authority.startswith("["):
+        host, _, rest = authority[1:].partition("]")
+        return host, rest.removeprefix(":")
+    host, _, port = authority.partition(":")
+    return host, port

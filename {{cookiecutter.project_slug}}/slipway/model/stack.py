@@ -73,6 +73,8 @@ _SETTINGS: dict[str, Collection[Any] | _Text] = {
 }
 _REQUIRED = ("slipway:images", "slipway:protected")
 """The settings that every stack's file says: a default would decide what may run there without a word."""
+LONGEST = 200
+"""How many letters the name of a stack's file may have: file systems take 255 bytes."""
 SHOWN = 60
 """How many letters of a wrong value stand in an error."""
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
@@ -217,6 +219,8 @@ def write_mode(stack: Stack, mode: Mode) -> None:
 def _file_of(root: Path, name: str) -> Path:
     """Return the one file of a stack; its name has to be written as the file's is, in small and large letters."""
     path = root / "infra" / f"Pulumi.{name}.yaml"
+    if len(path.name) > LONGEST:
+        raise ConfigError(f"{name[:SHOWN]!r}… ({len(name)} letters) is no stack's name", remedy="Write a shorter one.")
     others = [path.with_suffix(suffix) for suffix in (".yml", ".json") if path.with_suffix(suffix).exists()]
     if name not in names(root):
         beside = f" ({others[0].name} is not read)" if others else ""

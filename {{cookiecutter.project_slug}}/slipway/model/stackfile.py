@@ -7,6 +7,7 @@ Each of them is refused, so Slipway never reads another setting than Pulumi, or 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from slipway.model.yamlloader import BoundedLoader
 TOP_LEVEL = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
 """The keys that Pulumi knows in a stack's file."""
 PREFIX = "slipway:"
+# Ends of lines that only YAML sees, and marks that turn the direction of writing.
+_HIDDEN = re.compile("[\x85\u2028-\u202e\u2066-\u2069]")
 NEAR = 0.7
 """How alike two words are that one is taken for a misspelling of the other."""
 
@@ -50,6 +53,7 @@ def read_settings(path: Path, text: str, known: Mapping[str, object]) -> dict[st
         ConfigError: the text is no YAML that is read in one way only, has a key that nothing knows at its top, has a
             setting of Slipway's that nothing knows, or one that is none but looks like one.
     """
+    _refuse_hidden_ends(path, text)
     config = _config_of(path, _tree_of(path, text))
     found = {}
     for key, value in _pairs(path, config) if config else ():
@@ -65,6 +69,16 @@ def read_settings(path: Path, text: str, known: Mapping[str, object]) -> dict[st
             )
         found[key.value] = Setting(value.value, line, value.start_mark.index, value.end_mark.index)
     return found
+
+
+def _refuse_hidden_ends(path: Path, text: str) -> None:
+    """Refuse what ends a line, a comment too, for YAML but not for those who read it, or turns its direction."""
+    if found := _HIDDEN.search(text):
+        raise ConfigError(
+            f"{path}:{text.count(chr(10), 0, found.start()) + 1}: {found[0]!r} is a letter that nobody sees, and that "
+            "lets a line read otherwise than it is",
+            remedy="Remove it, and write what comes after it on a line of its own.",
+        )
 
 
 def _tree_of(path: Path, text: str) -> yaml.Node | None:

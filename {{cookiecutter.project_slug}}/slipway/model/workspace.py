@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from slipway.model import local as locals_
 from slipway.model import schedule
-from slipway.model.addresses import BIND_REMEDY, bind_problem, registry_problem
+from slipway.model.addresses import BIND_REMEDY, bind_problem, builder_problem, registry_problem
 from slipway.model.errors import ConfigError
 from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.gateway import BODY_REMEDY, ServiceGateway, body_problem
@@ -33,7 +33,6 @@ _MEMORY = re.compile(r"[1-9][0-9]{0,8}[kmg]")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 _PATH = re.compile(r"/[!-~]*")
 _PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
-_ADDRESS = re.compile(r"[a-z][a-z-]*://[^\s]+")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYNC = re.compile(r"(?:([^:/]+):)?((?!\.\.?(?:/|$))[^:/]+(?:/(?!\.\.?(?:/|$))[^:/]+)*)")
 
@@ -311,7 +310,7 @@ def _check_settings(path: Path, settings: Settings) -> None:
     text = read_text(path)
     if not DNS_LABEL.fullmatch(settings.name):
         raise ConfigError(
-            f"{path}:{line_of(text, ('name',))}: `name` is {settings.name!r}, which is no DNS label",
+            f"{path}:{line_of(text, ('name',))}: `name` is {settings.name!r:.80}, which is no DNS label",
             remedy="Use lower-case letters, digits and dashes, such as `demo` or `team-shop`.",
         )
     _check_addresses(path, text, settings)
@@ -328,9 +327,9 @@ def _check_settings(path: Path, settings: Settings) -> None:
                 remedy="Write linux/ARCHITECTURE, such as `linux/amd64` or `linux/arm64`.",
             )
     for platform, address in build.builders.items():
-        if not _ADDRESS.fullmatch(address):
+        if problem := builder_problem(address):
             raise ConfigError(
-                f"{path}:{line_of(text, ('build', 'builders', platform))}: {address!r} is no address of a builder",
+                f"{path}:{line_of(text, ('build', 'builders', platform))}: {address!r:.80} {problem}",
                 remedy="Write it as buildx has it: tcp://host:1234, ssh://user@host, unix:///path.",
             )
     for name, source in build.secrets.items():
@@ -351,17 +350,18 @@ def _check_settings(path: Path, settings: Settings) -> None:
 def _check_addresses(path: Path, text: str, settings: Settings) -> None:
     if not REGISTRY.fullmatch(settings.registry):
         raise ConfigError(
-            f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r}, which is no registry address",
+            f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r:.80}, which is no registry "
+            "address",
             remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
         )
     if problem := registry_problem(settings.registry):
         raise ConfigError(
-            f"{path}:{line_of(text, ('registry',))}: the host of `registry`, {settings.registry!r}, {problem}",
+            f"{path}:{line_of(text, ('registry',))}: the host of `registry`, {settings.registry!r:.80}, {problem}",
             remedy="Write a host's name or its whole IP address: `127.0.0.1:5000`, `[::1]:5000`, `ghcr.io/acme`.",
         )
     if problem := bind_problem(settings.gateway.bind):
         raise ConfigError(
-            f"{path}:{line_of(text, ('gateway', 'bind'))}: `bind` is {settings.gateway.bind!r}, which {problem}",
+            f"{path}:{line_of(text, ('gateway', 'bind'))}: `bind` is {settings.gateway.bind!r:.80}, which {problem}",
             remedy=BIND_REMEDY,
         )
 

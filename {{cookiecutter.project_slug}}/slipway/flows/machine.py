@@ -16,16 +16,21 @@ def stop(workspace: Workspace, report: Report) -> None:
     if background.running(engine.folder()) is None:
         return  # somebody else's engine
     others = running_for_others()
-    if others:
+    if others is None:
+        report.say("The Docker engine stays up: it does not answer, so nobody can tell what else it runs.")
+    elif others:
         report.say(f"The Docker engine stays up: it also runs {', '.join(others)}.")
     elif engine.stop():
         report.say("Stopped the Docker engine. Its package and images stay.")
 
 
-def running_for_others() -> list[str]:
-    """Return the names of all containers that still run; none where no engine answers."""
+def running_for_others() -> list[str] | None:
+    """Return the names of all containers that still run on the engine that Slipway started; None where it is silent.
+
+    That one listens at the default address, wherever DOCKER_HOST leads at this moment.
+    """
     try:
-        with docker.speaking():
-            return sorted(container.name for container in docker.client().containers.list())
+        with docker.speaking(engine.DEFAULT):
+            return sorted(container.name for container in docker.client(engine.DEFAULT).containers.list())
     except SlipwayError:
-        return []
+        return None

@@ -116,13 +116,16 @@ def is_here() -> bool:
     return address().startswith("unix://")
 
 
-def client() -> Any:
+def client(host: str | None = None) -> Any:
     """Return a `docker.DockerClient` that has answered; the connection is kept and shared between threads.
+
+    Args:
+        host: the engine's address, where another than the one in use is meant.
 
     Raises:
         SlipwayError: no engine answers at the address.
     """
-    return _connect(address())
+    return _connect(host or address())
 
 
 @lru_cache(maxsize=4)

@@ -104,3 +104,14 @@ def test_that_a_memory_cannot_be_written_is_told_once_and_fails_nothing(
         assert files.write_memory(tmp_path / "file" / "x", "") is False
     assert len(files.unwritten) == 1
     assert files.write_memory(tmp_path / "good", "") is True
+
+
+def test_what_is_beside_a_path_is_removed_only_where_a_dead_process_of_this_system_left_it(tmp_path: Path) -> None:
+    path, dead = tmp_path / "versions.json", 2**22 + 1
+    system = files._system()
+    lives = f".versions.json.1.{system}"
+    stays = [f".versions.json.{dead}", f".versions.json.{dead}.0badcafe", lives]
+    for name in (*stays, f".versions.json.{dead}.{system}"):
+        (tmp_path / name).touch()
+    files.write_atomically(path, "new")
+    assert {each.name for each in tmp_path.iterdir()} == {"versions.json", *stays}

@@ -7,6 +7,7 @@ import glob
 import os
 import shutil
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ PRIVATE = 0o600
 MEGABYTE = 1_000_000
 MEMORY_LIMIT = 200 * MEGABYTE
 """Bytes of the longest file that Slipway wrote itself and still reads."""
+UNTOLD = "new"
+_NAMESPACE = Path("/proc/self/ns/pid")
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _DISK = {
     errno.ENOSPC: "the disk is full",
@@ -245,13 +248,24 @@ def _temporary(path: Path) -> Path:
             if new.parent.stat().st_dev == path.parent.stat().st_dev:
                 return new
     _remove_left(path)
-    return path.with_name(f".{path.name[:180]}.{os.getpid()}")
+    return path.with_name(f".{path.name[:180]}.{os.getpid()}.{_system()}")
 
 
 def _remove_left(path: Path) -> None:
-    """Remove what killed processes left beside a path."""
-    for left in path.parent.glob(f".{glob.escape(path.name[:180])}.[0-9]*"):
-        process = left.name.rpartition(".")[2]
-        if process.isdigit() and not Path("/proc", process).exists() and Path("/proc/self").exists():
+    """Remove what killed processes of this system left beside a path."""
+    system = _system()
+    for left in path.parent.glob(f".{glob.escape(path.name[:180])}.[0-9]*.{system}"):
+        process = left.name.split(".")[-2]
+        if system != UNTOLD and process.isdigit() and not Path("/proc", process).exists():
             with suppress(OSError):
                 left.unlink()
+
+
+def _system() -> str:
+    """Return what tells this system's processes from another's of the same number: a folder may be shared by several,
+    machines or containers; UNTOLD where nothing does."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return f"{zlib.crc32(f'{boot}{_NAMESPACE.readlink()}'.encode()):08x}"
+    except (OSError, ValueError):
+        return UNTOLD

@@ -119,6 +119,14 @@ def test_values_of_the_environment_that_are_named_like_secrets_are_known(monkeyp
     assert said == f"{MASK} /home/me/passphrase blue-as-the-sea"
 
 
+@pytest.mark.parametrize("name", ["PULUMI_BACKEND_URL", "DOCKER_HOST", "https_proxy"])
+def test_a_password_in_an_address_of_the_environment_is_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "postgres://ci:Tr%40ub4dor@db.example/state")
+    assert mask("cannot open postgres://ci:Tr%40ub4dor@db.example/state (Tr@ub4dor)") == (
+        f"cannot open postgres://ci:{MASK}@db.example/state ({MASK})"
+    )
+
+
 def test_an_error_tells_no_secret() -> None:
     keep_secret("sentinel")
     error = GateRefused("sentinel a", remedy="sentinel b", detail="sentinel c")

@@ -11,7 +11,7 @@ import msgspec
 
 from slipway.model.errors import EvidenceError
 from slipway.model.files import write_atomically
-from slipway.model.names import DNS_LABEL, REGISTRY
+from slipway.model.names import DNS_LABEL, REGISTRY, RESERVED
 from slipway.model.reading import exists, read_json
 
 VERSION = 1
@@ -22,7 +22,8 @@ SHOWN = 120
 """How many letters of a wrong value stand in an error."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_COMMIT = re.compile(r"(?!0+\Z)[0-9a-f]{40}(?:[0-9a-f]{24})?")
+"""A commit's whole hash; git writes only noughts for none."""
 _KIND = re.compile(r"[a-z]{1,20}")
 
 
@@ -67,6 +68,8 @@ def load(root: Path, stack: str) -> Lock:
         raise EvidenceError(f"{path} is the lock of stack `{lock.stack}`, version {lock.version}", remedy=remedy)
     if strange := lock.beside.keys() - set(BESIDE):
         raise EvidenceError(f"{path}: `{shown(min(strange))}` runs beside no service that Slipway knows", remedy=remedy)
+    if reserved := sorted(name for name in lock.services if RESERVED.match(name)):
+        raise EvidenceError(f"{path}: `{shown(reserved[0])}`: that is no service's name", remedy=remedy)
     for service, entry in (*lock.services.items(), *lock.beside.items()):
         if wrong := _wrong(service, entry):
             raise EvidenceError(f"{path}: `{shown(service)}`: {wrong}", remedy=remedy)

@@ -110,6 +110,10 @@ def _read_environment() -> None:
     for name, value in os.environ.items():
         if _VARIABLE.fullmatch(name) and len(value) >= SHORTEST_LINE and not _NO_SECRET.fullmatch(value):
             keep_secret(value)
+        for password in _USER_PASSWORD.findall(value):  # of a proxy, an engine, a state backend
+            if len(password) >= SHORTEST_LINE or not _NO_SECRET.fullmatch(password):
+                keep_secret(password)
+                keep_secret(unquote(password))
 
 
 def _forms_of(value: str) -> Iterator[str]:

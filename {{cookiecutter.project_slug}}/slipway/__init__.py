@@ -4,6 +4,6 @@ import os
 
 __version__ = "0.1.0"
 
-# Set before anything uses gRPC. Else it stands in the way of programs that Docker's SDK starts by a fork: `ssh`, to an
-# engine on another machine, whose connection then ends without an answer.
+# Set before anything uses gRPC. Else it stands in the way of programs that are started by a fork, as on macOS: `ssh`,
+# whose connection to an engine on another machine then ends without an answer.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import requests
 from docker.errors import APIError
-from tests.conftest import TEMPLATE
 
 from slipway.model.errors import SlipwayError
-from slipway.run import engine
+from slipway.run import engine, tunnel
 
 
 def answer(**changes: object) -> dict[str, object]:
@@ -123,10 +119,11 @@ def test_a_line_without_an_end_is_told_in_pieces() -> None:
     assert sum(map(len, pieces)) + engine.PIECE > 700 * 16_000 - 16_000
 
 
-def test_the_sdk_knows_the_way_over_ssh_though_nobody_has_installed_paramiko() -> None:
-    """In a new interpreter: the SDK is imported once for all."""
-    script = (
-        "from slipway.run import engine; engine.sdk(); import docker.api.client, sys; docker.api.client.SSHHTTPAdapter"
-    )
-    script += "; assert 'paramiko' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": str(TEMPLATE)})
+def test_a_server_s_engine_is_spoken_to_through_the_tunnel_and_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@server")
+    asked: list[str] = []
+    monkeypatch.setattr(tunnel, "open_tunnel", lambda address: SimpleNamespace(socket=asked.append(address) or "/x"))
+    monkeypatch.setattr(engine, "_connect", lambda host, _seconds: host)
+    assert engine.client() == "unix:///x"
+    assert asked == ["ssh://me@server"]
+    assert not engine.is_here()

@@ -57,6 +57,21 @@ def test_where_there_is_no_way_the_remedy_says_what_to_do(now: Situation, instal
     assert now.address in caught.value.what
 
 
+def test_what_is_wrong_with_the_way_to_a_server_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = SlipwayError("the server is not reached", remedy="Log in.")
+
+    def client() -> None:
+        raise wrong
+
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@server")
+    monkeypatch.setattr(engine.sdk, "client", client)
+    now = engine.situation()
+    assert now.problem == "the server is not reached"
+    with pytest.raises(SlipwayError) as caught:
+        plan(now)
+    assert caught.value is wrong
+
+
 def serve(path: Path, answer: bytes) -> None:
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))

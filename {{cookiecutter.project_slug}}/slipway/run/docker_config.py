@@ -23,6 +23,7 @@ from slipway.model.files import MEGABYTE, read_bytes, write_atomically
 from slipway.model.masking import keep_secret
 from slipway.model.parsing import Unreadable, convert, parse_json
 from slipway.model.reading import exists, read_json
+from slipway.run import ssh
 
 SOCKET = "unix:///var/run/docker.sock"
 SCHEMES = ("unix", "tcp", "http", "https", "ssh", "npipe")
@@ -108,6 +109,9 @@ def engine_address() -> str:
 
 
 def _checked(host: str, where: str) -> str:
+    if host.startswith(ssh.SCHEME):
+        ssh.parse_address(host, where)
+        return host
     try:
         parts = urlsplit(host)
         fine = parts.scheme in SCHEMES and bool(parts.netloc or parts.path) and parts.port != 0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 from slipway.content.healthcheck import Healthcheck
 from slipway.model.errors import SlipwayError
-from slipway.run import docker_config
+from slipway.run import docker_config, ssh
 
 WORKSPACE, STACK, SERVICE, URN = "slipway.workspace", "slipway.stack", "slipway.service", "slipway.urn"
 DEV = "slipway.dev"
@@ -77,29 +74,12 @@ def sdk() -> Any:
     The one place that imports it: two threads that begin to at the same time get it half made, as its parts
     import each other in a circle.
     """
-    with _importing, _ssh_by_program():
+    with _importing:
         import docker
         import docker.errors
         import docker.tls
         import docker.types
     return docker
-
-
-@contextmanager
-def _ssh_by_program() -> Iterator[None]:
-    """Let the SDK have its way to engines over SSH without paramiko, for the time of a `with`.
-
-    It imports paramiko for it even where it is told to use the program `ssh`, as it is here; without that import it
-    knows no such way.
-    """
-    lacking = "docker" not in sys.modules and importlib.util.find_spec("paramiko") is None
-    if lacking:
-        sys.modules["paramiko"] = ModuleType("paramiko")
-    try:
-        yield
-    finally:
-        if lacking:
-            del sys.modules["paramiko"]
 
 
 def address() -> str:
@@ -125,20 +105,24 @@ def client(host: str | None = None) -> Any:
     Raises:
         SlipwayError: no engine answers at the address.
     """
-    return _connect(host or address())
+    host = host or address()
+    if not host.startswith(ssh.SCHEME):
+        return _connect(host)
+    from slipway.run.tunnel import open_tunnel  # only now: most engines are on this machine
+
+    return _connect(f"unix://{open_tunnel(host).socket}", SSH_SECONDS)
 
 
 @lru_cache(maxsize=4)
-def _connect(host: str) -> Any:
+def _connect(host: str, seconds: float = CONNECT_SECONDS) -> Any:
     docker_config.read()  # the SDK takes a damaged one for none, or ends in an AttributeError
     over_tls = bool(os.environ.get("DOCKER_TLS_VERIFY")) and host.startswith("tcp://")
     with speaking(host):
         engine = sdk().DockerClient(
             base_url=host,
             version="auto",
-            timeout=SSH_SECONDS if host.startswith("ssh://") else CONNECT_SECONDS,
+            timeout=seconds,
             max_pool_size=POOL,
-            use_ssh_client=host.startswith("ssh://"),
             tls=sdk().tls.TLSConfig(verify=True, **_certificates()) if over_tls else False,
         )
     engine.api.timeout = REQUEST_SECONDS

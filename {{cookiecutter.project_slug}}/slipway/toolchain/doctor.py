@@ -86,7 +86,7 @@ def _engine(_workspace: Workspace) -> Iterator[Fact]:
         if not has_init:
             yield Fact("init", False, "the engine has no docker-init, so orphans in containers stay zombies", NO_INIT)
         return
-    found = f"{now.address} does not answer: {now.problem}"
+    found = now.problem if now.error else f"{now.address} does not answer: {now.problem}"
     try:
         steps = engine.plan(now)
     except SlipwayError as error:

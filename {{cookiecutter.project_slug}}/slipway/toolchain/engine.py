@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from slipway.model.errors import SlipwayError
-from slipway.run import docker_config
+from slipway.run import docker_config, ssh
 from slipway.run import engine as sdk
 from slipway.run.process import Result, run
 from slipway.toolchain import background
@@ -59,6 +59,7 @@ class Situation:
     apt: bool = False
     dockerd: bool = False
     service: bool = False
+    error: SlipwayError | None = None  # what is to be said, where `problem` alone would say less
 
 
 def address() -> str:
@@ -78,10 +79,12 @@ def answers() -> bool:
 def situation() -> Situation:
     """Look at this machine."""
     where = address()
-    problem = _ping(where)
+    error = _error_of_ssh(where)
+    problem = error.what if error else _ping(where)
     return Situation(
         address=where,
         problem=problem,
+        error=error,
         denied="ermission denied" in problem,
         chosen=where != DEFAULT,
         root=os.geteuid() == 0,
@@ -105,6 +108,8 @@ def plan(now: Situation | None = None, *, install: bool = True) -> tuple[Step, .
     now = now or situation()
     if not now.problem:
         return ()
+    if now.error:
+        raise now.error
     what = f"the Docker engine at {now.address} does not answer: {now.problem}"
     if now.chosen:
         raise SlipwayError(
@@ -249,11 +254,21 @@ def _ping(where: str) -> str:
     return "" if b" 200 " in first + b" " else f"it says {first!r}"
 
 
+def _error_of_ssh(where: str) -> SlipwayError | None:
+    """Return why an engine on a server is not reached; None where it is, or is on no server behind SSH."""
+    if where.startswith(ssh.SCHEME):
+        try:
+            sdk.client()
+        except SlipwayError as error:
+            return error
+    return None
+
+
 def _ping_by_sdk() -> str:
     try:
         sdk.client().ping()
     except SlipwayError as error:
         return error.detail or error.what
-    except Exception as error:  # paramiko, requests and docker raise their own
+    except Exception as error:  # requests and docker raise their own
         return str(error)
     return ""

@@ -39,7 +39,8 @@ def program() -> str:
     started = Path("/run/systemd/system").is_dir()  # then the package's own server would listen on every address
     if not found and os.geteuid() == 0 and shutil.which("apt-get") and not started:
         for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "--no-install-recommends", PACKAGE]):
-            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            # In runlevel 1 the package's own server is not started: it would listen on every address.
+            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
             done = subprocess.run(command, env=quiet, capture_output=True, text=True, timeout=900, check=False)
             assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
         found = shutil.which("sshd", **find)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,19 @@ def test_a_locale_without_utf8_starts_python_in_utf8_mode_and_the_terminal_keeps
 def test_securing_streams_twice_changes_nothing() -> None:
     result = run(START + "one = sys.stdout; streams.secure(); print(one is sys.stdout)")
     assert result.stdout == b"True\n"
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_who_reads_a_pipe_gets_each_line_when_it_is_printed(variables: dict[str, str]) -> None:
+    code = f"{START} print('first'); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(TEMPLATE), **variables},
+    ) as child:
+        assert child.stdout is not None and child.stdin is not None
+        readable, _, _ = select.select([child.stdout], [], [], 60)
+        assert readable and os.read(child.stdout.fileno(), 100) == b"first\n"
+        child.stdin.close()
+    assert child.returncode == 0

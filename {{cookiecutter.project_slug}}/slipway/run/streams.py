@@ -138,13 +138,14 @@ def _is_standard(stream: TextIO | None, descriptor: int) -> bool:
 
 
 def _secured(stream: TextIO | None, descriptor: int) -> TextIO:
-    encoding, by_line = "utf-8", False
+    """Return a stream in the other's encoding that passes on each line at once: a pipe's reader waits for it, too."""
+    encoding = "utf-8"
     if isinstance(stream, io.TextIOWrapper):
-        encoding, by_line = stream.encoding, stream.line_buffering
+        encoding = stream.encoding
         with suppress(OSError):
             stream.flush()
     buffer = io.BufferedWriter(Output(descriptor))
-    return io.TextIOWrapper(buffer, encoding=encoding, errors="replace", line_buffering=by_line)
+    return io.TextIOWrapper(buffer, encoding=encoding, errors="replace", line_buffering=True)
 
 
 def _descriptor_of(stream: Any) -> Any:

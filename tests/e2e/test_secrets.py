@@ -13,12 +13,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from urllib.parse import quote
 
 import pytest
 from tests.e2e.conftest import NAME, REGISTRY
 from tests.e2e.workspace import Workspace
 
+from slipway.model import local
 from slipway.model.masking import MASK
 from slipway.run import engine
 from slipway.toolchain import registry
@@ -83,12 +85,20 @@ def test_settings_and_secrets_reach_the_container_and_the_values_stand_nowhere_e
         assert seen, f"nothing was looked at in {place}"
 
 
+def clone_beside(workspace: Workspace, folder: Path) -> Workspace:
+    """Return a clone that may run beside the workspace, on a port that is kept for it."""
+    workspace.git("clone", "--quiet", str(workspace.root), str(folder / "clone"))
+    port = workspace.port + 2
+    (folder / "clone" / ".slipway").mkdir()
+    local.save(folder / "clone", "clone", {"dev": port})
+    return Workspace(folder / "clone", port)
+
+
 def test_the_stacks_file_is_as_it_was_committed_and_a_clone_needs_no_passphrase(
     deployed: Workspace, tmp_path: Path
 ) -> None:
     assert "encryptionsalt" not in (deployed.root / "infra" / "Pulumi.dev.yaml").read_text(encoding="utf-8")
-    deployed.git("clone", "--quiet", str(deployed.root), str(tmp_path / "clone"))
-    clone = Workspace(tmp_path / "clone", deployed.port)
+    clone = clone_beside(deployed, tmp_path)
     ran = clone.invoke("preview")
     assert ran.code == 0, ran.output
     assert clone.git("status", "--porcelain") == ""
@@ -98,8 +108,7 @@ def test_the_stacks_file_is_as_it_was_committed_and_a_clone_needs_no_passphrase(
 def test_a_clone_that_lacks_the_passphrase_of_secrets_is_told_how_it_is_had(told: Workspace, tmp_path: Path) -> None:
     file = told.root / "infra" / "Pulumi.dev.yaml"
     assert told.pulumi("config", "set", "--secret", "--stack", "dev", "api:API_TOKEN", stdin=RUN_TIME).code == 0
-    told.git("clone", "--quiet", str(told.root), str(tmp_path / "clone"))
-    clone = Workspace(tmp_path / "clone", told.port)
+    clone = clone_beside(told, tmp_path)
     (clone.root / "infra" / "Pulumi.dev.yaml").write_bytes(file.read_bytes())
     ran = clone.invoke("preview")
     assert ran.code == 2, ran.output
@@ -115,10 +124,10 @@ def test_a_clone_that_lacks_the_passphrase_of_secrets_is_told_how_it_is_had(told
 def test_a_build_secret_of_the_stack_is_passed_before_anything_was_deployed(
     deployed: Workspace, tmp_path: Path
 ) -> None:
-    deployed.git("clone", "--quiet", str(deployed.root), str(tmp_path / "clone"))
-    clone = Workspace(tmp_path / "clone", deployed.port)
+    clone = clone_beside(deployed, tmp_path)
     clone.edit("workspace.toml", "[build.secrets]", '[build.secrets]\ntoken = { config = "token" }')
-    step = "RUN --mount=type=secret,id=token [ ! -e /run/secrets/token ] || echo of $(wc -c </run/secrets/token)\n"
+    once = f": {token_hex(8)}"  # no cache knows this step
+    step = f"RUN --mount=type=secret,id=token {once}; [ ! -e /run/secrets/token ] || echo of $(wc -c </run/secrets/token)\n"
     clone.edit("services/worker/Dockerfile", "AS build\n", f"AS build\n{step}")
     ran = clone.invoke("build", "worker")
     assert ran.code == 0, ran.output

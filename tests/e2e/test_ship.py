@@ -556,7 +556,7 @@ def another_commit(attack: Attack) -> None:
 
 
 def nobodys_commit(attack: Attack) -> None:
-    attack.worker["commit"] = "0" * 40
+    attack.worker["commit"] = "1" * 40
 
 
 def no_commit(attack: Attack) -> None:

@@ -88,7 +88,7 @@ def environment_of(root: Path, stack: str | None = None, *, make: bool = True) -
         if "PULUMI_HOME" not in os.environ:
             variables["PULUMI_HOME"] = str(quiet_home(root))
     if make:
-        project = str(read_yaml(root / "infra" / "Pulumi.yaml").get("name", ""))
+        project = project_of(root)
         passphrase.make(root, stack, state_file(folder, project, "x").parent if folder else None)
     return {**variables, **passphrase.variables(root)}
 
@@ -124,7 +124,6 @@ def local_state(root: Path) -> Path | None:
     Raises:
         ConfigError: the file is damaged, or its address is none.
     """
-    path = root / "infra" / "Pulumi.yaml"
     url = backend_url(root)
     try:
         parts = urlparse(url)

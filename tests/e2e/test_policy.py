@@ -68,9 +68,7 @@ def test_a_protected_stack_takes_no_build_and_no_unreleased_image_from_a_program
     workspace: Workspace,
 ) -> None:
     workspace.edit(PROGRAM, "import images_of", "import inline")
-    workspace.edit(
-        PROGRAM, "images = images_of(workspace, stack, instead)", "images = inline(workspace, workspace.services)"
-    )
+    workspace.edit(PROGRAM, "images = images_of(inputs, instead)", "images = inline(workspace, workspace.services)")
     workspace.edit("services/api/app/main.py", '"lantern"', f'"lantern {time.time_ns()}"')
     ran = workspace.invoke("preview", "--stack", "prod")
     assert ran.code == 3, ran.output

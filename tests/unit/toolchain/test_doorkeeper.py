@@ -38,12 +38,16 @@ def test_a_connection_s_user_is_known_while_it_is_open_and_nobody_afterwards(
         assert look(address, server.getsockname()) is None  # the kernel says 0 of it, which is root's number
 
 
-def test_a_connection_that_was_only_half_closed_is_nobody_s(listener: socket.socket) -> None:
+@pytest.mark.parametrize("look", [owner_of, doorkeeper._read])
+def test_a_connection_that_was_only_half_closed_is_still_its_user_s(listener: socket.socket, look: object) -> None:
+    assert callable(look)
     with socket.create_connection(listener.getsockname()) as client:
         server, address = listener.accept()
         with server:
             client.shutdown(socket.SHUT_WR)
-            assert owner_of(address, server.getsockname()) is None
+            assert look(address, server.getsockname()) == ME
+            server.recv(1)  # the other end has taken the end of the stream by now
+            assert look(address, server.getsockname()) == ME
 
 
 def test_a_client_that_speaks_ipv6_to_an_ipv4_address_is_known(listener: socket.socket) -> None:

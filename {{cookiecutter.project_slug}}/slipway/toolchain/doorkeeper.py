@@ -20,7 +20,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-ESTABLISHED = 1
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, ALL = 4, 20, 1, (1 << 32) - 1
 PIPE = 1 << 16
 BACKLOG = 512
@@ -42,7 +41,8 @@ def can_guard() -> bool:
 def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     """Return the number of the user whose connection comes from an address of this machine; None when unknown.
 
-    A connection that its client has closed already belongs to nobody: the kernel says 0 then, which is not root.
+    A connection that its client has closed already belongs to nobody: the kernel says user 0 and inode 0 of it then,
+    and this 0 is not root. One that its client has only half closed, after its request, is still its user's.
     """
     with suppress(OSError, struct.error):
         return _asked(client, server)
@@ -59,17 +59,17 @@ def _asked(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     ends = struct.pack(">HH", client[1], server[1])
     ends += b"".join(socket.inet_pton(family, host).ljust(16, b"\0") for host in (client[0], server[0]))
     ask = (
-        struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, 1 << ESTABLISHED) + ends + struct.pack("=III", 0, ALL, ALL)
+        struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, ALL) + ends + struct.pack("=III", 0, ALL, ALL)
     )
     head = struct.pack("=IHHII", 16 + len(ask), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(2)
         kernel.send(head + ask)
         answer = kernel.recv(1 << 13)
-    kind, state, uid = struct.unpack_from("=H", answer, 4)[0], answer[17], struct.unpack_from("=I", answer, 80)[0]
+    kind, (uid, inode) = struct.unpack_from("=H", answer, 4)[0], struct.unpack_from("=II", answer, 80)
     if kind != SOCK_DIAG_BY_FAMILY or answer[20:56] != ends:  # another family's words for it, or none
         raise OSError("the kernel names no such connection")
-    return int(uid) if state == ESTABLISHED else None
+    return int(uid) if inode else None
 
 
 def _read(client: tuple[str, int], server: tuple[str, int]) -> int | None:
@@ -78,9 +78,9 @@ def _read(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     for table, pair in ((table, pair) for pair in wanted for table in TABLES):
         with suppress(OSError), Path(table).open(encoding="ascii") as lines:
             for line in lines:
-                fields = line.split(None, 8)
-                if fields[1:3] == list(pair) and int(fields[3], 16) == ESTABLISHED:
-                    return int(fields[7])
+                fields = line.split(None, 10)
+                if fields[1:3] == list(pair):
+                    return int(fields[7]) if int(fields[9]) else None
     return None
 
 

@@ -12,20 +12,21 @@ from cookiecutter.exceptions import FailedHookException
 from jinja2 import Environment
 from jinja2.ext import Extension
 
-# The rules are the workspace's own; the module imports nothing, so it can be read where it stands.
-_RULES = Path(__file__).parent / "{{cookiecutter.project_slug}}" / "slipway" / "model" / "names.py"
+# The rules are the engine's own; the module imports nothing, so it can be read where it stands.
+_RULES = Path(__file__).parent / "src" / "slipway" / "model" / "names.py"
 _BUCKET = re.compile(r"(s3|gs|azblob)://[a-z0-9][a-z0-9._/-]*(\?[\w.=&:/%-]+)?")
 _BACKENDS = {"local": "file://../.slipway/state", "service": "https://api.pulumi.com"}
 _SHOWN = 60
 
 
 class Answers(Extension):
-    """Gives the template two filters: one checks all answers, one turns the `state` answer into a URL."""
+    """Gives the template two filters (checks all answers; `state` answer → URL) and the folder that it is in."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.filters["refuse_bad_answers"] = refuse_bad_answers
         environment.filters["backend_url"] = backend_url
+        environment.globals["template_folder"] = str(Path(__file__).resolve().parent)
 
 
 def refuse_bad_answers(answers: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import nox
 ROOT = Path(__file__).parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 DEMO = ROOT / "demo"
-PYTHON = ("run", "local_extensions.py", "noxfile.py", "hooks", "tests", "bench", str(TEMPLATE))
+CODE = f"{ROOT / 'src'}{os.pathsep}{TEMPLATE}"
 
 nox.options.default_venv_backend = "none"
 TESTS = ["lint", "unit", "bake", "gate", "e2e", "kubernetes"]
@@ -50,16 +50,14 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "local_extensions.py", "noxfile.py")
     # bench/programs run in a generated workspace, whose modules are not here.
-    session.run("mypy", "-p", "bench", "--exclude", "bench/programs/", env={"MYPYPATH": str(TEMPLATE)})
-    with session.chdir(TEMPLATE):
-        session.run("mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "slipway", "infra", "tasks.py")
+    session.run("mypy", "-p", "bench", "--exclude", "bench/programs/", env={"MYPYPATH": CODE})
+    session.run("mypy", "-p", "slipway", "-p", "infra", "-m", "tasks", env={"MYPYPATH": CODE})
 
 
 @nox.session
 def pins(session: nox.Session) -> None:
     """Pin the bytes of tools whose version was changed in tools.toml: ./run pins TOOL…."""
-    with session.chdir(TEMPLATE):
-        session.run("python", "-m", "slipway.toolchain.pins", *session.posargs)
+    session.run("python", "-m", "slipway.toolchain.pins", *session.posargs, env={"PYTHONPATH": str(ROOT / "src")})
 
 
 @nox.session

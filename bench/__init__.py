@@ -5,5 +5,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# The template's code is plain Python: the bench starts daemons by the product's own toolchain.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "{{cookiecutter.project_slug}}"))
+# The engine is plain Python: the bench starts daemons by the product's own toolchain.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))

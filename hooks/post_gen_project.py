@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(Path.cwd()))
+TEMPLATE = Path(r"{{ template_folder }}")
+ENGINE = TEMPLATE / "src" / "slipway"
+sys.path.insert(0, str(ENGINE.parent))
 
 from slipway.flows.new import populate  # noqa: E402
 from slipway.run import streams  # noqa: E402
@@ -17,10 +19,10 @@ OWNERS = {"github": ".github/CODEOWNERS", "gitlab": ".gitlab/CODEOWNERS", "none"
 populate(Path.cwd(), "{{ cookiecutter.services }}")
 if place := CI.get("{{ cookiecutter.ci }}"):
     Path(place).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile("slipway/ci/{{ cookiecutter.ci }}.yml", place)
+    shutil.copyfile(ENGINE / "ci" / "{{ cookiecutter.ci }}.yml", place)
 owners = Path(OWNERS["{{ cookiecutter.ci }}"])
 owners.parent.mkdir(parents=True, exist_ok=True)
-shutil.copyfile("slipway/ci/CODEOWNERS", owners)
+shutil.copyfile(ENGINE / "ci" / "CODEOWNERS", owners)
 for pattern in ("__pycache__", ".*_cache"):
     for left_behind in [*Path.cwd().rglob(pattern)]:
         shutil.rmtree(left_behind, ignore_errors=True)

@@ -1,7 +1,8 @@
-"""Puts the template's own code on the path: it is plain Python, so it is tested where it stands."""
+"""Puts the engine and the template's own code on the path: they are plain Python, tested where they stand."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,13 +12,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+ENGINE = ROOT / "src" / "slipway"
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 
 # A shell has what it runs in the background ignore Ctrl-C, and that is handed on to all programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(TEMPLATE), str(ROOT)]
+CODE = (str(ENGINE.parent), str(TEMPLATE))
+PYTHONPATH = os.pathsep.join(CODE)
+"""Where programs that tests start find the engine, and `infra` and `tasks` of the template."""
+sys.path[:0] = [*CODE, str(ROOT)]
 
 # A busy machine makes a good test slow, never wrong.
 settings.register_profile("slipway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,9 +30,10 @@ settings.load_profile("slipway")
 
 
 @pytest.fixture(autouse=True)
-def no_secret_is_known() -> Iterator[None]:
-    """What one test calls a secret must not be struck out of another's texts."""
-    from slipway.model import masking
+def nothing_is_remembered() -> Iterator[None]:
+    """What one test calls a secret must not be struck out of another's texts, and its workspace is its own."""
+    from slipway.model import location, masking
 
     yield
     masking.forget_all()
+    location.use_workspace(None)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import ENGINE
 from tests.e2e.provider_world import SECRET, Images, World, free_port, images, wait
 
 from slipway.provider import gateway, nginx
@@ -504,7 +504,7 @@ def test_plain_pulumi_finds_the_provider_in_the_workspace(deployed: World, tmp_p
     """`pulumi up` in infra/ starts the provider as a program, with the workspace's Python."""
     (tmp_path / "state").mkdir()
     (tmp_path / "infra").mkdir()
-    shutil.copytree(TEMPLATE / "slipway", tmp_path / "slipway")
+    shutil.copytree(ENGINE, tmp_path / "slipway")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     project = "name: plain\nruntime: {name: python, options: {virtualenv: ../.venv}}\n"
     project += "plugins: {providers: [{name: slipway, path: ../slipway/provider/bin}]}\n"

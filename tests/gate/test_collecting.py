@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH
 from tests.e2e.conftest import free_ports
 from tests.gate import registries
 
@@ -27,7 +27,7 @@ getattr(registry, sys.argv[1])(sys.argv[2], on_line=lambda line: print(line, flu
 
 def start(what: str, address: str) -> subprocess.Popen[str]:
     """Call a function of `toolchain.registry` in another process."""
-    environment = {**os.environ, "PYTHONPATH": str(TEMPLATE)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     command = [sys.executable, "-c", PROGRAM, what, address]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 

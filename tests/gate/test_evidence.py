@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 import requests
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH
 
 from slipway.commands import cosign
 from slipway.flows import evidence, keys
@@ -353,7 +353,7 @@ def test_an_attach_that_was_killed_is_continued(world: World, at: str) -> None:
         "files": {kind: str(path) for kind, path in world.files().items()},
         "at": at,
     }
-    environment = {**os.environ, "PYTHONPATH": str(TEMPLATE), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", KILLED], input=json.dumps(said), text=True, env=environment, timeout=120, check=False
     )

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH
 
 from slipway.flows import keys
 from slipway.flows.standing import Ground
@@ -84,7 +84,7 @@ def test_the_pair_is_made_once_and_signs(ground: Ground) -> None:
 def test_a_run_that_was_killed_is_finished_by_the_next(ground: Ground, function: str, times: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, ground.workspace.root, ground.bin, function, str(times)],
-        env={**os.environ, "PYTHONPATH": str(TEMPLATE), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"},
         timeout=60,
         check=False,
     )

@@ -174,7 +174,7 @@ def test_what_is_pushed_is_what_the_registry_did_not_have() -> None:
 @pytest.mark.parametrize("edit", [loop.PYTHON, loop.NODE])
 def test_the_lines_that_are_saved_are_in_the_templates_services(edit: loop.Edit, tmp_path: Path) -> None:
     kind = {"api": "python-api", "web": "node-web"}[edit.file.split("/")[1]]
-    source = trees.ROOT / "{{cookiecutter.project_slug}}" / "slipway" / "kinds" / kind
+    source = trees.ROOT / "src" / "slipway" / "kinds" / kind
     target = tmp_path / edit.file
     target.parent.mkdir(parents=True)
     target.write_text((source / Path(*edit.file.split("/")[2:])).read_text(encoding="utf-8"), encoding="utf-8")

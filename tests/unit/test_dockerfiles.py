@@ -10,16 +10,16 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import ENGINE, TEMPLATE
 
 from slipway.content import dockerfile, pinning
 from slipway.content.service import argument_of
 
-KINDS = sorted((TEMPLATE / "slipway" / "kinds").glob("*/Dockerfile"))
+KINDS = sorted((ENGINE / "kinds").glob("*/Dockerfile"))
 ALL = [*KINDS, *sorted((TEMPLATE / "bases").glob("*/Dockerfile"))]
 LOCKS = [
-    *sorted((TEMPLATE / "slipway").glob("kinds/*/requirements*.txt")),
-    *(TEMPLATE / "slipway").glob("kinds/*/*.json"),
+    *sorted(ENGINE.glob("kinds/*/requirements*.txt")),
+    *ENGINE.glob("kinds/*/*.json"),
 ]
 
 

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import ENGINE, TEMPLATE
 
 ALLOWED = {
     "model": set(),
@@ -18,7 +18,7 @@ ALLOWED = {
     "flows": {"model", "content", "commands", "run", "toolchain", "provider"},
     "tasks": {"model", "run", "flows", "toolchain"},
 }
-MODULES = sorted((TEMPLATE / "slipway").rglob("*.py"))
+MODULES = sorted(ENGINE.rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
@@ -35,9 +35,9 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("layer", ALLOWED)
 def test_a_layer_imports_only_what_is_below_it(layer: str) -> None:
-    folder = TEMPLATE / "slipway" / layer
+    folder = ENGINE / layer
     wrong = {
-        f"{path.relative_to(TEMPLATE)} imports slipway.{name}"
+        f"{path.relative_to(ENGINE)} imports slipway.{name}"
         for path in MODULES
         if folder in path.parents
         for name in imported(path) - ALLOWED[layer] - {layer}

@@ -9,7 +9,7 @@ from typing import get_args
 
 import msgspec
 import pytest
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TEMPLATE
 
 from slipway.model import stack, workspace
 from slipway.tasks import verbs
@@ -59,7 +59,7 @@ def test_the_reference_names_every_setting_of_a_stack() -> None:
 
 
 def test_the_reference_names_every_command_and_flag() -> None:
-    for name, task in verbs().tasks.items():
+    for name, task in verbs(TEMPLATE).tasks.items():
         line = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `invoke {name}")), "")
         assert line, f"invoke {name} is not in the reference"
         for argument in task.get_arguments():

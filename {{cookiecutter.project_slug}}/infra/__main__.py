@@ -11,12 +11,13 @@ import pulumi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Pulumi runs this file from its own folder
 
-from infra import releases, targets
-from infra.images import images_of
-from infra.secrets import secrets_of
 from slipway.model.errors import SlipwayError
 from slipway.model.inputs import DeployInputs
 from slipway.provider.resources import Protection
+
+from infra import releases, targets
+from infra.images import images_of
+from infra.secrets import secrets_of
 
 
 def program(inputs: DeployInputs, instead: Mapping[str, str] = MappingProxyType({})) -> None:

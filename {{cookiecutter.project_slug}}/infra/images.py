@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pulumi
 import pulumi_docker_build as docker_build
-
 from slipway.commands.bake import EXPORT, build_args, layer_cache
 from slipway.content import known
 from slipway.content.digest import BuildInputs, content_digests

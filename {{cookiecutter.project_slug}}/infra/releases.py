@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-
 from slipway.model.inputs import DeployInputs
 from slipway.model.stack import Stack
 from slipway.provider.release import with_results

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pulumi
-
 from slipway.model.errors import ConfigError
 from slipway.model.masking import keep_secret
 from slipway.model.stack import Stack

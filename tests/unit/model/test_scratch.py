@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH
 
 from slipway.model import scratch
 from slipway.model.files import open_private, write_atomically
@@ -31,11 +31,10 @@ def program(text: str, *arguments: Path) -> Iterator[subprocess.Popen[str]]:
     """Run Python until it says something; it is killed in the end."""
     child = subprocess.Popen(
         [sys.executable, "-c", text, *map(str, arguments)],
-        cwd=TEMPLATE,
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     try:
         assert child.stdout

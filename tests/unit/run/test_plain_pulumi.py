@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH
 
 from slipway.run.passphrase import VARIABLES
 from slipway.run.plain_pulumi import named_stack
@@ -27,7 +26,6 @@ echo "encryptionsalt: v1:x" >> {root}/infra/Pulumi.dev.yaml
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    shutil.copytree(TEMPLATE / "slipway", tmp_path / "slipway", ignore=shutil.ignore_patterns("__pycache__", "kinds"))
     (tmp_path / "infra").mkdir()
     (tmp_path / "infra" / "Pulumi.yaml").write_text("name: shop\nbackend:\n  url: file://../.slipway/state\n")
     (tmp_path / "infra" / "Pulumi.dev.yaml").write_text(PLAIN)
@@ -40,9 +38,13 @@ def start(root: Path, *words: str, then: str = "exit 7") -> subprocess.Popen[str
     program.write_text(PULUMI.format(root=root, then=then))
     program.chmod(0o755)
     return subprocess.Popen(
-        [sys.executable, "-P", root / "slipway" / "run" / "plain_pulumi.py", program, *words],
+        [sys.executable, "-P", "-m", "slipway.run.plain_pulumi", root, program, *words],
         cwd=root / "infra",
-        env={**{name: value for name, value in os.environ.items() if name not in VARIABLES}, "PULUMI_STACK": ""},
+        env={
+            **{name: value for name, value in os.environ.items() if name not in VARIABLES},
+            "PULUMI_STACK": "",
+            "PYTHONPATH": PYTHONPATH,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy import ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
@@ -52,14 +54,18 @@ def test_advice_refuses_nothing_and_is_said() -> None:
     assert advised(event("api has no limit")) == ""
 
 
-def test_policies_are_asked_at_the_port_that_the_pack_prints() -> None:
+def test_policies_are_asked_at_the_port_that_the_pack_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TEMPLATE)
+
     def refuse(given: ResourceValidationArgs, report: ReportViolation) -> None:
         if given.props["size"] > 1:
             report(f"{given.name} is too large", None)
 
     policy = ResourceValidationPolicy("size", "Nothing is large.", refuse)
     with served([policy], {"PATH": os.environ["PATH"]}) as given:
-        assert [TEMPLATE / "infra" / each for each in given.packs] == [TEMPLATE / "infra" / "../slipway/run/pack"]
+        infra = TEMPLATE / "infra"
+        assert [(infra / each).resolve() for each in given.packs] == [PACK]
+        assert not Path(given.packs[0]).is_absolute()
         assert given.environment["PATH"].split(os.pathsep)[0] == str(PACK)
         program = ["pulumi-analyzer-policy-slipway", "127.0.0.1:1", "."]
         printed = subprocess.check_output(program, env=dict(given.environment), text=True)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH
 
 START = "from slipway.run import streams; streams.secure(); import sys, os; "
 SAY = START + r"print('\u2714 \xe9 done', flush=True); print('\u2718 bad', file=sys.stderr)"
@@ -18,7 +18,7 @@ SAY = START + r"print('\u2714 \xe9 done', flush=True); print('\u2718 bad', file=
 
 def run(code: str, redirect: str = "", **variables: str) -> subprocess.CompletedProcess[bytes]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
-    environment = {**kept, "PYTHONPATH": str(TEMPLATE), "PYTHONDONTWRITEBYTECODE": "1", "CODE": code, **variables}
+    environment = {**kept, "PYTHONPATH": PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1", "CODE": code, **variables}
     command = f'exec "$0" -c "$CODE" {redirect}'
     return subprocess.run(
         ["bash", "-c", command, sys.executable], capture_output=True, env=environment, cwd="/", check=False
@@ -118,7 +118,7 @@ def test_who_reads_a_pipe_gets_each_line_when_it_is_printed(variables: dict[str,
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(TEMPLATE), **variables},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, **variables},
     ) as child:
         assert child.stdout is not None and child.stdin is not None
         readable, _, _ = select.select([child.stdout], [], [], 60)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH
 
 from slipway.model.errors import SlipwayError
 from slipway.run import tunnel
@@ -111,7 +111,7 @@ def test_it_ends_with_a_process_that_is_killed(ssh: Path, engine: Path) -> None:
         "import sys; from slipway.run.tunnel import open_tunnel; t = open_tunnel(sys.argv[1]);"
         "print(t._child.pid, flush=True); sys.stdin.read()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(TEMPLATE)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     with subprocess.Popen(
         [sys.executable, "-c", script, f"ssh://server{engine}"],
         stdin=subprocess.PIPE,

@@ -8,12 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH, TEMPLATE
 
 
 def invoke(words: str, redirect: str = "", **variables: str | None) -> subprocess.CompletedProcess[bytes]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
-    given = {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    given = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": PYTHONPATH, **variables}
     environment = {name: value for name, value in given.items() if value is not None}
     return subprocess.run(
         ["bash", "-c", f'exec "$0" -m invoke {words} {redirect}', sys.executable],
@@ -68,7 +68,8 @@ except Exit as problem:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_verb_that_is_ended_ends_what_it_started(number: signal.Signals) -> None:
-    verb = subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, text=True, cwd=TEMPLATE)
+    command, environment = [sys.executable, "-c", SLOW], {**os.environ, "PYTHONPATH": PYTHONPATH}
+    verb = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert verb.stdout
     child = int(verb.stdout.readline())
     verb.send_signal(number)

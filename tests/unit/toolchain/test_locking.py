@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH
 
 PROGRAM = """
 import sys
@@ -35,7 +35,7 @@ def test_a_child_that_holds_the_lock_keeps_it_when_its_parent_is_killed(tmp_path
     lock, pipe = tmp_path / "lock", tmp_path / "pipe"
     os.mkfifo(pipe)
     command = [sys.executable, "-c", PROGRAM, str(lock), str(pipe)]
-    environment = {**os.environ, "PYTHONPATH": str(TEMPLATE)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     assert parent.stdout.readline() == "there\n"

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from slipway.model.addresses import BIND_REMEDY, bind_problem
+
 from infra.policy import pods
 from infra.policy.pods import mapping
 from infra.policy.rule import Resource, Violation, declared
-from slipway.model.addresses import BIND_REMEDY, bind_problem
 
 GATEWAY = "slipway:docker:Gateway"
 SERVICE = re.compile(r"kubernetes:core/[^:]+:Service")

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infra.policy.rule import Resource, declared
 from slipway.commands.kubectl import NAME
+
+from infra.policy.rule import Resource, declared
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "Pod": (),

@@ -12,7 +12,6 @@ from typing import Any
 
 from pulumi_policy import EnforcementLevel, ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
 from pulumi_policy.proxy import UnknownValueError
-
 from slipway.model import lock
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces

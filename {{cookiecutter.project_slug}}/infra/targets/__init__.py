@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import pulumi
-
-from infra.secrets import Secrets
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
+
+from infra.secrets import Secrets
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pulumi
-
-from infra.secrets import Secrets
-from infra.targets import Deployed
 from slipway.model import lock
 from slipway.model.environment import environment_of
 from slipway.model.gateway import limits_of
@@ -16,6 +13,9 @@ from slipway.model.workspace import Service, Workspace
 from slipway.provider.gateway import url
 from slipway.provider.resources import Container, Gateway, Network, RouteArgs
 from slipway.run import engine
+
+from infra.secrets import Secrets
+from infra.targets import Deployed
 
 
 def deploy(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pulumi
+from slipway.model.stack import Stack
+from slipway.model.workspace import Workspace
 
 from infra.secrets import Secrets
 from infra.targets import Deployed
 from infra.targets.kubernetes import access, admission, files, network, place, routes, scale, workload
-from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace
 
 
 def deploy(

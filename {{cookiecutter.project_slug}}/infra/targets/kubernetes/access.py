@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret, ServiceAccount
-
-from infra.targets.kubernetes.place import Place, Plot
 from slipway.commands.admission import prefixes
 from slipway.model.names import LOOPBACK
 from slipway.run.credentials import HUB, HUB_LOGIN, config_of, login_of
+
+from infra.targets.kubernetes.place import Place, Plot
 
 PULL = "slipway.pull"
 """The pull secret's name: no service can have it."""

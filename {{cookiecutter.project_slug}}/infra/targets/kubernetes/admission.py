@@ -7,9 +7,9 @@ from typing import Any
 
 import pulumi
 from pulumi_kubernetes.admissionregistration.v1 import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
+from slipway.commands import admission
 
 from infra.targets.kubernetes.place import Place
-from slipway.commands import admission
 
 
 def rules(place: Place) -> Iterator[pulumi.Resource]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
+from slipway.model.environment import environment_of
+from slipway.provider.resources import Suffix
 
 from infra.secrets import Secrets
 from infra.targets.kubernetes.place import Plot
-from slipway.model.environment import environment_of
-from slipway.provider.resources import Suffix
 
 
 @dataclass(frozen=True)

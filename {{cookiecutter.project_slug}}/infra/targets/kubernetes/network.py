@@ -14,10 +14,10 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicyPortArgs,
     NetworkPolicySpecArgs,
 )
-
-from infra.targets.kubernetes.place import NAMESPACE, Place, Plot, selector
 from slipway.model import peers
 from slipway.model.workspace import Service
+
+from infra.targets.kubernetes.place import NAMESPACE, Place, Plot, selector
 
 BOTH = ("Ingress", "Egress")
 DNS_NAMESPACE = "kube-system"

@@ -10,7 +10,6 @@ import pulumi
 from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
-
 from slipway.commands.kubectl import NAME, PART_OF, STACK
 from slipway.model.errors import ConfigError
 from slipway.model.stack import Stack, namespace_of

@@ -31,12 +31,12 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
+from slipway.model.workspace import Resources
 
 from infra.targets.kubernetes.access import PULL
 from infra.targets.kubernetes.files import Files
 from infra.targets.kubernetes.place import Plot
 from infra.targets.kubernetes.probes import Probes
-from slipway.model.workspace import Resources
 
 SECRETS = "/run/secrets"
 READERS = 65532

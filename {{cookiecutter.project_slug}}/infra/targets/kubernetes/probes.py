@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from pulumi_kubernetes.core.v1 import ExecActionArgs, HTTPGetActionArgs, ProbeArgs, TCPSocketActionArgs
-
 from slipway.content import dockerfile
 from slipway.content.healthcheck import START_SECONDS, Healthcheck
 from slipway.model.workspace import Service

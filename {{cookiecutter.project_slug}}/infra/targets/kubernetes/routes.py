@@ -21,10 +21,10 @@ from pulumi_kubernetes.networking.v1 import (
     IngressTLSArgs,
     ServiceBackendPortArgs,
 )
-
-from infra.targets.kubernetes.place import NAMESPACE, Place, Plot
 from slipway.model.stack import Stack, gateway_namespace_of
 from slipway.model.workspace import Workspace
+
+from infra.targets.kubernetes.place import NAMESPACE, Place, Plot
 
 API = "gateway.networking.k8s.io/v1"
 GATEWAY = "gateway"

@@ -15,11 +15,11 @@ from pulumi_kubernetes.apps.v1 import (
 from pulumi_kubernetes.batch.v1 import CronJob, CronJobSpecArgs, JobSpecArgs, JobTemplateSpecArgs
 from pulumi_kubernetes.core.v1 import PodTemplateSpecArgs, Secret
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from slipway.model.workspace import Job
 
 from infra.targets.kubernetes import pods, probes
 from infra.targets.kubernetes.files import Files
 from infra.targets.kubernetes.place import Plot
-from slipway.model.workspace import Job
 
 STEADY_SECONDS = 2
 """How long a pod has to be well before an old one may go."""

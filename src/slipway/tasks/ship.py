@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from slipway.tasks.verb import ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import verb
 
 if TYPE_CHECKING:
     from slipway.flows.deploy import Deployed
@@ -103,7 +104,7 @@ def down(
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     target = flow.chosen_stack(workspace, stack)
     if dry:
         return show.table(("would be removed", "image"), place_of(workspace, target).running())
@@ -132,7 +133,7 @@ def unlock(context: Context, stack: str = "dev", yes: bool = False) -> None:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     door = flow.opened(standing(workspace), flow.chosen_stack(workspace, stack))
     with show.progress(f"Unlocking {stack}") as report:
         found = remove_locks(door, show.consent(yes), report)
@@ -146,7 +147,7 @@ def _beside(stack: str, name: str | None, *, json: bool) -> None:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     with show.progress(f"Making room for {stack}") as live:
         run_beside(workspace, flow.chosen_stack(workspace, stack), name, Silence() if json else live)
 
@@ -158,7 +159,7 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool, unprotect: bool
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     target = flow.chosen_stack(workspace, stack)
     _say_override(target)
     with unprotecting(stack, wanted=unprotect):
@@ -202,7 +203,7 @@ def _preview(stack: str, *, install: bool) -> None:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     target = flow.chosen_stack(workspace, stack)
     _say_override(target)
     with show.progress(f"Previewing {stack}") as report:

@@ -58,9 +58,7 @@ def _asked(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     family = socket.AF_INET6 if ":" in client[0] else socket.AF_INET
     ends = struct.pack(">HH", client[1], server[1])
     ends += b"".join(socket.inet_pton(family, host).ljust(16, b"\0") for host in (client[0], server[0]))
-    ask = (
-        struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, ALL) + ends + struct.pack("=III", 0, ALL, ALL)
-    )
+    ask = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, ALL) + ends + struct.pack("=III", 0, ALL, ALL)
     head = struct.pack("=IHHII", 16 + len(ask), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(2)

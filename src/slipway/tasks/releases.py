@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.tasks.verb import ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import verb
 
 
 @verb(help={"stack": "The stack to look at.", "json": "Print them as JSON, all that are kept."})
@@ -18,8 +19,8 @@ def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
-    target = stacks.load(ROOT, stack, {})
+    workspace = load(workspace_root())
+    target = stacks.load(workspace_root(), stack, {})
     prepare_tools(workspace, Silence(), install=True)
     lines = flow.releases(standing(workspace), target)
     if json:
@@ -70,8 +71,8 @@ def rollback(
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
-    target = stacks.load(ROOT, stack, {})
+    workspace = load(workspace_root())
+    target = stacks.load(workspace_root(), stack, {})
     with show.progress(f"Looking at {stack}") as report:
         here = ground(workspace, report, building=False, gate=gate_of(target), stack=target)
         back = flow.plan(here, target, release)
@@ -116,12 +117,12 @@ def promote(
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     if not from_ or not to:
         raise ConfigError(
             "a promotion goes from one stack to another", remedy="invoke promote --from staging --to prod"
         )
-    source, target = (stacks.load(ROOT, name, {}) for name in (from_, to))
+    source, target = (stacks.load(workspace_root(), name, {}) for name in (from_, to))
     refuse_lost_protection(workspace, target)  # before tools are fetched for it
     with show.progress(f"Promoting to {to}") as report:
         here = ground(workspace, report, building=False, gate=(SIGNER,), stack=target)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import SlipwayError
+from slipway.model.location import workspace_root
 from slipway.run import engine
 from slipway.run.owner import Owner, Thing, owner_of, refuse_others, state_ids
 from slipway.run.things import name_taken, things
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def owner() -> Owner:
     """Return whose the objects are that this provider makes."""
-    return owner_of(ROOT)
+    return owner_of(workspace_root())
 
 
 def labels_of(workspace: str, stack: str, service: str, urn: str) -> dict[str, str]:
@@ -107,4 +105,4 @@ def _is_ours(thing: Thing, urn: str) -> bool:
 def _known(urn: str) -> Collection[str]:
     """Return the ids that the state knows of the stack of a resource, as far as it can be read here."""
     stack, project = urn.split("::")[:2]
-    return state_ids(ROOT, project, stack.removeprefix("urn:pulumi:")) or ()
+    return state_ids(workspace_root(), project, stack.removeprefix("urn:pulumi:")) or ()

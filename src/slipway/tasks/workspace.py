@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.tasks.verb import ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import verb
 
 
 @verb(
@@ -20,7 +21,7 @@ def setup(context: Context, no_install: bool = False, fresh: bool = False) -> No
     from slipway.tasks import show
 
     with show.progress("Setting up") as report:
-        ground(load(ROOT), report, building=True, install=not no_install, fresh=fresh)
+        ground(load(workspace_root()), report, building=True, install=not no_install, fresh=fresh)
     show.say("[green]✔[/] Everything is there. Next: [bold]invoke up[/]")
 
 
@@ -34,7 +35,7 @@ def doctor(context: Context, json: bool = False) -> None:
     from slipway.tasks import show
     from slipway.toolchain.doctor import facts
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     found = [*facts(workspace), *gatefacts.facts(workspace)]
     if json:
         show.as_json([{"name": fact.name, "ok": fact.ok, "found": fact.found, "remedy": fact.remedy} for fact in found])
@@ -59,5 +60,5 @@ def new(context: Context, name: str, kind: str = "python-api") -> None:
     from slipway.flows.new import create
     from slipway.tasks import show
 
-    folder = create(ROOT, name, kind)
-    show.say(f"[green]✔[/] {folder.relative_to(ROOT)} is a {kind}. Next: [bold]invoke up[/]")
+    folder = create(workspace_root(), name, kind)
+    show.say(f"[green]✔[/] {folder.relative_to(workspace_root())} is a {kind}. Next: [bold]invoke up[/]")

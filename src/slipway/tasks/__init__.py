@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from invoke.collection import Collection
 from invoke.tasks import Task
@@ -10,7 +11,8 @@ from invoke.tasks import Task
 # Invoke keeps no byte code, so that all of Slipway's modules would be compiled anew by each command.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
-from slipway.run import streams  # noqa: E402 - only now: they shall be kept, too
+from slipway.model.location import use_workspace  # noqa: E402 - only now: they shall be kept, too
+from slipway.run import streams  # noqa: E402 - as above
 from slipway.tasks import (  # noqa: E402 - as above
     cache,
     cluster,
@@ -26,8 +28,9 @@ from slipway.tasks import (  # noqa: E402 - as above
 )
 
 
-def verbs() -> Collection:
-    """Return a collection of every verb, for a workspace's tasks.py to add its own to."""
+def verbs(root: Path) -> Collection:
+    """Return a collection of every verb, for the tasks.py of the workspace in the folder `root` to add its own to."""
+    use_workspace(root)
     streams.secure()  # Invoke itself prints, too
     words.allow()
     modules = (workspace, images, cache, gate, ship, dev, releases, look, reports, cluster)

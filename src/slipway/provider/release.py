@@ -29,15 +29,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
+from slipway.model.location import workspace_root
 from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
 from slipway.provider.values import Props
 from slipway.run import git
 
 KEPT = 20
-ROOT = Path(__file__).resolve().parents[2]
 
 Result = Literal["live", "good", "deploying", "failed"]
 Record = dict[str, Any]
@@ -95,9 +94,9 @@ def entry(inputs: Props) -> Record:
     return {
         "id": f"r-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}",
         "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        "actor": git.user(ROOT),
-        "commit": git.commit(ROOT) or "",
-        "dirty": git.dirty(ROOT),
+        "actor": git.user(workspace_root()),
+        "commit": git.commit(workspace_root()) or "",
+        "dirty": git.dirty(workspace_root()),
         "mode": inputs["mode"],
         "digests": inputs["digests"],
         "contents": inputs.get("contents") or {},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.tasks.verb import CHOSEN, ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import CHOSEN, verb
 
 
 @verb(
@@ -36,8 +37,8 @@ def ship(
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
-    target = stacks.load(ROOT, stack, {})
+    workspace = load(workspace_root())
+    target = stacks.load(workspace_root(), stack, {})
     with recorded(workspace, "ship", target, whole=True) as record, show.progress(f"Shipping to {stack}") as live:
         report = Heard(Silence() if json else live, record)
         here = ground(workspace, report, building=True, gate=(SCANNER, SIGNER))
@@ -62,7 +63,7 @@ def test(context: Context, services: str | None = None) -> None:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     chosen = workspace.chosen(services)
     with recorded(workspace, "test", whole=True), show.progress("Testing") as report:
         here = ground(workspace, report, building=True)
@@ -91,7 +92,7 @@ def scan(context: Context, services: str | None = None, update: bool = False) ->
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     chosen = workspace.chosen(services)
     with show.progress("Scanning") as report:
         here = ground(workspace, report, building=False, gate=(SCANNER,))
@@ -115,7 +116,7 @@ def sbom(context: Context, services: str | None = None) -> None:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     chosen = workspace.chosen(services)
     with show.progress("Listing packages") as report:
         here = ground(workspace, report, building=False, gate=(SCANNER,))
@@ -141,12 +142,12 @@ def sign(context: Context, services: str | None = None, stack: str = "staging") 
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     chosen = workspace.chosen(services)
     with show.progress("Signing") as report:
         here = ground(workspace, report, building=False, gate=(SIGNER,))
         with turn(workspace, report):
-            signed = gate.sign_pushed(here, chosen, stacks.load(ROOT, stack, {}), report)
+            signed = gate.sign_pushed(here, chosen, stacks.load(workspace_root(), stack, {}), report)
     show.shipped(signed)
 
 
@@ -168,12 +169,12 @@ def verify(context: Context, services: str | None = None, stack: str = "staging"
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     chosen = workspace.chosen(services)
     with show.progress("Verifying") as live:
         report = Silence() if json else live
         here = ground(workspace, report, building=False, gate=(SIGNER,))
-        proofs = flow.verify(here, stacks.load(ROOT, stack, {}), chosen)
+        proofs = flow.verify(here, stacks.load(workspace_root(), stack, {}), chosen)
     if json:
         return show.as_json(
             [
@@ -206,7 +207,7 @@ def keys(context: Context) -> None:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     with show.progress("Keys") as report:
         here = ground(workspace, report, building=False, gate=(SIGNER,))
         made = flow.ensure_pair(here, os.environ) if workspace.settings.signing.mode == "key" else None
@@ -240,7 +241,7 @@ def prune(context: Context, dry: bool = False, yes: bool = False, machine: bool 
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     with show.progress("Looking what could go") as report:
         here = ground(workspace, report, building=True)
         needed = releases.needed_digests(here)

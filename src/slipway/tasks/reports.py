@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from slipway.tasks.verb import ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import verb
 
 if TYPE_CHECKING:
     from slipway.model.workspace import Workspace
@@ -27,7 +28,7 @@ def report(context: Context, last: str | None = None, json: bool = False, out: s
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     facts = flow.of_last(workspace, last)
     if json:
         return show.as_json(facts)

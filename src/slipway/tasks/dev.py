@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.tasks.verb import CHOSEN, ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import CHOSEN, verb
 
 
 @verb(
@@ -26,7 +27,7 @@ def dev(
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     target = chosen_stack(workspace, stack)
     chosen = [service.name for service in workspace.chosen(services)] if services else []
     with show.voice([*chosen] or [service.name for service in workspace.services]) as voice:

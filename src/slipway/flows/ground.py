@@ -115,7 +115,6 @@ def prepare_tools(workspace: Workspace, report: Report, tools: Sequence[str] = T
     write_atomically(made, wanted)
 
 
-PLAIN = Path(__file__).resolve().parents[1] / "run" / "plain_pulumi.py"
 WRAPPER = """#!/bin/sh
 # Written by `invoke setup`: the Pulumi CLI with this workspace's tools, builder and passphrase.
 export PATH={tools}:"$PATH"
@@ -130,7 +129,7 @@ export no_proxy NO_PROXY="$no_proxy" HOME="${{HOME:-{user}}}"
 if [ -z "${{PULUMI_HOME}}" ] && grep -q '^ *url: file:' {project}; then
   export PULUMI_HOME={home}
 fi
-exec {python} -P {plain} {tools}/pulumi "$@"
+exec {python} -P -m slipway.run.plain_pulumi {root} {tools}/pulumi "$@"
 """
 
 
@@ -144,7 +143,7 @@ def write_wrapper(workspace: Workspace, tools: Path) -> None:
     text = WRAPPER.format(
         tools=shlex.quote(str(tools)),
         python=shlex.quote(sys.executable),
-        plain=shlex.quote(str(PLAIN)),
+        root=shlex.quote(str(workspace.root)),
         buildx=shlex.quote(str(builder.buildx_config())),
         others=" ".join(name for name in process_environment.CHOSEN_BY_SLIPWAY if name != "PULUMI_STACK"),
         direct=",".join(process_environment.LOOPBACK_HOSTS),

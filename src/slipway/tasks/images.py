@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.tasks.verb import CHOSEN, ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import CHOSEN, verb
 
 
 @verb(
@@ -24,14 +25,14 @@ def build(
     from slipway.flows.unchanged import unchanged
     from slipway.tasks import show
 
-    images = None if local else unchanged(ROOT, services)
+    images = None if local else unchanged(workspace_root(), services)
     if images is not None:
         return show.unchanged(images)
 
     from slipway.flows.needed import build_needed
 
     with show.progress("Building") as report:
-        built = build_needed(ROOT, services, report, local=local, dry=dry, explain=why)
+        built = build_needed(workspace_root(), services, report, local=local, dry=dry, explain=why)
     show.table(
         ("service", "content digest", "image"),
         [(each.service.name, each.content[:12], each.told(dry)) for each in built.planned],
@@ -62,9 +63,9 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     chosen = workspace.chosen(services)
-    target = stacks.load(ROOT, stack, {})
+    target = stacks.load(workspace_root(), stack, {})
     refuse_lost_protection(workspace, target)
     with recorded(workspace, "push", target, whole=True) as record, show.progress("Pushing") as live:
         report = Heard(live, record)
@@ -101,7 +102,7 @@ def mode(
     from slipway.model.workspace import load
     from slipway.tasks import reports, show
 
-    workspace = load(ROOT)
+    workspace = load(workspace_root())
     if advise:
         return reports.advice(workspace, mode, as_json=json)
     if not mode:

@@ -16,10 +16,9 @@ from typing import Any
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 
-from slipway.model.location import refuse_odd_path
+from slipway.model.location import refuse_odd_path, workspace_root
 from slipway.run import process_environment, streams
 
-ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("msgspec", "rich", "docker", "pulumi", "pulumi_docker_build", "watchfiles")
 CHOSEN = "Only these, with commas between them: api,web. Default: all."
 """What verbs say of `services`."""
@@ -40,11 +39,11 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         def guarded(*args: Any, **kwargs: Any) -> None:
             lost = False
             try:
-                carry_out(lambda: refuse_odd_path(ROOT))
+                carry_out(lambda: refuse_odd_path(workspace_root()))
                 in_own_python()
                 streams.require_utf8()
                 prepare_scratch()
-                carry_out(lambda: process_environment.prepare(ROOT))
+                carry_out(lambda: process_environment.prepare(workspace_root()))
                 with ended_as_by_ctrl_c():
                     carry_out(lambda: body(*args, **kwargs))
             finally:
@@ -109,7 +108,7 @@ def prepare_scratch() -> None:
     from slipway.model import scratch
 
     with suppress(OSError):
-        scratch.prepare(ROOT / scratch.NAME, _end_left)
+        scratch.prepare(workspace_root() / scratch.NAME, _end_left)
 
 
 def _end_left(sessions: Mapping[int, str], mark: str) -> None:
@@ -122,11 +121,11 @@ def in_own_python() -> None:
     """Go on in the workspace's .venv when this Python lacks what the verbs need; make it first where there is none."""
     if all(importlib.util.find_spec(name) for name in NEEDED):
         return
-    own = ROOT / ".venv" / "bin" / "invoke"
-    if Path(sys.prefix) == ROOT / ".venv" or not own.is_file():
+    own = workspace_root() / ".venv" / "bin" / "invoke"
+    if Path(sys.prefix) == workspace_root() / ".venv" or not own.is_file():
         from slipway.toolchain.python import make_venv
 
-        make_venv(ROOT)
-    if Path(sys.prefix) == ROOT / ".venv":
+        make_venv(workspace_root())
+    if Path(sys.prefix) == workspace_root() / ".venv":
         return
     os.execv(own, [str(own), *sys.argv[1:]])  # noqa: S606 - the same command, in the workspace's own Python

@@ -1,4 +1,4 @@
-"""Where a workspace may lie: what of a folder's path Pulumi, Python and BuildKit would misread is refused at once."""
+"""Where the workspace is, and where it may lie: what Pulumi, Python and BuildKit would misread is refused at once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,20 @@ MISREAD = {
     ),
 }
 """Characters that no workspace's path may hold, and why."""
+_named: list[Path] = []
+
+
+def use_workspace(root: Path | None) -> None:
+    """Name the workspace that this process works on; None for the one around the current folder."""
+    _named[:] = [root] if root else []
+
+
+def workspace_root() -> Path:
+    """Return the workspace's folder: the one that was named, else the nearest with a workspace.toml, from here up."""
+    if _named:
+        return _named[0]
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "workspace.toml").is_file()), here)
 
 
 def refuse_odd_path(root: Path) -> None:

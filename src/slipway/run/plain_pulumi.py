@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 ASKED = ("--stack", "-s")
 
 
-def main(pulumi: Path, words: Sequence[str]) -> int:
-    """Run the CLI as it was asked, and return its exit status.
+def main(root: Path, pulumi: Path, words: Sequence[str]) -> int:
+    """Run the CLI as it was asked in the workspace `root`, and return its exit status.
 
     The passphrase is found or made, a stack that so far is only a file is made known before its configuration is set,
     and Pulumi's salt does not stay in the stacks' files.
@@ -29,11 +28,11 @@ def main(pulumi: Path, words: Sequence[str]) -> int:
     stack = named_stack(words)
     try:
         with ExitStack() as files:
-            for name in stacks.names(ROOT):
-                files.enter_context(salt_kept_out(ROOT / "infra" / f"Pulumi.{name}.yaml"))
-            environment = environment_of(ROOT, stack)
-            if stack in stacks.names(ROOT) and words[:1] == ["config"]:
-                stack_config.make_stack(pulumi, ROOT, str(stack), {})
+            for name in stacks.names(root):
+                files.enter_context(salt_kept_out(root / "infra" / f"Pulumi.{name}.yaml"))
+            environment = environment_of(root, stack)
+            if stack in stacks.names(root) and words[:1] == ["config"]:
+                stack_config.make_stack(pulumi, root, str(stack), {})
             return carry_on([str(pulumi), *words], {**os.environ, **environment})
     except SlipwayError as error:
         sys.stderr.write(f"error: {error.what}\n{error.detail}\nremedy: {error.remedy}\n".replace("\n\n", "\n"))
@@ -61,5 +60,4 @@ def carry_on(argv: Sequence[str], environment: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.tasks.verb import ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import verb
 
 
 @verb(
@@ -25,8 +26,8 @@ def cache(context: Context, action: str, folder: str = ".slipway/cache") -> None
     work = {"save": mounts.save, "load": mounts.load}.get(action)
     if work is None:
         raise ConfigError(f"{action!r} is nothing to do with a cache", remedy="One of: save, load.")
-    workspace = load(ROOT)
-    place = ROOT / folder
+    workspace = load(workspace_root())
+    place = workspace_root() / folder
     if action == "load" and not any(place.glob("*.tar")):
         return show.say(f"{place} holds no cache: nothing to do.")
     with show.progress("Saving caches" if action == "save" else "Loading caches") as report:

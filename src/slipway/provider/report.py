@@ -9,12 +9,12 @@ from typing import Any
 
 from slipway.model.errors import SlipwayError
 from slipway.model.files import open_private
+from slipway.model.location import workspace_root
 from slipway.model.masking import keep_secret, mask
 from slipway.model.visible import visible_lines
 from slipway.provider.kind import Cancelled
 from slipway.run import engine
 
-ROOT = Path(__file__).resolve().parents[2]
 TAIL = 20
 KEPT_LINES = 10_000
 """Lines of a container's log that are saved: one that failed may have written for days."""
@@ -23,7 +23,7 @@ _LOG, _REMEDY = "full log: ", "remedy: "
 
 def log_folder() -> Path:
     """Return where full logs go: SLIPWAY_LOGS, else .slipway/logs of the workspace."""
-    return Path(os.environ.get("SLIPWAY_LOGS") or ROOT / ".slipway" / "logs")
+    return Path(os.environ.get("SLIPWAY_LOGS") or workspace_root() / ".slipway" / "logs")
 
 
 def failure(service: str, container: Any, error: BaseException, secrets: Sequence[str] = ()) -> BaseException:

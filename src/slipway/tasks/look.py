@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.tasks.verb import ROOT, verb
+from slipway.model.location import workspace_root
+from slipway.tasks.verb import verb
 
 
 @verb(help={"stack": "The stack to look at.", "json": "Print it as JSON."})
@@ -14,7 +15,7 @@ def status(context: Context, stack: str = "dev", json: bool = False) -> None:
     from slipway.model.workspace import load
     from slipway.tasks import show
 
-    rows = status_of(load(ROOT), stack)
+    rows = status_of(load(workspace_root()), stack)
     if json:
         return show.as_json([row.as_dict() for row in rows])
     if not rows:
@@ -48,6 +49,6 @@ def logs(
     from slipway.tasks import show
 
     streams.end_with_reader()
-    with closing(lines_of(load(ROOT), service, stack, follow=follow, tail=tail, build=build)) as lines:
+    with closing(lines_of(load(workspace_root()), service, stack, follow=follow, tail=tail, build=build)) as lines:
         for line in lines:
             show.log_line(line)

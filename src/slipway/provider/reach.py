@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from slipway.model import bases
 from slipway.model.errors import SlipwayError
+from slipway.model.location import workspace_root
 from slipway.provider import sockets
 from slipway.provider.hardened import hardened
 from slipway.provider.images import pull
 from slipway.provider.kind import Stop
-from slipway.provider.report import ROOT
 from slipway.run import engine
 
 KNOCK_SECONDS = 3
@@ -165,6 +165,6 @@ class _Asker:
         """Return the gateway's image: of the one that runs, else of the one that will."""
         of = engine.containers(self._labels.get(engine.WORKSPACE, ""), self._labels.get(engine.STACK, ""))
         image = next((each.image for each in of if each.service == GATEWAY), "")
-        image = image or bases.load(ROOT).bases[bases.GATEWAY]
+        image = image or bases.load(workspace_root()).bases[bases.GATEWAY]
         pull(image, self._stop)
         return image

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from slipway.model import stack as stacks
 from slipway.model.errors import SlipwayError
+from slipway.model.location import workspace_root
 from slipway.model.reading import read_toml
 from slipway.model.stack import Stack
 from slipway.model.workspace import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The workspace that this code lies in."""
 REGISTRY = "`registry` in workspace.toml"
 
 
-def port_setting(stack: str, root: Path = ROOT) -> str:
+def port_setting(stack: str, root: Path | None = None) -> str:
     """Return what says a stack's gateway port, as a part of a sentence."""
+    root = root or workspace_root()
     file = f"infra/Pulumi.{stack}.yaml"
     if any(each.port for each in _stacks(root) if each.name == stack):
         return f"slipway:port in {file}"
@@ -26,8 +26,9 @@ def port_setting(stack: str, root: Path = ROOT) -> str:
     return f"`port` under [gateway] in workspace.toml{own}"
 
 
-def registry_setting(host: str, root: Path = ROOT) -> str:
+def registry_setting(host: str, root: Path | None = None) -> str:
     """Return what names a registry, as a part of a sentence; what workspace.toml says where nothing names it."""
+    root = root or workspace_root()
     with suppress(SlipwayError):
         if read_toml(root / "workspace.toml", Settings).registry.partition("/")[0] == host:
             return REGISTRY

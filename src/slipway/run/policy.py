@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway.model.errors import GateRefused
+from slipway.model.location import workspace_root
 
 if TYPE_CHECKING:
     from pulumi.automation.events import PolicyEvent
@@ -24,8 +25,9 @@ THREADS = 4
 MESSAGE_BYTES = 400 * 1024 * 1024  # Pulumi's own limit
 
 
-FROM_INFRA = os.path.relpath(PACK, PACK.parents[2] / "infra")
-"""How the pack is named to Pulumi, which runs in infra/: a comma in the workspace's own path would part it in two."""
+def pack_from_infra() -> str:
+    """Return the pack as Pulumi, which runs in infra/, is given it: a comma in the workspace's path would part it."""
+    return os.path.relpath(PACK, workspace_root() / "infra")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def served(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterat
     server.start()
     path = environment.get("PATH") or os.environ.get("PATH", os.defpath)
     try:
-        yield Served([FROM_INFRA], {PORT: str(port), "PATH": f"{PACK}{os.pathsep}{path}"})
+        yield Served([pack_from_infra()], {PORT: str(port), "PATH": f"{PACK}{os.pathsep}{path}"})
     finally:
         server.stop(grace=None)
 

@@ -26,7 +26,7 @@ class Answers(Extension):
         super().__init__(environment)
         environment.filters["refuse_bad_answers"] = refuse_bad_answers
         environment.filters["backend_url"] = backend_url
-        environment.globals["template_folder"] = str(Path(__file__).resolve().parent)
+        environment.globals["template_folder"] = _quoted(str(Path(__file__).resolve().parent))
 
 
 def refuse_bad_answers(answers: Mapping[str, Any]) -> str:
@@ -44,6 +44,11 @@ def refuse_bad_answers(answers: Mapping[str, Any]) -> str:
 def backend_url(state: str) -> str:
     """Return the address that Pulumi knows a `state` answer by."""
     return _BACKENDS.get(state, state)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as it stands between the double quotes of a Python literal."""
+    return repr(text)[1:-1].replace('"', '\\"')
 
 
 def _problem(question: str, answers: Mapping[str, Any]) -> str | None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import nox
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import wheel_builder
 
 ROOT = Path(__file__).parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
@@ -48,7 +53,7 @@ def lint(session: nox.Session) -> None:
     """Check the code where it stands: format, lint, types."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("mypy", "local_extensions.py", "noxfile.py")
+    session.run("mypy", "local_extensions.py", "noxfile.py", "wheel_builder.py")
     # bench/programs run in a generated workspace, whose modules are not here.
     session.run("mypy", "-p", "bench", "--exclude", "bench/programs/", env={"MYPYPATH": CODE})
     session.run("mypy", "-p", "slipway", "-p", "infra", "-m", "tasks", env={"MYPYPATH": CODE})
@@ -58,6 +63,24 @@ def lint(session: nox.Session) -> None:
 def pins(session: nox.Session) -> None:
     """Pin the bytes of tools whose version was changed in tools.toml: ./run pins TOOL…."""
     session.run("python", "-m", "slipway.toolchain.pins", *session.posargs, env={"PYTHONPATH": str(ROOT / "src")})
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew what the locks of this repository and of new workspaces pin: ./run lock [ARGUMENTS OF uv pip compile…]."""
+    uv = ["uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
+    built = wheel_builder.build_wheel(ROOT, Path(session.create_tmp()).resolve())
+    # The engine's wheel is pinned when a workspace is generated.
+    engine = ["--find-links", str(built.parent), "--no-emit-package", wheel_builder.read_project(ROOT)["name"]]
+    with session.chdir(TEMPLATE):
+        session.run(*uv, *engine, "-o", "requirements.txt", "requirements.in", *session.posargs, silent=True)
+        locked = Path("requirements.txt")
+        locked.write_text(
+            locked.read_text(encoding="utf-8").partition("\n# The following packages")[0], encoding="utf-8"
+        )
+    session.run(
+        *uv, "-o", "requirements-dev.txt", "pyproject.toml", "requirements-dev.in", *session.posargs, silent=True
+    )
 
 
 @nox.session

@@ -1,28 +1,34 @@
-"""Adds the first services, CI definition and CODEOWNERS; removes what tools left behind in the template."""
+"""Adds the engine's wheel, the first services, CI definition and CODEOWNERS; removes what tools left behind."""
 
 import shutil
 import sys
 from pathlib import Path
 
+TEMPLATE = Path("{{ template_folder }}")
+
 sys.dont_write_bytecode = True
-TEMPLATE = Path(r"{{ template_folder }}")
-ENGINE = TEMPLATE / "src" / "slipway"
-sys.path.insert(0, str(ENGINE.parent))
+sys.path[:0] = [str(TEMPLATE / "src"), str(TEMPLATE)]
+
+from wheel_builder import build_wheel, pin_wheel  # noqa: E402
 
 from slipway.flows.new import populate  # noqa: E402
 from slipway.run import streams  # noqa: E402
 
+PARTS = TEMPLATE / "hooks" / "ci"
 CI = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 
 OWNERS = {"github": ".github/CODEOWNERS", "gitlab": ".gitlab/CODEOWNERS", "none": "CODEOWNERS"}
 
+requirements = Path("requirements.txt")
+pinned = pin_wheel(requirements.read_text(encoding="utf-8"), build_wheel(TEMPLATE, Path("vendor")))
+requirements.write_text(pinned, encoding="utf-8")
 populate(Path.cwd(), "{{ cookiecutter.services }}")
 if place := CI.get("{{ cookiecutter.ci }}"):
     Path(place).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ENGINE / "ci" / "{{ cookiecutter.ci }}.yml", place)
+    shutil.copyfile(PARTS / "{{ cookiecutter.ci }}.yml", place)
 owners = Path(OWNERS["{{ cookiecutter.ci }}"])
 owners.parent.mkdir(parents=True, exist_ok=True)
-shutil.copyfile(ENGINE / "ci" / "CODEOWNERS", owners)
+shutil.copyfile(PARTS / "CODEOWNERS", owners)
 for pattern in ("__pycache__", ".*_cache"):
     for left_behind in [*Path.cwd().rglob(pattern)]:
         shutil.rmtree(left_behind, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Set before anything uses gRPC. Else it stands in the way of programs that are started by a fork, as on macOS: `ssh`,
 # whose connection to an engine on another machine then ends without an answer.

@@ -45,7 +45,7 @@ def test_code_is_copied_byte_by_byte(baked: Path) -> None:
 def test_nothing_is_left_to_render(baked: Path) -> None:
     for name, path in files_of(baked).items():
         assert not JINJA.search(name) and "cookiecutter" not in name
-        if path.suffix in RENDERED and not name.startswith("slipway/"):
+        if path.suffix in RENDERED:
             assert not JINJA.search(path.read_text(encoding="utf-8")), name
 
 
@@ -72,7 +72,7 @@ def test_the_model_reads_the_whole_workspace(baked: Path) -> None:
     assert len(set(ports)) == len(ports), "stacks on one machine would fight for the gateway's port"
 
 
-DECIDING = ("deploy/", "policy/", "infra/", "bases/", "workspace.toml", "slipway/", "tasks.py", "requirements.txt")
+DECIDING = ("deploy/", "policy/", "infra/", "bases/", "workspace.toml", "vendor/", "tasks.py", "requirements.txt")
 
 
 def test_what_decides_has_owners_where_its_forge_looks_for_them(baked: Path) -> None:

@@ -18,11 +18,12 @@ from typing import Any
 from slipway.model.errors import ConfigError
 from slipway.model.leftovers import is_left_over
 from slipway.model.names import DNS_LABEL, RESERVED
+from slipway.model.package_data import package_path
 from slipway.model.parsing import Unreadable, parse_toml
 from slipway.model.reading import read_text
 from slipway.model.scratch import remove_with_process, scratch_of
 
-KINDS = Path(__file__).resolve().parents[1] / "kinds"
+KINDS = package_path("kinds")
 MARK = "SERVICE"
 """What stands for the service's name in a kind's service.toml; `/SERVICE` for its route."""
 

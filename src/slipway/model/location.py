@@ -26,10 +26,12 @@ def use_workspace(root: Path | None) -> None:
 
 def workspace_root() -> Path:
     """Return the workspace's folder: the one that was named, else the nearest with a workspace.toml, from here up."""
-    if _named:
-        return _named[0]
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "workspace.toml").is_file()), here)
+    return _named[0] if _named else nearest(Path.cwd()) or Path.cwd()
+
+
+def nearest(start: Path) -> Path | None:
+    """Return the nearest folder at or above `start` that holds a workspace.toml; None where there is none."""
+    return next((folder for folder in (start, *start.parents) if (folder / "workspace.toml").is_file()), None)
 
 
 def refuse_odd_path(root: Path) -> None:

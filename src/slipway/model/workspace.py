@@ -19,7 +19,7 @@ from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
 from slipway.model.gateway import BODY_REMEDY, ServiceGateway, body_problem
 from slipway.model.leftovers import is_left_over
 from slipway.model.local import Local
-from slipway.model.location import refuse_odd_path
+from slipway.model.location import nearest, refuse_odd_path
 from slipway.model.masking import keep_secret
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway.model.reading import exists, line_of, read_text, read_toml
@@ -262,9 +262,8 @@ def find_root(start: Path | None = None) -> Path:
         ConfigError: there is none.
     """
     start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "workspace.toml").is_file():
-            return folder
+    if root := nearest(start):
+        return root
     raise ConfigError(f"no workspace.toml in {start} or above", remedy="Run this inside a Slipway workspace.")
 
 

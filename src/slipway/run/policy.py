@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from slipway.model.errors import GateRefused
 from slipway.model.location import workspace_root
+from slipway.model.package_data import package_path
+from slipway.run.policy_port import PORT
 
 if TYPE_CHECKING:
     from pulumi.automation.events import PolicyEvent
     from pulumi_policy import Policy
 
-PACK = Path(__file__).parent / "pack"
-"""The policy pack that Pulumi is given: its program only says where the policies answer."""
-PORT = "SLIPWAY_POLICY_PORT"
+PACK = package_path("run", "pack")
+"""The policy pack that Pulumi is given. Its program, pulumi-analyzer-policy-slipway, says where the policies answer."""
 MANDATORY, REMEDY = "mandatory", "remedy: "
 THREADS = 4
 MESSAGE_BYTES = 400 * 1024 * 1024  # Pulumi's own limit
@@ -62,9 +64,10 @@ def served(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterat
     analyzer_pb2_grpc.add_AnalyzerServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    scripts = Path(sys.executable).parent
     path = environment.get("PATH") or os.environ.get("PATH", os.defpath)
     try:
-        yield Served([pack_from_infra()], {PORT: str(port), "PATH": f"{PACK}{os.pathsep}{path}"})
+        yield Served([pack_from_infra()], {PORT: str(port), "PATH": f"{scripts}{os.pathsep}{path}"})
     finally:
         server.stop(grace=None)
 

@@ -6,12 +6,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import ConfigError
+from slipway.model.package_data import package_path
 
-DATA = Path(__file__).with_name("tools.toml")
+DATA = package_path("toolchain", "tools.toml")
 
 
 @dataclass(frozen=True)

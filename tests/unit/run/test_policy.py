@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy import ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
-from tests.conftest import TEMPLATE
+from tests.conftest import PYTHONPATH, TEMPLATE
 
-from slipway.run.policy import PACK, PORT, Violations, advised, served
+from slipway.run.policy import PACK, Violations, advised, served
+from slipway.run.policy_port import PORT
 
 URN = "urn:pulumi:dev::shop::slipway:docker:Container::api"
 
@@ -66,9 +68,9 @@ def test_policies_are_asked_at_the_port_that_the_pack_prints(monkeypatch: pytest
         infra = TEMPLATE / "infra"
         assert [(infra / each).resolve() for each in given.packs] == [PACK]
         assert not Path(given.packs[0]).is_absolute()
-        assert given.environment["PATH"].split(os.pathsep)[0] == str(PACK)
-        program = ["pulumi-analyzer-policy-slipway", "127.0.0.1:1", "."]
-        printed = subprocess.check_output(program, env=dict(given.environment), text=True)
+        assert given.environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+        program = [sys.executable, "-m", "slipway.run.policy_port", "127.0.0.1:1", "."]
+        printed = subprocess.check_output(program, env={**given.environment, "PYTHONPATH": PYTHONPATH}, text=True)
         assert printed.strip() == given.environment[PORT]
         with grpc.insecure_channel(f"127.0.0.1:{printed.strip()}") as channel:
             stub = analyzer_pb2_grpc.AnalyzerStub(channel)
@@ -89,5 +91,6 @@ def test_without_policies_pulumi_is_given_no_pack() -> None:
 
 def test_the_pack_says_nothing_to_a_pulumi_that_nobody_serves() -> None:
     bare = {key: value for key, value in os.environ.items() if key != PORT}
-    ran = subprocess.run([PACK / "pulumi-analyzer-policy-slipway"], env=bare, capture_output=True, check=False)
+    program = [sys.executable, "-m", "slipway.run.policy_port"]
+    ran = subprocess.run(program, env={**bare, "PYTHONPATH": PYTHONPATH}, capture_output=True, check=False)
     assert ran.returncode != 0 and ran.stdout == b""

@@ -11,11 +11,12 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from string import Template
 from typing import Any
 
-HERE = Path(__file__).parent
+from slipway.model.package_data import package_path
+
+HERE = package_path("flows", "page")
 
 
 def page(facts: Mapping[str, Any]) -> str:

@@ -8,17 +8,17 @@ import json
 import platform
 import shutil
 import tarfile
-from pathlib import Path
 from typing import Any
 
 from slipway.model.errors import SlipwayError
+from slipway.model.package_data import package_path
 from slipway.model.scratch import temporary_folder
 from slipway.run.process import run
 from slipway.toolchain.cluster.layout import Layout
 from slipway.toolchain.paths import cache_path
 from slipway.toolchain.release import ARCHITECTURES
 
-SOURCE = Path(__file__).with_name("pause.go")
+SOURCE = package_path("toolchain", "cluster", "pause.go")
 OWN = "slipway.local/pause:1"
 THEIRS = "registry.k8s.io/pause:3.10.1"
 BUILD_SECONDS, IMPORT_SECONDS = 600.0, 60.0

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+import coverage
 import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -16,6 +17,8 @@ ROOT = Path(__file__).parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 DEMO = ROOT / "demo"
 CODE = f"{ROOT / 'src'}{os.pathsep}{TEMPLATE}"
+MEASURED = (ROOT / "src" / "slipway", TEMPLATE / "infra")  # whose lines `./run unit` counts
+COVERAGE_GOAL, LITTLE_COVERAGE = 90, 80  # per cent
 
 nox.options.default_venv_backend = "none"
 TESTS = ["lint", "unit", "bake", "gate", "e2e", "kubernetes"]
@@ -85,8 +88,17 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Run the tests that need no engine: seconds."""
-    _pytest(session, "tests/unit")
+    """Run the tests that need no engine, on all cores; without arguments, print which lines they cover."""
+    if any(word.startswith("tests/unit") for word in session.posargs):
+        _pytest(session, "tests/unit")
+        return
+    if session.posargs:
+        _pytest(session, "tests/unit", "--numprocesses=auto")
+        return
+    data = ROOT / ".coverage"
+    measured = [f"--cov={folder}" for folder in MEASURED]
+    _pytest(session, "tests/unit", "--numprocesses=auto", *measured, "--cov-report=", env={"COVERAGE_FILE": str(data)})
+    _print_coverage(data)
 
 
 @nox.session
@@ -119,10 +131,28 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *(word for word in session.posargs if word != "--"))
 
 
-def _pytest(session: nox.Session, folder: str) -> None:
+def _pytest(session: nox.Session, folder: str, *options: str, env: dict[str, str] | None = None) -> None:
     """Run a folder's tests; or only those that the arguments name by a path below it."""
     named = any(word.startswith(folder) for word in session.posargs)
-    session.run("pytest", *([] if named else [folder]), *session.posargs)
+    session.run("pytest", *([] if named else [folder]), *options, *session.posargs, env=env)
+
+
+def _print_coverage(data: Path) -> None:
+    """Print how many of the engine's lines the tests ran, and the modules of which they ran few."""
+    measured = coverage.Coverage(data_file=data)
+    measured.load()
+    lines = covered = 0
+    few = []
+    for file in sorted(path for folder in MEASURED for path in folder.rglob("*.py") if "kinds" not in path.parts):
+        _, statements, _, missing, _ = measured.analysis2(str(file))
+        lines += len(statements)
+        covered += len(statements) - len(missing)
+        percent = 100 - 100 * len(missing) / max(len(statements), 1)
+        if percent < LITTLE_COVERAGE:
+            few.append(f"  {percent:3.0f} %  {file.relative_to(ROOT)} ({len(missing)} of {len(statements)} lines)")
+    print(f"\nThe unit tests cover {100 * covered / lines:.1f} % of {lines} lines (goal: {COVERAGE_GOAL} %).")
+    if few:
+        print(f"Under {LITTLE_COVERAGE} %, most of it reached by the real components alone:", *few, sep="\n")
 
 
 def _invoke(session: nox.Session, *words: str) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 
 ASKED = ("--stack", "-s")
 
@@ -51,10 +52,21 @@ def named_stack(words: Sequence[str]) -> str | None:
 
 def carry_on(argv: Sequence[str], environment: dict[str, str]) -> int:
     """Run a program in the terminal that this one has, from which Ctrl-C reaches it; TERM and HUP are passed on."""
-    child = subprocess.Popen(argv, env=environment)
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # signals that came before there was a program to pass them on to
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
     signal.signal(signal.SIGINT, lambda *_: None)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _frame: child.send_signal(number))
+        signal.signal(number, pass_on)
+    child = subprocess.Popen(argv, env=environment)
+    for missed in early:
+        child.send_signal(missed)
     code = child.wait()
     return code if code >= 0 else 128 - code
 

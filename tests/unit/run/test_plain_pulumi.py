@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,23 @@ def test_a_signal_reaches_pulumi_whose_end_is_waited_for(root: Path) -> None:
     child.communicate()
     assert child.returncode == 9
     assert (root / "infra" / "Pulumi.dev.yaml").read_text() == PLAIN
+
+
+def test_a_signal_that_comes_before_pulumi_is_started_reaches_it_too(root: Path) -> None:
+    program = """
+        import os, signal, subprocess, sys
+        from slipway.run import plain_pulumi
+        start = subprocess.Popen
+        def signalled(*words, **options):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return start(*words, **options)
+        subprocess.Popen = signalled
+        sys.exit(plain_pulumi.carry_on(["sleep", "60"], dict(os.environ)))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], env={**os.environ, "PYTHONPATH": PYTHONPATH}, check=False
+    )
+    assert ended.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(

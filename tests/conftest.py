@@ -29,6 +29,13 @@ settings.register_profile("slipway", deadline=None, suppress_health_check=[Healt
 settings.load_profile("slipway")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have each session end with its slowest tests."""
+    from tests import slowest
+
+    config.pluginmanager.register(slowest)
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> Iterator[None]:
     """What one test calls a secret must not be struck out of another's texts, and its workspace is its own."""

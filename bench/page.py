@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from bench.measure import Row
@@ -13,13 +14,16 @@ HEAD = """\
 
 <!-- Written by `./run bench` from bench/results.json. Change bench/, not this page. -->
 
-`./run bench` makes the trees, installs the rivals that package registries have, runs them side by side with Slipway in
-one run, and writes this page. What is compared is run in turn, because a machine's speed drifts; a figure is the
-median, its spread beside it. Seconds are of this machine; the ratios are what to take away.
-`./run bench nothing cold` measures two of the figures again, `./run bench --list` names them all.
+`./run bench` makes the trees, installs those rivals that package registries have, runs them beside
+Slipway, and writes this page. Rivals take turns in one run, because a machine's speed drifts. A
+figure is the median, with its spread beside it. Seconds are of this machine: compare the ratios.
+
+`./run bench nothing cold` measures two of the figures again; `./run bench --list` names them all.
 
 ![Seconds of Slipway and its rivals](bench.svg)
 """
+
+WIDTH = 100
 
 
 def page(results: Results, titles: Mapping[str, tuple[str, str]]) -> str:
@@ -33,7 +37,7 @@ def page(results: Results, titles: Mapping[str, tuple[str, str]]) -> str:
     for name, (title, about) in titles.items():
         rows = [row for row in results.rows if row.figure == name]
         day = (results.days or {}).get(name)
-        parts.append(f"## {title}\n\n{about}\n")
+        parts.append(f"## {title}\n\n{textwrap.fill(about, WIDTH, break_on_hyphens=False)}\n")
         if rows:
             parts.append(f"{lines(rows)}\n\nMeasured on {day}.\n")
         else:

@@ -17,8 +17,9 @@ from slipway.toolchain import builder
 
 TITLE = "The registry's cache"
 ABOUT = (
-    "The demo's three services on a builder whose cache was deleted before each run, by `[build] cache` set to "
-    "`registry` and to `off`. Without it, packages come from their registries over the network."
+    "The demo's three services on a builder whose cache was deleted before each run, with "
+    "`[build] cache` set to `registry` and to `off`. Without the cache, packages come from "
+    "their registries over the network."
 )
 LIMIT = Limit(5, AT_LEAST)
 

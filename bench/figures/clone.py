@@ -13,8 +13,9 @@ from bench.proxy import counting
 
 TITLE = "A new clone"
 ABOUT = (
-    "The tree without anything that an earlier build left in it. Requests are counted by a proxy before the registry "
-    "in a clone of its own, which is not timed; asking whether a registry is there (`/v2/`) is not counted."
+    "The tree without anything that an earlier build left in it. A proxy in front of the "
+    "registry counts the requests, in a clone of its own, which is not timed. Asking whether a "
+    "registry is there (`/v2/`) is not counted."
 )
 
 

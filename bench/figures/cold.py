@@ -20,10 +20,11 @@ from slipway.model.workspace import load
 
 TITLE = "Cold builds"
 ABOUT = (
-    "The ten are the demo's three and seven more by `invoke new`: pages, APIs and workers, each with a list of "
-    "packages that no builder has seen, so that all are installed anew. The hundred have a short RUN step and new "
-    "sources. Raw bake gets the same definition, with the same output (an OCI layout of each image), on the same "
-    "builder; it keeps no record of how each was built and checks nothing."
+    "The ten services are the demo's three and seven more by `invoke new`: pages, APIs and "
+    "workers. Each has a list of packages that no builder has seen, so that all are installed "
+    "anew. The hundred have a short RUN step and new sources. Raw bake gets the same "
+    "definition, with the same output (an OCI layout of each image), on the same builder. It "
+    "keeps no record of how each image was built, and checks nothing."
 )
 STEP = "head -c 200000 /dev/urandom > /step"
 

@@ -14,9 +14,9 @@ from bench.process import run, seconds
 
 TITLE = "A deploy with nothing to do"
 ABOUT = (
-    "The demo's three services in external mode: their digests are locked, and all run already. The empty program has "
-    "no resource at all: by the CLI as `pulumi up --yes` is typed and as it is quickest (`--skip-preview`), and by the "
-    "Automation API."
+    "The demo's three services in external mode: their digests are locked, and all run already."
+    " The empty program has no resource at all. It is run by the CLI, as `pulumi up --yes` is "
+    "typed and as it is quickest (`--skip-preview`), and by the Automation API."
 )
 LIMIT = Limit(1.25)
 

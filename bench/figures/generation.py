@@ -13,7 +13,7 @@ from bench.process import seconds
 from bench.trees import COOKIECUTTER, INVOKE, ROOT
 
 TITLE = "Generation, listing, `up` with nothing to do"
-ABOUT = "The listing is divided pair by pair by that of an Invoke collection with one empty task."
+ABOUT = "Each listing is divided by that of an Invoke collection with one empty task, measured beside it."
 EMPTY_TASKS = "from invoke import task\n\n\n@task\ndef empty(c):\n    pass\n"
 PAIRS = 9
 

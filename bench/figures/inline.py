@@ -13,8 +13,8 @@ from bench.process import Failed, seconds
 
 TITLE = "A hundred images inside Pulumi, nothing changed"
 ABOUT = (
-    "`invoke up` on a hundred services that run, beside a plain Automation API program of a hundred docker-build "
-    "images, which runs no container. Neither has build secrets."
+    "`invoke up` on a hundred running services, beside a plain Automation API program of a "
+    "hundred docker-build images, which runs no container. Neither has build secrets."
 )
 LIMIT = Limit(1.0)
 

@@ -23,9 +23,9 @@ from slipway.toolchain import builder
 
 TITLE = "From a saved line to a served answer"
 ABOUT = (
-    "A line is saved and the service's address asked until the answer has it. docker-compose builds the same "
-    "Dockerfiles on the same builder, without health checks and a gateway, and stops the old container before it "
-    "starts the new one."
+    "A line is saved, and the service's address is asked until the answer has the line. "
+    "docker-compose builds the same Dockerfiles on the same builder, without health checks and "
+    "without a gateway, and stops the old container before it starts the new one."
 )
 SERVED_WITHIN, READY_WITHIN, PAUSE = 120.0, 300.0, 4.0
 POLL = 0.02

@@ -16,9 +16,10 @@ from bench.programs.audited import CONNECTIONS, PROCESSES
 
 TITLE = "Nothing changed"
 ABOUT = (
-    "A hundred services of 32 small files each, all built before. Every figure is a whole process, Python's start "
-    "included. The task runners (Turborepo, Nx with its daemon, moon) get the same services and a task that is cached "
-    "for each; they hash files and know nothing of images. Bake and Pulumi ask BuildKit or the registry."
+    "A hundred services of 32 small files each, all built before. Every figure is a whole "
+    "process, including Python's start. The task runners (Turborepo, Nx with its daemon, moon) "
+    "get the same services, with one cached task for each; they hash files and know nothing of "
+    "images. Bake and Pulumi ask BuildKit or the registry."
 )
 LIMIT, LIMIT_THOUSAND = Limit(0.35), Limit(2.0)
 

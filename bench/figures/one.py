@@ -15,10 +15,11 @@ from bench.process import run
 
 TITLE = "One thing changed"
 ABOUT = (
-    f"Of a hundred services one line of one service is changed, or of a lib that {trees.LIB_USERS} services use. "
-    "Bake is given the same change; it has to look at all hundred. A hundred targets at once leave BuildKit much to "
-    "clear up, up to half a minute, in which whoever comes next has to wait: so each build of ours that counts follows "
-    "one that does not, and bake follows ours."
+    f"One line is changed: of one of a hundred services, or of a lib that {trees.LIB_USERS} "
+    "services use. Bake gets the same change, and has to look at all hundred. A hundred targets"
+    " at once leave BuildKit much to clear up, for up to half a minute, and whoever comes next "
+    "has to wait. So each build of ours that counts follows one that does not, and bake follows"
+    " ours."
 )
 BUILT = re.compile(r"^(s\d{4})\s+built [0-9a-f]{12}", re.MULTILINE)
 

@@ -18,9 +18,10 @@ from bench.trees import INVOKE
 
 TITLE = "The gate, ten services"
 ABOUT = (
-    "The longest chain is the sum of the steps of the service that took longest, as the command's own progress tells "
-    "them. Near 1 the services' steps overlap; ten would be one after the other. The gate needs a vulnerability "
-    "database of today; where Trivy's cannot be had, it is given the tests' small one."
+    "The longest chain is the sum of the steps of the slowest service, as the command's own "
+    "progress shows them. Near 1, the services' steps overlap; at ten, they would run one after"
+    " the other. The gate needs a current vulnerability database; where Trivy's cannot be had, "
+    "it gets the tests' small one."
 )
 KINDS = ("python-api", "node-web", "worker")
 SERVICES = 10

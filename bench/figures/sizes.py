@@ -15,9 +15,10 @@ from bench.process import Failed, run
 
 TITLE = "Sizes, and what a change pushes"
 ABOUT = (
-    "Compressed bytes as the registry holds them. The naive Dockerfile is one stage: the base with build tools, "
-    "`COPY . .`, then the packages, from the same family of bases. A change is one line of a service's code; what is "
-    "pushed are the blobs and the manifest that the registry did not have."
+    "Compressed bytes as the registry holds them. The naive Dockerfile is one stage: the base "
+    "with build tools, `COPY . .`, then the packages, from the same family of bases. A change "
+    "is one line of a service's code; the blobs and the manifest that the registry did not have"
+    " are pushed."
 )
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 CA = "--mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,required=false"

@@ -54,12 +54,12 @@ def test_what_tools_leave_behind_is_not_part_of_a_workspace(baked: Path) -> None
     assert not [name for name in files_of(baked) if litter.search(name)]
 
 
-def test_data_files_can_be_read(baked: Path) -> None:
-    for path in files_of(baked).values():
+def test_data_files_can_be_read_and_none_is_empty(baked: Path) -> None:
+    for name, path in files_of(baked).items():
         if path.suffix == ".toml":
-            tomllib.loads(path.read_text(encoding="utf-8"))
+            assert tomllib.loads(path.read_text(encoding="utf-8")), name
         elif path.suffix in {".yaml", ".yml"}:
-            yaml.safe_load(path.read_text(encoding="utf-8"))
+            assert yaml.safe_load(path.read_text(encoding="utf-8")), name
 
 
 def test_the_model_reads_the_whole_workspace(baked: Path) -> None:

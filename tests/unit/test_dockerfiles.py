@@ -14,6 +14,7 @@ from tests.conftest import ENGINE, TEMPLATE
 
 from slipway.content import dockerfile, pinning
 from slipway.content.service import argument_of
+from slipway.model.errors import ConfigError
 
 KINDS = sorted((ENGINE / "kinds").glob("*/Dockerfile"))
 ALL = [*KINDS, *sorted((TEMPLATE / "bases").glob("*/Dockerfile"))]
@@ -46,9 +47,13 @@ def test_no_frontend_image_is_pulled(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", KINDS, ids=named)
-def test_every_stage_starts_from_a_pinned_image(path: Path) -> None:
+def test_every_stage_starts_from_a_pinned_image(path: Path, tmp_path: Path) -> None:
     for target in ("test", "run"):
         pinning.check(dockerfile.read(path), target, contexts=("common",))
+    unpinned = tmp_path / "Dockerfile"
+    unpinned.write_text(re.sub(r"@sha256:\w+", "", path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(ConfigError, match="is not pinned by digest"):
+        pinning.check(dockerfile.read(unpinned), "run", contexts=("common",))
 
 
 @pytest.mark.parametrize("path", KINDS, ids=named)

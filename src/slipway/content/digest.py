@@ -7,18 +7,18 @@ Encoding, version 1. A manifest maps components to hashes (64 hexadecimal digits
     platforms                   SHA-256 of the platforms, each framed, sorted, without repetition
     arg NAME                    SHA-256 of a build argument's value
     base NAME                   a base's own digest, NAME being the build argument that carries it
-    file PATH                   fingerprint of a file, folder or link of the context (see
-    `files.fingerprints`) context NAME                SHA-256 of nothing: that a context of this name is given
-    context NAME: PATH          fingerprint of what is at PATH in it
+    file PATH                   fingerprint of a file, folder or link of the context (`files.fingerprints`)
+    context NAME                SHA-256 of nothing: a context of this name is given
+    context NAME: PATH          fingerprint of what is at PATH in that context
 
 The content digest is the SHA-256 of the framed version name and, for each component in the order of its
-bytes, its framed name and its framed hash. Framed means: led by its length in eight bytes, big-endian; so no
-two different inputs give the same encoding. Text is UTF-8; bytes of a file's name that are none stand as
-they are.
+bytes, its framed name and its framed hash. Framed means: preceded by its length in eight bytes, big-endian;
+so no two different inputs give the same encoding. Text is UTF-8; file names that are not UTF-8 are hashed
+as raw bytes.
 
-Not in it: secrets, SOURCE_DATE_EPOCH (the same for every build), times, owners, where the checkout lies, the
-registry that a base comes from, git. What the digest counts of a context is all that its ignore file leaves
-in; BuildKit skips some of that when no instruction names it, which can only cause a build too many, never a
+Left out are secrets, SOURCE_DATE_EPOCH (the same for every build), times, owners, the checkout's path, the
+registry that a base comes from, and git. The digest covers everything in a context that its ignore file
+leaves in. BuildKit skips what no instruction names, so the digest can cause a needless build, but never a
 stale image.
 """
 

@@ -50,5 +50,5 @@ def _not_had(ref: str, why: str) -> SlipwayError:
     registry = ref.partition("/")[0]
     return SlipwayError(
         f"image {ref} can't be pulled: {why}",
-        remedy=f"Is it there (`invoke build`)? May you read it (`docker login {registry}`)?",
+        remedy=f"Is it there (`invoke push --stack STACK` pushes it)? May you read it (`docker login {registry}`)?",
     )

@@ -93,6 +93,7 @@ def test_what_add_takes_from_elsewhere_has_to_be_pinned(tmp_path: Path, add: str
 )
 def test_what_is_pinned_or_local_is_taken(tmp_path: Path, add: str) -> None:
     check(tmp_path, f"FROM scratch\n{add}\n")
+    assert "no checksum" in refused(tmp_path, f"FROM scratch\n{add}\nADD {URL} /y\n").what, "it was read"
 
 
 def test_a_source_that_only_a_base_image_knows_is_refused(tmp_path: Path) -> None:
@@ -191,4 +192,6 @@ def test_a_line_of_very_many_words_is_read_at_once(tmp_path: Path) -> None:
 
 
 def test_brackets_without_end_are_no_list_of_sources_and_no_traceback(tmp_path: Path) -> None:
-    check(tmp_path, f"FROM scratch\nADD {'[' * 100_000} /x\n")
+    line = f"FROM scratch\nADD {'[' * 100_000} /x\n"
+    check(tmp_path, line)
+    assert "line 3" in refused(tmp_path, f"{line}ADD {URL} /y\n").what, "it was read"

@@ -84,4 +84,7 @@ def test_a_stack_that_takes_only_what_is_locked_is_refused(change: dict[str, obj
 
 @pytest.mark.parametrize("images", ["inline", "hybrid"])
 def test_others_are_not(images: str) -> None:
-    refuse(replace(STACK, images=images))  # type: ignore[arg-type]
+    stack = replace(STACK, images=images)  # type: ignore[arg-type]
+    refuse(stack)
+    with pytest.raises(ConfigError):
+        refuse(replace(stack, protected=True))

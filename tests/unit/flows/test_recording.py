@@ -101,6 +101,7 @@ def test_a_record_that_cannot_be_written_makes_no_good_run_bad(workspace: Worksp
     (workspace.root / ".slipway").write_text("no folder", encoding="utf-8")
     with recorded(workspace, "build") as record:
         record.began_step("api", "RUN x", "step")
+    assert (workspace.root / ".slipway").read_text(encoding="utf-8") == "no folder"
 
 
 def test_a_bake_gives_its_steps_and_none_of_their_output(workspace: Workspace) -> None:

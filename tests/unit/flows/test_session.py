@@ -22,13 +22,21 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, Settings(name="demo", registry="127.0.0.1:5000"), ())
 
 
+def is_locked(lock: Path) -> bool:
+    """Say whether another process would find the lock taken."""
+    take = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    return subprocess.run([sys.executable, "-c", take, lock], capture_output=True, check=False).returncode != 0
+
+
 def test_ones_own_session_is_not_in_the_way_and_its_end_leaves_nothing(workspace: Workspace) -> None:
     session.refuse_beside_session(workspace, "dev")
     with session.session(workspace, "dev"):
         session.refuse_beside_session(workspace, "dev")
+        assert is_locked(session.lock_of(workspace, "dev"))
     session.refuse_beside_session(workspace, "dev")
+    assert not is_locked(session.lock_of(workspace, "dev"))
     with session.session(workspace, "dev"):
-        pass
+        assert is_locked(session.lock_of(workspace, "dev"))
 
 
 def test_anothers_session_is_busy_until_it_ends_however_it_ends(workspace: Workspace) -> None:

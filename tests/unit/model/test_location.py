@@ -25,3 +25,5 @@ def test_a_character_that_is_misread_is_named(char: str) -> None:
 )
 def test_other_paths_are_taken(name: str) -> None:
     refuse_odd_path(Path("/home/ann") / name / "demo")
+    with pytest.raises(ConfigError, match=" % in a path"):
+        refuse_odd_path(Path("/home/ann") / f"{name}%" / "demo")

@@ -95,6 +95,7 @@ def test_within_the_checks_start_period_failures_do_not_count(answers: list[Prob
     answers += [*[Probe(False, "not yet")] * 20, Probe(True, "")]
     check = Healthcheck(("check",), start_period=60)
     health.wait(Acting(UP), check, 0.001, Stop())
+    assert answers == [Probe(True, "")], "all that failed were asked for"
 
 
 def test_a_check_may_take_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +166,8 @@ def test_a_container_whose_port_answers_on_its_network_may_take_over(
     answers += [Probe(True, "")]
     with socket.create_server(("127.0.0.1", 0)) as server:
         health.wait(networked(), check, 5, Stop(), server.getsockname()[1])
+        server.settimeout(60)
+        assert server.accept(), "the port was tried"
 
 
 @pytest.mark.parametrize("check", [CHECK, NONE])

@@ -98,6 +98,8 @@ def test_a_state_that_went_to_another_backend_knows_its_objects(root: Path, tmp_
     thing = made_by(owner_of(root))
     shared = owner_of(workspace(tmp_path / "two", "s3://team-state"))
     refuse_others(shared, "dev", [thing], lambda: ["id-1"])
+    with pytest.raises(ConfigError):
+        refuse_others(shared, "dev", [thing], tuple)
 
 
 def test_the_same_path_on_another_machine_is_another_owner(root: Path) -> None:

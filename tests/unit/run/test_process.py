@@ -38,8 +38,12 @@ def test_after_that_other_threads_start_nothing_more_but_the_main_one_may_tidy_u
     assert process.run(["true"]).code == 0
 
 
-def test_nothing_runs_and_nothing_is_ended() -> None:
+def test_nothing_runs_and_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[object] = []
+    for name in ("kill", "killpg"):
+        monkeypatch.setattr(os, name, lambda *words: ended.append(words))
     process.end_all()
+    assert ended == []
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,11 @@ def node(*can: str, address: str = "unix:///b", problem: str = "") -> Node:
 
 
 def test_platforms_may_be_built_by_different_nodes() -> None:
-    platforms.refuse_unbuildable(workspace(platforms=BOTH), [node("linux/amd64", "linux/386"), node("linux/arm64")])
+    nodes = [node("linux/amd64", "linux/386"), node("linux/arm64")]
+    platforms.refuse_unbuildable(workspace(platforms=BOTH), nodes)
+    for missing in nodes:
+        with pytest.raises(SlipwayError, match="nothing here can build"):
+            platforms.refuse_unbuildable(workspace(platforms=BOTH), [each for each in nodes if each is not missing])
 
 
 def test_a_platform_that_no_node_has_is_named_with_what_to_do() -> None:

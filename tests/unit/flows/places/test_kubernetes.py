@@ -39,6 +39,16 @@ def place(tmp_path: Path, *items: dict[str, Any], services: tuple[Service, ...] 
     return Kubernetes(workspace(tmp_path, *services), STACK, Cluster(read(*items)))  # type: ignore[arg-type]
 
 
+class Heard(Silence):
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, words: str) -> None:
+        self.said.append(words)
+
+
 @pytest.fixture(autouse=True)
 def live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Kubernetes, "_live", lambda _self: LIVE)
@@ -284,8 +294,9 @@ def test_down_waits_until_the_namespace_is_gone(tmp_path: Path, monkeypatch: pyt
 def test_a_namespace_that_is_somebody_elses_stays(tmp_path: Path) -> None:
     here = place(tmp_path)
     assert isinstance(here.cluster, Cluster)
-    here.cluster.namespaces = [Namespace(Meta("shop-staging"), NamespaceStatus())]
+    here.cluster.namespaces = [Namespace(Meta("shop-staging"), NamespaceStatus()), None]
     here.emptied(Silence())
+    assert here.cluster.namespaces == [None], "it was asked for once, and nothing was waited for"
 
 
 def test_a_namespace_that_does_not_go_is_told_with_what_holds_it(
@@ -305,8 +316,10 @@ def test_whoever_may_not_see_the_namespace_is_told_so(tmp_path: Path, monkeypatc
         raise Forbidden("no")
 
     here = place(tmp_path)
+    report = Heard()
     monkeypatch.setattr(here.cluster, "find", forbid)
-    here.emptied(Silence())
+    here.emptied(report)
+    assert report.said == ["Whether the namespace shop-staging is gone cannot be seen with this login."]
 
 
 @pytest.mark.parametrize(

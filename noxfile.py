@@ -38,9 +38,6 @@ def demo(session: nox.Session) -> None:
         return
     if not (DEMO / "workspace.toml").is_file():
         session.run("cookiecutter", str(ROOT), "--no-input", "--output-dir", str(ROOT))
-    if not (DEMO / ".venv" / "bin" / "invoke").is_file():
-        with session.chdir(DEMO):
-            session.run("python", "-m", "slipway.toolchain.python")
     _invoke(session, "up", "--yes", *session.posargs)
 
 
@@ -156,7 +153,6 @@ def _print_coverage(data: Path) -> None:
 
 
 def _invoke(session: nox.Session, *words: str) -> None:
-    """Run a command of the demo as its user would: in the demo's own Python, and with compiled files kept."""
-    invoke = DEMO / ".venv" / "bin" / "invoke"
+    """Run a command of the demo, which goes on in the demo's own Python."""
     with session.chdir(DEMO):
-        session.run(str(invoke), *words, external=True, env={"PYTHONDONTWRITEBYTECODE": None})
+        session.run("python", "tasks.py", *words)

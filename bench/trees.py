@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.own_python import lend
+
 from bench.process import run
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(sys.executable).parent
-INVOKE = str(SCRIPTS / "invoke")
+INVOKE = ".venv/bin/invoke"
+"""Invoke as a workspace's user has it, where it is run: in the workspace's folder."""
 COOKIECUTTER = str(SCRIPTS / "cookiecutter")
 FILES = 32
 """Of each service, its Dockerfile and service.toml among them."""
@@ -27,6 +30,7 @@ def generate(folder: Path, name: str, **answers: str) -> Path:
     """Generate a workspace in a folder and return its own folder."""
     told = [f"{key}={value}" for key, value in {"project_slug": name, **answers}.items()]
     run([COOKIECUTTER, ROOT, "--no-input", "--output-dir", folder, *told], ROOT)
+    lend(folder / name)
     return folder / name
 
 

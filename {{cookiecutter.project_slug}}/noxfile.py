@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nox
@@ -9,6 +10,8 @@ import nox
 ROOT = Path(__file__).parent
 SERVICES = sorted(path.parent for path in ROOT.glob("services/*/service.toml"))
 
+# `invoke` makes .venv; the programs in it come first.
+os.environ["PATH"] = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "model"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -147,6 +146,8 @@ def _program(
         "PULUMI_HOME": str(bench.folder / "pulumi-scale"),
     }
     program = trees.ROOT / "bench" / "programs" / "clustered.py"
-    said = run([sys.executable, program, workspace, "scale", state, word], workspace, environment)
+    said = run(
+        [workspace / ".venv" / "bin" / "python", program, workspace, "scale", state, word], workspace, environment
+    )
     found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
     return found

@@ -59,7 +59,7 @@ def touched(bench: Bench, workspace: Path) -> Iterator[Row]:
     """Count what `invoke build` starts and connects to when nothing has changed."""
     file = bench.folder / "audited.json"
     program = trees.ROOT / "bench" / "programs" / "audited.py"
-    run([trees.SCRIPTS / "python", program, file, "build"], workspace, PLAIN)
+    run([workspace / ".venv" / "bin" / "python", program, file, "build"], workspace, PLAIN)
     counted = json.loads(file.read_text(encoding="utf-8"))
     for what, events in (("processes started", PROCESSES), ("connections made", CONNECTIONS)):
         number = float(sum(counted.get(event, 0) for event in events))

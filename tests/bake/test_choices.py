@@ -14,6 +14,7 @@ import pytest
 import yaml
 from tests.bake.generate import CHOICES, QUESTIONS, files_of
 from tests.conftest import TEMPLATE
+from tests.own_python import lend
 
 from slipway.model import stack, workspace
 
@@ -88,13 +89,9 @@ def test_what_decides_has_owners_where_its_forge_looks_for_them(baked: Path) -> 
 
 def test_its_own_nox_passes(baked: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "nox", "--no-venv"],
+        [lend(baked), "-m", "nox", "--no-venv"],
         cwd=baked,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

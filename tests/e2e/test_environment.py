@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.workspace import Workspace
+from tests.own_python import lend
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 LOOPBACK = (b"127.", b"localhost", b"[::1]", b"0.0.0.0")
@@ -77,7 +77,7 @@ def test_a_deploy_is_done_wherever_its_output_goes(deployed: Workspace, redirect
     changed(deployed, redirect)
     before = deployed.ids()["worker"]
     done = subprocess.run(
-        ["bash", "-c", f'"$0" -m invoke up {redirect}', sys.executable],
+        ["bash", "-c", f'"$0" -m invoke up {redirect}', lend(deployed.root)],
         cwd=deployed.root,
         capture_output=True,
         text=True,

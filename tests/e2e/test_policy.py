@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pulumi_policy import EnforcementLevel
 from tests.e2e.echo import echo
-from tests.e2e.test_up import venv
 from tests.e2e.workspace import Workspace, bake
 
 from infra.policy.__main__ import RULES
@@ -94,11 +93,10 @@ def test_what_a_team_only_advises_is_said_and_refuses_nothing(deployed: Workspac
 
 def test_plain_pulumi_obeys_the_same_rules_when_it_is_given_the_pack(deployed: Workspace) -> None:
     words = ("preview", "--stack", "dev", "--policy-pack", "policy")
-    environment = {"PYTHONPATH": str(deployed.root), **venv(deployed)}
-    ran = deployed.pulumi(*words, **environment)
+    ran = deployed.pulumi(*words)
     assert ran.code == 0, ran.output
     deployed.edit("services/worker/service.toml", 'memory = "128m"\n', "")
-    ran = deployed.pulumi(*words, **environment)
+    ran = deployed.pulumi(*words)
     assert ran.code != 0
     assert "worker has no limit of `memory`" in ran.output
 

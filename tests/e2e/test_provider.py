@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import signal
 import socket
 import socketserver
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import ENGINE
 from tests.e2e.provider_world import SECRET, Images, World, free_port, images, wait
+from tests.e2e.workspace import bake
+from tests.own_python import made_for
 
 from slipway.provider import gateway, nginx
 from slipway.run import engine
@@ -504,13 +503,12 @@ def test_plain_pulumi_finds_the_provider_in_the_workspace(deployed: World, tmp_p
     """`pulumi up` in infra/ starts the provider as a program, with the workspace's Python."""
     (tmp_path / "state").mkdir()
     (tmp_path / "infra").mkdir()
-    shutil.copytree(ENGINE, tmp_path / "slipway")
-    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "workspace.toml").touch()
+    (tmp_path / ".venv").symlink_to(made_for(bake(tmp_path / "baked")))
     project = "name: plain\nruntime: {name: python, options: {virtualenv: ../.venv}}\n"
-    project += "plugins: {providers: [{name: slipway, path: ../slipway/provider/bin}]}\n"
+    project += "plugins: {providers: [{name: slipway, path: ../.venv/bin}]}\n"
     (tmp_path / "infra" / "Pulumi.yaml").write_text(project)
     (tmp_path / "infra" / "__main__.py").write_text(
-        "import sys\nsys.path.insert(0, '..')\n"
         "from slipway.provider.resources import Network, Release\n"
         f"Network('net', name='{deployed.name}-plain')\n"
         "Release('release', mode='inline', digests={'one': 'sha256:1'})\n"

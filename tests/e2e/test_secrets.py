@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from urllib.parse import quote
 import pytest
 from tests.e2e.conftest import NAME, REGISTRY
 from tests.e2e.workspace import Workspace
+from tests.own_python import lend
 
 from slipway.model import local
 from slipway.model.masking import MASK
@@ -131,7 +131,8 @@ def test_a_build_secret_of_the_stack_is_passed_before_anything_was_deployed(
     clone.edit("services/worker/Dockerfile", "AS build\n", f"AS build\n{step}")
     ran = clone.invoke("build", "worker")
     assert ran.code == 0, ran.output
-    plain = [sys.executable, "-P", "../slipway/run/plain_pulumi.py", clone.root / ".slipway" / "bin" / "pulumi"]
+    program = [lend(clone.root), "-P", "-m", "slipway.run.plain_pulumi"]
+    plain = [*program, clone.root, clone.root / ".slipway" / "bin" / "pulumi"]
     words = ["config", "set", "--secret", "--stack", "dev", "build:token"]
     subprocess.run([*plain, *words], cwd=clone.root / "infra", input=b"twelve bytes", check=True)
     clone.edit("services/worker/Dockerfile", "echo of", "echo it is of")

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from typing import Any
 
 from cookiecutter.main import cookiecutter
 from tests.conftest import ROOT
+from tests.own_python import lend
 
 from slipway.run import engine
 
@@ -64,7 +64,7 @@ class Workspace:
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """Start an Invoke command in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "invoke", *words],
+            [lend(self.root), "-m", "invoke", *words],
             cwd=self.root,
             env={**os.environ, **self.environment, **environment},
             stdin=subprocess.DEVNULL,

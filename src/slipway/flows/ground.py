@@ -107,6 +107,7 @@ def prepare_tools(workspace: Workspace, report: Report, tools: Sequence[str] = T
         made.is_file()
         and made.read_text(encoding="utf-8") == wanted
         and all((folder / name).exists() for name in tools)
+        and (not _own_python(workspace) or wrapper_of(workspace).is_file())
     ):
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,8 +136,7 @@ exec {python} -P -m slipway.run.plain_pulumi {root} {tools}/pulumi "$@"
 
 def write_wrapper(workspace: Workspace, tools: Path) -> None:
     """Give the workspace's own .venv a `pulumi` that knows the workspace: plain `pulumi up` in infra/ just works."""
-    own = workspace.root / ".venv"
-    if Path(sys.prefix) != own:
+    if not _own_python(workspace):
         return
     from slipway.run.state import quiet_home
 
@@ -152,4 +152,15 @@ def write_wrapper(workspace: Workspace, tools: Path) -> None:
         project=shlex.quote(str(workspace.root / "infra" / "Pulumi.yaml")),
         home=shlex.quote(str(quiet_home(workspace.root))),
     )
-    write_atomically(own / "bin" / "pulumi", text, mode=0o755)
+    write_atomically(wrapper_of(workspace), text, mode=0o755)
+
+
+def wrapper_of(workspace: Workspace) -> Path:
+    """Return the `pulumi` of the workspace's .venv."""
+    return workspace.root / ".venv" / "bin" / "pulumi"
+
+
+def _own_python(workspace: Workspace) -> bool:
+    """Whether this runs in the workspace's .venv, which is no other workspace's, too."""
+    own = workspace.root / ".venv"
+    return Path(sys.prefix) == own and not own.is_symlink()

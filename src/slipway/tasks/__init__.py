@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-# Invoke keeps no byte code, so that all of Slipway's modules would be compiled anew by each command.
-sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
-
-from slipway.model.location import use_workspace  # noqa: E402 - only now: they shall be kept, too
-from slipway.run import streams  # noqa: E402 - as above
-from slipway.tasks import (  # noqa: E402 - as above
+from slipway.model.location import use_workspace
+from slipway.run import streams
+from slipway.tasks import (
     cache,
     cluster,
     dev,

@@ -1,15 +1,11 @@
-"""The decorator that makes a verb: an Invoke task in the workspace's own Python, whose errors are messages."""
+"""The decorator that makes a verb: an Invoke task whose errors are messages."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
-import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +15,6 @@ from invoke.tasks import Task
 from slipway.model.location import refuse_odd_path, workspace_root
 from slipway.run import process_environment, streams
 
-NEEDED = ("msgspec", "rich", "docker", "pulumi", "pulumi_docker_build", "watchfiles")
 CHOSEN = "Only these, with commas between them: api,web. Default: all."
 """What verbs say of `services`."""
 TELLING = frozenset({"doctor", "logs", "preview", "releases", "report", "status", "verify"})
@@ -40,7 +35,6 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
             lost = False
             try:
                 carry_out(lambda: refuse_odd_path(workspace_root()))
-                in_own_python()
                 streams.require_utf8()
                 prepare_scratch()
                 carry_out(lambda: process_environment.prepare(workspace_root()))
@@ -115,17 +109,3 @@ def _end_left(sessions: Mapping[int, str], mark: str) -> None:
     from slipway.run.sessions import end_left  # only now: hardly ever is anything left
 
     end_left(sessions, mark)
-
-
-def in_own_python() -> None:
-    """Go on in the workspace's .venv when this Python lacks what the verbs need; make it first where there is none."""
-    if all(importlib.util.find_spec(name) for name in NEEDED):
-        return
-    own = workspace_root() / ".venv" / "bin" / "invoke"
-    if Path(sys.prefix) == workspace_root() / ".venv" or not own.is_file():
-        from slipway.toolchain.python import make_venv
-
-        make_venv(workspace_root())
-    if Path(sys.prefix) == workspace_root() / ".venv":
-        return
-    os.execv(own, [str(own), *sys.argv[1:]])  # noqa: S606 - the same command, in the workspace's own Python

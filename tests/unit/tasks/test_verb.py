@@ -6,12 +6,27 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from tests.conftest import PYTHONPATH, TEMPLATE
+from tests.conftest import PYTHONPATH
+
+TASKS = """
+from pathlib import Path
+from slipway.tasks import verbs
+namespace = verbs(Path(__file__).parent)
+"""
 
 
-def invoke(words: str, redirect: str = "", **variables: str | None) -> subprocess.CompletedProcess[bytes]:
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A workspace whose commands run in this Python."""
+    (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n')
+    (tmp_path / "tasks.py").write_text(TASKS)
+    return tmp_path
+
+
+def invoke(root: Path, words: str, redirect: str = "", **variables: str | None) -> subprocess.CompletedProcess[bytes]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
     given = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": PYTHONPATH, **variables}
     environment = {name: value for name, value in given.items() if value is not None}
@@ -19,7 +34,7 @@ def invoke(words: str, redirect: str = "", **variables: str | None) -> subproces
         ["bash", "-c", f'exec "$0" -m invoke {words} {redirect}', sys.executable],
         capture_output=True,
         env=environment,
-        cwd=TEMPLATE,
+        cwd=root,
         check=False,
     )
 
@@ -38,16 +53,16 @@ def invoke(words: str, redirect: str = "", **variables: str | None) -> subproces
     ],
 )
 def test_a_mistake_is_a_message_wherever_it_is_said(
-    redirect: str, variables: dict[str, str | None], said: bytes
+    root: Path, redirect: str, variables: dict[str, str | None], said: bytes
 ) -> None:
-    result = invoke("new Bad", redirect, **variables)
+    result = invoke(root, "new Bad", redirect, **variables)
     assert result.returncode == 2
     assert said in result.stderr
     assert b"Traceback" not in result.stdout + result.stderr
 
 
-def test_a_list_that_a_full_device_did_not_take_is_a_failure() -> None:
-    result = invoke("--list", ">/dev/full")
+def test_a_list_that_a_full_device_did_not_take_is_a_failure(root: Path) -> None:
+    result = invoke(root, "--list", ">/dev/full")
     assert result.returncode == 1
     assert b"No space left on device" in result.stderr
     assert b"Traceback" not in result.stderr

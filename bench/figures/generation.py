@@ -28,7 +28,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     bare = bench.place("bare")
     (bare / "tasks.py").write_text(EMPTY_TASKS, encoding="utf-8")
     bench.say("invoke --list")
-    listing = [workspace / INVOKE, "--list"]
+    listing = [str(workspace / INVOKE), "--list"]
     found_both = in_turn(
         {"ours": partial(seconds, listing, workspace, PLAIN), "bare": partial(seconds, listing, bare, PLAIN)}, PAIRS
     )

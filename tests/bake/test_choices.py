@@ -15,11 +15,13 @@ import yaml
 from tests.bake.generate import CHOICES, QUESTIONS, files_of
 from tests.conftest import TEMPLATE
 from tests.own_python import lend
+from wheel_builder import pin_wheel, sha256_of
 
 from slipway.model import stack, workspace
 
 COPIED = re.compile(r"\.py$|\.sh$|\.lock$|Dockerfile|\.dockerignore$|requirements[\w-]*\.(txt|in)$")
 RENDERED = {".toml", ".yaml", ".md"}
+LOCK = "requirements.txt"
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 # `${{ … }}` is GitHub's own; everything else of this form would be Jinja's.
 JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#")
@@ -38,9 +40,15 @@ def test_code_is_copied_byte_by_byte(baked: Path) -> None:
     assert code
     for name, path in code.items():
         # What a choice adds is copied from where the kinds are kept, and differs at most in its name.
-        if name in template:
+        if name in template and name != LOCK:
             assert path.read_bytes() == template[name].read_bytes(), name
             assert os.access(path, os.X_OK) == os.access(template[name], os.X_OK), name
+
+
+def test_the_lock_pins_the_wheel_in_vendor_beside_the_templates_packages(baked: Path) -> None:
+    (wheel,) = (baked / "vendor").iterdir()
+    assert (baked / LOCK).read_text() == pin_wheel((TEMPLATE / LOCK).read_text(), wheel)
+    assert f"--hash=sha256:{sha256_of(wheel)}\n" in (baked / LOCK).read_text()
 
 
 def test_nothing_is_left_to_render(baked: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -57,3 +58,9 @@ def test_the_engine_is_none_of_the_templates_locked_packages() -> None:
     assert not re.search(
         r"^slipway-workspace==|^--find-links", (TEMPLATE / "requirements.txt").read_text(), re.MULTILINE
     )
+
+
+def test_what_generates_a_workspace_needs_pythons_own_library_alone() -> None:
+    code = f"import sys; sys.path[:0] = [{str(ENGINE.parent)!r}, {str(ROOT)!r}]; "
+    code += "import slipway.flows.new, slipway.run.streams, wheel_builder"
+    assert subprocess.run([sys.executable, "-I", "-S", "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ import msgspec
 
 from slipway.model import bases, lock
 from slipway.model import workspace as workspaces
-from slipway.model.reading import read_text
+from slipway.model.text import read_text
 from slipway.model.workspace import Dev, ServiceSettings, Workspace
 
 

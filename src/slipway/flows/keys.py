@@ -15,8 +15,9 @@ from slipway.model import trust
 from slipway.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway.model.files import write_atomically
 from slipway.model.masking import keep_secret
-from slipway.model.reading import exists, read_text
+from slipway.model.reading import exists
 from slipway.model.scratch import own_folder
+from slipway.model.text import read_text
 from slipway.model.trust import Key, Trust
 from slipway.model.workspace import Workspace
 from slipway.run.process import Result, run

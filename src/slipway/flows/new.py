@@ -20,8 +20,8 @@ from slipway.model.leftovers import is_left_over
 from slipway.model.names import DNS_LABEL, RESERVED
 from slipway.model.package_data import package_path
 from slipway.model.parsing import Unreadable, parse_toml
-from slipway.model.reading import read_text
 from slipway.model.scratch import remove_with_process, scratch_of
+from slipway.model.text import read_text
 
 KINDS = package_path("kinds")
 MARK = "SERVICE"

@@ -12,7 +12,8 @@ from msgspec import Meta
 
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
-from slipway.model.reading import line_of, read_text, read_toml
+from slipway.model.reading import line_of, read_toml
+from slipway.model.text import read_text
 
 SUFFIX = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 _ABOUT = """\

@@ -1,4 +1,7 @@
-"""Takes TOML, YAML and JSON apart; whatever a text holds, the outcome is plain data within bounds, or Unreadable."""
+"""Takes TOML, YAML and JSON apart; whatever a text holds, the outcome is plain data within bounds, or Unreadable.
+
+Other packages are imported where they are used: the template reads TOML where there are none.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import math
 import re
 import tomllib
 from typing import Any, TypeVar
-
-import msgspec
 
 T = TypeVar("T")
 DEPTH = 64
@@ -81,6 +82,8 @@ def parse_json(data: bytes | str, into: type[T] | Any = Any, *, unique: bool = F
     Raises:
         Unreadable: it is no JSON, not of that type, nested too deeply, or holds a text that is no Unicode.
     """
+    import msgspec
+
     raw = (data if isinstance(data, bytes) else data.encode(errors="surrogatepass")).removeprefix(b"\xef\xbb\xbf")
     try:
         found: T = msgspec.json.decode(raw, type=into)
@@ -102,6 +105,8 @@ def convert(data: Any, into: type[T], *, strict: bool = True) -> T:
     Raises:
         Unreadable: it is not of that type.
     """
+    import msgspec
+
     try:
         return msgspec.convert(data, into, strict=strict)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:

@@ -14,12 +14,11 @@ import msgspec
 
 from slipway.model import parsing
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.files import MEGABYTE, MEMORY_LIMIT, read_bytes
+from slipway.model.files import MEMORY_LIMIT, read_bytes
 from slipway.model.parsing import Unreadable
+from slipway.model.text import TEXT_LIMIT, read_text, why_unreadable
 
 J = TypeVar("J")
-TEXT_LIMIT = MEGABYTE
-"""Bytes of the longest file that people write and Slipway reads."""
 T = TypeVar("T", bound=msgspec.Struct)
 WORDS = {
     "int": "a whole number",
@@ -103,7 +102,7 @@ def read_json(
     try:
         data = read_bytes(path, limit)
     except (OSError, ValueError) as problem:
-        raise error(_reason(path, problem), remedy=remedy) from problem
+        raise error(why_unreadable(path, problem), remedy=remedy) from problem
     try:
         return parsing.parse_json(data, into, unique=True)
     except Unreadable as problem:
@@ -119,40 +118,9 @@ def read_memory(path: Path, into: type[J] | Any = Any, *, limit: int = MEMORY_LI
     return found
 
 
-def read_text(path: Path, *, limit: int = TEXT_LIMIT) -> str:
-    """Return a UTF-8 file's text; ConfigError when it is missing, no ordinary file, too large, or not UTF-8."""
-    try:
-        return decode_text(read_bytes(path, limit))
-    except FileNotFoundError as error:
-        what = f"{path} is a link to something that is missing" if path.is_symlink() else f"{path} is missing"
-        raise ConfigError(
-            what,
-            remedy="Get it back from git (`git checkout -- FILE`), or copy it from a workspace generated anew.",
-        ) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path}:{line}: this is not UTF-8 text", remedy="Save it as UTF-8.") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            _reason(path, error), remedy="See what is there and to whom it belongs (`ls -ld`)."
-        ) from error
-
-
-def decode_text(data: bytes) -> str:
-    """Return UTF-8 as text with single line ends, without a byte order mark; UnicodeDecodeError where it is none."""
-    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-
-
 def exists(path: Path) -> bool:
     """Whether there is anything of this name, be it a link that leads nowhere."""
     return os.path.lexists(path)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError) and not path.is_symlink():
-        return f"{path} is missing"
-    why = error.strerror if isinstance(error, OSError) else error
-    return f"{path} cannot be read: {why}"
 
 
 def _unreadable(path: Path, problem: Unreadable, kind: type[SlipwayError], form: str, remedy: str) -> SlipwayError:

@@ -14,7 +14,7 @@ from slipway.model.addresses import registry_problem
 from slipway.model.errors import ConfigError
 from slipway.model.files import write_atomically
 from slipway.model.names import HOST, KUBERNETES_LABEL, KUBERNETES_NAME, KUBERNETES_PARENT, REGISTRY
-from slipway.model.reading import read_text
+from slipway.model.text import read_text
 
 if TYPE_CHECKING:
     from slipway.model.workspace import Workspace

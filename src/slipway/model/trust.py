@@ -15,7 +15,8 @@ import msgspec
 
 from slipway.model.errors import ConfigError
 from slipway.model.gate import Text
-from slipway.model.reading import read_text, read_toml
+from slipway.model.reading import read_toml
+from slipway.model.text import read_text
 
 _PEM = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s+(?P<body>[A-Za-z0-9+/=\s]+?)\s+-----END PUBLIC KEY-----\s*")
 DER_SEQUENCE = 0x30

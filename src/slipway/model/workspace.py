@@ -22,7 +22,8 @@ from slipway.model.local import Local
 from slipway.model.location import nearest, refuse_odd_path
 from slipway.model.masking import keep_secret
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
-from slipway.model.reading import exists, line_of, read_text, read_toml
+from slipway.model.reading import exists, line_of, read_toml
+from slipway.model.text import read_text
 
 Refuse = Callable[[tuple[str, ...], str, str], ConfigError]
 """Makes the error of a key in a file: the key, what is wrong with it, the remedy."""

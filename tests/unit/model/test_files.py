@@ -11,7 +11,8 @@ import pytest
 
 from slipway.model import files
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.reading import read_memory, read_text
+from slipway.model.reading import read_memory
+from slipway.model.text import read_text
 
 
 def odd_files(folder: Path) -> dict[str, Path]:

@@ -25,7 +25,7 @@ def test_status_shows_each_service_and_the_gateway(deployed: Workspace) -> None:
 def test_a_stack_in_which_nothing_runs_says_so(workspace: Workspace) -> None:
     ran = workspace.invoke("status", "--stack", "prod")
     assert ran.code == 0, ran.output
-    assert "Nothing runs in prod" in ran.output and "invoke up --stack prod" in ran.output
+    assert "Nothing runs in prod" in ran.output and "invoke deploy --stack prod" in ran.output
     assert workspace.invoke("status", "--stack", "prod", "--json").json() == []
 
 

@@ -31,7 +31,7 @@ from slipway.flows.watching import Change, Watch
 from slipway.model import lock
 from slipway.model import workspace as workspaces
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.stack import Stack
+from slipway.model.stack import Stack, how_to_deploy
 from slipway.model.workspace import Workspace
 from slipway.run import engine
 
@@ -97,17 +97,25 @@ def work(
             raise
 
 
+def _how_to_bring(stack: str) -> str:
+    return f"`invoke ship --stack {stack}` and `{how_to_deploy(stack)}`"
+
+
+def _how_to_go_on(stack: str) -> str:
+    return f"`{how_to_deploy(stack)}` or `invoke dev --stack {stack}`"
+
+
 def refuse(stack: Stack) -> None:
     """Raise ConfigError when a stack takes only what was proven, or locked, before it is deployed."""
     if stack.protected:
         raise ConfigError(
             f"`{stack.name}` is protected: nobody works on it by `invoke dev`",
-            remedy="Work on another stack (`invoke dev --stack dev`); `invoke ship` and `deploy` bring it here.",
+            remedy=f"Work on another stack (`invoke dev --stack dev`); {_how_to_bring(stack.name)} bring it here.",
         )
     if stack.target != "docker":
         raise ConfigError(
             f"`{stack.name}` runs on {stack.target}: `invoke dev` works with a Docker engine only",
-            remedy="Work on a stack whose slipway:target is docker; `invoke ship` and `deploy` bring it here.",
+            remedy=f"Work on a stack whose slipway:target is docker; {_how_to_bring(stack.name)} bring it here.",
         )
     if stack.images == "external":
         raise ConfigError(
@@ -170,14 +178,14 @@ class Loop:
         try:
             self._up()
         except KeyboardInterrupt:
-            self._voice.say("Stopped. What you worked on goes on serving until the next `invoke up` or `invoke dev`.")
+            self._voice.say(f"Stopped. What you worked on goes on serving until the next {_how_to_go_on(name)}.")
             raise
         except SlipwayError as error:
             self._voice.problem(error)
             self._swapper.put_back(self._deployed, self._deployed_config)
             raise SlipwayError(
                 f"what you have cannot be deployed, so {name} runs again what was deployed before",
-                remedy="Mend that; then `invoke up` or `invoke dev`.",
+                remedy=f"Mend that; then {_how_to_go_on(name)}.",
             ) from error
         self._tails.stop()
         self._voice.say(f"Ended. {name} runs what you have, as a release.")

@@ -270,7 +270,7 @@ def push_proven(
     proven = {each.name: proving.proven(ground, each.planned, today) for each in candidates}
     if not dry:
         at_once(candidates, lambda each: each.name, lambda each: push(ground, each, proven[each.name], report))
-    note = "would be pushed" if dry else f"pushed; next: invoke sign --stack {stack.name}"
+    note = "would be pushed" if dry else f"pushed; next: `invoke sign --stack {stack.name}`"
     return [Shipped(each.name, f"{each.repository}@{proven[each.name].digest}", note) for each in candidates]
 
 
@@ -296,7 +296,7 @@ def sign_pushed(ground: Ground, services: Sequence[Service], stack: Stack, repor
     at_once(
         candidates, lambda each: each.name, lambda each: sign(ground, each, proven[each.name], signer, commit, report)
     )
-    note = f"signed; next: invoke ship --stack {stack.name}"
+    note = f"signed; next: `invoke ship --stack {stack.name}`"
     return [Shipped(each.name, refs[each.name], note) for each in candidates]
 
 

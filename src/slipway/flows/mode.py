@@ -60,10 +60,10 @@ class Switch:
         done = f"{self.stack.name} {'would be' if dry else 'is now'} {self.mode}"
         if self.mode == "external" and self.missing:
             return (
-                f"{done}. Not locked yet: {', '.join(self.missing)}. Next: invoke build, "
-                f"invoke push --stack {self.stack.name}, invoke deploy --stack {self.stack.name}"
+                f"{done}. Not locked yet: {', '.join(self.missing)}. Next: `invoke build`, "
+                f"`invoke push --stack {self.stack.name}`, `invoke deploy --stack {self.stack.name}`"
             )
-        return f"{done}. Next: invoke deploy --stack {self.stack.name}"
+        return f"{done}. Next: `invoke deploy --stack {self.stack.name}`"
 
 
 def modes(workspace: Workspace) -> tuple[StackMode, ...]:
@@ -94,7 +94,7 @@ def plan(workspace: Workspace, name: str, text: str) -> Switch:
         if entry:
             then = told_lock(workspace, service, entry)
         elif mode == "external":
-            then = "not locked: invoke build, then invoke push"
+            then = f"not locked: `invoke build`, then `invoke push --stack {name}`"
         else:
             then = BUILT
         same = bool(entry) and now == then.split(" ")[0]

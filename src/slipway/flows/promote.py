@@ -70,7 +70,7 @@ class Promotion:
         if not self.changes:
             return f"{name} is locked to the digests of {self.source.name} already."
         done = f"{name} {'would be' if dry else 'is now'} locked to the digests of {self.source.name}"
-        return f"{done}. Next: invoke deploy --stack {name}"
+        return f"{done}. Next: `invoke deploy --stack {name}`"
 
 
 def plan(ground: Ground, source: Stack, target: Stack) -> Promotion:

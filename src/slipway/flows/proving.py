@@ -74,7 +74,7 @@ def proven(ground: Ground, each: Planned, today: date) -> Proven:
         raise GateRefused(
             f"{each.service.name} has not passed the steps before this one as its sources are now",
             detail=", ".join(missing),
-            remedy="Run `invoke ship`, or `invoke build`, `test`, `scan` and `sbom`.",
+            remedy="Run `invoke ship --stack STACK`, or `invoke build`, `test`, `scan` and `sbom`.",
         )
     report = read_report(folder / "trivy.json")
     judge(ground, each, report, today)
@@ -96,7 +96,7 @@ def built(ground: Ground, services: Sequence[Service]) -> list[Planned]:
     if missing:
         raise GateRefused(
             f"not built here as the sources are now: {', '.join(missing)}",
-            remedy="Run `invoke ship`, which does every step, or `invoke build --local` first.",
+            remedy="Run `invoke ship --stack STACK`, which does every step, or `invoke build --local` first.",
         )
     return planned
 

@@ -22,7 +22,7 @@ from slipway.model import lock, trust
 from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError, EvidenceError, SlipwayError
 from slipway.model.names import CONTENT_TAG
-from slipway.model.stack import Stack
+from slipway.model.stack import Stack, how_to_deploy
 from slipway.run import registry
 
 WENT = ("live", "good")
@@ -62,8 +62,8 @@ class Rollback:
             lines.append(f"No longer in the workspace, so not deployed: {', '.join(self.gone)}.")
         if self.stack.images == "inline":
             lines.append(
-                f"{self.stack.name} is inline: its images come from the lock for this run only. The next `invoke up` "
-                "builds the present sources again."
+                f"{self.stack.name} is inline: its images come from the lock for this run only. The next "
+                f"`{how_to_deploy(self.stack.name)}` builds the present sources again."
             )
         elif self.stack.images == "hybrid":
             lines.append(f"{self.stack.name} is hybrid: for this run, every image comes from the lock.")
@@ -185,7 +185,7 @@ def entries_of(ground: Ground, rollback: Rollback, report: Report, *, today: dat
     if rollback.stack.protected:
         entries = proven(ground, rollback.moves, before, report, today=today)
         refuse_unreviewed(ground.workspace.root, lock.path_of(ground.workspace.root, before.stack), entries)
-        refuse_moved(entries, f"the release {rollback.to.id}")
+        refuse_moved(entries, f"the release {rollback.to.id}", before.stack)
         return entries
     refs = [move.ref for move in rollback.moves]
     lost = [ref for ref, held in registry.digests(refs).items() if held is None]

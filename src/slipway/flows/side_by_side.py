@@ -44,7 +44,8 @@ def run_beside(workspace: Workspace, stack: Stack, name: str | None, report: Rep
     if not local.SUFFIX.fullmatch(suffix):
         raise ConfigError(
             f"{suffix!r} is no name for a folder that runs beside another",
-            remedy="Use lower-case letters, digits and dashes, at most 20: `invoke up --beside feature-x`.",
+            remedy="Use lower-case letters, digits and dashes, at most 20: "
+            f"`invoke up --stack {stack.name} --beside feature-x`.",
         )
     if suffix != have.suffix and (running := place_of(workspace, stack).running()):
         raise ConfigError(

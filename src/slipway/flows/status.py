@@ -11,6 +11,7 @@ from slipway.flows.logs import build_log, logs_of
 from slipway.flows.places import place_of
 from slipway.model import stack as stacks
 from slipway.model.errors import ConfigError
+from slipway.model.stack import how_to_deploy
 from slipway.model.workspace import Workspace
 
 GATEWAY = "gateway"
@@ -81,7 +82,9 @@ def lines_of(
     if build:
         path = build_log(logs_of(workspace), service)
         if not path.is_file():
-            raise ConfigError(f"{service} was never built on this machine", remedy="Run `invoke build` or `invoke up`.")
+            raise ConfigError(
+                f"{service} was never built on this machine", remedy=f"Run `invoke build` or `{how_to_deploy(stack)}`."
+            )
         yield from path.read_text(encoding="utf-8", errors="replace").splitlines()[-tail:]
         return
     yield from place_of(workspace, target).logs(service, follow=follow, tail=tail)

@@ -15,6 +15,7 @@ from typing import Any
 
 from slipway.commands.nginx import Route, config, read_back
 from slipway.model.errors import SlipwayError
+from slipway.model.stack import how_to_deploy
 from slipway.provider import container, drain, health, nginx
 from slipway.provider.container import Dev, Wanted
 from slipway.provider.kind import Stop
@@ -204,7 +205,7 @@ def _wish(stack: str, service: str) -> tuple[str, dict[str, Any]]:
             return urn, inputs
     raise SlipwayError(
         f"{service} has no container in {stack} that `invoke dev` could replace",
-        remedy="`invoke up` deploys what infra/targets says.",
+        remedy=f"`{how_to_deploy(stack)}` deploys what infra/targets says.",
     )
 
 

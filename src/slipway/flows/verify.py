@@ -60,7 +60,7 @@ def verify(
     lock.refuse_elsewhere(path, entries, places)
     if stack.protected:
         commits.refuse_unreviewed(workspace.root, path, entries)
-    refuse_moved(entries, path.name)
+    refuse_moved(entries, path.name, stack.name)
     wanted = [wanted_of(name, entry) for name, entry in entries.items()]
     return evidence.verify(ground, wanted, trust.load(workspace.root), today=datetime.now(UTC).date())
 
@@ -70,12 +70,13 @@ def wanted_of(name: str, entry: lock.Entry) -> Wanted:
     return Wanted.of(name, entry, beside.KINDS if name in lock.BESIDE else KINDS)
 
 
-def refuse_moved(entries: Mapping[str, lock.Entry], name: str) -> None:
+def refuse_moved(entries: Mapping[str, lock.Entry], name: str, stack: str) -> None:
     """Refuse when the tag of a content is not of the image that it should be of.
 
     Args:
         entries: what is said of each service.
         name: what says it.
+        stack: whose images they are.
 
     Raises:
         EvidenceError: it was moved by hand, or what is said was changed.
@@ -92,5 +93,6 @@ def refuse_moved(entries: Mapping[str, lock.Entry], name: str) -> None:
         raise EvidenceError(
             f"the registry's tags are not what {name} says: a tag was moved by hand, or that was changed",
             detail="\n".join(moved),
-            remedy="`git log` of the lock and the registry's own log say who; `invoke ship` makes both fit again.",
+            remedy="`git log` of the lock and the registry's own log say who; "
+            f"`invoke ship --stack {stack}` makes both fit again.",
         )

@@ -53,6 +53,11 @@ def path_of(root: Path, stack: str) -> Path:
     return root / "deploy" / f"{stack}.lock.json"
 
 
+def stack_of(path: Path) -> str:
+    """Return whose lock a file is; the other way round than `path_of`."""
+    return path.name.removesuffix(".lock.json")
+
+
 def load(root: Path, stack: str) -> Lock:
     """Read a stack's lock; a stack that was never locked has an empty one.
 
@@ -109,7 +114,7 @@ def refuse_without_commit(path: Path, entries: Mapping[str, Entry]) -> None:
     if missing := [name for name, entry in entries.items() if not entry.commit]:
         raise EvidenceError(
             f"{path}: {', '.join(missing)}: no commit is named, so nobody knows what was reviewed",
-            remedy="Commit all that is in the images, then `invoke ship` again.",
+            remedy=f"Commit all that is in the images, then `invoke ship --stack {stack_of(path)}` again.",
         )
 
 

@@ -116,6 +116,11 @@ class Stack:
     admission: bool = True
 
 
+def how_to_deploy(stack: str) -> str:
+    """Return the command that deploys a stack, for messages: `invoke up` is for development."""
+    return "invoke up" if stack == "dev" else f"invoke deploy --stack {stack}"
+
+
 def gateway_port_of(workspace: Workspace, stack: Stack) -> int:
     """Return where a stack's gateway listens: this folder's own port, else the stack's, else the workspace's."""
     return workspace.local.ports.get(stack.name) or stack.port or workspace.settings.gateway.port

@@ -143,7 +143,7 @@ def refuse_others(owner: Owner, stack: str, things: Collection[Thing], known: Ca
     if all(verdict == "own" for _, verdict in verdicts):
         return
     if copied := [each for each, verdict in verdicts if verdict == "copy"]:
-        raise _copy(owner, copied[0])
+        raise _copy(owner, stack, copied[0])
     ids = known()
     if others := [each for each, verdict in verdicts if verdict == "other" and each.id not in ids]:
         raise others_have(owner, stack, others[0])
@@ -167,7 +167,7 @@ def others_have(owner: Owner, stack: str, thing: Thing) -> ConfigError:
     if thing.kind == "namespace":
         return ConfigError(
             what,
-            remedy="`invoke up --beside` gives this folder a namespace of its own; or "
+            remedy=f"`invoke up --stack {stack} --beside` gives this folder a namespace of its own; or "
             f"`invoke down --stack {stack}` there. If that folder is gone for good: "
             f"`kubectl delete namespace {thing.name}`.",
         )
@@ -175,13 +175,13 @@ def others_have(owner: Owner, stack: str, thing: Thing) -> ConfigError:
         return ConfigError(
             f"{what}; that folder is gone",
             remedy=f"`invoke down --stack {stack} --abandoned` removes what it left; then try again. "
-            "Or `invoke up --beside`: names and a port of its own for this folder.",
+            f"Or `invoke up --stack {stack} --beside`: names and a port of its own for this folder.",
         )
     ask = f" If it is gone for good: `invoke down --stack {stack} --abandoned`." if elsewhere else ""
     return ConfigError(
         what,
-        remedy="`invoke up --beside` gives this folder names and a port of its own, so that both run; or "
-        f"`invoke down --stack {stack}` there.{ask}",
+        remedy=f"`invoke up --stack {stack} --beside` gives this folder names and a port of its own, so that both "
+        f"run; or `invoke down --stack {stack}` there.{ask}",
     )
 
 
@@ -202,10 +202,10 @@ def is_gone(owner: Owner, labels: Mapping[str, str]) -> bool:
     return False
 
 
-def _copy(owner: Owner, thing: Thing) -> ConfigError:
+def _copy(owner: Owner, stack: str, thing: Thing) -> ConfigError:
     return ConfigError(
         f"{owner.folder} is a copy of {thing.labels.get(FOLDER)}, its state included: what runs belongs to that folder",
-        remedy=f"Give this one a state of its own: remove {owner.state}, then `invoke up --beside`.",
+        remedy=f"Give this one a state of its own: remove {owner.state}, then `invoke up --stack {stack} --beside`.",
     )
 
 

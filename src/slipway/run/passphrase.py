@@ -22,6 +22,7 @@ import yaml
 from slipway.model.errors import ConfigError
 from slipway.model.files import note_unwritten, write_atomically
 from slipway.model.masking import keep_secret
+from slipway.model.stack import how_to_deploy
 
 VARIABLE, FILE_VARIABLE = VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 FROM_STATE = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
@@ -104,7 +105,7 @@ def _lost(stack: str, state: Path) -> str:
     ours = f"--filter label=slipway.workspace={state.parent.name} --filter label=slipway.stack={stack}"
     return (
         f"If it is lost for good: `docker rm -f $(docker ps -aq {ours})` and `rm {state}`, set the secrets of "
-        f"infra/Pulumi.{stack}.yaml anew, and `invoke up --stack {stack}`."
+        f"infra/Pulumi.{stack}.yaml anew, and `{how_to_deploy(stack)}`."
     )
 
 

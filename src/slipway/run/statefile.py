@@ -22,6 +22,7 @@ from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.files import MEGABYTE, MEMORY_LIMIT, free_bytes, megabytes, read_bytes, write_atomically
 from slipway.model.parsing import Unreadable, parse_json
 from slipway.model.reading import read_memory
+from slipway.model.stack import how_to_deploy
 from slipway.run.state import local_state, mark_of, state_file
 
 KEPT = 3
@@ -188,8 +189,9 @@ def restore(file: Path) -> str:
         return f"The state in {file} was damaged ({why}): Pulumi's copy, {own}, is in its place again."
     raise EvidenceError(
         f"{file} is damaged ({why}), and there is no backup",
-        remedy=f"Put a copy of it there; or, without one, move it away (`mv {file} {file}.damaged`) and run `invoke up "
-        "--yes`: what runs is replaced by what the workspace says, and the record of releases begins anew.",
+        remedy=f"Put a copy of it there; or, without one, move it away (`mv {file} {file}.damaged`) and run "
+        f"`{how_to_deploy(file.stem)} --yes`: what runs is replaced by what the workspace says, and the record of "
+        "releases begins anew.",
     )
 
 

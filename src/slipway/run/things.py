@@ -92,5 +92,5 @@ def name_taken(thing: Thing, owner: Owner) -> SlipwayError:
     return ConfigError(
         f"there is already a {thing.kind} {thing.name}, which is {whose}",
         remedy=f"It was left as it is. Rename it or, if nobody needs it, `{command} {thing.name}`; or give this "
-        "workspace names of its own: `invoke up --beside`.",
+        "workspace names of its own: `invoke up --stack STACK --beside`.",
     )

@@ -12,6 +12,7 @@ from slipway.tasks.verb import verb
 def status(context: Context, stack: str = "dev", json: bool = False) -> None:
     """Show what runs, its health and its drift."""
     from slipway.flows.status import status_of
+    from slipway.model.stack import how_to_deploy
     from slipway.model.workspace import load
     from slipway.tasks import show
 
@@ -19,7 +20,7 @@ def status(context: Context, stack: str = "dev", json: bool = False) -> None:
     if json:
         return show.as_json([row.as_dict() for row in rows])
     if not rows:
-        return show.say(f"Nothing runs in {stack}. [bold]invoke up --stack {stack}[/] starts it.")
+        return show.say(f"Nothing runs in {stack}. [bold]{how_to_deploy(stack)}[/] starts it.")
     return show.table(rows[0].columns, [row.cells for row in rows])
 
 

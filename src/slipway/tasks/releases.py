@@ -26,7 +26,7 @@ def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
     if json:
         return show.as_json([line.as_dict() for line in lines])
     if not lines:
-        return show.say(f"Nothing was deployed in {stack}. [bold]invoke up --stack {stack}[/] does it.")
+        return show.say(f"Nothing was deployed in {stack}. [bold]{stacks.how_to_deploy(stack)}[/] does it.")
     colours = {"live": "green", "failed": "red", "deploying": "yellow"}
     return show.table(
         ("release", "time", "actor", "commit", "mode", "result", "images"),
@@ -89,7 +89,7 @@ def rollback(
     if not deployed.healthy:
         raise SlipwayError(
             f"{stack} runs {back.to.id} again, but not everything answers",
-            remedy="`invoke logs SERVICE` shows what a service says.",
+            remedy=f"`invoke logs SERVICE --stack {stack}` shows what a service says.",
         )
 
 
@@ -120,7 +120,7 @@ def promote(
     workspace = load(workspace_root())
     if not from_ or not to:
         raise ConfigError(
-            "a promotion goes from one stack to another", remedy="invoke promote --from staging --to prod"
+            "a promotion goes from one stack to another", remedy="`invoke promote --from staging --to prod`"
         )
     source, target = (stacks.load(workspace_root(), name, {}) for name in (from_, to))
     refuse_lost_protection(workspace, target)  # before tools are fetched for it

@@ -170,7 +170,7 @@ def _deploy(stack: str, *, yes: bool, install: bool, json: bool, unprotect: bool
     if not deployed.healthy:
         raise SlipwayError(
             f"{stack} is deployed, but not everything answers",
-            remedy="`invoke logs SERVICE` shows what a service says.",
+            remedy=f"`invoke logs SERVICE --stack {stack}` shows what a service says.",
         )
 
 

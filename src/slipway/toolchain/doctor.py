@@ -15,6 +15,7 @@ from typing import Any
 from slipway.model import stack as stacks
 from slipway.model.errors import SlipwayError
 from slipway.model.origins import port_setting
+from slipway.model.stack import how_to_deploy
 from slipway.model.workspace import Workspace
 from slipway.run import engine as sdk
 from slipway.run import git, statefile
@@ -261,9 +262,7 @@ def _state(workspace: Workspace) -> Iterator[Fact]:
             f"state of {file.stem}",
             not why,
             f"{file} is damaged: {why}" if why else "whole",
-            f"`invoke up --stack {file.stem}` puts its last whole backup back and reads what really runs."
-            if why
-            else "",
+            f"`{how_to_deploy(file.stem)}` puts its last whole backup back and reads what really runs." if why else "",
         )
     if folder:
         statefile.require_room(state_file(folder, workspace.name, "x"))  # its error is the fact

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 
+from slipway.model.stack import how_to_deploy
 from slipway.run.engine import Container
 
 OLD_SECONDS = 900
@@ -28,13 +29,14 @@ def sort_out(found: Sequence[Container], known: Collection[str] | None) -> tuple
     return next(reversed(dev or deployed), None), [each for each in rest if each.id not in known]
 
 
-def drift_of(each: Container) -> str:
-    """Return how a container differs from what was deployed, and what to do; nothing where it does not."""
+def drift_of(each: Container, stack: str) -> str:
+    """Return how a stack's container differs from what was deployed, and what to do; nothing where it does not."""
+    deploy = f"`{how_to_deploy(stack)}`"
     if each.state != "running":
-        return f"it is {each.state}: `invoke up` restores it"
+        return f"it is {each.state}: {deploy} restores it"
     if each.health == "unhealthy":
-        return "unhealthy: `invoke up` replaces it"
-    return "made by `invoke dev`: `invoke up` deploys it" if each.dev else ""
+        return f"unhealthy: {deploy} replaces it"
+    return f"made by `invoke dev`: {deploy} deploys it" if each.dev else ""
 
 
 def is_old(each: Container) -> bool:

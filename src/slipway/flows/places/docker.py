@@ -12,7 +12,7 @@ from slipway.flows.recording import Recorder
 from slipway.flows.report import Report
 from slipway.flows.status import GATEWAY, Status, ago, short
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.stack import Stack
+from slipway.model.stack import Stack, how_to_deploy
 from slipway.model.workspace import Workspace
 from slipway.provider import drain, gateway, nginx
 from slipway.provider.kind import Stop
@@ -70,29 +70,32 @@ class Docker:
         found, known = [_asked_again(each) for each in self.containers()], self._known()
         if not found:
             return []
-        rows = []
+        rows, deploy = [], how_to_deploy(self.stack.name)
         expected = [*(each.name for each in self.workspace.services if not each.settings.job), GATEWAY]
         for name in expected:
             mine, strays = containers.sort_out([each for each in found if each.service == name], known)
             if mine is None:
-                rows.append(Status(name, "missing", "-", "-", "not there: `invoke up` restores it"))
+                rows.append(Status(name, "missing", "-", "-", f"not there: `{deploy}` restores it"))
             else:
-                drift = containers.drift_of(mine) or (self._gateway_drift(mine) if name == GATEWAY else "")
+                drift = containers.drift_of(mine, self.stack.name) or (
+                    self._gateway_drift(mine) if name == GATEWAY else ""
+                )
                 rows.append(_row(mine, drift))
-            rows += [_row(each, "a stray that no state knows: `invoke up` removes it") for each in strays]
+            rows += [_row(each, f"a stray that no state knows: `{deploy}` removes it") for each in strays]
         rows += [_row(each, "no such service any more") for each in found if each.service not in expected]
         return rows
 
     def _gateway_drift(self, mine: engine.Container) -> str:
         problem = gateway.problem_of(mine.id)
-        return f"{problem}: `invoke up` replaces it" if problem else ""
+        return f"{problem}: `{how_to_deploy(self.stack.name)}` replaces it" if problem else ""
 
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
         running = [each for each in self.containers() if each.service == service]
         if not running:
             raise ConfigError(
                 f"{service} does not run in {self.stack.name}",
-                remedy=f"`invoke status --stack {self.stack.name}` shows what does; `invoke up` starts it.",
+                remedy=f"`invoke status --stack {self.stack.name}` shows what does; "
+                f"`{how_to_deploy(self.stack.name)}` starts it.",
             )
         mine, _ = containers.sort_out(running, self._known())
         yield from engine.logs((mine or running[-1]).id, tail=tail, follow=follow)

@@ -18,7 +18,7 @@ from slipway.flows.recording import Recorder
 from slipway.flows.report import Report
 from slipway.flows.status import GATEWAY, Status, ago, short
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.stack import Stack
+from slipway.model.stack import Stack, how_to_deploy
 from slipway.model.workspace import Service, Workspace
 from slipway.run.cluster import Cluster, Forbidden
 from slipway.run.objects import CronJob, Deployment, Event, Job, Namespace, Pod, PodSpec
@@ -121,11 +121,11 @@ class Kubernetes:
     def _line(self, service: Service, found: Found, live: Mapping[str, str] | None) -> PodsStatus:
         name = service.name
         if name in found.deployments:
-            row, drift = _deployed(name, found), _drift_of(service, found.deployments[name], live)
+            row, drift = _deployed(name, found), _drift_of(service, found.deployments[name], live, self.stack.name)
         elif name in found.jobs:
-            row, drift = _scheduled(name, found), _drift_of_job(name, found.jobs[name], live)
+            row, drift = _scheduled(name, found), _drift_of_job(name, found.jobs[name], live, self.stack.name)
         else:
-            return PodsStatus(name, "missing", "-", "-", "not there: `invoke up` restores it")
+            return PodsStatus(name, "missing", "-", "-", f"not there: `{how_to_deploy(self.stack.name)}` restores it")
         return _with_drift(row, UNKNOWN if live is None and not drift else drift)
 
     def _live(self) -> Mapping[str, str] | None:
@@ -186,9 +186,9 @@ class Kubernetes:
             if service.name not in known:
                 continue
             if deployment:
-                if _drift_of(service, deployment, known):
+                if _drift_of(service, deployment, known, self.stack.name):
                     drifted.append(service.name)
-            elif not job or _drift_of_job(service.name, job, known):
+            elif not job or _drift_of_job(service.name, job, known, self.stack.name):
                 drifted.append(service.name)
         return drifted
 
@@ -352,27 +352,27 @@ def _scheduled(name: str, found: Found) -> PodsStatus:
     )
 
 
-def _drift_of(service: Service, each: Deployment, live: Mapping[str, str] | None) -> str:
+def _drift_of(service: Service, each: Deployment, live: Mapping[str, str] | None, stack: str) -> str:
     """Return how a Deployment differs from what was deployed."""
     if each.spec.paused:
-        return "its rollout is paused: `invoke up` resumes it"
+        return f"its rollout is paused: `{how_to_deploy(stack)}` resumes it"
     wanted, scale = each.spec.replicas, service.settings.scale
     if not scale.min <= wanted <= max(scale.min, scale.max):
         many = f"{scale.min}" if scale.max <= scale.min else f"{scale.min} to {scale.max}"
-        return f"scaled to {wanted}, and should be {many}: `invoke up` restores it"
-    return _drift_of_image(service.name, image_of(service.name, each.spec.template.spec), live)
+        return f"scaled to {wanted}, and should be {many}: `{how_to_deploy(stack)}` restores it"
+    return _drift_of_image(service.name, image_of(service.name, each.spec.template.spec), live, stack)
 
 
-def _drift_of_job(name: str, each: CronJob, live: Mapping[str, str] | None) -> str:
+def _drift_of_job(name: str, each: CronJob, live: Mapping[str, str] | None, stack: str) -> str:
     if each.spec.suspend:
-        return "it is suspended: `invoke up` resumes it"
-    return _drift_of_image(name, image_of(name, each.spec.job_template.spec.template.spec), live)
+        return f"it is suspended: `{how_to_deploy(stack)}` resumes it"
+    return _drift_of_image(name, image_of(name, each.spec.job_template.spec.template.spec), live, stack)
 
 
-def _drift_of_image(name: str, image: str, live: Mapping[str, str] | None) -> str:
+def _drift_of_image(name: str, image: str, live: Mapping[str, str] | None, stack: str) -> str:
     wanted = (live or {}).get(name)
     if wanted and wanted.partition("@")[2] != image.partition("@")[2]:
-        return f"{short(wanted).rpartition(':')[2]} was deployed: `invoke up` restores it"
+        return f"{short(wanted).rpartition(':')[2]} was deployed: `{how_to_deploy(stack)}` restores it"
     return ""
 
 

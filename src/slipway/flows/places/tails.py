@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from slipway.commands import kubectl
 from slipway.flows.places import pods
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.stack import Stack
+from slipway.model.stack import Stack, how_to_deploy
 from slipway.run import process
 from slipway.run.cluster import Cluster
 from slipway.run.objects import Pod
@@ -78,7 +78,9 @@ def nothing(found: Found, stack: Stack, service: str) -> ConfigError:
         trouble = found.trouble(service)
         why = f": {trouble.reason}: {trouble.message}" if trouble else ""
         return ConfigError(f"{service} has no pod in {stack.name}{why}", remedy=f"{look}, and why.")
-    return ConfigError(f"{service} does not run in {stack.name}", remedy=f"{look}; `invoke up` starts it.")
+    return ConfigError(
+        f"{service} does not run in {stack.name}", remedy=f"{look}; `{how_to_deploy(stack.name)}` starts it."
+    )
 
 
 class Followed:

@@ -28,6 +28,6 @@ def test_where_the_state_cannot_be_read_the_newest_that_runs_is_the_one() -> Non
 
 
 def test_unhealthy_is_drift() -> None:
-    assert drift_of(made("1", health="unhealthy")) == "unhealthy: `invoke up` replaces it"
-    assert drift_of(made("1", "paused")) == "it is paused: `invoke up` restores it"
-    assert drift_of(made("1", health="healthy")) == ""
+    assert drift_of(made("1", health="unhealthy"), "dev") == "unhealthy: `invoke up` replaces it"
+    assert drift_of(made("1", "paused"), "prod") == "it is paused: `invoke deploy --stack prod` restores it"
+    assert drift_of(made("1", health="healthy"), "dev") == ""

@@ -89,7 +89,7 @@ def test_a_service_that_is_not_there_is_missing_and_one_that_is_no_service_any_m
 
 def test_another_image_than_the_live_releases_is_drift(tmp_path: Path) -> None:
     row = only(place(tmp_path, deployment(letter="b"), pod("api-1")))
-    assert row.drift == f"{'a' * 12} was deployed: `invoke up` restores it"
+    assert row.drift == f"{'a' * 12} was deployed: `invoke deploy --stack staging` restores it"
 
 
 @pytest.mark.parametrize(

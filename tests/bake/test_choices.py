@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.bake.generate import CHOICES, QUESTIONS, files_of
+from tests.bake.generate import CHOICES, QUESTIONS, files_of, generate_here
 from tests.conftest import TEMPLATE
 from tests.own_python import lend
 from wheel_builder import pin_wheel, sha256_of
@@ -63,12 +63,16 @@ def test_what_tools_leave_behind_is_not_part_of_a_workspace(baked: Path) -> None
     assert not [name for name in files_of(baked) if litter.search(name)]
 
 
-def test_data_files_can_be_read_and_none_is_empty(baked: Path) -> None:
+def test_data_files_can_be_read(baked: Path) -> None:
+    read = set()
     for name, path in files_of(baked).items():
         if path.suffix == ".toml":
-            assert tomllib.loads(path.read_text(encoding="utf-8")), name
+            tomllib.loads(path.read_text(encoding="utf-8"))
+            read.add(name)
         elif path.suffix in {".yaml", ".yml"}:
-            assert yaml.safe_load(path.read_text(encoding="utf-8")), name
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+            read.add(name)
+    assert {"workspace.toml", "policy/identities.toml", "infra/Pulumi.yaml", "infra/Pulumi.dev.yaml"} <= read
 
 
 def test_the_model_reads_the_whole_workspace(baked: Path) -> None:
@@ -77,8 +81,29 @@ def test_the_model_reads_the_whole_workspace(baked: Path) -> None:
     assert stack.names(baked) == ("dev", "prod", "staging")
     stacks = {name: stack.load(baked, name, {}) for name in stack.names(baked)}
     assert stacks["prod"].protected
-    ports = [each.port or read.settings.gateway.port for each in stacks.values()]
+    ports = [each.port or read.settings.gateway.port for each in stacks.values() if each.target == "docker"]
     assert len(set(ports)) == len(ports), "stacks on one machine would fight for the gateway's port"
+
+
+@pytest.mark.parametrize("target", stack.TARGETS)
+def test_every_stack_runs_where_the_answer_says_and_the_handbook_speaks_of_that(tmp_path: Path, target: str) -> None:
+    made = generate_here(tmp_path, target=target).workspace
+    stacks = [stack.load(made, name, {}) for name in stack.names(made)]
+    assert [each.target for each in stacks] == [target] * 3
+    on_cluster = target == "kubernetes"
+    assert not any(each.port for each in stacks if on_cluster), "there it has no effect"
+    handbook = (made / "README.md").read_text(encoding="utf-8")
+    assert ("slipway:context" in handbook) is on_cluster
+    assert ("| `invoke dev`" in handbook) is not on_cluster
+    for each in stacks:
+        optional = re.findall(r"^  # (slipway:\w+: \S+)$", each.file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert bool(optional) is on_cluster
+        each.file.write_text(each.file.read_text(encoding="utf-8").replace("  # slipway:", "  slipway:"))
+        stack.load(made, each.name, {})
+
+
+def test_all_targets_that_there_are_can_be_answered() -> None:
+    assert QUESTIONS["_choices"]["target"] == list(stack.TARGETS)
 
 
 DECIDING = ("deploy/", "policy/", "infra/", "bases/", "workspace.toml", "vendor/", "tasks.py", "requirements.txt")

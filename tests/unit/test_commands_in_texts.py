@@ -12,10 +12,10 @@ import pytest
 from invoke.tasks import Task
 from tests.conftest import ENGINE, ROOT, TEMPLATE
 
-import tasks
 from slipway.model.stack import how_to_deploy
+from slipway.tasks import verbs
 
-VERBS: Mapping[str, Task] = tasks.namespace.tasks  # type: ignore[type-arg]
+VERBS: Mapping[str, Task] = verbs(TEMPLATE).tasks  # type: ignore[type-arg]
 OF_INVOKE = {"--list", "--help", "--version"}
 CODE = [path for folder in (ENGINE, TEMPLATE / "infra") for path in sorted(folder.rglob("*.py"))]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(TEMPLATE.rglob("*.md"))]

@@ -180,7 +180,8 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...] = (
         re.compile(r"localhost:8080"),
         ConfigError,
         "no kubeconfig says where the cluster of `{stack}` is",
-        "Log in to the cluster, so that ~/.kube/config or KUBECONFIG names it, or set {settings}.",
+        "Log in to the cluster, so that ~/.kube/config or KUBECONFIG names it, or set {settings}. "
+        "Without a cluster, `sudo invoke cluster up` starts one on this machine.",
     ),
     (
         re.compile(r"error loading config file|invalid configuration"),

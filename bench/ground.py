@@ -19,7 +19,7 @@ from bench import rivals, trees
 from bench.process import Failed, run, seconds
 from bench.trees import INVOKE
 from slipway.run import engine as docker
-from slipway.toolchain import background, builder, engine, registry
+from slipway.toolchain import background, builder, docker_daemon, registry_daemon
 
 PORTS = range(19200, 19300)
 RUN = "run-"
@@ -89,8 +89,8 @@ class Bench:
     def registry(self) -> str:
         """The bench's own registry, started by Slipway's toolchain."""
         address = f"127.0.0.1:{self.port()}"
-        registry.ensure(address)
-        self.ending.callback(registry.stop, address)
+        registry_daemon.ensure_local_registry(address)
+        self.ending.callback(registry_daemon.stop_local_registry, address)
         return address
 
     def workspace(self, name: str, **answers: str) -> Path:
@@ -153,7 +153,7 @@ class Bench:
         return {
             **PLAIN,
             "PATH": f"{workspace / '.slipway' / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "BUILDX_CONFIG": str(builder.buildx_config()),
+            "BUILDX_CONFIG": str(builder.buildx_folder()),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_CONFIG_PASSPHRASE": "bench",
         }
@@ -165,8 +165,8 @@ def opened(quick: bool) -> Iterator[Bench]:
 
     The Docker engine is the machine's; one that was not up is ended again.
     """
-    if not engine.answers():
-        engine.ensure(on_line=lambda line: print(f"  {line}", flush=True))
+    if not docker_daemon.is_responding():
+        docker_daemon.ensure_engine(on_line=lambda line: print(f"  {line}", flush=True))
         ours = True
     else:
         ours = False
@@ -177,7 +177,7 @@ def opened(quick: bool) -> Iterator[Bench]:
     try:
         os.environ["XDG_STATE_HOME"] = str(folder / "state")
         with ExitStack() as ending:
-            ending.callback(builder.stop)
+            ending.callback(builder.stop_builder)
             yield Bench(folder, ending, quick)
     finally:
         os.environ.pop("XDG_STATE_HOME")
@@ -185,7 +185,7 @@ def opened(quick: bool) -> Iterator[Bench]:
             os.environ["XDG_STATE_HOME"] = before
         shutil.rmtree(folder, ignore_errors=True)
         if ours:
-            engine.stop()
+            docker_daemon.stop_engine()
 
 
 def clear_left() -> None:
@@ -194,7 +194,7 @@ def clear_left() -> None:
         if Path(f"/proc/{folder.name.removeprefix(RUN)}").exists():
             continue
         for state in (folder / "state" / "slipway").glob("*/"):
-            background.stop(state)
+            background.stop_daemon(state)
         for workspace in folder.glob("bench-*/"):
             sweep(workspace.name)
         shutil.rmtree(folder, ignore_errors=True)
@@ -221,7 +221,7 @@ def down(workspace: Path) -> None:
 
 def sweep(name: str) -> None:
     """Remove what the engine has of a workspace: containers, networks, volumes."""
-    client, ours = docker.client(), {"label": f"{docker.WORKSPACE}={name}"}
+    client, ours = docker.client(), {"label": f"{docker.WORKSPACE_LABEL}={name}"}
     for container in client.containers.list(all=True, filters=ours):
         container.remove(force=True, v=True)
     for each in (*client.networks.list(filters=ours), *client.volumes.list(filters=ours)):

@@ -32,10 +32,10 @@ def facts() -> dict[str, str]:
 
 def tools() -> dict[str, str]:
     """Return the versions of the tools that the workspace pins."""
-    from slipway.toolchain.data import tool
+    from slipway.toolchain.tool_catalog import find_tool
 
     names = ("buildkit", "docker-buildx", "registry", "pulumi", "pulumi-resource-docker-build")
-    return {tool(name).name: tool(name).version for name in names}
+    return {find_tool(name).name: find_tool(name).version for name in names}
 
 
 def _first(path: str, pattern: str) -> str:

@@ -11,8 +11,8 @@ sys.path[:0] = [str(TEMPLATE / "src"), str(TEMPLATE)]
 
 from wheel_builder import build_wheel, pin_wheel  # noqa: E402
 
-from slipway.flows.new import populate  # noqa: E402
 from slipway.run import streams  # noqa: E402
+from slipway.scaffold.service_creation import create_initial_services  # noqa: E402
 
 PARTS = TEMPLATE / "hooks" / "ci"
 CI = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
@@ -22,7 +22,7 @@ OWNERS = {"github": ".github/CODEOWNERS", "gitlab": ".gitlab/CODEOWNERS", "none"
 requirements = Path("requirements.txt")
 pinned = pin_wheel(requirements.read_text(encoding="utf-8"), build_wheel(TEMPLATE, Path("vendor")))
 requirements.write_text(pinned, encoding="utf-8")
-populate(Path.cwd(), "{{ cookiecutter.services }}")
+create_initial_services(Path.cwd(), "{{ cookiecutter.services }}")
 if place := CI.get("{{ cookiecutter.ci }}"):
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PARTS / "{{ cookiecutter.ci }}.yml", place)
@@ -32,6 +32,6 @@ shutil.copyfile(PARTS / "CODEOWNERS", owners)
 for pattern in ("__pycache__", ".*_cache"):
     for left_behind in [*Path.cwd().rglob(pattern)]:
         shutil.rmtree(left_behind, ignore_errors=True)
-streams.secure()
+streams.secure_streams()
 print("\n✔ {{ cookiecutter.project_slug }} is there. Next: cd {{ cookiecutter.project_slug }} && invoke up")
-streams.report_lost()  # what was generated is there all the same
+streams.report_lost_output()  # what was generated is there all the same

@@ -39,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> Iterator[None]:
     """What one test calls a secret must not be struck out of another's texts, and its workspace is its own."""
-    from slipway.model import location, masking
+    from slipway.model import masking, workspace_path
 
     yield
-    masking.forget_all()
-    location.use_workspace(None)
+    masking.forget_secrets()
+    workspace_path.use_workspace(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from slipway.toolchain import builder, engine, registry
+from slipway.toolchain import builder, docker_daemon, registry_daemon
 
 
 @contextmanager
@@ -15,16 +15,16 @@ def left_as_it_was(address: str) -> Iterator[None]:
     Only what Slipway itself started is ended, whoever asks.
     """
     there = {
-        "engine": engine.answers(),
-        "builder": bool(builder.answers(builder.socket_path())),
-        "registry": registry.answers(*registry.split(address)),
+        "engine": docker_daemon.is_responding(),
+        "builder": bool(builder.is_responding(builder.socket_path())),
+        "registry": registry_daemon.is_responding(*registry_daemon.split_address(address)),
     }
     try:
         yield
     finally:
         if not there["registry"]:
-            registry.stop(address)
+            registry_daemon.stop_local_registry(address)
         if not there["builder"]:
-            builder.stop()
+            builder.stop_builder()
         if not there["engine"]:
-            engine.stop()
+            docker_daemon.stop_engine()

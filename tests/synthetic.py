@@ -6,8 +6,8 @@ import json
 import random
 from pathlib import Path
 
-from slipway.model import record as records
-from slipway.model.record import Phase, Record, Step
+from slipway.model import run_record as records
+from slipway.model.run_record import Phase, RecordedStep, RunRecord
 
 BASES = "python-build", "python-run"
 
@@ -30,7 +30,7 @@ def workspace(root: Path, count: int, env: str = "") -> Path:
     return root
 
 
-def build(count: int, began: float, seed: int = 1, *, cached: float = 0.5, extra: str = "") -> Record:
+def build(count: int, began: float, seed: int = 1, *, cached: float = 0.5, extra: str = "") -> RunRecord:
     """Return a build of so many services, eight at a time; `extra` is added to one step's name."""
     rng = random.Random(seed)
     free = [2.0] * 8
@@ -39,16 +39,18 @@ def build(count: int, began: float, seed: int = 1, *, cached: float = 0.5, extra
         at = free.index(min(free))
         clock, steps = free[at], []
         for name in ("load build definition from Dockerfile", "load .dockerignore", "load build context"):
-            steps.append(Step(name, "step", clock, clock + 0.02))
+            steps.append(RecordedStep(name, "step", clock, clock + 0.02))
         for line in range(1, 13):
             took = rng.expovariate(1.2) + 0.01
             hit = rng.random() < cached
             text = f"[run {line}/12] RUN python3 -m step_{line} --of service-{number:03}{extra if line == 3 else ''}"
             steps.append(
-                Step(text, "step", round(clock, 3), round(clock + (0 if hit else took), 3), "cached" if hit else "done")
+                RecordedStep(
+                    text, "step", round(clock, 3), round(clock + (0 if hit else took), 3), "cached" if hit else "done"
+                )
             )
             clock += 0 if hit else took
-        steps.append(Step("exporting to oci image format", "step", round(clock, 3), round(clock + 0.8, 3)))
+        steps.append(RecordedStep("exporting to oci image format", "step", round(clock, 3), round(clock + 0.8, 3)))
         free[at] = clock + 0.9
         services[f"service-{number:03}"] = tuple(steps)
     end = max(free)
@@ -60,10 +62,10 @@ def build(count: int, began: float, seed: int = 1, *, cached: float = 0.5, extra
     )
     images = {name: f"sha256:{number:064}" for number, name in enumerate(services)}
     seconds = round(end + 0.2, 3)
-    return Record("build", began, seconds, "done", phases=phases, services=services, images=images, known=count)
+    return RunRecord("build", began, seconds, "done", phases=phases, services=services, images=images, known=count)
 
 
-def keep(root: Path, *made: Record, made_by: str = "") -> None:
+def keep(root: Path, *made: RunRecord, made_by: str = "") -> None:
     """Write records, and what is known of their images; `made_by` is added to what made a layer."""
     for record in made:
         folder = records.save(root, record).parent / "images"

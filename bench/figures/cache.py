@@ -26,9 +26,9 @@ LIMIT = Limit(5, AT_LEAST)
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Measure both, or say that the workspace does not know the setting."""
-    from slipway.model.workspace import Build
+    from slipway.model.workspace import BuildSettings
 
-    if "cache" not in Build.__struct_fields__:
+    if "cache" not in BuildSettings.__struct_fields__:
         yield Row("cache", "without the cache to with it", None, "×", LIMIT, note="`[build] cache` is not known yet")
         return
     workspace = bench.set_up(bench.workspace("cache", services="demo"))
@@ -76,10 +76,10 @@ def emptied(state: Path) -> Iterator[None]:
     before = os.environ["XDG_STATE_HOME"]
     os.environ["XDG_STATE_HOME"] = str(state)
     try:
-        builder.ensure()
+        builder.ensure_builder()
         yield
     finally:
-        builder.stop()
+        builder.stop_builder()
         shutil.rmtree(state, ignore_errors=True)
         state.mkdir()
         os.environ["XDG_STATE_HOME"] = before

@@ -14,9 +14,9 @@ from bench.ground import Bench, invoke, invoke_seconds
 from bench.measure import Limit, Row, Times, against, in_turn
 from bench.process import seconds
 from slipway.commands import bake
-from slipway.content.service import inputs_of
-from slipway.model import bases
-from slipway.model.workspace import load
+from slipway.content.service_inputs import build_inputs_of
+from slipway.model import bases_lock
+from slipway.model.workspace import load_workspace
 
 TITLE = "Cold builds"
 ABOUT = (
@@ -94,11 +94,11 @@ def bake_once(bench: Bench, workspace: Path, place: Path) -> float:
 
 def definition(workspace: Path, into: Path) -> Path:
     """Write the definition that Slipway itself would give bake, with its results in a folder; return the file."""
-    model = load(workspace)
-    based = bases.load(workspace).bases
+    model = load_workspace(workspace)
+    based = bases_lock.load(workspace).bases
     given = secrets(workspace)
-    targets = [bake.Target(each.name, inputs_of(model, each, based), (), given) for each in model.services]
-    made = bake.definition(targets, "oci", into)
+    targets = [bake.BakeTarget(each.name, build_inputs_of(model, each, based), (), given) for each in model.services]
+    made = bake.make_definition(targets, "oci", into)
     into.mkdir(parents=True)
     file = into / "bake.json"
     file.write_text(json.dumps({**made, "group": {"default": {"targets": list(made["target"])}}}), encoding="utf-8")
@@ -107,5 +107,5 @@ def definition(workspace: Path, into: Path) -> Path:
 
 def secrets(workspace: Path) -> dict[str, Path]:
     """Return the build secrets that are files, as Slipway passes them."""
-    sources = load(workspace).build_secrets(os.environ)
+    sources = load_workspace(workspace).build_secrets(os.environ)
     return {name: Path(source.file).expanduser() for name, source in sources.items() if source.file}

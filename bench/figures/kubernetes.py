@@ -15,8 +15,8 @@ from bench.measure import Row
 from bench.process import Failed, run
 from slipway.model.errors import SlipwayError
 from slipway.toolchain.cluster import node
-from slipway.toolchain.cluster.layout import layout
-from slipway.toolchain.install import ensure
+from slipway.toolchain.cluster.layout import node_layout
+from slipway.toolchain.install import ensure_tool
 
 TITLE = "Kubernetes: many services in one stack"
 ABOUT = (
@@ -63,12 +63,12 @@ config:
 def rows(bench: Bench) -> Iterator[Row]:
     """Measure at each count, on a cluster of the bench's own."""
     try:
-        bench.ending.callback(node.down)
-        node.up(on_line=bench.say)
+        bench.ending.callback(node.tear_down)
+        node.bring_up(on_line=bench.say)
     except SlipwayError as error:
-        raise Failed(f"no cluster: {error.what}") from error
-    kubeconfig = layout().kubeconfig
-    kubectl = [str(ensure("kubectl")), f"--kubeconfig={kubeconfig}"]
+        raise Failed(f"no cluster: {error.message}") from error
+    kubeconfig = node_layout().kubeconfig
+    kubectl = [str(ensure_tool("kubectl")), f"--kubeconfig={kubeconfig}"]
     counts = QUICK if bench.quick else COUNTS
     found: dict[int, dict[str, float]] = {}
     with kwok.nodes(kubectl, kubeconfig, NODES, bench.place("kwok")):
@@ -138,7 +138,7 @@ def slope(points: list[tuple[float, float]]) -> float:
 def _program(
     bench: Bench, workspace: Path, state: Path, word: str, more: Mapping[str, str] = NOTHING
 ) -> dict[str, Any]:
-    places = (STANDIN, ensure("pulumi").parent, os.environ["PATH"])
+    places = (STANDIN, ensure_tool("pulumi").parent, os.environ["PATH"])
     environment: dict[str, str | None] = {
         **PLAIN,
         **more,

@@ -209,8 +209,8 @@ def composed(bench: Bench, workspace: Path, compose: Path) -> Iterator[tuple[str
         **PLAIN,
         "COMPOSE_FILE": str(workspace / "compose.json"),
         "DOCKER_CONFIG": str(plugins.parent),
-        "BUILDX_CONFIG": str(builder.buildx_config()),
-        "BUILDX_BUILDER": builder.NAME,
+        "BUILDX_CONFIG": str(builder.buildx_folder()),
+        "BUILDX_BUILDER": builder.BUILDER_NAME,
         "COMPOSE_BAKE": "true",
     }
     try:

@@ -28,7 +28,7 @@ def main() -> None:
 
     def program() -> None:
         began = time.monotonic()
-        workspace = workspaces.load(root)
+        workspace = workspaces.load_workspace(root)
         images: dict[str, pulumi.Input[str]] = {
             each.name: f"{workspace.repository(each.name)}@sha256:{'0' * 64}" for each in workspace.services
         }

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from slipway.build.bases import hardened_tags
 from slipway.content.digest import content_digests
-from slipway.content.service import inputs_of
-from slipway.flows.bases import wanted_tags
-from slipway.model.workspace import load
+from slipway.content.service_inputs import build_inputs_of
+from slipway.model.workspace import load_workspace
 
 BASES = ("python-build", "python-run", "node-build", "node-run", "nginx")
 SETTINGS = {
@@ -45,10 +45,10 @@ def told(root: Path, *words: str) -> None:
 
 def digests(root: Path) -> dict[str, str]:
     """Return the content digest of each service, and the tag of each base."""
-    workspace = load(root)
+    workspace = load_workspace(root)
     refs = {name: f"r/{name}@sha256:{'0' * 64}" for name in BASES}
-    services = content_digests({each.name: inputs_of(workspace, each, refs) for each in workspace.services})
-    return {**services, **wanted_tags(workspace, BASES)}
+    services = content_digests({each.name: build_inputs_of(workspace, each, refs) for each in workspace.services})
+    return {**services, **hardened_tags(workspace, BASES)}
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())

@@ -76,7 +76,7 @@ def test_data_files_can_be_read(baked: Path) -> None:
 
 
 def test_the_model_reads_the_whole_workspace(baked: Path) -> None:
-    read = workspace.load(baked)
+    read = workspace.load_workspace(baked)
     assert read.name == QUESTIONS["project_slug"]
     assert stack.names(baked) == ("dev", "prod", "staging")
     stacks = {name: stack.load(baked, name, {}) for name in stack.names(baked)}
@@ -85,7 +85,7 @@ def test_the_model_reads_the_whole_workspace(baked: Path) -> None:
     assert len(set(ports)) == len(ports), "stacks on one machine would fight for the gateway's port"
 
 
-@pytest.mark.parametrize("target", stack.TARGETS)
+@pytest.mark.parametrize("target", stack.TARGET_TYPES)
 def test_every_stack_runs_where_the_answer_says_and_the_handbook_speaks_of_that(tmp_path: Path, target: str) -> None:
     made = generate_here(tmp_path, target=target).workspace
     stacks = [stack.load(made, name, {}) for name in stack.names(made)]
@@ -103,7 +103,7 @@ def test_every_stack_runs_where_the_answer_says_and_the_handbook_speaks_of_that(
 
 
 def test_all_targets_that_there_are_can_be_answered() -> None:
-    assert QUESTIONS["_choices"]["target"] == list(stack.TARGETS)
+    assert QUESTIONS["_choices"]["target"] == list(stack.TARGET_TYPES)
 
 
 DECIDING = ("deploy/", "policy/", "infra/", "bases/", "workspace.toml", "vendor/", "tasks.py", "requirements.txt")

@@ -21,9 +21,9 @@ from tests.e2e.workspace import Ran, Workspace, bake, wait_until
 from tests.ground import left_as_it_was
 
 from slipway.run import engine as docker
-from slipway.run.state import local_state, state_file
-from slipway.toolchain import engine
-from slipway.toolchain.locking import alone
+from slipway.run.state import local_state_folder, state_file
+from slipway.toolchain import docker_daemon
+from slipway.toolchain.locking import file_lock
 from slipway.toolchain.paths import state_path
 
 NAME = "slipway-e2e"
@@ -41,7 +41,7 @@ class First:
 
     def resources(self) -> list[dict[str, Any]]:
         """Return what the dev stack's state holds."""
-        path = state_file(local_state(self.workspace.root), NAME, "dev")
+        path = state_file(local_state_folder(self.workspace.root), NAME, "dev")
         return list(json.loads(path.read_text(encoding="utf-8"))["checkpoint"]["latest"].get("resources") or [])
 
     def as_committed(self) -> bool:
@@ -49,7 +49,7 @@ class First:
 
         A container is never changed, only replaced; another mode's images may be the same.
         """
-        found = docker.containers(NAME, "dev")
+        found = docker.list_containers(NAME, "dev")
         interrupted = any(self.workspace.root.glob(".slipway/run/deploy-*"))
         running = all(each.state == "running" for each in found) and len(found) == len(self.ids)
         inline = any(each["type"] == RELEASE and each["inputs"]["mode"] == "inline" for each in self.resources())
@@ -61,7 +61,7 @@ def machine() -> Iterator[None]:
     """This machine, left as it was: what the tests start they end."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # The workspace's name and the registry's port are fixed: another run of these tests is waited for.
-    with pytest.MonkeyPatch.context() as patch, alone(state_path("e2e.lock"), lambda: None):
+    with pytest.MonkeyPatch.context() as patch, file_lock(state_path("e2e.lock"), lambda: None):
         patch.setenv("PATH", path)
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         # CI too: a runner is told no differently from a developer here; a test that is about it sets it.
@@ -125,7 +125,7 @@ def deployed(first: First, workspace: Workspace) -> Workspace:
 def leftovers() -> list[str]:
     """Return all that the engine has of this workspace: containers, networks, volumes."""
     api = docker.client().api
-    ours = {"label": f"{docker.WORKSPACE}={NAME}"}
+    ours = {"label": f"{docker.WORKSPACE_LABEL}={NAME}"}
     return [
         *(each["Names"][0] for each in api.containers(all=True, filters=ours)),
         *(each["Name"] for each in api.networks(filters=ours)),
@@ -138,16 +138,16 @@ def sweep() -> None:
 
     An engine that was not there is ended again: the first `invoke up` has to start it.
     """
-    there = engine.answers()
-    engine.ensure()
+    there = docker_daemon.is_responding()
+    docker_daemon.ensure_engine()
     client = docker.client()
-    ours = {"label": f"{docker.WORKSPACE}={NAME}"}
+    ours = {"label": f"{docker.WORKSPACE_LABEL}={NAME}"}
     for container in client.containers.list(all=True, filters=ours):
         container.remove(force=True, v=True)
     for each in (*client.networks.list(filters=ours), *client.volumes.list(filters=ours)):
         each.remove()
     if not there:
-        engine.stop()
+        docker_daemon.stop_engine()
 
 
 def processes(workspace: Workspace) -> list[int]:

@@ -18,8 +18,8 @@ from typing import Any
 
 from slipway.run import engine
 from slipway.run.process import run
-from slipway.toolchain import registry
-from slipway.toolchain.install import ensure
+from slipway.toolchain import registry_daemon
+from slipway.toolchain.install import ensure_tool
 
 HERE = Path(__file__).parent
 SECRET = "open sesame to all"
@@ -40,14 +40,14 @@ class Images:
 def images(folder: Path) -> Iterator[Images]:
     """Build both images, push them to a registry of this test's own, and clear all away afterwards."""
     address = f"127.0.0.1:{free_port()}"
-    registry.ensure(address)
+    registry_daemon.ensure_local_registry(address)
     refs = [f"{address}/tiny:1", f"{address}/nginx:1", f"{address}/bare:1"]
     try:
         tiny = _tiny(folder, refs[0])
         yield Images(tiny, _nginx(folder, refs[1]), _push(folder / "app.tar", refs[2], RUNS))
     finally:
         run(["docker", "rmi", "--force", *refs])
-        registry.stop(address)
+        registry_daemon.stop_local_registry(address)
 
 
 def _tiny(folder: Path, ref: str) -> str:
@@ -98,7 +98,7 @@ class World:
 
         from slipway.provider.resources import Container, Gateway, Network, Release
 
-        labels = {engine.WORKSPACE: self.name, engine.STACK: "dev"}
+        labels = {engine.WORKSPACE_LABEL: self.name, engine.STACK_LABEL: "dev"}
         network = Network("net", name=f"{self.name}-dev", labels=labels)
         upstreams = {}
         for service in ("one", "two"):
@@ -139,7 +139,7 @@ class World:
         """Open the stack; Pulumi attaches to the provider in this process."""
         from pulumi import automation
 
-        from slipway.provider.serve import serve_in_thread
+        from slipway.provider.server import serve_in_thread
 
         settings = {
             "PULUMI_BACKEND_URL": f"file://{self.folder}",
@@ -147,7 +147,7 @@ class World:
             "PULUMI_HOME": str(self.folder / "home"),
             "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}",
             "PULUMI_SKIP_UPDATE_CHECK": "1",
-            "PATH": f"{ensure('pulumi').parent}:{os.environ['PATH']}",
+            "PATH": f"{ensure_tool('pulumi').parent}:{os.environ['PATH']}",
         }
         os.environ["PATH"] = settings["PATH"]
         os.environ["PULUMI_BACKEND_URL"] = settings["PULUMI_BACKEND_URL"]  # whose the objects are: its provider is here
@@ -190,9 +190,9 @@ class World:
         yield int(found[0])
         thread.join()
 
-    def containers(self, service: str = "") -> list[engine.Container]:
+    def containers(self, service: str = "") -> list[engine.ContainerSummary]:
         """Return the stack's containers, or those of one service."""
-        found = engine.containers(self.name, "dev")
+        found = engine.list_containers(self.name, "dev")
         return [each for each in found if service in ("", each.service)]
 
     def volumes(self) -> list[str]:

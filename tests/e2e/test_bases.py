@@ -16,19 +16,20 @@ from tests.conftest import TEMPLATE
 from tests.e2e.conftest import NAME as E2E
 from tests.e2e.conftest import REGISTRY, First
 
+from slipway.build import bases
+from slipway.build.bake_runner import secret_files
 from slipway.commands import bake
-from slipway.commands import bases as commands
-from slipway.content.service import inputs_of
-from slipway.flows import bases, new
-from slipway.flows.baking import secret_files
-from slipway.flows.report import Silence
-from slipway.flows.standing import Ground, standing
-from slipway.model import bases as locks
+from slipway.commands import base_images as commands
+from slipway.content.service_inputs import build_inputs_of
+from slipway.context.reporter import NullReporter
+from slipway.context.run_context import RunContext, current_environment
+from slipway.model import bases_lock as locks
 from slipway.model import workspace as workspaces
 from slipway.run import engine as docker
 from slipway.run import registry
 from slipway.run.process import run
-from slipway.toolchain.builder import NAME as BUILDER
+from slipway.scaffold import service_creation
+from slipway.toolchain.builder import BUILDER_NAME as BUILDER
 
 pytestmark = pytest.mark.engine
 
@@ -39,7 +40,7 @@ UNWANTED = {"sh", "bash", "dash", "busybox", "apt", "apt-get", "dpkg", "perl", "
 
 
 @pytest.fixture(scope="module")
-def ground(first: First, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def ground(first: First, tmp_path_factory: pytest.TempPathFactory) -> RunContext:
     """A workspace with a worker alone, on the tools, builder and registry of the one that is up."""
     root = tmp_path_factory.mktemp("bases")
     for folder in ("bases", "libs"):
@@ -50,43 +51,43 @@ def ground(first: First, tmp_path_factory: pytest.TempPathFactory) -> Ground:
         '[build.secrets]\nca = { file = "/etc/ssl/certs/ca-certificates.crt" }\n',
         encoding="utf-8",
     )
-    new.create(root, "worker", "worker")
-    up = standing(workspaces.load(first.workspace.root))
-    return replace(up, workspace=workspaces.load(root))
+    service_creation.create_service(root, "worker", "worker")
+    up = current_environment(workspaces.load_workspace(first.workspace.root))
+    return replace(up, workspace=workspaces.load_workspace(root))
 
 
-def test_bases_are_the_same_bytes_when_built_again_from_nothing(ground: Ground) -> None:
-    one, two = (bases.ensure_bases(ground.workspace, ground, Silence(), fresh=True) for _ in range(2))
+def test_bases_are_the_same_bytes_when_built_again_from_nothing(ground: RunContext) -> None:
+    one, two = (bases.ensure_bases(ground.workspace, ground, NullReporter(), fresh=True) for _ in range(2))
     assert one == two
     assert set(one) == {"nginx", "python-build", "python-run"}
     assert locks.load(ground.workspace.root) == locks.BasesLock("hardened", one)
 
 
-def test_bases_that_are_there_cost_a_moment(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    bases.ensure_bases(ground.workspace, ground, Silence())
-    monkeypatch.setattr(bases, "_make", lambda *args, **more: pytest.fail("it built"))
+def test_bases_that_are_there_cost_a_moment(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    bases.ensure_bases(ground.workspace, ground, NullReporter())
+    monkeypatch.setattr(bases, "_build_missing", lambda *args, **more: pytest.fail("it built"))
     start = time.perf_counter()
-    bases.ensure_bases(ground.workspace, ground, Silence())
+    bases.ensure_bases(ground.workspace, ground, NullReporter())
     assert time.perf_counter() - start < 0.5  # some 20 ms on a machine with nothing else to do
 
 
 @pytest.mark.parametrize("name", ["api", "web", "worker"])
 def test_an_image_is_the_same_bytes_when_built_again_without_a_cache(
-    first: First, ground: Ground, tmp_path: Path, name: str
+    first: First, ground: RunContext, tmp_path: Path, name: str
 ) -> None:
-    workspace = workspaces.load(first.workspace.root)
-    inputs = inputs_of(workspace, workspace.service(name), locks.load(workspace.root).bases)
+    workspace = workspaces.load_workspace(first.workspace.root)
+    inputs = build_inputs_of(workspace, workspace.service(name), locks.load(workspace.root).bases)
     found = set()
     for again in ("one", "two"):
         ref = f"{REGISTRY}/{NAME}/{name}:{again}"
         with secret_files(ground) as secrets:
-            target = bake.Target(name, inputs, (ref,), secrets)
+            target = bake.BakeTarget(name, inputs, (ref,), secrets)
             file = tmp_path / "bake.json"
-            file.write_text(json.dumps(bake.definition([target], "registry", tmp_path)), encoding="utf-8")
+            file.write_text(json.dumps(bake.make_definition([target], "registry", tmp_path)), encoding="utf-8")
             argv = bake.argv(ground.bin / "docker-buildx", file, BUILDER, [target], progress="plain")
             result = run([*argv, "--no-cache"], cwd=workspace.root, env=ground.environment)
         assert result.code == 0, result.tail(40)
-        found.add(registry.digests([ref])[ref])
+        found.add(registry.resolve_digests([ref])[ref])
     assert len(found) == 1
     assert None not in found
 
@@ -94,8 +95,8 @@ def test_an_image_is_the_same_bytes_when_built_again_without_a_cache(
 @pytest.fixture(params=["api", "web", "worker"])
 def container(request: pytest.FixtureRequest, first: First) -> Iterator[Any]:
     """A service's image, run by hand as strictly as Slipway does."""
-    workspace = workspaces.load(first.workspace.root)
-    running = next(each for each in docker.containers(workspace.name, "dev") if each.service == request.param)
+    workspace = workspaces.load_workspace(first.workspace.root)
+    running = next(each for each in docker.list_containers(workspace.name, "dev") if each.service == request.param)
     client = docker.client()
     environment = dict(workspace.service(request.param).settings.env)
     made = client.containers.run(
@@ -135,12 +136,12 @@ def test_a_service_gets_healthy_and_ends_well_when_told_to(container: Any) -> No
 
 @pytest.mark.parametrize("name", ["api", "web", "worker"])
 def test_a_hardened_image_has_nothing_to_break_in_with_and_tells_scanners_its_packages(
-    first: First, ground: Ground, tmp_path: Path, name: str
+    first: First, ground: RunContext, tmp_path: Path, name: str
 ) -> None:
     lock = locks.load(first.workspace.root)
     if lock.source != bases.HARDENED:
         pytest.skip("official bases have a shell")
-    running = next(each for each in docker.containers(E2E, "dev") if each.service == name)
+    running = next(each for each in docker.list_containers(E2E, "dev") if each.service == name)
     image = docker.client().containers.get(running.id).image
     assert image.attrs["Config"]["User"] == "65532:65532"
     archive = tmp_path / "files.tar"
@@ -156,4 +157,4 @@ def test_a_hardened_image_has_nothing_to_break_in_with_and_tells_scanners_its_pa
 
 
 def test_every_base_that_slipway_can_build_is_locked_for_the_demo(first: First) -> None:
-    assert set(locks.load(first.workspace.root).bases) == set(commands.BASES)
+    assert set(locks.load(first.workspace.root).bases) == set(commands.BUILDABLE_BASES)

@@ -27,10 +27,10 @@ import pytest
 from tests.e2e.conftest import REGISTRY, First, free_ports
 from tests.e2e.workspace import Ran, Workspace, wait_until
 
-from slipway.flows.logs import build_log
+from slipway.context.logs import build_log
 from slipway.run.oci import oci_digest
-from slipway.toolchain import builder, registry
-from slipway.toolchain.install import ensure as ensure_tool
+from slipway.toolchain import builder, registry_daemon
+from slipway.toolchain.install import ensure_tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 READ_ONLY = "  maintenance:\n    readonly:\n      enabled: true\n"
@@ -47,7 +47,7 @@ class Machine:
         """Empty the builder, cache mounts included, and remove what was built."""
         buildx = self.workspace.root / ".slipway" / "bin" / "docker-buildx"
         subprocess.run(
-            [buildx, "--builder", builder.NAME, "prune", "--all", "--force"],
+            [buildx, "--builder", builder.BUILDER_NAME, "prune", "--all", "--force"],
             env={"BUILDX_CONFIG": f"{self.environment['XDG_STATE_HOME']}/slipway/buildx"},
             check=True,
             capture_output=True,
@@ -70,13 +70,13 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def state(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if not builder.as_process():
+    if not builder.runs_as_process():
         pytest.skip("a builder of its own is a process, which takes root")
     found = tmp_path_factory.mktemp("state")
     yield found
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(found))
-        builder.stop()  # the one in that folder
+        builder.stop_builder()  # the one in that folder
 
 
 @pytest.fixture
@@ -200,14 +200,16 @@ def test_a_change_of_code_uploads_its_layer_and_nothing_else(deployed: Workspace
 def read_only(folder: Path) -> Iterator[int]:
     """Serve what the registry holds at another port, to be read and not written; yield the port."""
     port = free_ports(1)
-    config = registry.config(f"127.0.0.1:{port}", registry.folder(registry.split(REGISTRY)[1]) / "data")
+    config = registry_daemon.registry_config(
+        f"127.0.0.1:{port}", registry_daemon.state_folder(registry_daemon.split_address(REGISTRY)[1]) / "data"
+    )
     file = folder / "read-only.yml"
     file.write_text(config.replace("storage:\n", f"storage:\n{READ_ONLY}"), encoding="utf-8")
     child = subprocess.Popen(
         [ensure_tool("registry"), "serve", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: registry.answers("127.0.0.1", port), "the registry answers")
+        wait_until(lambda: registry_daemon.is_responding("127.0.0.1", port), "the registry answers")
         yield port
     finally:
         child.kill()
@@ -229,7 +231,9 @@ def listing(archive: Path) -> dict[str, tuple[object, ...]]:
 
 
 def data() -> Path:
-    return registry.folder(registry.split(REGISTRY)[1]) / "data" / "docker" / "registry" / "v2"
+    return (
+        registry_daemon.state_folder(registry_daemon.split_address(REGISTRY)[1]) / "data" / "docker" / "registry" / "v2"
+    )
 
 
 def blobs() -> set[str]:

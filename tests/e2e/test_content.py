@@ -23,16 +23,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slipway.commands import bake, progress
-from slipway.content import files, ignore, mirror
+from slipway.commands import bake, buildkit_progress
+from slipway.content import build_context, dockerignore, normalized_contexts
 from slipway.content.digest import BuildInputs, content_digest
-from slipway.content.mirror import with_normal_modes
+from slipway.content.normalized_contexts import normalize_modes
 from slipway.model.errors import ConfigError
 from slipway.run import registry
-from slipway.run.process import Result, run
+from slipway.run.process import ProcessResult, run
 from slipway.toolchain import builder
-from slipway.toolchain import registry as local_registry
-from slipway.toolchain.install import ensure
+from slipway.toolchain import registry_daemon as local_registry
+from slipway.toolchain.install import ensure_tool
 
 pytestmark = pytest.mark.engine
 BUILDER = "slipway-test"
@@ -42,7 +42,7 @@ BUILDER = "slipway-test"
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder of this module's own; BuildKit's socket goes into it."""
     for name in ("registry", "buildkit", "docker-buildx", "crane"):
-        ensure(name)
+        ensure_tool(name)
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("XDG_STATE_HOME", str(folder))
@@ -55,10 +55,10 @@ def buildkit(state: Path) -> Iterator[str]:
     if address:
         yield address
         return
-    if not builder.as_process():
+    if not builder.runs_as_process():
         pytest.skip("BuildKit as a process needs root; set SLIPWAY_TEST_BUILDKIT")
-    yield builder.ensure().address
-    builder.stop()
+    yield builder.ensure_builder().address
+    builder.stop_builder()
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +70,16 @@ def repository(state: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    local_registry.ensure(address)
+    local_registry.ensure_local_registry(address)
     yield f"{address}/slipway-test-content"
-    local_registry.stop(address)
+    local_registry.stop_local_registry(address)
 
 
 @pytest.fixture(scope="module")
 def environment(buildkit: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     env = {"BUILDX_CONFIG": str(tmp_path_factory.mktemp("buildx"))}
     made = run(
-        [ensure("docker-buildx"), "create", "--name", BUILDER, "--driver", "remote", buildkit],
+        [ensure_tool("docker-buildx"), "create", "--name", BUILDER, "--driver", "remote", buildkit],
         env=env,
         timeout=60,
     )
@@ -109,7 +109,7 @@ KINDS = {
 def arrived(buildkit: str, context: Path, *more: str, dockerfile: Path | None = None) -> dict[str, Sent] | None:
     """Copy a whole context into an image and return what is in it; None when BuildKit refuses."""
     command = [
-        str(ensure("buildctl")),
+        str(ensure_tool("buildctl")),
         f"--addr={buildkit}",
         "build",
         "--frontend=dockerfile.v0",
@@ -140,10 +140,10 @@ def arrived(buildkit: str, context: Path, *more: str, dockerfile: Path | None = 
     return found
 
 
-def expected(context: Path, rules: ignore.Ignore) -> dict[str, Sent]:
+def expected(context: Path, rules: dockerignore.Dockerignore) -> dict[str, Sent]:
     """Return what Slipway believes to be sent."""
     found = {}
-    for entry in files.walk(context, rules):
+    for entry in build_context.walk(context, rules):
         path = context / entry.path
         content, attributes = "", ()
         if entry.kind == "link":
@@ -219,7 +219,7 @@ def test_what_is_hashed_is_what_buildkit_is_sent(
         plant(work / f"c{number}", case, ignore_file if number == 0 else ".dockerignore")
         for number, case in enumerate(cases)
     ]
-    believed = {each.name: believed_of(each, ignore.of_context) for each in named}
+    believed = {each.name: believed_of(each, dockerignore.load_dockerignore) for each in named}
     for name, sent in believed.items():
         if sent is None:
             (work / name / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
@@ -232,7 +232,7 @@ def test_what_is_hashed_is_what_buildkit_is_sent(
         for each in good
         for word in (f"local={each.name}={sent_of(each, tmp_path)}", f"opt=context:{each.name}=local:{each.name}")
     ]
-    of_main = believed_of(main, lambda root: ignore.of_context(root, root / "Dockerfile"))
+    of_main = believed_of(main, lambda root: dockerignore.load_dockerignore(root, root / "Dockerfile"))
     if of_main is None:
         assert arrived(buildkit, main, *more) is None
         return
@@ -245,10 +245,10 @@ def test_what_is_hashed_is_what_buildkit_is_sent(
 
 def sent_of(context: Path, scratch: Path, dockerfile: Path | None = None) -> Path:
     """Return the folder that is built from: the context, or its copy with the modes that git keeps."""
-    return mirror.normal_context(context, ignore.of_context(context, dockerfile), scratch)
+    return normalized_contexts.normalize_context(context, dockerignore.load_dockerignore(context, dockerfile), scratch)
 
 
-def believed_of(context: Path, rules: Callable[[Path], ignore.Ignore]) -> dict[str, Sent] | None:
+def believed_of(context: Path, rules: Callable[[Path], dockerignore.Dockerignore]) -> dict[str, Sent] | None:
     """Return what Slipway believes to be sent of a context; None where it believes that BuildKit refuses."""
     try:
         return expected(context, rules(context))
@@ -278,9 +278,9 @@ def test_links_modes_attributes_and_things_that_are_no_files(
         os.setxattr(tmp_path / "one", "user.colour", b"blue")
     with socket.socket(socket.AF_UNIX) as door:
         door.bind("socket")
-        rules = ignore.of_context(tmp_path)
+        rules = dockerignore.load_dockerignore(tmp_path)
         (scratch := tmp_path.with_name("scratch")).mkdir()
-        sent = mirror.normal_context(tmp_path, rules, scratch)
+        sent = normalized_contexts.normalize_context(tmp_path, rules, scratch)
         assert sent != tmp_path
         assert arrived(buildkit, sent) == expected(tmp_path, rules)
 
@@ -315,8 +315,8 @@ def test_each_context_has_its_own_ignore_file(buildkit: str, tmp_path: Path, ign
             (context / name).symlink_to(text.removeprefix("link:"))
         else:
             (context / name).write_text(text)
-    main = expected(context, ignore.of_context(context, context / "Dockerfile"))
-    named = expected(lib, ignore.of_context(lib))
+    main = expected(context, dockerignore.load_dockerignore(context, context / "Dockerfile"))
+    named = expected(lib, dockerignore.load_dockerignore(lib))
     found = arrived(buildkit, context, f"--local=common={lib}", "--opt=context:common=local:common")
     assert found is not None
     assert below("main/", found) == main
@@ -397,7 +397,7 @@ def test_the_digest_is_the_same_exactly_when_the_image_is(
 
     def image() -> dict[str, Sent] | None:
         options = ("--opt=target=run", "--opt=build-arg:PART=app", "--opt=context:common=local:common")
-        sent = with_normal_modes(inputs, tmp_path / ".slipway")
+        sent = normalize_modes(inputs, tmp_path / ".slipway")
         options = (*options, f"--local=common={sent.contexts['common']}")
         return arrived(buildkit, sent.context, *options, dockerfile=inputs.dockerfile.parent)
 
@@ -412,7 +412,7 @@ def test_names_that_are_no_utf8_are_sent(buildkit: str, tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff")).write_text("x")
     found = arrived(buildkit, tmp_path)
     assert found is not None
-    assert set(found) == {entry.path for entry in files.walk(tmp_path)}
+    assert set(found) == {entry.path for entry in build_context.walk(tmp_path)}
 
 
 def shell_root(folder: Path) -> Path:
@@ -470,22 +470,22 @@ def secret(tmp_path: Path) -> Path:
 
 def carry_out(
     environment: dict[str, str],
-    targets: list[bake.Target],
+    targets: list[bake.BakeTarget],
     output: str,
     folder: Path,
     *,
     fresh: bool = False,
     stage: str | None = None,
-) -> tuple[Result, list[progress.Event], progress.Progress]:
-    definition = bake.definition(targets, output, folder / "oci", stage)
+) -> tuple[ProcessResult, list[buildkit_progress.BuildEvent], buildkit_progress.ProgressParser]:
+    definition = bake.make_definition(targets, output, folder / "oci", stage)
     if fresh:
         for target in definition["target"].values():
             target["no-cache"] = True
     file = folder / "bake.json"
     file.write_text(json.dumps(definition))
-    follower = progress.Progress([target.service for target in targets])
-    events: list[progress.Event] = []
-    command = bake.argv(ensure("docker-buildx"), file, BUILDER, targets, oci_dir=folder / "oci")
+    follower = buildkit_progress.ProgressParser([target.service for target in targets])
+    events: list[buildkit_progress.BuildEvent] = []
+    command = bake.argv(ensure_tool("docker-buildx"), file, BUILDER, targets, oci_dir=folder / "oci")
     result = run(
         command,
         cwd=folder,
@@ -518,7 +518,7 @@ def blob(layout: Path, digest: str) -> bytes:
 def test_bake_builds_what_the_inputs_say(
     service: BuildInputs, secret: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    target = bake.Target("api", service, ("127.0.0.1:1/x/api:h-1",), {"word": secret})
+    target = bake.BakeTarget("api", service, ("127.0.0.1:1/x/api:h-1",), {"word": secret})
     result, events, follower = carry_out(environment, [target], "oci", tmp_path)
     assert result.code == 0, follower.text
     found = image_files(tmp_path / "oci" / "api")
@@ -549,7 +549,7 @@ def test_the_same_content_is_the_same_image_wherever_and_whenever(
     for number, inputs in enumerate((service, moved)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        target = bake.Target("api", inputs, (), {"word": secret})
+        target = bake.BakeTarget("api", inputs, (), {"word": secret})
         result, _, follower = carry_out(environment, [target], "oci", folder, fresh=True)
         assert result.code == 0, follower.text
         digests.add(registry.oci_digest(folder / "oci" / "api"))
@@ -561,12 +561,14 @@ def test_an_inline_build_and_an_external_one_give_the_same_digest(
 ) -> None:
     inline, external = f"{repository}/inline:h-1", f"{repository}/external:h-1"
     for ref, output in ((inline, "registry"), (external, "oci")):
-        target = bake.Target("api", service, (ref,), {"word": secret})
+        target = bake.BakeTarget("api", service, (ref,), {"word": secret})
         result, _, follower = carry_out(environment, [target], output, tmp_path, fresh=True)
         assert result.code == 0, follower.text
     layout = tmp_path / "oci" / "api"
-    pushed = registry.push(ensure("crane"), layout, external)
-    found = registry.digests([inline, external, f"{repository}/external:other", f"{repository}/external@{pushed}"])
+    pushed = registry.push_layout(ensure_tool("crane"), layout, external)
+    found = registry.resolve_digests(
+        [inline, external, f"{repository}/external:other", f"{repository}/external@{pushed}"]
+    )
     assert found == {
         inline: pushed,
         external: pushed,
@@ -578,14 +580,17 @@ def test_an_inline_build_and_an_external_one_give_the_same_digest(
 def test_an_archive_pushes_to_the_digest_it_says(
     service: BuildInputs, secret: Path, environment: dict[str, str], repository: str, tmp_path: Path
 ) -> None:
-    target = bake.Target("api", service, (), {"word": secret})
+    target = bake.BakeTarget("api", service, (), {"word": secret})
     carry_out(environment, [target], "oci", tmp_path)
     layout = tmp_path / "oci" / "api"
     packed = tmp_path / "api.tar"
     with tarfile.open(packed, "w") as archive:
         archive.add(layout, ".")
     assert registry.oci_digest(packed) == registry.oci_digest(layout)
-    assert registry.Registry(registry.parse(repository).host).digest("slipway-test-content/none", "x") is None
+    assert (
+        registry.Registry(registry.parse_reference(repository).host).resolve_digest("slipway-test-content/none", "x")
+        is None
+    )
 
 
 def test_a_failed_step_is_told_to_its_service_and_a_shared_one_to_both(
@@ -602,7 +607,7 @@ def test_a_failed_step_is_told_to_its_service_and_a_shared_one_to_both(
             f'RUN ["/bin/sh", "-c", "echo only {name} >&2; {end}"]\n'
             "FROM test AS run\n"
         )
-        targets.append(bake.Target(name, BuildInputs(context / "Dockerfile", context, target="run")))
+        targets.append(bake.BakeTarget(name, BuildInputs(context / "Dockerfile", context, target="run")))
     result, events, follower = carry_out(environment, targets, "none", tmp_path, stage="test")
     assert result.code != 0
     for name in ("good", "bad"):

@@ -113,7 +113,7 @@ def test_a_service_that_comes_is_deployed_and_one_that_goes_is_removed(deployed:
 
 
 def made_by_dev() -> list[str]:
-    return [each.name for each in engine.containers(NAME, "dev") if each.dev]
+    return [each.name for each in engine.list_containers(NAME, "dev") if each.dev]
 
 
 def swapped(session: Session, service: str, since: int) -> bool:
@@ -163,7 +163,7 @@ def test_sources_are_copied_where_they_may_be_and_all_else_is_built(deployed: Wo
 
 def newest(service: str) -> str:
     """Return the id of the newest container that `invoke dev` made for a service."""
-    return [each.id for each in engine.containers(NAME, "dev") if each.service == service and each.dev][-1]
+    return [each.id for each in engine.list_containers(NAME, "dev") if each.service == service and each.dev][-1]
 
 
 def files_in(service: str, folder: str) -> set[str]:

@@ -17,17 +17,17 @@ from tests.e2e.conftest import NAME, REGISTRY, free_ports, leftovers
 from tests.e2e.workspace import Ran, Workspace, ended, kill, processes_gone, read_until, wait_until
 
 from slipway.run import engine
-from slipway.toolchain import background, registry
+from slipway.toolchain import background, registry_daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
 
 def test_a_registry_that_ended_is_started_again(deployed: Workspace) -> None:
-    folder = registry.folder(registry.split(REGISTRY)[1])
-    if background.running(folder) is None:
+    folder = registry_daemon.state_folder(registry_daemon.split_address(REGISTRY)[1])
+    if background.find_running(folder) is None:
         pytest.skip(f"the registry at {REGISTRY} is not Slipway's")
     before = deployed.ids()
-    assert registry.stop(REGISTRY)
+    assert registry_daemon.stop_local_registry(REGISTRY)
     ran = deployed.invoke("up")
     assert ran.code == 0, ran.output
     assert "registry: starting it" in ran.output
@@ -126,7 +126,7 @@ def gated(deployed: Workspace) -> Workspace:
 
 def let_go_on(workspace: Workspace) -> None:
     """Open the gate of every API that waits; the old one has no gate and is spared."""
-    for each in engine.containers(workspace.root.name, "dev"):
+    for each in engine.list_containers(workspace.root.name, "dev"):
         container = engine.client().containers.get(each.id)
         if "GATED=yes" in container.attrs["Config"]["Env"]:
             container.kill("SIGUSR1")
@@ -202,5 +202,5 @@ def test_two_deploys_at_once_are_one_deploy_and_one_refusal(gated: Workspace) ->
 
 def two_apis(workspace: Workspace) -> bool:
     """Whether the old and the new container of the API are both there."""
-    found = [each for each in engine.containers(workspace.root.name, "dev") if each.service == "api"]
+    found = [each for each in engine.list_containers(workspace.root.name, "dev") if each.service == "api"]
     return len([each for each in found if each.state == "running"]) == 2

@@ -17,10 +17,10 @@ from tests.e2e.conftest import First
 from tests.e2e.provider_world import free_port, wait
 from tests.e2e.upstream import Upstream, upstream
 
-from slipway.commands.nginx import LISTEN, Route, config
-from slipway.model import bases
-from slipway.model.gateway import RequestLimits
-from slipway.provider import nginx
+from slipway.commands.nginx import LISTEN_PORT, Route, render_config
+from slipway.model import bases_lock
+from slipway.model.request_limits import RequestLimits
+from slipway.rollout import nginx
 from slipway.run.process import run
 
 pytestmark = [pytest.mark.engine]
@@ -65,7 +65,7 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def gateway(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    image = bases.load(first.workspace.root).bases[bases.GATEWAY]
+    image = bases_lock.load(first.workspace.root).bases[bases_lock.GATEWAY_BASE]
     with upstream() as service, started(image, service, tmp_path_factory.mktemp("gateway")) as front:
         yield front
 
@@ -80,13 +80,13 @@ def started(image: str, service: Upstream, folder: Path) -> Iterator[Gateway]:
         Route("quick", "/quick", at, RequestLimits(connect=1, idle=1)),
         Route("gone", "/gone", "127.0.0.1:9"),
     ]
-    text = config(routes, drain_seconds=1).replace(f"listen {LISTEN};", f"listen 127.0.0.1:{port};")
-    (folder / nginx.LIVE).write_text(text)
+    text = render_config(routes, drain_seconds=1).replace(f"listen {LISTEN_PORT};", f"listen 127.0.0.1:{port};")
+    (folder / nginx.LIVE_CONFIG).write_text(text)
     folder.chmod(0o755)
     name = f"slipway-test-gateway-{port}"
     words = ["docker", "run", "--detach", "--rm", "--name", name, "--network", "host", "--read-only"]
-    words += ["--tmpfs", "/tmp", "--volume", f"{folder}:{nginx.FOLDER}", "--entrypoint", "nginx", image]
-    done = run([*words, *nginx.command(nginx.LIVE, "-g", "daemon off;")[1:]])
+    words += ["--tmpfs", "/tmp", "--volume", f"{folder}:{nginx.CONFIG_DIR}", "--entrypoint", "nginx", image]
+    done = run([*words, *nginx.nginx_command(nginx.LIVE_CONFIG, "-g", "daemon off;")[1:]])
     assert done.code == 0, done.output
     try:
         front = Gateway(port, name, service)

@@ -93,14 +93,16 @@ def left_over(workspace: Workspace) -> list[str]:
     """Return what is there that should not be, in words."""
     name, scratch = workspace.root.name, workspace.root / ".slipway"
     services = {folder.parent.name for folder in workspace.root.glob("services/*/service.toml")}
-    running = [each.service for each in engine.containers(name, "dev")]
+    running = [each.service for each in engine.list_containers(name, "dev")]
     found = [] if sorted(running) == sorted({*services, "gateway"}) else [f"containers: {running}"]
     client = engine.client()
     networks = [each.name for each in client.networks.list() if name in each.name]
     found += [f"networks: {networks}"] if len(networks) != 1 else []
     used = {mount.get("Name") for each in client.containers.list(all=True) for mount in each.attrs["Mounts"]}
     mine = [
-        each for each in client.volumes.list(filters={"label": f"{engine.WORKSPACE}={name}"}) if each.name not in used
+        each
+        for each in client.volumes.list(filters={"label": f"{engine.WORKSPACE_LABEL}={name}"})
+        if each.name not in used
     ]
     found += [f"volume: {each.name}" for each in mine]
     found += [f"temporary: {path}" for path in scratch.glob("tmp/*")]

@@ -166,7 +166,7 @@ def cold(tmp_path: Path) -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path))
         yield {"XDG_STATE_HOME": str(tmp_path)}
-        builder.stop()
+        builder.stop_builder()
 
 
 def test_a_builder_with_a_cold_cache_gives_the_digests_that_run(deployed: Workspace, cold: dict[str, str]) -> None:

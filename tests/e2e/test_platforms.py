@@ -22,11 +22,11 @@ from tests.e2e.conftest import REGISTRY, First, free_ports
 from tests.e2e.workspace import Workspace, bake, wait_until
 from tests.gate import database as trivydb
 
-from slipway.model import bases
+from slipway.model import bases_lock
 from slipway.run.oci import oci_digest
-from slipway.run.registry import Registry, parse
+from slipway.run.registry import Registry, parse_reference
 from slipway.toolchain import builder
-from slipway.toolchain.install import ensure as ensure_tool
+from slipway.toolchain.install import ensure_tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -70,7 +70,7 @@ reason = "one static program"
 @pytest.fixture(scope="module")
 def two(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """A workspace with one service for two platforms, on the daemons of the one that is up."""
-    if not builder.as_process():
+    if not builder.runs_as_process():
         pytest.skip("emulation is set up by root")
     folder, port = tmp_path_factory.mktemp("two"), free_ports(3)
     root = bake(folder, project_slug=NAME, registry=REGISTRY, gateway_port=str(port))
@@ -87,7 +87,7 @@ def two(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work
     (service / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
     (service / "nonce").write_text(os.urandom(8).hex(), encoding="utf-8")  # other digests than those of an earlier run
     (service / "service.toml").write_text(SERVICE, encoding="utf-8")
-    nginx = bases.load(first.workspace.root).bases["nginx"]
+    nginx = bases_lock.load(first.workspace.root).bases["nginx"]
     settings = SETTINGS.format(name=NAME, registry=REGISTRY, port=port, nginx=nginx)
     (root / "workspace.toml").write_text(settings, encoding="utf-8")
     cache = trivydb.make(folder / "trivy", [trivydb.Advisory("CVE-2026-1", "nothing-here")])
@@ -139,9 +139,9 @@ def test_the_index_and_each_part_are_signed_and_a_part_without_a_signature_is_re
     scanned = json.loads(report.read_text(encoding="utf-8"))
     assert set(scanned["SlipwayPlatforms"]) == {"linux/amd64", "linux/arm64"}
 
-    held, part = Registry(REGISTRY), parse(f"{place}@{parts(ref)[1]['digest']}")
-    for signature in held.referrers(part.repository, part.reference):
-        held.delete(part.repository, signature.digest)
+    held, part = Registry(REGISTRY), parse_reference(f"{place}@{parts(ref)[1]['digest']}")
+    for signature in held.list_referrers(part.repository, part.reference):
+        held.delete_manifest(part.repository, signature.digest)
     refused = two.invoke("verify", "--stack", "staging")
     assert refused.code == 4, refused.output
     assert part.reference[:19] in refused.output
@@ -191,14 +191,14 @@ def test_a_platform_that_nothing_can_build_is_refused_before_the_build(two: Work
 
 def parts(ref: str) -> list[dict[str, Any]]:
     """Return what an index lists."""
-    part = parse(ref)
-    return list(Registry(part.host).manifest(part.repository, part.reference).children)
+    part = parse_reference(ref)
+    return list(Registry(part.host).get_manifest(part.repository, part.reference).children)
 
 
 @contextmanager
 def another_builder(folder: Path, port: int) -> Iterator[Any]:
     """Run a second BuildKit as if it were another machine's; yield what tells which steps it has done."""
-    text = builder.config(folder / "data", folder / "b.sock", 1)
+    text = builder.buildkitd_config(folder / "data", folder / "b.sock", 1)
     text = text.replace(f'"unix://{folder}/b.sock"', f'"tcp://127.0.0.1:{port}"')
     (folder / "b.toml").write_text(text, encoding="utf-8")
     program = ensure_tool("buildkitd")

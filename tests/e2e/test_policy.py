@@ -13,12 +13,12 @@ from tests.e2e.echo import echo
 from tests.e2e.workspace import Workspace, bake
 
 from infra.policy.__main__ import RULES
-from infra.policy.rule import Place
+from infra.policy.rule import PolicyContext
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
 from slipway.model.errors import GateRefused
-from slipway.run.pulumi import Door
-from slipway.toolchain.install import ensure
+from slipway.run.pulumi import PulumiStack
+from slipway.toolchain.install import ensure_tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -185,7 +185,7 @@ def test_what_a_cluster_would_be_given_is_refused_before_it_is_made(
         for work in (lambda: door.preview(lambda _event: None), lambda: door.up(lambda _event: None)):
             with pytest.raises(GateRefused) as refused:
                 work()
-            assert told in f"{refused.value.what}\n{refused.value.detail}"
+            assert told in f"{refused.value.message}\n{refused.value.detail}"
         assert not provider.created
 
 
@@ -200,14 +200,14 @@ def test_what_obeys_the_rules_is_made_in_a_cluster(generated: Path, tmp_path: Pa
         assert len(provider.created) == 3
 
 
-def opened(root: Path, folder: Path, program: Callable[[], None], port: int) -> Door:
+def opened(root: Path, folder: Path, program: Callable[[], None], port: int) -> PulumiStack:
     """Open a door to a stack of its own state, with the rules as the generated workspace judges by them."""
     (folder / "state").mkdir(exist_ok=True)
-    return Door(
-        workspaces.load(root),
+    return PulumiStack(
+        workspaces.load_workspace(root),
         stacks.load(root, "dev", {}),
         program,
-        command=ensure("pulumi"),
+        cli=ensure_tool("pulumi"),
         log=folder / "pulumi.log",
         environment={
             "PULUMI_BACKEND_URL": f"file://{folder}/state",
@@ -215,5 +215,5 @@ def opened(root: Path, folder: Path, program: Callable[[], None], port: int) -> 
             "PULUMI_HOME": str(folder / "home"),
             "PULUMI_DEBUG_PROVIDERS": f"kubernetes:{port}",
         },
-        policies=lambda: [rule.policy(Place(root), EnforcementLevel.MANDATORY) for rule in RULES],
+        policies=lambda: [rule.to_pulumi_policy(PolicyContext(root), EnforcementLevel.MANDATORY) for rule in RULES],
     )

@@ -20,18 +20,19 @@ from tests.e2e.provider_world import SECRET, Images, World, free_port, images, w
 from tests.e2e.workspace import bake
 from tests.own_python import made_for
 
-from slipway.provider import gateway, nginx
+from slipway.provider import gateway
+from slipway.rollout import nginx
 from slipway.run import engine
-from slipway.run.owner import ID, Thing
+from slipway.run.engine_objects import remove_leftovers
+from slipway.run.owner import OWNER_LABEL, DeployedObject
 from slipway.run.process import run
-from slipway.run.things import sweep
-from slipway.toolchain import engine as daemon
-from slipway.toolchain.install import ensure
+from slipway.toolchain import docker_daemon as daemon
+from slipway.toolchain.install import ensure_tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
 
-def anyones(_thing: Thing) -> bool:
+def anyones(_thing: DeployedObject) -> bool:
     """Let go whoever's it is: the names are this test's own."""
     return True
 
@@ -39,7 +40,7 @@ def anyones(_thing: Thing) -> bool:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Iterator[Images]:
     """The images, in a registry of this module's own."""
-    daemon.ensure()
+    daemon.ensure_engine()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("daemons")))
         with images(tmp_path_factory.mktemp("images")) as both:
@@ -56,7 +57,7 @@ def deployed(built: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         world.up()
         yield world
         world.stack().destroy()
-        sweep(world.name, "dev", [], anyones)
+        remove_leftovers(world.name, "dev", [], anyones)
     assert not world.containers() and not world.volumes()
     assert f"{world.name}-dev" not in run(["docker", "network", "ls", "--format", "{{.Name}}"]).output
 
@@ -323,7 +324,9 @@ def test_kept_connections_end_while_a_new_container_starts_and_only_then(steady:
 def test_connections_that_a_killed_deployment_left_closing_are_kept_again(steady: World) -> None:
     [front] = steady.containers("gateway")
     container = engine.client().containers.get(front.id)
-    nginx.files.put(container, nginx.FOLDER, {nginx.CLOSING.name: ""}, mode=nginx.CLOSING_MODE)
+    nginx.container_files.put_files(
+        container, nginx.CONFIG_DIR, {nginx.KEEPALIVE_OFF_FILE.name: ""}, mode=nginx.KEEPALIVE_OFF_MODE
+    )
     assert not keeps(steady)
     assert steady.up() == {"update": 1}
     assert keeps(steady)
@@ -377,15 +380,15 @@ def test_a_service_that_is_down_takes_no_other_with_it_not_even_at_a_restart(ste
 
 def test_a_configuration_that_nginx_refuses_never_goes_live(steady: World, monkeypatch: pytest.MonkeyPatch) -> None:
     before = steady.version
-    real = gateway.config
-    monkeypatch.setattr(gateway, "config", lambda *_, **__: "events {} nonsense;")
+    real = gateway.render_config
+    monkeypatch.setattr(gateway, "render_config", lambda *_, **__: "events {} nonsense;")
     steady.version = "refused"
     said = steady.fail()
     assert "NGINX refuses the new configuration" in said
     assert 'unknown directive "nonsense"' in said
     run(["docker", "restart", "--time", "1", steady.containers("gateway")[0].id])
     wait(lambda: steady.get("/one")[1].startswith(before))
-    monkeypatch.setattr(gateway, "config", real)
+    monkeypatch.setattr(gateway, "render_config", real)
     steady.up()
     assert steady.get("/one")[1].startswith("refused")
 
@@ -393,7 +396,7 @@ def test_a_configuration_that_nginx_refuses_never_goes_live(steady: World, monke
 def test_a_gateway_changed_by_hand_is_put_right(steady: World) -> None:
     [front] = steady.containers("gateway")
     container = engine.client().containers.get(front.id)
-    gateway.files.put(container, "/etc/slipway", {"nginx.conf": "events {}"})
+    gateway.container_files.put_files(container, "/etc/slipway", {"nginx.conf": "events {}"})
     assert steady.up() == {"update": 1}
     assert steady.up() == {}
 
@@ -418,13 +421,13 @@ def test_a_new_port_replaces_the_gateway(steady: World) -> None:
 
 def test_what_a_killed_deployment_left_behind_is_swept_and_nothing_else(steady: World) -> None:
     kept = steady.containers()
-    sweep(steady.name, "dev", [each.id for each in kept], anyones)
-    words = ["--label", f"{engine.WORKSPACE}={steady.name}", "--label", f"{engine.STACK}=dev"]
+    remove_leftovers(steady.name, "dev", [each.id for each in kept], anyones)
+    words = ["--label", f"{engine.WORKSPACE_LABEL}={steady.name}", "--label", f"{engine.STACK_LABEL}=dev"]
     lost, orphan = f"{steady.name}-dev-one-lost", f"{steady.name}-dev-two-lost-secrets"
     run(["docker", "create", *words, "--name", lost, steady.images.tiny])
     for volume in (f"{lost}-secrets", orphan):
         run(["docker", "volume", "create", *words, volume])
-    assert sweep(steady.name, "dev", [each.id for each in kept], anyones) == [lost, orphan]
+    assert remove_leftovers(steady.name, "dev", [each.id for each in kept], anyones) == [lost, orphan]
     assert len(steady.volumes()) == len(kept)
     assert [each.id for each in steady.containers()] == [each.id for each in kept]
 
@@ -436,7 +439,7 @@ def test_another_state_with_the_same_names_is_refused_and_touches_nothing(steady
     assert "already runs on this engine" in said
     other.stack().destroy()
     assert {each.id for each in steady.containers()} == before
-    assert all(each.labels[ID] for each in steady.containers())
+    assert all(each.labels[OWNER_LABEL] for each in steady.containers())
     assert steady.up() == {}
 
 
@@ -514,7 +517,7 @@ def test_plain_pulumi_finds_the_provider_in_the_workspace(deployed: World, tmp_p
         "Release('release', mode='inline', digests={'one': 'sha256:1'})\n"
     )
     environment = {
-        "PATH": f"{ensure('pulumi').parent}:{ensure('pulumi-language-python').parent}:/usr/bin:/bin",
+        "PATH": f"{ensure_tool('pulumi').parent}:{ensure_tool('pulumi-language-python').parent}:/usr/bin:/bin",
         "PULUMI_BACKEND_URL": f"file://{tmp_path}/state",
         "PULUMI_CONFIG_PASSPHRASE": "x",
         "PULUMI_HOME": str(tmp_path / "home"),

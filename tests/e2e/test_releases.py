@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tests.e2e.workspace import Workspace
 
-from slipway.flows.releases import needed_digests
-from slipway.flows.standing import standing
-from slipway.model.workspace import load
+from slipway.context.run_context import current_environment
+from slipway.model.workspace import load_workspace
+from slipway.release.releases import needed_digests
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -160,7 +160,7 @@ def test_a_stack_that_was_never_deployed_has_no_releases(deployed: Workspace) ->
 def test_every_digest_of_a_kept_release_is_needed(changed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in changed.environment.items():
         monkeypatch.setenv(name, value)
-    needed = needed_digests(standing(load(changed.root)))
+    needed = needed_digests(current_environment(load_workspace(changed.root)))
     kept = {ref.partition("@")[2] for each in releases(changed) for ref in each["digests"].values()}
     assert kept and kept <= set(needed)
 

@@ -15,9 +15,9 @@ import pytest
 from tests.e2e.browser import Page, browser
 from tests.e2e.workspace import Workspace
 
-from slipway.flows import reporting
-from slipway.flows.places.docker import STARTS
-from slipway.model.workspace import load
+from slipway.insight import html_report
+from slipway.model.workspace import load_workspace
+from slipway.targets.docker.observation import START_PARTS
 from tests import synthetic
 
 HOSTILE = "<img src=http://127.0.0.1:9/x onerror=alert(1)></script><script>document.title='owned'</script>&amp;"
@@ -36,8 +36,8 @@ def hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
     now = time.time()
     older = [synthetic.build(100, now - 3600 * age, age) for age in range(12, 0, -1)]
     synthetic.keep(root, *older, synthetic.build(100, now, extra=HOSTILE), made_by=HOSTILE)
-    workspace = load(root)
-    return reporting.write(workspace, reporting.of_last(workspace, "build"), None)
+    workspace = load_workspace(root)
+    return html_report.write_report(workspace, html_report.collect_last_run(workspace, "build"), None)
 
 
 def count(page: Page, selector: str) -> int:
@@ -134,7 +134,7 @@ def test_a_report_of_a_real_build_and_a_real_deploy(deployed: Workspace, page: P
     steps = {step["kind"]: step for step in named(facts, "api")["steps"]}
     assert (facts["what"], facts["stack"], facts["mode"]) == ("deploy", "dev", "inline")
     names = [step["name"] for step in named(facts, "api")["steps"] if step["kind"] == "container"]
-    assert names == [*STARTS, "container: draining the old one"]
+    assert names == [*START_PARTS, "container: draining the old one"]
     assert steps["image"]["end"] <= steps["container"]["begin"] + 0.5
     assert named(facts, "gateway")["steps"][0]["name"] == "gateway: switching"
     shown(page, deployed, facts)

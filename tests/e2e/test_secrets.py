@@ -20,10 +20,10 @@ from tests.e2e.conftest import NAME, REGISTRY
 from tests.e2e.workspace import Workspace
 from tests.own_python import lend
 
-from slipway.model import local
+from slipway.model import local_settings
 from slipway.model.masking import MASK
 from slipway.run import engine
-from slipway.toolchain import registry
+from slipway.toolchain import registry_daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -64,7 +64,7 @@ def test_settings_and_secrets_reach_the_container_and_the_values_stand_nowhere_e
         "import os; f = '/run/secrets/API_TOKEN'; s = os.stat(f); print(oct(s.st_mode), s.st_uid);"
         "print(open(f).read()); print(os.environ['HARBOUR'])"
     )
-    code, text = engine.execute(api.id, ["/app/.venv/bin/python", "-c", show])
+    code, text = engine.exec_command(api.id, ["/app/.venv/bin/python", "-c", show])
     assert (code, text) == (0, f"0o100400 65532\n{value}\nKiel")
 
     sentinels = [RUN_TIME.encode(), BUILD_TIME.encode()]
@@ -74,8 +74,8 @@ def test_settings_and_secrets_reach_the_container_and_the_values_stand_nowhere_e
         "the workspace's files": files(told.root),
         "the engine's words": inspected(told),
         "the image": image(api.image),
-        "the registry": files(registry.folder(registry.split(REGISTRY)[1]) / "data"),
-        "logs": [(name, "\n".join(engine.logs(each.id)).encode()) for name, each in told.containers().items()],
+        "the registry": files(registry_daemon.state_folder(registry_daemon.split_address(REGISTRY)[1]) / "data"),
+        "logs": [(name, "\n".join(engine.read_logs(each.id)).encode()) for name, each in told.containers().items()],
     }
     for place, texts in places.items():
         seen = 0
@@ -90,7 +90,7 @@ def clone_beside(workspace: Workspace, folder: Path) -> Workspace:
     workspace.git("clone", "--quiet", str(workspace.root), str(folder / "clone"))
     port = workspace.port + 2
     (folder / "clone" / ".slipway").mkdir()
-    local.save(folder / "clone", "clone", {"dev": port})
+    local_settings.save(folder / "clone", "clone", {"dev": port})
     return Workspace(folder / "clone", port)
 
 
@@ -220,7 +220,7 @@ def inspected(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
     for name, each in workspace.containers().items():
         yield name, json.dumps(api.inspect_container(each.id)).encode()
         yield f"{name}'s image", json.dumps([api.inspect_image(each.image), api.history(each.image)]).encode()
-    for each in api.volumes(filters={"label": f"{engine.WORKSPACE}={NAME}"})["Volumes"]:
+    for each in api.volumes(filters={"label": f"{engine.WORKSPACE_LABEL}={NAME}"})["Volumes"]:
         yield each["Name"], json.dumps(each).encode()
 
 

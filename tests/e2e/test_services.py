@@ -8,8 +8,8 @@ import pytest
 from tests.e2e.conftest import NAME
 from tests.e2e.workspace import Workspace
 
-from slipway.flows.new import kinds
 from slipway.run import engine
+from slipway.scaffold.service_creation import list_kinds
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -18,7 +18,7 @@ NEW = {"python-api": "orders", "node-web": "shop", "worker": "clerk"}
 
 def test_a_new_service_of_each_kind_is_tested_and_deployed_and_leaves_with_its_folder(deployed: Workspace) -> None:
     before = deployed.ids()
-    assert set(kinds()) == set(NEW)
+    assert set(list_kinds()) == set(NEW)
     for kind, name in NEW.items():
         ran = deployed.invoke("new", name, "--kind", kind)
         assert ran.code == 0, ran.output
@@ -54,7 +54,7 @@ def test_a_name_that_cannot_be_used_is_refused(workspace: Workspace, name: str) 
 def test_an_unknown_kind_is_refused_with_those_that_there_are(workspace: Workspace) -> None:
     ran = workspace.invoke("new", "orders", "--kind", "cobol")
     assert ran.code == 2, ran.output
-    assert all(kind in ran.output for kind in kinds())
+    assert all(kind in ran.output for kind in list_kinds())
 
 
 def test_a_second_stack_runs_beside_the_first_and_down_removes_all_of_it_and_no_more(deployed: Workspace) -> None:

@@ -24,19 +24,19 @@ from tests.gate import database as trivydb
 from tests.gate.registries import image, serve
 
 from slipway.commands import cosign, junit
-from slipway.flows import attached as attachments
-from slipway.flows import beside, evidence
-from slipway.flows.evidence import Attached
-from slipway.flows.keys import Signer
-from slipway.flows.proving import FILES
-from slipway.flows.report import Silence
-from slipway.flows.standing import standing
-from slipway.model import bases
-from slipway.model.workspace import load
+from slipway.context.reporter import NullReporter
+from slipway.context.run_context import current_environment
+from slipway.gate import attestations as attachments
+from slipway.gate import evidence, prebuilt_images
+from slipway.gate.checks import FILE_BY_KIND
+from slipway.gate.evidence import AttestationInputs
+from slipway.gate.signing_keys import Signer
+from slipway.model import bases_lock
+from slipway.model.workspace import load_workspace
 from slipway.run import engine
 from slipway.run import registry as door
-from slipway.run.registry import Registry, fallback_tag, oci_digest, parse
-from slipway.toolchain import registry
+from slipway.run.registry import Registry, fallback_tag, oci_digest, parse_reference
+from slipway.toolchain import registry_daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -137,8 +137,8 @@ def keep(workspace: Workspace, message: str) -> None:
 def forget(service: str) -> None:
     """Take everything out of a service's release repository."""
     held = Registry(REGISTRY)
-    for digest in registry.revisions(REGISTRY, release(service)):
-        held.delete(release(service), digest)
+    for digest in registry_daemon.list_revisions(REGISTRY, release(service)):
+        held.delete_manifest(release(service), digest)
 
 
 def release(service: str) -> str:
@@ -179,8 +179,8 @@ def released() -> dict[str, tuple[frozenset[str], frozenset[tuple[str, str | Non
     held = Registry(REGISTRY)
     return {
         service: (
-            frozenset(registry.revisions(REGISTRY, release(service))),
-            frozenset((tag, held.digest(release(service), tag)) for tag in held.tags(release(service))),
+            frozenset(registry_daemon.list_revisions(REGISTRY, release(service))),
+            frozenset((tag, held.resolve_digest(release(service), tag)) for tag in held.list_tags(release(service))),
         )
         for service in SERVICES
     }
@@ -189,7 +189,7 @@ def released() -> dict[str, tuple[frozenset[str], frozenset[tuple[str, str | Non
 def tags(service: str, digest: str) -> set[str]:
     """Return the tags of one image in a release repository."""
     held = Registry(REGISTRY)
-    return {tag for tag in held.tags(release(service)) if held.digest(release(service), tag) == digest}
+    return {tag for tag in held.list_tags(release(service)) if held.resolve_digest(release(service), tag) == digest}
 
 
 def proven(workspace: Workspace, service: str) -> Path:
@@ -210,7 +210,7 @@ def written(*folders: Path) -> dict[str, tuple[int, int]]:
 
 def kinds(workspace: Workspace, ref: str) -> list[str]:
     """Return the kinds of what is attached to an image."""
-    return sorted(each.kind for each in attachments.read(Registry(parse(ref).host), ref))
+    return sorted(each.kind for each in attachments.list_bundles(Registry(parse_reference(ref).host), ref))
 
 
 # Shipping
@@ -224,10 +224,12 @@ def test_a_first_ship_proves_pushes_signs_names_and_locks_every_service(staged: 
         repository, _, digest = entry["ref"].partition("@")
         assert repository == f"{REGISTRY}/{release(service)}"
         assert entry["commit"] == shipped.commit
-        assert set(entry["evidence"]) == set(cosign.KINDS)
-        assert kinds(staged, entry["ref"]) == sorted(cosign.KINDS)
+        assert set(entry["evidence"]) == set(cosign.EVIDENCE_KINDS)
+        assert kinds(staged, entry["ref"]) == sorted(cosign.EVIDENCE_KINDS)
         assert oci_digest(staged.root / ".slipway" / "oci" / service / entry["content"]) == digest
-        assert held.digest(f"{NAME}/{service}", f"h-{entry['content']}") == digest, "an inline build gives the same"
+        assert held.resolve_digest(f"{NAME}/{service}", f"h-{entry['content']}") == digest, (
+            "an inline build gives the same"
+        )
         assert tags(service, digest) == {f"h-{entry['content']}", shipped.commit, shipped.version}
     verified = {each["service"]: each for each in staged.invoke("verify", "--stack", "staging", "--json").json()}
     assert {name: each["evidence"] for name, each in verified.items()} == {
@@ -240,19 +242,19 @@ def test_a_first_ship_proves_pushes_signs_names_and_locks_every_service(staged: 
 
 def test_the_gateways_image_has_passed_the_gate_by_the_digest_of_its_base(staged: Workspace, shipped: Shipped) -> None:
     [(name, entry)] = beside_of(staged, STAGING).items()
-    base = bases.load(staged.root).bases["nginx"]
+    base = bases_lock.load(staged.root).bases["nginx"]
     assert name == "gateway"
     assert entry["ref"] == f"{REGISTRY}/{release('gateway')}@{base.partition('@')[2]}"
     assert entry["content"] == base.rpartition(":")[2] and entry["commit"] == shipped.commit
-    assert set(entry["evidence"]) == set(beside.KINDS) == set(kinds(staged, entry["ref"]))
+    assert set(entry["evidence"]) == set(prebuilt_images.PREBUILT_EVIDENCE_KINDS) == set(kinds(staged, entry["ref"]))
     assert json.loads((proven(staged, "gateway") / "trivy.json").read_text(encoding="utf-8"))["Results"]
 
 
 def test_each_steps_result_is_kept_and_says_what_was_done(staged: Workspace, shipped: Shipped) -> None:
-    based = bases.load(staged.root).bases
+    based = bases_lock.load(staged.root).bases
     for service, entry in services_of(staged, STAGING).items():
         folder = staged.root / ".slipway" / "gate" / service / entry["content"]
-        tests = junit.read((folder / "junit.xml").read_text(encoding="utf-8"))
+        tests = junit.parse((folder / "junit.xml").read_text(encoding="utf-8"))
         assert not tests.failed
         assert any(TESTED[service] in name for name in tests.passed), tests.passed
         said = json.loads((folder / "tests.json").read_text(encoding="utf-8"))
@@ -265,7 +267,7 @@ def test_each_steps_result_is_kept_and_says_what_was_done(staged: Workspace, shi
         assert service in (folder / "trivy.txt").read_text(encoding="utf-8")
         assert json.loads((folder / "sbom.cdx.json").read_text(encoding="utf-8"))["bomFormat"] == "CycloneDX"
         assert json.loads((folder / "sbom.spdx.json").read_text(encoding="utf-8"))["spdxVersion"].startswith("SPDX-")
-        assert all((folder / file).is_file() for file in FILES.values())
+        assert all((folder / file).is_file() for file in FILE_BY_KIND.values())
     components = json.loads((proven(staged, "worker") / "sbom.cdx.json").read_text(encoding="utf-8"))["components"]
     assert {"h11", "httpx2"} <= {each["name"] for each in components}
 
@@ -330,7 +332,7 @@ def test_one_service_that_fails_its_tests_keeps_all_of_them_back(staged: Workspa
     assert ran.code == 3, ran.output
     assert "worker did not pass its tests" in ran.output and "remedy" in ran.output
     assert "test_it_adds_up_what_is_in_stock" in ran.output
-    tests = junit.read((proven(staged, "worker") / "junit.xml").read_text(encoding="utf-8"))
+    tests = junit.parse((proven(staged, "worker") / "junit.xml").read_text(encoding="utf-8"))
     assert tests.failed and not tests.passed
     assert "assert 42 == 43" in (proven(staged, "worker") / "junit.xml").read_text(encoding="utf-8")
     assert not (proven(staged, "worker") / "tests.json").exists()
@@ -356,7 +358,7 @@ def test_a_stage_that_leaves_no_report_is_one_test(staged: Workspace) -> None:
     ran = staged.invoke("test", "worker")
     assert ran.code == 0, ran.output
     text = (proven(staged, "worker") / "junit.xml").read_text(encoding="utf-8")
-    assert junit.read(text).passed == ("worker.test stage",)
+    assert junit.parse(text).passed == ("worker.test stage",)
 
 
 def test_a_build_that_fails_ships_nothing(staged: Workspace) -> None:
@@ -463,7 +465,7 @@ def test_killed_at_each_step_nothing_is_locked_or_named_and_the_next_run_complet
     ran = ship(staged, "--services", "worker")
     assert ran.code == 0, ran.output
     entry = services_of(staged, STAGING)["worker"]
-    assert kinds(staged, entry["ref"]) == sorted(cosign.KINDS), "each was attached once"
+    assert kinds(staged, entry["ref"]) == sorted(cosign.EVIDENCE_KINDS), "each was attached once"
     assert tags("worker", entry["ref"].partition("@")[2]) == {f"h-{entry['content']}"}, "the tree was not clean"
     left = [*(staged.root / ".slipway" / "oci").glob(".*"), *(staged.root / ".slipway" / "tmp").glob("*")]
     assert left == [], "what the killed ones had in hand is cleared away"
@@ -516,13 +518,13 @@ class Attack:
     def stranger(self) -> str:
         """Push an image that nobody has signed into the worker's release repository, and return its digest."""
         layout = image(self.folder / "stranger", f"stranger {time.time_ns()}")
-        crane = standing(load(self.workspace.root)).bin / "crane"
+        crane = current_environment(load_workspace(self.workspace.root)).bin / "crane"
         return door.push_by_digest(crane, layout, f"{REGISTRY}/{release('worker')}")
 
     def name(self, digest: str, content: str) -> None:
         """Give an image in the worker's release repository the tag of a content, whatever that was."""
         held = Registry(REGISTRY)
-        held.put(release("worker"), held.manifest(release("worker"), digest), f"h-{content}")
+        held.put_manifest(release("worker"), held.get_manifest(release("worker"), digest), f"h-{content}")
 
     def take(self, digest: str, content: str) -> None:
         """Lock the worker to an image under a content of its own, named as the gate would."""
@@ -541,8 +543,8 @@ def another_services_repository(attack: Attack) -> None:
 def another_services_entry(attack: Attack) -> None:
     """Put the API's whole line in the worker's place, and its image with all evidence where the worker's would be."""
     ref, content = attack.lock["api"]["ref"], attack.lock["api"]["content"]
-    crane = standing(load(attack.workspace.root)).bin / "crane"
-    door.copy(crane, ref, f"{REGISTRY}/{release('worker')}", scratch=attack.folder / "copy")
+    crane = current_environment(load_workspace(attack.workspace.root)).bin / "crane"
+    door.copy_image(crane, ref, f"{REGISTRY}/{release('worker')}", scratch=attack.folder / "copy")
     attack.take(ref.partition("@")[2], content)
     attack.worker["evidence"] = dict(attack.lock["api"]["evidence"])
 
@@ -564,7 +566,7 @@ def no_commit(attack: Attack) -> None:
 
 
 def the_base_as_gateway(attack: Attack) -> None:
-    attack.beside["gateway"]["ref"] = bases.load(attack.workspace.root).bases["nginx"]
+    attack.beside["gateway"]["ref"] = bases_lock.load(attack.workspace.root).bases["nginx"]
 
 
 def an_unproven_gateway(attack: Attack) -> None:
@@ -610,19 +612,21 @@ def no_policy(attack: Attack) -> None:
 
 def a_foreign_signature(attack: Attack) -> None:
     """Sign and attest an image as the gate does, with a key that nobody trusts."""
-    ground = standing(load(attack.workspace.root))
+    ground = current_environment(load_workspace(attack.workspace.root))
     prefix = attack.folder / "foreign"
     environment = {key: value for key, value in os.environ.items() if key != "COSIGN_PASSWORD"}
-    made = cosign.generate(ground.bin / "cosign", prefix)
+    made = cosign.generate_key_pair(ground.bin / "cosign", prefix)
     subprocess.run(made, input=b"foreign", env=environment, check=True, capture_output=True, timeout=60)
     content, genuine = f"{time.time_ns():064x}", attack.worker["content"]
     folder = attack.workspace.root / ".slipway" / "gate" / "worker" / genuine
     attack.take(attack.stranger(), content)
-    said = Attached("worker", content, attack.worker["commit"], {kind: folder / file for kind, file in FILES.items()})
-    evidence.attach(ground, attack.worker["ref"], said, Signer(f"{prefix}.key", "foreign"), Silence())
-    bundles = attachments.read(Registry(REGISTRY), attack.worker["ref"])
-    attack.worker["evidence"] = {each.kind: each.manifest for each in bundles}
-    assert set(attack.worker["evidence"]) == set(cosign.KINDS)
+    said = AttestationInputs(
+        "worker", content, attack.worker["commit"], {kind: folder / file for kind, file in FILE_BY_KIND.items()}
+    )
+    evidence.attach_evidence(ground, attack.worker["ref"], said, Signer(f"{prefix}.key", "foreign"), NullReporter())
+    bundles = attachments.list_bundles(Registry(REGISTRY), attack.worker["ref"])
+    attack.worker["evidence"] = {each.kind: each.manifest_digest for each in bundles}
+    assert set(attack.worker["evidence"]) == set(cosign.EVIDENCE_KINDS)
 
 
 ATTACKS: dict[Callable[[Attack], None], str] = {
@@ -708,7 +712,7 @@ def test_each_step_on_its_own_leads_to_the_same_lock_and_a_deploy_that_can_be_ro
         ran = prod.invoke(*words)
         assert ran.code == 0, ran.output
         assert released() == held
-    assert junit.read((proven(prod, "worker") / "junit.xml").read_text(encoding="utf-8")).passed
+    assert junit.parse((proven(prod, "worker") / "junit.xml").read_text(encoding="utf-8")).passed
     unpushed = prod.invoke("sign", "worker", "--stack", "prod")
     assert unpushed.code == 4 and "invoke push --stack prod" in unpushed.output, unpushed.output
     for words in (("push", "worker", "--stack", "prod"), ("sign", "worker", "--stack", "prod")):
@@ -721,7 +725,7 @@ def test_each_step_on_its_own_leads_to_the_same_lock_and_a_deploy_that_can_be_ro
     assert ran.code == 0, ran.output
     assert written(prod.root / ".slipway" / "oci" / "worker") == built
     entry = services_of(prod, PROD)["worker"]
-    assert kinds(prod, entry["ref"]) == sorted(cosign.KINDS), "what `sign` attached is not attached again"
+    assert kinds(prod, entry["ref"]) == sorted(cosign.EVIDENCE_KINDS), "what `sign` attached is not attached again"
 
     deployed = prod.invoke("deploy", "--stack", "prod", "--yes", "--json").json()
     assert deployed["changed"] and deployed["healthy"]
@@ -743,7 +747,7 @@ def test_each_step_on_its_own_leads_to_the_same_lock_and_a_deploy_that_can_be_ro
 def novelty(workspace: Workspace) -> str:
     """Return the newest text of `change` in the worker that runs in prod."""
     show = "import app; print(app.NOVELTY)"
-    code, text = engine.execute(workspace.ids("prod")["worker"], ["/app/.venv/bin/python", "-c", show])
+    code, text = engine.exec_command(workspace.ids("prod")["worker"], ["/app/.venv/bin/python", "-c", show])
     assert code == 0, text
     return text.strip()
 
@@ -796,7 +800,7 @@ def test_no_secret_of_a_ship_stands_anywhere_but_in_its_own_file(staged: Workspa
     ours = [each for each in seen["environ"] if token.encode() in each]
     assert ours, "environments are seen"
     assert any(b"cosign" in each and b"attest" in each for each in seen["cmdline"]), "arguments are seen"
-    store = registry.folder(registry.split(REGISTRY)[1]) / "data"
+    store = registry_daemon.state_folder(registry_daemon.split_address(REGISTRY)[1]) / "data"
     fresh = ((name, data) for name, data in files(store) if (store / name).stat().st_mtime >= began)
     places: dict[str, list[tuple[str, bytes]]] = {
         "output": [("", ran.output.encode())],
@@ -859,7 +863,7 @@ def test_a_stack_with_a_registry_of_its_own_gets_image_and_evidence_and_runs_fro
 
         digest = locked["worker"]["ref"].partition("@")[2]
         held = Registry(there.host)
-        held.delete(release("worker"), held.digest(release("worker"), fallback_tag(digest)) or "")
+        held.delete_manifest(release("worker"), held.resolve_digest(release("worker"), fallback_tag(digest)) or "")
         before = prod.ids("prod")
         bare = prod.invoke("deploy", "--stack", "prod", "--yes")
         assert bare.code == 4 and "is not attached" in bare.output, bare.output

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from slipway.run.process import run
-from slipway.toolchain import background, builder, doorkeeper, engine, registry
-from slipway.toolchain.install import ensure
-from slipway.toolchain.registry import Registry
+from slipway.toolchain import background, builder, docker_daemon, registry_daemon, registry_proxy
+from slipway.toolchain.install import ensure_tool
+from slipway.toolchain.registry_daemon import LocalRegistry
 
 pytestmark = [
     pytest.mark.engine,
@@ -28,29 +28,29 @@ pytestmark = [
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A state folder and a port of this test's own; whatever it started is ended afterwards."""
     for name in ("registry", "buildkit", "docker-buildx"):
-        ensure(name)
+        ensure_tool(name)
     with socket.socket() as probe, pytest.MonkeyPatch.context() as patch:
         probe.bind(("127.0.0.1", 0))
         free = f"127.0.0.1:{probe.getsockname()[1]}"
         probe.close()
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield free
-        registry.stop(free)
-        builder.stop()
+        registry_daemon.stop_local_registry(free)
+        builder.stop_builder()
 
 
 def test_the_engine_answers() -> None:
-    assert engine.ensure().address == engine.address()
-    assert engine.plan() == ()
+    assert docker_daemon.ensure_engine().address == docker_daemon.address()
+    assert docker_daemon.plan_setup() == ()
 
 
 def test_registry_and_builder_take_a_build_and_its_push(address: str, tmp_path: Path) -> None:
-    assert registry.ensure(address) == Registry(address, ours=True)
-    made = builder.ensure()
-    assert made.ours
+    assert registry_daemon.ensure_local_registry(address) == LocalRegistry(address, started_by_slipway=True)
+    made = builder.ensure_builder()
+    assert made.started_by_slipway
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     ref = f"{address}/demo/thing:one"
-    result = run([ensure("docker-buildx"), "build", "--push", "--tag", ref, tmp_path], env=made.env)
+    result = run([ensure_tool("docker-buildx"), "build", "--push", "--tag", ref, tmp_path], env=made.env)
     assert result.code == 0, result.output
     assert _status(address, "HEAD", "/v2/demo/thing/manifests/one") == 200
 
@@ -66,7 +66,7 @@ print(connection.getresponse().status)
 
 
 def test_another_user_of_this_machine_may_neither_push_to_the_registry_nor_pull(address: str) -> None:
-    registry.ensure(address)
+    registry_daemon.ensure_local_registry(address)
     python = ["/usr/bin/env", "-i", "/usr/bin/python3", "-c", PUSH, address]
     nobody = subprocess.run(
         python, user=65534, group=65534, extra_groups=[], capture_output=True, text=True, cwd="/", check=False
@@ -79,59 +79,61 @@ def test_another_user_of_this_machine_may_neither_push_to_the_registry_nor_pull(
 def test_a_registry_that_an_earlier_slipway_left_open_to_all_is_closed_and_keeps_its_images(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry.stop(address)
+    registry_daemon.stop_local_registry(address)
     with monkeypatch.context() as patch:
-        patch.setattr(doorkeeper, "can_guard", lambda: False)
-        assert registry.ensure(address).ours
-    home = registry.folder(registry.split(address)[1])
-    before = background.running(home)
-    assert registry.ensure(address).ours
-    assert background.running(home) != before
+        patch.setattr(registry_proxy, "is_supported", lambda: False)
+        assert registry_daemon.ensure_local_registry(address).started_by_slipway
+    home = registry_daemon.state_folder(registry_daemon.split_address(address)[1])
+    before = background.find_running(home)
+    assert registry_daemon.ensure_local_registry(address).started_by_slipway
+    assert background.find_running(home) != before
     assert _status(address, "HEAD", "/v2/demo/thing/manifests/one") == 200
 
 
 def test_when_everything_is_up_a_look_takes_no_time(address: str) -> None:
-    registry.ensure(address)
-    builder.ensure()
+    registry_daemon.ensure_local_registry(address)
+    builder.ensure_builder()
     start = time.perf_counter()
-    registry.ensure(address)
-    builder.ensure()
+    registry_daemon.ensure_local_registry(address)
+    builder.ensure_builder()
     assert time.perf_counter() - start < 0.1
 
 
 @pytest.mark.parametrize("daemon", ["registry", "buildkitd"])
 def test_what_was_killed_comes_back_with_its_data(address: str, daemon: str) -> None:
-    registry.ensure(address)
-    builder.ensure()
-    port = registry.split(address)[1]
-    victim = background.running(registry.folder(port) if daemon == "registry" else builder.folder())
+    registry_daemon.ensure_local_registry(address)
+    builder.ensure_builder()
+    port = registry_daemon.split_address(address)[1]
+    victim = background.find_running(
+        registry_daemon.state_folder(port) if daemon == "registry" else builder.state_folder()
+    )
     assert victim is not None
     os.kill(victim.pid, signal.SIGKILL)
-    while background.born(victim.pid):
+    while background.read_start_time(victim.pid):
         time.sleep(0.01)
-    assert registry.ensure(address).ours
-    assert builder.ensure().ours
-    assert builder.answers(builder.socket_path())
+    assert registry_daemon.ensure_local_registry(address).started_by_slipway
+    assert builder.ensure_builder().started_by_slipway
+    assert builder.is_responding(builder.socket_path())
     assert _status(address, "HEAD", "/v2/demo/thing/manifests/one") == 200
 
 
 def test_a_registry_of_somebody_else_is_used_and_never_ended(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry.ensure(address)
+    registry_daemon.ensure_local_registry(address)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert registry.ensure(address) == Registry(address, ours=False)
-    assert not registry.stop(address)
+    assert registry_daemon.ensure_local_registry(address) == LocalRegistry(address, started_by_slipway=False)
+    assert not registry_daemon.stop_local_registry(address)
     assert _status(address, "GET", "/v2/") == 200
 
 
 def test_stop_ends_what_was_started_once(address: str) -> None:
-    registry.ensure(address)
-    builder.ensure()
-    assert registry.stop(address)
-    assert builder.stop()
-    assert not registry.stop(address)
-    assert not builder.stop()
+    registry_daemon.ensure_local_registry(address)
+    builder.ensure_builder()
+    assert registry_daemon.stop_local_registry(address)
+    assert builder.stop_builder()
+    assert not registry_daemon.stop_local_registry(address)
+    assert not builder.stop_builder()
 
 
 def _status(address: str, method: str, path: str) -> int:

@@ -110,9 +110,9 @@ class Workspace:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
-    def containers(self, stack: str = "dev") -> dict[str, engine.Container]:
+    def containers(self, stack: str = "dev") -> dict[str, engine.ContainerSummary]:
         """Return what the engine has of a stack, by service; there must be one container for each."""
-        found = engine.containers(self.root.name, stack)
+        found = engine.list_containers(self.root.name, stack)
         assert len({each.service for each in found}) == len(found), [each.name for each in found]
         return {each.service: each for each in found}
 
@@ -122,7 +122,9 @@ class Workspace:
 
     def containers_now(self, stack: str = "dev") -> dict[str, str]:
         """Return the id of each service's newest container that runs, also while `invoke dev` is at work."""
-        return {each.service: each.id for each in engine.containers(self.root.name, stack) if each.state == "running"}
+        return {
+            each.service: each.id for each in engine.list_containers(self.root.name, stack) if each.state == "running"
+        }
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace a text that stands in a file."""

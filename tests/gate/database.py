@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from slipway.run.process import run
-from slipway.toolchain.locking import alone
+from slipway.toolchain.locking import file_lock
 
 SOURCE = Path(__file__).parent / "trivydb"
 KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway-tests" / "trivydb"
@@ -77,7 +77,7 @@ def program() -> Path:
     files = sorted(each for each in SOURCE.iterdir() if each.is_file())
     state = hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:16]
     binary = KEPT / state / "trivydb"
-    with alone(KEPT / "lock", lambda: None):
+    with file_lock(KEPT / "lock", lambda: None):
         if not binary.is_file():
             work, new = KEPT / f"{state}.src", KEPT / f"{state}.new"
             shutil.rmtree(work, ignore_errors=True)

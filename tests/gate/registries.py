@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from slipway.run.process import run
-from slipway.toolchain.install import ensure
+from slipway.toolchain.install import ensure_tool
 
 ACCOUNTS = {"pusher": "push-secret", "puller": "pull-secret"}
 # The registry takes bcrypt alone, which Python does not come with: these are the two passwords of ACCOUNTS.
@@ -68,7 +68,7 @@ def serve(folder: Path, *, login: bool = False, certificate: Path | None = None)
     (folder / "config.yml").write_text(json.dumps(settings))  # JSON is YAML
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            [str(ensure("registry")), "serve", str(folder / "config.yml")],
+            [str(ensure_tool("registry")), "serve", str(folder / "config.yml")],
             stdout=log,
             stderr=log,
             env={"OTEL_TRACES_EXPORTER": "none", "PATH": os.defpath},
@@ -205,7 +205,7 @@ class Signer:
 
     def _cosign(self, *words: str, stdin: str | None = None) -> None:
         environment = {"HOME": str(self.folder), **self.environment}
-        result = run([ensure("cosign"), *words], cwd=self.folder, env=environment, stdin=stdin, timeout=120)
+        result = run([ensure_tool("cosign"), *words], cwd=self.folder, env=environment, stdin=stdin, timeout=120)
         assert result.code == 0, result.output
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from slipway.commands import admission as commands
-from slipway.flows import admission
+from slipway.gate import admission
 from slipway.model import trust, workspace
 from slipway.model.errors import EvidenceError
 
@@ -46,12 +46,12 @@ def shop(tmp_path: Path) -> workspace.Workspace:
     (tmp_path / "infra" / "Pulumi.prod.yaml").write_text(
         "config:\n  slipway:images: external\n  slipway:protected: true\n  slipway:registry: ghcr.io/acme\n"
     )
-    trust.keys_of(tmp_path).mkdir(parents=True)
+    trust.keys_folder(tmp_path).mkdir(parents=True)
     der = base64.b64encode(bytes([0x30, 3, 2, 1, 1])).decode()
     text = f"-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n"
-    (trust.keys_of(tmp_path) / "one.pub").write_text(text)
-    trust.identities_of(tmp_path).write_text(IDENTITIES)
-    return workspace.load(tmp_path)
+    (trust.keys_folder(tmp_path) / "one.pub").write_text(text)
+    trust.identities_path(tmp_path).write_text(IDENTITIES)
+    return workspace.load_workspace(tmp_path)
 
 
 def downloaded(module: str) -> Path:
@@ -101,8 +101,8 @@ def refuse_unknown(node: Any) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_policy_fits_its_controllers_schema(shop: workspace.Workspace, name: str) -> None:
-    admission.write(shop)
-    document = yaml.safe_load((admission.folder(shop) / name).read_text())
+    admission.write_policies(shop)
+    document = yaml.safe_load((admission.policies_folder(shop) / name).read_text())
     strict = schema(*MODULES[name], document["apiVersion"].partition("/")[2])
     jsonschema.Draft202012Validator(strict).validate(document)
     for spoil in spoilt(name):
@@ -130,50 +130,50 @@ def spoilt(name: str) -> list[Callable[[dict[str, Any]], None]]:
 
 
 def test_the_policies_hold_for_every_registry_that_a_stack_releases_to(shop: workspace.Workspace) -> None:
-    admission.write(shop)
+    admission.write_policies(shop)
     for name in MODULES:
-        text = (admission.folder(shop) / name).read_text()
+        text = (admission.policies_folder(shop) / name).read_text()
         assert "127.0.0.1:5000/shop/release/*" in text
         assert "ghcr.io/acme/shop/release/*" in text
 
 
 def test_the_policies_are_written_once_and_told_when_they_are_stale(shop: workspace.Workspace) -> None:
-    paths = [admission.folder(shop) / name for name in MODULES]
-    assert admission.stale(shop) == paths
-    assert admission.write(shop) == paths
-    assert admission.stale(shop) == admission.write(shop) == []
-    (trust.keys_of(shop.root) / "one.pub").unlink()
-    assert admission.stale(shop) == paths
+    paths = [admission.policies_folder(shop) / name for name in MODULES]
+    assert admission.stale_policies(shop) == paths
+    assert admission.write_policies(shop) == paths
+    assert admission.stale_policies(shop) == admission.write_policies(shop) == []
+    (trust.keys_folder(shop.root) / "one.pub").unlink()
+    assert admission.stale_policies(shop) == paths
     paths[0].write_text("mine")
-    admission.write(shop)
+    admission.write_policies(shop)
     assert "BEGIN PUBLIC KEY" not in "".join(path.read_text() for path in paths)
-    assert admission.stale(shop) == []
+    assert admission.stale_policies(shop) == []
 
 
 def test_no_policy_is_made_where_nobody_is_trusted(shop: workspace.Workspace) -> None:
-    (trust.keys_of(shop.root) / "one.pub").unlink()
-    trust.identities_of(shop.root).unlink()
+    (trust.keys_folder(shop.root) / "one.pub").unlink()
+    trust.identities_path(shop.root).unlink()
     with pytest.raises(EvidenceError, match="trusts nobody"):
-        admission.write(shop)
-    assert not admission.folder(shop).exists()
+        admission.write_policies(shop)
+    assert not admission.policies_folder(shop).exists()
 
 
 def test_a_stack_on_kubernetes_has_its_namespaces_policy_written_too(shop: workspace.Workspace) -> None:
     (shop.root / "infra" / "Pulumi.live.yaml").write_text(
         "config:\n  slipway:images: external\n  slipway:protected: false\n  slipway:target: kubernetes\n"
     )
-    path = admission.folder(shop) / "validating-admission-policy.yaml"
-    assert path in admission.write(shop)
+    path = admission.policies_folder(shop) / "validating-admission-policy.yaml"
+    assert path in admission.write_policies(shop)
     found = list(yaml.safe_load_all(path.read_text()))
     prefixes = ["127.0.0.1:5000/shop/", "127.0.0.1:5000/shop/release/"]
-    assert found == commands.images_documents("shop-live", prefixes)
+    assert found == commands.images_policy_documents("shop-live", prefixes)
 
 
 def test_the_files_say_what_the_policies_are(shop: workspace.Workspace) -> None:
     """What is written by hand is read by a YAML library: nothing is lost on the way, the keys least of all."""
-    admission.write(shop)
-    found = {name: yaml.safe_load((admission.folder(shop) / name).read_text()) for name in MODULES}
-    images = admission.patterns(shop)
+    admission.write_policies(shop)
+    found = {name: yaml.safe_load((admission.policies_folder(shop) / name).read_text()) for name in MODULES}
+    images = admission.image_patterns(shop)
     assert found["kyverno.yaml"] == commands.kyverno_policy("shop-release", images, trust.load(shop.root))
     expected = commands.cluster_image_policy("shop-release", images, trust.load(shop.root))
     assert found["policy-controller.yaml"] == expected

@@ -14,14 +14,14 @@ from tests.e2e.conftest import free_ports
 from tests.gate import registries
 
 from slipway.run import registry as door
-from slipway.toolchain import registry
-from slipway.toolchain.install import ensure
+from slipway.toolchain import registry_daemon
+from slipway.toolchain.install import ensure_tool
 
 pytestmark = pytest.mark.engine
 PROGRAM = """
 import sys
-from slipway.toolchain import registry
-getattr(registry, sys.argv[1])(sys.argv[2], on_line=lambda line: print(line, flush=True))
+from slipway.toolchain import registry_daemon
+getattr(registry_daemon, sys.argv[1])(sys.argv[2], on_line=lambda line: print(line, flush=True))
 """
 
 
@@ -51,8 +51,8 @@ def test_the_registry_does_not_start_beside_a_collection_whose_command_was_kille
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     port = free_ports(1)
     address = f"127.0.0.1:{port}"
-    registry.ensure(address)
-    home = registry.folder(port)
+    registry_daemon.ensure_local_registry(address)
+    home = registry_daemon.state_folder(port)
     link = home / "data/docker/registry/v2/repositories/stuck/_manifests/revisions/sha256" / ("a" * 64) / "link"
     link.parent.mkdir(parents=True)
     os.mkfifo(link)  # the collection reads it, and waits for a writer
@@ -65,14 +65,14 @@ def test_the_registry_does_not_start_beside_a_collection_whose_command_was_kille
         starter = start("ensure", address)
         assert starter.stdout
         assert "under way, waiting" in starter.stdout.readline()
-        assert not registry.answers("127.0.0.1", port)
+        assert not registry_daemon.is_responding("127.0.0.1", port)
         with link.open("w") as writer:
             writer.write("")
         shutil.rmtree(link.parents[4])
         assert "starting it" in starter.communicate()[0]
         assert starter.returncode == 0
         layout = registries.image(tmp_path / "image", "after")
-        pushed = door.push_by_digest(ensure("crane"), layout, f"{address}/shop/api")
-        assert door.Registry(address).manifest("shop/api", pushed)
+        pushed = door.push_by_digest(ensure_tool("crane"), layout, f"{address}/shop/api")
+        assert door.Registry(address).get_manifest("shop/api", pushed)
     finally:
-        registry.stop(address)
+        registry_daemon.stop_local_registry(address)

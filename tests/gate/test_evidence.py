@@ -24,15 +24,15 @@ import requests
 from tests.conftest import PYTHONPATH
 
 from slipway.commands import cosign
-from slipway.flows import evidence, keys
-from slipway.flows.evidence import Attached, Wanted
-from slipway.flows.report import Silence
-from slipway.flows.standing import Ground
+from slipway.context.reporter import NullReporter
+from slipway.context.run_context import RunContext
+from slipway.gate import evidence, signing_keys
+from slipway.gate.evidence import AttestationInputs, EvidenceRequirement
 from slipway.model import trust, workspace
 from slipway.model.errors import EvidenceError, GateRefused, SlipwayError
 from slipway.run import registry
-from slipway.toolchain.install import link_into
-from slipway.toolchain.registry import config
+from slipway.toolchain.install import link_tools
+from slipway.toolchain.registry_daemon import registry_config
 
 pytestmark = pytest.mark.engine
 
@@ -41,7 +41,7 @@ SENTINEL = "5ent1nel-signing-passw0rd"
 CONTENT = "c" * 64
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-ATTESTED = [kind for kind in cosign.KINDS if kind != cosign.SIGNATURE]
+ATTESTED = [kind for kind in cosign.EVIDENCE_KINDS if kind != cosign.SIGNATURE]
 SETTINGS = """\
 name = "shop"
 registry = "{registry}"
@@ -61,31 +61,31 @@ exec "{real}" "$@"
 KILLED = """\
 import json, os, signal, sys
 from pathlib import Path
-from slipway.flows import evidence, keys
-from slipway.flows.report import Silence
-from slipway.flows.standing import Ground
+from slipway.gate import evidence, signing_keys
+from slipway.context.reporter import NullReporter
+from slipway.context.run_context import RunContext
 from slipway.model import trust, workspace
 
 said = json.loads(sys.stdin.read())
 
-class Death(Silence):
+class Death(NullReporter):
     def step(self, service, state, detail=""):
         if detail == said["at"] or state == said["at"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
-here = workspace.load(Path(said["root"]))
-ground = Ground(here, Path(said["bin"]), {})
+here = workspace.load_workspace(Path(said["root"]))
+ground = RunContext(here, Path(said["bin"]), {})
 files = {kind: Path(path) for kind, path in said["files"].items()}
-attached = evidence.Attached("api", said["content"], None, files)
-evidence.attach(ground, said["ref"], attached, keys.signer(ground, trust.load(here.root), os.environ), Death())
-"""
+attached = evidence.AttestationInputs("api", said["content"], None, files)
+evidence.attach_evidence(ground, said["ref"], attached, signing_keys.load_signer(ground, trust.load(here.root), os.environ), Death())
+"""  # noqa: E501
 
 
 @dataclass
 class World:
     """A registry, a workspace with a key pair, and the tools; all of it is gone after the module's tests."""
 
-    ground: Ground
+    ground: RunContext
     host: str
     folder: Path
     number: int = 0
@@ -98,8 +98,8 @@ class World:
     def trust(self) -> trust.Trust:
         return trust.load(self.root)
 
-    def signer(self) -> keys.Signer:
-        return keys.signer(self.ground, self.trust, {})
+    def signer(self) -> signing_keys.Signer:
+        return signing_keys.load_signer(self.ground, self.trust, {})
 
     def image(self, service: str = "api") -> str:
         """Push an image that nobody else has, and return it by digest."""
@@ -138,7 +138,7 @@ class World:
 
     def listed(self, ref: str) -> list[dict[str, Any]]:
         """Return what the registry lists as attached to an image."""
-        part = registry.parse(ref)
+        part = registry.parse_reference(ref)
         tag = part.reference.replace(":", "-")
         where = f"http://{self.host}/v2/{part.repository}/manifests/{tag}"
         answer = requests.get(where, headers={"Accept": INDEX}, timeout=10)
@@ -146,20 +146,20 @@ class World:
 
     def list_only(self, ref: str, entries: Sequence[Mapping[str, Any]]) -> None:
         """Write the list of what is attached anew, as whoever may push can."""
-        part = registry.parse(ref)
+        part = registry.parse_reference(ref)
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(entries)}
         self.manifest(part.repository, json.dumps(index).encode(), INDEX, part.reference.replace(":", "-"))
 
     def bundle(self, ref: str, manifest: str) -> dict[str, Any]:
         """Return one of the bundles attached to an image."""
-        repository = registry.parse(ref).repository
+        repository = registry.parse_reference(ref).repository
         base = f"http://{self.host}/v2/{repository}"
         described = requests.get(f"{base}/manifests/{manifest}", headers={"Accept": MANIFEST}, timeout=10).json()
         return dict(requests.get(f"{base}/blobs/{described['layers'][0]['digest']}", timeout=10).json())
 
     def plant(self, ref: str, bundle: Mapping[str, Any]) -> str:
         """Attach a bundle to an image as cosign would, and return its manifest's digest."""
-        part = registry.parse(ref)
+        part = registry.parse_reference(ref)
         artifact = "application/vnd.dev.sigstore.bundle.v0.3+json"
         manifest = {
             "schemaVersion": 2,
@@ -192,20 +192,20 @@ class World:
                 made[kind].write_text(json.dumps(content))
         return made
 
-    def attach(self, ref: str, signer: keys.Signer | None = None, service: str = "api", **instead: Any) -> None:
-        attached = Attached(service, CONTENT, "f" * 40, self.files(**instead))
-        evidence.attach(self.ground, ref, attached, signer or self.signer(), Silence())
+    def attach(self, ref: str, signer: signing_keys.Signer | None = None, service: str = "api", **instead: Any) -> None:
+        attached = AttestationInputs(service, CONTENT, "f" * 40, self.files(**instead))
+        evidence.attach_evidence(self.ground, ref, attached, signer or self.signer(), NullReporter())
 
-    def verify(self, *wanted: Wanted, today: date = TODAY) -> dict[str, evidence.Proof]:
-        return evidence.verify(self.ground, wanted, self.trust, today=today)
+    def verify(self, *wanted: EvidenceRequirement, today: date = TODAY) -> dict[str, evidence.VerifiedImage]:
+        return evidence.verify_evidence(self.ground, wanted, self.trust, today=today)
 
-    def other_pair(self, name: str) -> tuple[keys.Signer, Path]:
+    def other_pair(self, name: str) -> tuple[signing_keys.Signer, Path]:
         """Return another signer and its public key, which nobody trusts."""
         prefix = self.folder / name
-        argv = cosign.generate(self.ground.bin / "cosign", prefix)
+        argv = cosign.generate_key_pair(self.ground.bin / "cosign", prefix)
         environment = {each: value for each, value in os.environ.items() if each != "COSIGN_PASSWORD"}
         subprocess.run(argv, input=b"other", env=environment, check=True, capture_output=True, timeout=60)
-        return keys.Signer(f"{prefix}.key", "other"), Path(f"{prefix}.pub")
+        return signing_keys.Signer(f"{prefix}.key", "other"), Path(f"{prefix}.pub")
 
 
 def tar(text: str) -> bytes:
@@ -250,12 +250,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("evidence")
     bin_folder = folder / "bin"
     bin_folder.mkdir()
-    link_into(bin_folder, ("cosign", "registry"))
+    link_tools(bin_folder, ("cosign", "registry"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     host = f"127.0.0.1:{port}"
-    (folder / "registry.yml").write_text(config(host, folder / "data"))
+    (folder / "registry.yml").write_text(registry_config(host, folder / "data"))
     child = subprocess.Popen(
         [bin_folder / "registry", "serve", folder / "registry.yml"],
         env={"OTEL_TRACES_EXPORTER": "none"},
@@ -270,10 +270,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         (bin_folder / "cosign").rename(bin_folder / "cosign-itself")
         (bin_folder / "cosign").write_text(WATCHED.format(folder=folder, real=bin_folder / "cosign-itself"))
         (bin_folder / "cosign").chmod(0o755)
-        ground = Ground(workspace.load(root), bin_folder, {})
+        ground = RunContext(workspace.load_workspace(root), bin_folder, {})
         (root / ".slipway" / "signing").mkdir(parents=True)
         (root / ".slipway" / "signing" / "password").write_text(f"{SENTINEL}\n")
-        assert keys.ensure_pair(ground, {})
+        assert signing_keys.ensure_key_pair(ground, {})
         yield World(ground, host, folder)
     finally:
         child.terminate()
@@ -292,19 +292,21 @@ def wait_for(host: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shipped(world: World) -> tuple[str, evidence.Proof]:
+def shipped(world: World) -> tuple[str, evidence.VerifiedImage]:
     """One image with all its evidence; tests that change something take an image of their own."""
     ref = world.image()
     world.attach(ref)
-    return ref, world.verify(Wanted("api", ref, CONTENT, "f" * 40))["api"]
+    return ref, world.verify(EvidenceRequirement("api", ref, CONTENT, "f" * 40))["api"]
 
 
-def locked(proof: evidence.Proof, **instead: Any) -> Wanted:
+def locked(proof: evidence.VerifiedImage, **instead: Any) -> EvidenceRequirement:
     """Return what a lock asks for that was written from a proof."""
-    return replace(Wanted(proof.service, proof.ref, proof.content, proof.commit, proof.evidence), **instead)
+    return replace(
+        EvidenceRequirement(proof.service, proof.ref, proof.content, proof.commit, proof.evidence), **instead
+    )
 
 
-def wrong(world: World, *wanted: Wanted) -> str:
+def wrong(world: World, *wanted: EvidenceRequirement) -> str:
     """Return what the verification says is wrong."""
     with pytest.raises(EvidenceError) as caught:
         world.verify(*wanted)
@@ -313,29 +315,33 @@ def wrong(world: World, *wanted: Wanted) -> str:
     return caught.value.detail
 
 
-def test_all_evidence_is_attached_and_proves_the_image(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_all_evidence_is_attached_and_proves_the_image(
+    world: World, shipped: tuple[str, evidence.VerifiedImage]
+) -> None:
     ref, proof = shipped
-    assert set(proof.evidence) == set(cosign.KINDS)
+    assert set(proof.evidence) == set(cosign.EVIDENCE_KINDS)
     assert {each["digest"] for each in world.listed(ref)} == set(proof.evidence.values())
     assert (proof.content, proof.commit) == (CONTENT, "f" * 40)
-    assert proof.report["ArtifactType"] == "container_image"
+    assert proof.scan_report["ArtifactType"] == "container_image"
     assert (world.root / proof.signer).read_text().startswith("-----BEGIN PUBLIC KEY-----")
     assert world.verify(locked(proof))["api"] == proof
 
 
-def test_anybody_can_verify_it_with_cosign_alone(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_anybody_can_verify_it_with_cosign_alone(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     ref, proof = shipped
     offline = ["--key", str(world.root / proof.signer), "--insecure-ignore-tlog", "--allow-http-registry"]
     program = world.ground.bin / "cosign"
     said = ["-a", f"content={CONTENT}", "-a", "service=api", "-a", "workspace=shop"]
     commands = [[program, "verify", *offline, *said, ref]]
-    commands += [[program, "verify-attestation", *offline, "--type", cosign.TYPES[each], ref] for each in ATTESTED]
+    commands += [
+        [program, "verify-attestation", *offline, "--type", cosign.PREDICATE_TYPES[each], ref] for each in ATTESTED
+    ]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
 
 
-def test_attaching_again_adds_nothing(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_attaching_again_adds_nothing(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     ref, _ = shipped
     before = world.listed(ref)
     world.attach(ref)
@@ -360,29 +366,31 @@ def test_an_attach_that_was_killed_is_continued(world: World, at: str) -> None:
     assert done.returncode == -signal.SIGKILL
     half = world.listed(ref)
     assert len(half) == ["sbom", "spdx", "scan", "provenance", "tests", "signing"].index(at)
-    assert "signature: none is attached" in wrong(world, Wanted("api", ref, CONTENT))
+    assert "signature: none is attached" in wrong(world, EvidenceRequirement("api", ref, CONTENT))
     world.attach(ref)
     assert [each for each in world.listed(ref) if each in half] == half
-    assert len(world.listed(ref)) == len(cosign.KINDS)
-    world.verify(Wanted("api", ref, CONTENT))
+    assert len(world.listed(ref)) == len(cosign.EVIDENCE_KINDS)
+    world.verify(EvidenceRequirement("api", ref, CONTENT))
 
 
 def test_an_image_that_nobody_signed_is_refused(world: World) -> None:
-    detail = wrong(world, Wanted("api", world.image()))
-    assert all(f"api: {kind}: none is attached" in detail for kind in cosign.KINDS)
+    detail = wrong(world, EvidenceRequirement("api", world.image()))
+    assert all(f"api: {kind}: none is attached" in detail for kind in cosign.EVIDENCE_KINDS)
 
 
-def test_an_image_that_is_gone_is_refused(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_an_image_that_is_gone_is_refused(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     ref = f"{shipped[0].partition('@')[0]}@sha256:{'0' * 64}"
-    assert f"{ref} is not in the registry" in wrong(world, Wanted("api", ref))
+    assert f"{ref} is not in the registry" in wrong(world, EvidenceRequirement("api", ref))
 
 
 def test_a_signature_by_another_key_counts_for_nothing(world: World) -> None:
     ref = world.image()
     signer, _ = world.other_pair("stranger")
     world.attach(ref, signer)
-    detail = wrong(world, Wanted("api", ref, CONTENT))
-    assert all(f"{kind}: it was made with a key that policy/keys does not hold" in detail for kind in cosign.KINDS)
+    detail = wrong(world, EvidenceRequirement("api", ref, CONTENT))
+    assert all(
+        f"{kind}: it was made with a key that policy/keys does not hold" in detail for kind in cosign.EVIDENCE_KINDS
+    )
 
 
 def test_a_signature_that_only_claims_the_trusted_key_is_refused_by_cosign(world: World) -> None:
@@ -394,8 +402,8 @@ def test_a_signature_that_only_claims_the_trusted_key_is_refused_by_cosign(world
     for bundle in bundles:
         bundle["verificationMaterial"]["publicKey"]["hint"] = world.trust.keys[0].hint
         world.plant(ref, bundle)
-    detail = wrong(world, Wanted("api", ref, CONTENT))
-    assert all(f"{kind}: cosign refuses it: failed to verify signature" in detail for kind in cosign.KINDS)
+    detail = wrong(world, EvidenceRequirement("api", ref, CONTENT))
+    assert all(f"{kind}: cosign refuses it: failed to verify signature" in detail for kind in cosign.EVIDENCE_KINDS)
 
 
 def test_attestations_of_another_key_do_not_count_beside_a_good_signature(world: World) -> None:
@@ -403,7 +411,7 @@ def test_attestations_of_another_key_do_not_count_beside_a_good_signature(world:
     signer, _ = world.other_pair("half")
     world.attach(ref, signer)
     world.attach(ref, sbom=None)
-    detail = wrong(world, Wanted("api", ref, CONTENT))
+    detail = wrong(world, EvidenceRequirement("api", ref, CONTENT))
     assert detail == "api: sbom: it was made with a key that policy/keys does not hold"
 
 
@@ -411,20 +419,22 @@ def test_attestations_of_another_key_do_not_count_beside_a_good_signature(world:
 def test_each_kind_of_evidence_is_asked_for(world: World, kind: str) -> None:
     ref = world.image()
     world.attach(ref, **{kind: None})
-    assert wrong(world, Wanted("api", ref, CONTENT)) == f"api: {kind}: none is attached"
+    assert wrong(world, EvidenceRequirement("api", ref, CONTENT)) == f"api: {kind}: none is attached"
 
 
-def test_evidence_of_one_image_is_none_for_another(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_evidence_of_one_image_is_none_for_another(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     ref, proof = shipped
     other = world.image()
     planted = {kind: world.plant(other, world.bundle(ref, digest)) for kind, digest in proof.evidence.items()}
-    for wanted in (Wanted("api", other, CONTENT), locked(proof, ref=other, evidence=planted)):
+    for wanted in (EvidenceRequirement("api", other, CONTENT), locked(proof, ref=other, evidence=planted)):
         detail = wrong(world, wanted)
-        assert all(f"{kind}: cosign refuses it: " in detail for kind in cosign.KINDS)
+        assert all(f"{kind}: cosign refuses it: " in detail for kind in cosign.EVIDENCE_KINDS)
         assert "does not match any digest in statement" in detail
 
 
-def test_one_kind_of_evidence_is_none_of_another_kind(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_one_kind_of_evidence_is_none_of_another_kind(
+    world: World, shipped: tuple[str, evidence.VerifiedImage]
+) -> None:
     _, proof = shipped
     once = {**proof.evidence, "scan": proof.evidence["sbom"]}
     assert "scan: sha256:" in wrong(world, locked(proof, evidence=once))
@@ -435,18 +445,20 @@ def test_one_kind_of_evidence_is_none_of_another_kind(world: World, shipped: tup
 def test_a_changed_statement_is_refused_by_cosign(world: World) -> None:
     ref = world.image()
     world.attach(ref, tests={"result": "FAILED"})
-    assert "tests: they say 'FAILED'" in wrong(world, Wanted("api", ref, CONTENT))
+    assert "tests: they say 'FAILED'" in wrong(world, EvidenceRequirement("api", ref, CONTENT))
     for entry in world.listed(ref):
         bundle = world.bundle(ref, entry["digest"])
         statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
-        if statement["predicateType"] == cosign.TYPES["tests"]:
+        if statement["predicateType"] == cosign.PREDICATE_TYPES["tests"]:
             statement["predicate"]["result"] = "PASSED"
             bundle["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
             forged = world.plant(ref, bundle)
-    refused = wrong(world, Wanted("api", ref, CONTENT))
+    refused = wrong(world, EvidenceRequirement("api", ref, CONTENT))
     assert "tests: they say 'FAILED'" in refused  # the genuine one still counts, the newer forged one does not
     world.list_only(ref, [each for each in world.listed(ref) if each["digest"] == forged])
-    assert "tests: cosign refuses it: failed to verify signature" in wrong(world, Wanted("api", ref, CONTENT))
+    assert "tests: cosign refuses it: failed to verify signature" in wrong(
+        world, EvidenceRequirement("api", ref, CONTENT)
+    )
 
 
 @pytest.mark.parametrize(
@@ -458,20 +470,20 @@ def test_a_changed_statement_is_refused_by_cosign(world: World) -> None:
     ],
 )
 def test_a_signature_about_something_else_is_refused(
-    world: World, shipped: tuple[str, evidence.Proof], instead: dict[str, str], expected: str
+    world: World, shipped: tuple[str, evidence.VerifiedImage], instead: dict[str, str], expected: str
 ) -> None:
     assert expected in wrong(world, locked(shipped[1], **instead))
 
 
-def test_another_workspaces_image_is_refused(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_another_workspaces_image_is_refused(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     here = world.ground.workspace
     renamed = replace(world.ground, workspace=replace(here, settings=_renamed(here.settings)))
     with pytest.raises(EvidenceError) as caught:
-        evidence.verify(renamed, [locked(shipped[1])], world.trust, today=TODAY)
+        evidence.verify_evidence(renamed, [locked(shipped[1])], world.trust, today=TODAY)
     assert "it says workspace `shop`, not `stall`" in caught.value.detail
 
 
-def _renamed(settings: workspace.Settings) -> workspace.Settings:
+def _renamed(settings: workspace.WorkspaceSettings) -> workspace.WorkspaceSettings:
     import msgspec
 
     return msgspec.structs.replace(settings, name="stall")
@@ -480,27 +492,29 @@ def _renamed(settings: workspace.Settings) -> workspace.Settings:
 def test_a_lock_whose_evidence_is_no_longer_there_is_refused(world: World) -> None:
     ref = world.image()
     world.attach(ref)
-    proof = world.verify(Wanted("api", ref, CONTENT))["api"]
+    proof = world.verify(EvidenceRequirement("api", ref, CONTENT))["api"]
     world.list_only(ref, [each for each in world.listed(ref) if each["digest"] != proof.evidence["sbom"]])
     detail = wrong(world, locked(proof))
     assert detail == f"api: sbom: {proof.evidence['sbom'][:19]}, which the lock names, is not attached to the image"
 
 
-def test_a_lock_that_names_only_some_evidence_is_refused(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_a_lock_that_names_only_some_evidence_is_refused(
+    world: World, shipped: tuple[str, evidence.VerifiedImage]
+) -> None:
     some = {kind: digest for kind, digest in shipped[1].evidence.items() if kind != "scan"}
     assert wrong(world, locked(shipped[1], evidence=some)) == "api: scan: the lock names none"
 
 
 def test_signatures_of_every_trusted_key_count_until_it_is_withdrawn(
-    world: World, shipped: tuple[str, evidence.Proof]
+    world: World, shipped: tuple[str, evidence.VerifiedImage]
 ) -> None:
     signer, public = world.other_pair("second")
-    trusted = trust.keys_of(world.root) / "second.pub"
+    trusted = trust.keys_folder(world.root) / "second.pub"
     ref = world.image("web")
     try:
         trusted.write_text(public.read_text())
         world.attach(ref, signer, "web")
-        web = Wanted("web", ref, CONTENT)
+        web = EvidenceRequirement("web", ref, CONTENT)
         proofs = world.verify(locked(shipped[1]), web)
         assert {proofs["api"].signer, proofs["web"].signer} == {shipped[1].signer, "policy/keys/second.pub"}
     finally:
@@ -510,8 +524,10 @@ def test_signatures_of_every_trusted_key_count_until_it_is_withdrawn(
     assert "web: signature: it was made with a key" in detail
 
 
-def test_what_is_wrong_with_every_service_is_said_at_once(world: World, shipped: tuple[str, evidence.Proof]) -> None:
-    unsigned = [Wanted(name, world.image(name), CONTENT) for name in ("web", "worker")]
+def test_what_is_wrong_with_every_service_is_said_at_once(
+    world: World, shipped: tuple[str, evidence.VerifiedImage]
+) -> None:
+    unsigned = [EvidenceRequirement(name, world.image(name), CONTENT) for name in ("web", "worker")]
     detail = wrong(world, locked(shipped[1]), *unsigned)
     assert "web: signature" in detail
     assert "worker: signature" in detail
@@ -520,8 +536,8 @@ def test_what_is_wrong_with_every_service_is_said_at_once(world: World, shipped:
 def test_an_exception_that_has_expired_refuses_what_was_shipped_before(world: World) -> None:
     ref = world.image()
     world.attach(ref, scan=VULNERABLE)
-    wanted = Wanted("api", ref, CONTENT)
-    assert world.verify(wanted, today=date(2026, 12, 31))["api"].report["Results"]
+    wanted = EvidenceRequirement("api", ref, CONTENT)
+    assert world.verify(wanted, today=date(2026, 12, 31))["api"].scan_report["Results"]
     with pytest.raises(GateRefused, match="api: the scan refuses 1 finding") as caught:
         world.verify(wanted, today=date(2027, 1, 1))
     assert caught.value.exit_code == 3
@@ -530,43 +546,43 @@ def test_an_exception_that_has_expired_refuses_what_was_shipped_before(world: Wo
 def test_a_scan_that_is_refused_today_gives_way_to_one_that_passes(world: World) -> None:
     ref = world.image()
     world.attach(ref, scan=json.loads(json.dumps(VULNERABLE).replace("CVE-2026", "CVE-2025")))
-    wanted = Wanted("api", ref, CONTENT)
+    wanted = EvidenceRequirement("api", ref, CONTENT)
     with pytest.raises(GateRefused, match="api: the scan refuses 1 finding"):
         world.verify(wanted)
     world.attach(ref)
-    assert world.verify(wanted)["api"].report == scan([])["scanner"]["result"]
+    assert world.verify(wanted)["api"].scan_report == scan([])["scanner"]["result"]
 
 
 def test_a_report_that_is_none_refuses(world: World) -> None:
     ref = world.image()
     world.attach(ref, scan={"scanner": {"result": {}}})
-    assert "scan: the scan's report is not one of an image" in wrong(world, Wanted("api", ref, CONTENT))
+    assert "scan: the scan's report is not one of an image" in wrong(world, EvidenceRequirement("api", ref, CONTENT))
 
 
-def test_nothing_is_verified_where_nobody_is_trusted(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_nothing_is_verified_where_nobody_is_trusted(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     with pytest.raises(EvidenceError, match="policy/ trusts nobody"):
-        evidence.verify(world.ground, [locked(shipped[1])], trust.Trust(), today=TODAY)
+        evidence.verify_evidence(world.ground, [locked(shipped[1])], trust.TrustedSigners(), today=TODAY)
 
 
 def test_a_registry_that_is_down_is_no_verdict_on_the_evidence(world: World) -> None:
     ref = f"127.0.0.1:9/shop/release/api@sha256:{'0' * 64}"
     with pytest.raises(SlipwayError, match="does not answer") as caught:
-        world.verify(Wanted("api", ref))
+        world.verify(EvidenceRequirement("api", ref))
     assert caught.value.exit_code == 1
 
 
 def test_what_was_verified_today_is_remembered_as_long_as_nothing_differs(world: World) -> None:
     ref = world.image()
     world.attach(ref)
-    proof = world.verify(Wanted("api", ref, CONTENT))["api"]
+    proof = world.verify(EvidenceRequirement("api", ref, CONTENT))["api"]
     mine = locked(proof)
-    assert evidence.held(world.ground, [mine], world.trust, today=TODAY) == {"api"}
-    assert not evidence.held(world.ground, [mine], world.trust, today=date(2026, 11, 24))
-    assert not evidence.held(world.ground, [mine], replace(world.trust, keys=()), today=TODAY)
-    assert not evidence.held(world.ground, [replace(mine, content="d" * 64)], world.trust, today=TODAY)
-    assert not evidence.held(world.ground, [replace(mine, evidence={})], world.trust, today=TODAY)
+    assert evidence.cached_verifications(world.ground, [mine], world.trust, today=TODAY) == {"api"}
+    assert not evidence.cached_verifications(world.ground, [mine], world.trust, today=date(2026, 11, 24))
+    assert not evidence.cached_verifications(world.ground, [mine], replace(world.trust, keys=()), today=TODAY)
+    assert not evidence.cached_verifications(world.ground, [replace(mine, content="d" * 64)], world.trust, today=TODAY)
+    assert not evidence.cached_verifications(world.ground, [replace(mine, evidence={})], world.trust, today=TODAY)
     world.list_only(ref, world.listed(ref)[1:])
-    assert not evidence.held(world.ground, [mine], world.trust, today=TODAY)
+    assert not evidence.cached_verifications(world.ground, [mine], world.trust, today=TODAY)
 
 
 def test_a_wrong_password_refuses_before_anything_is_attached(world: World) -> None:
@@ -590,14 +606,14 @@ def test_a_key_that_policy_does_not_trust_signs_nothing(world: World) -> None:
         with pytest.raises(GateRefused, match="is not among policy/keys") as caught:
             world.signer()
         assert "invoke keys" in caught.value.remedy
-        made = keys.ensure_pair(world.ground, {})
-        assert made == keys.Made(public, None)
+        made = signing_keys.ensure_key_pair(world.ground, {})
+        assert made == signing_keys.KeyFiles(public, None)
         world.signer()
     finally:
         public.write_text(text)
 
 
-def test_the_password_is_nowhere_but_in_its_file(world: World, shipped: tuple[str, evidence.Proof]) -> None:
+def test_the_password_is_nowhere_but_in_its_file(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     """Every cosign of this module was watched: its arguments, its environment, what it printed, what it left."""
     password = world.root / ".slipway" / "signing" / "password"
     kept = [path for path in world.folder.rglob("*") if path.is_file() and path not in (password, world.ground.bin)]

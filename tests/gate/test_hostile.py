@@ -15,7 +15,7 @@ from tests.gate.registries import Manner, Signer, Tokens, changed, cut_short, dr
 from slipway.model.errors import SlipwayError
 from slipway.run import registry
 from slipway.run.registry import Registry
-from slipway.toolchain.install import ensure
+from slipway.toolchain.install import ensure_tool
 
 SECONDS = 2.0
 """The limit that the doors get here; a test that waits without end is stopped long after."""
@@ -41,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.delenv("COSIGN_PASSWORD", raising=False)
         for name in ("SLIPWAY_PUSH_CONFIG", "SLIPWAY_PULL_CONFIG"):
             patch.delenv(name, raising=False)
-        digest = registry.push(ensure("crane"), layout, f"{real.host}/demo/api:h-1")
+        digest = registry.push_layout(ensure_tool("crane"), layout, f"{real.host}/demo/api:h-1")
         Signer.make(folder / "signer").sign(f"{real.host}/demo/api@{digest}")
         yield World(real.host, digest, layout)
 
@@ -64,11 +64,11 @@ def within(work: Callable[[], Any]) -> Any:
 
 
 READS: dict[str, Callable[[Registry, str], Any]] = {
-    "tag": lambda door, _: door.digest("demo/api", "h-1"),
-    "digest": lambda door, digest: door.digest("demo/api", digest),
-    "manifest": lambda door, digest: door.manifest("demo/api", digest).digest,
-    "tags": lambda door, _: door.tags("demo/api"),
-    "referrers": lambda door, digest: len(door.referrers("demo/api", digest)),
+    "tag": lambda door, _: door.resolve_digest("demo/api", "h-1"),
+    "digest": lambda door, digest: door.resolve_digest("demo/api", digest),
+    "manifest": lambda door, digest: door.get_manifest("demo/api", digest).digest,
+    "tags": lambda door, _: door.list_tags("demo/api"),
+    "referrers": lambda door, digest: len(door.list_referrers("demo/api", digest)),
 }
 
 
@@ -77,7 +77,7 @@ READS: dict[str, Callable[[Registry, str], Any]] = {
 def test_a_registry_that_always_fails_is_an_error_with_its_answer(world: World, read: str, status: int) -> None:
     with front(world.host, failing(status)) as (host, handler):
         told = within(lambda: READS[read](Registry(host, seconds=10), world.digest))
-        assert isinstance(told, SlipwayError) and f"the registry {host} answers {status}" in told.what
+        assert isinstance(told, SlipwayError) and f"the registry {host} answers {status}" in told.message
         assert told.remedy
         assert len(handler.seen) < 12
 
@@ -96,7 +96,7 @@ def test_a_registry_that_drips_is_left_in_time(world: World, read: str, headers:
     drip: list[Manner] = [dripping(part, headers=headers) for part in parts]
     with front(world.host, *drip) as (host, _):
         told = within(lambda: READS[read](Registry(host, seconds=SECONDS), world.digest))
-        assert isinstance(told, SlipwayError) and f"the registry {host}" in told.what, told
+        assert isinstance(told, SlipwayError) and f"the registry {host}" in told.message, told
         assert told.remedy
 
 
@@ -108,8 +108,8 @@ def test_a_registry_that_wants_to_be_asked_tomorrow_is_left_in_time(world: World
         return True
 
     with front(world.host, tomorrow) as (host, _):
-        told = within(lambda: Registry(host, seconds=SECONDS).digest("demo/api", "h-1"))
-        assert isinstance(told, SlipwayError) and "answers 429" in told.what
+        told = within(lambda: Registry(host, seconds=SECONDS).resolve_digest("demo/api", "h-1"))
+        assert isinstance(told, SlipwayError) and "answers 429" in told.message
 
 
 @pytest.mark.parametrize("manner", [cut_short("/manifests/"), changed("/manifests/"), lying(OTHER)])
@@ -119,25 +119,25 @@ def test_bytes_that_are_not_those_of_their_digest_are_never_believed(world: Worl
         found = within(lambda: READS[read](Registry(host, seconds=10), world.digest))
         assert isinstance(found, SlipwayError) or found == world.digest
         if read != "digest":  # a HEAD has no bytes that could be wrong
-            assert isinstance(found, SlipwayError) and host in found.what
+            assert isinstance(found, SlipwayError) and host in found.message
 
 
 def test_a_tag_is_given_to_nothing_when_the_registry_lies(world: World) -> None:
     with front(world.host, lying(OTHER)) as (host, handler):
-        told = within(lambda: Registry(host, seconds=10).tag("demo/api", world.digest, "v1"))
+        told = within(lambda: Registry(host, seconds=10).add_tag("demo/api", world.digest, "v1"))
         assert isinstance(told, SlipwayError)
         assert not [path for method, path in handler.seen if method == "PUT"]
-    assert Registry(world.host).digest("demo/api", "v1") is None
+    assert Registry(world.host).resolve_digest("demo/api", "v1") is None
 
 
 @pytest.mark.parametrize("manner", [cut_short("/blobs/"), changed("/blobs/")])
 def test_a_blob_is_whole_or_an_error(world: World, manner: Manner) -> None:
-    proof = Registry(world.host).referrers("demo/api", world.digest)[0]
-    layer = Registry(world.host).manifest("demo/api", proof.digest).blobs[-1]["digest"]
-    assert Registry(world.host).blob("demo/api", layer, 1 << 20)
+    proof = Registry(world.host).list_referrers("demo/api", world.digest)[0]
+    layer = Registry(world.host).get_manifest("demo/api", proof.digest).blobs[-1]["digest"]
+    assert Registry(world.host).read_blob("demo/api", layer, 1 << 20)
     with front(world.host, manner) as (host, _):
-        told = within(lambda: Registry(host, seconds=10).blob("demo/api", layer, 1 << 20))
-        assert isinstance(told, SlipwayError) and host in told.what
+        told = within(lambda: Registry(host, seconds=10).read_blob("demo/api", layer, 1 << 20))
+        assert isinstance(told, SlipwayError) and host in told.message
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,11 @@ def test_a_blob_is_whole_or_an_error(world: World, manner: Manner) -> None:
 def test_a_push_ends_within_its_limit_and_leaves_no_tag(world: World, tmp_path: Path, manner: Manner) -> None:
     layout = registries.image(tmp_path / "two", "two")
     with front(world.host, manner) as (host, _):
-        told = within(lambda: registry.push_by_digest(ensure("crane"), layout, f"{host}/demo/never", timeout=SECONDS))
+        told = within(
+            lambda: registry.push_by_digest(ensure_tool("crane"), layout, f"{host}/demo/never", timeout=SECONDS)
+        )
         assert isinstance(told, SlipwayError), told
-    assert Registry(world.host).tags("demo/never") == ()
+    assert Registry(world.host).list_tags("demo/never") == ()
 
 
 @pytest.mark.parametrize(
@@ -159,8 +161,8 @@ def test_a_push_ends_within_its_limit_and_leaves_no_tag(world: World, tmp_path: 
 def test_a_copy_from_it_brings_nothing_wrong_to_the_target(world: World, tmp_path: Path, manner: Manner) -> None:
     with registries.serve(tmp_path / "target") as target, front(world.host, manner) as (host, _):
         told = within(
-            lambda: registry.copy(
-                ensure("crane"),
+            lambda: registry.copy_image(
+                ensure_tool("crane"),
                 f"{host}/demo/api@{world.digest}",
                 f"{target.host}/prod/api",
                 scratch=tmp_path / "scratch",
@@ -168,15 +170,15 @@ def test_a_copy_from_it_brings_nothing_wrong_to_the_target(world: World, tmp_pat
             )
         )
         assert isinstance(told, SlipwayError), told
-        assert Registry(target.host).find("prod/api", world.digest) is None
+        assert Registry(target.host).find_manifest("prod/api", world.digest) is None
 
 
 def test_tokens_that_are_never_good_end_in_an_error_not_in_a_loop(world: World, tmp_path: Path) -> None:
     tokens = Tokens(uses=0)
     with front(world.host, tokens) as (host, _):
         config = registries.docker_config(tmp_path / "puller", {host: "puller"})
-        told = within(lambda: Registry(host, config, seconds=10).digest("demo/api", "h-1"))
-        assert isinstance(told, SlipwayError) and "answers 401" in told.what
+        told = within(lambda: Registry(host, config, seconds=10).resolve_digest("demo/api", "h-1"))
+        assert isinstance(told, SlipwayError) and "answers 401" in told.message
         assert f"docker --config {config} login {host}" in told.remedy
         assert 1 < len(tokens.given) < 5
 
@@ -185,10 +187,10 @@ def test_a_token_service_that_refuses_is_named(world: World, tmp_path: Path) -> 
     with front(world.host, Tokens(uses=5)) as (host, _):
         config = registries.docker_config(tmp_path / "puller", {host: "puller"})
         door = Registry(host, config, seconds=10)
-        assert door.digest("demo/api", "h-1") == world.digest
-        told = within(lambda: door.delete("demo/api", world.digest))
-        assert isinstance(told, SlipwayError) and "token service" in told.what
-    assert Registry(world.host).find("demo/api", world.digest)
+        assert door.resolve_digest("demo/api", "h-1") == world.digest
+        told = within(lambda: door.delete_manifest("demo/api", world.digest))
+        assert isinstance(told, SlipwayError) and "token service" in told.message
+    assert Registry(world.host).find_manifest("demo/api", world.digest)
 
 
 @pytest.mark.parametrize("challenge", ['Basic realm="x"', 'Bearer realm="http://{}/token",service="x"'])
@@ -214,17 +216,17 @@ def test_a_redirect_s_target_that_asks_for_the_login_gets_it_neither_here_nor_fr
 
         with front(world.host, registries.accounts, sending_on) as (host, _):
             config = registries.docker_config(tmp_path / "puller", {host: "puller"})
-            blob = Registry(host, config).manifest("demo/api", world.digest).children[0]["digest"]
-            layer = Registry(host, config).manifest("demo/api", blob).blobs[0]["digest"]
-            told = within(lambda: Registry(host, config, seconds=10).blob("demo/api", layer))
-            assert isinstance(told, SlipwayError) and other in told.what
+            blob = Registry(host, config).get_manifest("demo/api", world.digest).children[0]["digest"]
+            layer = Registry(host, config).get_manifest("demo/api", blob).blobs[0]["digest"]
+            told = within(lambda: Registry(host, config, seconds=10).read_blob("demo/api", layer))
+            assert isinstance(told, SlipwayError) and other in told.message
             told = within(
-                lambda: registry.copy(
-                    ensure("crane"),
+                lambda: registry.copy_image(
+                    ensure_tool("crane"),
                     f"{host}/demo/api@{world.digest}",
                     f"{world.host}/stolen/api",
                     scratch=tmp_path / "scratch",
-                    logins=registry.Logins(pull=config),
+                    logins=registry.CopyLogins(pull=config),
                     timeout=20,
                 )
             )

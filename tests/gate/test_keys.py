@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from tests.conftest import PYTHONPATH
 
-from slipway.flows import keys
-from slipway.flows.standing import Ground
+from slipway.context.run_context import RunContext
+from slipway.gate import signing_keys
 from slipway.model import trust, workspace
 from slipway.model.errors import ConfigError, GateRefused
-from slipway.toolchain.install import link_into
+from slipway.toolchain.install import link_tools
 
 pytestmark = pytest.mark.engine
 
@@ -24,56 +24,56 @@ SETTINGS = 'name = "shop"\nregistry = "127.0.0.1:5000"\n'
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
-from slipway.flows import keys
-from slipway.flows.standing import Ground
+from slipway.gate import signing_keys
+from slipway.context.run_context import RunContext
 from slipway.model import workspace
 
 root, bin_folder, name, times = sys.argv[1:]
 left = int(times)
 
-def dying(*arguments, real=getattr(keys, name), **named):
+def dying(*arguments, real=getattr(signing_keys, name), **named):
     global left
     left -= 1
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*arguments, **named)
 
-setattr(keys, name, dying)
-keys.ensure_pair(Ground(workspace.load(Path(root)), Path(bin_folder), {}), os.environ)
+setattr(signing_keys, name, dying)
+signing_keys.ensure_key_pair(RunContext(workspace.load_workspace(Path(root)), Path(bin_folder), {}), os.environ)
 """
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Ground:
+def ground(tmp_path: Path) -> RunContext:
     root = tmp_path / "shop"
     root.mkdir()
     (root / "workspace.toml").write_text(SETTINGS)
     (tmp_path / "bin").mkdir()
-    link_into(tmp_path / "bin", ("cosign",))
-    return Ground(workspace.load(root), tmp_path / "bin", {})
+    link_tools(tmp_path / "bin", ("cosign",))
+    return RunContext(workspace.load_workspace(root), tmp_path / "bin", {})
 
 
-def configured(ground: Ground, signing: str) -> Ground:
+def configured(ground: RunContext, signing: str) -> RunContext:
     path = ground.workspace.root / "workspace.toml"
     path.write_text(f"{SETTINGS}\n[signing]\n{signing}\n")
-    return Ground(workspace.load(path.parent), ground.bin, ground.environment)
+    return RunContext(workspace.load_workspace(path.parent), ground.bin, ground.environment)
 
 
-def works(ground: Ground, environment: dict[str, str] | None = None) -> keys.Signer:
-    return keys.signer(ground, trust.load(ground.workspace.root), environment or {})
+def works(ground: RunContext, environment: dict[str, str] | None = None) -> signing_keys.Signer:
+    return signing_keys.load_signer(ground, trust.load(ground.workspace.root), environment or {})
 
 
-def test_the_pair_is_made_once_and_signs(ground: Ground) -> None:
+def test_the_pair_is_made_once_and_signs(ground: RunContext) -> None:
     root = ground.workspace.root
-    made = keys.ensure_pair(ground, {})
+    made = signing_keys.ensure_key_pair(ground, {})
     assert made
     assert made.private == root / ".slipway" / "signing" / "cosign.key"
     password = root / ".slipway" / "signing" / "password"
     assert [stat.S_IMODE(path.stat().st_mode) for path in (made.private, password)] == [0o600, 0o600]
     assert [key.path for key in trust.load(root).keys] == [made.public]
-    assert works(ground) == keys.Signer(str(made.private), password.read_text())
+    assert works(ground) == signing_keys.Signer(str(made.private), password.read_text())
     before = made.private.read_bytes()
-    assert keys.ensure_pair(ground, {}) is None
+    assert signing_keys.ensure_key_pair(ground, {}) is None
     assert made.private.read_bytes() == before
     assert {path.name for path in (root / ".slipway").iterdir()} - {"tmp"} == {"signing", "signing.lock"}
 
@@ -81,7 +81,7 @@ def test_the_pair_is_made_once_and_signs(ground: Ground) -> None:
 @pytest.mark.parametrize(
     ("function", "times"), [("_cosign", 0), ("_place", 0), ("_put", 1), ("_trust", 0), ("write_atomically", 1)]
 )
-def test_a_run_that_was_killed_is_finished_by_the_next(ground: Ground, function: str, times: int) -> None:
+def test_a_run_that_was_killed_is_finished_by_the_next(ground: RunContext, function: str, times: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, ground.workspace.root, ground.bin, function, str(times)],
         env={**os.environ, "PYTHONPATH": PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -90,20 +90,20 @@ def test_a_run_that_was_killed_is_finished_by_the_next(ground: Ground, function:
     )
     assert done.returncode == -signal.SIGKILL
     root = ground.workspace.root
-    assert trust.load(root).empty
-    assert keys.first_pair_due(ground.workspace, trust.load(root), {})
-    assert keys.ensure_pair(ground, {})
+    assert trust.load(root).is_empty
+    assert signing_keys.is_first_pair_due(ground.workspace, trust.load(root), {})
+    assert signing_keys.ensure_key_pair(ground, {})
     works(ground)
     assert len(trust.load(root).keys) == 1
     assert {path.name for path in (root / ".slipway").iterdir()} - {"tmp"} == {"signing", "signing.lock"}
 
 
-def test_the_password_may_come_from_the_environment_and_is_then_in_no_file(ground: Ground) -> None:
+def test_the_password_may_come_from_the_environment_and_is_then_in_no_file(ground: RunContext) -> None:
     mine = configured(ground, 'password = { env = "KEY_PASSWORD" }')
     with pytest.raises(GateRefused, match="KEY_PASSWORD is not set"):
-        keys.ensure_pair(mine, {})
+        signing_keys.ensure_key_pair(mine, {})
     environment = {"KEY_PASSWORD": "p4ssword-of-the-environment"}
-    assert keys.ensure_pair(mine, environment)
+    assert signing_keys.ensure_key_pair(mine, environment)
     assert works(mine, environment).password == environment["KEY_PASSWORD"]
     with pytest.raises(GateRefused, match=r"the password of .* is missing") as caught:
         works(mine)
@@ -112,48 +112,50 @@ def test_the_password_may_come_from_the_environment_and_is_then_in_no_file(groun
     assert [path for path in written if b"p4ssword" in path.read_bytes()] == []
 
 
-def test_a_password_of_the_users_environment_is_not_cosigns(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert keys.ensure_pair(ground, {})
+def test_a_password_of_the_users_environment_is_not_cosigns(
+    ground: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert signing_keys.ensure_key_pair(ground, {})
     monkeypatch.setenv("COSIGN_PASSWORD", "of something else")
     works(ground)
 
 
-def test_a_key_that_is_there_is_used_and_its_public_half_written(ground: Ground) -> None:
-    assert keys.ensure_pair(ground, {})
+def test_a_key_that_is_there_is_used_and_its_public_half_written(ground: RunContext) -> None:
+    assert signing_keys.ensure_key_pair(ground, {})
     (public,) = (key.path for key in trust.load(ground.workspace.root).keys)
     public.unlink()
     with pytest.raises(GateRefused, match="is not among policy/keys"):
         works(ground)
-    assert keys.ensure_pair(ground, {}) == keys.Made(public, None)
+    assert signing_keys.ensure_key_pair(ground, {}) == signing_keys.KeyFiles(public, None)
     works(ground)
 
 
-def test_a_missing_or_damaged_key_refuses_with_the_remedy(ground: Ground) -> None:
+def test_a_missing_or_damaged_key_refuses_with_the_remedy(ground: RunContext) -> None:
     with pytest.raises(GateRefused, match="is missing") as caught:
         works(ground)
     assert "invoke keys" in caught.value.remedy
-    assert keys.ensure_pair(ground, {})
-    keys.key_file(ground.workspace).write_text("no key")
+    assert signing_keys.ensure_key_pair(ground, {})
+    signing_keys.key_file(ground.workspace).write_text("no key")
     with pytest.raises(GateRefused, match="does not open") as caught:
         works(ground)
     assert caught.value.exit_code == 3
 
 
-def test_keyless_needs_an_identity_and_has_no_pair(ground: Ground) -> None:
+def test_keyless_needs_an_identity_and_has_no_pair(ground: RunContext) -> None:
     mine = configured(ground, 'mode = "keyless"')
     with pytest.raises(ConfigError, match="has no keys"):
-        keys.ensure_pair(mine, {})
+        signing_keys.ensure_key_pair(mine, {})
     with pytest.raises(GateRefused, match="trusts no identity"):
         works(mine)
-    path = trust.identities_of(ground.workspace.root)
+    path = trust.identities_path(ground.workspace.root)
     path.parent.mkdir()
     path.write_text('[[identity]]\nissuer = "https://i"\nsubject = "s"\n')
-    assert works(mine) == keys.Signer(None)
+    assert works(mine) == signing_keys.Signer(None)
 
 
-def test_the_environment_comes_before_the_file_and_one_of_them_is_needed(ground: Ground) -> None:
+def test_the_environment_comes_before_the_file_and_one_of_them_is_needed(ground: RunContext) -> None:
     both = configured(ground, 'password = { env = "A", file = "password" }')
-    assert keys.ensure_pair(both, {})
+    assert signing_keys.ensure_key_pair(both, {})
     made = (ground.workspace.root / "password").read_text()
     assert works(both).password == works(both, {"A": made}).password == made
     with pytest.raises(GateRefused, match="its password is another one"):

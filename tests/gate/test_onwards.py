@@ -11,19 +11,19 @@ import requests
 from tests.gate.registries import serve
 from tests.gate.test_evidence import CONTENT, MANIFEST, TODAY, VULNERABLE, World, world  # noqa: F401 - the world is a fixture
 
-from slipway.flows import promote, rollback
-from slipway.flows.evidence import Wanted
-from slipway.flows.releases import ReleaseLine
-from slipway.flows.report import Silence
-from slipway.flows.rollback import Move, Rollback
-from slipway.flows.standing import Ground
-from slipway.flows.tags import tags_of
+from slipway.context.reporter import NullReporter
+from slipway.context.run_context import RunContext
+from slipway.gate.evidence import EvidenceRequirement
 from slipway.model import lock
 from slipway.model.errors import EvidenceError, GateRefused
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, ServiceSettings
+from slipway.release import promotions, rollback
+from slipway.release.releases import DeployedRelease
+from slipway.release.rollback import Rollback, RollbackStep
+from slipway.release.tags import find_tags
 from slipway.run import registry
-from slipway.toolchain.install import link_into
+from slipway.toolchain.install import link_tools
 
 pytestmark = pytest.mark.engine
 
@@ -33,128 +33,132 @@ PROD = replace(STAGING, name="prod", target="kubernetes", protected=True)
 
 
 @pytest.fixture
-def ground(world: World) -> Iterator[Ground]:  # noqa: F811
+def ground(world: World) -> Iterator[RunContext]:  # noqa: F811
     """The workspace with the service `api`; its locks are gone after each test."""
-    link_into(world.ground.bin, ("crane",))
+    link_tools(world.ground.bin, ("crane",))
     api = Service("api", world.root / "services" / "api", ServiceSettings("python-api"))
     yield replace(world.ground, workspace=replace(world.ground.workspace, services=(api,)))
     for each in (world.root / "deploy").glob("*.json"):
         each.unlink()
 
 
-def shipped(world: World, **instead: object) -> lock.Entry:  # noqa: F811
+def shipped(world: World, **instead: object) -> lock.LockEntry:  # noqa: F811
     """Put an image with all its evidence and its tags into the release repository, and lock staging to it."""
     ref = world.image()
     world.attach(ref, **instead)
-    part = registry.parse(ref)
-    held = registry.open(part.host, "push")
+    part = registry.parse_reference(ref)
+    held = registry.open_registry(part.host, "push")
     for tag in (f"h-{part.reference[7:]}", f"v{world.number}"):
-        held.tag(part.repository, part.reference, tag)
-    proof = {} if instead else dict(world.verify(Wanted("api", ref, CONTENT))["api"].evidence)
-    entry = lock.Entry(ref, CONTENT, "f" * 40, proof)
+        held.add_tag(part.repository, part.reference, tag)
+    proof = {} if instead else dict(world.verify(EvidenceRequirement("api", ref, CONTENT))["api"].evidence)
+    entry = lock.LockEntry(ref, CONTENT, "f" * 40, proof)
     lock.save(world.root, lock.Lock("staging", services={"api": entry}))
     return entry
 
 
-def prod(world: World) -> dict[str, lock.Entry]:  # noqa: F811
+def prod(world: World) -> dict[str, lock.LockEntry]:  # noqa: F811
     return lock.load(world.root, "prod").services
 
 
-def test_the_same_registry_keeps_the_reference(world: World, ground: Ground) -> None:  # noqa: F811
+def test_the_same_registry_keeps_the_reference(world: World, ground: RunContext) -> None:  # noqa: F811
     entry = shipped(world)
-    promote.carry_out(ground, promote.plan(ground, STAGING, PROD), Silence(), today=TODAY)
+    promotions.execute_promotion(ground, promotions.plan_promotion(ground, STAGING, PROD), NullReporter(), today=TODAY)
     assert prod(world) == {"api": entry}
 
 
 def test_another_registry_gets_the_image_its_evidence_and_its_tags(
     world: World,  # noqa: F811
-    ground: Ground,
+    ground: RunContext,
     tmp_path: Path,
 ) -> None:
     entry = shipped(world)
     with serve(tmp_path / "there") as there:
         elsewhere = replace(PROD, registry=f"{there.host}/inner")
-        promotion = promote.plan(ground, STAGING, elsewhere)
-        promote.verify(ground, promotion, Silence(), today=TODAY)
-        assert registry.open(there.host, "pull").tags("inner/shop/release/api") == ()
+        promotion = promotions.plan_promotion(ground, STAGING, elsewhere)
+        promotions.verify_promotion(ground, promotion, NullReporter(), today=TODAY)
+        assert registry.open_registry(there.host, "pull").list_tags("inner/shop/release/api") == ()
         for _ in range(2):  # the second time, all is there
-            promote.carry_out(ground, promotion, Silence(), today=TODAY)
+            promotions.execute_promotion(ground, promotion, NullReporter(), today=TODAY)
         ref = f"{there.host}/inner/shop/release/api@{entry.ref.partition('@')[2]}"
-        assert prod(world) == {"api": lock.Entry(ref, entry.content, entry.commit, entry.evidence)}
-        proof = world.verify(Wanted("api", ref, entry.content, entry.commit, entry.evidence))["api"]
+        assert prod(world) == {"api": lock.LockEntry(ref, entry.content, entry.commit, entry.evidence)}
+        proof = world.verify(EvidenceRequirement("api", ref, entry.content, entry.commit, entry.evidence))["api"]
         assert proof.evidence == entry.evidence
-        assert set(tags_of(ref)) == {*tags_of(entry.ref), f"h-{CONTENT}"}
+        assert set(find_tags(ref)) == {*find_tags(entry.ref), f"h-{CONTENT}"}
 
 
-def test_evidence_that_was_taken_away_keeps_all_back(world: World, ground: Ground, tmp_path: Path) -> None:  # noqa: F811
+def test_evidence_that_was_taken_away_keeps_all_back(world: World, ground: RunContext, tmp_path: Path) -> None:  # noqa: F811
     entry = shipped(world)
     world.list_only(entry.ref, world.listed(entry.ref)[1:])
     with serve(tmp_path / "there") as there:
-        promotion = promote.plan(ground, STAGING, replace(PROD, registry=there.host))
+        promotion = promotions.plan_promotion(ground, STAGING, replace(PROD, registry=there.host))
         with pytest.raises(EvidenceError, match="does not hold"):
-            promote.carry_out(ground, promotion, Silence(), today=TODAY)
-        assert registry.open(there.host, "pull").tags("shop/release/api") == ()
+            promotions.execute_promotion(ground, promotion, NullReporter(), today=TODAY)
+        assert registry.open_registry(there.host, "pull").list_tags("shop/release/api") == ()
     assert prod(world) == {}
 
 
-def test_an_image_that_was_exchanged_in_the_lock_is_not_promoted(world: World, ground: Ground) -> None:  # noqa: F811
+def test_an_image_that_was_exchanged_in_the_lock_is_not_promoted(world: World, ground: RunContext) -> None:  # noqa: F811
     entry = shipped(world)
     lock.save(
         world.root,
-        lock.Lock("staging", services={"api": lock.Entry(world.image(), CONTENT, entry.commit, entry.evidence)}),
+        lock.Lock("staging", services={"api": lock.LockEntry(world.image(), CONTENT, entry.commit, entry.evidence)}),
     )
     with pytest.raises(EvidenceError, match="does not hold"):
-        promote.carry_out(ground, promote.plan(ground, STAGING, PROD), Silence(), today=TODAY)
+        promotions.execute_promotion(
+            ground, promotions.plan_promotion(ground, STAGING, PROD), NullReporter(), today=TODAY
+        )
     assert prod(world) == {}
 
 
 def way(ref: str) -> Rollback:
-    release = ReleaseLine("r-1", "2026-03-01T12:00:00Z", "ann", "", False, "external", "good", {"api": ref})
-    return Rollback(PROD, release, (Move("api", "", ref, "goes back"),), ())
+    release = DeployedRelease("r-1", "2026-03-01T12:00:00Z", "ann", "", False, "external", "good", {"api": ref})
+    return Rollback(PROD, release, (RollbackStep("api", "", ref, "goes back"),), ())
 
 
-def test_a_protected_stack_goes_back_to_what_proves_itself(world: World, ground: Ground) -> None:  # noqa: F811
+def test_a_protected_stack_goes_back_to_what_proves_itself(world: World, ground: RunContext) -> None:  # noqa: F811
     entry = shipped(world)
     with pytest.raises(EvidenceError, match="a tag was moved by hand"):
-        rollback.entries_of(ground, way(entry.ref), Silence(), today=TODAY)
+        rollback.resolve_entries(ground, way(entry.ref), NullReporter(), today=TODAY)
     tag(entry.ref, f"h-{CONTENT}")
-    assert rollback.entries_of(ground, way(entry.ref), Silence(), today=TODAY) == {"api": entry}
+    assert rollback.resolve_entries(ground, way(entry.ref), NullReporter(), today=TODAY) == {"api": entry}
 
 
 def tag(ref: str, name: str) -> None:
     """Give an image a tag, as the gate does at its end; also one that another test's image has."""
-    part = registry.parse(ref)
+    part = registry.parse_reference(ref)
     manifests = f"http://{part.host}/v2/{part.repository}/manifests"
     found = requests.get(f"{manifests}/{part.reference}", headers={"Accept": MANIFEST}, timeout=10)
     kind = {"Content-Type": found.headers["Content-Type"]}
     requests.put(f"{manifests}/{name}", data=found.content, headers=kind, timeout=10).raise_for_status()
 
 
-def test_a_protected_stack_does_not_go_back_to_what_is_unsigned(world: World, ground: Ground) -> None:  # noqa: F811
+def test_a_protected_stack_does_not_go_back_to_what_is_unsigned(world: World, ground: RunContext) -> None:  # noqa: F811
     with pytest.raises(EvidenceError, match="does not hold"):
-        rollback.entries_of(ground, way(world.image()), Silence(), today=TODAY)
+        rollback.resolve_entries(ground, way(world.image()), NullReporter(), today=TODAY)
 
 
 def test_an_exception_that_has_ended_since_keeps_a_protected_stack_from_going_back(
     world: World,  # noqa: F811
-    ground: Ground,
+    ground: RunContext,
 ) -> None:
     entry = shipped(world, scan=VULNERABLE)
     tag(entry.ref, f"h-{CONTENT}")
-    assert rollback.entries_of(ground, way(entry.ref), Silence(), today=TODAY)
+    assert rollback.resolve_entries(ground, way(entry.ref), NullReporter(), today=TODAY)
     with pytest.raises(GateRefused):
-        rollback.entries_of(ground, way(entry.ref), Silence(), today=TODAY.replace(year=2027))
+        rollback.resolve_entries(ground, way(entry.ref), NullReporter(), today=TODAY.replace(year=2027))
 
 
 def test_an_unprotected_stack_keeps_the_evidence_of_what_it_goes_back_to(
     world: World,  # noqa: F811
-    ground: Ground,
+    ground: RunContext,
 ) -> None:
     entry = shipped(world)
     (world.root / "deploy" / "staging.lock.json").unlink()
     back = replace(way(entry.ref), stack=STAGING)
-    assert rollback.entries_of(ground, back, Silence(), today=TODAY) == {"api": entry}
+    assert rollback.resolve_entries(ground, back, NullReporter(), today=TODAY) == {"api": entry}
     unsigned = world.image()
     tag(unsigned, f"h-{'9' * 64}")
     back = replace(way(unsigned), stack=STAGING)
-    assert rollback.entries_of(ground, back, Silence(), today=TODAY) == {"api": lock.Entry(unsigned, "9" * 64)}
+    assert rollback.resolve_entries(ground, back, NullReporter(), today=TODAY) == {
+        "api": lock.LockEntry(unsigned, "9" * 64)
+    }

@@ -13,9 +13,9 @@ from tests.gate.registries import Referrers, Running, Signer, Tokens, accounts, 
 
 from slipway.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
 from slipway.run import registry
-from slipway.run.registry import Logins, Registry
-from slipway.toolchain import registry as local
-from slipway.toolchain.install import ensure
+from slipway.run.registry import CopyLogins, Registry
+from slipway.toolchain import registry_daemon as local
+from slipway.toolchain.install import ensure_tool
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
 
 @pytest.fixture
 def crane() -> Path:
-    return ensure("crane")
+    return ensure_tool("crane")
 
 
 def test_an_image_is_pushed_over_tls_with_a_login_and_gets_no_tag(
@@ -63,12 +63,12 @@ def test_an_image_is_pushed_over_tls_with_a_login_and_gets_no_tag(
         crane, layout, f"{secured.host}/demo/api", environment={"DOCKER_CONFIG": str(config)}
     )
     door = Registry(secured.host, config)
-    assert not door.plain
-    assert door.manifest("demo/api", digest).digest == digest == registry.oci_digest(layout)
-    assert door.tags("demo/api") == ()
-    assert door.referrers("demo/api", digest) == []
-    host, port = local.split(secured.host)
-    assert local.answers(host, port)
+    assert not door.is_plain_http
+    assert door.get_manifest("demo/api", digest).digest == digest == registry.oci_digest(layout)
+    assert door.list_tags("demo/api") == ()
+    assert door.list_referrers("demo/api", digest) == []
+    host, port = local.split_address(secured.host)
+    assert local.is_responding(host, port)
     assert (nobody / "config.json").read_text() == "{}"
     assert [path.name for path in nobody.iterdir()] == ["config.json"]
 
@@ -79,7 +79,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     monkeypatch.setenv("SSL_CERT_FILE", str(registries.certificate(tmp_path / "other")))
     config = registries.docker_config(tmp_path / "pusher", {secured.host: "pusher"})
     with pytest.raises(SlipwayError, match=r"certificate .* is not trusted") as caught:
-        Registry(secured.host, config).tags("demo/api")
+        Registry(secured.host, config).list_tags("demo/api")
     assert "SSL_CERT_FILE" in caught.value.remedy
     layout = registries.image(tmp_path / "api", "one")
     pushed = registry.push_by_digest
@@ -98,15 +98,18 @@ def test_pushing_and_pulling_have_accounts_of_their_own(real: Running, crane: Pa
         assert "may not write" in caught.value.detail
         digest = registry.push_by_digest(crane, layout, f"{host}/demo/api", environment={"DOCKER_CONFIG": str(pusher)})
         reads = Registry(host, puller)
-        assert reads.manifest("demo/api", digest).digest == digest
-        for refused in (lambda: reads.tag("demo/api", digest, "v1"), lambda: reads.delete("demo/api", digest)):
+        assert reads.get_manifest("demo/api", digest).digest == digest
+        for refused in (
+            lambda: reads.add_tag("demo/api", digest, "v1"),
+            lambda: reads.delete_manifest("demo/api", digest),
+        ):
             with pytest.raises(SlipwayError, match=f"the registry {host} answers 403") as caught:
                 refused()
             assert "with an account that may" in caught.value.remedy
             assert "secret" not in f"{caught.value} {caught.value.detail}"
-        assert reads.tags("demo/api") == ()
-        Registry(host, pusher).tag("demo/api", digest, "v1")
-        assert reads.digest("demo/api", "v1") == digest
+        assert reads.list_tags("demo/api") == ()
+        Registry(host, pusher).add_tag("demo/api", digest, "v1")
+        assert reads.resolve_digest("demo/api", "v1") == digest
 
 
 def test_a_changed_byte_is_not_pushed(real: Running, crane: Path, tmp_path: Path) -> None:
@@ -116,38 +119,38 @@ def test_a_changed_byte_is_not_pushed(real: Running, crane: Path, tmp_path: Path
     biggest.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(GateRefused, match="is not what was built any more"):
         registry.push_by_digest(crane, layout, f"{real.host}/demo/api")
-    assert Registry(real.host).catalog() == ()
+    assert Registry(real.host).list_repositories() == ()
 
 
 def test_a_tag_never_moves_whoever_pushes(real: Running, crane: Path, tmp_path: Path) -> None:
     one, two = (registries.image(tmp_path / name, name) for name in ("one", "two"))
     repository = f"{real.host}/demo/api"
-    first = registry.push(crane, one, f"{repository}:h-1")
-    assert registry.push(crane, one, f"{repository}:h-1") == first
+    first = registry.push_layout(crane, one, f"{repository}:h-1")
+    assert registry.push_layout(crane, one, f"{repository}:h-1") == first
     with pytest.raises(GateRefused, match=f"is {first} in the registry"):
-        registry.push(crane, two, f"{repository}:h-1")
+        registry.push_layout(crane, two, f"{repository}:h-1")
     second = registry.push_by_digest(crane, two, repository)
     door = Registry(real.host)
     with pytest.raises(GateRefused, match=f"is {first} in the registry, and was to be {second}"):
-        door.tag("demo/api", second, "h-1")
-    door.tag("demo/api", second, "h-2")
-    door.tag("demo/api", second, "h-2")
-    assert registry.digests([f"{repository}:h-1", f"{repository}:h-2", f"{repository}:h-3"]) == {
+        door.add_tag("demo/api", second, "h-1")
+    door.add_tag("demo/api", second, "h-2")
+    door.add_tag("demo/api", second, "h-2")
+    assert registry.resolve_digests([f"{repository}:h-1", f"{repository}:h-2", f"{repository}:h-3"]) == {
         f"{repository}:h-1": first,
         f"{repository}:h-2": second,
         f"{repository}:h-3": None,
     }
-    assert sorted(door.tags("demo/api")) == ["h-1", "h-2"]
+    assert sorted(door.list_tags("demo/api")) == ["h-1", "h-2"]
 
 
 def test_more_tags_than_a_page_are_all_listed(real: Running, crane: Path, tmp_path: Path) -> None:
     digest = registry.push_by_digest(crane, registries.image(tmp_path / "api", "one"), f"{real.host}/demo/api")
     door = Registry(real.host)
-    manifest = door.manifest("demo/api", digest)
+    manifest = door.get_manifest("demo/api", digest)
     wanted = [f"v{number}" for number in range(230)]
     for tag in wanted:
-        door.put("demo/api", manifest, tag)
-    assert sorted(door.tags("demo/api")) == sorted(wanted)
+        door.put_manifest("demo/api", manifest, tag)
+    assert sorted(door.list_tags("demo/api")) == sorted(wanted)
 
 
 @pytest.mark.parametrize("with_api", [False, True])
@@ -157,27 +160,27 @@ def test_a_copy_brings_signatures_and_attestations_along(
     signer = Signer.make(tmp_path / "signer")
     digest = registry.push_by_digest(crane, registries.image(tmp_path / "api", "one"), f"{real.host}/staging/api")
     signer.sign(f"{real.host}/staging/api@{digest}")
-    proofs = {each.digest for each in Registry(real.host).referrers("staging/api", digest)}
+    proofs = {each.digest for each in Registry(real.host).list_referrers("staging/api", digest)}
     assert len(proofs) == 2
     config = registries.docker_config(tmp_path / "pusher", {secured.host: "pusher"})
 
-    def copied(target: str, logins: Logins) -> None:
+    def copied(target: str, logins: CopyLogins) -> None:
         source = f"{real.host}/staging/api@{digest}"
         for _ in range(2):  # the second time there is nothing to do
-            found = registry.copy(crane, source, target, scratch=tmp_path / "scratch", logins=logins)
+            found = registry.copy_image(crane, source, target, scratch=tmp_path / "scratch", logins=logins)
             assert (found.digest, set(found.evidence)) == (digest, proofs)
         assert list((tmp_path / "scratch").iterdir()) == []
-        door = Registry(registry.parse(target).host, logins.push)
-        assert {each.digest for each in door.referrers("prod/api", digest)} == proofs
+        door = Registry(registry.parse_reference(target).host, logins.push)
+        assert {each.digest for each in door.list_referrers("prod/api", digest)} == proofs
         assert door.has_referrers_api("prod/api", digest) == with_api
         login = {"DOCKER_CONFIG": str(logins.push)} if logins.push else {}
         Signer(signer.folder, login).verify(f"{target}@{digest}")
 
     if with_api:
         with registries.serve(tmp_path / "third") as third, front(third.host, Referrers()) as (host, _):
-            copied(f"{host}/prod/api", Logins())
+            copied(f"{host}/prod/api", CopyLogins())
     else:
-        copied(f"{secured.host}/prod/api", Logins(push=config))
+        copied(f"{secured.host}/prod/api", CopyLogins(push=config))
 
 
 def test_a_copy_adds_to_what_the_target_knows_already(real: Running, crane: Path, tmp_path: Path) -> None:
@@ -187,8 +190,10 @@ def test_a_copy_adds_to_what_the_target_knows_already(real: Running, crane: Path
     registry.push_by_digest(crane, layout, f"{real.host}/prod/api")
     ours.sign(f"{real.host}/staging/api@{digest}")
     theirs.sign(f"{real.host}/prod/api@{digest}")
-    registry.copy(crane, f"{real.host}/staging/api@{digest}", f"{real.host}/prod/api", scratch=tmp_path / "scratch")
-    assert len(Registry(real.host).referrers("prod/api", digest)) == 4
+    registry.copy_image(
+        crane, f"{real.host}/staging/api@{digest}", f"{real.host}/prod/api", scratch=tmp_path / "scratch"
+    )
+    assert len(Registry(real.host).list_referrers("prod/api", digest)) == 4
     for signer in (ours, theirs):
         signer.verify(f"{real.host}/prod/api@{digest}")
 
@@ -203,13 +208,13 @@ def test_evidence_that_is_listed_but_gone_or_another_image_s_stops_a_copy(
     )
     signer.sign(f"{repository}@{one}")
     door = Registry(real.host)
-    stolen = door.manifest("staging/api", registry.fallback_tag(one))
-    door.put("staging/api", stolen, registry.fallback_tag(two))
+    stolen = door.get_manifest("staging/api", registry.fallback_tag(one))
+    door.put_manifest("staging/api", stolen, registry.fallback_tag(two))
     with pytest.raises(EvidenceError, match=f"listed as evidence of {two}, belongs to {one}"):
-        registry.copy(crane, f"{repository}@{two}", f"{real.host}/prod/api", scratch=tmp_path / "scratch")
-    door.delete("staging/api", stolen.children[0]["digest"])
+        registry.copy_image(crane, f"{repository}@{two}", f"{real.host}/prod/api", scratch=tmp_path / "scratch")
+    door.delete_manifest("staging/api", stolen.children[0]["digest"])
     with pytest.raises(EvidenceError, match="is not there"):
-        registry.copy(crane, f"{repository}@{one}", f"{real.host}/prod/api", scratch=tmp_path / "scratch")
+        registry.copy_image(crane, f"{repository}@{one}", f"{real.host}/prod/api", scratch=tmp_path / "scratch")
 
 
 def test_a_folder_for_logins_without_a_config_is_a_mistake_in_the_configuration(
@@ -217,7 +222,7 @@ def test_a_folder_for_logins_without_a_config_is_a_mistake_in_the_configuration(
 ) -> None:
     monkeypatch.setenv("SLIPWAY_PULL_CONFIG", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="holds no config"):
-        registry.digests([f"{real.host}/demo/api:one"])
+        registry.resolve_digests([f"{real.host}/demo/api:one"])
 
 
 def test_a_token_that_has_expired_is_fetched_anew_with_what_the_helper_gives_now(
@@ -238,11 +243,11 @@ def test_a_token_that_has_expired_is_fetched_anew_with_what_the_helper_gives_now
         before = (config / "config.json").read_bytes()
         door = Registry(host, config)
         for _ in range(9):
-            assert door.digest("demo/api", digest) == digest
+            assert door.resolve_digest("demo/api", digest) == digest
         assert len(tokens.given) >= 4
         assert len((tmp_path / "asked").read_text().splitlines()) >= 2
-        door.tag("demo/api", digest, "v1")
-        assert door.delete("demo/api", digest)
-        assert door.find("demo/api", "v1") is None
+        door.add_tag("demo/api", digest, "v1")
+        assert door.delete_manifest("demo/api", digest)
+        assert door.find_manifest("demo/api", "v1") is None
         assert (config / "config.json").read_bytes() == before
         assert [path.name for path in config.iterdir()] == ["config.json"]

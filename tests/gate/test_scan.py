@@ -22,14 +22,14 @@ from tests.gate import database
 from tests.gate.database import PIP, Advisory
 
 from slipway.commands import findings, trivy
-from slipway.flows import scan
-from slipway.flows.report import Silence
-from slipway.flows.standing import Ground
+from slipway.context.reporter import NullReporter
+from slipway.context.run_context import RunContext
+from slipway.gate import scan
 from slipway.model.errors import GateRefused
-from slipway.model.gate import Scan, ScanException
-from slipway.model.workspace import Service, Workspace, load
-from slipway.toolchain import registry
-from slipway.toolchain.install import link_into
+from slipway.model.gate_settings import ScanException, ScanSettings
+from slipway.model.workspace import Service, Workspace, load_workspace
+from slipway.toolchain import registry_daemon
+from slipway.toolchain.install import link_tools
 
 SYSTEM = 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n'
 ZLIB = (
@@ -66,11 +66,11 @@ class World:
 
     @property
     def workspace(self) -> Workspace:
-        return load(self.root)
+        return load_workspace(self.root)
 
     @property
-    def ground(self) -> Ground:
-        return Ground(self.workspace, self.root / ".slipway" / "bin", {})
+    def ground(self) -> RunContext:
+        return RunContext(self.workspace, self.root / ".slipway" / "bin", {})
 
     @property
     def service(self) -> Service:
@@ -89,7 +89,7 @@ class World:
         """Scan with the database that is there; what Trivy says of the usual Dockerfile is asked once for all tests."""
         usual = self.service.dockerfile.read_text() == DOCKERFILE
         judged = usual_judgement(self) if usual else None
-        return scan.scan(self.ground, self.service, layout, self.into / into, judged)
+        return scan.scan_image(self.ground, self.service, layout, self.into / into, judged)
 
     def image(self, *layers: Mapping[str, str], **config: object) -> Path:
         """Return the layout of an image of these layers."""
@@ -97,14 +97,14 @@ class World:
         return made.done([made.image(layers, config)])
 
 
-_judged: list[scan.Results] = []
+_judged: list[scan.DockerfileResults] = []
 _one = threading.Lock()
 
 
-def usual_judgement(world: World) -> scan.Results:
+def usual_judgement(world: World) -> scan.DockerfileResults:
     with _one:
         if not _judged:
-            _judged.append(scan.dockerfiles(world.ground, [world.service]))
+            _judged.append(scan.scan_dockerfiles(world.ground, [world.service]))
     return _judged[0]
 
 
@@ -173,7 +173,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (service / "service.toml").write_text('kind = "worker"\n')
     (service / "Dockerfile").write_text(DOCKERFILE)
     (tmp_path / ".slipway" / "bin").mkdir(parents=True)
-    link_into(tmp_path / ".slipway" / "bin", ["trivy"])
+    link_tools(tmp_path / ".slipway" / "bin", ["trivy"])
     made = World(tmp_path, monkeypatch)
     made.settings("")
     return made
@@ -186,16 +186,16 @@ def mirror(world: World) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     world.monkeypatch.setenv("XDG_STATE_HOME", str(world.root / "state"))
-    registry.ensure(address)
+    registry_daemon.ensure_local_registry(address)
     yield address
-    registry.stop(address)
+    registry_daemon.stop_local_registry(address)
 
 
-def judge(report: Mapping[str, Any], **policy: Any) -> findings.Verdict:
-    return findings.verdict(Scan(**policy), report, "api", TODAY)
+def judge(report: Mapping[str, Any], **policy: Any) -> findings.ScanVerdict:
+    return findings.evaluate_report(ScanSettings(**policy), report, "api", TODAY)
 
 
-def ids(verdict: findings.Verdict) -> list[str]:
+def ids(verdict: findings.ScanVerdict) -> list[str]:
     return [each.id for each in verdict.refused]
 
 
@@ -204,14 +204,14 @@ def now() -> datetime:
 
 
 def ready(world: World, at: datetime | None = None) -> scan.Database:
-    return scan.ready(world.ground, Silence(), at or now())
+    return scan.ensure_database(world.ground, NullReporter(), at or now())
 
 
 def test_a_vulnerable_package_refuses_and_the_refusal_names_what_mends_it(world: World) -> None:
     world.knows(FIXED, LIBRARY)
-    verdict = judge(scan.scan(world.ground, world.service, world.image(PACKAGES), world.into))
+    verdict = judge(scan.scan_image(world.ground, world.service, world.image(PACKAGES), world.into))
     assert ids(verdict) == ["CVE-2026-1000", "CVE-2026-3000"]
-    error = findings.refusal(verdict, "api", world.into)
+    error = findings.refusal_error(verdict, "api", world.into)
     assert error.exit_code == 3
     assert "CRITICAL  zlib1g 1:1.3.1-1 → 1:1.3.2-1" in error.detail
     assert "shaky 1.2.0 → 1.3.0" in error.detail
@@ -228,7 +228,7 @@ def test_a_clean_image_passes_and_all_results_are_there(world: World) -> None:
     attested = json.loads((world.into / "scan.json").read_text())
     assert attested["scanner"]["result"] == report
     assert attested["scanner"]["uri"] == "https://github.com/aquasecurity/trivy@v0.69.0"
-    assert attested["scanner"]["db"] == {"uri": trivy.DATABASE, "version": "2"}
+    assert attested["scanner"]["db"] == {"uri": trivy.DEFAULT_DATABASE, "version": "2"}
     assert attested["metadata"]["scanStartedOn"] <= attested["metadata"]["scanFinishedOn"]
     assert str(world.root) not in json.dumps(attested)
 
@@ -259,7 +259,7 @@ def test_an_exception_lets_a_finding_through_until_its_day_has_ended(world: Worl
     assert [exception for _, exception in verdict.let_through] == [last]
     ended = judge(report, exceptions=(ScanException("CVE-2026-1000", TODAY - timedelta(days=1), "was so"),))
     assert ids(ended) == ["CVE-2026-1000"]
-    assert "ended on 2026-05-31; its reason was: was so" in findings.refusal(ended, "api").detail
+    assert "ended on 2026-05-31; its reason was: was so" in findings.refusal_error(ended, "api").detail
 
 
 def test_a_secret_is_found_in_any_layer_and_not_told_on(world: World) -> None:
@@ -353,7 +353,7 @@ def test_every_platform_of_an_image_is_scanned_and_listed(world: World) -> None:
     assert [(each.id, each.target) for each in verdict.refused] == [
         ("CVE-2026-1000", "api (debian 13.1) [linux/arm64]"),
     ]
-    scan.sbom(world.ground, world.service, layout, world.into)
+    scan.write_sboms(world.ground, world.service, layout, world.into)
     assert listed(world.into / "sbom.cdx.json") == {"tzdata", "zlib1g", "shaky"}
     assert listed(world.into / "sbom.spdx.json") == {"tzdata", "zlib1g", "shaky"}
 
@@ -369,8 +369,8 @@ def listed(path: Path) -> set[str]:
 def test_both_lists_hold_every_package_and_are_the_same_each_time_but_for_names_and_times(world: World) -> None:
     layout = world.image(PACKAGES)  # no database: the lists need none
     for folder in ("one", "two"):
-        scan.sbom(world.ground, world.service, layout, world.into / folder)
-    for name in scan.SBOMS:
+        scan.write_sboms(world.ground, world.service, layout, world.into / folder)
+    for name in scan.SBOM_FORMATS:
         assert listed(world.into / "one" / name) == {"zlib1g", "shaky"}
         first, second = (json.loads((world.into / each / name).read_text()) for each in ("one", "two"))
         assert steady(first) == steady(second)
@@ -396,7 +396,7 @@ def test_scans_at_the_same_time_do_not_wait_for_or_break_each_other(world: World
     def one(number: int) -> list[str]:
         together.wait()
         report = world.scan(layout, str(number))
-        scan.sbom(world.ground, world.service, layout, world.into / str(number))
+        scan.write_sboms(world.ground, world.service, layout, world.into / str(number))
         return ids(judge(report))
 
     with ThreadPoolExecutor(4) as pool:
@@ -412,7 +412,7 @@ def test_a_scan_needs_no_lock_that_another_process_holds(world: World) -> None:
         fcntl.flock(layers, fcntl.LOCK_EX)
         fcntl.flock(advisories, fcntl.LOCK_SH)
         assert ids(judge(world.scan(layout))) == ["CVE-2026-1000"]
-        scan.sbom(world.ground, world.service, layout, world.into)
+        scan.write_sboms(world.ground, world.service, layout, world.into)
 
 
 def test_without_a_scanner_nothing_passes(world: World) -> None:
@@ -511,8 +511,8 @@ def test_the_checks_of_dockerfiles_run_once_for_all_services(world: World) -> No
         folder.mkdir()
         (folder / "service.toml").write_text('kind = "worker"\n')
         (folder / "Dockerfile").write_text(text)
-    judged = scan.dockerfiles(world.ground, world.workspace.services)
+    judged = scan.scan_dockerfiles(world.ground, world.workspace.services)
     assert {name: len(results) for name, results in judged.items()} == {"api": 1, "web": 1, "broken": 0}
     world.knows()
-    world.monkeypatch.setattr(trivy, "dockerfiles", lambda *_: pytest.fail("judged already"))
-    scan.scan(world.ground, world.service, world.image(PACKAGES), world.into, judged)
+    world.monkeypatch.setattr(trivy, "scan_dockerfiles", lambda *_: pytest.fail("judged already"))
+    scan.scan_image(world.ground, world.service, world.image(PACKAGES), world.into, judged)

@@ -18,10 +18,10 @@ from tests.ground import left_as_it_was
 from tests.kubernetes.everyday import HERE, NAME, NAMESPACE, settings
 from tests.kubernetes.world import Cluster, push_probe, traces
 
-from slipway.toolchain import registry
+from slipway.toolchain import registry_daemon
 from slipway.toolchain.cluster import node
-from slipway.toolchain.cluster.layout import layout
-from slipway.toolchain.locking import alone
+from slipway.toolchain.cluster.layout import node_layout
+from slipway.toolchain.locking import file_lock
 from slipway.toolchain.paths import state_path
 
 REGISTRY = "127.0.0.1:5056"
@@ -34,7 +34,7 @@ OFFICIAL = os.environ.get("SLIPWAY_K8S_PROVIDER") == "official"
 def machine() -> Iterator[None]:
     """This machine, left as it was; another run of these tests is waited for."""
     folders = [str(Path(sys.executable).parent), *([] if OFFICIAL else [str(STANDIN)]), os.environ["PATH"]]
-    with pytest.MonkeyPatch.context() as patch, alone(state_path("kubernetes.lock"), lambda: None):
+    with pytest.MonkeyPatch.context() as patch, file_lock(state_path("kubernetes.lock"), lambda: None):
         patch.setenv("PATH", os.pathsep.join(folders))
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         for name in ("CI", "DOCKER_HOST", "KUBECONFIG", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE"):
@@ -57,13 +57,13 @@ def baked(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Workspace:
 @pytest.fixture(scope="session")
 def cluster(baked: Workspace) -> Iterator[Cluster]:
     """A node that is up. What a run has left that died is removed first; what this one starts is, at its end."""
-    there = node.status().state == "up"
+    there = node.read_status().state == "up"
     if not there:
-        node.down()
+        node.tear_down()
         assert traces() == []
     ran = baked.invoke("cluster", "up")
     assert ran.code == 0, ran.output
-    yield Cluster(layout().kubeconfig)
+    yield Cluster(node_layout().kubeconfig)
     if not there:
         ended = baked.invoke("cluster", "down")
         assert ended.code == 0, ended.output
@@ -81,7 +81,7 @@ def own_cluster(cluster: Cluster, baked: Workspace) -> Cluster:
 @pytest.fixture(scope="session")
 def local_registry(machine: None) -> str:
     """The registry of the workspace, which runs."""
-    registry.ensure(REGISTRY)
+    registry_daemon.ensure_local_registry(REGISTRY)
     return REGISTRY
 
 

@@ -22,7 +22,7 @@ from tests.kubernetes.world import (
 )
 
 from slipway.toolchain.cluster import kernel, node
-from slipway.toolchain.cluster.layout import DOMAIN, GATEWAY
+from slipway.toolchain.cluster.layout import CLUSTER_DOMAIN, NODE_ADDRESS
 
 SPACE = "slipway-k8s-node"
 
@@ -39,11 +39,11 @@ def probes(cluster: Cluster, probe_image: str) -> Iterator[dict[str, str]]:
 
 
 def test_up_is_said_at_once_when_it_is(cluster: Cluster, baked: Workspace) -> None:
-    before = node.status()
+    before = node.read_status()
     again = baked.invoke("cluster", "up")
     assert again.code == 0
     assert "was up already" in again.output
-    assert node.status().parts == before.parts
+    assert node.read_status().parts == before.parts
     assert "nothing to do" in baked.invoke("cluster", "up", "--dry").output
 
 
@@ -57,12 +57,12 @@ def test_status_names_every_part_and_the_way_in(cluster: Cluster, baked: Workspa
 
 
 def test_nothing_listens_but_on_loopback_and_the_bridge(cluster: Cluster) -> None:
-    pids = {str(each.pid) for each in node.status().parts}
+    pids = {str(each.pid) for each in node.read_status().parts}
     lines = subprocess.run(["ss", "-Hltnup"], capture_output=True, text=True, check=True).stdout.splitlines()
     own = [line for line in lines if any(f"pid={pid}," in line for pid in pids)]
     assert own
     addresses = {line.split()[4].rpartition(":")[0] for line in own}
-    assert addresses <= {"127.0.0.1", GATEWAY}, own
+    assert addresses <= {"127.0.0.1", NODE_ADDRESS}, own
 
 
 def test_who_has_no_certificate_may_read_nothing(cluster: Cluster) -> None:
@@ -98,7 +98,7 @@ def test_inside_a_pod_a_service_is_found_by_its_name_and_by_its_address(
     cluster: Cluster, probes: dict[str, str]
 ) -> None:
     (two,) = (each["metadata"]["name"] for each in cluster.pods(SPACE, "probe=two"))
-    for url in (f"http://{probes['two']}/", "http://two/", f"http://two.{SPACE}.svc.{DOMAIN}/"):
+    for url in (f"http://{probes['two']}/", "http://two/", f"http://two.{SPACE}.svc.{CLUSTER_DOMAIN}/"):
         assert from_inside(probes["one"], url) == (200, two)
 
 
@@ -108,7 +108,7 @@ def test_a_pod_reaches_itself_by_its_service(cluster: Cluster, probes: dict[str,
 
 
 def test_a_name_that_is_none_is_said_to_be_none(cluster: Cluster, probes: dict[str, str]) -> None:
-    status, said = from_inside(probes["one"], f"http://nobody.{SPACE}.svc.{DOMAIN}/")
+    status, said = from_inside(probes["one"], f"http://nobody.{SPACE}.svc.{CLUSTER_DOMAIN}/")
     assert status == 502
     assert "no such host" in said
 
@@ -129,14 +129,14 @@ def test_the_gateway_api_s_kinds_are_there(cluster: Cluster) -> None:
 def test_what_is_killed_is_mended_by_up_and_pods_go_on(
     own_cluster: Cluster, baked: Workspace, probes: dict[str, str], name: str
 ) -> None:
-    before = node.status()
+    before = node.read_status()
     pods = {each["metadata"]["uid"] for each in own_cluster.pods(SPACE)}
     os.kill(part(before, name), signal.SIGKILL)
-    wait_until(lambda: node.status().state == "broken", f"{name} is missed")
+    wait_until(lambda: node.read_status().state == "broken", f"{name} is missed")
     assert f"would start {name}" in baked.invoke("cluster", "up", "--dry").output
     mended = baked.invoke("cluster", "up")
     assert mended.code == 0, mended.output
-    after = node.status()
+    after = node.read_status()
     assert after.state == "up"
     changed = {new.name for old, new in zip(before.parts, after.parts, strict=True) if old.pid != new.pid}
     assert changed == {name}
@@ -145,16 +145,16 @@ def test_what_is_killed_is_mended_by_up_and_pods_go_on(
 
 
 def test_a_bridge_that_is_gone_is_made_again(own_cluster: Cluster, baked: Workspace) -> None:
-    subprocess.run(["iptables", "-w", "-D", "FORWARD", "-j", kernel.OWN], check=True)
-    assert node.status().state == "broken"
+    subprocess.run(["iptables", "-w", "-D", "FORWARD", "-j", kernel.OWN_CHAIN], check=True)
+    assert node.read_status().state == "broken"
     assert baked.invoke("cluster", "up").code == 0
-    assert node.status().state == "up"
+    assert node.read_status().state == "up"
 
 
 def test_a_part_that_does_not_start_says_why_and_where_its_log_is(own_cluster: Cluster, baked: Workspace) -> None:
-    before = node.status()
+    before = node.read_status()
     os.kill(part(before, "kube-scheduler"), signal.SIGKILL)
-    wait_until(lambda: node.status().state == "broken", "the scheduler is missed")
+    wait_until(lambda: node.read_status().state == "broken", "the scheduler is missed")
     with _taken(10259):
         failed = baked.invoke("cluster", "up")
     assert failed.code == 1

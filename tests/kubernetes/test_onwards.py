@@ -60,7 +60,7 @@ def on_cluster(cluster: Cluster) -> dict[str, str]:
 
 
 def test_the_cluster_runs_the_bytes_that_the_engine_runs(promoted: Workspace, cluster: Cluster) -> None:
-    here = {each.service: each.image.partition("@")[2] for each in engine.containers(NAME, "dev")}
+    here = {each.service: each.image.partition("@")[2] for each in engine.list_containers(NAME, "dev")}
     there = on_cluster(cluster)
     assert sorted(there) == SERVICES
     assert {name: image.partition("@")[2] for name, image in there.items()} == {name: here[name] for name in SERVICES}

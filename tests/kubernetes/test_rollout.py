@@ -84,8 +84,8 @@ def test_a_drained_node_keeps_the_last_pod_until_another_can_run(two: Workspace,
 def test_the_kubelet_ends_and_comes_back_while_pods_serve(workspace: Workspace, own_cluster: Cluster) -> None:
     before = uids(own_cluster)
     with requests(own_cluster) as seen:
-        os.kill(part(node.status(), "kubelet"), signal.SIGTERM)
-        wait_until(lambda: node.status().state == "broken", "the kubelet is missed")
+        os.kill(part(node.read_status(), "kubelet"), signal.SIGTERM)
+        wait_until(lambda: node.read_status().state == "broken", "the kubelet is missed")
         assert workspace.invoke("cluster", "up").code == 0
         wait_until(lambda: {row["state"] for row in status(workspace).values()} == {"healthy"}, "all are healthy")
     assert seen.failures == []

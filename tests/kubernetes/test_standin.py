@@ -19,7 +19,7 @@ from pulumi import automation
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from tests.kubernetes.world import Cluster, probe, wait_until
 
-from slipway.toolchain.install import ensure
+from slipway.toolchain.install import ensure_tool
 
 SPACE = "slipway-k8s-standin"
 PASSPHRASE = "of the tests"
@@ -55,7 +55,7 @@ class World:
 @pytest.fixture
 def world(cluster: Cluster, probe_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty stack with a namespace of its own; all of it is destroyed afterwards."""
-    monkeypatch.setenv("PATH", f"{ensure('pulumi').parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{ensure_tool('pulumi').parent}{os.pathsep}{os.environ['PATH']}")
     for name in ("state", "work"):
         (tmp_path / name).mkdir()
     variables = {

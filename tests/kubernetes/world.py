@@ -17,10 +17,10 @@ from typing import Any
 
 from slipway.toolchain.cluster import kernel
 from slipway.toolchain.cluster import layout as at
-from slipway.toolchain.cluster.layout import layout
-from slipway.toolchain.cluster.node import Status
-from slipway.toolchain.cluster.sandbox import pack
-from slipway.toolchain.install import ensure
+from slipway.toolchain.cluster.layout import node_layout
+from slipway.toolchain.cluster.node import NodeStatus
+from slipway.toolchain.cluster.sandbox import pack_image
+from slipway.toolchain.install import ensure_tool
 
 HERE = Path(__file__).parent
 WAIT_SECONDS = 120.0
@@ -36,7 +36,7 @@ class Cluster:
     def kubectl(self, *words: str, stdin: str | None = None, code: int = 0) -> str:
         """Run kubectl, which must end with `code`, and return what it printed."""
         done = subprocess.run(
-            [ensure("kubectl"), "--kubeconfig", self.kubeconfig, *words],
+            [ensure_tool("kubectl"), "--kubeconfig", self.kubeconfig, *words],
             input=stdin,
             capture_output=True,
             text=True,
@@ -97,12 +97,12 @@ def push_probe(folder: Path, registry: str) -> str:
         env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
         timeout=600,
     )
-    archive.write_bytes(pack(program.read_bytes(), "amd64"))
+    archive.write_bytes(pack_image(program.read_bytes(), "amd64"))
     image.mkdir()
     shutil.unpack_archive(archive, image)
     name = f"{registry}/slipway-k8s/probe"
     pushed = subprocess.run(
-        [ensure("crane"), "push", "--insecure", image, f"{name}:1"],
+        [ensure_tool("crane"), "push", "--insecure", image, f"{name}:1"],
         check=True,
         capture_output=True,
         text=True,
@@ -153,7 +153,7 @@ def wait_until(true: Any, what: str) -> None:
         time.sleep(0.1)
 
 
-def part(status: Status, name: str) -> int:
+def part(status: NodeStatus, name: str) -> int:
     """Return the process of a part, which must run."""
     pid = next(each.pid for each in status.parts if each.name == name)
     assert pid, f"{name} does not run"
@@ -162,13 +162,13 @@ def part(status: Status, name: str) -> int:
 
 def traces() -> list[str]:
     """Return all that a node has left on this machine."""
-    home = layout().home
-    found = [f"process {each}" for each in _processes(str(home), str(at.RUN))]
-    found += [f"mount {each}" for each in kernel.mounts(home, at.RUN)]
-    found += [f"cgroup {each}" for each in kernel.cgroups()]
-    found += [f"folder {each}" for each in (home, at.RUN) if each.exists()]
-    if Path("/sys/class/net", at.BRIDGE).exists():
-        found.append(f"interface {at.BRIDGE}")
+    home = node_layout().home
+    found = [f"process {each}" for each in _processes(str(home), str(at.RUNTIME_FOLDER))]
+    found += [f"mount {each}" for each in kernel.list_mount_points(home, at.RUNTIME_FOLDER)]
+    found += [f"cgroup {each}" for each in kernel.list_pod_cgroups()]
+    found += [f"folder {each}" for each in (home, at.RUNTIME_FOLDER) if each.exists()]
+    if Path("/sys/class/net", at.BRIDGE_NAME).exists():
+        found.append(f"interface {at.BRIDGE_NAME}")
     for family in ("iptables", "ip6tables"):
         rules = subprocess.run([f"{family}-save"], capture_output=True, text=True, timeout=30, check=False).stdout
         found += [f"{family} {line}" for line in rules.splitlines() if re.search(r"KUBE-|SLIPWAY-CLUSTER", line)]

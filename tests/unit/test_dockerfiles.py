@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ENGINE, TEMPLATE
 
 from slipway.content import dockerfile, pinning
-from slipway.content.service import argument_of
+from slipway.content.service_inputs import base_argument
 from slipway.model.errors import ConfigError
 
 KINDS = sorted((ENGINE / "kinds").glob("*/Dockerfile"))
@@ -60,7 +60,7 @@ def test_every_stage_starts_from_a_pinned_image(path: Path, tmp_path: Path) -> N
 def test_a_plain_docker_build_uses_the_official_bases_of_the_workspace(path: Path) -> None:
     text = re.sub(r"\{\{.*?\}\}", "1", (TEMPLATE / "workspace.toml").read_text(encoding="utf-8"))
     official = tomllib.loads(text)["bases"]["official"]
-    arguments = {argument_of(name): ref for name, ref in official.items()}
+    arguments = {base_argument(name): ref for name, ref in official.items()}
     declared = dockerfile.read(path).arguments
     assert declared == {name: arguments[name] for name in declared}
 

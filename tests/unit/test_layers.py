@@ -1,4 +1,4 @@
-"""Imports go one way: model → content → commands → run → flows → tasks."""
+"""Imports go one way: model → content → commands → run → toolchain → context → … → tasks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from pathlib import Path
 import pytest
 from tests.conftest import ENGINE, TEMPLATE
 
+BASE = {"model", "content", "commands", "run"}
+TOOLS = {*BASE, "toolchain", "context"}
+WORK = {*TOOLS, "rollout", "provider", "insight", "targets"}
 ALLOWED = {
     "model": set(),
     "content": {"model"},
     "commands": {"model", "content"},
     "run": {"model", "content", "commands"},
     "toolchain": {"model", "commands", "run"},
-    "provider": {"model", "content", "commands", "run"},
-    "flows": {"model", "content", "commands", "run", "toolchain", "provider"},
-    "tasks": {"model", "run", "flows", "toolchain"},
+    "context": {*BASE, "toolchain"},
+    "rollout": {*BASE, "provider"},
+    "provider": {*BASE, "rollout"},
+    "insight": TOOLS,
+    "targets": {*WORK, "release"},
+    "build": {*TOOLS, "insight"},
+    "gate": {*WORK, "build"},
+    "release": {*WORK, "build", "gate"},
+    "dev": {*WORK, "build", "gate", "release"},
+    "prune": {*WORK, "build", "gate", "release"},
+    "scaffold": TOOLS,
+    "tasks": {*WORK, "build", "gate", "release", "dev", "prune", "scaffold"},
 }
 MODULES = sorted(ENGINE.rglob("*.py"))
 
@@ -50,4 +62,4 @@ def test_infra_imports_only_what_a_pulumi_program_needs() -> None:
     by_hand = TEMPLATE / "infra" / "__main__.py"  # verifies what a protected stack gets, where nobody else has
     names = {name for path in paths - {by_hand} for name in imported(path)}
     assert names <= {"model", "content", "commands", "provider", "run", "toolchain"}
-    assert imported(by_hand) <= {"model", "provider", "flows"}
+    assert imported(by_hand) <= {"model", "provider", "release"}

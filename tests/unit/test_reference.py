@@ -31,7 +31,7 @@ def keys_of(kind: type[msgspec.Struct]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("examples", "kind"),
-    [(EXAMPLES[:1], workspace.Settings), (EXAMPLES[1:3], workspace.ServiceSettings)],
+    [(EXAMPLES[:1], workspace.WorkspaceSettings), (EXAMPLES[1:3], workspace.ServiceSettings)],
     ids=["workspace", "service"],
 )
 def test_the_reference_shows_every_key(examples: list[str], kind: type[msgspec.Struct]) -> None:
@@ -49,7 +49,7 @@ def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> 
         (service / "service.toml").write_text(text, encoding="utf-8")
         (service / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
     (tmp_path / "libs" / "common").mkdir(parents=True)
-    found = workspace.load(tmp_path)
+    found = workspace.load_workspace(tmp_path)
     assert found.service("api").settings.route == "/api"
     assert found.service("report").settings.job
 

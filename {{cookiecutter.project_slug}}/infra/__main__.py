@@ -11,8 +11,8 @@ import pulumi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Pulumi runs this file from its own folder
 
+from slipway.model.deploy_inputs import DeployInputs
 from slipway.model.errors import SlipwayError
-from slipway.model.inputs import DeployInputs
 from slipway.provider.resources import Protection
 
 from infra import releases, targets
@@ -20,7 +20,7 @@ from infra.images import images_of
 from infra.secrets import secrets_of
 
 
-def program(inputs: DeployInputs, instead: Mapping[str, str] = MappingProxyType({})) -> None:
+def program(inputs: DeployInputs, image_overrides: Mapping[str, str] = MappingProxyType({})) -> None:
     """Declare everything that the current Pulumi stack holds.
 
     Args:
@@ -32,22 +32,22 @@ def program(inputs: DeployInputs, instead: Mapping[str, str] = MappingProxyType(
     protection = Protection(stack.name, stack=stack.name, protected=stack.protected)
 
     secrets = secrets_of(workspace, stack)
-    images = images_of(inputs, instead)
-    release = releases.begun(inputs, images)
-    running = releases.together({**images, **inputs.beside}, protection)
+    images = images_of(inputs, image_overrides)
+    release = releases.record_release(inputs, images)
+    running = releases.wait_for_all_images({**images, **inputs.prebuilt_images}, protection)
     deployed = targets.deploy(workspace, stack, running, secrets)
-    live = releases.live(stack, release, deployed.resources)
+    live = releases.mark_live(stack, release, deployed.resources)
 
     pulumi.export("images", images)
     pulumi.export("urls", deployed.urls)
     pulumi.export("live", live.live)
-    pulumi.export("releases", releases.told(release, live))
+    pulumi.export("releases", releases.releases_with_results(release, live))
 
 
 if __name__ == "__main__":
-    from slipway.flows.byhand import inputs_by_hand
+    from slipway.release.manual_inputs import read_manual_inputs
 
     try:
-        program(inputs_by_hand(pulumi.get_stack()))
+        program(read_manual_inputs(pulumi.get_stack()))
     except SlipwayError as error:
-        raise pulumi.RunError("\n".join(filter(None, (error.what, error.detail, error.remedy)))) from error
+        raise pulumi.RunError("\n".join(filter(None, (error.message, error.detail, error.remedy)))) from error

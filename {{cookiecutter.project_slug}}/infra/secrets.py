@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 from slipway.model.errors import ConfigError
-from slipway.model.masking import keep_secret
+from slipway.model.masking import register_secret
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
 
@@ -17,14 +17,14 @@ def secrets_of(workspace: Workspace, stack: Stack) -> dict[str, Secrets]:
     Raises:
         ConfigError: one has no value in this stack.
     """
-    return {service.name: _of(service, stack) for service in workspace.services}
+    return {service.name: _service_secrets(service, stack) for service in workspace.services}
 
 
-def _of(service: Service, stack: Stack) -> Secrets:
+def _service_secrets(service: Service, stack: Stack) -> Secrets:
     config = pulumi.Config(service.name)
     values = {name: config.get_secret(name) for name in service.settings.secrets}
     for name, value in values.items():
-        keep_secret(config.get(name))
+        register_secret(config.get(name))
         if value is None:
             raise ConfigError(
                 f"{service.name} needs the secret {name}, which has no value in the stack {stack.name}",

@@ -1,7 +1,7 @@
 """What a cluster is told about images: the trust policy, and which registries a stack's namespace takes images from.
 
 The trust policy, as a policy-controller ClusterImagePolicy and as a Kyverno ClusterPolicy, says what
-`slipway.flows.evidence` asks for: each kind of evidence, the signature among them, by a trusted signer. A cluster asks
+`slipway.gate.evidence` asks for: each kind of evidence, the signature among them, by a trusted signer. A cluster asks
 neither what the evidence says nor for which service it was made; a deploy does.
 
 A ValidatingAdmissionPolicy needs no controller, and looks at no evidence: it holds a namespace to the stack's own
@@ -14,39 +14,39 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from slipway.commands.cosign import TYPES
+from slipway.commands.cosign import PREDICATE_TYPES
 from slipway.model.names import LOOPBACK
 from slipway.model.stack import Stack
-from slipway.model.trust import Identity, Key, Trust
+from slipway.model.trust import Identity, PublicKey, TrustedSigners
 from slipway.model.workspace import Workspace
 
-FULCIO = "https://fulcio.sigstore.dev"
-REKOR = "https://rekor.sigstore.dev"
-LONGEST_SECONDS = 30
+FULCIO_URL = "https://fulcio.sigstore.dev"
+REKOR_URL = "https://rekor.sigstore.dev"
+MAX_WEBHOOK_SECONDS = 30
 """The most that Kubernetes waits for an admission webhook."""
 
-ADMISSION = "admissionregistration.k8s.io/v1"
-NAMESPACE = "kubernetes.io/metadata.name"
-IMAGES = " + ".join(
+ADMISSION_API_VERSION = "admissionregistration.k8s.io/v1"
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+POD_IMAGES_CEL = " + ".join(
     f"(has(object.spec.{kind}) ? object.spec.{kind}.map(each, each.image) : [])"
     for kind in ("containers", "initContainers", "ephemeralContainers")
 )
 """The images of all containers of a pod, in CEL, where the three lists are of different types."""
 
 
-def prefixes(workspace: Workspace, stack: Stack) -> list[str]:
+def allowed_prefixes(workspace: Workspace, stack: Stack) -> list[str]:
     """Return what a stack's images may begin with: its release repositories, and those of development.
 
     A protected stack in `external` mode has released images only. Any other may have a lock that a push has written, or
     go back to a release that was built inline.
     """
     found = {workspace.release_repository("", stack.registry)}
-    if not (stack.protected and stack.images == "external"):
+    if not (stack.protected and stack.mode == "external"):
         found.add(workspace.repository(""))
     return sorted(found)
 
 
-def images_name(namespace: str) -> str:
+def images_policy_name(namespace: str) -> str:
     """Return how a namespace's admission policy and its binding are called; both are in no namespace."""
     return f"slipway.{namespace}.images"
 
@@ -72,7 +72,7 @@ def images_policy(prefixes: Sequence[str]) -> dict[str, Any]:
             ]
         },
         "matchConditions": [{"name": "stays", "expression": "!has(object.metadata.deletionTimestamp)"}],
-        "variables": [{"name": "images", "expression": IMAGES}],
+        "variables": [{"name": "images", "expression": POD_IMAGES_CEL}],
         "validations": [
             {
                 "expression": f"size({unpinned}) == 0",
@@ -88,27 +88,32 @@ def images_policy(prefixes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def images_binding(namespace: str) -> dict[str, Any]:
+def images_policy_binding(namespace: str) -> dict[str, Any]:
     """Return the spec of the binding that holds one namespace to its policy."""
     return {
-        "policyName": images_name(namespace),
+        "policyName": images_policy_name(namespace),
         "validationActions": ["Deny", "Audit"],
-        "matchResources": {"namespaceSelector": {"matchLabels": {NAMESPACE: namespace}}},
+        "matchResources": {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}}},
     }
 
 
-def images_documents(namespace: str, prefixes: Sequence[str]) -> list[dict[str, Any]]:
+def images_policy_documents(namespace: str, prefixes: Sequence[str]) -> list[dict[str, Any]]:
     """Return the policy and its binding as whole objects, for whoever applies them by hand."""
     return [
-        {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": images_name(namespace)}, "spec": spec}
+        {
+            "apiVersion": ADMISSION_API_VERSION,
+            "kind": kind,
+            "metadata": {"name": images_policy_name(namespace)},
+            "spec": spec,
+        }
         for kind, spec in (
             ("ValidatingAdmissionPolicy", images_policy(prefixes)),
-            ("ValidatingAdmissionPolicyBinding", images_binding(namespace)),
+            ("ValidatingAdmissionPolicyBinding", images_policy_binding(namespace)),
         )
     ]
 
 
-def cluster_image_policy(name: str, images: Sequence[str], trust: Trust) -> dict[str, Any]:
+def cluster_image_policy(name: str, images: Sequence[str], trust: TrustedSigners) -> dict[str, Any]:
     """Return sigstore policy-controller's policy: one authority for each signer, each of which has to have made all.
 
     Args:
@@ -123,25 +128,27 @@ def cluster_image_policy(name: str, images: Sequence[str], trust: Trust) -> dict
     authorities += [
         {
             "name": f"identity-{number}",
-            "keyless": {"url": FULCIO, "identities": [_named(each)]},
-            "ctlog": {"url": REKOR},
+            "keyless": {"url": FULCIO_URL, "identities": [_identity_claims(signer)]},
+            "ctlog": {"url": REKOR_URL},
         }
-        for number, each in enumerate(trust.identities, start=1)
+        for number, signer in enumerate(trust.identities, start=1)
     ]
-    wanted = [{"name": kind, "predicateType": predicate} for kind, predicate in TYPES.items()]
+    attestations = [{"name": kind, "predicateType": predicate} for kind, predicate in PREDICATE_TYPES.items()]
     return {
         "apiVersion": "policy.sigstore.dev/v1beta1",
         "kind": "ClusterImagePolicy",
         "metadata": {"name": name},
         "spec": {
             "images": [{"glob": pattern} for pattern in images],
-            "authorities": [{**each, "signatureFormat": "bundle", "attestations": wanted} for each in authorities],
+            "authorities": [
+                {**signer, "signatureFormat": "bundle", "attestations": attestations} for signer in authorities
+            ],
             "mode": "enforce",
         },
     }
 
 
-def kyverno_policy(name: str, images: Sequence[str], trust: Trust) -> dict[str, Any]:
+def kyverno_policy(name: str, images: Sequence[str], trust: TrustedSigners) -> dict[str, Any]:
     """Return Kyverno's policy: pods whose images match have to name them by digest and with all evidence.
 
     Args:
@@ -161,7 +168,7 @@ def kyverno_policy(name: str, images: Sequence[str], trust: Trust) -> dict[str, 
         **plain,
         "attestations": [
             {"name": kind, "type": predicate, "attestors": [{"count": 1, "entries": entries}]}
-            for kind, predicate in TYPES.items()
+            for kind, predicate in PREDICATE_TYPES.items()
         ],
     }
     return {
@@ -170,7 +177,7 @@ def kyverno_policy(name: str, images: Sequence[str], trust: Trust) -> dict[str, 
         "metadata": {"name": name},
         "spec": {
             "background": False,
-            "webhookConfiguration": {"failurePolicy": "Fail", "timeoutSeconds": LONGEST_SECONDS},
+            "webhookConfiguration": {"failurePolicy": "Fail", "timeoutSeconds": MAX_WEBHOOK_SECONDS},
             "rules": [
                 {
                     "name": "released",
@@ -182,16 +189,16 @@ def kyverno_policy(name: str, images: Sequence[str], trust: Trust) -> dict[str, 
     }
 
 
-def _key_entry(key: Key) -> dict[str, Any]:
+def _key_entry(key: PublicKey) -> dict[str, Any]:
     """Return a key as Kyverno has it; what it signs is in no transparency log and has no certificate."""
-    logs = {"rekor": {"url": REKOR, "ignoreTlog": True}, "ctlog": {"ignoreSCT": True}}
+    logs = {"rekor": {"url": REKOR_URL, "ignoreTlog": True}, "ctlog": {"ignoreSCT": True}}
     return {"keys": {"publicKeys": key.pem, "signatureAlgorithm": "sha256", **logs}}
 
 
 def _identity_entry(identity: Identity) -> dict[str, Any]:
-    return {"keyless": {**_named(identity), "rekor": {"url": REKOR}}}
+    return {"keyless": {**_identity_claims(identity), "rekor": {"url": REKOR_URL}}}
 
 
-def _named(identity: Identity) -> dict[str, Any]:
-    whose = {"subject": identity.subject} if identity.subject else {"subjectRegExp": identity.subject_regexp}
-    return {"issuer": identity.issuer, **whose}
+def _identity_claims(identity: Identity) -> dict[str, Any]:
+    subject = {"subject": identity.subject} if identity.subject else {"subjectRegExp": identity.subject_regexp}
+    return {"issuer": identity.issuer, **subject}

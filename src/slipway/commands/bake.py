@@ -16,7 +16,7 @@ from typing import Literal
 
 from slipway.content.digest import BuildInputs
 from slipway.model.names import LOOPBACK
-from slipway.model.workspace import Cache
+from slipway.model.workspace import CacheMode
 
 # 1980-01-01, for two reasons. BuildKit takes every file's time that is later down to it and leaves earlier
 # ones, so an early time makes files of any checkout equal. And it is the first that zip files, and so
@@ -26,8 +26,8 @@ SOURCE_DATE_EPOCH = "315532800"
 
 # Rewriting compresses every layer of the service's own again at each export; the quickest level halves the time that
 # a saved line takes, and costs a tenth of the size.
-FORMAT = "rewrite-timestamp=true,oci-mediatypes=true,compression=gzip,compression-level=1"
-EXPORT = f"type=image,{FORMAT}"
+EXPORT_FORMAT = "rewrite-timestamp=true,oci-mediatypes=true,compression=gzip,compression-level=1"
+IMAGE_EXPORT = f"type=image,{EXPORT_FORMAT}"
 """How an image is exported to a registry; what pushes it adds `push=true`."""
 
 # Half of the time until a saved line is served: layers stay as they were made, so only the new one is compressed and
@@ -38,16 +38,16 @@ DEV_EXPORT = "type=image,oci-mediatypes=true,compression=gzip,compression-level=
 CACHE_SUFFIX = "_cache"
 """How the repository of a service's layers is called behind its own name: no service's name holds an underscore."""
 
-TEST, REPORT, FOR = "_test", "_report", "_for-"  # no service's name holds an underscore
-JUNIT = "/tmp/junit*.xml"  # noqa: S108 - in the stage
+TEST_SUFFIX, REPORT_SUFFIX, PLATFORM_SEPARATOR = "_test", "_report", "_for-"  # no service's name holds an underscore
+JUNIT_GLOB = "/tmp/junit*.xml"  # noqa: S108 - in the stage
 NO_ATTESTATIONS = ("type=provenance,disabled=true", "type=sbom,disabled=true")
 
-Output = Literal["oci", "registry", "dev", "none"]
-Json = dict[str, object]
+BakeOutput = Literal["oci", "registry", "dev", "none"]
+JsonObject = dict[str, object]
 
 
 @dataclass(frozen=True)
-class Target:
+class BakeTarget:
     """One service to build.
 
     Attributes:
@@ -62,12 +62,12 @@ class Target:
     inputs: BuildInputs
     tags: tuple[str, ...] = ()
     secrets: Mapping[str, Path] = field(default_factory=dict)
-    cache: Cache = "auto"
+    cache: CacheMode = "auto"
 
 
-def definition(
-    targets: Iterable[Target], output: Output | str, oci_dir: Path, stage: str | None = None
-) -> dict[str, Json]:
+def make_definition(
+    targets: Iterable[BakeTarget], output: BakeOutput | str, oci_dir: Path, stage: str | None = None
+) -> dict[str, JsonObject]:
     """Return the bake definition, to be written as JSON.
 
     Args:
@@ -79,11 +79,11 @@ def definition(
     """
     parts = [(target.service, target) for target in targets]
     if output == "oci":
-        parts = [part for _, target in parts for part in by_platform(target).items()]
-    return {"target": {name: _target(part, output, oci_dir / name, stage) for name, part in parts}}
+        parts = [part for _, target in parts for part in split_by_platform(target).items()]
+    return {"target": {name: _make_target(part, output, oci_dir / name, stage) for name, part in parts}}
 
 
-def by_platform(target: Target) -> dict[str, Target]:
+def split_by_platform(target: BakeTarget) -> dict[str, BakeTarget]:
     """Return the targets that a service is built by: one for each platform, where there are several.
 
     So each can go to a builder of its own and has a cache of its own; buildx itself joins no OCI layouts of several
@@ -93,45 +93,47 @@ def by_platform(target: Target) -> dict[str, Target]:
     if len(platforms) < 2:
         return {target.service: target}
     return {
-        f"{target.service}{FOR}{each.replace('/', '-')}": replace(
-            target, inputs=replace(target.inputs, platforms=(each,))
+        f"{target.service}{PLATFORM_SEPARATOR}{platform.replace('/', '-')}": replace(
+            target, inputs=replace(target.inputs, platforms=(platform,))
         )
-        for each in platforms
+        for platform in platforms
     }
 
 
-def names(targets: Iterable[Target]) -> list[str]:
+def target_names(targets: Iterable[BakeTarget]) -> list[str]:
     """Return the names of the targets that build OCI layouts."""
-    return [name for target in targets for name in by_platform(target)]
+    return [name for target in targets for name in split_by_platform(target)]
 
 
-def tests(targets: Iterable[Target], reports: Path) -> dict[str, Json]:
+def make_test_definition(targets: Iterable[BakeTarget], reports: Path) -> dict[str, JsonObject]:
     """Return the part of a definition that runs each `test` stage and fetches the JUnit file that it wrote.
 
-    A test stage need not write one: where there is none, nothing is fetched. Build the targets that `reported` names.
+    A test stage need not write one: where there is none, nothing is fetched. Build the targets that `report_target_names` names.
 
     Args:
         targets: whose tests to run.
         reports: the folder that gets a folder per service, named after it.
-    """
-    found: dict[str, Json] = {}
+    """  # noqa: E501
+    found: dict[str, JsonObject] = {}
     for target in targets:
-        stage = _target(target, "none", reports / target.service, "test")
-        found[f"{target.service}{TEST}"] = stage
-        found[f"{target.service}{REPORT}"] = {
+        stage = _make_target(target, "none", reports / target.service, "test")
+        found[f"{target.service}{TEST_SUFFIX}"] = stage
+        found[f"{target.service}{REPORT_SUFFIX}"] = {
             "context": stage["context"],
-            "contexts": {"tests": f"target:{target.service}{TEST}"},
-            "dockerfile-inline": f"FROM scratch\nCOPY --from=tests {JUNIT} /\n",
+            "contexts": {"tests": f"target:{target.service}{TEST_SUFFIX}"},
+            "dockerfile-inline": f"FROM scratch\nCOPY --from=tests {JUNIT_GLOB} /\n",
             **{key: stage[key] for key in ("platforms",) if key in stage},
             "attest": list(NO_ATTESTATIONS),
-            "output": [plain(fields({"type": "local", "dest": str((reports / target.service).absolute())}))],
+            "output": [
+                escape_expressions(csv_fields({"type": "local", "dest": str((reports / target.service).absolute())}))
+            ],
         }
     return found
 
 
-def reported(targets: Iterable[Target]) -> list[str]:
+def report_target_names(targets: Iterable[BakeTarget]) -> list[str]:
     """Return the names of the targets that run the tests."""
-    return [f"{target.service}{REPORT}" for target in targets]
+    return [f"{target.service}{REPORT_SUFFIX}" for target in targets]
 
 
 def service_of(name: str) -> str:
@@ -143,7 +145,7 @@ def argv(
     buildx: Path,
     file: Path,
     builder: str,
-    targets: Sequence[Target],
+    targets: Sequence[BakeTarget],
     *,
     progress: str = "rawjson",
     oci_dir: Path | None = None,
@@ -160,12 +162,12 @@ def argv(
         file: the definition.
         builder: the buildx builder's name.
         targets: what the definition holds.
-        progress: `rawjson` for `progress.Progress`, or `plain` to read.
+        progress: `rawjson` for `progress.Progress`, or `escape_expressions` to read.
         oci_dir: the folder for OCI layouts, if it lies outside the folder that bake runs in.
         chosen: the targets to build, where they are not just the services' OCI layouts.
         metadata: a file that gets what was built and how, each target's provenance included.
     """
-    reads = {path for target in targets for path in _reads(target)}
+    reads = {path for target in targets for path in _read_paths(target)}
     allowed = [f"--allow=fs.read={path}" for path in sorted(map(str, reads))]
     allowed += [f"--allow=fs.write={oci_dir}"] if oci_dir else []
     return [
@@ -176,7 +178,7 @@ def argv(
         f"--progress={progress}",
         *([f"--metadata-file={metadata}"] if metadata else []),
         *allowed,
-        *(chosen if chosen is not None else names(targets)),
+        *(chosen if chosen is not None else target_names(targets)),
     ]
 
 
@@ -185,40 +187,42 @@ def build_args(inputs: BuildInputs) -> dict[str, str]:
     return dict(sorted({**inputs.args, **inputs.bases, "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH}.items()))
 
 
-def _target(target: Target, output: str, folder: Path, stage: str | None) -> Json:
+def _make_target(target: BakeTarget, output: str, folder: Path, stage: str | None) -> JsonObject:
     inputs = target.inputs
-    found: Json = {
-        "context": plain(inputs.context.absolute()),
-        "contexts": {name: plain(path.absolute()) for name, path in inputs.contexts.items()},
-        "dockerfile": plain(inputs.dockerfile.absolute()),
-        "args": {name: plain(value) for name, value in build_args(inputs).items()},
+    found: JsonObject = {
+        "context": escape_expressions(inputs.context.absolute()),
+        "contexts": {name: escape_expressions(path.absolute()) for name, path in inputs.contexts.items()},
+        "dockerfile": escape_expressions(inputs.dockerfile.absolute()),
+        "args": {name: escape_expressions(value) for name, value in build_args(inputs).items()},
         "platforms": sorted(set(inputs.platforms)),
         "tags": list(target.tags) if output != "dev" else [],
-        "secret": [plain(fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()],
+        "secret": [
+            escape_expressions(csv_fields({"id": name, "src": str(path)})) for name, path in target.secrets.items()
+        ],
         "attest": list(NO_ATTESTATIONS),
-        "output": [plain(_output(output, folder, target.tags))],
-        **layer_cache(target.tags, inputs.platforms, target.cache, writing=output not in ("dev", "none")),
+        "output": [escape_expressions(_format_output(output, folder, target.tags))],
+        **layer_cache_options(target.tags, inputs.platforms, target.cache, writing=output not in ("dev", "none")),
     }
-    goal = stage or inputs.target
-    if goal:
-        found["target"] = goal
+    stage_name = stage or inputs.target
+    if stage_name:
+        found["target"] = stage_name
     return {key: value for key, value in found.items() if value}
 
 
-def _output(output: str, folder: Path, tags: Sequence[str]) -> str:
+def _format_output(output: str, folder: Path, tags: Sequence[str]) -> str:
     if output == "oci":
-        return f"{fields({'type': 'oci', 'dest': str(folder.absolute()), 'tar': 'false'})},{FORMAT}"
+        return f"{csv_fields({'type': 'oci', 'dest': str(folder.absolute()), 'tar': 'false'})},{EXPORT_FORMAT}"
     if output == "registry":
-        return f"{EXPORT},push=true"
+        return f"{IMAGE_EXPORT},push=true"
     if output == "dev":
-        return f"{DEV_EXPORT},{fields({'name': repository(tags[0])})}"
+        return f"{DEV_EXPORT},{csv_fields({'name': repository_of(tags[0])})}"
     if output == "none":
         return "type=cacheonly"
     raise ValueError(f"no such output: {output}")
 
 
-def layer_cache(
-    tags: Sequence[str], platforms: Sequence[str], cache: Cache = "auto", *, writing: bool
+def layer_cache_options(
+    tags: Sequence[str], platforms: Sequence[str], cache: CacheMode = "auto", *, writing: bool
 ) -> dict[str, list[str]]:
     """Return where layers are kept for other machines: beside the images, a cache for each service and platform.
 
@@ -234,23 +238,23 @@ def layer_cache(
     """
     if not tags or cache == "off" or (cache == "auto" and LOOPBACK.match(tags[0])):
         return {}
-    place = f"{repository(tags[0])}{CACHE_SUFFIX}"
-    refs = [f"{place}:{each.replace('/', '-')}" for each in sorted(set(platforms)) or ["native"]]
+    cache_repository = f"{repository_of(tags[0])}{CACHE_SUFFIX}"
+    refs = [f"{cache_repository}:{platform.replace('/', '-')}" for platform in sorted(set(platforms)) or ["native"]]
     found = {"cache-from": [f"type=registry,ref={ref}" for ref in refs]}
     if writing and cache != "read" and len(refs) == 1:
-        kept = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
-        found["cache-to"] = [f"type=registry,ref={refs[0]},{kept}"]
+        options = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
+        found["cache-to"] = [f"type=registry,ref={refs[0]},{options}"]
     return found
 
 
-def repository(ref: str) -> str:
+def repository_of(ref: str) -> str:
     """Return an image reference without its tag and digest."""
     name = ref.partition("@")[0]
     folder, slash, last = name.rpartition("/")
     return f"{folder}{slash}{last.partition(':')[0]}"
 
 
-def _reads(target: Target) -> Iterable[Path]:
+def _read_paths(target: BakeTarget) -> Iterable[Path]:
     inputs = target.inputs
     yield inputs.context.absolute()
     yield inputs.dockerfile.parent.absolute()
@@ -258,13 +262,13 @@ def _reads(target: Target) -> Iterable[Path]:
     yield from (path.absolute() for path in target.secrets.values())
 
 
-def fields(values: Mapping[str, str]) -> str:
+def csv_fields(values: Mapping[str, str]) -> str:
     """Return `key=value` fields as BuildKit reads them: a line of CSV, so that a path may hold a comma."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow([f"{key}={value}" for key, value in values.items()])
     return line.getvalue()
 
 
-def plain(text: str | Path) -> str:
+def escape_expressions(text: str | Path) -> str:
     """Return text that bake takes as it is: `${` and `%{` would start an expression."""
     return str(text).replace("${", "$${").replace("%{", "%%{")

@@ -13,7 +13,7 @@ from slipway.model.names import LOOPBACK
 from slipway.model.trust import Identity
 
 SIGNATURE = "signature"
-TYPES = {
+PREDICATE_TYPES = {
     SIGNATURE: "https://sigstore.dev/cosign/sign/v1",
     "sbom": "https://cyclonedx.org/bom",
     "spdx": "https://spdx.dev/Document",
@@ -22,14 +22,14 @@ TYPES = {
     "tests": "https://in-toto.io/attestation/test-result/v0.1",
 }
 """The kinds of evidence, in the order in which they are attached, and the predicate type of each."""
-KINDS = tuple(TYPES)
-SPELLED = {"sbom": "cyclonedx", "spdx": "spdxjson", "scan": "vuln", "provenance": "slsaprovenance02"}
+EVIDENCE_KINDS = tuple(PREDICATE_TYPES)
+COSIGN_TYPE_NAMES = {"sbom": "cyclonedx", "spdx": "spdxjson", "scan": "vuln", "provenance": "slsaprovenance02"}
 """What cosign calls a type for which it has a form of its own; any other is its address."""
-BUNDLE = "application/vnd.dev.sigstore.bundle"
+BUNDLE_TYPE_PREFIX = "application/vnd.dev.sigstore.bundle"
 """How the artifact type begins of what cosign attaches to an image."""
 
 
-def generate(cosign: Path, prefix: Path) -> list[str]:
+def generate_key_pair(cosign: Path, prefix: Path) -> list[str]:
     """Return the command that makes `prefix`.key and `prefix`.pub; the password comes by standard input."""
     return [str(cosign), "generate-key-pair", "--output-key-prefix", str(prefix)]
 
@@ -41,14 +41,14 @@ def public_key(cosign: Path, key: str) -> list[str]:
 
 def sign(cosign: Path, ref: str, key: str | None, annotations: Mapping[str, str]) -> list[str]:
     """Return the command that signs an image by digest; `key` None is keyless."""
-    said = [word for name, value in annotations.items() for word in ("--annotations", f"{name}={value}")]
-    return [str(cosign), "sign", "--yes", *_with(key), *_registry(ref), *said, ref]
+    annotation_flags = [word for name, value in annotations.items() for word in ("--annotations", f"{name}={value}")]
+    return [str(cosign), "sign", "--yes", *_key_flags(key), *_registry_flags(ref), *annotation_flags, ref]
 
 
 def attest(cosign: Path, ref: str, key: str | None, kind: str, predicate: Path) -> list[str]:
     """Return the command that attaches a file to an image as evidence of a kind; `key` None is keyless."""
-    words = ["--type", SPELLED.get(kind, TYPES[kind]), "--predicate", str(predicate)]
-    return [str(cosign), "attest", "--yes", *_with(key), *_registry(ref), *words, ref]
+    words = ["--type", COSIGN_TYPE_NAMES.get(kind, PREDICATE_TYPES[kind]), "--predicate", str(predicate)]
+    return [str(cosign), "attest", "--yes", *_key_flags(key), *_registry_flags(ref), *words, ref]
 
 
 def verify(cosign: Path, bundle: Path, kind: str, digest: str, signer: Path | Identity) -> list[str]:
@@ -68,29 +68,29 @@ def verify(cosign: Path, bundle: Path, kind: str, digest: str, signer: Path | Id
         "--bundle",
         str(bundle),
         "--type",
-        TYPES[kind],
+        PREDICATE_TYPES[kind],
         "--digest",
         value,
         "--digestAlg",
         algorithm,
-        *_of(signer),
+        *_signer_flags(signer),
     ]
 
 
-def _with(key: str | None) -> list[str]:
+def _key_flags(key: str | None) -> list[str]:
     return ["--key", key, "--use-signing-config=false", "--tlog-upload=false"] if key else []
 
 
-def _registry(ref: str) -> list[str]:
+def _registry_flags(ref: str) -> list[str]:
     return ["--allow-http-registry"] if LOOPBACK.match(ref) else []
 
 
-def _of(signer: Path | Identity) -> list[str]:
+def _signer_flags(signer: Path | Identity) -> list[str]:
     if isinstance(signer, Path):
         return ["--key", str(signer), "--insecure-ignore-tlog"]
-    whose = (
+    subject_flags = (
         ["--certificate-identity", signer.subject]
         if signer.subject
         else ["--certificate-identity-regexp", str(signer.subject_regexp)]
     )
-    return ["--certificate-oidc-issuer", signer.issuer, *whose]
+    return ["--certificate-oidc-issuer", signer.issuer, *subject_flags]

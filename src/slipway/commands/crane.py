@@ -11,13 +11,13 @@ from pathlib import Path
 
 def push(crane: Path, layout: Path, ref: str, *, plain: bool = False) -> list[str]:
     """Return the command that pushes an OCI layout's one image under a name with a tag or its digest."""
-    return [str(crane), "push", str(layout), ref, *_insecure(plain)]
+    return [str(crane), "push", str(layout), ref, *_insecure_flags(plain)]
 
 
 def pull(crane: Path, ref: str, layout: Path, *, plain: bool = False) -> list[str]:
     """Return the command that fetches an image as it is, all platforms of it, into a new OCI layout."""
-    return [str(crane), "pull", "--format", "oci", ref, str(layout), *_insecure(plain)]
+    return [str(crane), "pull", "--format", "oci", ref, str(layout), *_insecure_flags(plain)]
 
 
-def _insecure(plain: bool) -> list[str]:
+def _insecure_flags(plain: bool) -> list[str]:
     return ["--insecure"] if plain else []

@@ -12,22 +12,22 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from slipway.commands.trivy import Report
+from slipway.commands.trivy import ScanReport
 from slipway.model.errors import GateRefused
-from slipway.model.gate import Scan, ScanException
+from slipway.model.gate_settings import ScanException, ScanSettings
 from slipway.model.parsing import convert
 
-Kind = Literal["vulnerability", "secret", "misconfiguration", "blind"]
+FindingType = Literal["vulnerability", "secret", "misconfiguration", "blind"]
 
 SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN")
-SHOWN = 20
-TITLE = 60
-GRACE = timedelta(days=30)
+MAX_SHOWN_FINDINGS = 20
+MAX_TITLE_CHARACTERS = 60
+EXCEPTION_PERIOD = timedelta(days=30)
 """How long the exception lasts that a refusal proposes."""
 
 # What Trivy reports as success without having looked. They are findings, so that an exception can let them through.
 PACKAGES_UNKNOWN = "packages-unknown"
-SYSTEM_ENDED = "system-end-of-life"
+SYSTEM_END_OF_LIFE = "system-end-of-life"
 DOCKERFILE_UNKNOWN = "dockerfile-unknown"
 
 
@@ -44,7 +44,7 @@ class Finding:
         title: one line about it.
     """
 
-    kind: Kind
+    kind: FindingType
     id: str
     severity: str
     target: str
@@ -61,7 +61,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ScanVerdict:
     """What the policy says: what refuses, what an exception lets through, and what one did until it ended."""
 
     refused: tuple[Finding, ...]
@@ -74,24 +74,29 @@ class Verdict:
         return not self.refused
 
 
-def findings(report: Mapping[str, Any], *, dockerfile: bool = True) -> tuple[Finding, ...]:
+def parse_findings(report: Mapping[str, Any], *, dockerfile: bool = True) -> tuple[Finding, ...]:
     """Return all that a report of Trivy's holds, the worst first; that it holds no Dockerfile's only where asked for.
 
     Raises:
         GateRefused: it is no report of an image.
     """
     try:
-        convert(report, Report)
-        found = {*_blind(report, dockerfile), *(each for result in _results(report) for each in _of(result))}
+        convert(report, ScanReport)
+        found = {
+            *_blind_findings(report, dockerfile),
+            *(finding for result in _results(report) for finding in _result_findings(result)),
+        }
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise GateRefused(
             f"the scan's report is not one of an image: {error}",
             remedy="Run `invoke scan` again; if Trivy was updated, it must still write schema version 2.",
         ) from error
-    return tuple(sorted(found, key=_order))
+    return tuple(sorted(found, key=_severity_order))
 
 
-def verdict(scan: Scan, report: Mapping[str, Any], service: str, today: date, *, dockerfile: bool = True) -> Verdict:
+def evaluate_report(
+    scan: ScanSettings, report: Mapping[str, Any], service: str, today: date, *, dockerfile: bool = True
+) -> ScanVerdict:
     """Return what the policy says of a service's report on a day; an exception holds until its day has ended.
 
     Without `dockerfile` it may be the report of an image that was built elsewhere.
@@ -100,23 +105,25 @@ def verdict(scan: Scan, report: Mapping[str, Any], service: str, today: date, *,
         GateRefused: it is no report of an image.
     """
     refused, let_through, expired = [], [], []
-    for finding in findings(report, dockerfile=dockerfile):
+    for finding in parse_findings(report, dockerfile=dockerfile):
         if finding.severity not in scan.refuse:
             continue
         if scan.ignore_unfixed and finding.kind == "vulnerability" and not finding.fixed:
             continue
-        meant = [each for each in scan.exceptions if each.id == finding.id and _covers(each, service)]
-        latest = max(meant, key=lambda each: each.until, default=None)
+        exceptions = [
+            exception for exception in scan.exceptions if exception.id == finding.id and _covers(exception, service)
+        ]
+        latest = max(exceptions, key=lambda exception: exception.until, default=None)
         if latest and today <= latest.until:
             let_through.append((finding, latest))
             continue
         refused.append(finding)
         if latest:
             expired.append((finding, latest))
-    return Verdict(tuple(refused), tuple(let_through), tuple(expired), today)
+    return ScanVerdict(tuple(refused), tuple(let_through), tuple(expired), today)
 
 
-def refusal(verdict: Verdict, service: str, files: Path | None = None) -> GateRefused:
+def refusal_error(verdict: ScanVerdict, service: str, files: Path | None = None) -> GateRefused:
     """Return the error that says what refuses a service, and what to do.
 
     Args:
@@ -125,8 +132,8 @@ def refusal(verdict: Verdict, service: str, files: Path | None = None) -> GateRe
         files: the folder with the scan's results, where they are on this machine.
     """
     return GateRefused(
-        f"{service}: the scan refuses {_counted(verdict.refused)}",
-        detail="\n".join([*_table(verdict.refused), *_ended(verdict)]),
+        f"{service}: the scan refuses {_count_by_severity(verdict.refused)}",
+        detail="\n".join([*_format_table(verdict.refused), *_describe_expired(verdict)]),
         remedy=_remedy(verdict, service),
         log=files / "trivy.txt" if files else None,
     )
@@ -138,60 +145,62 @@ def _results(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(report.get("Results") or [])
 
 
-def _of(result: Mapping[str, Any]) -> Iterator[Finding]:
+def _result_findings(result: Mapping[str, Any]) -> Iterator[Finding]:
     target = str(result["Target"])
-    for each in result.get("Vulnerabilities") or []:
+    for entry in result.get("Vulnerabilities") or []:
         yield Finding(
             "vulnerability",
-            each["VulnerabilityID"],
-            each.get("Severity") or "UNKNOWN",
+            entry["VulnerabilityID"],
+            entry.get("Severity") or "UNKNOWN",
             target,
-            each.get("Title") or "",
-            each["PkgName"],
-            each.get("InstalledVersion") or "",
-            each.get("FixedVersion") or "",
+            entry.get("Title") or "",
+            entry["PkgName"],
+            entry.get("InstalledVersion") or "",
+            entry.get("FixedVersion") or "",
         )
-    for each in result.get("Secrets") or []:
-        line = f"{target}:{each['StartLine']}" if each.get("StartLine") else target
-        yield Finding("secret", each["RuleID"], each.get("Severity") or "UNKNOWN", line, each.get("Title") or "")
-    for each in result.get("Misconfigurations") or []:
-        if each.get("Status", "FAIL") == "FAIL":
-            start = each.get("CauseMetadata", {}).get("StartLine")
+    for entry in result.get("Secrets") or []:
+        line = f"{target}:{entry['StartLine']}" if entry.get("StartLine") else target
+        yield Finding("secret", entry["RuleID"], entry.get("Severity") or "UNKNOWN", line, entry.get("Title") or "")
+    for entry in result.get("Misconfigurations") or []:
+        if entry.get("Status", "FAIL") == "FAIL":
+            start = entry.get("CauseMetadata", {}).get("StartLine")
             line = f"{target}:{start}" if start else target
-            title = each.get("Message") or each.get("Title") or ""
-            yield Finding("misconfiguration", each["ID"], each.get("Severity") or "UNKNOWN", line, title)
+            title = entry.get("Message") or entry.get("Title") or ""
+            yield Finding("misconfiguration", entry["ID"], entry.get("Severity") or "UNKNOWN", line, title)
 
 
-def _blind(report: Mapping[str, Any], dockerfile: bool) -> Iterator[Finding]:
+def _blind_findings(report: Mapping[str, Any], dockerfile: bool) -> Iterator[Finding]:
     """Yield what Trivy passes over in silence: an unknown system, one without packages, a Dockerfile it can't read."""
     results = _results(report)
     images = report.get("SlipwayPlatforms") or {"": report["Metadata"]}
     for platform, metadata in images.items():
         suffix = f" [{platform}]" if platform else ""
-        mine = [each for each in results if str(each["Target"]).endswith(suffix)]
-        yield from _blind_image(f"{report['ArtifactName']}{suffix}", metadata, mine)
-    if dockerfile and not any(each.get("Class") == "config" and each.get("MisconfSummary") for each in results):
+        platform_results = [result for result in results if str(result["Target"]).endswith(suffix)]
+        yield from _blind_image_findings(f"{report['ArtifactName']}{suffix}", metadata, platform_results)
+    if dockerfile and not any(result.get("Class") == "config" and result.get("MisconfSummary") for result in results):
         yield Finding("blind", DOCKERFILE_UNKNOWN, "CRITICAL", "Dockerfile", "Trivy could not read the Dockerfile")
 
 
-def _blind_image(image: str, metadata: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def _blind_image_findings(
+    image: str, metadata: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> Iterator[Finding]:
     if not metadata["ImageID"]:
         raise ValueError("it names no image")
     system = metadata.get("OS") or {}
     name = f"{system.get('Family', '')} {system.get('Name', '')}".strip()
-    listed = {each.get("Class") for each in results if each.get("Packages")}
-    if name and "os-pkgs" not in listed:
+    package_classes = {result.get("Class") for result in results if result.get("Packages")}
+    if name and "os-pkgs" not in package_classes:
         title = f"{name}: its packages are not there, or Trivy does not know that system"
         yield Finding("blind", PACKAGES_UNKNOWN, "CRITICAL", image, title)
-    elif not listed & {"os-pkgs", "lang-pkgs"}:
+    elif not package_classes & {"os-pkgs", "lang-pkgs"}:
         title = "no system and no packages were found in it, so nothing was judged"
         yield Finding("blind", PACKAGES_UNKNOWN, "CRITICAL", image, title)
     if system.get("EOSL"):
         title = f"{name} gets no security updates any more, so no advisories tell what is wrong with it"
-        yield Finding("blind", SYSTEM_ENDED, "HIGH", image, title)
+        yield Finding("blind", SYSTEM_END_OF_LIFE, "HIGH", image, title)
 
 
-def _order(finding: Finding) -> tuple[int, str, str, str, str]:
+def _severity_order(finding: Finding) -> tuple[int, str, str, str, str]:
     rank = SEVERITIES.index(finding.severity) if finding.severity in SEVERITIES else len(SEVERITIES)
     return rank, finding.id, finding.package, finding.target, finding.installed
 
@@ -200,38 +209,41 @@ def _covers(exception: ScanException, service: str) -> bool:
     return not exception.services or service in exception.services
 
 
-def _counted(refused: Sequence[Finding]) -> str:
-    counts = Counter(each.severity for each in refused)
-    told = ", ".join(f"{counts[each]} {each.lower()}" for each in SEVERITIES if counts[each])
-    return f"{len(refused)} finding{'s' if len(refused) > 1 else ''} ({told})"
+def _count_by_severity(refused: Sequence[Finding]) -> str:
+    counts = Counter(item.severity for item in refused)
+    summary = ", ".join(f"{counts[item]} {item.lower()}" for item in SEVERITIES if counts[item])
+    return f"{len(refused)} finding{'s' if len(refused) > 1 else ''} ({summary})"
 
 
-def _table(refused: Sequence[Finding]) -> list[str]:
-    rows = [(each.id, each.severity, each.where, _cut(each.title)) for each in refused[:SHOWN]]
+def _format_table(refused: Sequence[Finding]) -> list[str]:
+    rows = [
+        (finding.id, finding.severity, finding.where, _truncate(finding.title))
+        for finding in refused[:MAX_SHOWN_FINDINGS]
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
     ]
-    more = len(refused) - SHOWN
-    return [line.rstrip() for line in lines] + ([f"and {more} more"] if more > 0 else [])
+    hidden = len(refused) - MAX_SHOWN_FINDINGS
+    return [line.rstrip() for line in lines] + ([f"and {hidden} more"] if hidden > 0 else [])
 
 
-def _cut(text: str) -> str:
+def _truncate(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= TITLE else f"{line[: TITLE - 1]}…"
+    return line if len(line) <= MAX_TITLE_CHARACTERS else f"{line[: MAX_TITLE_CHARACTERS - 1]}…"
 
 
-def _ended(verdict: Verdict) -> list[str]:
-    ended = {exception for _, exception in verdict.expired}
+def _describe_expired(verdict: ScanVerdict) -> list[str]:
+    expired = {exception for _, exception in verdict.expired}
     return [
-        f"The exception for {each.id} ended on {each.until}; its reason was: {each.reason}"
-        for each in sorted(ended, key=lambda each: each.id)
+        f"The exception for {scan_exception.id} ended on {scan_exception.until}; its reason was: {scan_exception.reason}"  # noqa: E501
+        for scan_exception in sorted(expired, key=lambda scan_exception: scan_exception.id)
     ]
 
 
-def _remedy(verdict: Verdict, service: str) -> str:
+def _remedy(verdict: ScanVerdict, service: str) -> str:
     refused = verdict.refused
-    kinds = {each.kind for each in refused}
+    kinds = {finding.kind for finding in refused}
     advice = []
     if "vulnerability" in kinds:
         advice.append(
@@ -244,7 +256,7 @@ def _remedy(verdict: Verdict, service: str) -> str:
         advice.append("Correct the Dockerfile.")
     if "blind" in kinds:
         advice.append("Start from a base whose system and packages Trivy knows.")
-    until = verdict.today + GRACE
+    until = verdict.today + EXCEPTION_PERIOD
     snippet = [
         "[[scan.exceptions]]",
         f'id = "{refused[0].id}"',

@@ -14,31 +14,31 @@ _NO_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
-class Tests:
+class JUnitResults:
     """What a JUnit file says: the names of the tests that passed, and of those that did not."""
 
     passed: tuple[str, ...]
     failed: tuple[str, ...]
 
 
-def read(text: str) -> Tests:
+def parse(text: str) -> JUnitResults:
     """Return what a JUnit file says; a skipped test is in neither list.
 
     Raises:
         ValueError: it is no JUnit file.
     """
     passed, failed = [], []
-    for case in _root(text).iter("testcase"):
+    for case in _parse_root(text).iter("testcase"):
         name = ".".join(part for part in (case.get("classname"), case.get("name")) if part)
         children = {child.tag for child in case}
         if children & {"failure", "error"}:
             failed.append(name)
         elif "skipped" not in children:
             passed.append(name)
-    return Tests(tuple(passed), tuple(failed))
+    return JUnitResults(tuple(passed), tuple(failed))
 
 
-def joined(texts: Sequence[str]) -> str:
+def merge(texts: Sequence[str]) -> str:
     """Return one JUnit file for several: a stage may write more than one, and does on more than one platform.
 
     Raises:
@@ -47,12 +47,12 @@ def joined(texts: Sequence[str]) -> str:
     if len(texts) == 1:
         return texts[0]
     suites = ElementTree.Element("testsuites")
-    for root in map(_root, texts):
+    for root in map(_parse_root, texts):
         suites.extend(root if root.tag == "testsuites" else [root])
-    return _written(suites)
+    return _to_xml(suites)
 
 
-def of_stage(service: str, failure: str = "") -> str:
+def render_stage_result(service: str, failure: str = "") -> str:
     """Return a JUnit file for a test stage that left none: one test, which is the stage itself.
 
     Args:
@@ -64,12 +64,14 @@ def of_stage(service: str, failure: str = "") -> str:
     suite = ElementTree.SubElement(suites, "testsuite", {"name": service, **counts})
     case = ElementTree.SubElement(suite, "testcase", {"classname": service, "name": "test stage"})
     if failure:
-        told = _NO_XML.sub("", failure)
-        ElementTree.SubElement(case, "failure", {"message": told.partition("\n")[0]}).text = told
-    return _written(suites)
+        message = _NO_XML.sub("", failure)
+        ElementTree.SubElement(case, "failure", {"message": message.partition("\n")[0]}).text = message
+    return _to_xml(suites)
 
 
-def predicate(tests: Tests, configuration: Iterable[tuple[str, str]], finished: datetime) -> dict[str, object]:
+def make_predicate(
+    tests: JUnitResults, configuration: Iterable[tuple[str, str]], finished: datetime
+) -> dict[str, object]:
     """Return the in-toto test result that is attested (in-toto.io/attestation/test-result/v0.1).
 
     Args:
@@ -86,7 +88,7 @@ def predicate(tests: Tests, configuration: Iterable[tuple[str, str]], finished: 
     }
 
 
-def _root(text: str) -> ElementTree.Element:
+def _parse_root(text: str) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 - of a build of this workspace
     except ElementTree.ParseError as error:
@@ -96,5 +98,5 @@ def _root(text: str) -> ElementTree.Element:
     return root
 
 
-def _written(suites: ElementTree.Element) -> str:
+def _to_xml(suites: ElementTree.Element) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ElementTree.tostring(suites, encoding="unicode")}'

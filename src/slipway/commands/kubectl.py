@@ -9,13 +9,13 @@ from pathlib import Path
 
 REQUEST_SECONDS = 20
 """How long one answer of the API server may take."""
-NAME, PART_OF, STACK = "app.kubernetes.io/name", "app.kubernetes.io/part-of", "slipway.stack"
+NAME_LABEL, PART_OF_LABEL, STACK_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/part-of", "slipway.stack"
 """The labels that each object of a stack has: its service, its workspace, its stack."""
-JOB = "batch.kubernetes.io/job-name"
+JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
 @dataclass(frozen=True)
-class Where:
+class ClusterNamespace:
     """Which cluster, and which namespace in it; what is None is what kubectl itself takes."""
 
     namespace: str
@@ -23,32 +23,32 @@ class Where:
     context: str | None = None
 
 
-def selector(workspace: str, stack: str, service: str | None = None, job: str | None = None) -> str:
+def label_selector(workspace: str, stack: str, service: str | None = None, job: str | None = None) -> str:
     """Return the selector of a stack's objects, of one service's, or of the pods of one job."""
-    labels = {PART_OF: workspace, STACK: stack, NAME: service, JOB: job}
+    labels = {PART_OF_LABEL: workspace, STACK_LABEL: stack, NAME_LABEL: service, JOB_LABEL: job}
     return ",".join(f"{label}={value}" for label, value in labels.items() if value)
 
 
-def get(program: Path, where: Where, kinds: Sequence[str], labels: str) -> list[str]:
+def get_objects(program: Path, cluster: ClusterNamespace, kinds: Sequence[str], labels: str) -> list[str]:
     """Return how objects of some kinds are listed as JSON."""
-    return [*_start(program, where), "get", ",".join(kinds), f"--selector={labels}", "--output=json"]
+    return [*_base_argv(program, cluster), "get", ",".join(kinds), f"--selector={labels}", "--output=json"]
 
 
-def find(program: Path, where: Where, kind: str, name: str) -> list[str]:
+def get_object(program: Path, cluster: ClusterNamespace, kind: str, name: str) -> list[str]:
     """Return how one object is read as JSON; kubectl prints nothing where it is not there."""
-    return [*_start(program, where), "get", kind, name, "--ignore-not-found", "--output=json"]
+    return [*_base_argv(program, cluster), "get", kind, name, "--ignore-not-found", "--output=json"]
 
 
-def events(program: Path, where: Where, kind: str, name: str) -> list[str]:
+def get_events(program: Path, cluster: ClusterNamespace, kind: str, name: str) -> list[str]:
     """Return how what happened to one object is read as JSON."""
-    chosen = f"--field-selector=involvedObject.kind={kind},involvedObject.name={name}"
-    return [*_start(program, where), "get", "events", chosen, "--output=json"]
+    field_selector = f"--field-selector=involvedObject.kind={kind},involvedObject.name={name}"
+    return [*_base_argv(program, cluster), "get", "events", field_selector, "--output=json"]
 
 
-def logs(program: Path, where: Where, labels: str, container: str, *, tail: int, most: int) -> list[str]:
+def logs(program: Path, cluster: ClusterNamespace, labels: str, container: str, *, tail: int, most: int) -> list[str]:
     """Return how the last lines of all chosen pods are read, `most` pods at the same time; one without any is fine."""
     return [
-        *_start(program, where),
+        *_base_argv(program, cluster),
         "logs",
         f"--selector={labels}",
         f"--container={container}",
@@ -60,27 +60,34 @@ def logs(program: Path, where: Where, labels: str, container: str, *, tail: int,
 
 
 def pod_logs(
-    program: Path, where: Where, pod: str, container: str, *, tail: int, previous: bool = False, prefix: bool = False
+    program: Path,
+    cluster: ClusterNamespace,
+    pod: str,
+    container: str,
+    *,
+    tail: int,
+    previous: bool = False,
+    prefix: bool = False,
 ) -> list[str]:
     """Return how the last lines of one pod are read; `previous`: of the run of its container before this one."""
-    found = [*_start(program, where), "logs", pod, f"--container={container}", f"--tail={tail}"]
-    return [*found, *(["--previous"] if previous else []), *(["--prefix"] if prefix else [])]
+    argv = [*_base_argv(program, cluster), "logs", pod, f"--container={container}", f"--tail={tail}"]
+    return [*argv, *(["--previous"] if previous else []), *(["--prefix"] if prefix else [])]
 
 
-def follow(
-    program: Path, where: Where, pod: str, container: str, *, tail: int, since: datetime | None = None
+def follow_pod_logs(
+    program: Path, cluster: ClusterNamespace, pod: str, container: str, *, tail: int, since: datetime | None = None
 ) -> list[str]:
     """Return how a pod's log is followed until its container ends; `since` leaves out what is older."""
-    words = ["logs", pod, f"--container={container}", f"--tail={tail}", "--prefix", "--follow"]
-    words += [f"--since-time={since.isoformat(timespec='seconds')}"] if since else []
-    return [*_start(program, where, seconds=0), *words]
+    flags = ["logs", pod, f"--container={container}", f"--tail={tail}", "--prefix", "--follow"]
+    flags += [f"--since-time={since.isoformat(timespec='seconds')}"] if since else []
+    return [*_base_argv(program, cluster, seconds=0), *flags]
 
 
-def _start(program: Path, where: Where, seconds: int = REQUEST_SECONDS) -> list[str]:
+def _base_argv(program: Path, cluster: ClusterNamespace, seconds: int = REQUEST_SECONDS) -> list[str]:
     return [
         str(program),
-        *([f"--kubeconfig={where.kubeconfig}"] if where.kubeconfig else []),
-        *([f"--context={where.context}"] if where.context else []),
-        f"--namespace={where.namespace}",
+        *([f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []),
+        *([f"--context={cluster.context}"] if cluster.context else []),
+        f"--namespace={cluster.namespace}",
         f"--request-timeout={seconds}s" if seconds else "--request-timeout=0",
     ]

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slipway.commands.nginx_frame import FRAME, LISTEN, OWN, error_pages
+from slipway.commands.nginx_template import CONFIG_TEMPLATE, LISTEN_PORT, OWN_PATH, render_error_pages
 from slipway.model.errors import ConfigError
-from slipway.model.gateway import SIZE, USUAL, RequestLimits
+from slipway.model.request_limits import BODY_SIZE, DEFAULT_LIMITS, RequestLimits
 
-__all__ = ["LISTEN", "OWN", "Route", "config", "differ_in_upstreams_alone", "read_back"]
-CLOSING = "/etc/slipway/closing"  # while this is executable, client connections end with each answer
+__all__ = ["LISTEN_PORT", "OWN_PATH", "Route", "differ_only_in_upstreams", "parse_config", "render_config"]
+KEEPALIVE_OFF_FLAG = "/etc/slipway/closing"  # while this is executable, client connections end with each answer
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
@@ -41,12 +41,12 @@ class Route:
     """
 
     service: str
-    route: str
+    path: str
     upstream: str
-    limits: RequestLimits = USUAL
+    limits: RequestLimits = DEFAULT_LIMITS
 
 
-def config(routes: Sequence[Route], *, drain_seconds: int) -> str:
+def render_config(routes: Sequence[Route], *, drain_seconds: int) -> str:
     """Return nginx.conf for these routes.
 
     Requests are passed on with their path as it came. A host that does not exist (yet) costs its own route
@@ -61,78 +61,83 @@ def config(routes: Sequence[Route], *, drain_seconds: int) -> str:
     Raises:
         ConfigError: a route, name or upstream that can't stand in the file, or two services with one route.
     """
-    _check(routes)
-    ordered = sorted(routes, key=lambda each: (-len(each.route), each.route))
-    locations = "\n".join(_locations(each) for each in ordered)
-    catch_all = "" if any(each.route == "/" for each in routes) else _NO_ROUTE
-    return FRAME.replace("@drain@", str(drain_seconds)).replace("@locations@", locations + catch_all)
+    _check_routes(routes)
+    ordered = sorted(routes, key=lambda route: (-len(route.path), route.path))
+    locations = "\n".join(_render_locations(route) for route in ordered)
+    catch_all = "" if any(route.path == "/" for route in routes) else _NO_ROUTE_LOCATION
+    return CONFIG_TEMPLATE.replace("@drain@", str(drain_seconds)).replace("@locations@", locations + catch_all)
 
 
-def read_back(text: str) -> tuple[tuple[Route, ...], int]:
-    """Return the routes and the seconds to drain of a configuration that `config` wrote.
+def parse_config(text: str) -> tuple[tuple[Route, ...], int]:
+    """Return the routes and the seconds to drain of a configuration that `render_config` wrote.
 
     Raises:
         ConfigError: it is somebody else's.
     """
     drain = _DRAIN.search(text)
     routes = tuple(
-        Route(found["service"], found["route"], found["upstream"], _limits(found)) for found in _LOCATION.finditer(text)
+        Route(found["service"], found["route"], found["upstream"], _parse_limits(found))
+        for found in _LOCATION.finditer(text)
     )
-    if not drain or config(routes, drain_seconds=int(drain[1])) != text:
+    if not drain or render_config(routes, drain_seconds=int(drain[1])) != text:
         raise ConfigError("the gateway's nginx.conf is not as this version of Slipway writes it")
     return routes, int(drain[1])
 
 
-def differ_in_upstreams_alone(one: str, other: str) -> bool:
-    """Whether `config` wrote both, and they differ in nothing but where requests are sent."""
+def differ_only_in_upstreams(one: str, other: str) -> bool:
+    """Whether `render_config` wrote both, and they differ in nothing but where requests are sent."""
     try:
-        (routes, drain), (others, other_drain) = read_back(one), read_back(other)
+        (routes, drain), (others, other_drain) = parse_config(one), parse_config(other)
     except ConfigError:
         return False
-    served = {each.service: (each.route, each.limits) for each in routes}
-    return drain == other_drain and served == {each.service: (each.route, each.limits) for each in others}
+    served = {route.service: (route.path, route.limits) for route in routes}
+    return drain == other_drain and served == {route.service: (route.path, route.limits) for route in others}
 
 
-def _limits(found: re.Match[str]) -> RequestLimits:
+def _parse_limits(found: re.Match[str]) -> RequestLimits:
     if not found["body"]:
-        return USUAL
+        return DEFAULT_LIMITS
     body = "" if found["body"] == "0" else found["body"]
     return RequestLimits(body, int(found["connect"]), int(found["idle"]))
 
 
-def _check(routes: Sequence[Route]) -> None:
-    for each in routes:
-        if not _SERVICE.fullmatch(each.service):
-            raise ConfigError(f"service name {each.service!r} is no DNS label")
-        if not _ROUTE.fullmatch(each.route):
+def _check_routes(routes: Sequence[Route]) -> None:
+    for service_route in routes:
+        if not _SERVICE.fullmatch(service_route.service):
+            raise ConfigError(f"service name {service_route.service!r} is no DNS label")
+        if not _ROUTE.fullmatch(service_route.path):
             raise ConfigError(
-                f"service {each.service} has the route {each.route!r}",
+                f"service {service_route.service} has the route {service_route.path!r}",
                 remedy="Write it like /api or /shop/cart, without a slash at the end; / takes what is left.",
             )
-        if each.route == OWN or each.route.startswith(f"{OWN}/"):
-            raise ConfigError(f"service {each.service} has the route {each.route}: {OWN} is the gateway's")
-        if not _UPSTREAM.fullmatch(each.upstream):
-            raise ConfigError(f"service {each.service} has the upstream {each.upstream!r}, not host:port")
-        sized = not each.limits.body or SIZE.fullmatch(each.limits.body)
-        if not sized or min(each.limits.connect, each.limits.idle) < 1:
-            raise ConfigError(f"service {each.service} has the limits {each.limits}")
-    counted = Counter(each.route for each in routes)
+        if service_route.path == OWN_PATH or service_route.path.startswith(f"{OWN_PATH}/"):
+            raise ConfigError(
+                f"service {service_route.service} has the route {service_route.path}: {OWN_PATH} is the gateway's"
+            )
+        if not _UPSTREAM.fullmatch(service_route.upstream):
+            raise ConfigError(
+                f"service {service_route.service} has the upstream {service_route.upstream!r}, not host:port"
+            )
+        sized = not service_route.limits.body or BODY_SIZE.fullmatch(service_route.limits.body)
+        if not sized or min(service_route.limits.connect, service_route.limits.idle) < 1:
+            raise ConfigError(f"service {service_route.service} has the limits {service_route.limits}")
+    counted = Counter(service_route.path for service_route in routes)
     for route in (route for route, count in counted.items() if count > 1):
-        names = " and ".join(sorted(each.service for each in routes if each.route == route))
+        names = " and ".join(sorted(service_route.service for service_route in routes if service_route.path == route))
         raise ConfigError(f"{names} have the same route {route}", remedy="Give each service its own route.")
 
 
-def _locations(each: Route) -> str:
-    paths = ["/"] if each.route == "/" else [f"= {each.route}", f"{each.route}/"]
-    limits = "" if each.limits == USUAL else _directives(each.limits)
+def _render_locations(route: Route) -> str:
+    paths = ["/"] if route.path == "/" else [f"= {route.path}", f"{route.path}/"]
+    limits = "" if route.limits == DEFAULT_LIMITS else _render_limits(route.limits)
     # A location with error pages of its own inherits none, and the one that closes needs the same limits.
-    own_errors = f"            {error_pages(f'@closing-{each.service}', ' ' * 12)}\n" if limits else ""
+    own_errors = f"            {render_error_pages(f'@closing-{route.service}', ' ' * 12)}\n" if limits else ""
     locations = "".join(
         f"        location {path} {{\n"
-        f"            set $service {each.service};\n"
-        f"            set $upstream {each.upstream};\n"
+        f"            set $service {route.service};\n"
+        f"            set $upstream {route.upstream};\n"
         f"{limits}{own_errors}"
-        f"            if (-x {CLOSING}) {{ return 418; }}\n"
+        f"            if (-x {KEEPALIVE_OFF_FLAG}) {{ return 418; }}\n"
         f"            proxy_pass http://$upstream;\n"
         f"        }}\n"
         for path in paths
@@ -141,7 +146,7 @@ def _locations(each: Route) -> str:
         return locations
     return (
         f"{locations}"
-        f"        location @closing-{each.service} {{\n"
+        f"        location @closing-{route.service} {{\n"
         f"{limits}"
         f"            keepalive_timeout 0;\n"
         f"            proxy_pass http://$upstream;\n"
@@ -149,7 +154,7 @@ def _locations(each: Route) -> str:
     )
 
 
-def _directives(limits: RequestLimits) -> str:
+def _render_limits(limits: RequestLimits) -> str:
     times = ("proxy_read_timeout", "proxy_send_timeout", "client_body_timeout", "send_timeout")
     return "".join(
         f"            {line};\n"
@@ -162,7 +167,7 @@ def _directives(limits: RequestLimits) -> str:
 
 
 # It sets what the frame asks for: without any route at all nothing else would, and NGINX would not start.
-_NO_ROUTE = """
+_NO_ROUTE_LOCATION = """
         location / {
             set $service "";
             set $upstream "";

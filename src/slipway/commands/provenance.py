@@ -7,11 +7,13 @@ from typing import Any
 
 from slipway.model.errors import GateRefused
 
-FIELD = "buildx.build.provenance"
-WORKSTATION = "urn:slipway:builder:workstation"
+METADATA_KEY = "buildx.build.provenance"
+WORKSTATION_BUILDER = "urn:slipway:builder:workstation"
 
 
-def predicate(metadata: Mapping[str, Any], targets: Sequence[str], builder: str = WORKSTATION) -> dict[str, Any]:
+def make_predicate(
+    metadata: Mapping[str, Any], targets: Sequence[str], builder: str = WORKSTATION_BUILDER
+) -> dict[str, Any]:
     """Return the provenance of one image from buildx's metadata file.
 
     Of an image for several platforms it is the first one's, with the materials of all. One that starts from nothing
@@ -29,7 +31,7 @@ def predicate(metadata: Mapping[str, Any], targets: Sequence[str], builder: str 
         part
         for target in targets
         for name, part in sorted((metadata.get(target) or {}).items())
-        if name.partition("/")[0] == FIELD
+        if name.partition("/")[0] == METADATA_KEY
     ]
     if len(parts) < len(targets) or not all(isinstance(part, Mapping) and part.get("buildType") for part in parts):
         raise GateRefused(
@@ -37,7 +39,7 @@ def predicate(metadata: Mapping[str, Any], targets: Sequence[str], builder: str 
             remedy="Build it again; `invoke doctor` shows the builder and its version.",
         )
     first = dict(parts[0])
-    materials = {str(each): each for part in parts for each in part.get("materials") or ()}
+    materials = {str(material): material for part in parts for material in part.get("materials") or ()}
     return {**first, "builder": {"id": builder}, "materials": list(materials.values())}
 
 
@@ -47,4 +49,4 @@ def builder_id(environment: Mapping[str, str]) -> str:
         return f"{environment.get('GITHUB_SERVER_URL')}/{environment.get('GITHUB_WORKFLOW_REF')}"
     if environment.get("GITLAB_CI"):
         return f"{environment.get('CI_PROJECT_URL')}/-/runners/{environment.get('CI_RUNNER_ID')}"
-    return WORKSTATION
+    return WORKSTATION_BUILDER

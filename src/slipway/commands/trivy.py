@@ -16,16 +16,16 @@ from typing import Any, Literal
 
 import msgspec
 
-Json = dict[str, Any]
-Sbom = Literal["cyclonedx", "spdx-json"]
-Converted = Literal["table", "sarif"]
+JsonObject = dict[str, Any]
+SbomFormat = Literal["cyclonedx", "spdx-json"]
+ReportFormat = Literal["table", "sarif"]
 
 
-class _Part(msgspec.Struct, frozen=True, rename="pascal"):
+class _ReportPart(msgspec.Struct, frozen=True, rename="pascal"):
     """A part of a report; what is not named here may be anything."""
 
 
-class Vulnerability(_Part, frozen=True):
+class Vulnerability(_ReportPart, frozen=True):
     vulnerability_id: str = msgspec.field(name="VulnerabilityID")
     pkg_name: str
     severity: str | None = None
@@ -34,44 +34,44 @@ class Vulnerability(_Part, frozen=True):
     fixed_version: str | None = None
 
 
-class Secret(_Part, frozen=True):
+class SecretFinding(_ReportPart, frozen=True):
     rule_id: str = msgspec.field(name="RuleID")
     severity: str | None = None
     title: str | None = None
     start_line: int | None = None
 
 
-class Cause(_Part, frozen=True):
+class MisconfigurationCause(_ReportPart, frozen=True):
     start_line: int | None = None
 
 
-class Misconfiguration(_Part, frozen=True):
+class Misconfiguration(_ReportPart, frozen=True):
     id: str = msgspec.field(name="ID")
     status: str = "FAIL"
     severity: str | None = None
     title: str | None = None
     message: str | None = None
-    cause_metadata: Cause = Cause()
+    cause_metadata: MisconfigurationCause = MisconfigurationCause()
 
 
-class Result(_Part, frozen=True):
+class ScanResult(_ReportPart, frozen=True):
     """What was found in one target of a report."""
 
     target: str
     kind: str | None = msgspec.field(name="Class", default=None)
     packages: list[dict[str, Any]] | None = None
     vulnerabilities: list[Vulnerability] | None = None
-    secrets: list[Secret] | None = None
+    secrets: list[SecretFinding] | None = None
     misconfigurations: list[Misconfiguration] | None = None
 
 
-class Report(_Part, frozen=True):
+class ScanReport(_ReportPart, frozen=True):
     """The form that a report has: what reads one as plain data relies on it."""
 
     artifact_name: str = ""
     metadata: dict[str, Any] | None = None
     trivy: dict[str, Any] = {}
-    results: list[Result] | None = None
+    results: list[ScanResult] | None = None
     slipway_platforms: dict[str, dict[str, Any]] | None = None
 
 
@@ -80,7 +80,7 @@ class _Dependency(msgspec.Struct, frozen=True):
     depends_on: list[str] | None = msgspec.field(name="dependsOn", default=None)
 
 
-class _Identified(msgspec.Struct, frozen=True):
+class _IdentifiedEntry(msgspec.Struct, frozen=True):
     """An entry of a list of packages: by one of these it is told from others."""
 
     bom_ref: str | None = msgspec.field(name="bom-ref", default=None)
@@ -92,41 +92,41 @@ class _Identified(msgspec.Struct, frozen=True):
 
 
 class _Metadata(msgspec.Struct, frozen=True):
-    component: _Identified | None = None
+    component: _IdentifiedEntry | None = None
 
 
-class Packages(msgspec.Struct, frozen=True):
+class SbomDocument(msgspec.Struct, frozen=True):
     """The form that a list of packages has, in CycloneDX or in SPDX."""
 
     metadata: _Metadata | None = None
-    components: list[_Identified] | None = None
+    components: list[_IdentifiedEntry] | None = None
     dependencies: list[_Dependency] | None = None
-    packages: list[_Identified] | None = None
-    files: list[_Identified] | None = None
-    licenses: list[_Identified] | None = msgspec.field(name="hasExtractedLicensingInfos", default=None)
-    relationships: list[_Identified] | None = None
+    packages: list[_IdentifiedEntry] | None = None
+    files: list[_IdentifiedEntry] | None = None
+    licenses: list[_IdentifiedEntry] | None = msgspec.field(name="hasExtractedLicensingInfos", default=None)
+    relationships: list[_IdentifiedEntry] | None = None
 
 
-URI = "https://github.com/aquasecurity/trivy"
-DATABASE = "mirror.gcr.io/aquasec/trivy-db:2"
+SCANNER_URI = "https://github.com/aquasecurity/trivy"
+DEFAULT_DATABASE = "mirror.gcr.io/aquasec/trivy-db:2"
 """Where Trivy gets its vulnerability database from when nobody names another place."""
 
 SCANNERS = ("vuln", "secret")
-PASSED_ON = frozenset(
+ALLOWED_VARIABLES = frozenset(
     {"TRIVY_CACERT", "TRIVY_JAVA_DB_REPOSITORY", "TRIVY_PASSWORD", "TRIVY_REGISTRY_TOKEN", "TRIVY_USERNAME"}
 )
 """The only variables of Trivy's that it is given: they say where and how to download, not what to find."""
 
-HEAD_BYTES = 1 << 18
+DATABASE_HEAD_BYTES = 1 << 18
 """How much of the vulnerability database tells whether the rest is there."""
 
 # A bbolt file's first two pages, behind a header each, say that it is one, and how many pages of what size it has.
 _PAGE_HEADER, _META, _MAGIC = 16, struct.Struct("<IIII8xQQQQ"), 0xED0CDAED
-_IGNORE = re.compile(r"\b(trivy|tfsec):(?=\S*ignore)")
-_QUIET = ("--skip-version-check", "--disable-telemetry")
+_IGNORE_COMMENT = re.compile(r"\b(trivy|tfsec):(?=\S*ignore)")
+_QUIET_FLAGS = ("--skip-version-check", "--disable-telemetry")
 
 
-def image(trivy: Path, layout: str, output: Path, cache: Path, seconds: int) -> list[str]:
+def scan_image(trivy: Path, layout: str, output: Path, cache: Path, seconds: int) -> list[str]:
     """Return the command that looks for vulnerabilities and secrets in an image, and lists its packages.
 
     The cache of layers is in memory: the one on disk can be used by a single process at a time. The vulnerability
@@ -141,7 +141,7 @@ def image(trivy: Path, layout: str, output: Path, cache: Path, seconds: int) -> 
         seconds: when Trivy gives up.
     """
     return [
-        *_image(trivy, layout, cache, output, seconds),
+        *_image_argv(trivy, layout, cache, output, seconds),
         "--format=json",
         "--list-all-pkgs",
         f"--scanners={','.join(SCANNERS)}",
@@ -150,16 +150,16 @@ def image(trivy: Path, layout: str, output: Path, cache: Path, seconds: int) -> 
     ]
 
 
-def sbom(trivy: Path, layout: str, kind: Sbom, output: Path, cache: Path, seconds: int) -> list[str]:
+def make_sbom(trivy: Path, layout: str, kind: SbomFormat, output: Path, cache: Path, seconds: int) -> list[str]:
     """Return the command that lists an image's packages; the vulnerability database is not needed.
 
     The second list of the same image with the same cache costs a sixth of the first: the cache holds what was read.
     It must not be the cache of another process.
     """
-    return [*_image(trivy, layout, cache, output, seconds), f"--format={kind}", "--cache-backend=fs"]
+    return [*_image_argv(trivy, layout, cache, output, seconds), f"--format={kind}", "--cache-backend=fs"]
 
 
-def dockerfiles(trivy: Path, output: Path, cache: Path, seconds: int) -> list[str]:
+def scan_dockerfiles(trivy: Path, output: Path, cache: Path, seconds: int) -> list[str]:
     """Return the command that judges all Dockerfiles in the folder it runs in, by the checks that Trivy itself has.
 
     Args:
@@ -174,32 +174,32 @@ def dockerfiles(trivy: Path, output: Path, cache: Path, seconds: int) -> list[st
     ]
 
 
-def convert(trivy: Path, report: Path, kind: Converted, output: Path) -> list[str]:
+def convert_report(trivy: Path, report: Path, kind: ReportFormat, output: Path) -> list[str]:
     """Return the command that writes a JSON report in another form."""
-    more = [f"--scanners={','.join((*SCANNERS, 'misconfig'))}"] if kind == "table" else []
-    return [str(trivy), "convert", "--quiet", f"--format={kind}", *more, f"--output={output}", str(report)]
+    scanner_flags = [f"--scanners={','.join((*SCANNERS, 'misconfig'))}"] if kind == "table" else []
+    return [str(trivy), "convert", "--quiet", f"--format={kind}", *scanner_flags, f"--output={output}", str(report)]
 
 
-def download(trivy: Path, cache: Path, repository: str | None, seconds: int) -> list[str]:
+def download_database(trivy: Path, cache: Path, repository: str | None, seconds: int) -> list[str]:
     """Return the command that downloads the vulnerability database, from Trivy's own places or a mirror."""
     return [
-        *(str(trivy), "image", "--download-db-only", "--no-progress", *_QUIET),
+        *(str(trivy), "image", "--download-db-only", "--no-progress", *_QUIET_FLAGS),
         *(f"--cache-dir={cache}", f"--timeout={seconds}s"),
         *([f"--db-repository={repository}"] if repository else []),
     ]
 
 
-def blanked(environment: Mapping[str, str]) -> dict[str, str]:
+def blank_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that take Trivy's own out of an environment; it takes an empty one for none."""
-    return {name: "" for name in environment if name.startswith("TRIVY_") and name not in PASSED_ON}
+    return {name: "" for name in environment if name.startswith("TRIVY_") and name not in ALLOWED_VARIABLES}
 
 
-def judged_text(dockerfile: str) -> str:
+def without_ignore_comments(dockerfile: str) -> str:
     """Return a Dockerfile whose comments tell Trivy to ignore nothing; every line stays where it is."""
-    return _IGNORE.sub(r"\1 ", dockerfile)
+    return _IGNORE_COMMENT.sub(r"\1 ", dockerfile)
 
 
-def joined(reports: Sequence[tuple[str, Json]], dockerfile: Iterable[Json]) -> Json:
+def merge_reports(reports: Sequence[tuple[str, JsonObject]], dockerfile: Iterable[JsonObject]) -> JsonObject:
     """Return one report of an image and its Dockerfile, in Trivy's form.
 
     The image's configuration is left out: it is in the image, and what an `ENV` there holds needs no second copy.
@@ -210,18 +210,20 @@ def joined(reports: Sequence[tuple[str, Json]], dockerfile: Iterable[Json]) -> J
         dockerfile: the results of its Dockerfile.
     """
     several = len(reports) > 1
-    results: list[Json] = []
-    about: dict[str, Json] = {}
+    results: list[JsonObject] = []
+    metadata_by_platform: dict[str, JsonObject] = {}
     for platform, report in reports:
         suffix = f" [{platform}]" if several else ""
-        results += [{**each, "Target": f"{each['Target']}{suffix}"} for each in report.get("Results") or []]
+        results += [{**result, "Target": f"{result['Target']}{suffix}"} for result in report.get("Results") or []]
         metadata = report.get("Metadata") or {}
-        about[platform] = {key: value for key, value in metadata.items() if key != "ImageConfig"}
-    frame = {**reports[0][1], "Metadata": next(iter(about.values())), "Results": [*results, *dockerfile]}
-    return {**frame, "SlipwayPlatforms": about} if several else frame
+        metadata_by_platform[platform] = {key: value for key, value in metadata.items() if key != "ImageConfig"}
+    frame = {**reports[0][1], "Metadata": next(iter(metadata_by_platform.values())), "Results": [*results, *dockerfile]}
+    return {**frame, "SlipwayPlatforms": metadata_by_platform} if several else frame
 
 
-def predicate(report: Json, database: Mapping[str, str], started: datetime, finished: datetime) -> Json:
+def make_predicate(
+    report: JsonObject, database: Mapping[str, str], started: datetime, finished: datetime
+) -> JsonObject:
     """Return what cosign attests as `vuln`: the whole report, by what it was made and when.
 
     It holds what cosign keeps, written as cosign writes it, so that what is attested equals what is in the file.
@@ -236,34 +238,34 @@ def predicate(report: Json, database: Mapping[str, str], started: datetime, fini
     return {
         "invocation": {"parameters": {"database": dict(database)}, "uri": "", "event_id": "", "builder.id": ""},
         "scanner": {
-            "uri": f"{URI}@v{version}",
+            "uri": f"{SCANNER_URI}@v{version}",
             "version": version,
             "db": {key: database[key] for key in ("uri", "version")},
             "result": report,
         },
-        "metadata": {"scanStartedOn": _moment(started), "scanFinishedOn": _moment(finished)},
+        "metadata": {"scanStartedOn": _format_time(started), "scanFinishedOn": _format_time(finished)},
     }
 
 
-def joined_sbom(documents: Sequence[Json]) -> Json:
+def merge_sboms(documents: Sequence[JsonObject]) -> JsonObject:
     """Return one list of packages for an image of several platforms; what several have stands there once."""
     first, *others = documents
-    whole = dict(first)
+    merged = dict(first)
     for other in others:
         root = (other.get("metadata") or {}).get("component")
         components = [*([root] if root else []), *(other.get("components") or [])]
         if "bomFormat" in first:
-            whole["components"] = _unique([*(whole.get("components") or []), *components], "bom-ref")
-            whole["dependencies"] = _dependencies(
-                [*(whole.get("dependencies") or []), *(other.get("dependencies") or [])]
+            merged["components"] = _deduplicate([*(merged.get("components") or []), *components], "bom-ref")
+            merged["dependencies"] = _merge_dependencies(
+                [*(merged.get("dependencies") or []), *(other.get("dependencies") or [])]
             )
         else:
-            for key, identity in _SPDX.items():
-                whole[key] = _unique([*(whole.get(key) or []), *(other.get(key) or [])], *identity)
-    return whole
+            for key, identity in _SPDX_IDENTITY_KEYS.items():
+                merged[key] = _deduplicate([*(merged.get(key) or []), *(other.get(key) or [])], *identity)
+    return merged
 
 
-_SPDX = {
+_SPDX_IDENTITY_KEYS = {
     "packages": ("SPDXID",),
     "files": ("SPDXID",),
     "hasExtractedLicensingInfos": ("licenseId",),
@@ -271,21 +273,21 @@ _SPDX = {
 }
 
 
-def _unique(entries: Iterable[Json], *keys: str) -> list[Json]:
-    found: dict[tuple[Any, ...], Json] = {}
-    for each in entries:
-        found.setdefault(tuple(each.get(key) for key in keys), each)
+def _deduplicate(entries: Iterable[JsonObject], *keys: str) -> list[JsonObject]:
+    found: dict[tuple[Any, ...], JsonObject] = {}
+    for entry in entries:
+        found.setdefault(tuple(entry.get(key) for key in keys), entry)
     return list(found.values())
 
 
-def _dependencies(entries: Iterable[Json]) -> list[Json]:
+def _merge_dependencies(entries: Iterable[JsonObject]) -> list[JsonObject]:
     found: dict[str, set[str]] = {}
-    for each in entries:
-        found.setdefault(each["ref"], set()).update(each.get("dependsOn") or [])
+    for entry in entries:
+        found.setdefault(entry["ref"], set()).update(entry.get("dependsOn") or [])
     return [{"ref": ref, "dependsOn": sorted(on)} for ref, on in sorted(found.items())]
 
 
-def is_whole(head: bytes, size: int) -> bool:
+def is_complete_database(head: bytes, size: int) -> bool:
     """Return whether a vulnerability database is one, and as long as it says: a copy that was cut off is not.
 
     Trivy finds out only where it happens to read a page that is not there.
@@ -305,12 +307,12 @@ def is_whole(head: bytes, size: int) -> bool:
     return True
 
 
-def _moment(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _image(trivy: Path, layout: str, cache: Path, output: Path, seconds: int) -> list[str]:
+def _image_argv(trivy: Path, layout: str, cache: Path, output: Path, seconds: int) -> list[str]:
     return [
         *(str(trivy), "image", f"--input={layout}", f"--cache-dir={cache}", f"--output={output}"),
-        *(f"--timeout={seconds}s", "--no-progress", "--skip-db-update", "--offline-scan", *_QUIET),
+        *(f"--timeout={seconds}s", "--no-progress", "--skip-db-update", "--offline-scan", *_QUIET_FLAGS),
     ]

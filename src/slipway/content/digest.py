@@ -7,7 +7,7 @@ Encoding, version 1. A manifest maps components to hashes (64 hexadecimal digits
     platforms                   SHA-256 of the platforms, each framed, sorted, without repetition
     arg NAME                    SHA-256 of a build argument's value
     base NAME                   a base's own digest, NAME being the build argument that carries it
-    file PATH                   fingerprint of a file, folder or link of the context (`files.fingerprints`)
+    file PATH                   fingerprint of a file, folder or link of the context (`build_context.fingerprint_tree`)
     context NAME                SHA-256 of nothing: a context of this name is given
     context NAME: PATH          fingerprint of what is at PATH in that context
 
@@ -30,19 +30,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slipway.content import dockerfile, files, ignore, pinning
-from slipway.content.stats import Memory
+from slipway.content import build_context, dockerfile, dockerignore, pinning
+from slipway.content.stat_cache import StatCache
 from slipway.model.errors import ConfigError
 
 VERSION = "slipway content digest 1"
-TESTS = "test"
+TEST_STAGE = "test"
 """The stage that the gate runs beside the image's own: what it takes from elsewhere decides whether tests pass."""
-NOT_CONTENT = frozenset({"SOURCE_DATE_EPOCH"})
+IGNORED_ARGS = frozenset({"SOURCE_DATE_EPOCH"})
 _DIGEST = re.compile(r"@sha256:([0-9a-f]{64})\Z")
 _CONTEXT_NAME = re.compile(r"[a-z0-9][a-z0-9._/:@-]*\Z")
 
-Manifest = dict[str, str]
-_Seen = dict[tuple[Path, ignore.Ignore], dict[str, str]]
+ContentManifest = dict[str, str]
+_TreeCache = dict[tuple[Path, dockerignore.Dockerignore], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ def content_digest(inputs: BuildInputs) -> str:
         pinned
             by digest, or a file cannot be read.
     """
-    return digest_of(describe(inputs))
+    return manifest_digest(content_manifest(inputs))
 
 
-def content_digests(inputs: Mapping[str, BuildInputs], memory: Memory | None = None) -> dict[str, str]:
+def content_digests(inputs: Mapping[str, BuildInputs], stat_cache: StatCache | None = None) -> dict[str, str]:
     """Return the content digest of each, by the same keys; a context that several share is read once.
 
     What the memory knows, and is as it was, is not read; it learns the rest.
@@ -87,19 +87,21 @@ def content_digests(inputs: Mapping[str, BuildInputs], memory: Memory | None = N
     Raises:
         ConfigError: as for `content_digest`.
     """
-    return {key: digest_of(manifest) for key, manifest in describe_all(inputs, memory).items()}
+    return {key: manifest_digest(manifest) for key, manifest in content_manifests(inputs, stat_cache).items()}
 
 
-def describe(inputs: BuildInputs) -> Manifest:
+def content_manifest(inputs: BuildInputs) -> ContentManifest:
     """Return the manifest: each component of the content digest with its hash, sorted.
 
     Raises:
         ConfigError: as for `content_digest`.
     """
-    return describe_all({"": inputs})[""]
+    return content_manifests({"": inputs})[""]
 
 
-def describe_all(inputs: Mapping[str, BuildInputs], memory: Memory | None = None) -> dict[str, Manifest]:
+def content_manifests(
+    inputs: Mapping[str, BuildInputs], stat_cache: StatCache | None = None
+) -> dict[str, ContentManifest]:
     """Return the manifest of each, by the same keys; a context that several share is read once.
 
     What the memory knows, and is as it was, is not read; it learns the rest.
@@ -107,19 +109,21 @@ def describe_all(inputs: Mapping[str, BuildInputs], memory: Memory | None = None
     Raises:
         ConfigError: as for `content_digest`.
     """
-    seen: _Seen = {}
-    return {key: _manifest(one, seen, memory) for key, one in inputs.items()}
+    trees: _TreeCache = {}
+    return {key: _make_manifest(build_inputs, trees, stat_cache) for key, build_inputs in inputs.items()}
 
 
-def digest_of(manifest: Mapping[str, str]) -> str:
+def manifest_digest(manifest: Mapping[str, str]) -> str:
     """Return the content digest that a manifest stands for."""
-    digest = hashlib.sha256(files.frame(VERSION.encode()))
-    for component, value in sorted((_bytes(component), value) for component, value in manifest.items()):
-        digest.update(files.frame(component) + files.frame(value.encode()))
+    digest = hashlib.sha256(build_context.frame(VERSION.encode()))
+    for component, value in sorted((_encode(component), value) for component, value in manifest.items()):
+        digest.update(build_context.frame(component) + build_context.frame(value.encode()))
     return digest.hexdigest()
 
 
-def changes(before: Mapping[str, str], after: Mapping[str, str], folders: Mapping[str, str] | None = None) -> list[str]:
+def describe_changes(
+    before: Mapping[str, str], after: Mapping[str, str], folders: Mapping[str, str] | None = None
+) -> list[str]:
     """Return what differs between two manifests, in lines: "services/api/main.py changed", "arg X added".
 
     Args:
@@ -132,11 +136,11 @@ def changes(before: Mapping[str, str], after: Mapping[str, str], folders: Mappin
         old, new = before.get(component), after.get(component)
         if old != new:
             how = "added" if old is None else "removed" if new is None else "changed"
-            lines.append(f"{called(component, folders or {})} {how}")
+            lines.append(f"{describe_component(component, folders or {})} {how}")
     return list(dict.fromkeys(lines))
 
 
-def called(component: str, folders: Mapping[str, str]) -> str:
+def describe_component(component: str, folders: Mapping[str, str]) -> str:
     """Return a manifest's component in words: a file by its path below the folder of its context."""
     kind, _, rest = component.partition(" ")
     if kind == "dockerfile":
@@ -148,15 +152,15 @@ def called(component: str, folders: Mapping[str, str]) -> str:
         return component
     folder = folders.get(name, "").rstrip("/")
     if folder:
-        return _printable(f"{folder}/{path}")
-    return _printable(component if name else path)
+        return _to_printable(f"{folder}/{path}")
+    return _to_printable(component if name else path)
 
 
-def _printable(text: str) -> str:
-    return _bytes(text).decode("utf-8", "backslashreplace")
+def _to_printable(text: str) -> str:
+    return _encode(text).decode("utf-8", "backslashreplace")
 
 
-def _bytes(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -164,35 +168,37 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _manifest(inputs: BuildInputs, seen: _Seen, memory: Memory | None) -> Manifest:
-    if memory:
-        for path in _settings(inputs):
-            memory.watch(path)
-    read = dockerfile.read(inputs.dockerfile)
-    bases = {name: pinned(name, ref) for name, ref in inputs.bases.items()}
-    given = {**inputs.args, **inputs.bases}
-    for target in (inputs.target or "", *([TESTS] if read.has_stage(TESTS) else [])):
-        pinning.check(read, target, args=given, contexts=inputs.contexts, platforms=inputs.platforms)
+def _make_manifest(inputs: BuildInputs, trees: _TreeCache, stat_cache: StatCache | None) -> ContentManifest:
+    if stat_cache:
+        for path in _control_files(inputs):
+            stat_cache.record_path(path)
+    parsed = dockerfile.read(inputs.dockerfile)
+    bases = {name: pinned_digest(name, ref) for name, ref in inputs.bases.items()}
+    build_args = {**inputs.args, **inputs.bases}
+    for target in (inputs.target or "", *([TEST_STAGE] if parsed.has_stage(TEST_STAGE) else [])):
+        pinning.check(parsed, target, args=build_args, contexts=inputs.contexts, platforms=inputs.platforms)
     manifest = {
-        "dockerfile": _sha256(read.text),
-        "target": _sha256(_bytes((inputs.target or "").lower())),
-        "platforms": _sha256(_framed(sorted(set(inputs.platforms)))),
+        "dockerfile": _sha256(parsed.text),
+        "target": _sha256(_encode((inputs.target or "").lower())),
+        "platforms": _sha256(_frame_all(sorted(set(inputs.platforms)))),
     }
     manifest |= {
-        f"arg {name}": _sha256(_bytes(value)) for name, value in inputs.args.items() if name not in NOT_CONTENT
+        f"arg {name}": _sha256(_encode(value)) for name, value in inputs.args.items() if name not in IGNORED_ARGS
     }
     manifest |= {f"base {name}": digest for name, digest in bases.items()}
-    main = _tree(inputs.context, ignore.of_context(inputs.context, inputs.dockerfile), seen, memory)
+    main = _tree_fingerprints(
+        inputs.context, dockerignore.load_dockerignore(inputs.context, inputs.dockerfile), trees, stat_cache
+    )
     manifest |= {f"file {path}": value for path, value in main.items()}
     for name, root in inputs.contexts.items():
-        _check_name(name)
+        _check_context_name(name)
         manifest[f"context {name}"] = _sha256(b"")
-        tree = _tree(root, ignore.of_context(root), seen, memory)
+        tree = _tree_fingerprints(root, dockerignore.load_dockerignore(root), trees, stat_cache)
         manifest |= {f"context {name}: {path}": value for path, value in tree.items()}
     return dict(sorted(manifest.items()))
 
 
-def pinned(name: str, ref: str) -> str:
+def pinned_digest(name: str, ref: str) -> str:
     """Return the digest that an image reference is pinned to: 64 hexadecimal digits.
 
     Raises:
@@ -207,24 +213,26 @@ def pinned(name: str, ref: str) -> str:
     return found.group(1)
 
 
-def _settings(inputs: BuildInputs) -> list[Path]:
+def _control_files(inputs: BuildInputs) -> list[Path]:
     """Return the files that decide what is read of the contexts: they need not be there."""
-    own = [inputs.dockerfile, inputs.dockerfile.with_name(f"{inputs.dockerfile.name}{ignore.NAME}")]
-    return [*own, *(root / ignore.NAME for root in (inputs.context, *inputs.contexts.values()))]
+    own = [inputs.dockerfile, inputs.dockerfile.with_name(f"{inputs.dockerfile.name}{dockerignore.FILE_NAME}")]
+    return [*own, *(root / dockerignore.FILE_NAME for root in (inputs.context, *inputs.contexts.values()))]
 
 
-def _tree(root: Path, rules: ignore.Ignore, seen: _Seen, memory: Memory | None) -> dict[str, str]:
+def _tree_fingerprints(
+    root: Path, rules: dockerignore.Dockerignore, trees: _TreeCache, stat_cache: StatCache | None
+) -> dict[str, str]:
     key = (root, rules)
-    if key not in seen:
-        seen[key] = files.fingerprints(root, rules, memory)
-    return seen[key]
+    if key not in trees:
+        trees[key] = build_context.fingerprint_tree(root, rules, stat_cache)
+    return trees[key]
 
 
-def _framed(parts: Iterable[str]) -> bytes:
-    return b"".join(files.frame(_bytes(part)) for part in parts)
+def _frame_all(parts: Iterable[str]) -> bytes:
+    return b"".join(build_context.frame(_encode(part)) for part in parts)
 
 
-def _check_name(name: str) -> None:
+def _check_context_name(name: str) -> None:
     if not _CONTEXT_NAME.match(name):
         raise ConfigError(
             f"{name!r} cannot name a build context",

@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from slipway.content import healthcheck, lines
+from slipway.content import dockerfile_parser, healthcheck
+from slipway.content.context_paths import read_inside
+from slipway.content.dockerfile_parser import DockerfileError, Instruction
+from slipway.content.dockerfile_words import WordError, expand_variables, split_words
 from slipway.content.healthcheck import Healthcheck
-from slipway.content.lines import BadDockerfile, Instruction
-from slipway.content.paths import read_inside
-from slipway.content.words import BadWord, expand, split
 from slipway.model.errors import ConfigError
 
 SCRATCH = "scratch"
-_TARGET = ("target", "dst", "destination")
+_MOUNT_TARGET_KEYS = ("target", "dst", "destination")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Reference:
     """A place where an instruction names a stage, a context or an image: its line, its manner, the text."""
 
     line: int
-    how: str
+    instruction: str
     text: str
 
 
@@ -64,7 +64,7 @@ class Dockerfile:
 
     def mounts_secret(self, name: str) -> bool:
         """Whether a build may read a secret; an id with a variable in it may be any."""
-        return any(each == name or "$" in each for stage in self.stages for each in stage.secrets)
+        return any(secret == name or "$" in secret for stage in self.stages for secret in stage.secrets)
 
     def has_stage(self, name: str) -> bool:
         """Whether a stage has this name, without regard to case."""
@@ -92,9 +92,9 @@ class Dockerfile:
         """
         stage: Stage | None = self.stage(target)
         while stage and not stage.health:
-            earlier = (each for each in self.stages[: stage.number] if each.name)
+            earlier = (candidate for candidate in self.stages[: stage.number] if candidate.name)
             base = stage.base.text.lower()
-            stage = next((each for each in earlier if each.name.lower() == base), None)
+            stage = next((candidate for candidate in earlier if candidate.name.lower() == base), None)
         return stage.health if stage and stage.health and stage.health.command else None
 
 
@@ -104,22 +104,22 @@ def read(path: Path) -> Dockerfile:
     Raises:
         ConfigError: it is missing, cannot be read, or BuildKit could not make sense of it either.
     """
-    text = _text(path)
+    text = _read_bytes(path)
     plain = text.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    directives = lines.directives(plain)
+    directives = dockerfile_parser.parse_directives(plain)
     escape = directives.get("escape", "\\")
     if escape not in ("\\", "`"):
         raise ConfigError(f"{path}: `# escape={escape}`", remedy="The escape character is either \\ or `.")
     try:
-        arguments, stages = _parts(list(lines.instructions(plain, escape)), escape)
-    except BadDockerfile as error:
+        arguments, stages = _collect_stages(list(dockerfile_parser.parse_instructions(plain, escape)), escape)
+    except DockerfileError as error:
         raise ConfigError(f"{path}: {error}") from error
     if not stages:
         raise ConfigError(f"{path} has no FROM", remedy="Start a stage with `FROM image AS name`.")
     return Dockerfile(path, text, arguments, tuple(stages), directives.get("syntax", ""), escape)
 
 
-def images(
+def pulled_images(
     dockerfile: Dockerfile,
     target: str = "",
     *,
@@ -141,8 +141,8 @@ def images(
     """
     dockerfile.stage(target)
     found: dict[str, Reference] = {}
-    for values in values_of_each_platform(dockerfile, target, args or {}, platforms):
-        for _, needed in reach(dockerfile, target, values, {familiar(name) for name in contexts}):
+    for values in argument_values_by_platform(dockerfile, target, args or {}, platforms):
+        for _, needed in walk_needed_stages(dockerfile, target, values, {familiar_name(name) for name in contexts}):
             for name, reference in needed:
                 found.setdefault(name, reference)
     return found
@@ -156,15 +156,15 @@ def platform_arguments(platform: str) -> dict[str, str]:
     return {f"{side}{key}": value for side in ("TARGET", "BUILD") for key, value in values.items()}
 
 
-def values_of_each_platform(
+def argument_values_by_platform(
     dockerfile: Dockerfile, target: str, args: Mapping[str, str], platforms: Collection[str]
 ) -> Iterator[dict[str, str]]:
     """Yield the global arguments' values for each platform that is built."""
     for platform in sorted(set(platforms)) or ["linux/amd64"]:
-        yield _values(dockerfile, {**platform_arguments(platform), "TARGETSTAGE": target}, args)
+        yield _argument_values(dockerfile, {**platform_arguments(platform), "TARGETSTAGE": target}, args)
 
 
-def _text(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     text = read_inside(path.parent, path.name)
     if text is None and path.name == "Dockerfile":
         text = read_inside(path.parent, "dockerfile")
@@ -181,103 +181,105 @@ def _text(path: Path) -> bytes:
     return text
 
 
-def _parts(found: list[Instruction], escape: str) -> tuple[dict[str, str | None], list[Stage]]:
+def _collect_stages(instructions: list[Instruction], escape: str) -> tuple[dict[str, str | None], list[Stage]]:
     arguments: dict[str, str | None] = {}
     stages: list[Stage] = []
-    for instruction in found:
+    for instruction in instructions:
         if instruction.keyword == "FROM":
-            stages.append(_stage(len(stages), instruction))
+            stages.append(_parse_from(len(stages), instruction))
         elif not stages:
             if instruction.keyword != "ARG":
-                raise BadDockerfile(f"line {instruction.line}: {instruction.keyword} before the first FROM")
-            for word in split(instruction.rest, escape)[0]:
+                raise DockerfileError(f"line {instruction.line}: {instruction.keyword} before the first FROM")
+            for word in split_words(instruction.rest, escape)[0]:
                 name, equals, default = word.partition("=")
                 arguments[name] = default if equals else None
         else:
             last = stages[-1]
-            inner = lines.nested(instruction, escape)
-            sources = (*last.sources, *_sources(inner))
-            caches = (*last.caches, *_mounted(inner, "cache"))
-            secrets = (*last.secrets, *_mounted(inner, "secret"))
-            health = healthcheck.read(instruction) if instruction.keyword == "HEALTHCHECK" else last.health
+            inner = dockerfile_parser.unwrap_onbuild(instruction, escape)
+            sources = (*last.sources, *_copy_sources(inner))
+            caches = (*last.caches, *_mount_ids(inner, "cache"))
+            secrets = (*last.secrets, *_mount_ids(inner, "secret"))
+            health = healthcheck.parse(instruction) if instruction.keyword == "HEALTHCHECK" else last.health
             steps = (*last.steps, inner) if inner.keyword in ("ARG", "ENV", "ADD") else last.steps
             stages[-1] = Stage(last.number, last.name, last.base, sources, caches, secrets, health, steps)
     return arguments, stages
 
 
-def _stage(number: int, instruction: Instruction) -> Stage:
+def _parse_from(number: int, instruction: Instruction) -> Stage:
     parts = instruction.rest.split()
     if len(parts) not in (1, 3) or (len(parts) == 3 and parts[1].lower() != "as"):
-        raise BadDockerfile(f"line {instruction.line}: FROM wants `image` or `image AS name`")
+        raise DockerfileError(f"line {instruction.line}: FROM wants `image` or `image AS name`")
     name = parts[2] if len(parts) == 3 else ""
     return Stage(number, name, Reference(instruction.line, "FROM", parts[0]), ())
 
 
-def _sources(instruction: Instruction) -> Iterator[Reference]:
+def _copy_sources(instruction: Instruction) -> Iterator[Reference]:
     if instruction.keyword in ("COPY", "ADD"):
         for source in instruction.flags.get("from", ()):
             yield Reference(instruction.line, f"{instruction.keyword} --from", source)
     elif instruction.keyword == "RUN":
-        for mount in lines.mounts(instruction):
+        for mount in dockerfile_parser.parse_mounts(instruction):
             if mount.get("from"):
                 yield Reference(instruction.line, "RUN --mount from", mount["from"])
 
 
-def _mounted(instruction: Instruction, kind: str) -> Iterator[str]:
+def _mount_ids(instruction: Instruction, kind: str) -> Iterator[str]:
     """Yield the ids of an instruction's mounts of a kind; where there is none, BuildKit goes by the target."""
     if instruction.keyword == "RUN":
-        for mount in lines.mounts(instruction):
+        for mount in dockerfile_parser.parse_mounts(instruction):
             if mount.get("type") == kind:
-                target = next((mount[key] for key in _TARGET if mount.get(key)), "")
+                target = next((mount[key] for key in _MOUNT_TARGET_KEYS if mount.get(key)), "")
                 yield mount.get("id") or (PurePosixPath(target).name if kind == "secret" else target)
 
 
-def _values(dockerfile: Dockerfile, builtin: Mapping[str, str], args: Mapping[str, str]) -> dict[str, str]:
+def _argument_values(dockerfile: Dockerfile, builtin: Mapping[str, str], args: Mapping[str, str]) -> dict[str, str]:
     """Return the global arguments' values: given, or the default with what stands before it put in."""
     values = dict(builtin)
     for name, default in dockerfile.arguments.items():
         if name in args:
             values[name] = args[name]
         elif default is not None:
-            values[name] = expanded(dockerfile, default, values)
+            values[name] = expand_text(dockerfile, default, values)
     return values
 
 
-def expanded(dockerfile: Dockerfile, text: str, values: Mapping[str, str], reference: Reference | None = None) -> str:
+def expand_text(
+    dockerfile: Dockerfile, text: str, values: Mapping[str, str], reference: Reference | None = None
+) -> str:
     try:
-        return expand(text, values, dockerfile.escape)
-    except BadWord as error:
+        return expand_variables(text, values, dockerfile.escape)
+    except WordError as error:
         where = f", line {reference.line}" if reference else ""
         raise ConfigError(f"{dockerfile.path}{where}: {error}") from error
 
 
-def reach(
+def walk_needed_stages(
     dockerfile: Dockerfile, target: str, values: Mapping[str, str], contexts: set[str]
 ) -> Iterator[tuple[Stage, list[tuple[str, Reference]]]]:
     """Yield a stage and all stages it needs, each with the images that it takes: the image's name, and where it is."""
     todo, seen = [dockerfile.stage(target)], set()
     while todo:
         stage = todo.pop()
-        if stage.number in seen or (stage.name and familiar(stage.name.lower()) in contexts):
+        if stage.number in seen or (stage.name and familiar_name(stage.name.lower()) in contexts):
             continue
         seen.add(stage.number)
         images = []
         for reference in (stage.base, *stage.sources):
-            name = expanded(dockerfile, reference.text, values, reference)
+            name = expand_text(dockerfile, reference.text, values, reference)
             if not name:
                 raise ConfigError(
-                    f"{dockerfile.path}, line {reference.line}: {reference.how} {reference.text} is empty",
+                    f"{dockerfile.path}, line {reference.line}: {reference.instruction} {reference.text} is empty",
                     remedy="Give the argument a default, or a value in service.toml under [args].",
                 )
-            found = earlier_stage(dockerfile, name, stage, reference)
+            found = find_earlier_stage(dockerfile, name, stage, reference)
             if found:
                 todo.append(found)
-            elif name != SCRATCH and familiar(name) not in contexts:
+            elif name != SCRATCH and familiar_name(name) not in contexts:
                 images.append((name, reference))
         yield stage, images
 
 
-def earlier_stage(dockerfile: Dockerfile, name: str, within: Stage, reference: Reference) -> Stage | None:
+def find_earlier_stage(dockerfile: Dockerfile, name: str, within: Stage, reference: Reference) -> Stage | None:
     """Return the earlier stage that a name or (not in FROM) a number means."""
     earlier = dockerfile.stages[: within.number]
     if name.isdecimal() and reference is not within.base:
@@ -287,5 +289,5 @@ def earlier_stage(dockerfile: Dockerfile, name: str, within: Stage, reference: R
     return next((stage for stage in reversed(earlier) if stage.name.lower() == name.lower()), None)
 
 
-def familiar(name: str) -> str:
+def familiar_name(name: str) -> str:
     return name.removeprefix("docker.io/").removeprefix("library/").removesuffix(":latest")

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from slipway.content import files, ignore
-from slipway.content.digest import BuildInputs, Manifest
+from slipway.content import build_context, dockerignore
+from slipway.content.digest import BuildInputs, ContentManifest
 from slipway.model.workspace import Workspace
 
-Way = Literal["nothing", "sync", "build"]
+SyncAction = Literal["nothing", "sync", "build"]
 
 
 @dataclass(frozen=True)
-class Folder:
+class SyncFolder:
     """One entry of a service's `[dev] sync`: a folder of a context (empty: the service's own)."""
 
     context: str
     path: str
 
     @classmethod
-    def of(cls, entry: str) -> Folder:
+    def parse(cls, entry: str) -> SyncFolder:
         context, colon, path = entry.partition(":")
         return cls(context, path) if colon else cls("", context)
 
@@ -33,14 +33,17 @@ class Folder:
         name = f"context {self.context}: {self.path}" if self.context else f"file {self.path}"
         return component == name or component.startswith(f"{name}/")
 
-    def within(self, workdir: str) -> str:
+    def path_in_image(self, workdir: str) -> str:
         """Return where an image has it."""
         return str(PurePosixPath(workdir or "/") / self.path)
 
 
-def way(
-    image: Mapping[str, str] | None, runs: Mapping[str, str] | None, wanted: Mapping[str, str], sync: Sequence[Folder]
-) -> Way:
+def choose_action(
+    image: Mapping[str, str] | None,
+    running: Mapping[str, str] | None,
+    wanted: Mapping[str, str],
+    sync: Sequence[SyncFolder],
+) -> SyncAction:
     """Return how a service gets to its present sources.
 
     Args:
@@ -49,15 +52,15 @@ def way(
         wanted: the manifest of the sources.
         sync: the folders that may be copied; none without `--sync`.
     """
-    if runs == wanted:
+    if running == wanted:
         return "nothing"
     if image is None or not sync:
         return "build"
     changed = {name for name in {*image, *wanted} if image.get(name) != wanted.get(name)}
-    return "sync" if all(any(each.covers(name) for each in sync) for name in changed) else "build"
+    return "sync" if all(any(folder.covers(name) for folder in sync) for name in changed) else "build"
 
 
-def reached(workspace: Workspace, paths: Iterable[Path]) -> frozenset[str]:
+def affected_services(workspace: Workspace, paths: Iterable[Path]) -> frozenset[str]:
     """Return the services that a change of these paths may reach; all, where it is outside of services and libs."""
     found: set[str] = set()
     users = {service.name: service.settings.libs for service in workspace.services}
@@ -72,7 +75,7 @@ def reached(workspace: Workspace, paths: Iterable[Path]) -> frozenset[str]:
     return frozenset(found)
 
 
-def archive(inputs: BuildInputs, folder: Folder) -> bytes:
+def make_archive(inputs: BuildInputs, folder: SyncFolder) -> bytes:
     """Return a tar archive of a folder's files as BuildKit would be sent them, readable for everybody.
 
     Raises:
@@ -80,32 +83,38 @@ def archive(inputs: BuildInputs, folder: Folder) -> bytes:
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for place, name, entry in entries(inputs, folder):
-            about = tarfile.TarInfo(name)
-            about.mode = entry.mode or files.READABLE
+        for path, name, entry in list_entries(inputs, folder):
+            info = tarfile.TarInfo(name)
+            info.mode = entry.mode or build_context.FILE_MODE
             if entry.kind == "link":
-                about.type, about.linkname = tarfile.SYMTYPE, str(place.readlink())
-                tar.addfile(about)
+                info.type, info.linkname = tarfile.SYMTYPE, str(path.readlink())
+                tar.addfile(info)
             elif entry.kind == "folder":
-                about.type = tarfile.DIRTYPE
-                tar.addfile(about)
+                info.type = tarfile.DIRTYPE
+                tar.addfile(info)
             elif entry.kind == "file":
-                data = place.read_bytes()
-                about.size = len(data)
-                tar.addfile(about, io.BytesIO(data))
+                data = path.read_bytes()
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
 
 
-def entries(inputs: BuildInputs, folder: Folder) -> list[tuple[Path, str, files.Entry]]:
+def list_entries(inputs: BuildInputs, folder: SyncFolder) -> list[tuple[Path, str, build_context.ContextEntry]]:
     """Return what is below a folder: where it is, its path in the folder, and what it is."""
     root = inputs.contexts[folder.context] if folder.context else inputs.context
-    rules = ignore.of_context(root) if folder.context else ignore.of_context(root, inputs.dockerfile)
+    rules = (
+        dockerignore.load_dockerignore(root)
+        if folder.context
+        else dockerignore.load_dockerignore(root, inputs.dockerfile)
+    )
     above = f"{folder.path}/"
-    found = [each for each in files.walk(root, rules) if each.path.startswith(above)]
-    return [(root / each.path, each.path.removeprefix(above), each) for each in found]
+    found = [entry for entry in build_context.walk(root, rules) if entry.path.startswith(above)]
+    return [(root / entry.path, entry.path.removeprefix(above), entry) for entry in found]
 
 
-def same_as_built(packed: bytes, inputs: BuildInputs, folder: Folder, image: Manifest, wanted: Manifest) -> bool:
+def matches_image(
+    packed: bytes, inputs: BuildInputs, folder: SyncFolder, image: ContentManifest, wanted: ContentManifest
+) -> bool:
     """Whether an image holds a folder just as the sources have it, apart from what has changed since it was built.
 
     If it does not, the Dockerfile puts it elsewhere or makes files in it, and a copy would break the program.
@@ -118,18 +127,18 @@ def same_as_built(packed: bytes, inputs: BuildInputs, folder: Folder, image: Man
         wanted: the manifest of the present sources.
     """
     prefix = f"context {folder.context}: {folder.path}/" if folder.context else f"file {folder.path}/"
-    here = {name: (place, entry) for place, name, entry in entries(inputs, folder)}
+    sources = {name: (path, entry) for path, name, entry in list_entries(inputs, folder)}
     expected = {name.removeprefix(prefix) for name in image if name.startswith(prefix)}
     found = set()
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        for each in tar:
-            name = each.name.partition("/")[2]
+        for member in tar:
+            name = member.name.partition("/")[2]
             if not name:
                 continue
             found.add(name)
             component = f"{prefix}{name}"
-            if name in here and each.isfile() and image.get(component) == wanted.get(component):
-                held = tar.extractfile(each)
-                if held is None or held.read() != here[name][0].read_bytes():
+            if name in sources and member.isfile() and image.get(component) == wanted.get(component):
+                content = tar.extractfile(member)
+                if content is None or content.read() != sources[name][0].read_bytes():
                     return False
     return found == expected

@@ -11,14 +11,14 @@ from slipway.model.errors import SlipwayError
 def main() -> int:
     """Read everything; print what was read, or what is wrong with its remedy."""
     try:
-        found = workspace.load(workspace.find_root())
-        stacks = [stack.load(found.root, name, {}) for name in stack.names(found.root)]
-        for each in stacks:
-            lock.load(found.root, each.name)
+        loaded = workspace.load_workspace(workspace.find_root())
+        stacks = [stack.load(loaded.root, name, {}) for name in stack.names(loaded.root)]
+        for stack_settings in stacks:
+            lock.load(loaded.root, stack_settings.name)
     except SlipwayError as error:
-        print(f"{error.what}\n{error.remedy}", file=sys.stderr)
+        print(f"{error.message}\n{error.remedy}", file=sys.stderr)
         return error.exit_code
-    print(f"{found.name}: {len(found.services)} services, {len(stacks)} stacks, nothing wrong")
+    print(f"{loaded.name}: {len(loaded.services)} services, {len(stacks)} stacks, nothing wrong")
     return 0
 
 

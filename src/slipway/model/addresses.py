@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 
-_NUMBERS = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?", re.ASCII)
+_NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?", re.ASCII)
 """A host whose last part is a number: programs read it as an IP address, and not all as the same one."""
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?", re.ASCII)
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
-_BUILDER = re.compile(r"([a-z][a-z-]*)://([!-~]+)")
+_BUILDER_ADDRESS = re.compile(r"([a-z][a-z-]*)://([!-~]+)")
 
 
 def bind_problem(bind: str) -> str:
@@ -33,7 +33,7 @@ def bind_problem(bind: str) -> str:
 BIND_REMEDY = "Write an IP address of the engine's machine: 127.0.0.1 or ::1 for itself, 0.0.0.0 for all who reach it."
 
 
-def same_address(one: str, other: str) -> bool:
+def is_same_address(one: str, other: str) -> bool:
     """Say whether two texts are the same IP address."""
     try:
         return ipaddress.ip_address(one) == ipaddress.ip_address(other)
@@ -41,7 +41,7 @@ def same_address(one: str, other: str) -> bool:
         return False
 
 
-def in_url(host: str, port: int) -> str:
+def url_authority(host: str, port: int) -> str:
     """Return host and port as a URL has them: brackets around an IPv6 address, and no port 80."""
     host = f"[{host}]" if ":" in host else host
     return host if port == 80 else f"{host}:{port}"
@@ -51,7 +51,7 @@ def registry_problem(registry: str) -> str:
     """Return why the host of host[:port][/path] is none: numbers that are no IP address, or one that is nobody's."""
     authority = registry.partition("/")[0]
     host, _ = _host_and_port(authority)
-    if not authority.startswith("[") and not _NUMBERS.fullmatch(host):
+    if not authority.startswith("[") and not _NUMERIC_HOST.fullmatch(host):
         return ""
     if problem := bind_problem(host):
         return problem
@@ -63,7 +63,7 @@ def registry_problem(registry: str) -> str:
 
 def builder_problem(address: str) -> str:
     """Return why an address is none of a builder, as buildx has it for its driver `remote`; nothing where it is one."""
-    match = _BUILDER.fullmatch(address)
+    match = _BUILDER_ADDRESS.fullmatch(address)
     if not match:
         return "is no address of a builder"
     scheme, rest = match.groups()

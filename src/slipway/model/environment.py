@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from slipway.model.stack import Target
+from slipway.model.stack import TargetType
 from slipway.model.workspace import Service, Workspace
 
-GATEWAY = "http://gateway:8080"
+GATEWAY_URL = "http://gateway:8080"
 """How containers on a Docker engine reach the stack's gateway."""
 
 
-def environment_of(workspace: Workspace, service: Service, target: Target) -> dict[str, str]:
+def service_environment(workspace: Workspace, service: Service, target: TargetType) -> dict[str, str]:
     """Return a service's environment on a target; what its own `[env]` says counts more than what is given."""
-    given = {"PORT": service.settings.port, "ROUTE": service.settings.route}
+    settings = {"PORT": service.settings.port, "ROUTE": service.settings.route}
     addresses = {
-        variable_of(name): address_of(workspace.service(name), target) for name in sorted(service.settings.needs)
+        url_variable(name): service_url(workspace.service(name), target) for name in sorted(service.settings.needs)
     }
-    known = {name: str(value) for name, value in given.items() if value is not None}
-    return {**known, **addresses, **service.settings.env}
+    own = {name: str(value) for name, value in settings.items() if value is not None}
+    return {**own, **addresses, **service.settings.env}
 
 
-def variable_of(service: str) -> str:
+def url_variable(service: str) -> str:
     """Return the variable that holds a service's address: `price-list` is `PRICE_LIST_URL`."""
     return f"{service.upper().replace('-', '_')}_URL"
 
 
-def address_of(service: Service, target: Target) -> str:
+def service_url(service: Service, target: TargetType) -> str:
     """Return the address that other services call one by, its route included and without a slash at the end.
 
     A Docker engine's containers have other names after each deploy, so there they are called through the gateway.
     """
-    host = GATEWAY if target == "docker" else f"http://{service.name}:{service.settings.port}"
+    host = GATEWAY_URL if target == "docker" else f"http://{service.name}:{service.settings.port}"
     return f"{host}{service.settings.route or ''}".rstrip("/")

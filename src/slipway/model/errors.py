@@ -19,9 +19,9 @@ class SlipwayError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, *, remedy: str = "", detail: str = "", log: Path | None = None) -> None:
-        self.what, self.remedy, self.detail = mask(what), mask(remedy), mask(detail)
-        super().__init__(self.what)
+    def __init__(self, message: str, *, remedy: str = "", detail: str = "", log: Path | None = None) -> None:
+        self.message, self.remedy, self.detail = mask(message), mask(remedy), mask(detail)
+        super().__init__(self.message)
         self.log = log
 
 
@@ -43,7 +43,7 @@ class EvidenceError(SlipwayError):
     exit_code = 4
 
 
-class Busy(SlipwayError):
+class StackBusy(SlipwayError):
     """Someone else is deploying this stack at this moment."""
 
     exit_code = 5

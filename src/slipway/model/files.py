@@ -16,15 +16,15 @@ from typing import IO
 from slipway.model import scratch
 from slipway.model.errors import SlipwayError
 
-PRIVATE = 0o600
+PRIVATE_MODE = 0o600
 """The mode of logs, records and reports: what a program printed may be nobody else's business."""
 MEGABYTE = 1_000_000
-MEMORY_LIMIT = 200 * MEGABYTE
+MAX_STATE_BYTES = 200 * MEGABYTE
 """Bytes of the longest file that Slipway wrote itself and still reads."""
-UNTOLD = "new"
-_NAMESPACE = Path("/proc/self/ns/pid")
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_DISK = {
+UNKNOWN_SYSTEM = "new"
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your quota of disk space is used up",
     errno.EROFS: "the file system can only be read",
@@ -43,11 +43,11 @@ _DISK = {
     errno.EFBIG: "the file would be larger than is allowed",
 }
 """What a system's error about a path means."""
-unwritten: list[str] = []
+write_failures: list[str] = []
 """What could not be written down in this process although the work itself was done; the verb says so at its end."""
 
 
-class NotWritten(SlipwayError, OSError):
+class WriteError(SlipwayError, OSError):
     """A file could not be written: the disk is full, may only be read, is damaged."""
 
 
@@ -61,7 +61,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
     Raises:
         OSError: it is missing, a folder, a pipe or a device, has more bytes, or cannot be read. Nothing is waited for.
     """
-    descriptor = os.open(path, _READ)
+    descriptor = os.open(path, _READ_FLAGS)
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
@@ -76,7 +76,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
     finally:
         os.close(descriptor)
     if left <= 0:
-        raise OSError(errno.EFBIG, f"it is larger than {megabytes(limit)}", str(path))
+        raise OSError(errno.EFBIG, f"it is larger than {format_megabytes(limit)}", str(path))
     return b"".join(parts)
 
 
@@ -88,9 +88,9 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     Raises:
         NotWritten: the folder takes no file; what was there before still is.
     """
-    with explained(path):
-        path.parent.mkdir(mode=0o700 if mode == PRIVATE else 0o777, parents=True, exist_ok=True)
-        new = _temporary(path)
+    with disk_errors(path):
+        path.parent.mkdir(mode=0o700 if mode == PRIVATE_MODE else 0o777, parents=True, exist_ok=True)
+        new = _temporary_path(path)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -103,21 +103,21 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
             raise
 
 
-def write_memory(path: Path, text: str, *, mode: int = 0o644) -> bool:
+def write_best_effort(path: Path, text: str, *, mode: int = 0o644) -> bool:
     """Write what is only remembered: a record, a log, a cache. That it fails is told, and no failure of the work."""
     try:
         write_atomically(path, text, mode=mode)
-    except NotWritten as error:
-        note_unwritten(error)
+    except WriteError as error:
+        note_write_failure(error)
         return False
     return True
 
 
-def note_unwritten(error: OSError) -> None:
+def note_write_failure(error: OSError) -> None:
     """Have the verb say at its end, once, that something could not be written down."""
-    what = (error if isinstance(error, NotWritten) else not_written(error)).what
-    if what not in unwritten:
-        unwritten.append(what)
+    what = (error if isinstance(error, WriteError) else write_error(error)).message
+    if what not in write_failures:
+        write_failures.append(what)
 
 
 def open_private(path: Path, mode: str = "a") -> LogFile:
@@ -136,10 +136,10 @@ class LogFile:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = open(  # noqa: SIM115 - it is closed by `close`
-                path, mode, encoding="utf-8", errors="replace", opener=_private
+                path, mode, encoding="utf-8", errors="replace", opener=_open_private
             )
         except OSError as error:
-            note_unwritten(not_written(error, path))
+            note_write_failure(write_error(error, path))
         self._path = path
 
     def write(self, text: str) -> None:
@@ -149,7 +149,7 @@ class LogFile:
                 self._file.write(text)
                 self._file.flush()
         except OSError as error:
-            note_unwritten(not_written(error, self._path))
+            note_write_failure(write_error(error, self._path))
             self.close()
 
     def flush(self) -> None:
@@ -168,14 +168,14 @@ class LogFile:
         self.close()
 
 
-def _private(name: str, flags: int) -> int:
-    descriptor = os.open(name, flags, PRIVATE)
-    os.fchmod(descriptor, PRIVATE)  # it may be there already, with another mode
+def _open_private(name: str, flags: int) -> int:
+    descriptor = os.open(name, flags, PRIVATE_MODE)
+    os.fchmod(descriptor, PRIVATE_MODE)  # it may be there already, with another mode
     return descriptor
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Make of a system's error in a `with`, which writes to path, one that says what to do.
 
     Raises:
@@ -183,22 +183,22 @@ def explained(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except NotWritten:
+    except WriteError:
         raise
     except OSError as error:
-        raise not_written(error, path) from error
+        raise write_error(error, path) from error
 
 
-def is_about_disk(error: OSError) -> bool:
+def is_disk_error(error: OSError) -> bool:
     """Whether an error is the file system's, and not a program's or the network's."""
-    return error.errno in _DISK and (error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT))
+    return error.errno in _DISK_ERRORS and (error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT))
 
 
-def not_written(error: OSError, path: Path | None = None) -> NotWritten:
+def write_error(error: OSError, path: Path | None = None) -> WriteError:
     """Return the error for a path that the system would not write: why, how much is free, and the remedy."""
     path = path or Path(os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ".")
-    why = _DISK.get(error.errno or 0, error.strerror or type(error).__name__)
-    return NotWritten(f"{path} cannot be written: {why}{_room(path, error)}", remedy=_remedy(path, error))
+    why = _DISK_ERRORS.get(error.errno or 0, error.strerror or type(error).__name__)
+    return WriteError(f"{path} cannot be written: {why}{_free_space(path, error)}", remedy=_write_remedy(path, error))
 
 
 def free_bytes(path: Path) -> int | None:
@@ -211,61 +211,61 @@ def free_bytes(path: Path) -> int | None:
     return None
 
 
-def megabytes(count: float) -> str:
+def format_megabytes(count: float) -> str:
     """Return bytes as a reader takes them in: `3.2 MB`."""
     return f"{count / MEGABYTE:,.1f} MB" if count < 100 * MEGABYTE else f"{count / MEGABYTE:,.0f} MB"
 
 
-def _room(path: Path, error: OSError) -> str:
+def _free_space(path: Path, error: OSError) -> str:
     free = free_bytes(path) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
-    return "" if free is None else f" ({megabytes(free)} are free in {_nearest(path)})"
+    return "" if free is None else f" ({format_megabytes(free)} are free in {_nearest_folder(path)})"
 
 
-def _nearest(path: Path) -> Path:
-    return next((each for each in path.absolute().parents if each.is_dir()), Path("/"))
+def _nearest_folder(path: Path) -> Path:
+    return next((folder for folder in path.absolute().parents if folder.is_dir()), Path("/"))
 
 
-def _remedy(path: Path, error: OSError) -> str:
+def _write_remedy(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             "Make room and run it again: `invoke prune` removes images that nothing needs any more; "
-            f"`df -h {_nearest(path)}` and `df -i` show what is used."
+            f"`df -h {_nearest_folder(path)}` and `df -i` show what is used."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"See that {_nearest(path)} belongs to you and is not mounted read-only (`ls -ld`, `findmnt -T`)."
+        return f"See that {_nearest_folder(path)} belongs to you and is not mounted read-only (`ls -ld`, `findmnt -T`)."
     if error.errno == errno.ENAMETOOLONG:
         return "Move the workspace to a shorter path, or shorten the name."
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         return f"Remove or rename what is in the way at {path}."
-    return f"See that {_nearest(path)} can be written to, and run it again."
+    return f"See that {_nearest_folder(path)} can be written to, and run it again."
 
 
-def _temporary(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     """Return a path for the new text: on the same device, for only from there it can be renamed."""
-    if above := scratch.scratch_of(path):
+    if above := scratch.find_scratch(path):
         with suppress(OSError):  # the scratch folder may be full or read-only while the file's own is not
-            new = scratch.own_folder(above) / f"{path.name[:180]}.{os.urandom(4).hex()}"
+            new = scratch.process_folder(above) / f"{path.name[:180]}.{os.urandom(4).hex()}"
             if new.parent.stat().st_dev == path.parent.stat().st_dev:
                 return new
-    _remove_left(path)
-    return path.with_name(f".{path.name[:180]}.{os.getpid()}.{_system()}")
+    _remove_stale_temporaries(path)
+    return path.with_name(f".{path.name[:180]}.{os.getpid()}.{_system_id()}")
 
 
-def _remove_left(path: Path) -> None:
+def _remove_stale_temporaries(path: Path) -> None:
     """Remove what killed processes of this system left beside a path."""
-    system = _system()
-    for left in path.parent.glob(f".{glob.escape(path.name[:180])}.[0-9]*.{system}"):
-        process = left.name.split(".")[-2]
-        if system != UNTOLD and process.isdigit() and not Path("/proc", process).exists():
+    system = _system_id()
+    for stale in path.parent.glob(f".{glob.escape(path.name[:180])}.[0-9]*.{system}"):
+        process = stale.name.split(".")[-2]
+        if system != UNKNOWN_SYSTEM and process.isdigit() and not Path("/proc", process).exists():
             with suppress(OSError):
-                left.unlink()
+                stale.unlink()
 
 
-def _system() -> str:
+def _system_id() -> str:
     """Return what tells this system's processes from another's of the same number: a folder may be shared by several,
     machines or containers; UNTOLD where nothing does."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-        return f"{zlib.crc32(f'{boot}{_NAMESPACE.readlink()}'.encode()):08x}"
+        return f"{zlib.crc32(f'{boot}{_PID_NAMESPACE.readlink()}'.encode()):08x}"
     except (OSError, ValueError):
-        return UNTOLD
+        return UNKNOWN_SYSTEM

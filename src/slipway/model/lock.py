@@ -12,22 +12,22 @@ import msgspec
 from slipway.model.errors import EvidenceError
 from slipway.model.files import write_atomically
 from slipway.model.names import DNS_LABEL, REGISTRY, RESERVED
-from slipway.model.reading import exists, read_json
+from slipway.model.structured_files import path_exists, read_json
 
 VERSION = 1
 GATEWAY = "gateway"
-BESIDE = (GATEWAY,)
+PREBUILT = (GATEWAY,)
 """What may run beside the services. No service can have such a name (`names.RESERVED`)."""
-SHOWN = 120
+MAX_SHOWN_CHARACTERS = 120
 """How many letters of a wrong value stand in an error."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"(?!0+\Z)[0-9a-f]{40}(?:[0-9a-f]{24})?")
 """A commit's whole hash; git writes only noughts for none."""
-_KIND = re.compile(r"[a-z]{1,20}")
+_EVIDENCE_KIND = re.compile(r"[a-z]{1,20}")
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One service's line: the image by digest, the content digest that it was built from, and the git commit.
 
     `evidence` is what the gate attached to the image: the kind → the digest of its manifest in the registry; empty
@@ -45,8 +45,8 @@ class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     stack: str
     version: int = VERSION
-    services: dict[str, Entry] = {}
-    beside: dict[str, Entry] = {}
+    services: dict[str, LockEntry] = {}
+    beside: dict[str, LockEntry] = {}
 
 
 def path_of(root: Path, stack: str) -> Path:
@@ -66,22 +66,26 @@ def load(root: Path, stack: str) -> Lock:
     """
     path = path_of(root, stack)
     remedy = f"Restore {path} from git, or write it anew with `invoke push --stack {stack}`."
-    if not exists(path):
+    if not path_exists(path):
         return Lock(stack)
     lock = read_json(path, Lock, what="lock", error=EvidenceError, remedy=remedy)
     if lock.version != VERSION or lock.stack != stack:
         raise EvidenceError(f"{path} is the lock of stack `{lock.stack}`, version {lock.version}", remedy=remedy)
-    if strange := lock.beside.keys() - set(BESIDE):
-        raise EvidenceError(f"{path}: `{shown(min(strange))}` runs beside no service that Slipway knows", remedy=remedy)
+    if unknown := lock.beside.keys() - set(PREBUILT):
+        raise EvidenceError(
+            f"{path}: `{printable_excerpt(min(unknown))}` runs beside no service that Slipway knows", remedy=remedy
+        )
     if reserved := sorted(name for name in lock.services if RESERVED.match(name)):
-        raise EvidenceError(f"{path}: `{shown(reserved[0])}`: that is no service's name", remedy=remedy)
+        raise EvidenceError(f"{path}: `{printable_excerpt(reserved[0])}`: that is no service's name", remedy=remedy)
     for service, entry in (*lock.services.items(), *lock.beside.items()):
-        if wrong := _wrong(service, entry):
-            raise EvidenceError(f"{path}: `{shown(service)}`: {wrong}", remedy=remedy)
+        if problem := _entry_problem(service, entry):
+            raise EvidenceError(f"{path}: `{printable_excerpt(service)}`: {problem}", remedy=remedy)
     return lock
 
 
-def refuse_elsewhere(path: Path, entries: Mapping[str, Entry], places: Mapping[str, Collection[str]]) -> None:
+def refuse_foreign_images(
+    path: Path, entries: Mapping[str, LockEntry], repositories: Mapping[str, Collection[str]]
+) -> None:
     """Refuse images that are not in a repository of their service's.
 
     Args:
@@ -92,20 +96,20 @@ def refuse_elsewhere(path: Path, entries: Mapping[str, Entry], places: Mapping[s
     Raises:
         EvidenceError: an image is in another one, of another workspace or registry.
     """
-    elsewhere = [
-        f"{name}: {entry.ref} is not in {' or '.join(places[name])}"
+    foreign = [
+        f"{name}: {entry.ref} is not in {' or '.join(repositories[name])}"
         for name, entry in entries.items()
-        if entry.ref.partition("@")[0] not in places[name]
+        if entry.ref.partition("@")[0] not in repositories[name]
     ]
-    if elsewhere:
+    if foreign:
         raise EvidenceError(
             f"{path} names images outside this stack's repositories",
-            detail="\n".join(elsewhere),
+            detail="\n".join(foreign),
             remedy="Restore it from git. Where the registry was changed, push or ship again.",
         )
 
 
-def refuse_without_commit(path: Path, entries: Mapping[str, Entry]) -> None:
+def refuse_without_commit(path: Path, entries: Mapping[str, LockEntry]) -> None:
     """Refuse images that are of no commit, which no protected stack takes: nobody could have reviewed them.
 
     Raises:
@@ -118,10 +122,10 @@ def refuse_without_commit(path: Path, entries: Mapping[str, Entry]) -> None:
         )
 
 
-def with_entries(lock: Lock, entries: Mapping[str, Entry]) -> Lock:
+def with_entries(lock: Lock, entries: Mapping[str, LockEntry]) -> Lock:
     """Return the lock with these entries replaced, in the order of names; those of BESIDE have a table of their own."""
-    services = {name: entry for name, entry in entries.items() if name not in BESIDE}
-    beside = {name: entry for name, entry in entries.items() if name in BESIDE}
+    services = {name: entry for name, entry in entries.items() if name not in PREBUILT}
+    beside = {name: entry for name, entry in entries.items() if name in PREBUILT}
     return Lock(
         lock.stack,
         lock.version,
@@ -130,7 +134,7 @@ def with_entries(lock: Lock, entries: Mapping[str, Entry]) -> Lock:
     )
 
 
-def all_entries(lock: Lock) -> dict[str, Entry]:
+def all_entries(lock: Lock) -> dict[str, LockEntry]:
     """Return every line of a lock, those of the services first."""
     return {**lock.services, **lock.beside}
 
@@ -142,26 +146,32 @@ def save(root: Path, lock: Lock) -> Path:
     return path
 
 
-def shown(text: str) -> str:
+def printable_excerpt(text: str) -> str:
     """Return a text from a file as a message can hold it: no control characters, and not too long."""
     safe = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return safe if len(safe) <= SHOWN else f"{safe[:SHOWN]}…"
+    return safe if len(safe) <= MAX_SHOWN_CHARACTERS else f"{safe[:MAX_SHOWN_CHARACTERS]}…"
 
 
-def _wrong(service: str, entry: Entry) -> str:
+def _entry_problem(service: str, entry: LockEntry) -> str:
     """Return what is wrong with a service's line in words; empty where nothing is."""
     name, _, digest = entry.ref.partition("@")
     if not DNS_LABEL.fullmatch(service):
         return "that is no service's name"
     if not _DIGEST.fullmatch(digest):
-        return f"it is not locked by digest: {shown(entry.ref)}"
+        return f"it is not locked by digest: {printable_excerpt(entry.ref)}"
     if not REGISTRY.fullmatch(name) or "/" not in name:
-        return f"{shown(name)} is no repository"
+        return f"{printable_excerpt(name)} is no repository"
     if entry.content and not SHA256.fullmatch(entry.content):
-        return f"`content` is {shown(entry.content)!r} and no content digest"
+        return f"`content` is {printable_excerpt(entry.content)!r} and no content digest"
     if entry.commit is not None and not _COMMIT.fullmatch(entry.commit):
-        return f"`commit` is {shown(entry.commit)!r} and no commit of git"
+        return f"`commit` is {printable_excerpt(entry.commit)!r} and no commit of git"
     unknown = [
-        kind for kind, piece in entry.evidence.items() if not _KIND.fullmatch(kind) or not _DIGEST.fullmatch(piece)
+        kind
+        for kind, evidence_digest in entry.evidence.items()
+        if not _EVIDENCE_KIND.fullmatch(kind) or not _DIGEST.fullmatch(evidence_digest)
     ]
-    return f"`evidence` names {shown(unknown[0])!r}, which is no piece of evidence by digest" if unknown else ""
+    return (
+        f"`evidence` names {printable_excerpt(unknown[0])!r}, which is no piece of evidence by digest"
+        if unknown
+        else ""
+    )

@@ -1,6 +1,6 @@
 """Strikes known secrets out of every text that goes out: terminal, logs, records, reports, errors.
 
-Whoever comes to know a secret's value says so with `keep_secret`. Whoever writes text for people or into a log asks
+Whoever comes to know a secret's value says so with `register_secret`. Whoever writes text for people or into a log asks
 `mask`. A value is also found encoded (base64, URL, JSON, HTML), and of one with several lines each line is.
 """
 
@@ -17,46 +17,46 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
-SHORTEST = 4
+MIN_SECRET_CHARACTERS = 4
 """Letters of a value that is struck out; shorter ones stand in every other line by chance."""
-SHORTEST_LINE = 8
+MIN_SECRET_LINE_CHARACTERS = 8
 """Letters of one line of a value that has several, and of a value in the environment."""
 _CERTIFICATE = re.compile(r"-----BEGIN ((?:TRUSTED )?CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
-_ARMOUR = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
-_USER_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@", re.IGNORECASE)
-_NAMES = "token|password|passwd|passphrase|secret|credential|api_?key|access_?key|_auth"
-_NAMED = rf"[A-Za-z0-9_.:/-]*(?:{_NAMES})[A-Za-z0-9_-]*"
-_SETTING = re.compile(rf"""["']?{_NAMED}["']?\s*[:=]\s*["']?([^\s"',;]+)""", re.IGNORECASE)
-_VARIABLE = re.compile(_NAMED, re.IGNORECASE)
-_NO_SECRET = re.compile(r"(?:/|\.{1,2}/|~)[^\s]*|[a-z]+|[0-9]{1,7}")
+_PEM_MARKER = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
+_URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@", re.IGNORECASE)
+_SECRET_WORDS = "token|password|passwd|passphrase|secret|credential|api_?key|access_?key|_auth"  # noqa: S105
+_SECRET_NAME = rf"[A-Za-z0-9_.:/-]*(?:{_SECRET_WORDS})[A-Za-z0-9_-]*"
+_SECRET_ASSIGNMENT = re.compile(rf"""["']?{_SECRET_NAME}["']?\s*[:=]\s*["']?([^\s"',;]+)""", re.IGNORECASE)
+_SECRET_VARIABLE = re.compile(_SECRET_NAME, re.IGNORECASE)
+_HARMLESS_VALUE = re.compile(r"(?:/|\.{1,2}/|~)[^\s]*|[a-z]+|[0-9]{1,7}")
 """What a variable with such a name may hold that is none: a path, a word, a small number."""
-_WIDTHS = (76, 64)
+_BASE64_WIDTHS = (76, 64)
 """Columns at which programs break base64: `base64`, PEM."""
 
-_pieces: tuple[str, ...] = ()
+_masked_forms: tuple[str, ...] = ()
 """Everything that is struck out, the longest first."""
-_kept: set[str] = set()
-_one = threading.Lock()
+_registered_secrets: set[str] = set()
+_registry_lock = threading.Lock()
 _environment_read = False
 
 
-def keep_secret(value: str | None) -> None:
+def register_secret(value: str | None) -> None:
     """Strike a value out of whatever goes out from now on; one that is too short is left alone."""
-    global _pieces  # noqa: PLW0603 - known to the whole process, or it would be forgotten somewhere
-    if not value or value in _kept:
+    global _masked_forms  # noqa: PLW0603 - known to the whole process, or it would be forgotten somewhere
+    if not value or value in _registered_secrets:
         return
-    with _one:
-        _kept.add(value)
-        _pieces = tuple(sorted({*_pieces, *_forms_of(value)}, key=lambda each: (-len(each), each)))
+    with _registry_lock:
+        _registered_secrets.add(value)
+        _masked_forms = tuple(sorted({*_masked_forms, *_forms_of(value)}, key=lambda form: (-len(form), form)))
 
 
 def mask(text: str) -> str:
     """Return a text with all known secrets struck out."""
     if not _environment_read:
         _read_environment()
-    for piece in _pieces:
-        if piece in text:
-            text = text.replace(piece, MASK)
+    for form in _masked_forms:
+        if form in text:
+            text = text.replace(form, MASK)
     return text
 
 
@@ -65,42 +65,42 @@ def mask_all(value: Any) -> Any:
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
-        return {mask_all(key): mask_all(each) for key, each in value.items()}
-    return [mask_all(each) for each in value] if isinstance(value, list | tuple) else value
+        return {mask_all(key): mask_all(item) for key, item in value.items()}
+    return [mask_all(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-class MaskedStream:
+class StreamMasker:
     """Strikes secrets out of a text that comes in parts, also those that lie across a border."""
 
     def __init__(self) -> None:
-        self._left = ""
+        self._pending = ""
 
     def feed(self, part: str) -> str:
         """Take the next part; return what can be told of the text so far."""
-        text = mask(self._left + part)
-        held = _unfinished(text)
-        self._left = text[len(text) - held :]
-        return text[: len(text) - held]
+        text = mask(self._pending + part)
+        withheld = _partial_match_length(text)
+        self._pending = text[len(text) - withheld :]
+        return text[: len(text) - withheld]
 
-    def end(self) -> str:
+    def flush(self) -> str:
         """Return what was held back."""
-        text, self._left = mask(self._left), ""
+        text, self._pending = mask(self._pending), ""
         return text
 
 
-def forget_all() -> None:
+def forget_secrets() -> None:
     """Know no secret any more: for tests."""
-    global _pieces, _environment_read  # noqa: PLW0603
-    with _one:
-        _kept.clear()
-        _pieces = ()
+    global _masked_forms, _environment_read  # noqa: PLW0603
+    with _registry_lock:
+        _registered_secrets.clear()
+        _masked_forms = ()
         _environment_read = False
 
 
-def _unfinished(text: str) -> int:
+def _partial_match_length(text: str) -> int:
     """Return how many letters at the end of a text may be the beginning of a secret."""
-    most = min(len(text), max((len(piece) for piece in _pieces), default=0) - 1)
-    tails = (length for length in range(most, 0, -1) if any(piece.startswith(text[-length:]) for piece in _pieces))
+    most = min(len(text), max((len(form) for form in _masked_forms), default=0) - 1)
+    tails = (length for length in range(most, 0, -1) if any(form.startswith(text[-length:]) for form in _masked_forms))
     return next(tails, 0)
 
 
@@ -108,31 +108,35 @@ def _read_environment() -> None:
     global _environment_read  # noqa: PLW0603
     _environment_read = True
     for name, value in os.environ.items():
-        if _VARIABLE.fullmatch(name) and len(value) >= SHORTEST_LINE and not _NO_SECRET.fullmatch(value):
-            keep_secret(value)
-        for password in _USER_PASSWORD.findall(value):  # of a proxy, an engine, a state backend
-            if len(password) >= SHORTEST_LINE or not _NO_SECRET.fullmatch(password):
-                keep_secret(password)
-                keep_secret(unquote(password))
+        if (
+            _SECRET_VARIABLE.fullmatch(name)
+            and len(value) >= MIN_SECRET_LINE_CHARACTERS
+            and not _HARMLESS_VALUE.fullmatch(value)
+        ):
+            register_secret(value)
+        for password in _URL_PASSWORD.findall(value):  # of a proxy, an engine, a state backend
+            if len(password) >= MIN_SECRET_LINE_CHARACTERS or not _HARMLESS_VALUE.fullmatch(password):
+                register_secret(password)
+                register_secret(unquote(password))
 
 
 def _forms_of(value: str) -> Iterator[str]:
     """Yield all that is to be struck out for a value."""
     value = _CERTIFICATE.sub("", value).strip()  # certificates are public, and hundreds are in one file
     lines = [line.strip() for line in value.splitlines()]
-    if len(value) >= SHORTEST:
-        yield from _encoded(value)
+    if len(value) >= MIN_SECRET_CHARACTERS:
+        yield from _encodings_of(value)
     if len(lines) > 1:
-        long = (line for line in lines if len(line) >= SHORTEST_LINE and not _ARMOUR.fullmatch(line))
+        long = (line for line in lines if len(line) >= MIN_SECRET_LINE_CHARACTERS and not _PEM_MARKER.fullmatch(line))
         for line in long:
-            yield from _encoded(line)
-    for part in (*_USER_PASSWORD.findall(value), *_SETTING.findall(value)):
-        if len(part) >= SHORTEST:
-            yield from _encoded(part)
-            yield from _encoded(unquote(part))
+            yield from _encodings_of(line)
+    for part in (*_URL_PASSWORD.findall(value), *_SECRET_ASSIGNMENT.findall(value)):
+        if len(part) >= MIN_SECRET_CHARACTERS:
+            yield from _encodings_of(part)
+            yield from _encodings_of(unquote(part))
 
 
-def _encoded(value: str) -> Iterable[str]:
+def _encodings_of(value: str) -> Iterable[str]:
     found = {
         value,
         json.dumps(value)[1:-1],
@@ -142,20 +146,20 @@ def _encoded(value: str) -> Iterable[str]:
         quote(value),
         quote(value, safe=""),
         quote_plus(value),
-        *_in_base64(value.encode(errors="surrogateescape")),
+        *_base64_forms(value.encode(errors="surrogateescape")),
     }
-    return (form for form in found if len(form) >= SHORTEST)
+    return (form for form in found if len(form) >= MIN_SECRET_CHARACTERS)
 
 
-def _in_base64(data: bytes) -> Iterator[str]:
+def _base64_forms(data: bytes) -> Iterator[str]:
     """Yield how bytes look in base64 wherever in other bytes they stand, but for letters that those decide too."""
     for before in range(3):
         whole = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
         core = whole[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
-        if len(core) >= SHORTEST_LINE:
+        if len(core) >= MIN_SECRET_LINE_CHARACTERS:
             yield core
             yield core.translate(str.maketrans("+/", "-_"))
         if not before:
-            for width in _WIDTHS:
+            for width in _BASE64_WIDTHS:
                 if len(core) > width:
-                    yield from (core[at : at + width] for at in range(0, len(core) - SHORTEST_LINE, width))
+                    yield from (core[at : at + width] for at in range(0, len(core) - MIN_SECRET_LINE_CHARACTERS, width))

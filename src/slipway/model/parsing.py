@@ -12,15 +12,15 @@ import tomllib
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-DEPTH = 64
+MAX_DEPTH = 64
 """Levels that lists and tables may be in each other."""
-NODES = 50_000
+MAX_NODES = 50_000
 """Values that a YAML text may have, those counted that its aliases stand for."""
-LARGEST = 2**63 - 1
-_BYTE = re.compile(r"\s*\(byte (\d+)\)")
+MAX_INTEGER = 2**63 - 1
+_BYTE_OFFSET = re.compile(r"\s*\(byte (\d+)\)")
 
 
-class Unreadable(ValueError):
+class ParseError(ValueError):
     """A text that is none of its format, or is beyond every measure; `line` is where, or 0."""
 
     def __init__(self, why: str, line: int = 0) -> None:
@@ -37,12 +37,12 @@ def parse_toml(text: str) -> dict[str, Any]:
     try:
         found = tomllib.loads(text)
     except RecursionError as error:
-        raise Unreadable("it is nested too deeply") from error
+        raise ParseError("it is nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, and what int() and date() say
         why = str(error)
         line = re.search(r"\(at line (\d+), column \d+\)", why)
-        raise Unreadable(_short(why), int(line[1]) if line else 0) from error
-    _check(found)
+        raise ParseError(_one_line(why), int(line[1]) if line else 0) from error
+    _check_bounds(found)
     return found
 
 
@@ -54,20 +54,20 @@ def parse_yaml(text: str) -> Any:
     """
     import yaml
 
-    from slipway.model.yamlloader import BoundedLoader
+    from slipway.model.yaml_loader import BoundedLoader
 
     try:
         found = yaml.load(text, Loader=BoundedLoader)  # noqa: S506 - a SafeLoader with bounds
     except yaml.MarkedYAMLError as error:
         mark, why = error.problem_mark or error.context_mark, error.problem or error.context or "it cannot be read"
-        raise Unreadable(_short(why), mark.line + 1 if mark else 0) from error
+        raise ParseError(_one_line(why), mark.line + 1 if mark else 0) from error
     except yaml.YAMLError as error:
-        raise Unreadable(_short(str(error))) from error
+        raise ParseError(_one_line(str(error))) from error
     except RecursionError as error:
-        raise Unreadable("it is nested too deeply") from error
+        raise ParseError("it is nested too deeply") from error
     except Exception as error:  # PyYAML's constructors raise whatever int() and a wrong tag's text make them raise
-        raise Unreadable(f"it has a value that cannot be read: {_short(str(error))}") from error
-    _check(found)
+        raise ParseError(f"it has a value that cannot be read: {_one_line(str(error))}") from error
+    _check_bounds(found)
     return found
 
 
@@ -88,14 +88,14 @@ def parse_json(data: bytes | str, into: type[T] | Any = Any, *, unique: bool = F
     try:
         found: T = msgspec.json.decode(raw, type=into)
     except RecursionError as error:
-        raise Unreadable("it is nested too deeply") from error
+        raise ParseError("it is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         why = str(error)
-        place = _BYTE.search(why)
-        line = raw[: int(place[1])].count(b"\n") + 1 if place else 0
-        raise Unreadable(_short(_BYTE.sub("", why) or "it is no JSON"), line) from error
+        offset = _BYTE_OFFSET.search(why)
+        line = raw[: int(offset[1])].count(b"\n") + 1 if offset else 0
+        raise ParseError(_one_line(_BYTE_OFFSET.sub("", why) or "it is no JSON"), line) from error
     if unique:
-        _refuse_twice(raw)
+        _refuse_duplicate_keys(raw)
     return found
 
 
@@ -110,7 +110,7 @@ def convert(data: Any, into: type[T], *, strict: bool = True) -> T:
     try:
         return msgspec.convert(data, into, strict=strict)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:
-        raise Unreadable(_short(str(error))) from error
+        raise ParseError(_one_line(str(error))) from error
 
 
 def is_number(text: str, digits: int = 18) -> bool:
@@ -118,50 +118,50 @@ def is_number(text: str, digits: int = 18) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= digits
 
 
-def _refuse_twice(raw: bytes) -> None:
+def _refuse_duplicate_keys(raw: bytes) -> None:
     def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise Unreadable(f"the key `{_short(key)}` stands there twice")
+                raise ParseError(f"the key `{_one_line(key)}` stands there twice")
             found[key] = value
         return found
 
     try:
         json.loads(raw, object_pairs_hook=table)
     except RecursionError as error:
-        raise Unreadable("it is nested too deeply") from error
+        raise ParseError("it is nested too deeply") from error
 
 
-def _check(data: Any) -> None:
+def _check_bounds(data: Any) -> None:
     """Raise Unreadable for what no setting can be: too deep, a number beyond 64 bits, no number, a text with NUL."""
     level: list[Any] = [data]
-    for _ in range(DEPTH):
-        below: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                below.extend(each.keys())
-                below.extend(each.values())
-            elif isinstance(each, list):
-                below.extend(each)
+    for _ in range(MAX_DEPTH):
+        next_level: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                next_level.extend(value.keys())
+                next_level.extend(value.values())
+            elif isinstance(value, list):
+                next_level.extend(value)
             else:
-                _check_value(each)
-        if not below:
+                _check_value(value)
+        if not next_level:
             return
-        level = below
-    raise Unreadable("it is nested too deeply")
+        level = next_level
+    raise ParseError("it is nested too deeply")
 
 
 def _check_value(value: Any) -> None:
     if isinstance(value, str) and "\0" in value:
-        raise Unreadable("a text holds the character NUL")
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise Unreadable("a number is too large")
+        raise ParseError("a text holds the character NUL")
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ParseError("a number is too large")
     if isinstance(value, float) and not math.isfinite(value):
-        raise Unreadable(f"{value} is no number to calculate with")
+        raise ParseError(f"{value} is no number to calculate with")
 
 
-def _short(text: str) -> str:
+def _one_line(text: str) -> str:
     """Return a text as one line that fits into a message."""
     line = " ".join(text.split())
     return line if len(line) <= 300 else f"{line[:300]} …"

@@ -21,15 +21,15 @@ PRIVATE = {
 
 def split(text: str) -> tuple[str, ...]:
     """Return the single peers of a setting."""
-    return tuple(each for each in re.split(r"[,\s]+", text) if each)
+    return tuple(peer for peer in re.split(r"[,\s]+", text) if peer)
 
 
-def good(text: str, *, words: Collection[str]) -> bool:
+def are_valid(text: str, *, words: Collection[str]) -> bool:
     """Whether each peer of a setting is one of the words, a namespace, or a range of addresses; and there is one."""
-    every = (ANYWHERE, INTERNET, NOWHERE)
+    keywords = (ANYWHERE, INTERNET, NOWHERE)
     return bool(split(text)) and all(
-        each in words or is_range(each) or (each not in every and KUBERNETES_LABEL.fullmatch(each))
-        for each in split(text)
+        peer in words or is_range(peer) or (peer not in keywords and KUBERNETES_LABEL.fullmatch(peer))
+        for peer in split(text)
     )
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from slipway.model.errors import ConfigError
-from slipway.model.gate import Text
-from slipway.model.reading import read_toml
+from slipway.model.gate_settings import NonEmptyText
+from slipway.model.structured_files import read_toml
 from slipway.model.text import read_text
 
 _PEM = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s+(?P<body>[A-Za-z0-9+/=\s]+?)\s+-----END PUBLIC KEY-----\s*")
@@ -23,7 +23,7 @@ DER_SEQUENCE = 0x30
 
 
 @dataclass(frozen=True)
-class Key:
+class PublicKey:
     """A trusted public key: its file, its text in PEM, and the SHA-256 of its DER form."""
 
     path: Path
@@ -39,7 +39,7 @@ class Key:
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
     """A trusted keyless identity: who issued it, and whose it is, in full or as a regular expression."""
 
-    issuer: Text
+    issuer: NonEmptyText
     subject: str | None = None
     subject_regexp: str | None = None
 
@@ -48,57 +48,57 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         return f"{self.subject or self.subject_regexp} of {self.issuer}"
 
 
-class Identities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class IdentityFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`policy/identities.toml` as it stands."""
 
     identity: tuple[Identity, ...] = ()
 
 
 @dataclass(frozen=True)
-class Trust:
+class TrustedSigners:
     """Everybody whose signature counts."""
 
-    keys: tuple[Key, ...] = ()
+    keys: tuple[PublicKey, ...] = ()
     identities: tuple[Identity, ...] = ()
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         return not self.keys and not self.identities
 
     @property
     def digest(self) -> str:
         """SHA-256 over who is trusted; what the files are called is not in it."""
-        who = [
+        signers = [
             sorted({key.fingerprint for key in self.keys}),
-            sorted(json.dumps(msgspec.to_builtins(each), sort_keys=True) for each in self.identities),
+            sorted(json.dumps(msgspec.to_builtins(identity), sort_keys=True) for identity in self.identities),
         ]
-        return hashlib.sha256(json.dumps(who).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(signers).encode()).hexdigest()
 
-    def key(self, hint: str) -> Key | None:
+    def find_key(self, hint: str) -> PublicKey | None:
         """Return the trusted key that a signature says it was made with; None where that one is not trusted."""
         return next((key for key in self.keys if key.hint == hint), None)
 
 
-def keys_of(root: Path) -> Path:
+def keys_folder(root: Path) -> Path:
     """Return the folder of trusted public keys."""
     return root / "policy" / "keys"
 
 
-def identities_of(root: Path) -> Path:
+def identities_path(root: Path) -> Path:
     return root / "policy" / "identities.toml"
 
 
-def load(root: Path) -> Trust:
+def load(root: Path) -> TrustedSigners:
     """Read `policy/keys/*.pub` and `policy/identities.toml`; where there are none, nobody is trusted.
 
     Raises:
         ConfigError: one of the files is no public key, or names no identity.
     """
-    keys = tuple(public_key(path, read_text(path)) for path in sorted(keys_of(root).glob("*.pub")))
-    return Trust(keys, tuple(_identities(identities_of(root))))
+    keys = tuple(parse_public_key(path, read_text(path)) for path in sorted(keys_folder(root).glob("*.pub")))
+    return TrustedSigners(keys, tuple(_read_identities(identities_path(root))))
 
 
-def public_key(path: Path, text: str) -> Key:
+def parse_public_key(path: Path, text: str) -> PublicKey:
     """Return the public key that a text in PEM holds.
 
     Raises:
@@ -111,27 +111,27 @@ def public_key(path: Path, text: str) -> Key:
             "`invoke keys`.",
         )
     match = _PEM.fullmatch(text)
-    der = _decoded(match["body"]) if match else b""
+    der = _decode_base64(match["body"]) if match else b""
     if der[:1] != bytes([DER_SEQUENCE]):
         raise ConfigError(
             f"{path} is no public key",
             remedy="Put one key in PEM there (`-----BEGIN PUBLIC KEY-----`): "
             "`cosign public-key --key PRIVATE` prints it; `invoke keys` writes it.",
         )
-    return Key(path, f"{text.strip()}\n", hashlib.sha256(der).hexdigest())
+    return PublicKey(path, f"{text.strip()}\n", hashlib.sha256(der).hexdigest())
 
 
-def _decoded(body: str) -> bytes:
+def _decode_base64(body: str) -> bytes:
     try:
         return base64.b64decode("".join(body.split()), validate=True)
     except binascii.Error:
         return b""
 
 
-def _identities(path: Path) -> Iterator[Identity]:
+def _read_identities(path: Path) -> Iterator[Identity]:
     if not path.is_file():
         return
-    for number, identity in enumerate(read_toml(path, Identities).identity, start=1):
+    for number, identity in enumerate(read_toml(path, IdentityFile).identity, start=1):
         if bool(identity.subject) == bool(identity.subject_regexp):
             raise ConfigError(
                 f"{path}: [[identity]] number {number} needs exactly one of `subject` and `subject-regexp`",

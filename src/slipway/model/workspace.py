@@ -11,34 +11,34 @@ from typing import Annotated, Literal, cast, get_args
 import msgspec
 from msgspec import Meta
 
-from slipway.model import local as locals_
+from slipway.model import local_settings as locals_
 from slipway.model import schedule
 from slipway.model.addresses import BIND_REMEDY, bind_problem, builder_problem, registry_problem
 from slipway.model.errors import ConfigError
-from slipway.model.gate import Limits, Logins, Retention, Scan, Signing
-from slipway.model.gateway import BODY_REMEDY, ServiceGateway, body_problem
-from slipway.model.leftovers import is_left_over
-from slipway.model.local import Local
-from slipway.model.location import nearest, refuse_odd_path
-from slipway.model.masking import keep_secret
+from slipway.model.gate_settings import GateLimits, LoginSettings, RetentionSettings, ScanSettings, SigningSettings
+from slipway.model.gitignore import holds_only_ignored
+from slipway.model.local_settings import LocalSettings
+from slipway.model.masking import register_secret
 from slipway.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
-from slipway.model.reading import exists, line_of, read_toml
+from slipway.model.request_limits import BODY_REMEDY, ServiceGatewaySettings, body_problem
+from slipway.model.structured_files import line_of, path_exists, read_toml
 from slipway.model.text import read_text
+from slipway.model.workspace_path import nearest, refuse_unsafe_path
 
-Refuse = Callable[[tuple[str, ...], str, str], ConfigError]
+ErrorFactory = Callable[[tuple[str, ...], str, str], ConfigError]
 """Makes the error of a key in a file: the key, what is wrong with it, the remedy."""
 CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
-_MEMORY = re.compile(r"[1-9][0-9]{0,8}[kmg]")
+_MEMORY_SIZE = re.compile(r"[1-9][0-9]{0,8}[kmg]")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
-_PATH = re.compile(r"/[!-~]*")
+_HEALTH_PATH = re.compile(r"/[!-~]*")
 _PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SYNC = re.compile(r"(?:([^:/]+):)?((?!\.\.?(?:/|$))[^:/]+(?:/(?!\.\.?(?:/|$))[^:/]+)*)")
+_SYNC_ENTRY = re.compile(r"(?:([^:/]+):)?((?!\.\.?(?:/|$))[^:/]+(?:/(?!\.\.?(?:/|$))[^:/]+)*)")
 
 
-class Gateway(ServiceGateway, frozen=True, forbid_unknown_fields=True):
+class GatewaySettings(ServiceGatewaySettings, frozen=True, forbid_unknown_fields=True):
     """Where the gateway listens on the engine's machine, and the limits of services that say none of their own."""
 
     port: Port = 8080
@@ -56,43 +56,43 @@ class SecretSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: str | None = None
 
 
-Cache = Literal["auto", "registry", "read", "off"]
+CacheMode = Literal["auto", "registry", "read", "off"]
 """Where layers are kept for other machines: beside the images, unless those are on this machine (`auto`); always
 there; there, but this machine only reads; nowhere."""
 
 
-class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BuildSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How images are built; `builders` names the machine that builds a platform natively: platform → address."""
 
     platforms: tuple[str, ...] = ("linux/amd64",)
-    cache: Cache = "auto"
+    cache: CacheMode = "auto"
     builders: dict[str, str] = {}
     secrets: dict[str, SecretSource] = {}
 
 
-class Bases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BasesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which base images services start from; `official` names each by digest."""
 
     source: Literal["auto", "official", "hardened"] = "auto"
     official: dict[str, str] = {}
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WorkspaceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`workspace.toml` as it stands."""
 
     name: str
     registry: str
-    gateway: Gateway = Gateway()
-    build: Build = Build()
-    bases: Bases = Bases()
-    scan: Scan = Scan()
-    signing: Signing = Signing()
-    logins: Logins = Logins()
-    retention: Retention = Retention()
-    gate: Limits = Limits()
+    gateway: GatewaySettings = GatewaySettings()
+    build: BuildSettings = BuildSettings()
+    bases: BasesSettings = BasesSettings()
+    scan: ScanSettings = ScanSettings()
+    signing: SigningSettings = SigningSettings()
+    logins: LoginSettings = LoginSettings()
+    retention: RetentionSettings = RetentionSettings()
+    gate: GateLimits = GateLimits()
 
 
-class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ResourceLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A container's limits: memory as Docker writes it (`256m`), processors and GPUs as numbers."""
 
     memory: str | None = None
@@ -100,7 +100,7 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu: Annotated[int, Meta(ge=1, le=1000)] | None = None
 
 
-class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ScaleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many of a service run, where the target can tell: between `min` and `max`, so that `cpu` percent is used."""
 
     min: Annotated[int, Meta(ge=1, le=10_000)] = 1
@@ -108,13 +108,13 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpu: Annotated[int, Meta(ge=1, le=100)] = 70
 
 
-class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A service that runs to its end at the times that `schedule` says, as cron has them."""
 
     schedule: str
 
 
-class Dev(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DevSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `invoke dev` has to know of a service.
 
     `sync` names folders that the image holds just as they are, below its WORKDIR at the same path: `app` of the
@@ -124,7 +124,7 @@ class Dev(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sync: tuple[str, ...] = ()
 
 
-class Tmp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TmpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A container's /tmp: whether programs may be run from it, and how large it may get (`64m`)."""
 
     exec: bool = False
@@ -150,12 +150,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, r
     args: dict[str, str] = {}
     start_timeout: Seconds | None = None
     drain: Seconds = 30
-    tmp: Tmp = Tmp()
-    resources: Resources = Resources()
-    scale: Scale = Scale()
-    job: Job | None = None
-    dev: Dev = Dev()
-    gateway: ServiceGateway = ServiceGateway()
+    tmp: TmpSettings = TmpSettings()
+    resources: ResourceLimits = ResourceLimits()
+    scale: ScaleSettings = ScaleSettings()
+    job: JobSettings | None = None
+    dev: DevSettings = DevSettings()
+    gateway: ServiceGatewaySettings = ServiceGatewaySettings()
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,9 @@ class Workspace:
     """Everything that the files of a workspace say, checked."""
 
     root: Path
-    settings: Settings
+    settings: WorkspaceSettings
     services: tuple[Service, ...]
-    local: Local = field(default_factory=Local)
+    local: LocalSettings = field(default_factory=LocalSettings)
 
     @property
     def name(self) -> str:
@@ -227,18 +227,18 @@ class Workspace:
             or (source.file and Path(source.file).expanduser().is_file())
         }
 
-    def cache(self, environment: Mapping[str, str]) -> Cache:
+    def cache(self, environment: Mapping[str, str]) -> CacheMode:
         """Return where layers are kept: as workspace.toml says, or SLIPWAY_CACHE for one run.
 
         Raises:
             ConfigError: the variable is none of the words.
         """
-        named = environment.get(CACHE_VARIABLE) or self.settings.build.cache
-        for word in get_args(Cache):
-            if word == named:
-                return cast(Cache, word)
+        mode = environment.get(CACHE_VARIABLE) or self.settings.build.cache
+        for word in get_args(CacheMode):
+            if word == mode:
+                return cast(CacheMode, word)
         raise ConfigError(
-            f"{CACHE_VARIABLE} is {named!r}", remedy=f"One of: {', '.join(get_args(Cache))}; or leave it unset."
+            f"{CACHE_VARIABLE} is {mode!r}", remedy=f"One of: {', '.join(get_args(CacheMode))}; or leave it unset."
         )
 
     def service(self, name: str) -> Service:
@@ -248,10 +248,10 @@ class Workspace:
                 return service
         raise ConfigError(
             f"there is no service `{name}`",
-            remedy=f"Services here: {', '.join(each.name for each in self.services) or 'none yet; see `invoke new`'}.",
+            remedy=f"Services here: {', '.join(candidate.name for candidate in self.services) or 'none yet; see `invoke new`'}.",  # noqa: E501
         )
 
-    def chosen(self, names: str | None) -> tuple[Service, ...]:
+    def select_services(self, names: str | None) -> tuple[Service, ...]:
         """Return the services named in a list with commas, or all without one; ConfigError for an unknown name."""
         return tuple(self.service(name.strip()) for name in names.split(",")) if names else self.services
 
@@ -268,36 +268,36 @@ def find_root(start: Path | None = None) -> Path:
     raise ConfigError(f"no workspace.toml in {start} or above", remedy="Run this inside a Slipway workspace.")
 
 
-def load(root: Path) -> Workspace:
+def load_workspace(root: Path) -> Workspace:
     """Read and check the workspace at `root`.
 
     Raises:
         ConfigError: anything in it is wrong.
     """
-    refuse_odd_path(root)
+    refuse_unsafe_path(root)
     path = root / "workspace.toml"
-    settings = read_toml(path, Settings)
+    settings = read_toml(path, WorkspaceSettings)
     _check_settings(path, settings)
-    services = tuple(_services(root))
-    _check_together(services)
+    services = tuple(_load_services(root))
+    _check_services(services)
     return Workspace(root, settings, services, locals_.load(root))
 
 
-def _services(root: Path) -> Iterator[Service]:
+def _load_services(root: Path) -> Iterator[Service]:
     folders = sorted((root / "services").glob("*/")) if (root / "services").is_dir() else []
     for folder in folders:
         if folder.name.startswith((".", "_")):
             continue
-        if not exists(folder / "service.toml"):
-            if is_left_over(root, folder):
+        if not path_exists(folder / "service.toml"):
+            if holds_only_ignored(root, folder):
                 continue
-            raise _no_service(root, folder)
+            raise _missing_service_file(root, folder)
         service = Service(folder.name, folder, read_toml(folder / "service.toml", ServiceSettings))
         _check_service(root, service)
         yield service
 
 
-def _no_service(root: Path, folder: Path) -> ConfigError:
+def _missing_service_file(root: Path, folder: Path) -> ConfigError:
     name = folder.relative_to(root)
     return ConfigError(
         f"{folder / 'service.toml'} is missing, and {name} holds files that git does not ignore",
@@ -306,7 +306,7 @@ def _no_service(root: Path, folder: Path) -> ConfigError:
     )
 
 
-def _check_settings(path: Path, settings: Settings) -> None:
+def _check_settings(path: Path, settings: WorkspaceSettings) -> None:
     text = read_text(path)
     if not DNS_LABEL.fullmatch(settings.name):
         raise ConfigError(
@@ -318,8 +318,8 @@ def _check_settings(path: Path, settings: Settings) -> None:
         raise ConfigError(f"{path}:{line_of(text, ('gateway', 'body'))}: {wrong}", remedy=BODY_REMEDY)
     build = settings.build
     for keys, platform in [
-        *((("build", "platforms"), each) for each in build.platforms),
-        *((("build", "builders", each), each) for each in build.builders),
+        *((("build", "platforms"), platform_name) for platform_name in build.platforms),
+        *((("build", "builders", platform_name), platform_name) for platform_name in build.builders),
     ]:
         if not _PLATFORM.fullmatch(platform):
             raise ConfigError(
@@ -347,7 +347,7 @@ def _check_settings(path: Path, settings: Settings) -> None:
             )
 
 
-def _check_addresses(path: Path, text: str, settings: Settings) -> None:
+def _check_addresses(path: Path, text: str, settings: WorkspaceSettings) -> None:
     if not REGISTRY.fullmatch(settings.registry):
         raise ConfigError(
             f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r:.80}, which is no registry "
@@ -389,7 +389,7 @@ def _check_service(root: Path, service: Service) -> None:
         ("resources", "memory", settings.resources.memory),
         ("tmp", "size", settings.tmp.size),
     ):
-        if amount is not None and not _MEMORY.fullmatch(amount):
+        if amount is not None and not _MEMORY_SIZE.fullmatch(amount):
             raise refuse((table, key), f"`{key}` is {amount!r}", "Write a whole number and k, m or g: `256m`.")
     for name in (*settings.secrets, *settings.env, *settings.args):
         if not _ENV_NAME.fullmatch(name):
@@ -400,18 +400,18 @@ def _check_service(root: Path, service: Service) -> None:
             )
     for lib in settings.libs:
         folder = root / "libs" / lib
-        if not folder.is_dir() or (any(folder.iterdir()) and is_left_over(root, folder)):
-            known = ", ".join(each.name for each in sorted((root / "libs").glob("*/"))) or "none"
-            raise refuse(("libs",), f"there is no lib `{lib}`", f"Libs here (folders under libs/): {known}.")
+        if not folder.is_dir() or (any(folder.iterdir()) and holds_only_ignored(root, folder)):
+            known_libs = ", ".join(lib_folder.name for lib_folder in sorted((root / "libs").glob("*/"))) or "none"
+            raise refuse(("libs",), f"there is no lib `{lib}`", f"Libs here (folders under libs/): {known_libs}.")
     for entry in settings.dev.sync:
-        found = _SYNC.fullmatch(entry)
+        found = _SYNC_ENTRY.fullmatch(entry)
         if not found or (found[1] and found[1] not in settings.libs):
             raise refuse(
                 ("dev", "sync"),
                 f"`sync` names {entry!r}",
                 "Name a folder of the service (`app`), or of a lib that it uses (`common:common`), without . and ...",
             )
-    _check_running(settings, refuse)
+    _check_runtime(settings, refuse)
     if not service.dockerfile.is_file():
         raise ConfigError(
             f"{service.dockerfile} is missing",
@@ -419,10 +419,10 @@ def _check_service(root: Path, service: Service) -> None:
         )
 
 
-def _check_requests(settings: ServiceSettings, refuse: Refuse) -> None:
-    if wrong := body_problem(settings.gateway.body):
-        raise refuse(("gateway", "body"), wrong, BODY_REMEDY)
-    if settings.gateway != ServiceGateway() and settings.route is None:
+def _check_requests(settings: ServiceSettings, refuse: ErrorFactory) -> None:
+    if problem := body_problem(settings.gateway.body):
+        raise refuse(("gateway", "body"), problem, BODY_REMEDY)
+    if settings.gateway != ServiceGatewaySettings() and settings.route is None:
         raise refuse(
             ("gateway",), "a service without a `route` has no [gateway]", "Give it a `route`, or remove the table."
         )
@@ -434,7 +434,7 @@ def _check_requests(settings: ServiceSettings, refuse: Refuse) -> None:
         )
     if settings.route is not None and settings.port is None:
         raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
-    if settings.health is not None and not (settings.port and _PATH.fullmatch(settings.health)):
+    if settings.health is not None and not (settings.port and _HEALTH_PATH.fullmatch(settings.health)):
         raise refuse(
             ("health",),
             f"`health` is {settings.health!r}" + ("" if settings.port else ", and there is no `port` to ask at"),
@@ -442,7 +442,7 @@ def _check_requests(settings: ServiceSettings, refuse: Refuse) -> None:
         )
 
 
-def _check_running(settings: ServiceSettings, refuse: Refuse) -> None:
+def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
     if settings.scale.max < settings.scale.min:
         raise refuse(
             ("scale", "max"),
@@ -451,18 +451,18 @@ def _check_running(settings: ServiceSettings, refuse: Refuse) -> None:
         )
     if not settings.job:
         return
-    if wrong := schedule.problem(settings.job.schedule):
+    if problem := schedule.schedule_problem(settings.job.schedule):
         raise refuse(
             ("job", "schedule"),
-            f"`schedule` is {settings.job.schedule!r}: {wrong}",
+            f"`schedule` is {settings.job.schedule!r}: {problem}",
             "Write minute, hour, day, month and day of the week, as cron has them: `0 3 * * *`; or @daily.",
         )
-    for key, given in (("route", settings.route), ("port", settings.port)):
-        if given is not None:
+    for key, value in (("route", settings.route), ("port", settings.port)):
+        if value is not None:
             raise refuse(
                 (key,), f"a job takes no requests, so it has no `{key}`", f"Remove `{key}`, or the table [job]."
             )
-    if settings.scale != Scale():
+    if settings.scale != ScaleSettings():
         raise refuse(
             ("scale",), "a job has no [scale]: one of it runs at a time", "Remove [scale], or the table [job]."
         )
@@ -481,34 +481,36 @@ def _check_needs(services: tuple[Service, ...]) -> None:
             elif not routed[name]:
                 what = "which has no `route`, so it takes no requests"
             if what:
-                others = ", ".join(each for each, has in routed.items() if has and each != service.name)
+                others = ", ".join(
+                    candidate for candidate, has_route in routed.items() if has_route and candidate != service.name
+                )
                 raise ConfigError(
                     f"{path}:{line_of(read_text(path), ('needs',))}: `needs` names {name!r}, {what}",
                     remedy=f"Services that can be called: {others or 'none yet'}.",
                 )
 
 
-def _check_together(services: tuple[Service, ...]) -> None:
+def _check_services(services: tuple[Service, ...]) -> None:
     """Refuse two services with one route. Each listens in a container of its own, so they may have the same port."""
     _check_needs(services)
-    taken: dict[str, Service] = {}
+    service_by_route: dict[str, Service] = {}
     for service in services:
         route = service.settings.route
         if route is None:
             continue
-        one = taken.setdefault(route, service)
-        if one is not service:
+        owner = service_by_route.setdefault(route, service)
+        if owner is not service:
             path = service.folder / "service.toml"
             raise ConfigError(
-                f"{path}:{line_of(read_text(path), ('route',))}: `route` {route} is taken by the service `{one.name}` "
-                f"({one.folder / 'service.toml'})",
+                f"{path}:{line_of(read_text(path), ('route',))}: `route` {route} is taken by the service `{owner.name}` "  # noqa: E501
+                f"({owner.folder / 'service.toml'})",
                 remedy="Give one of the two another route.",
             )
 
 
-def secret_value(source: SecretSource, environment: Mapping[str, str]) -> str:
+def read_build_secret(source: SecretSource, environment: Mapping[str, str]) -> str:
     """Return a build secret's value, read from its file or variable; nothing that goes out will show it."""
     file = Path(str(source.file)).expanduser()
     value = environment[source.env] if source.env else file.read_text(encoding="utf-8")
-    keep_secret(value)
+    register_secret(value)
     return value

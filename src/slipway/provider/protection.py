@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import os
 
-from slipway.model.stack import UNPROTECT, lost_protection
-from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
+from slipway.model.stack import UNPROTECT_VARIABLE, lost_protection_error
+from slipway.provider.handler import ActualState, CancellationToken, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway.provider.values import Props
 
 
-class Protection(Kind):
+class ProtectionHandler(ResourceHandler):
     """Whether a stack is protected; to take it away needs UNPROTECT in the environment."""
 
     required = ("stack", "protected")
 
-    def refusals(self, olds: Props, news: Props) -> list[tuple[str, str]]:
+    def validate_change(self, olds: Props, news: Props) -> list[tuple[str, str]]:
         if olds.get("protected") is not True or news.get("protected") is True:
             return []
-        if os.environ.get(UNPROTECT) == news.get("stack"):
+        if os.environ.get(UNPROTECT_VARIABLE) == news.get("stack"):
             return []
-        problem = lost_protection(str(news.get("stack")))
-        return [("protected", f"{problem.what}. {problem.remedy}")]
+        problem = lost_protection_error(str(news.get("stack")))
+        return [("protected", f"{problem.message}. {problem.remedy}")]
 
-    def diff(self, old: State, news: Props) -> Diff:
+    def diff(self, old: ResourceState, news: Props) -> Diff:
         return Diff(changed_keys(old.inputs, news))
 
-    def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
-        return Real("protection", self.public(inputs))
+    def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
+        return ActualState("protection", self.public_inputs(inputs))

@@ -31,72 +31,72 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from slipway.model.location import workspace_root
-from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
+from slipway.model.workspace_path import workspace_root
+from slipway.provider.handler import ActualState, CancellationToken, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway.provider.values import Props
 from slipway.run import git
 
-KEPT = 20
+MAX_RELEASES = 20
 
-Result = Literal["live", "good", "deploying", "failed"]
-Record = dict[str, Any]
+ReleaseResult = Literal["live", "good", "deploying", "failed"]
+ReleaseRecord = dict[str, Any]
 
 
-class Release(Kind):
+class ReleaseHandler(ResourceHandler):
     """The stack's last releases. A new one begins when a digest, the gateway's too, or the mode changes."""
 
     required = ("mode", "digests")
     defaults = {"services": [], "contents": {}, "beside": {}}
     computed = ("releases",)
 
-    def diff(self, old: State, news: Props) -> Diff:
+    def diff(self, old: ResourceState, news: Props) -> Diff:
         return Diff(changed_keys({"beside": {}, **old.inputs}, {"beside": {}, **news}, ("mode", "digests", "beside")))
 
-    def kept(self, old: State) -> Props:
+    def unchanged_outputs(self, old: ResourceState) -> Props:
         return {}
 
-    def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
-        first = entry(inputs)
-        return Real(first["id"], {**self.public(inputs), "releases": [first]})
+    def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
+        first = create_release_record(inputs)
+        return ActualState(first["id"], {**self.public_inputs(inputs), "releases": [first]})
 
-    def update(self, old: State, news: Props, stop: Stop) -> Props:
+    def update(self, old: ResourceState, news: Props, cancellation: CancellationToken) -> Props:
         earlier = old.outputs.get("releases") or []
-        return {**self.public(news), "releases": [entry(news), *earlier][:KEPT]}
+        return {**self.public_inputs(news), "releases": [create_release_record(news), *earlier][:MAX_RELEASES]}
 
 
-class Live(Kind):
+class LiveHandler(ResourceHandler):
     """Which release runs now, and which ran before. Its input is the newest release's record."""
 
     required = ("release",)
     computed = ("live", "good")
 
-    def diff(self, old: State, news: Props) -> Diff:
-        return Diff(["release"] if _id(old.inputs.get("release")) != _id(news["release"]) else [])
+    def diff(self, old: ResourceState, news: Props) -> Diff:
+        return Diff(["release"] if _release_id(old.inputs.get("release")) != _release_id(news["release"]) else [])
 
-    def kept(self, old: State) -> Props:
+    def unchanged_outputs(self, old: ResourceState) -> Props:
         return {}
 
-    def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
-        return Real("live", self._taken_up(inputs, []))
+    def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
+        return ActualState("live", self._mark_live(inputs, []))
 
-    def update(self, old: State, news: Props, stop: Stop) -> Props:
-        return self._taken_up(news, old.outputs.get("good") or [])
+    def update(self, old: ResourceState, news: Props, cancellation: CancellationToken) -> Props:
+        return self._mark_live(news, old.outputs.get("good") or [])
 
-    def _taken_up(self, inputs: Props, earlier: Sequence[Record]) -> Props:
-        now: Record = inputs["release"]
-        before = [each for each in earlier if each["id"] != now["id"]]
-        return {**self.public(inputs), "live": now["id"], "good": [now, *before][:KEPT]}
+    def _mark_live(self, inputs: Props, earlier: Sequence[ReleaseRecord]) -> Props:
+        now: ReleaseRecord = inputs["release"]
+        before = [release for release in earlier if release["id"] != now["id"]]
+        return {**self.public_inputs(inputs), "live": now["id"], "good": [now, *before][:MAX_RELEASES]}
 
 
-def entry(inputs: Props) -> Record:
+def create_release_record(inputs: Props) -> ReleaseRecord:
     """Return the record of a release that begins now."""
     now = datetime.now(UTC)
     return {
         "id": f"r-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}",
         "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        "actor": git.user(workspace_root()),
-        "commit": git.commit(workspace_root()) or "",
-        "dirty": git.dirty(workspace_root()),
+        "actor": git.current_user(workspace_root()),
+        "commit": git.head_commit(workspace_root()) or "",
+        "dirty": git.is_dirty(workspace_root()),
         "mode": inputs["mode"],
         "digests": inputs["digests"],
         "contents": inputs.get("contents") or {},
@@ -104,7 +104,9 @@ def entry(inputs: Props) -> Record:
     }
 
 
-def with_results(releases: Sequence[Record], live: Mapping[str, Any] | None, *, busy: bool = False) -> list[Record]:
+def add_results(
+    releases: Sequence[ReleaseRecord], live: Mapping[str, Any] | None, *, busy: bool = False
+) -> list[ReleaseRecord]:
     """Return every record that is kept, newest first, each with its `result`.
 
     Args:
@@ -113,23 +115,23 @@ def with_results(releases: Sequence[Record], live: Mapping[str, Any] | None, *, 
         busy: whether somebody is deploying the stack at this moment.
     """
     good = list((live or {}).get("good") or [])
-    known = {each["id"] for each in releases}
-    kept = [*releases, *(each for each in good if each["id"] not in known)]
-    early = [each["id"] for each in releases if "contents" not in each]
-    now = (live or {}).get("live") or next(iter(early), None)
-    ran = {*early, *(each["id"] for each in good)}
+    known_ids = {release["id"] for release in releases}
+    records = [*releases, *(release for release in good if release["id"] not in known_ids)]
+    legacy_ids = [release["id"] for release in releases if "contents" not in release]
+    now = (live or {}).get("live") or next(iter(legacy_ids), None)
+    ran_ids = {*legacy_ids, *(release["id"] for release in good)}
     newest = releases[0]["id"] if releases else None
 
-    def result(name: str) -> Result:
+    def result(name: str) -> ReleaseResult:
         if name == now:
             return "live"
-        if name in ran:
+        if name in ran_ids:
             return "good"
         return "deploying" if busy and name == newest else "failed"
 
-    return [{**each, "result": result(each["id"])} for each in kept]
+    return [{**release, "result": result(release["id"])} for release in records]
 
 
-def _id(release: Any) -> Any:
+def _release_id(release: Any) -> Any:
     """Return a record's id; what is not known before the deployment stands for itself."""
     return release.get("id") if isinstance(release, Mapping) else release

@@ -27,9 +27,11 @@ class RouteArgs(TypedDict):
 class _Resource(pulumi.CustomResource):
     """A resource whose properties keep the names that Pulumi's state has."""
 
-    def __init__(self, kind: str, name: str, inputs: Mapping[str, Any], computed: Sequence[str], opts: Any) -> None:
-        given = {key: value for key, value in inputs.items() if value is not None}
-        super().__init__(f"slipway:{kind}", name, {**dict.fromkeys(computed), **given}, opts)
+    def __init__(
+        self, type_token: str, name: str, inputs: Mapping[str, Any], computed: Sequence[str], opts: Any
+    ) -> None:
+        set_inputs = {key: value for key, value in inputs.items() if value is not None}
+        super().__init__(f"slipway:{type_token}", name, {**dict.fromkeys(computed), **set_inputs}, opts)
 
     def _output(self, name: str) -> Output[Any]:
         output: Output[Any] = self.__dict__[name]

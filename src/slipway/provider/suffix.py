@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import secrets
 
-from slipway.provider.kind import Diff, Kind, Real, State, Stop, changed_keys
+from slipway.provider.handler import ActualState, CancellationToken, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway.provider.values import Props
 
 
-class Suffix(Kind):
+class SuffixHandler(ResourceHandler):
     """Ten random letters and digits, new when the secret input `of` changes."""
 
     secret = ("of",)
     computed = ("text",)
 
-    def diff(self, old: State, news: Props) -> Diff:
+    def diff(self, old: ResourceState, news: Props) -> Diff:
         return Diff(changed_keys(old.inputs, news, ("of",)))
 
-    def kept(self, old: State) -> Props:
+    def unchanged_outputs(self, old: ResourceState) -> Props:
         return {}
 
-    def create(self, urn: str, inputs: Props, stop: Stop) -> Real:
-        return Real("suffix", {"text": secrets.token_hex(5)})
+    def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
+        return ActualState("suffix", {"text": secrets.token_hex(5)})
 
-    def update(self, old: State, news: Props, stop: Stop) -> Props:
+    def update(self, old: ResourceState, news: Props, cancellation: CancellationToken) -> Props:
         return {"text": secrets.token_hex(5)}

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from slipway.commands import kubectl
-from slipway.commands.kubectl import Where
+from slipway.commands.kubectl import ClusterNamespace
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.parsing import Unreadable, parse_json
+from slipway.model.parsing import ParseError, parse_json
 from slipway.model.stack import Stack, namespace_of
 from slipway.model.workspace import Workspace
-from slipway.run.objects import Event, Object, Objects
-from slipway.run.process import run, stream
+from slipway.run.kubernetes_objects import Event, KubernetesObject, ObjectList
+from slipway.run.process import run, stream_lines
 
-SECONDS = 60.0
+KUBECTL_SECONDS = 60.0
 """How long a kubectl that does not follow a log may take, logging in included."""
 T = TypeVar("T")
 
@@ -31,47 +31,49 @@ class Forbidden(SlipwayError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A stack's cluster and its namespace there. `program` is kubectl; `stack` names the settings in errors."""
+    """A stack's cluster and its namespace there. `kubectl_path` is kubectl; `stack` names the settings in errors."""
 
     program: Path
-    where: Where
+    where: ClusterNamespace
     stack: Stack
 
-    def objects(self, kinds: Sequence[str], labels: str) -> list[Object]:
+    def list_objects(self, kinds: Sequence[str], labels: str) -> list[KubernetesObject]:
         """Return the objects of some kinds that have the labels; none where the namespace is not there.
 
         Raises:
             SlipwayError: the cluster cannot be asked.
         """
-        return list(self._read(kubectl.get(self.program, self.where, kinds, labels), Objects, Objects()).items)
+        return list(
+            self._query(kubectl.get_objects(self.program, self.where, kinds, labels), ObjectList, ObjectList()).items
+        )
 
-    def find(self, kind: str, name: str, into: type[T]) -> T | None:
+    def find_object(self, kind: str, name: str, into: type[T]) -> T | None:
         """Return an object by name; None where it is not there.
 
         Raises:
             SlipwayError: the cluster cannot be asked.
         """
-        return self._read(kubectl.find(self.program, self.where, kind, name), into, None)
+        return self._query(kubectl.get_object(self.program, self.where, kind, name), into, None)
 
-    def events(self, kind: str, name: str) -> list[Event]:
+    def list_events(self, kind: str, name: str) -> list[Event]:
         """Return what happened to an object, the newest last.
 
         Raises:
             SlipwayError: the cluster cannot be asked.
         """
-        found = self._read(kubectl.events(self.program, self.where, kind, name), Objects, Objects()).items
-        return sorted((each for each in found if isinstance(each, Event)), key=lambda event: event.when)
+        items = self._query(kubectl.get_events(self.program, self.where, kind, name), ObjectList, ObjectList()).items
+        return sorted((item for item in items if isinstance(item, Event)), key=lambda event: event.last_seen)
 
-    def logs(self, labels: str, container: str, *, tail: int, most: int) -> list[str]:
+    def read_logs(self, labels: str, container: str, *, tail: int, most: int) -> list[str]:
         """Return the last lines of all pods that have the labels, `most` at the same time, each with its pod's name.
 
         Raises:
             SlipwayError: the cluster cannot be asked.
         """
-        said = self._said(kubectl.logs(self.program, self.where, labels, container, tail=tail, most=most))
-        return said.splitlines()
+        output = self._run_kubectl(kubectl.logs(self.program, self.where, labels, container, tail=tail, most=most))
+        return output.splitlines()
 
-    def pod_logs(
+    def read_pod_logs(
         self, pod: str, container: str, *, tail: int, previous: bool = False, prefix: bool = False
     ) -> list[str]:
         """Return a pod's last lines; `previous`: of the run of its container before this one.
@@ -79,45 +81,47 @@ class Cluster:
         Raises:
             SlipwayError: it has none, or the cluster cannot be asked.
         """
-        return self._said(
+        return self._run_kubectl(
             kubectl.pod_logs(self.program, self.where, pod, container, tail=tail, previous=previous, prefix=prefix)
         ).splitlines()
 
-    def follow(self, pod: str, container: str, *, tail: int, since: datetime | None = None) -> Iterator[str]:
+    def follow_logs(self, pod: str, container: str, *, tail: int, since: datetime | None = None) -> Iterator[str]:
         """Yield a pod's lines as they come, each with the pod's name, until its container ends or it is gone."""
-        yield from stream(kubectl.follow(self.program, self.where, pod, container, tail=tail, since=since))
+        yield from stream_lines(
+            kubectl.follow_pod_logs(self.program, self.where, pod, container, tail=tail, since=since)
+        )
 
-    def _read(self, argv: list[str], into: type[T], nothing: T | None) -> T:
-        said = self._said(argv)
-        if not said.strip():
-            return nothing  # type: ignore[return-value]
-        return self.decoded(said, into, argv)
+    def _query(self, argv: list[str], into: type[T], default: T | None) -> T:
+        output = self._run_kubectl(argv)
+        if not output.strip():
+            return default  # type: ignore[return-value]
+        return self.decode(output, into, argv)
 
-    def decoded(self, said: str, into: type[T], argv: Sequence[str]) -> T:
+    def decode(self, output: str, into: type[T], argv: Sequence[str]) -> T:
         """Return kubectl's answer to a command as an `into`; SlipwayError where it is none."""
         try:
-            return parse_json(said, into)
-        except Unreadable as error:
+            return parse_json(output, into)
+        except ParseError as error:
             raise SlipwayError(
                 f"kubectl said something about {self.where.namespace} that cannot be read: {error}",
                 remedy=f"Look for what is wrong with it: {' '.join(argv)}",
             ) from error
 
-    def _said(self, argv: list[str]) -> str:
+    def _run_kubectl(self, argv: list[str]) -> str:
         if self.where.kubeconfig and not Path(self.where.kubeconfig).is_file():
             raise ConfigError(
                 f"{self.stack.file}: slipway:kubeconfig is {self.where.kubeconfig}, which is not there",
                 remedy="Put the cluster's kubeconfig there, or correct the setting.",
             )
-        named = os.environ.get("KUBECONFIG") if not self.where.kubeconfig else None
-        if named and not any(Path(each).is_file() for each in named.split(os.pathsep)):
+        kubeconfig = os.environ.get("KUBECONFIG") if not self.where.kubeconfig else None
+        if kubeconfig and not any(Path(path).is_file() for path in kubeconfig.split(os.pathsep)):
             raise ConfigError(
-                f"KUBECONFIG is {named}, and no such file is there",
+                f"KUBECONFIG is {kubeconfig}, and no such file is there",
                 remedy=f"Correct or unset it, or set slipway:kubeconfig in {self.stack.file}.",
             )
-        result = run(argv, timeout=SECONDS, apart=True)
+        result = run(argv, timeout=KUBECTL_SECONDS, apart=True)
         if result.code:
-            raise explained(result.errors or result.output, self.where, self.stack)
+            raise explain_kubectl_error(result.errors or result.output, self.where, self.stack)
         return result.output
 
 
@@ -128,18 +132,18 @@ def cluster_of(workspace: Workspace, stack: Stack) -> Cluster:
         ConfigError: the stack's name gives no namespace.
         SlipwayError: there is no kubectl.
     """
-    where = Where(namespace_of(workspace.deployed_name, stack), stack.kubeconfig, stack.context)
-    return Cluster(program(workspace), where, stack)
+    where = ClusterNamespace(namespace_of(workspace.deployed_name, stack), stack.kubeconfig, stack.context)
+    return Cluster(kubectl_path(workspace), where, stack)
 
 
-def program(workspace: Workspace) -> Path:
+def kubectl_path(workspace: Workspace) -> Path:
     """Return kubectl: the one that `invoke setup` has put into the workspace, else the one on PATH.
 
     Raises:
         SlipwayError: there is none.
     """
-    own = workspace.scratch / "bin" / "kubectl"
-    found = str(own) if own.is_file() else shutil.which("kubectl")
+    installed = workspace.scratch / "bin" / "kubectl"
+    found = str(installed) if installed.is_file() else shutil.which("kubectl")
     if not found:
         raise SlipwayError(
             "kubectl is missing, which a stack on Kubernetes is looked at with",
@@ -148,19 +152,19 @@ def program(workspace: Workspace) -> Path:
     return Path(found)
 
 
-def explained(said: str, where: Where, stack: Stack) -> SlipwayError:
+def explain_kubectl_error(output: str, where: ClusterNamespace, stack: Stack) -> SlipwayError:
     """Return what kubectl's words on its failure mean, and what to do about it."""
-    lines = [line for line in said.splitlines() if line.strip() and not _NOISE.match(line)]
-    for pattern, kind, what, remedy in _MEANINGS:
-        if found := pattern.search(said):
+    lines = [line for line in output.splitlines() if line.strip() and not _KUBECTL_NOISE.match(line)]
+    for pattern, error_class, message, remedy in _KUBECTL_ERRORS:
+        if match := pattern.search(output):
             names = {
-                "name": next(filter(None, found.groups()), ""),
+                "name": next(filter(None, match.groups()), ""),
                 "stack": stack.name,
                 "namespace": where.namespace,
                 "settings": f"slipway:kubeconfig and slipway:context in {stack.file}",
             }
-            detail = lines[-1] if lines else said.strip()
-            return kind(what.format(**names), remedy=remedy.format(**names), detail=detail)
+            detail = lines[-1] if lines else output.strip()
+            return error_class(message.format(**names), remedy=remedy.format(**names), detail=detail)
     return SlipwayError(
         f"kubectl could not do it in {where.namespace}",
         remedy="Mend what the lines above say and run it again.",
@@ -168,8 +172,8 @@ def explained(said: str, where: Where, stack: Stack) -> SlipwayError:
     )
 
 
-_NOISE = re.compile(r"Warning: |[EIW]\d{4} ")
-_MEANINGS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...] = (
+_KUBECTL_NOISE = re.compile(r"Warning: |[EIW]\d{4} ")
+_KUBECTL_ERRORS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...] = (
     (
         re.compile(r'context "([^"]*)" does not exist|no context exists with the name: "([^"]*)"'),
         ConfigError,

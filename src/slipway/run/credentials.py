@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.masking import keep_secret
+from slipway.model.masking import register_secret
 from slipway.model.workspace import Workspace
 from slipway.run import docker_config, engine
 from slipway.run.http import (
     HEADER_LIMIT,
-    HOPS,
+    MAX_REDIRECTS,
     RedirectRefused,
-    TooLong,
-    TooSlow,
+    ResponseTooLarge,
+    ResponseTooSlow,
     is_loopback,
+    no_auth,
     origin,
     read_body,
     redirect_target,
-    without_login,
 )
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 HUB = "docker.io"
 HUB_LOGIN = "https://index.docker.io/v1/"
-TIMEOUT = (5.0, 15.0)
-Purpose = Literal["push", "pull"]
-VARIABLES: dict[Purpose, str] = {"push": "SLIPWAY_PUSH_CONFIG", "pull": "SLIPWAY_PULL_CONFIG"}
+REQUEST_TIMEOUT = (5.0, 15.0)
+LoginPurpose = Literal["push", "pull"]
+CONFIG_VARIABLES: dict[LoginPurpose, str] = {"push": "SLIPWAY_PUSH_CONFIG", "pull": "SLIPWAY_PULL_CONFIG"}
 """The environment variables that name the folder of a Docker config for a purpose, over workspace.toml's."""
-_REPOSITORY = re.compile(r"(.+)/(?:manifests|blobs|tags|referrers)/[^/]*")
-TOKEN_LIMIT = 1 << 20
-_TOKEN = re.compile(r"[\x20-\x7e]*")
-_PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+_REPOSITORY_PATTERN = re.compile(r"(.+)/(?:manifests|blobs|tags|referrers)/[^/]*")
+MAX_TOKEN_BYTES = 1 << 20
+_TOKEN_PATTERN = re.compile(r"[\x20-\x7e]*")
+_PARAMETER_PATTERN = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -56,32 +56,36 @@ class Login:
         return f"Login(user={self.user!r})"
 
 
-def config_of(workspace: Workspace, purpose: Purpose) -> Path | None:
+def login_config_of(workspace: Workspace, purpose: LoginPurpose) -> Path | None:
     """Return the folder of the Docker config to log in with; None for the user's own.
 
     Raises:
         ConfigError: the folder that is named holds no config.json.
     """
-    variable = VARIABLES[purpose]
-    named = os.environ.get(variable)
-    where = f"the environment variable {variable}"
-    if not named:
-        named = getattr(workspace.settings.logins, purpose)
-        where = f"{workspace.root / 'workspace.toml'}: [logins] {purpose}"
-    return _folder(workspace.root / Path(named).expanduser(), where) if named else None
+    variable = CONFIG_VARIABLES[purpose]
+    configured = os.environ.get(variable)
+    source = f"the environment variable {variable}"
+    if not configured:
+        configured = getattr(workspace.settings.logins, purpose)
+        source = f"{workspace.root / 'workspace.toml'}: [logins] {purpose}"
+    return _require_config_folder(workspace.root / Path(configured).expanduser(), source) if configured else None
 
 
-def config_in_environment(purpose: Purpose) -> Path | None:
+def login_config_in_environment(purpose: LoginPurpose) -> Path | None:
     """Return the folder that SLIPWAY_PUSH_CONFIG or SLIPWAY_PULL_CONFIG names; None for the user's own.
 
     Raises:
         ConfigError: it holds no config.json.
     """
-    named = os.environ.get(VARIABLES[purpose])
-    return _folder(Path(named).expanduser(), f"the environment variable {VARIABLES[purpose]}") if named else None
+    configured = os.environ.get(CONFIG_VARIABLES[purpose])
+    return (
+        _require_config_folder(Path(configured).expanduser(), f"the environment variable {CONFIG_VARIABLES[purpose]}")
+        if configured
+        else None
+    )
 
 
-def export(workspace: Workspace) -> None:
+def export_logins(workspace: Workspace) -> None:
     """Put workspace.toml's logins into the environment, for all that runs from here and knows no workspace.
 
     Pulumi's provider is such a program, and so is the door to registries itself.
@@ -92,29 +96,29 @@ def export(workspace: Workspace) -> None:
     """
     host = workspace.registry.partition("/")[0]
     if workspace.local_registry:
-        docker_config.do_without_helper(host, workspace.scratch / "docker")
+        docker_config.bypass_missing_helper(host, workspace.scratch / "docker")
     else:
         docker_config.require_helper(host)
-    for purpose, variable in VARIABLES.items():
-        if config := config_of(workspace, purpose):
+    for purpose, variable in CONFIG_VARIABLES.items():
+        if config := login_config_of(workspace, purpose):
             os.environ[variable] = str(config)
             docker_config.require_helper(host, config)
 
 
-def environment_for(workspace: Workspace, purpose: Purpose) -> dict[str, str]:
+def login_environment(workspace: Workspace, purpose: LoginPurpose) -> dict[str, str]:
     """Return the variables with which crane, cosign and Trivy log in for a purpose; none where the user's login serves.
 
     Raises:
         ConfigError: the folder that is named holds no config.json.
     """
-    config = config_of(workspace, purpose)
+    config = login_config_of(workspace, purpose)
     return {"DOCKER_CONFIG": str(config)} if config else {}
 
 
-def _folder(folder: Path, where: str) -> Path:
+def _require_config_folder(folder: Path, source: str) -> Path:
     if not (folder / "config.json").is_file():
         raise ConfigError(
-            f"{where} is {folder}, which holds no config.json",
+            f"{source} is {folder}, which holds no config.json",
             remedy=f"Make one: `docker --config {folder} login REGISTRY`.",
         )
     return folder.resolve()
@@ -125,7 +129,7 @@ def login_command(host: str, config: Path | None = None) -> str:
     return f"docker --config {config} login {host}" if config else f"docker login {host}"
 
 
-def login_of(host: str, config: Path | None = None) -> Login:
+def read_login(host: str, config: Path | None = None) -> Login:
     """Return the login for a registry from a Docker config or the credential helper that it names.
 
     Args:
@@ -135,23 +139,23 @@ def login_of(host: str, config: Path | None = None) -> Login:
     Raises:
         SlipwayError: the config or the helper that it names is broken.
     """
-    docker = engine.sdk()
-    docker_config.read(config)
+    docker = engine.load_sdk()
+    docker_config.read_config(config)
     try:
         known = docker.auth.load_config(str(config / "config.json") if config else None)
-        found = known.resolve_authconfig(HUB_LOGIN if host == HUB else host) or {}
+        entry = known.resolve_authconfig(HUB_LOGIN if host == HUB else host) or {}
     except (docker.errors.DockerException, ValueError, OSError) as error:
         raise SlipwayError(
             f"Docker's login for {host} cannot be read: {error}", remedy=f"Run `{login_command(host, config)}`."
         ) from error
-    plain = {str(key).lower(): str(value or "") for key, value in found.items()}
-    login = Login(plain.get("username", ""), plain.get("password", ""), plain.get("identitytoken", ""))
-    keep_secret(login.password)
-    keep_secret(login.token)
+    lowercase = {str(key).lower(): str(value or "") for key, value in entry.items()}
+    login = Login(lowercase.get("username", ""), lowercase.get("password", ""), lowercase.get("identitytoken", ""))
+    register_secret(login.password)
+    register_secret(login.token)
     return login
 
 
-class _Refused(Exception):
+class _TokenRefused(Exception):
     """A token service gave no token; the text says why."""
 
 
@@ -166,18 +170,18 @@ class Authorization:
         self._lock = threading.Lock()
 
     @property
-    def command(self) -> str:
+    def login_command(self) -> str:
         """The command by which the user logs in."""
         return login_command(self._host, self._config)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the header on a request (as requests asks of an `auth`); this also keeps ~/.netrc out of it."""
-        header = self._headers.get(_scope(str(request.url)))
+        header = self._headers.get(_repository_scope(str(request.url)))
         if header:
             request.headers["Authorization"] = header
         return request
 
-    def answer(self, session: requests.Session, response: requests.Response, expires: float) -> bool:
+    def answer_challenge(self, session: requests.Session, response: requests.Response, expires: float) -> bool:
         """Meet the challenge of the registry's own 401 answer; return whether there is something new to try.
 
         Args:
@@ -188,109 +192,115 @@ class Authorization:
         Raises:
             SlipwayError: the login cannot be read, or the token service refuses it.
         """
-        scope = _scope(response.url)
+        scope = _repository_scope(response.url)
         sent = response.request.headers.get("Authorization")
         with self._lock:
-            known = self._headers.get(scope)
-            if known and known != sent:  # another thread has just met it
+            current = self._headers.get(scope)
+            if current and current != sent:  # another thread has just met it
                 return True
-            fresh = sent is not None or self._login is None  # what was refused may have expired: ask for it anew
-            if fresh or self._login is None:
-                self._login = login_of(self._host, self._config)
-            header = self._once_more(session, response, expires, fresh=fresh)
+            renew = sent is not None or self._login is None  # what was refused may have expired: ask for it anew
+            if renew or self._login is None:
+                self._login = read_login(self._host, self._config)
+            header = self._request_header(session, response, expires, fresh=renew)
             if not header or header == sent:
                 return False
             self._headers[scope] = header
             return True
 
-    def _once_more(self, session: requests.Session, response: requests.Response, expires: float, *, fresh: bool) -> str:
+    def _request_header(
+        self, session: requests.Session, response: requests.Response, expires: float, *, fresh: bool
+    ) -> str:
         """Return the header that a challenge asks for; with a new login when the one known is no good any more."""
         challenge = response.headers.get("WWW-Authenticate", "")[:HEADER_LIMIT]
         registry = response.url
         for last in (fresh, True):
             try:
-                return self._header(session, challenge, self._login or Login(), registry, expires)
-            except _Refused as refused:
+                return self._authorization_header(session, challenge, self._login or Login(), registry, expires)
+            except _TokenRefused as refused:
                 if last:
                     raise SlipwayError(
                         f"{self._host}: its token service gave no token: {refused}",
-                        remedy=f"Run `{self.command}`.",
+                        remedy=f"Run `{self.login_command}`.",
                     ) from refused
-                self._login = login_of(self._host, self._config)
+                self._login = read_login(self._host, self._config)
         return ""
 
-    def _header(self, session: requests.Session, challenge: str, login: Login, registry: str, expires: float) -> str:
+    def _authorization_header(
+        self, session: requests.Session, challenge: str, login: Login, registry: str, expires: float
+    ) -> str:
         scheme, _, rest = challenge.partition(" ")
-        parameters = dict(_PARAMETER.findall(rest))
+        parameters = dict(_PARAMETER_PATTERN.findall(rest))
         if scheme.lower() == "bearer" and "realm" in parameters:
             realm = parameters.pop("realm")
-            if not _is_safe(realm, registry):
-                raise _Refused(f"{realm} would get the password in clear text")
-            asked = {key: value for key, value in parameters.items() if key in ("service", "scope")}
-            token = self._token(session, realm, asked, login, expires)
+            if not _is_safe_realm(realm, registry):
+                raise _TokenRefused(f"{realm} would get the password in clear text")
+            query = {key: value for key, value in parameters.items() if key in ("service", "scope")}
+            token = self._fetch_token(session, realm, query, login, expires)
             return f"Bearer {token}" if token else ""
-        return _basic(login) if scheme.lower() == "basic" else ""
+        return _basic_header(login) if scheme.lower() == "basic" else ""
 
-    def _token(self, session: requests.Session, realm: str, asked: dict[str, str], login: Login, expires: float) -> str:
+    def _fetch_token(
+        self, session: requests.Session, realm: str, query: dict[str, str], login: Login, expires: float
+    ) -> str:
         import requests
 
         try:
-            with _asked(session, realm, asked, login) as response:
-                body: dict[str, Any] = dict(json.loads(read_body(response, TOKEN_LIMIT, expires)))
+            with _request_token(session, realm, query, login) as response:
+                body: dict[str, Any] = dict(json.loads(read_body(response, MAX_TOKEN_BYTES, expires)))
                 response.raise_for_status()
         except RedirectRefused as error:
-            raise _Refused(f"{realm} sends on to {error}") from error
-        except TooLong as error:
-            raise _Refused(f"{realm} answers with more than {TOKEN_LIMIT} bytes") from error
-        except TooSlow as error:
-            raise _Refused(f"{realm} gave no whole answer in time") from error
+            raise _TokenRefused(f"{realm} sends on to {error}") from error
+        except ResponseTooLarge as error:
+            raise _TokenRefused(f"{realm} answers with more than {MAX_TOKEN_BYTES} bytes") from error
+        except ResponseTooSlow as error:
+            raise _TokenRefused(f"{realm} gave no whole answer in time") from error
         except (requests.RequestException, ValueError, TypeError, OSError, RecursionError) as error:
-            raise _Refused(f"{realm}: {error}") from error
+            raise _TokenRefused(f"{realm}: {error}") from error
         token = body.get("token") or body.get("access_token") or ""
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise _Refused(f"{realm} gives something that is no token")
+        if not isinstance(token, str) or not _TOKEN_PATTERN.fullmatch(token):
+            raise _TokenRefused(f"{realm} gives something that is no token")
         return token
 
 
-def _asked(session: requests.Session, realm: str, asked: dict[str, str], login: Login) -> requests.Response:
+def _request_token(session: requests.Session, realm: str, query: dict[str, str], login: Login) -> requests.Response:
     """Ask a token service. What it is sent on to gets the login only where that is the same service still.
 
     Raises:
         RedirectRefused: it is sent on to elsewhere.
     """
     method, url = ("POST" if login.token else "GET"), realm
-    form = {**asked, "grant_type": "refresh_token", "refresh_token": login.token, "client_id": "slipway"}
+    form = {**query, "grant_type": "refresh_token", "refresh_token": login.token, "client_id": "slipway"}
     headers = {"Accept-Encoding": "identity"}
     if not login.token and login.user:
-        headers["Authorization"] = _basic(login)
-    for hop in range(HOPS + 1):
+        headers["Authorization"] = _basic_header(login)
+    for hop in range(MAX_REDIRECTS + 1):
         response = session.request(
             method,
             url,
-            params=asked if method == "GET" and not hop else None,
+            params=query if method == "GET" and not hop else None,
             data=form if login.token else None,
             headers=headers,
-            timeout=TIMEOUT,
-            auth=without_login,
+            timeout=REQUEST_TIMEOUT,
+            auth=no_auth,
             allow_redirects=False,
             stream=True,
         )
-        following = redirect_target(response)
-        if following is None:
+        target = redirect_target(response)
+        if target is None:
             return response
         response.close()
-        if origin(following) != origin(realm):
-            raise RedirectRefused(f"{origin(following)[1]}, which is another host")
-        url = following
-    raise RedirectRefused(f"itself, more than {HOPS} times")
+        if origin(target) != origin(realm):
+            raise RedirectRefused(f"{origin(target)[1]}, which is another host")
+        url = target
+    raise RedirectRefused(f"itself, more than {MAX_REDIRECTS} times")
 
 
-def _basic(login: Login) -> str:
+def _basic_header(login: Login) -> str:
     pair = f"{login.user}:{login.password}".encode()
     return f"Basic {base64.b64encode(pair).decode()}" if login.user else ""
 
 
-def _is_safe(realm: str, registry: str) -> bool:
+def _is_safe_realm(realm: str, registry: str) -> bool:
     """Return whether a token service may get the password: by TLS alone, or where both are on this machine."""
     try:
         scheme, host, _ = origin(realm)
@@ -299,8 +309,8 @@ def _is_safe(realm: str, registry: str) -> bool:
     return bool(host) and (scheme == "https" or (scheme == "http" and is_loopback(realm) and is_loopback(registry)))
 
 
-def _scope(url: str) -> str:
+def _repository_scope(url: str) -> str:
     """Return the repository's part of an address: tokens are given for one repository."""
     path = urlsplit(url).path.partition("/v2/")[2]
-    found = _REPOSITORY.fullmatch(path)
-    return found[1] if found else ""
+    match = _REPOSITORY_PATTERN.fullmatch(path)
+    return match[1] if match else ""

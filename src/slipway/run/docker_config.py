@@ -20,38 +20,38 @@ import msgspec
 
 from slipway.model.errors import ConfigError
 from slipway.model.files import MEGABYTE, read_bytes, write_atomically
-from slipway.model.masking import keep_secret
-from slipway.model.parsing import Unreadable, convert, parse_json
-from slipway.model.reading import exists, read_json
+from slipway.model.masking import register_secret
+from slipway.model.parsing import ParseError, convert, parse_json
+from slipway.model.structured_files import path_exists, read_json
 from slipway.run import ssh
 
-SOCKET = "unix:///var/run/docker.sock"
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 SCHEMES = ("unix", "tcp", "http", "https", "ssh", "npipe")
 
 
-def folder() -> Path:
+def config_folder() -> Path:
     """Return the folder of the user's Docker configuration."""
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
 
 
-def read(config: Path | None = None) -> dict[str, Any]:
+def read_config(config: Path | None = None) -> dict[str, Any]:
     """Return what a folder's config.json says, by default the user's; nothing where there is none.
 
     Raises:
         ConfigError: it cannot be read, or is no JSON object.
     """
-    file = (config or folder()) / "config.json"
-    why = "DOCKER_CONFIG names its folder" if os.environ.get("DOCKER_CONFIG") and not config else ""
-    remedy = f"Correct it or remove it; `docker login` writes it anew.{f' {why}.' if why else ''}"
-    if not exists(file):
+    file = (config or config_folder()) / "config.json"
+    hint = "DOCKER_CONFIG names its folder" if os.environ.get("DOCKER_CONFIG") and not config else ""
+    remedy = f"Correct it or remove it; `docker login` writes it anew.{f' {hint}.' if hint else ''}"
+    if not path_exists(file):
         return {}
-    found = read_json(file, dict[str, Any], what="config of Docker", remedy=remedy)
+    config_data = read_json(file, dict[str, Any], what="config of Docker", remedy=remedy)
     try:
-        convert(found, _Config)
-    except Unreadable as error:
+        convert(config_data, _DockerConfig)
+    except ParseError as error:
         raise ConfigError(f"{file} is no config of Docker: {error}", remedy=remedy) from error
-    _keep_logins(found)
-    return found
+    _mask_logins(config_data)
+    return config_data
 
 
 class _Login(msgspec.Struct):
@@ -61,7 +61,7 @@ class _Login(msgspec.Struct):
     identitytoken: str | None = None
 
 
-class _Config(msgspec.Struct, rename="camel"):
+class _DockerConfig(msgspec.Struct, rename="camel"):
     """The form of what the SDK takes from a config.json without asking what it is."""
 
     auths: dict[str, _Login] | None = None
@@ -72,14 +72,14 @@ class _Config(msgspec.Struct, rename="camel"):
     http_headers: dict[str, str] | None = msgspec.field(name="HttpHeaders", default=None)
 
 
-def _keep_logins(config: dict[str, Any]) -> None:
+def _mask_logins(config: dict[str, Any]) -> None:
     """Have nothing that goes out show the logins that a configuration holds in the clear."""
     for login in (config.get("auths") or {}).values():
         pair = str(login.get("auth") or "")
         with suppress(ValueError):
-            keep_secret(base64.b64decode(pair).decode().partition(":")[2])
+            register_secret(base64.b64decode(pair).decode().partition(":")[2])
         for value in (pair, login.get("password"), login.get("identitytoken"), login.get("registrytoken")):
-            keep_secret(str(value or ""))
+            register_secret(str(value or ""))
 
 
 def engine_address() -> str:
@@ -89,39 +89,42 @@ def engine_address() -> str:
         ConfigError: DOCKER_HOST is no address, or there is no such context.
     """
     if host := os.environ.get("DOCKER_HOST"):
-        return _checked(host, "DOCKER_HOST")
+        return _require_valid_address(host, "DOCKER_HOST")
     name = os.environ.get("DOCKER_CONTEXT")
-    where = "the environment variable DOCKER_CONTEXT"
+    source = "the environment variable DOCKER_CONTEXT"
     if not name:
-        name, where = read().get("currentContext") or "default", f"{folder() / 'config.json'}: currentContext"
+        name, source = (
+            read_config().get("currentContext") or "default",
+            f"{config_folder() / 'config.json'}: currentContext",
+        )
     if name == "default":
-        return SOCKET
-    file = folder() / "contexts" / "meta" / hashlib.sha256(str(name).encode()).hexdigest() / "meta.json"
+        return DEFAULT_ADDRESS
+    file = config_folder() / "contexts" / "meta" / hashlib.sha256(str(name).encode()).hexdigest() / "meta.json"
     try:
-        found: Any = parse_json(read_bytes(file, MEGABYTE))
-        host = found["Endpoints"]["docker"].get("Host") or SOCKET
+        metadata: Any = parse_json(read_bytes(file, MEGABYTE))
+        host = metadata["Endpoints"]["docker"].get("Host") or DEFAULT_ADDRESS
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{where} is {name!r}, and Docker has no such context",
+            f"{source} is {name!r}, and Docker has no such context",
             remedy="`docker context ls` lists those that there are; `docker context use default` takes this machine's.",
         ) from error
-    return _checked(str(host), f"the Docker context {name!r}")
+    return _require_valid_address(str(host), f"the Docker context {name!r}")
 
 
-def _checked(host: str, where: str) -> str:
-    if host.startswith(ssh.SCHEME):
-        ssh.parse_address(host, where)
+def _require_valid_address(host: str, source: str) -> str:
+    if host.startswith(ssh.SSH_SCHEME):
+        ssh.parse_address(host, source)
         return host
     try:
         parts = urlsplit(host)
-        fine = parts.scheme in SCHEMES and bool(parts.netloc or parts.path) and parts.port != 0
+        valid = parts.scheme in SCHEMES and bool(parts.netloc or parts.path) and parts.port != 0
     except ValueError:
-        fine = False
-    if fine:
+        valid = False
+    if valid:
         return host
     raise ConfigError(
-        f"{where} is {host!r}, which is no address of an engine",
-        remedy=f"Write {SOCKET}, tcp://HOST:PORT or ssh://USER@HOST; without it, that of this machine is used.",
+        f"{source} is {host!r}, which is no address of an engine",
+        remedy=f"Write {DEFAULT_ADDRESS}, tcp://HOST:PORT or ssh://USER@HOST; without it, that of this machine is used.",  # noqa: E501
     )
 
 
@@ -133,16 +136,16 @@ def require_helper(host: str, config: Path | None = None) -> None:
     Raises:
         ConfigError: it is missing, or the configuration is damaged.
     """
-    key, name = _missing_helper(host, read(config))
+    key, name = _missing_helper(host, read_config(config))
     if key:
         raise ConfigError(
-            f"{(config or folder()) / 'config.json'}: `{key}` is {name!r}, and docker-credential-{name} is not on PATH",
+            f"{(config or config_folder()) / 'config.json'}: `{key}` is {name!r}, and docker-credential-{name} is not on PATH",  # noqa: E501
             remedy=f"Install docker-credential-{name}, or take `{key}` out of that file and log in again; or set "
             f"DOCKER_CONFIG to another folder. It is asked for the login of {host}.",
         )
 
 
-def do_without_helper(host: str, copy: Path) -> None:
+def bypass_missing_helper(host: str, copy: Path) -> None:
     """Let nothing that starts from here ask a program for logins that is missing, for a registry on this machine.
 
     Where it is missing, DOCKER_CONFIG becomes a folder like the user's, but for the key that names it.
@@ -154,20 +157,20 @@ def do_without_helper(host: str, copy: Path) -> None:
     Raises:
         ConfigError: the configuration is damaged.
     """
-    own, found = folder(), read()
-    key, _ = _missing_helper(host, found)
+    user_folder, config_data = config_folder(), read_config()
+    key, _ = _missing_helper(host, config_data)
     if not key:
         return
     if key == "credHelpers":
-        found = {**found, key: {name: helper for name, helper in found[key].items() if name != host}}
-    found = {name: value for name, value in found.items() if name != key or key == "credHelpers"}
-    if _missing_helper(host, found)[0]:  # without its own, the one for all is asked
-        found.pop("credsStore")
+        config_data = {**config_data, key: {name: helper for name, helper in config_data[key].items() if name != host}}
+    config_data = {name: value for name, value in config_data.items() if name != key or key == "credHelpers"}
+    if _missing_helper(host, config_data)[0]:  # without its own, the one for all is asked
+        config_data.pop("credsStore")
     copy.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for part in own.iterdir():
+    for part in user_folder.iterdir():
         if part.name != "config.json" and not (copy / part.name).is_symlink():
             (copy / part.name).symlink_to(part)
-    write_atomically(copy / "config.json", json.dumps(found), mode=0o600)
+    write_atomically(copy / "config.json", json.dumps(config_data), mode=0o600)
     os.environ["DOCKER_CONFIG"] = str(copy)
 
 

@@ -18,23 +18,28 @@ from slipway.content.healthcheck import Healthcheck
 from slipway.model.errors import SlipwayError
 from slipway.run import docker_config, ssh
 
-WORKSPACE, STACK, SERVICE, URN = "slipway.workspace", "slipway.stack", "slipway.service", "slipway.urn"
-DEV = "slipway.dev"
+WORKSPACE_LABEL, STACK_LABEL, SERVICE_LABEL, URN_LABEL = (
+    "slipway.workspace",
+    "slipway.stack",
+    "slipway.service",
+    "slipway.urn",
+)
+DEV_LABEL = "slipway.dev"
 """The label of containers that `invoke dev` made: no state knows them, and the next deploy takes their place."""
-VOLUMES = SECRETS, CONFIG = "secrets", "config"
-RESTART = {"Name": "always"}
+VOLUME_PURPOSES = SECRETS_VOLUME, CONFIG_VOLUME = "secrets", "config"
+RESTART_POLICY = {"Name": "always"}
 """Brings back whatever ends, and what was killed by hand when the engine starts again."""
 CONNECT_SECONDS, SSH_SECONDS, REQUEST_SECONDS = 5, 30, 60
-PIECE = 1024 * 1024
+MAX_LINE_BYTES = 1024 * 1024
 """Bytes of a log's line after which it is told, whether it has ended or not."""
-POOL = 64  # connections kept for the resources that Pulumi handles at the same time
+MAX_CONNECTIONS = 64  # connections kept for the resources that Pulumi handles at the same time
 
 T = TypeVar("T")
-_importing = threading.Lock()
+_import_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Container:
+class ContainerSummary:
     """What the engine says about one of Slipway's containers.
 
     `state` is the engine's word (running, exited, restarting, …); `health` is healthy, unhealthy, starting
@@ -53,28 +58,28 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def _set() -> threading.Event:
+def _finished_event() -> threading.Event:
     event = threading.Event()
     event.set()
     return event
 
 
 @dataclass(frozen=True)
-class Probe:
-    """How one run of a container's health check ended; `over` is set when it really has, which may be later."""
+class ProbeResult:
+    """How one run of a container's health check ended; `finished` is set when it really has, which may be later."""
 
     ok: bool
     output: str
-    over: threading.Event = field(default_factory=_set, compare=False)
+    finished: threading.Event = field(default_factory=_finished_event, compare=False)
 
 
-def sdk() -> Any:
+def load_sdk() -> Any:
     """Return the `docker` package with all its parts.
 
     The one place that imports it: two threads that begin to at the same time get it half made, as its parts
     import each other in a circle.
     """
-    with _importing:
+    with _import_lock:
         import docker
         import docker.errors
         import docker.tls
@@ -91,7 +96,7 @@ def address() -> str:
     return docker_config.engine_address()
 
 
-def is_here() -> bool:
+def is_local() -> bool:
     """Say whether the engine is on this machine, so that what it publishes can be asked from here."""
     return address().startswith("unix://")
 
@@ -106,7 +111,7 @@ def client(host: str | None = None) -> Any:
         SlipwayError: no engine answers at the address.
     """
     host = host or address()
-    if not host.startswith(ssh.SCHEME):
+    if not host.startswith(ssh.SSH_SCHEME):
         return _connect(host)
     from slipway.run.tunnel import open_tunnel  # only now: most engines are on this machine
 
@@ -115,15 +120,15 @@ def client(host: str | None = None) -> Any:
 
 @lru_cache(maxsize=4)
 def _connect(host: str, seconds: float = CONNECT_SECONDS) -> Any:
-    docker_config.read()  # the SDK takes a damaged one for none, or ends in an AttributeError
+    docker_config.read_config()  # the SDK takes a damaged one for none, or ends in an AttributeError
     over_tls = bool(os.environ.get("DOCKER_TLS_VERIFY")) and host.startswith("tcp://")
-    with speaking(host):
-        engine = sdk().DockerClient(
+    with docker_errors(host):
+        engine = load_sdk().DockerClient(
             base_url=host,
             version="auto",
             timeout=seconds,
-            max_pool_size=POOL,
-            tls=sdk().tls.TLSConfig(verify=True, **_certificates()) if over_tls else False,
+            max_pool_size=MAX_CONNECTIONS,
+            tls=load_sdk().tls.TLSConfig(verify=True, **_certificates()) if over_tls else False,
         )
     engine.api.timeout = REQUEST_SECONDS
     return engine
@@ -138,19 +143,19 @@ def _certificates() -> dict[str, Any]:
 
 
 @contextmanager
-def speaking(host: str | None = None) -> Iterator[None]:
+def docker_errors(host: str | None = None) -> Iterator[None]:
     """Turn whatever the Docker SDK raises inside into a SlipwayError that says what to do."""
     try:
         yield
     except Exception as error:
-        if told := explain(error, host):
-            raise told from error
+        if translated := translate_error(error, host):
+            raise translated from error
         raise
 
 
-def explain(error: Exception, host: str | None = None) -> SlipwayError | None:
+def translate_error(error: Exception, host: str | None = None) -> SlipwayError | None:
     """Return the user's version of an error of the Docker SDK; None when it isn't one."""
-    errors = sdk().errors
+    errors = load_sdk().errors
     import requests  # only now: the SDK imports it too
 
     if isinstance(error, errors.APIError):
@@ -160,12 +165,12 @@ def explain(error: Exception, host: str | None = None) -> SlipwayError | None:
         return SlipwayError(
             f"the Docker engine at {host or address()} does not answer",
             remedy="Run `invoke setup` to start one, or set DOCKER_HOST to another.",
-            detail=_reason(error),
+            detail=_innermost_reason(error),
         )
     return None
 
 
-def _reason(error: BaseException) -> str:
+def _innermost_reason(error: BaseException) -> str:
     """Return the innermost cause in short: the SDK and its libraries wrap it four times."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
@@ -174,53 +179,55 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def containers(workspace: str, stack: str) -> list[Container]:
+def list_containers(workspace: str, stack: str) -> list[ContainerSummary]:
     """Return the stack's containers, its gateway (service `gateway`) among them, by service and age."""
-    with speaking():
-        answer = client().api.containers(all=True, filters={"label": labels(workspace, stack)})
-    found = [_summary(each) for each in answer]
+    with docker_errors():
+        answer = client().api.containers(all=True, filters={"label": label_filters(workspace, stack)})
+    found = [_parse_summary(entry) for entry in answer]
     return sorted(found, key=lambda container: (container.service, container.created))
 
 
-def _summary(answer: dict[str, Any]) -> Container:
+def _parse_summary(answer: dict[str, Any]) -> ContainerSummary:
     health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", answer["Status"])
-    return Container(
+    return ContainerSummary(
         id=answer["Id"],
         name=answer["Names"][0].lstrip("/"),
-        service=answer["Labels"].get(SERVICE, ""),
+        service=answer["Labels"].get(SERVICE_LABEL, ""),
         image=answer["Image"],
         state=answer["State"],
         health=health[1] if health else "",
         status=answer["Status"],
         created=answer["Created"],
-        dev=DEV in answer["Labels"],
+        dev=DEV_LABEL in answer["Labels"],
         labels=answer["Labels"],
     )
 
 
-def logs(container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False) -> Iterator[str]:
+def read_logs(
+    container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False
+) -> Iterator[str]:
     """Yield a container's log line by line, standard output and error in one; `follow` waits for more.
 
     Raises:
         SlipwayError: there is no such container, or no engine.
     """
-    with speaking():
-        lines_wanted = "all" if tail is None else tail
-        found = client().containers.get(container)
-        parts = found.logs(stream=True, follow=follow, timestamps=timestamps, tail=lines_wanted)
-        yield from lines_of(parts)
+    with docker_errors():
+        tail_lines = "all" if tail is None else tail
+        log_source = client().containers.get(container)
+        chunks = log_source.logs(stream=True, follow=follow, timestamps=timestamps, tail=tail_lines)
+        yield from split_lines(chunks)
 
 
-def lines_of(parts: Iterable[bytes]) -> Iterator[str]:
+def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Yield the lines of a log that comes in parts; one without an end is told in pieces, and kept in no memory."""
     rest = bytearray()
-    for part in parts:
-        *lines, last = part.split(b"\n")
+    for chunk in chunks:
+        *lines, last = chunk.split(b"\n")
         for line in lines:
             yield (bytes(rest) + line).decode(errors="replace").rstrip("\r")
             rest.clear()
         rest += last
-        if len(rest) >= PIECE:
+        if len(rest) >= MAX_LINE_BYTES:
             yield rest.decode(errors="replace")
             rest.clear()
     if rest:
@@ -229,10 +236,10 @@ def lines_of(parts: Iterable[bytes]) -> Iterator[str]:
 
 def health_command(image: Any) -> list[str]:
     """Return the command of an image's HEALTHCHECK as an argument list; empty when it has none."""
-    return health_command_of(image.attrs.get("Config") or {})
+    return configured_health_command(image.attrs.get("Config") or {})
 
 
-def health_command_of(config: Mapping[str, Any]) -> list[str]:
+def configured_health_command(config: Mapping[str, Any]) -> list[str]:
     """Return the command of the health check in the configuration of an image or a container; empty without one."""
     test = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     if test[0] == "CMD":
@@ -241,12 +248,12 @@ def health_command_of(config: Mapping[str, Any]) -> list[str]:
     return [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
 
 
-def health_check(image: Any) -> Healthcheck:
+def read_health_check(image: Any) -> Healthcheck:
     """Return an image's HEALTHCHECK with Docker's own defaults; one without a command where it has none."""
-    said = (image.attrs.get("Config") or {}).get("Healthcheck") or {}
+    settings = (image.attrs.get("Config") or {}).get("Healthcheck") or {}
 
     def seconds(key: str, otherwise: float) -> float:
-        return (said.get(key) or 0) / 1e9 or otherwise
+        return (settings.get(key) or 0) / 1e9 or otherwise
 
     return Healthcheck(
         tuple(health_command(image)),
@@ -254,23 +261,23 @@ def health_check(image: Any) -> Healthcheck:
         timeout=seconds("Timeout", Healthcheck.timeout),
         start_period=seconds("StartPeriod", Healthcheck.start_period),
         start_interval=seconds("StartInterval", 0) or None,
-        retries=said.get("Retries") or Healthcheck.retries,
+        retries=settings.get("Retries") or Healthcheck.retries,
     )
 
 
-def moments(container: str) -> tuple[float, float]:
+def read_container_times(container: str) -> tuple[float, float]:
     """Return when a container was made, and when it was last started, in seconds since 1970.
 
     Raises:
         SlipwayError: it is gone, or the engine does not answer.
     """
-    with speaking():
+    with docker_errors():
         found = client().api.inspect_container(container)
-    made, started = map(datetime.fromisoformat, (found["Created"], found["State"]["StartedAt"]))
-    return made.timestamp(), started.timestamp()
+    created, started = map(datetime.fromisoformat, (found["Created"], found["State"]["StartedAt"]))
+    return created.timestamp(), started.timestamp()
 
 
-def health_now(container: Container, seconds: float = 10) -> str:
+def current_health(container: ContainerSummary, seconds: float = 10) -> str:
     """Return a container's health, or its state where it has no health check.
 
     The engine checks for the first time after a whole interval, and once in an interval then: a container that has no
@@ -278,28 +285,28 @@ def health_now(container: Container, seconds: float = 10) -> str:
     """
     if container.health not in ("starting", "unhealthy"):
         return container.health or container.state
-    with speaking():
+    with docker_errors():
         command = health_command(client().containers.get(container.id).image)
         return "healthy" if command and probe(container.id, command, seconds).ok else container.health
 
 
-def probe(container: str, command: list[str], seconds: float) -> Probe:
+def probe(container: str, command: list[str], seconds: float) -> ProbeResult:
     """Run a health check inside a running container; one that takes longer than `seconds` has failed."""
-    over = threading.Event()
+    finished = threading.Event()
 
     def run() -> tuple[int, str]:
         try:
-            return execute(container, command)
+            return exec_command(container, command)
         finally:
-            over.set()
+            finished.set()
 
-    answer = bounded(run, seconds)
-    if answer is None:
-        return Probe(False, f"the health check gave no answer within {seconds:.0f} s", over)
-    return Probe(answer[0] == 0, answer[1], over)
+    result = run_with_timeout(run, seconds)
+    if result is None:
+        return ProbeResult(False, f"the health check gave no answer within {seconds:.0f} s", finished)
+    return ProbeResult(result[0] == 0, result[1], finished)
 
 
-def execute(container: str, command: list[str]) -> tuple[int, str]:
+def exec_command(container: str, command: list[str]) -> tuple[int, str]:
     """Run a command inside a running container and return its exit status and output."""
     api = client().api
     handle = api.exec_create(container, command)["Id"]
@@ -307,18 +314,18 @@ def execute(container: str, command: list[str]) -> tuple[int, str]:
     return api.exec_inspect(handle)["ExitCode"], output.decode(errors="replace").strip()
 
 
-def bounded(work: Callable[[], T], seconds: float) -> T | None:
+def run_with_timeout(work: Callable[[], T], seconds: float) -> T | None:
     """Return what `work` returns, or None when it takes longer; the SDK can't end a request that hangs."""
     results: list[T] = []
     errors: list[Exception] = []
 
-    def carry_out() -> None:
+    def run_work() -> None:
         try:
             results.append(work())
         except Exception as error:  # handed to the caller below
             errors.append(error)
 
-    thread = threading.Thread(target=carry_out, daemon=True)
+    thread = threading.Thread(target=run_work, daemon=True)
     thread.start()
     thread.join(seconds)
     if errors:
@@ -326,7 +333,7 @@ def bounded(work: Callable[[], T], seconds: float) -> T | None:
     return results[0] if results else None
 
 
-def remove(container: str, *, name: str = "", grace: int | None = None) -> None:
+def remove_container(container: str, *, name: str = "", grace: int | None = None) -> None:
     """Remove a container and the volumes made for it; what is gone already is fine.
 
     Args:
@@ -334,61 +341,61 @@ def remove(container: str, *, name: str = "", grace: int | None = None) -> None:
         name: its name: so its volumes are found even if it is gone itself.
         grace: seconds that it gets to end after its stop signal; without it, it is killed.
     """
-    with speaking():
-        with suppress(sdk().errors.NotFound):
+    with docker_errors():
+        with suppress(load_sdk().errors.NotFound):
             found = client().containers.get(container)
             name = name or found.name
             if grace is not None:
                 found.stop(timeout=grace)
             found.remove(force=True, v=True)
-        for purpose in VOLUMES if name else ():
-            drop_volume(volume(name, purpose))
+        for purpose in VOLUME_PURPOSES if name else ():
+            remove_volume(volume_name(name, purpose))
 
 
-def runs(container: str) -> bool:
+def is_running(container: str) -> bool:
     """Return whether a container runs; one that is gone does not."""
-    with speaking():
+    with docker_errors():
         try:
             return bool(client().api.inspect_container(container)["State"]["Running"])
-        except sdk().errors.NotFound:
+        except load_sdk().errors.NotFound:
             return False
 
 
-def stop(container: str, grace: int) -> None:
+def stop_container(container: str, grace: int) -> None:
     """Let a container end within so many seconds, and keep it, also when the engine starts again; gone is fine."""
-    with speaking(), suppress(sdk().errors.NotFound):
+    with docker_errors(), suppress(load_sdk().errors.NotFound):
         found = client().containers.get(container)
         found.update(restart_policy={"Name": "no"})
         found.stop(timeout=grace)
 
 
-def forget_image(ref: str) -> None:
+def remove_image(ref: str) -> None:
     """Remove an image that no container is made from any more; one that is in use stays."""
-    with speaking(), suppress(sdk().errors.NotFound, sdk().errors.APIError):
+    with docker_errors(), suppress(load_sdk().errors.NotFound, load_sdk().errors.APIError):
         client().images.remove(ref)
 
 
-def volume(container: str, purpose: str) -> str:
+def volume_name(container: str, purpose: str) -> str:
     """Return the name of the volume that a container has for a purpose of VOLUMES."""
     return f"{container}-{purpose}"
 
 
-def drop_volume(name: str) -> None:
+def remove_volume(name: str) -> None:
     """Remove a volume of Slipway's; one that is gone is fine, and one without its labels is somebody else's."""
     for attempt in range(20):  # just after its container has gone, the engine still counts a volume as used
         try:
             found = client().volumes.get(name)
-            if WORKSPACE in (found.attrs.get("Labels") or {}):
+            if WORKSPACE_LABEL in (found.attrs.get("Labels") or {}):
                 found.remove()
             return
-        except sdk().errors.NotFound:
+        except load_sdk().errors.NotFound:
             return
-        except sdk().errors.APIError as error:
+        except load_sdk().errors.APIError as error:
             if error.status_code != 409 or attempt == 19:
                 raise
             time.sleep(0.1)
 
 
-def labels(workspace: str, stack: str) -> list[str]:
+def label_filters(workspace: str, stack: str) -> list[str]:
     """Return the filter for all that the engine has of a stack."""
-    return [f"{WORKSPACE}={workspace}", f"{STACK}={stack}"]
+    return [f"{WORKSPACE_LABEL}={workspace}", f"{STACK_LABEL}={stack}"]

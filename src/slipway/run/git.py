@@ -10,25 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.model.errors import EvidenceError, SlipwayError
-from slipway.run.process import Result, run
+from slipway.run.process import ProcessResult, run
 
-SECONDS = 20
-KEPT = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
+GIT_SECONDS = 20
+KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
 """How the variables begin that say how this user's git works. Any other (GIT_DIR, GIT_INDEX_FILE, …) speaks of the
 repository that a hook or a git command around us is about, and would be taken for the workspace's."""
-NOT_KEPT = ("GIT_CONFIG_PARAMETERS",)
+DROPPED_VARIABLES = ("GIT_CONFIG_PARAMETERS",)
 _COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$", re.MULTILINE)
 
 
-def commit(root: Path) -> str | None:
+def head_commit(root: Path) -> str | None:
     """Return the commit that is checked out; None without git, outside a repository, or before its first commit.
 
     A folder that git ignores is in no commit, whatever repository lies around it.
     """
-    if _said(root, "check-ignore", "."):
+    if _output_or_empty(root, "check-ignore", "."):
         return None
-    found = _COMMIT.search(_said(root, "rev-parse", "--verify", "HEAD"))
-    return found[0] if found else None
+    match = _COMMIT.search(_output_or_empty(root, "rev-parse", "--verify", "HEAD"))
+    return match[0] if match else None
 
 
 def require_known_commit(root: Path) -> None:
@@ -37,47 +37,49 @@ def require_known_commit(root: Path) -> None:
     Raises:
         EvidenceError: with git's reason and the remedy.
     """
-    if problem := unknown_commit(root):
-        raise EvidenceError(f"the commit of {root} cannot be known: {problem.what}", remedy=problem.remedy)
+    if problem := find_commit_problem(root):
+        raise EvidenceError(f"the commit of {root} cannot be known: {problem.message}", remedy=problem.remedy)
 
 
-def unknown_commit(root: Path) -> SlipwayError | None:
+def find_commit_problem(root: Path) -> SlipwayError | None:
     """Return why the commit cannot be known although there is a repository; None where it is, or there is none.
 
     A repository without any commit has none, which is known.
     """
-    found = repository(root)
-    if found is None:
+    git_folder = find_repository(root)
+    if git_folder is None:
         return None
     try:
-        result = _run(root, "rev-parse", "--git-dir")
+        result = _run_git(root, "rev-parse", "--git-dir")
     except SlipwayError as error:
         missing = shutil.which("git") is None
         remedy = "Install git." if missing else "Run `git status` there, and mend what it says."
-        return SlipwayError("git is not installed" if missing else error.what, remedy=remedy)
+        return SlipwayError("git is not installed" if missing else error.message, remedy=remedy)
     if result.code == 0:
         return None
     if "safe.directory" in result.errors:
         return SlipwayError(
-            f"{found.parent} belongs to another user, so git does not read it",
-            remedy=f"If you trust it: git config --global --add safe.directory '{found.parent}'",
+            f"{git_folder.parent} belongs to another user, so git does not read it",
+            remedy=f"If you trust it: git config --global --add safe.directory '{git_folder.parent}'",
         )
-    said = next(iter(result.errors.splitlines()), "git does not say why").removeprefix("fatal: ")
-    return SlipwayError(said, remedy=f"Run `git status` in {root} and mend what it says; {found} may be damaged.")
+    reason = next(iter(result.errors.splitlines()), "git does not say why").removeprefix("fatal: ")
+    return SlipwayError(
+        reason, remedy=f"Run `git status` in {root} and mend what it says; {git_folder} may be damaged."
+    )
 
 
-def may_be_unknown(root: Path) -> bool:
-    """Whether `unknown_commit` is worth asking, without starting git: not for one that looks well."""
-    found = repository(root)
-    if found is None:
+def may_have_commit_problem(root: Path) -> bool:
+    """Whether `find_commit_problem` is worth asking, without starting git: not for one that looks well."""
+    git_folder = find_repository(root)
+    if git_folder is None:
         return False
-    owners = {path.stat().st_uid for path in (found, found.parent)}
-    return owners != {os.geteuid()} or not _looks_whole(found) or shutil.which("git") is None
+    owners = {path.stat().st_uid for path in (git_folder, git_folder.parent)}
+    return owners != {os.geteuid()} or not _looks_intact(git_folder) or shutil.which("git") is None
 
 
-def repository(root: Path) -> Path | None:
+def find_repository(root: Path) -> Path | None:
     """Return the nearest `.git` at or above a folder, where git would look for one, too."""
-    ceilings = {Path(each) for each in os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if each}
+    ceilings = {Path(path) for path in os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if path}
     for folder in (root, *root.parents):
         if folder in ceilings and folder != root:
             return None
@@ -86,71 +88,71 @@ def repository(root: Path) -> Path | None:
     return None
 
 
-def _looks_whole(found: Path) -> bool:
+def _looks_intact(git_folder: Path) -> bool:
     try:
-        if found.is_dir():
-            return bool((found / "HEAD").read_bytes())
-        link = found.read_text(encoding="utf-8").removeprefix("gitdir: ").rstrip("\n")
-        return (found.parent / link / "HEAD").is_file()
+        if git_folder.is_dir():
+            return bool((git_folder / "HEAD").read_bytes())
+        link = git_folder.read_text(encoding="utf-8").removeprefix("gitdir: ").rstrip("\n")
+        return (git_folder.parent / link / "HEAD").is_file()
     except (OSError, ValueError):
         return False
 
 
 def has_commit(root: Path, commit_id: str) -> bool | None:
     """Whether the repository has a commit; None where git cannot say: there is none, or only a part of its history."""
-    if commit(root) is None or _said(root, "rev-parse", "--is-shallow-repository") != "false":
+    if head_commit(root) is None or _output_or_empty(root, "rev-parse", "--is-shallow-repository") != "false":
         return None
-    return _asked(root, "cat-file", "-e", f"{commit_id}^{{commit}}") is not None
+    return _output_or_none(root, "cat-file", "-e", f"{commit_id}^{{commit}}") is not None
 
 
-def dirty(root: Path, apart: Sequence[str] = ()) -> bool:
+def is_dirty(root: Path, apart: Sequence[str] = ()) -> bool:
     """Whether files differ from that commit or are not in it, apart from some folders; ignored ones do not count.
 
     Where there is a commit, and git cannot say what differs from it, something may.
     """
     others = [f":(exclude){folder}" for folder in apart]
-    said = _asked(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", *others)
-    return commit(root) is not None if said is None else bool(said)
+    status = _output_or_none(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", *others)
+    return head_commit(root) is not None if status is None else bool(status)
 
 
-def ignored(root: Path, folders: Sequence[str]) -> set[str]:
+def list_ignored(root: Path, folders: Sequence[str]) -> set[str]:
     """Return the files of some folders that are in no commit because git is told to ignore them, from `root`."""
     return set(
-        _said(
+        _output_or_empty(
             root, "-c", "core.quotePath=off", "ls-files", "--others", "--ignored", "--exclude-standard", "--", *folders
         ).splitlines()
     )
 
 
-def user(root: Path) -> str:
+def current_user(root: Path) -> str:
     """Return who works here: the name that git knows, else the system's name of this process's user."""
-    return (_said(root, "config", "user.name").splitlines() or [_system_user()])[-1]
+    return (_output_or_empty(root, "config", "user.name").splitlines() or [_system_user()])[-1]
 
 
-def authors(root: Path, days: int) -> int:
+def count_authors(root: Path, days: int) -> int:
     """Return how many people have committed to this folder in the last so many days; 0 where git does not say."""
-    return len(set(_said(root, "log", f"--since={days}.days", "--format=%aE", "--", ".").splitlines()))
+    return len(set(_output_or_empty(root, "log", f"--since={days}.days", "--format=%aE", "--", ".").splitlines()))
 
 
-def _said(root: Path, *words: str) -> str:
+def _output_or_empty(root: Path, *words: str) -> str:
     """Return what git says; nothing where there is no git, or it says no."""
-    return _asked(root, *words) or ""
+    return _output_or_none(root, *words) or ""
 
 
-def _asked(root: Path, *words: str) -> str | None:
+def _output_or_none(root: Path, *words: str) -> str | None:
     """Return what git says; None where there is no git, or it says no."""
     try:
-        result = _run(root, *words)
+        result = _run_git(root, *words)
     except SlipwayError:
         return None
     return result.output.strip() if result.code == 0 else None
 
 
-def _run(root: Path, *words: str) -> Result:
+def _run_git(root: Path, *words: str) -> ProcessResult:
     """Run git on the repository that lies around a folder, whatever this process's variables say; in English."""
-    foreign = [name for name in os.environ if name.startswith("GIT_") and not name.startswith(KEPT)]
-    env: dict[str, str | None] = dict.fromkeys([*foreign, *NOT_KEPT])
-    return run(["git", "-C", root, *words], env={**env, "LC_ALL": "C"}, timeout=SECONDS, apart=True)
+    foreign = [name for name in os.environ if name.startswith("GIT_") and not name.startswith(KEPT_VARIABLES)]
+    env: dict[str, str | None] = dict.fromkeys([*foreign, *DROPPED_VARIABLES])
+    return run(["git", "-C", root, *words], env={**env, "LC_ALL": "C"}, timeout=GIT_SECONDS, apart=True)
 
 
 def _system_user() -> str:

@@ -12,20 +12,20 @@ from slipway.model.names import LOOPBACK
 if TYPE_CHECKING:
     import requests
 
-REDIRECTS = (301, 302, 303, 307, 308)
-HOPS = 5
-CHUNK = 1 << 16
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+MAX_REDIRECTS = 5
+CHUNK_BYTES = 1 << 16
 HEADER_LIMIT = 1 << 13
 """Characters of one header that are looked at: patterns on longer ones would take minutes."""
-_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _NUMBER = re.compile(r"[0-9]{1,15}")
 
 
-class TooLong(Exception):
+class ResponseTooLarge(Exception):
     """An answer has more bytes than it may."""
 
 
-class TooSlow(Exception):
+class ResponseTooSlow(Exception):
     """The time is over, and the answer is not."""
 
 
@@ -56,7 +56,7 @@ def new_session(*, environment: bool, connections: int = 10) -> requests.Session
     return session
 
 
-def without_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Be requests' `auth` where nothing is sent: it keeps ~/.netrc and passwords in addresses out."""
     return request
 
@@ -69,7 +69,7 @@ def origin(url: str) -> tuple[str, str, int]:
     """
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(scheme, 0)
+    return scheme, (parts.hostname or "").rstrip("."), parts.port or _DEFAULT_PORTS.get(scheme, 0)
 
 
 def is_loopback(url: str) -> bool:
@@ -85,19 +85,21 @@ def redirect_target(response: requests.Response) -> str | None:
     Raises:
         RedirectRefused: to an address without TLS, or what was to be written to another origin.
     """
-    place = response.headers.get("Location", "")
-    if response.status_code not in REDIRECTS or not place:
+    location = response.headers.get("Location", "")
+    if response.status_code not in REDIRECT_STATUSES or not location:
         return None
-    shown = printable(place)[:200]
+    shown = replace_unprintable(location)[:200]
     try:
-        target = urljoin(response.url, place)
-        here, there = origin(response.url), origin(target)
+        target = urljoin(response.url, location)
+        source_origin, target_origin = origin(response.url), origin(target)
     except ValueError:
         raise RedirectRefused(f"{shown}, which is no address") from None
-    local = there[0] == here[0] == "http" and is_loopback(target) and is_loopback(response.url)
-    if there[0] != "https" and not local:
+    local = target_origin[0] == source_origin[0] == "http" and is_loopback(target) and is_loopback(response.url)
+    if target_origin[0] != "https" and not local:
         raise RedirectRefused(f"{shown}, which is not HTTPS")
-    if response.request.method not in ("GET", "HEAD") and (here != there or response.status_code not in (307, 308)):
+    if response.request.method not in ("GET", "HEAD") and (
+        source_origin != target_origin or response.status_code not in (307, 308)
+    ):
         raise RedirectRefused(f"{shown}, where nothing is written")
     return target
 
@@ -120,26 +122,26 @@ def read_body(response: requests.Response, limit: int, expires: float) -> bytes:
     parts: list[bytes] = []
     length = 0
     try:
-        while part := response.raw.read1(CHUNK):
+        while part := response.raw.read1(CHUNK_BYTES):
             parts.append(part)
             length += len(part)
             if length > limit:
-                raise TooLong
+                raise ResponseTooLarge
             if time.monotonic() > expires:
-                raise TooSlow
+                raise ResponseTooSlow
     except urllib3.exceptions.HTTPError as error:
         raise requests.ConnectionError(error) from error
-    promised = number(response.headers.get("Content-Length", ""))
-    if promised is not None and promised != length:
-        raise requests.ConnectionError(f"the answer ends after {length} of {promised} bytes")
+    announced = parse_number(response.headers.get("Content-Length", ""))
+    if announced is not None and announced != length:
+        raise requests.ConnectionError(f"the answer ends after {length} of {announced} bytes")
     return b"".join(parts)
 
 
-def number(header: str) -> int | None:
+def parse_number(header: str) -> int | None:
     """Return a header's whole number; None where it is none (digits of other scripts are none)."""
     return int(header) if _NUMBER.fullmatch(header) else None
 
 
-def printable(text: str) -> str:
+def replace_unprintable(text: str) -> str:
     """Return a server's words without what a terminal would take for commands."""
     return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)

@@ -14,23 +14,23 @@ from typing import Literal
 from urllib.parse import urlparse
 
 from slipway.model.errors import ConfigError
-from slipway.model.files import unwritten
+from slipway.model.files import write_failures
 from slipway.run import statefile
-from slipway.run.state import backend_url, known_ids, local_state, project_of
+from slipway.run.state import backend_url, local_state_folder, read_project_name, read_resource_ids
 
-ID, FOLDER, STATE, HOST = "slipway.owner", "slipway.folder", "slipway.state", "slipway.host"
-FILE = "slipway-owner"
+OWNER_LABEL, FOLDER_LABEL, STATE_LABEL, HOST_LABEL = "slipway.owner", "slipway.folder", "slipway.state", "slipway.host"
+OWNER_FILE = "slipway-owner"
 """The file in a state folder that holds its id: it moves with the folder, and a clone has another."""
-NOBODY = "nobody"
+NO_OWNER = "nobody"
 
-Verdict = Literal["own", "copy", "other", "unsaid"]
+Ownership = Literal["own", "copy", "other", "unsaid"]
 """An object is this owner's; it is that of the state which this one is a copy of; another's; nobody's that says so,
 as an earlier version made it."""
 
 
 @dataclass(frozen=True)
-class Owner:
-    """One state. `folder` is the workspace's, `state` the state's folder or its backend's URL, `host` the machine."""
+class StateOwner:
+    """One state. `folder` is the workspace's, `state` the state's folder or its backend's URL, `machine_name` the machine."""  # noqa: E501
 
     id: str
     folder: str
@@ -40,34 +40,36 @@ class Owner:
     @property
     def labels(self) -> dict[str, str]:
         """The labels of what is this owner's."""
-        return {ID: self.id, FOLDER: self.folder, STATE: self.state, HOST: self.host}
+        return {OWNER_LABEL: self.id, FOLDER_LABEL: self.folder, STATE_LABEL: self.state, HOST_LABEL: self.host}
 
-    def judge(self, labels: Mapping[str, str]) -> Verdict:
+    def classify(self, labels: Mapping[str, str]) -> Ownership:
         """Say whose an object with these labels is."""
-        if ID not in labels:
+        if OWNER_LABEL not in labels:
             return "unsaid"
-        here = labels.get(HOST) == self.host
-        if labels[ID] == self.id:
-            return "copy" if here and self._is_copy_of(labels.get(STATE, "")) else "own"
-        lost = here and labels.get(STATE) == self.state  # the state was removed, and begun anew in the same place
-        return "own" if lost else "other"
+        same_host = labels.get(HOST_LABEL) == self.host
+        if labels[OWNER_LABEL] == self.id:
+            return "copy" if same_host and self._is_copy_of(labels.get(STATE_LABEL, "")) else "own"
+        begun_anew = (
+            same_host and labels.get(STATE_LABEL) == self.state
+        )  # the state was removed, and begun anew in the same place
+        return "own" if begun_anew else "other"
 
-    def has(self, labels: Mapping[str, str]) -> bool:
+    def owns(self, labels: Mapping[str, str]) -> bool:
         """Say whether an object is this owner's, or may be as nobody says so."""
-        return self.judge(labels) in ("own", "unsaid")
+        return self.classify(labels) in ("own", "unsaid")
 
     def _is_copy_of(self, state: str) -> bool:
         """Whether two folders have this owner's id: one was copied, and its state knows the other's objects."""
         if state == self.state or not state.startswith("/"):
             return False
         with suppress(OSError):
-            same = Path(state).samefile(self.state)
-            return not same and (Path(state) / FILE).read_text(encoding="utf-8").strip() == self.id
+            same_folder = Path(state).samefile(self.state)
+            return not same_folder and (Path(state) / OWNER_FILE).read_text(encoding="utf-8").strip() == self.id
         return False
 
 
 @dataclass(frozen=True)
-class Thing:
+class DeployedObject:
     """One object on an engine, in words (`container`, `network`, `volume`), with its name, id and labels."""
 
     kind: str
@@ -76,53 +78,53 @@ class Thing:
     labels: Mapping[str, str]
 
 
-def owner_of(root: Path, *, make: bool = True) -> Owner:
+def owner_of(root: Path, *, make: bool = True) -> StateOwner:
     """Return whose the objects are that a workspace deploys.
 
     Args:
         root: the workspace's.
         make: give a state folder its id where it has none yet; without it nothing is written, and nothing is owned.
     """
-    return _made(root, os.environ.get("PULUMI_BACKEND_URL")) if make else _found(root, make=False)
+    return _cached_owner(root, os.environ.get("PULUMI_BACKEND_URL")) if make else _read_owner(root, make=False)
 
 
 @lru_cache(maxsize=8)
-def _made(root: Path, _backend: str | None) -> Owner:
-    return _found(root, make=True)
+def _cached_owner(root: Path, _backend: str | None) -> StateOwner:
+    return _read_owner(root, make=True)
 
 
-def _found(root: Path, *, make: bool) -> Owner:
-    folder = local_state(root)
+def _read_owner(root: Path, *, make: bool) -> StateOwner:
+    folder = local_state_folder(root)
     if folder is None:
         parts = urlparse(backend_url(root))
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # labels are for all to read
-        return Owner(f"{url}#{project_of(root)}", str(root), url, host())
-    return Owner(_id_in(folder, make=make), str(root), str(folder), host())
+        return StateOwner(f"{url}#{read_project_name(root)}", str(root), url, machine_name())
+    return StateOwner(_owner_id(folder, make=make), str(root), str(folder), machine_name())
 
 
-def _id_in(folder: Path, *, make: bool) -> str:
-    path = folder / FILE
+def _owner_id(folder: Path, *, make: bool) -> str:
+    path = folder / OWNER_FILE
     with suppress(OSError, UnicodeDecodeError):
-        if found := path.read_text(encoding="utf-8").strip():
-            return found
+        if owner_id := path.read_text(encoding="utf-8").strip():
+            return owner_id
     if not make:
-        return NOBODY
+        return NO_OWNER
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{FILE}.{secrets.token_hex(4)}"
-    beside.write_text(f"{secrets.token_hex(8)}\n", encoding="utf-8")
+    temporary = folder / f".{OWNER_FILE}.{secrets.token_hex(4)}"
+    temporary.write_text(f"{secrets.token_hex(8)}\n", encoding="utf-8")
     try:
         if path.exists() and not path.read_bytes().strip():  # a disk was full when it was written
-            beside.replace(path)
+            temporary.replace(path)
         else:
             with suppress(FileExistsError):  # another command was first: its id counts
-                os.link(beside, path)
+                os.link(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return path.read_text(encoding="utf-8").strip()
 
 
 @lru_cache(maxsize=1)
-def host() -> str:
+def machine_name() -> str:
     """Return this machine's name, and what tells it from another of that name."""
     with suppress(OSError):
         machine = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
@@ -130,7 +132,9 @@ def host() -> str:
     return os.uname().nodename
 
 
-def refuse_others(owner: Owner, stack: str, things: Collection[Thing], known: Callable[[], Collection[str]]) -> None:
+def refuse_others(
+    owner: StateOwner, stack: str, things: Collection[DeployedObject], known: Callable[[], Collection[str]]
+) -> None:
     """Raise ConfigError where something of a stack on the engine is another owner's.
 
     Args:
@@ -139,17 +143,17 @@ def refuse_others(owner: Owner, stack: str, things: Collection[Thing], known: Ca
         things: all that has the labels of the workspace and the stack.
         known: returns the ids that the state of who asks knows; it is called only where something is in doubt.
     """
-    verdicts = [(each, owner.judge(each.labels)) for each in things]
+    verdicts = [(deployed, owner.classify(deployed.labels)) for deployed in things]
     if all(verdict == "own" for _, verdict in verdicts):
         return
-    if copied := [each for each, verdict in verdicts if verdict == "copy"]:
-        raise _copy(owner, stack, copied[0])
+    if copied := [deployed for deployed, verdict in verdicts if verdict == "copy"]:
+        raise _copied_state_error(owner, stack, copied[0])
     ids = known()
-    if others := [each for each, verdict in verdicts if verdict == "other" and each.id not in ids]:
-        raise others_have(owner, stack, others[0])
-    unsaid = [each for each, verdict in verdicts if verdict == "unsaid" and each.kind != "volume"]
-    if unsaid and not any(each.id in ids for each in unsaid):
-        names = ", ".join(sorted(each.name for each in unsaid))
+    if others := [deployed for deployed, verdict in verdicts if verdict == "other" and deployed.id not in ids]:
+        raise foreign_object_error(owner, stack, others[0])
+    unsaid = [deployed for deployed, verdict in verdicts if verdict == "unsaid" and deployed.kind != "volume"]
+    if unsaid and not any(deployed.id in ids for deployed in unsaid):
+        names = ", ".join(sorted(deployed.name for deployed in unsaid))
         raise ConfigError(
             f"an earlier version of Slipway made {names} for `{stack}`, and this folder's state does not know them",
             remedy=f"Run `invoke down --stack {stack}` in the folder that made them; where that is gone, "
@@ -157,41 +161,41 @@ def refuse_others(owner: Owner, stack: str, things: Collection[Thing], known: Ca
         )
 
 
-def others_have(owner: Owner, stack: str, thing: Thing) -> ConfigError:
+def foreign_object_error(owner: StateOwner, stack: str, thing: DeployedObject) -> ConfigError:
     """Return the error that says whose a thing is, and what to do about it."""
-    folder = thing.labels.get(FOLDER, "a folder that is not known")
-    there = thing.labels.get(HOST, "")
-    elsewhere = "" if there == owner.host else f" on {there.partition('/')[0] or 'another machine'}"
+    folder = thing.labels.get(FOLDER_LABEL, "a folder that is not known")
+    machine = thing.labels.get(HOST_LABEL, "")
+    elsewhere = "" if machine == owner.host else f" on {machine.partition('/')[0] or 'another machine'}"
     where = "in this cluster" if thing.kind == "namespace" else "on this engine"
-    what = f"`{stack}` already runs {where}, deployed from {folder}{elsewhere}: {thing.kind} {thing.name}"
+    problem = f"`{stack}` already runs {where}, deployed from {folder}{elsewhere}: {thing.kind} {thing.name}"
     if thing.kind == "namespace":
         return ConfigError(
-            what,
+            problem,
             remedy=f"`invoke up --stack {stack} --beside` gives this folder a namespace of its own; or "
             f"`invoke down --stack {stack}` there. If that folder is gone for good: "
             f"`kubectl delete namespace {thing.name}`.",
         )
-    if is_gone(owner, thing.labels):
+    if is_folder_gone(owner, thing.labels):
         return ConfigError(
-            f"{what}; that folder is gone",
+            f"{problem}; that folder is gone",
             remedy=f"`invoke down --stack {stack} --abandoned` removes what it left; then try again. "
             f"Or `invoke up --stack {stack} --beside`: names and a port of its own for this folder.",
         )
-    ask = f" If it is gone for good: `invoke down --stack {stack} --abandoned`." if elsewhere else ""
+    abandon_hint = f" If it is gone for good: `invoke down --stack {stack} --abandoned`." if elsewhere else ""
     return ConfigError(
-        what,
+        problem,
         remedy=f"`invoke up --stack {stack} --beside` gives this folder names and a port of its own, so that both "
-        f"run; or `invoke down --stack {stack}` there.{ask}",
+        f"run; or `invoke down --stack {stack}` there.{abandon_hint}",
     )
 
 
-def is_gone(owner: Owner, labels: Mapping[str, str]) -> bool:
+def is_folder_gone(owner: StateOwner, labels: Mapping[str, str]) -> bool:
     """Say whether the folder that labels name was on this machine and is no more; a backend's URL is never gone.
 
     One that this user may not look into, as in another user's home, is there as far as anybody can tell.
     """
-    state = labels.get(STATE, "")
-    if labels.get(HOST) != owner.host or not state.startswith("/"):
+    state = labels.get(STATE_LABEL, "")
+    if labels.get(HOST_LABEL) != owner.host or not state.startswith("/"):
         return False
     try:
         Path(state).stat()
@@ -202,16 +206,16 @@ def is_gone(owner: Owner, labels: Mapping[str, str]) -> bool:
     return False
 
 
-def _copy(owner: Owner, stack: str, thing: Thing) -> ConfigError:
+def _copied_state_error(owner: StateOwner, stack: str, thing: DeployedObject) -> ConfigError:
     return ConfigError(
-        f"{owner.folder} is a copy of {thing.labels.get(FOLDER)}, its state included: what runs belongs to that folder",
+        f"{owner.folder} is a copy of {thing.labels.get(FOLDER_LABEL)}, its state included: what runs belongs to that folder",  # noqa: E501
         remedy=f"Give this one a state of its own: remove {owner.state}, then `invoke up --stack {stack} --beside`.",
     )
 
 
-def state_ids(root: Path, project: str, stack: str) -> Collection[str] | None:
+def read_state_ids(root: Path, project: str, stack: str) -> Collection[str] | None:
     """Return the ids that a stack's state in a folder knows; None where it is elsewhere, or cannot be read."""
-    if said := statefile.mend(root, project, stack):
-        unwritten.append(said)
-    folder = local_state(root)
-    return known_ids(folder, project, stack) if folder else None
+    if repair := statefile.repair_state(root, project, stack):
+        write_failures.append(repair)
+    folder = local_state_folder(root)
+    return read_resource_ids(folder, project, stack) if folder else None

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-ASKED = ("--stack", "-s")
+STACK_OPTIONS = ("--stack", "-s")
 
 
 def main(root: Path, pulumi: Path, words: Sequence[str]) -> int:
@@ -23,34 +23,34 @@ def main(root: Path, pulumi: Path, words: Sequence[str]) -> int:
     from slipway.model import stack as stacks
     from slipway.model.errors import SlipwayError
     from slipway.run import stack_config
-    from slipway.run.passphrase import salt_kept_out
-    from slipway.run.state import environment_of
+    from slipway.run.passphrase import hide_salt
+    from slipway.run.state import pulumi_environment
 
-    stack = named_stack(words)
+    stack = stack_argument(words)
     try:
         with ExitStack() as files:
             for name in stacks.names(root):
-                files.enter_context(salt_kept_out(root / "infra" / f"Pulumi.{name}.yaml"))
-            environment = environment_of(root, stack)
+                files.enter_context(hide_salt(root / "infra" / f"Pulumi.{name}.yaml"))
+            environment = pulumi_environment(root, stack)
             if stack in stacks.names(root) and words[:1] == ["config"]:
-                stack_config.make_stack(pulumi, root, str(stack), {})
-            return carry_on([str(pulumi), *words], {**os.environ, **environment})
+                stack_config.create_stack(pulumi, root, str(stack), {})
+            return run_in_terminal([str(pulumi), *words], {**os.environ, **environment})
     except SlipwayError as error:
-        sys.stderr.write(f"error: {error.what}\n{error.detail}\nremedy: {error.remedy}\n".replace("\n\n", "\n"))
+        sys.stderr.write(f"error: {error.message}\n{error.detail}\nremedy: {error.remedy}\n".replace("\n\n", "\n"))
         return error.exit_code
 
 
-def named_stack(words: Sequence[str]) -> str | None:
+def stack_argument(words: Sequence[str]) -> str | None:
     """Return the stack that a command line of Pulumi names; None where it names none."""
     for number, word in enumerate(words):
-        if word in ASKED:
+        if word in STACK_OPTIONS:
             return words[number + 1] if number + 1 < len(words) else None
         if word.startswith("--stack="):
             return word.partition("=")[2]
     return os.environ.get("PULUMI_STACK") or None
 
 
-def carry_on(argv: Sequence[str], environment: dict[str, str]) -> int:
+def run_in_terminal(argv: Sequence[str], environment: dict[str, str]) -> int:
     """Run a program in the terminal that this one has, from which Ctrl-C reaches it; TERM and HUP are passed on."""
     child: subprocess.Popen[bytes] | None = None
     early: list[int] = []  # signals that came before there was a program to pass them on to

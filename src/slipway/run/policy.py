@@ -12,28 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway.model.errors import GateRefused
-from slipway.model.location import workspace_root
 from slipway.model.package_data import package_path
+from slipway.model.workspace_path import workspace_root
 from slipway.run.policy_port import PORT
 
 if TYPE_CHECKING:
     from pulumi.automation.events import PolicyEvent
     from pulumi_policy import Policy
 
-PACK = package_path("run", "pack")
+PACK_FOLDER = package_path("run", "pack")
 """The policy pack that Pulumi is given. Its program, pulumi-analyzer-policy-slipway, says where the policies answer."""
-MANDATORY, REMEDY = "mandatory", "remedy: "
-THREADS = 4
-MESSAGE_BYTES = 400 * 1024 * 1024  # Pulumi's own limit
+MANDATORY, REMEDY_PREFIX = "mandatory", "remedy: "
+SERVER_THREADS = 4
+MAX_MESSAGE_BYTES = 400 * 1024 * 1024  # Pulumi's own limit
 
 
 def pack_from_infra() -> str:
     """Return the pack as Pulumi, which runs in infra/, is given it: a comma in the workspace's path would part it."""
-    return os.path.relpath(PACK, workspace_root() / "infra")
+    return os.path.relpath(PACK_FOLDER, workspace_root() / "infra")
 
 
 @dataclass(frozen=True)
-class Served:
+class PolicyServer:
     """What Pulumi has to be given for it to ask the policies: packs, and environment variables. Empty for none."""
 
     packs: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Served:
 
 
 @contextmanager
-def served(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterator[Served]:
+def serve_policies(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterator[PolicyServer]:
     """Answer for these policies on a free port of this machine for the time of a `with`.
 
     Args:
@@ -49,7 +49,7 @@ def served(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterat
         environment: Pulumi's; its PATH is added to.
     """
     if not policies:
-        yield Served()
+        yield PolicyServer()
         return
     import grpc
     from pulumi.runtime.proto import analyzer_pb2_grpc
@@ -57,8 +57,8 @@ def served(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterat
     from pulumi_policy.policy import _PolicyAnalyzerServicer  # PolicyPack itself never returns
 
     server = grpc.server(
-        ThreadPoolExecutor(THREADS, thread_name_prefix="policy"),
-        options=[("grpc.max_receive_message_length", MESSAGE_BYTES)],
+        ThreadPoolExecutor(SERVER_THREADS, thread_name_prefix="policy"),
+        options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)],
     )
     servicer = _PolicyAnalyzerServicer("rules", "1.0.0", list(policies), EnforcementLevel.MANDATORY)
     analyzer_pb2_grpc.add_AnalyzerServicer_to_server(servicer, server)
@@ -67,13 +67,13 @@ def served(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterat
     scripts = Path(sys.executable).parent
     path = environment.get("PATH") or os.environ.get("PATH", os.defpath)
     try:
-        yield Served([pack_from_infra()], {PORT: str(port), "PATH": f"{scripts}{os.pathsep}{path}"})
+        yield PolicyServer([pack_from_infra()], {PORT: str(port), "PATH": f"{scripts}{os.pathsep}{path}"})
     finally:
         server.stop(grace=None)
 
 
 @dataclass(frozen=True)
-class Violation:
+class PolicyViolation:
     """What a policy has said about a resource: the policy's own sentence, what is wrong, and the remedy."""
 
     policy: str
@@ -83,51 +83,51 @@ class Violation:
     remedy: str
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         return f"{self.policy}: {self.what}"
 
 
-class Violations:
+class ViolationCollector:
     """Collects what policies have said to the engine; each thing once, however often it is said."""
 
     def __init__(self) -> None:
-        self._found: dict[Violation, None] = {}
+        self._violations: dict[PolicyViolation, None] = {}
 
-    def take(self, event: PolicyEvent) -> None:
+    def record(self, event: PolicyEvent) -> None:
         """Remember what a policy refuses; what it only advises refuses nothing."""
         if event.enforcement_level == MANDATORY:
-            self._found[violation(event)] = None
+            self._violations[parse_violation(event)] = None
 
     def refusal(self) -> GateRefused | None:
         """Return the error that tells of them all; None where nothing is refused."""
-        if not self._found:
+        if not self._violations:
             return None
-        first, *others = self._found
+        first, *others = self._violations
         return GateRefused(
-            first.told,
+            first.summary,
             remedy=first.remedy,
             detail="\n".join(
                 [
                     f"{first.resource}: {first.description}",
-                    *(line for each in others for line in (f"Also {each.told}", f"  remedy: {each.remedy}")),
+                    *(line for other in others for line in (f"Also {other.summary}", f"  remedy: {other.remedy}")),
                 ]
             ),
         )
 
 
-def advised(event: PolicyEvent) -> str:
+def format_advice(event: PolicyEvent) -> str:
     """Return the line for what a policy only advises; nothing where it refuses."""
-    found = violation(event)
-    return "" if event.enforcement_level == MANDATORY else f"Advice of {found.told} {found.remedy}"
+    advice = parse_violation(event)
+    return "" if event.enforcement_level == MANDATORY else f"Advice of {advice.summary} {advice.remedy}"
 
 
-def violation(event: PolicyEvent) -> Violation:
+def parse_violation(event: PolicyEvent) -> PolicyViolation:
     """Return what a policy has said: its description in one line, then what is wrong, and a line with the remedy."""
-    description, *said = event.message.strip().splitlines()
-    remedy = next((line.removeprefix(REMEDY) for line in said if line.startswith(REMEDY)), "")
-    what = "\n".join(line for line in said if not line.startswith(REMEDY))
+    description, *lines = event.message.strip().splitlines()
+    remedy = next((line.removeprefix(REMEDY_PREFIX) for line in lines if line.startswith(REMEDY_PREFIX)), "")
+    what = "\n".join(line for line in lines if not line.startswith(REMEDY_PREFIX))
     kind, _, name = (event.resource_urn or "").rpartition("::")
-    return Violation(
+    return PolicyViolation(
         policy=event.policy_name,
         resource=f"{name} ({kind.split('::')[-1].split('$')[-1]})" if name else "the stack",
         description=description,

@@ -11,23 +11,23 @@ from pathlib import Path
 
 from slipway.run import engine
 
-HTTP_TRIES, HTTP_SECONDS = 3, 3.0
-_LISTENING = "0A"  # proc(5), net/tcp: the state in hexadecimal
+MAX_HTTP_TRIES, HTTP_SECONDS = 3, 3.0
+_LISTEN_STATE = "0A"  # proc(5), net/tcp: the state in hexadecimal
 
 
-def holder(port: int) -> str:
+def find_port_holder(port: int) -> str:
     """Return who holds a TCP port in words, as far as it can be told; empty when it can't."""
-    with engine.speaking():
-        for each in engine.client().api.containers():
-            if any(published.get("PublicPort") == port for published in each["Ports"]):
-                return f"container {each['Names'][0].lstrip('/')}"
-    return _process(port) if engine.address().startswith("unix://") else ""
+    with engine.docker_errors():
+        for container in engine.client().api.containers():
+            if any(published.get("PublicPort") == port for published in container["Ports"]):
+                return f"container {container['Names'][0].lstrip('/')}"
+    return _find_listening_process(port) if engine.address().startswith("unix://") else ""
 
 
-def taken(bind: str, port: int) -> bool:
+def is_port_taken(bind: str, port: int) -> bool:
     """Return whether something has an address of the engine's machine, as far as it can be told."""
     if not engine.address().startswith("unix://"):
-        return bool(holder(port))
+        return bool(find_port_holder(port))
     try:
         with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -52,7 +52,7 @@ def is_own_address(host: str) -> bool:
 
 def answers_http(address: str) -> bool:
     """Return whether something at `host:port` of this machine answers HTTP, whatever it says; no proxy is asked."""
-    for _ in range(HTTP_TRIES):
+    for _ in range(MAX_HTTP_TRIES):
         connection = http.client.HTTPConnection(address, timeout=HTTP_SECONDS)
         try:
             connection.request("GET", "/.slipway/health")
@@ -65,8 +65,8 @@ def answers_http(address: str) -> bool:
     return False
 
 
-def _process(port: int) -> str:
-    sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
+def _find_listening_process(port: int) -> str:
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if any(str(handle.readlink()) in sockets for handle in (folder / "fd").iterdir()):
@@ -76,12 +76,12 @@ def _process(port: int) -> str:
     return ""
 
 
-def _inodes(port: int) -> Iterator[str]:
+def _listening_inodes(port: int) -> Iterator[str]:
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             lines = Path(table).read_text().splitlines()[1:]
         except OSError:  # not Linux
             continue
         for fields in map(str.split, lines):
-            if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+            if fields[3] == _LISTEN_STATE and int(fields[1].rpartition(":")[2], 16) == port:
                 yield fields[9]

@@ -17,19 +17,19 @@ from typing import IO
 from slipway.model.errors import SlipwayError
 from slipway.model.files import open_private
 from slipway.model.masking import mask
-from slipway.model.scratch import noted_session
-from slipway.run.sessions import born
+from slipway.model.scratch import track_session
+from slipway.run.sessions import read_start_time
 
 GRACE_SECONDS = 10.0
-LOOK_SECONDS = 0.02
-REST_SECONDS = 2.0
+POLL_SECONDS = 0.02
+ORPHAN_SECONDS = 2.0
 _started: dict[int, subprocess.Popen[bytes]] = {}
 _running: set[subprocess.Popen[str]] = set()
-_over = threading.Event()
+_stopping = threading.Event()
 
 
 @dataclass(frozen=True)
-class Result:
+class ProcessResult:
     """How a program ended: its exit status and what it printed.
 
     `output` is standard output and error in one text, unless error was to be kept apart: then that is in `errors`.
@@ -55,7 +55,7 @@ def run(
     timeout: float | None = None,
     apart: bool = False,
     hold: int | None = None,
-) -> Result:
+) -> ProcessResult:
     """Run a program to its end and return its result; a non-zero exit status is the caller's to judge.
 
     The program gets a process group of its own, which is ended (TERM, after ten seconds KILL) when the
@@ -77,14 +77,14 @@ def run(
         SlipwayError: the program is not there, or did not end in time.
     """
     with tempfile.TemporaryFile() if apart else nullcontext() as errors:
-        code, output = _carried_out(argv, cwd, env, stdin, log, on_line, timeout, errors, hold)
+        code, output = _run_to_end(argv, cwd, env, stdin, log, on_line, timeout, errors, hold)
         if errors is None:
-            return Result(code, output)
+            return ProcessResult(code, output)
         errors.seek(0)
-        return Result(code, output, errors.read().decode(errors="replace"))
+        return ProcessResult(code, output, errors.read().decode(errors="replace"))
 
 
-def stream(argv: Sequence[str | Path], *, env: Mapping[str, str | None] | None = None) -> Iterator[str]:
+def stream_lines(argv: Sequence[str | Path], *, env: Mapping[str, str | None] | None = None) -> Iterator[str]:
     """Yield a program's lines as they come; it is ended when nobody wants more of them, and on Ctrl-C.
 
     Args:
@@ -94,7 +94,7 @@ def stream(argv: Sequence[str | Path], *, env: Mapping[str, str | None] | None =
     Raises:
         SlipwayError: the program is not there.
     """
-    child = _popen(argv, None, env, None, None, None)
+    child = _start_child(argv, None, env, None, None, None)
     _running.add(child)
     try:
         assert child.stdout is not None
@@ -102,10 +102,10 @@ def stream(argv: Sequence[str | Path], *, env: Mapping[str, str | None] | None =
             yield line.rstrip("\n")
     finally:
         _running.discard(child)
-        end(child)
+        end_process_group(child)
 
 
-def _carried_out(
+def _run_to_end(
     argv: Sequence[str | Path],
     cwd: Path | None,
     env: Mapping[str, str | None] | None,
@@ -117,26 +117,26 @@ def _carried_out(
     hold: int | None,
 ) -> tuple[int, str]:
     words = [str(word) for word in argv]
-    if _over.is_set() and threading.current_thread() is not threading.main_thread():
+    if _stopping.is_set() and threading.current_thread() is not threading.main_thread():
         raise SlipwayError(f"{words[0]} was not started: the work was stopped")
-    child = _popen(argv, cwd, env, stdin, errors, hold)
+    child = _start_child(argv, cwd, env, stdin, errors, hold)
     _running.add(child)
     timed_out = threading.Event()
 
     def give_up() -> None:
         timed_out.set()
-        end(child)
+        end_process_group(child)
 
     timer = threading.Timer(timeout, give_up) if timeout else None
     if timer:
         timer.daemon = True
         timer.start()
     try:
-        with noted_session(child.pid, born(child.pid)):
-            output = _read(child, stdin, log, on_line)
+        with track_session(child.pid, read_start_time(child.pid)):
+            output = _read_output(child, stdin, log, on_line)
             code = child.wait()
     except BaseException:
-        end(child)
+        end_process_group(child)
         raise
     finally:
         _running.discard(child)
@@ -147,7 +147,7 @@ def _carried_out(
     return code, output
 
 
-def _popen(
+def _start_child(
     argv: Sequence[str | Path],
     cwd: Path | None,
     env: Mapping[str, str | None] | None,
@@ -174,7 +174,7 @@ def _popen(
         ) from error
 
 
-def start(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> int:
+def start_daemon(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> int:
     """Start a program that outlives this one, in a session of its own, and return its process id.
 
     Args:
@@ -205,7 +205,7 @@ def start(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> i
     return child.pid
 
 
-def began() -> float:
+def read_own_start_time() -> float:
     """Return when this process began, in seconds since 1970; this moment where the system does not tell."""
     try:
         ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
@@ -215,44 +215,44 @@ def began() -> float:
     return time.time() - age
 
 
-def reap(pid: int) -> None:
-    """Let a program that `start` began, and that has ended, leave the process table."""
+def reap_child(pid: int) -> None:
+    """Let a program that `start_daemon` began, and that has ended, leave the process table."""
     if child := _started.get(pid):
         child.poll()
 
 
-def end(child: subprocess.Popen[str]) -> None:
+def end_process_group(child: subprocess.Popen[str]) -> None:
     """End a child's whole process group: politely, then for good; also what of it outlives the child itself.
 
     Whoever presses Ctrl-C meanwhile waits no longer.
     """
-    over = time.monotonic() + GRACE_SECONDS
+    deadline = time.monotonic() + GRACE_SECONDS
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
         try:
-            while time.monotonic() < over:
+            while time.monotonic() < deadline:
                 if child.poll() is not None:  # else it would keep its own group alive, as one that nobody asked
-                    over = min(over, time.monotonic() + REST_SECONDS)
+                    deadline = min(deadline, time.monotonic() + ORPHAN_SECONDS)
                 os.killpg(child.pid, 0)
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
         finally:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     child.wait()
 
 
-def end_all() -> None:
+def end_all_children() -> None:
     """End what other threads run, and let them start nothing more: an interrupt reaches the main thread alone."""
-    _over.set()
+    _stopping.set()
     children = list(_running)
     for child in children:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)
     for child in children:
-        end(child)
+        end_process_group(child)
 
 
-def _read(
+def _read_output(
     child: subprocess.Popen[str], stdin: str | None, log: Path | None, on_line: Callable[[str], None] | None
 ) -> str:
     if stdin is not None and child.stdin is not None:
@@ -261,12 +261,12 @@ def _read(
             child.stdin.close()
     assert child.stdout is not None
     lines: list[str] = []
-    with open_private(log) if log else nullcontext() as copy:
+    with open_private(log) if log else nullcontext() as log_file:
         for line in child.stdout:
             lines.append(line)
-            if copy:
-                copy.write(mask(line))
-                copy.flush()
+            if log_file:
+                log_file.write(mask(line))
+                log_file.flush()
             if on_line:
                 on_line(line.rstrip("\n"))
     return "".join(lines)

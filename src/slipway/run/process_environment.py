@@ -20,10 +20,10 @@ LOOPBACK_HOSTS = (
     *("0.0.0.0", NODE_ADDRESS),  # noqa: S104 - compared, not bound to
 )
 """What no proxy is asked for: this machine. Some programs know names alone, some address ranges."""
-EXCEPTIONS = ("no_proxy", "NO_PROXY")
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+NO_PROXY_VARIABLES = ("no_proxy", "NO_PROXY")
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
-CHOSEN_BY_SLIPWAY = (
+OVERRIDDEN_VARIABLES = (
     # How images are built is the workspace's to say: a build of the same content is the same on each machine.
     "DOCKER_BUILDKIT",
     "DOCKER_DEFAULT_PLATFORM",
@@ -37,17 +37,17 @@ CHOSEN_BY_SLIPWAY = (
     "PULUMI_STACK",
 )
 """Variables that are taken away: Slipway says itself what they would say."""
-OPTION = "PULUMI_OPTION_"
+PULUMI_OPTION_PREFIX = "PULUMI_OPTION_"
 """How variables begin that stand for Pulumi's own flags: one of them would change what Slipway reads."""
-PATHS = ("DOCKER_CONFIG", "DOCKER_CERT_PATH", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_HOME", "TMPDIR")
+PATH_VARIABLES = ("DOCKER_CONFIG", "DOCKER_CERT_PATH", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_HOME", "TMPDIR")
 """Variables that name a path: programs that run in other folders than this one would take it for another."""
-EMPTY_IS_UNSET = (*PATHS, "DOCKER_HOST", "DOCKER_CONTEXT", "KUBECONFIG", "PULUMI_BACKEND_URL")
+UNSET_WHEN_EMPTY = (*PATH_VARIABLES, "DOCKER_HOST", "DOCKER_CONTEXT", "KUBECONFIG", "PULUMI_BACKEND_URL")
 """Variables that some programs take for set when they are empty, and others do not."""
-FOLDERS = {"XDG_CACHE_HOME": ".cache", "XDG_STATE_HOME": ".local/state"}
+XDG_FOLDERS = {"XDG_CACHE_HOME": ".cache", "XDG_STATE_HOME": ".local/state"}
 """Where Slipway keeps what all workspaces of a user share: the variable, and the folder in HOME without it."""
 
 
-def prepare(root: Path, environment: MutableMapping[str, str] | None = None) -> None:
+def sanitize_environment(root: Path, environment: MutableMapping[str, str] | None = None) -> None:
     """Make the environment one that everything which Slipway starts can work in; doing it twice changes nothing.
 
     Args:
@@ -59,10 +59,10 @@ def prepare(root: Path, environment: MutableMapping[str, str] | None = None) -> 
     """
     environment = os.environ if environment is None else environment
     for name in [*environment]:
-        unset = name in EMPTY_IS_UNSET and not environment[name].strip()
-        if unset or name in CHOSEN_BY_SLIPWAY or name.startswith(OPTION):
+        unset = name in UNSET_WHEN_EMPTY and not environment[name].strip()
+        if unset or name in OVERRIDDEN_VARIABLES or name.startswith(PULUMI_OPTION_PREFIX):
             del environment[name]
-        elif name in PATHS:
+        elif name in PATH_VARIABLES:
             environment[name] = os.path.abspath(Path(environment[name]).expanduser())  # noqa: PTH100 - a link stays one
     if not environment.get("PULUMI_CONFIG_PASSPHRASE", "-") and (root / ".slipway" / "passphrase").is_file():
         del environment["PULUMI_CONFIG_PASSPHRASE"]  # the workspace has one of its own, and it is not the empty one
@@ -73,12 +73,12 @@ def prepare(root: Path, environment: MutableMapping[str, str] | None = None) -> 
 
 def bypass_proxies(environment: MutableMapping[str, str]) -> None:
     """Let nothing ask a proxy for this machine; the user's own exceptions stay, in both spellings."""
-    if not any(name in environment or name.upper() in environment for name in PROXIES):
+    if not any(name in environment or name.upper() in environment for name in PROXY_VARIABLES):
         return
-    own = [entry.strip() for name in EXCEPTIONS for entry in environment.get(name, "").split(",")]
-    together = ",".join(dict.fromkeys([entry for entry in own if entry] + list(LOOPBACK_HOSTS)))
-    for name in EXCEPTIONS:
-        environment[name] = together
+    user_entries = [entry.strip() for name in NO_PROXY_VARIABLES for entry in environment.get(name, "").split(",")]
+    combined = ",".join(dict.fromkeys([entry for entry in user_entries if entry] + list(LOOPBACK_HOSTS)))
+    for name in NO_PROXY_VARIABLES:
+        environment[name] = combined
     if "no_grpc_proxy" in environment:  # gRPC takes it in the others' place
         environment["no_grpc_proxy"] = ",".join(dict.fromkeys([environment["no_grpc_proxy"], *LOOPBACK_HOSTS]))
 
@@ -109,30 +109,31 @@ def _require_paths(environment: MutableMapping[str, str]) -> None:
     Raises:
         ConfigError: the passphrase's file, TMPDIR, or a folder of Slipway's own.
     """
-    phrase = environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
-    if phrase and "PULUMI_CONFIG_PASSPHRASE" not in environment and not os.access(phrase, os.R_OK):
+    passphrase_file = environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    if passphrase_file and "PULUMI_CONFIG_PASSPHRASE" not in environment and not os.access(passphrase_file, os.R_OK):
         raise ConfigError(
-            f"PULUMI_CONFIG_PASSPHRASE_FILE is {phrase}, which cannot be read",
+            f"PULUMI_CONFIG_PASSPHRASE_FILE is {passphrase_file}, which cannot be read",
             remedy="Name the file that holds the passphrase of the stack's secrets, or unset the variable.",
         )
-    named = environment.get("TMPDIR")
-    if named and not _writable(Path(named)):
+    temporary_folder = environment.get("TMPDIR")
+    if temporary_folder and not _is_writable(Path(temporary_folder)):
         raise ConfigError(
-            f"TMPDIR is {named}, which is no folder that this user may write", remedy="Make it, or unset TMPDIR."
+            f"TMPDIR is {temporary_folder}, which is no folder that this user may write",
+            remedy="Make it, or unset TMPDIR.",
         )
-    for variable, usual in FOLDERS.items():
+    for variable, default in XDG_FOLDERS.items():
         if not Path(environment.get(variable) or "/").is_absolute():
             del environment[variable]  # as its specification says
-        folder = Path(environment.get(variable) or Path(environment["HOME"]) / usual) / "slipway"
-        there = next(each for each in (folder, *folder.parents) if _is_there(each))
-        if not _writable(there):
+        folder = Path(environment.get(variable) or Path(environment["HOME"]) / default) / "slipway"
+        existing = next(parent for parent in (folder, *folder.parents) if _exists(parent))
+        if not _is_writable(existing):
             raise ConfigError(
-                f"{folder} is needed, and this user may not write {there}",
+                f"{folder} is needed, and this user may not write {existing}",
                 remedy=f"Set {variable}, or HOME, to a folder that this user may write.",
             )
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     """Whether a path is there, as far as this user may know."""
     try:
         path.stat()
@@ -141,5 +142,5 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _writable(folder: Path) -> bool:
+def _is_writable(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -10,77 +10,84 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from slipway.run.credentials import Purpose, config_in_environment
-from slipway.run.oci import check, oci_digest
-from slipway.run.registries.carry import Copied, Logins, copy, push, push_by_digest
-from slipway.run.registries.door import Manifest, Referrer, Registry
-from slipway.run.registries.names import DIGEST, FALLBACK, Ref, fallback_tag, parse
-from slipway.run.registries.wire import AT_ONCE, SECONDS, certificates
+from slipway.run.credentials import LoginPurpose, login_config_in_environment
+from slipway.run.oci import oci_digest, verify_layout
+from slipway.run.registries.client import Manifest, Referrer, Registry
+from slipway.run.registries.http import MAX_CONCURRENT_REQUESTS, REQUEST_SECONDS, certificate_bundle
+from slipway.run.registries.references import (
+    DIGEST_PATTERN,
+    FALLBACK_TAG_PATTERN,
+    ImageReference,
+    fallback_tag,
+    parse_reference,
+)
+from slipway.run.registries.transfer import CopyLogins, CopyResult, copy_image, push_by_digest, push_layout
 
 __all__ = [
-    "AT_ONCE",
-    "DIGEST",
-    "FALLBACK",
-    "Copied",
-    "Logins",
+    "DIGEST_PATTERN",
+    "FALLBACK_TAG_PATTERN",
+    "MAX_CONCURRENT_REQUESTS",
+    "CopyLogins",
+    "CopyResult",
+    "ImageReference",
     "Manifest",
-    "Ref",
     "Referrer",
     "Registry",
-    "certificates",
-    "check",
-    "copy",
-    "digests",
+    "certificate_bundle",
+    "copy_image",
     "fallback_tag",
-    "heads",
+    "fetch_reported_digests",
     "oci_digest",
-    "open",
-    "parse",
-    "push",
+    "open_registry",
+    "parse_reference",
     "push_by_digest",
+    "push_layout",
+    "resolve_digests",
+    "verify_layout",
 ]
 
 
-def open(host: str, purpose: Purpose, seconds: float = SECONDS) -> Registry:
+def open_registry(host: str, purpose: LoginPurpose, seconds: float = REQUEST_SECONDS) -> Registry:
     """Return a registry, with the login for a purpose that the environment names (`credentials.export`).
 
     Raises:
         ConfigError: the environment names a folder without a Docker config.
     """
-    return Registry(host, config_in_environment(purpose), seconds)
+    return Registry(host, login_config_in_environment(purpose), seconds)
 
 
-def digests(refs: Iterable[str]) -> dict[str, str | None]:
+def resolve_digests(refs: Iterable[str]) -> dict[str, str | None]:
     """Return the digest of each image reference, or None where there is none; many are asked at once.
 
     Raises:
         ConfigError: something is no image reference.
         SlipwayError: a registry does not answer, or refuses.
     """
-    return _each(refs, Registry.digest)
+    return _ask_registries(refs, Registry.resolve_digest)
 
 
-def heads(refs: Iterable[str]) -> dict[str, str | None]:
+def fetch_reported_digests(refs: Iterable[str]) -> dict[str, str | None]:
     """Return what a registry says the digest of each image reference is: one HEAD request each, unproven.
 
     Raises:
         ConfigError: something is no image reference.
         SlipwayError: a registry does not answer, or refuses.
     """
-    return _each(refs, Registry.head)
+    return _ask_registries(refs, Registry.fetch_reported_digest)
 
 
-def _each(refs: Iterable[str], ask: Callable[[Registry, str, str], str | None]) -> dict[str, str | None]:
-    parts = {ref: parse(ref) for ref in refs}
-    if not parts:
+def _ask_registries(refs: Iterable[str], ask: Callable[[Registry, str, str], str | None]) -> dict[str, str | None]:
+    references = {ref: parse_reference(ref) for ref in refs}
+    if not references:
         return {}
-    registries = {host: open(host, "pull") for host in {part.host for part in parts.values()}}
-    with ThreadPoolExecutor(min(AT_ONCE, len(parts))) as pool:
-        asked = {
-            ref: pool.submit(ask, registries[part.host], part.repository, part.reference) for ref, part in parts.items()
+    registries = {host: open_registry(host, "pull") for host in {reference.host for reference in references.values()}}
+    with ThreadPoolExecutor(min(MAX_CONCURRENT_REQUESTS, len(references))) as pool:
+        pending = {
+            ref: pool.submit(ask, registries[reference.host], reference.repository, reference.reference)
+            for ref, reference in references.items()
         }
         try:
-            return {ref: answer.result() for ref, answer in asked.items()}
+            return {ref: future.result() for ref, future in pending.items()}
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

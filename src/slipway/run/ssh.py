@@ -8,11 +8,11 @@ from urllib.parse import unquote, urlsplit
 
 from slipway.model.errors import ConfigError, SlipwayError
 
-SCHEME = "ssh://"
+SSH_SCHEME = "ssh://"
 DOCKER_SOCKET = "/var/run/docker.sock"
 CONNECT_SECONDS = 30
-FORM = "ssh://USER@HOST[:PORT][/PATH/OF/docker.sock]"
-OPTIONS = {
+ADDRESS_FORM = "ssh://USER@HOST[:PORT][/PATH/OF/docker.sock]"
+SSH_OPTIONS = {
     "BatchMode": "yes",  # nobody is asked for anything
     "ConnectTimeout": str(CONNECT_SECONDS),
     "ServerAliveInterval": "15",
@@ -22,7 +22,7 @@ OPTIONS = {
     "ControlPath": "none",
 }
 """Set on the command line, so that the user's ~/.ssh/config decides everything but these."""
-FORWARDING = {
+FORWARDING_OPTIONS = {
     "ClearAllForwardings": "no",
     "ExitOnForwardFailure": "no",  # the user's own forwardings may be in use by another connection
     "StreamLocalBindUnlink": "yes",
@@ -41,15 +41,15 @@ class SshServer:
     socket: str = DOCKER_SOCKET
 
     @property
-    def login(self) -> list[str]:
+    def login_arguments(self) -> list[str]:
         """The words after `ssh` and its options that name the server."""
         user = ["-l", self.user] if self.user else []
         port = ["-p", self.port] if self.port else []
         return [*user, *port, "--", self.host]
 
 
-def parse_address(address: str, where: str = "DOCKER_HOST") -> SshServer:
-    """Return the server that an address `ssh://…` names. `where` says in errors what has the address.
+def parse_address(address: str, setting: str = "DOCKER_HOST") -> SshServer:
+    """Return the server that an address `ssh://…` names. `setting` says in errors what has the address.
 
     Raises:
         ConfigError: it is no such address, or holds a password.
@@ -57,11 +57,11 @@ def parse_address(address: str, where: str = "DOCKER_HOST") -> SshServer:
     try:
         parts = urlsplit(address)
     except ValueError:
-        parts = urlsplit(SCHEME)
+        parts = urlsplit(SSH_SCHEME)
     if parts.password is not None:
         raise ConfigError(
-            f"{where} holds a password, which ssh does not take",
-            remedy=f"Write {FORM}, and log in with a key: `ssh-copy-id {parts.username or 'USER'}@{parts.hostname}`.",
+            f"{setting} holds a password, which ssh does not take",
+            remedy=f"Write {ADDRESS_FORM}, and log in with a key: `ssh-copy-id {parts.username or 'USER'}@{parts.hostname}`.",  # noqa: E501
         )
     try:
         port = parts.port
@@ -69,16 +69,16 @@ def parse_address(address: str, where: str = "DOCKER_HOST") -> SshServer:
         port = 0
     user, _, host = parts.netloc.rpartition("@")
     host = host.removesuffix(f":{port}").strip("[]")  # not `hostname`: in ~/.ssh/config, capitals count
-    if not host or parts.query or parts.fragment or port == 0 or any(each.isspace() for each in address):
-        shown = f"{SCHEME}{address.removeprefix(SCHEME).rpartition('@')[2]}"  # before the @ may be a password
-        raise ConfigError(f"{where} is {shown!r}, which names no server", remedy=f"Write {FORM}.")
+    if not host or parts.query or parts.fragment or port == 0 or any(character.isspace() for character in address):
+        shown = f"{SSH_SCHEME}{address.removeprefix(SSH_SCHEME).rpartition('@')[2]}"  # before the @ may be a password
+        raise ConfigError(f"{setting} is {shown!r}, which names no server", remedy=f"Write {ADDRESS_FORM}.")
     return SshServer(host, unquote(user), str(port or ""), parts.path.rstrip("/") or DOCKER_SOCKET)
 
 
 def tunnel_command(server: SshServer, local: str) -> list[str]:
     """Return the command that leads a unix socket of this machine to the server's engine while it runs."""
-    words = [*_options({**OPTIONS, **FORWARDING}), "-N", "-T", "-L", f"{local}:{server.socket}"]
-    return ["ssh", *words, *server.login]
+    words = [*_option_arguments({**SSH_OPTIONS, **FORWARDING_OPTIONS}), "-N", "-T", "-L", f"{local}:{server.socket}"]
+    return ["ssh", *words, *server.login_arguments]
 
 
 def inspect_command(server: SshServer) -> list[str]:
@@ -90,20 +90,26 @@ def inspect_command(server: SshServer) -> list[str]:
     answers = f"docker --host unix://{path} version >/dev/null 2>&1"
     writable = f"if {answers}; then echo refused; else echo silent; fi"
     script = f"if test -w {path}; then {writable}; elif test -e {path}; then echo denied; else echo absent; fi"
-    return ["ssh", *_options({**OPTIONS, "ClearAllForwardings": "yes"}), "-T", *server.login, script]
+    return [
+        "ssh",
+        *_option_arguments({**SSH_OPTIONS, "ClearAllForwardings": "yes"}),
+        "-T",
+        *server.login_arguments,
+        script,
+    ]
 
 
-def connection_error(address: str, server: SshServer, said: str) -> SlipwayError:
+def connection_error(address: str, server: SshServer, output: str) -> SlipwayError:
     """Return the user's version of what `ssh` printed before it ended without a connection."""
-    by_hand = f"`{shlex.join(['ssh', *server.login])}`"
+    manual_command = f"`{shlex.join(['ssh', *server.login_arguments])}`"
     reasons = {
         "Host key verification failed": (
             "ssh does not know the server's key, or knows another",
-            f"Compare the key with the server's own and accept it once: {by_hand}.",
+            f"Compare the key with the server's own and accept it once: {manual_command}.",
         ),
         "Permission denied": (
             "ssh could not log in",
-            f"Log in with a key that needs no question (an agent may hold it): {by_hand} has to work by itself.",
+            f"Log in with a key that needs no question (an agent may hold it): {manual_command} has to work by itself.",
         ),
         "Too many authentication failures": (
             "ssh could not log in",
@@ -115,12 +121,12 @@ def connection_error(address: str, server: SshServer, said: str) -> SlipwayError
         ),
         "Bad configuration option": ("ssh does not take its configuration", "Correct ~/.ssh/config."),
     }
-    otherwise = ("ssh could not connect", f"See that {by_hand} works from this machine.")
-    reason, remedy = next((told for words, told in reasons.items() if words in said), otherwise)
-    return SlipwayError(f"the Docker engine at {address} is not reached: {reason}", remedy=remedy, detail=said)
+    otherwise = ("ssh could not connect", f"See that {manual_command} works from this machine.")
+    reason, remedy = next((explanation for words, explanation in reasons.items() if words in output), otherwise)
+    return SlipwayError(f"the Docker engine at {address} is not reached: {reason}", remedy=remedy, detail=output)
 
 
-def engine_error(address: str, server: SshServer, said: str, state: str) -> SlipwayError:
+def engine_error(address: str, server: SshServer, output: str, state: str) -> SlipwayError:
     """Return why the engine is silent though `ssh` is connected.
 
     Args:
@@ -130,7 +136,7 @@ def engine_error(address: str, server: SshServer, said: str, state: str) -> Slip
         state: what `inspect_command` printed.
     """
     forwarding = "`AllowStreamLocalForwarding yes` (and no `DisableForwarding`) in sshd_config"
-    if state == "refused" or "administratively prohibited" in said:
+    if state == "refused" or "administratively prohibited" in output:
         reason = "its sshd forwards no sockets"
         remedy = f"On the server, set {forwarding}; in authorized_keys, the key must not have `restrict`."
     elif state == "denied":
@@ -138,14 +144,14 @@ def engine_error(address: str, server: SshServer, said: str, state: str) -> Slip
         remedy = f"On the server: `sudo usermod -aG docker {server.user or '$USER'}`, then try again."
     elif state == "absent":
         reason = f"there is no {server.socket} there"
-        remedy = f"Start a Docker engine there; if its socket is elsewhere, name it in the address: {FORM}."
+        remedy = f"Start a Docker engine there; if its socket is elsewhere, name it in the address: {ADDRESS_FORM}."
     else:
         reason = "nothing answers there"
         remedy = (
             f"Start the engine there: `sudo systemctl start docker`. If it runs, its sshd has to have {forwarding}."
         )
-    return SlipwayError(f"the Docker engine at {address} does not answer: {reason}", remedy=remedy, detail=said)
+    return SlipwayError(f"the Docker engine at {address} does not answer: {reason}", remedy=remedy, detail=output)
 
 
-def _options(options: dict[str, str]) -> list[str]:
+def _option_arguments(options: dict[str, str]) -> list[str]:
     return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
-from slipway.model.masking import keep_secret
-from slipway.model.reading import read_yaml
-from slipway.run.passphrase import missing, salt_kept_out
-from slipway.run.process import Result, run
-from slipway.run.state import environment_of
+from slipway.model.masking import register_secret
+from slipway.model.structured_files import read_yaml
+from slipway.run.passphrase import hide_salt, missing_passphrase_error
+from slipway.run.process import ProcessResult, run
+from slipway.run.state import pulumi_environment
 
-SECONDS = 60.0
-NO_STACK, THERE = "no stack named", "already exists"
+PULUMI_SECONDS = 60.0
+NO_STACK_MESSAGE, ALREADY_EXISTS_MESSAGE = "no stack named", "already exists"
 
 
-def configured(pulumi: Path, root: Path, stack: str, key: str, environment: Mapping[str, str]) -> str | None:
+def read_setting(pulumi: Path, root: Path, stack: str, key: str, environment: Mapping[str, str]) -> str | None:
     """Return a value of a stack's configuration; None where its file has none of that name, or there is no such file.
 
     Args:
@@ -38,34 +38,34 @@ def configured(pulumi: Path, root: Path, stack: str, key: str, environment: Mapp
         return None
     if not isinstance(value, dict):
         return str(value)
-    result = _ask(pulumi, root, stack, ["config", "get", "--json", "--stack", stack, key], environment)
-    if result.code and NO_STACK in result.output:
-        make_stack(pulumi, root, stack, environment)
-        result = _ask(pulumi, root, stack, ["config", "get", "--json", "--stack", stack, key], environment)
+    result = _run_pulumi(pulumi, root, stack, ["config", "get", "--json", "--stack", stack, key], environment)
+    if result.code and NO_STACK_MESSAGE in result.output:
+        create_stack(pulumi, root, stack, environment)
+        result = _run_pulumi(pulumi, root, stack, ["config", "get", "--json", "--stack", stack, key], environment)
     if "incorrect passphrase" in result.output:
-        raise missing(root, f"the secrets in {file}")
+        raise missing_passphrase_error(root, f"the secrets in {file}")
     if result.code:
         raise SlipwayError(
             f"{file}: `{key}` cannot be decrypted",
             detail=result.tail(),
             remedy=f"In infra/: `../.venv/bin/pulumi config set --secret --stack {stack} {key}` sets it anew.",
         )
-    found = str(json.JSONDecoder().raw_decode(result.output[result.output.index("{") :])[0]["value"])
-    keep_secret(found)
-    return found
+    decrypted = str(json.JSONDecoder().raw_decode(result.output[result.output.index("{") :])[0]["value"])
+    register_secret(decrypted)
+    return decrypted
 
 
-def make_stack(pulumi: Path, root: Path, stack: str, environment: Mapping[str, str]) -> None:
+def create_stack(pulumi: Path, root: Path, stack: str, environment: Mapping[str, str]) -> None:
     """Have the backend know a stack that so far is only a file.
 
     Raises:
         ConfigError: the file holds secrets of another passphrase.
         SlipwayError: the backend does not answer.
     """
-    result = _ask(pulumi, root, stack, ["stack", "init", stack, "--no-select"], environment)
+    result = _run_pulumi(pulumi, root, stack, ["stack", "init", stack, "--no-select"], environment)
     if "incorrect passphrase" in result.output:
-        raise missing(root, f"the secrets in {root / 'infra' / f'Pulumi.{stack}.yaml'}")
-    if result.code and THERE not in result.output:
+        raise missing_passphrase_error(root, f"the secrets in {root / 'infra' / f'Pulumi.{stack}.yaml'}")
+    if result.code and ALREADY_EXISTS_MESSAGE not in result.output:
         raise SlipwayError(
             f"the stack `{stack}` cannot be made where the state is kept",
             detail=result.tail(),
@@ -73,11 +73,13 @@ def make_stack(pulumi: Path, root: Path, stack: str, environment: Mapping[str, s
         )
 
 
-def _ask(pulumi: Path, root: Path, stack: str, words: list[str], environment: Mapping[str, str]) -> Result:
-    with salt_kept_out(root / "infra" / f"Pulumi.{stack}.yaml"):
+def _run_pulumi(
+    pulumi: Path, root: Path, stack: str, words: list[str], environment: Mapping[str, str]
+) -> ProcessResult:
+    with hide_salt(root / "infra" / f"Pulumi.{stack}.yaml"):
         return run(
             [pulumi, "--non-interactive", *words],
             cwd=root / "infra",
-            env={**environment, **environment_of(root, stack)},
-            timeout=SECONDS,
+            env={**environment, **pulumi_environment(root, stack)},
+            timeout=PULUMI_SECONDS,
         )

@@ -13,21 +13,21 @@ from urllib.parse import unquote, urlparse
 
 from slipway.model.errors import ConfigError
 from slipway.model.files import MEGABYTE, write_atomically
-from slipway.model.reading import read_memory, read_yaml
+from slipway.model.structured_files import read_json_or_none, read_yaml
 from slipway.run import passphrase
 
-GO = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
+GO_SETTINGS = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 """For programs in Go that live for seconds: until they hold so much memory, they collect garbage less often."""
-PASSPHRASE = passphrase.VARIABLES
+PASSPHRASE_VARIABLES = passphrase.VARIABLES
 
-COMPRESSED, COMPRESSES = ".gz", ("PULUMI_DIY_BACKEND_GZIP", "PULUMI_SELF_MANAGED_STATE_GZIP")
+COMPRESSED_SUFFIX, COMPRESSION_VARIABLES = ".gz", ("PULUMI_DIY_BACKEND_GZIP", "PULUMI_SELF_MANAGED_STATE_GZIP")
 """How the name of a compressed state ends, and the variables that ask for one: Slipway reads a folder's itself."""
-LONGEST = 100
+MAX_SHOWN_CHARACTERS = 100
 """Letters of what a lock says that are shown."""
 
 
 @dataclass(frozen=True)
-class StaleLock:
+class StateLock:
     """A lock in the state backend and what is known of its owner: `alive` where it lives, or nobody here can tell."""
 
     path: Path
@@ -38,25 +38,25 @@ class StaleLock:
     alive: bool
 
     @property
-    def who(self) -> str:
+    def owner(self) -> str:
         """Its owner in words."""
         return f"process {self.pid} of {self.user} on {self.host}, since {self.since}"
 
     @property
-    def elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether its owner is on another machine, so that nobody can tell from here whether it lives."""
         return bool(self.host) and self.host != os.uname().nodename
 
     def age(self) -> float:
         """Return the seconds since it was made; 0 where it does not say, or says a time to come."""
         try:
-            made = datetime.fromisoformat(self.since)
-            return max(0.0, time.time() - made.timestamp())
+            created = datetime.fromisoformat(self.since)
+            return max(0.0, time.time() - created.timestamp())
         except (ValueError, OverflowError, OSError):
             return 0.0
 
 
-def environment_of(root: Path, stack: str | None = None, *, make: bool = True) -> dict[str, str]:
+def pulumi_environment(root: Path, stack: str | None = None, *, make: bool = True) -> dict[str, str]:
     """Return the variables that Pulumi and its plugins need for this workspace.
 
     The passphrase that encrypts secrets in the configuration is the user's own (PULUMI_CONFIG_PASSPHRASE or
@@ -73,11 +73,11 @@ def environment_of(root: Path, stack: str | None = None, *, make: bool = True) -
     variables = {
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
-        **{name: os.environ.get(name, value) for name, value in GO.items()},
+        **{name: os.environ.get(name, value) for name, value in GO_SETTINGS.items()},
     }
-    folder = local_state(root)
+    folder = local_state_folder(root)
     if folder:
-        variables.update(dict.fromkeys(COMPRESSES, "false"))
+        variables.update(dict.fromkeys(COMPRESSION_VARIABLES, "false"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -86,14 +86,14 @@ def environment_of(root: Path, stack: str | None = None, *, make: bool = True) -
                 remedy="PULUMI_BACKEND_URL names it, or `backend` in infra/Pulumi.yaml: name one that you may write.",
             ) from error
         if "PULUMI_HOME" not in os.environ:
-            variables["PULUMI_HOME"] = str(quiet_home(root))
+            variables["PULUMI_HOME"] = str(pulumi_home_without_logs(root))
     if make:
-        project = project_of(root)
-        passphrase.make(root, stack, state_file(folder, project, "x").parent if folder else None)
-    return {**variables, **passphrase.variables(root)}
+        project = read_project_name(root)
+        passphrase.ensure_passphrase(root, stack, state_file(folder, project, "x").parent if folder else None)
+    return {**variables, **passphrase.passphrase_environment(root)}
 
 
-def quiet_home(root: Path) -> Path:
+def pulumi_home_without_logs(root: Path) -> Path:
     """Return a home for Pulumi in which it cannot keep its debug log.
 
     The CLI writes a log of everything at the highest level to $PULUMI_HOME/logs, always, secrets' values included
@@ -110,15 +110,15 @@ def quiet_home(root: Path) -> Path:
 
 def backend_url(root: Path) -> str:
     """Return where the state is kept: PULUMI_BACKEND_URL, else what infra/Pulumi.yaml says."""
-    return os.environ.get("PULUMI_BACKEND_URL") or _backend(root / "infra" / "Pulumi.yaml")
+    return os.environ.get("PULUMI_BACKEND_URL") or _read_backend_url(root / "infra" / "Pulumi.yaml")
 
 
-def project_of(root: Path) -> str:
+def read_project_name(root: Path) -> str:
     """Return the project's name in infra/Pulumi.yaml."""
     return str(read_yaml(root / "infra" / "Pulumi.yaml").get("name", ""))
 
 
-def local_state(root: Path) -> Path | None:
+def local_state_folder(root: Path) -> Path | None:
     """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is no folder.
 
     Raises:
@@ -140,7 +140,7 @@ def local_state(root: Path) -> Path | None:
         ) from error
 
 
-def _backend(path: Path) -> str:
+def _read_backend_url(path: Path) -> str:
     backend = read_yaml(path).get("backend") or {}
     url = backend.get("url", "") if isinstance(backend, dict) else backend
     if not isinstance(backend, dict) or not isinstance(url, str):
@@ -150,22 +150,22 @@ def _backend(path: Path) -> str:
     return url
 
 
-def keeps_passphrase_elsewhere(root: Path) -> bool:
+def lacks_passphrase(root: Path) -> bool:
     """Whether a stack that the backend knows was made with a passphrase which is not here: others share the backend.
 
     The Pulumi service has a key of its own for each stack.
     """
-    if local_state(root) or passphrase.known(root):
+    if local_state_folder(root) or passphrase.has_passphrase(root):
         return False
     return not backend_url(root).startswith(("http://", "https://"))
 
 
-def known_ids(folder: Path, project: str, stack: str) -> frozenset[str] | None:
+def read_resource_ids(folder: Path, project: str, stack: str) -> frozenset[str] | None:
     """Return the ids of all that a stack's state in a file backend knows; None where it cannot be read."""
     try:
         latest = json.loads(state_file(folder, project, stack).read_text(encoding="utf-8"))["checkpoint"]["latest"]
         resources = latest.get("resources") or []
-        return frozenset(str(each["id"]) for each in resources if each.get("id"))
+        return frozenset(str(resource["id"]) for resource in resources if resource.get("id"))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
@@ -175,23 +175,23 @@ def state_file(folder: Path, project: str, stack: str) -> Path:
     return folder / ".pulumi" / "stacks" / project / f"{stack}.json"
 
 
-def is_there(file: Path) -> bool:
+def state_exists(file: Path) -> bool:
     """Whether there is a state, also one that Pulumi has compressed: it writes such a one anew as Slipway reads it."""
-    return file.is_file() or file.with_name(f"{file.name}{COMPRESSED}").is_file()
+    return file.is_file() or file.with_name(f"{file.name}{COMPRESSED_SUFFIX}").is_file()
 
 
-def stacks_in(folder: Path) -> list[str]:
+def list_stacks(folder: Path) -> list[str]:
     """Return the names of the stacks whose states are in a folder."""
-    found = [*folder.glob("*.json"), *folder.glob(f"*.json{COMPRESSED}")]
-    return sorted({path.name.removesuffix(COMPRESSED).removesuffix(".json") for path in found})
+    found = [*folder.glob("*.json"), *folder.glob(f"*.json{COMPRESSED_SUFFIX}")]
+    return sorted({path.name.removesuffix(COMPRESSED_SUFFIX).removesuffix(".json") for path in found})
 
 
-def mark_of(root: Path, stack: str) -> Path:
+def deploy_marker_file(root: Path, stack: str) -> Path:
     """Return the file that is there while a deploy of a stack runs, and after one that was interrupted."""
     return root / ".slipway" / "run" / f"deploy-{stack}"
 
 
-def locks(folder: Path, project: str, stack: str) -> list[StaleLock]:
+def list_locks(folder: Path, project: str, stack: str) -> list[StateLock]:
     """Return a stack's locks in a file backend."""
     return [
         read_lock(path)
@@ -199,32 +199,32 @@ def locks(folder: Path, project: str, stack: str) -> list[StaleLock]:
     ]
 
 
-def read_lock(path: Path) -> StaleLock:
+def read_lock(path: Path) -> StateLock:
     """Return what a lock's file says of its owner, and whether that lives."""
-    data: Any = read_memory(path, limit=MEGABYTE)
+    data: Any = read_json_or_none(path, limit=MEGABYTE)
     data = data if isinstance(data, dict) else {}
-    pid, host = data.get("pid"), _printable(data.get("hostname") or "")
+    pid, host = data.get("pid"), _shown_text(data.get("hostname") or "")
     pid = pid if isinstance(pid, int) and 0 < pid < 2**31 else 0
-    return StaleLock(
+    return StateLock(
         path,
         pid,
-        _printable(data.get("username") or "somebody"),
+        _shown_text(data.get("username") or "somebody"),
         host,
-        _printable(data.get("timestamp") or ""),
-        alive=(bool(host) and host != os.uname().nodename) or _is_pulumi(pid),
+        _shown_text(data.get("timestamp") or ""),
+        alive=(bool(host) and host != os.uname().nodename) or _is_pulumi_process(pid),
     )
 
 
-def _printable(value: object) -> str:
+def _shown_text(value: object) -> str:
     """Return the beginning of a text from a lock as a terminal may show it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:LONGEST])
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:MAX_SHOWN_CHARACTERS])
 
 
-def _is_pulumi(pid: int) -> bool:
+def _is_pulumi_process(pid: int) -> bool:
     """Whether the process lives and is a Pulumi: a dead owner's number may have gone to another program."""
     try:
-        about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        process_status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    name, _, rest = about.partition("(")[2].rpartition(")")
+    name, _, rest = process_status.partition("(")[2].rpartition(")")
     return name == "pulumi" and rest.split()[0] not in "ZX"  # ended, and nobody has asked how

@@ -19,21 +19,21 @@ from typing import Any
 import msgspec
 
 from slipway.model.errors import EvidenceError, SlipwayError
-from slipway.model.files import MEGABYTE, MEMORY_LIMIT, free_bytes, megabytes, read_bytes, write_atomically
-from slipway.model.parsing import Unreadable, parse_json
-from slipway.model.reading import read_memory
+from slipway.model.files import MAX_STATE_BYTES, MEGABYTE, format_megabytes, free_bytes, read_bytes, write_atomically
+from slipway.model.parsing import ParseError, parse_json
 from slipway.model.stack import how_to_deploy
-from slipway.run.state import local_state, mark_of, state_file
+from slipway.model.structured_files import read_json_or_none
+from slipway.run.state import deploy_marker_file, local_state_folder, state_file
 
-KEPT = 3
+BACKUP_COUNT = 3
 """So many of the newest backups stay."""
-OWN = ("slipway-", "removed-")
+BACKUP_PREFIXES = ("slipway-", "removed-")
 """How backups' names begin: of a stack's state, and of one that was removed."""
-COPIES, MARGIN = 4, 16 * MEGABYTE
+STATE_COPIES, SPACE_MARGIN = 4, 16 * MEGABYTE
 """Room that a deploy needs: for so many copies of the state (the file, its backup, its history), and for logs."""
-INODES = 64
-LEFT_SECONDS = 5
-VERSION = "version: 1\n"
+MIN_FREE_INODES = 64
+TEMPORARY_AGE_SECONDS = 5
+BACKEND_META = "version: 1\n"
 """What Pulumi writes into `.pulumi/meta.yaml`."""
 
 
@@ -41,14 +41,14 @@ class _Checkpoint(msgspec.Struct):
     latest: dict[str, Any] | None = None
 
 
-class _State(msgspec.Struct):
+class _StateDocument(msgspec.Struct):
     """What a whole state has: cut short, it is no JSON."""
 
     version: int
     checkpoint: _Checkpoint
 
 
-def mend(root: Path, project: str, stack: str) -> str:
+def repair_state(root: Path, project: str, stack: str) -> str:
     """Put back a stack's state that a full disk has damaged; return what was done in words, or nothing.
 
     The mark of an interrupted deploy is left, so that the next one reads what really runs.
@@ -57,30 +57,30 @@ def mend(root: Path, project: str, stack: str) -> str:
         EvidenceError: it is damaged, and there is no backup.
         SlipwayError: it cannot be read.
     """
-    folder = local_state(root)
+    folder = local_state_folder(root)
     if not folder:
         return ""
     file = state_file(folder, project, stack)
-    mend_beside(file)
-    if not damage(file):
+    repair_metadata(file)
+    if not find_damage(file):
         return ""
-    mark = mark_of(root, stack)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    return restore(file)
+    marker = deploy_marker_file(root, stack)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    return restore_backup(file)
 
 
-def damage(file: Path) -> str:
+def find_damage(file: Path) -> str:
     """Return what is wrong with what a state's file holds; nothing where it is whole, or not there.
 
     Raises:
         SlipwayError: it cannot be read. It may be whole all the same, so nothing is put in its place.
     """
     try:
-        data = read_bytes(file, MEMORY_LIMIT)
+        data = read_bytes(file, MAX_STATE_BYTES)
         if not data:
             return "it is empty"
-        parse_json(data, _State)
+        parse_json(data, _StateDocument)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as error:
@@ -90,19 +90,19 @@ def damage(file: Path) -> str:
             f"{file}, the state, cannot be read: {error.strerror or error}",
             remedy=f"Nothing was changed. `ls -l {file}` shows whose it is: see that this user may read and write it.",
         ) from error
-    except Unreadable as error:
+    except ParseError as error:
         return f"it is no state: {error}"
     return ""
 
 
-def require_room(file: Path) -> None:
+def require_space(file: Path) -> None:
     """Make sure that the disk of a state has room for a deploy.
 
     Raises:
         SlipwayError: it has not, or would have no room for more files.
     """
-    folder = next(each for each in file.parents if each.is_dir())
-    needed = COPIES * (file.stat().st_size if file.is_file() else 0) + MARGIN
+    folder = next(parent for parent in file.parents if parent.is_dir())
+    needed = STATE_COPIES * (file.stat().st_size if file.is_file() else 0) + SPACE_MARGIN
     free = free_bytes(folder)
     remedy = (
         "Nothing was changed. Make room and run it again: `invoke prune` removes images that nothing needs any more; "
@@ -110,32 +110,32 @@ def require_room(file: Path) -> None:
     )
     if free is not None and free < needed:
         raise SlipwayError(
-            f"only {megabytes(free)} are free in {folder}, and a deploy writes its state there: it needs "
-            f"{megabytes(needed)}",
+            f"only {format_megabytes(free)} are free in {folder}, and a deploy writes its state there: it needs "
+            f"{format_megabytes(needed)}",
             remedy=remedy,
         )
     with suppress(OSError):
-        about = os.statvfs(folder)
-        if about.f_files and about.f_favail < INODES:
+        filesystem = os.statvfs(folder)
+        if filesystem.f_files and filesystem.f_favail < MIN_FREE_INODES:
             raise SlipwayError(f"the disk of {folder} has no room for more files (inodes)", remedy=remedy)
 
 
-def sweep(file: Path) -> None:
+def remove_temporary_files(file: Path) -> None:
     """Remove what a killed Pulumi was about to rename over a file of this stack; one that works needs no second.
 
     Whatever else lies in the backend's folder, which may be `~/.pulumi`, is not looked at.
     """
-    above, project = file.parents[2], file.parent.name
-    own = [above / kind / project / file.stem for kind in ("history", "backups")]
-    own.append(above / "locks" / "organization" / project / file.stem)
-    named = [*file.parent.glob(f"{glob.escape(file.name)}.*.tmp"), *above.glob("meta.yaml.*.tmp")]
-    for left in [*named, *(each for folder in own for each in folder.glob("*.tmp"))]:
+    backend, project = file.parents[2], file.parent.name
+    folders = [backend / kind / project / file.stem for kind in ("history", "backups")]
+    folders.append(backend / "locks" / "organization" / project / file.stem)
+    leftovers = [*file.parent.glob(f"{glob.escape(file.name)}.*.tmp"), *backend.glob("meta.yaml.*.tmp")]
+    for leftover in [*leftovers, *(path for folder in folders for path in folder.glob("*.tmp"))]:
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                left.unlink()
+            if time.time() - leftover.stat().st_mtime > TEMPORARY_AGE_SECONDS:
+                leftover.unlink()
 
 
-def keep(file: Path) -> None:
+def back_up(file: Path) -> None:
     """Keep a state as it is now, before it is changed; what is kept already, or is not whole, is not kept again.
 
     Where there is none, backups are those of a stack that was removed: they are put aside, so that none of them ever
@@ -144,20 +144,20 @@ def keep(file: Path) -> None:
     Raises:
         SlipwayError: it cannot be read.
     """
-    newest = _backup(file, 1)
+    newest = _backup_path(file, 1)
     with suppress(OSError):
         if not os.path.lexists(file):
-            for number in range(1, KEPT + 1):
+            for number in range(1, BACKUP_COUNT + 1):
                 with suppress(FileNotFoundError):
-                    _backup(file, number).replace(newest.with_name(f"{OWN[1]}{number}.json"))
+                    _backup_path(file, number).replace(newest.with_name(f"{BACKUP_PREFIXES[1]}{number}.json"))
         if newest.exists() and file.samefile(newest):
             return
-        if not file.is_file() or damage(file):
+        if not file.is_file() or find_damage(file):
             return
         newest.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for number in range(KEPT, 1, -1):
+        for number in range(BACKUP_COUNT, 1, -1):
             with suppress(FileNotFoundError):
-                _backup(file, number - 1).replace(_backup(file, number))
+                _backup_path(file, number - 1).replace(_backup_path(file, number))
         file.chmod(0o600)
         try:
             newest.hardlink_to(file)
@@ -165,7 +165,7 @@ def keep(file: Path) -> None:
             shutil.copy2(file, newest)
 
 
-def restore(file: Path) -> str:
+def restore_backup(file: Path) -> str:
     """Put the newest whole backup in the place of a state that is damaged, and return what was done in words.
 
     The damaged file stays beside it. Nothing is done, and nothing returned, where the state is whole.
@@ -174,36 +174,36 @@ def restore(file: Path) -> str:
         EvidenceError: it is damaged, and there is no backup.
         SlipwayError: it cannot be read.
     """
-    mend_beside(file)
-    why = damage(file)
-    if not why:
+    repair_metadata(file)
+    problem = find_damage(file)
+    if not problem:
         return ""
-    for number in range(1, KEPT + 1):
-        backup = _backup(file, number)
-        if _is_whole(backup):
-            _put_back(backup, file)
-            return f"The state in {file} was damaged ({why}): the last whole one, {backup}, is in its place again."
-    own = file.with_name(f"{file.name}.bak")  # Pulumi's
-    if _is_whole(own):
-        _put_back(own, file)
-        return f"The state in {file} was damaged ({why}): Pulumi's copy, {own}, is in its place again."
+    for number in range(1, BACKUP_COUNT + 1):
+        backup = _backup_path(file, number)
+        if _is_intact(backup):
+            _replace_with_backup(backup, file)
+            return f"The state in {file} was damaged ({problem}): the last whole one, {backup}, is in its place again."
+    pulumi_backup = file.with_name(f"{file.name}.bak")  # Pulumi's
+    if _is_intact(pulumi_backup):
+        _replace_with_backup(pulumi_backup, file)
+        return f"The state in {file} was damaged ({problem}): Pulumi's copy, {pulumi_backup}, is in its place again."
     raise EvidenceError(
-        f"{file} is damaged ({why}), and there is no backup",
+        f"{file} is damaged ({problem}), and there is no backup",
         remedy=f"Put a copy of it there; or, without one, move it away (`mv {file} {file}.damaged`) and run "
         f"`{how_to_deploy(file.stem)} --yes`: what runs is replaced by what the workspace says, and the record of "
         "releases begins anew.",
     )
 
 
-def _is_whole(file: Path) -> bool:
+def _is_intact(file: Path) -> bool:
     """Whether a copy is there, can be read, and is a state."""
     try:
-        return file.is_file() and not damage(file)
+        return file.is_file() and not find_damage(file)
     except (OSError, SlipwayError):
         return False
 
 
-def mend_beside(file: Path) -> None:
+def repair_metadata(file: Path) -> None:
     """Remove or rewrite what a full disk has cut short beside a state: the backend's own notes, which say little.
 
     A blob's `.attrs` may be missing, but not damaged. Without its version the backend looks for stacks where an older
@@ -213,14 +213,14 @@ def mend_beside(file: Path) -> None:
     for path in (file, version):
         attributes = path.with_name(f"{path.name}.attrs")
         with suppress(OSError):
-            if attributes.exists() and not isinstance(read_memory(attributes), dict):
+            if attributes.exists() and not isinstance(read_json_or_none(attributes), dict):
                 attributes.unlink()
     with suppress(OSError):
         if version.exists() and not version.read_bytes().strip(b"\0 \n"):
-            write_atomically(version, VERSION)
+            write_atomically(version, BACKEND_META)
 
 
-def _put_back(backup: Path, file: Path) -> None:
+def _replace_with_backup(backup: Path, file: Path) -> None:
     """Rename a copy over the damaged file, which is kept beside it."""
     file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)
     new = file.with_name(f".{file.name}.restored")
@@ -233,7 +233,7 @@ def _put_back(backup: Path, file: Path) -> None:
     new.replace(file)
 
 
-def _backup(file: Path, number: int) -> Path:
+def _backup_path(file: Path, number: int) -> Path:
     """Return the path of a backup, the newest being number 1."""
     project = file.parent.name
-    return file.parents[2] / "backups" / project / file.stem / f"{OWN[0]}{number}.json"
+    return file.parents[2] / "backups" / project / file.stem / f"{BACKUP_PREFIXES[0]}{number}.json"

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from slipway.model.errors import SlipwayError
 from slipway.run import ssh
-from slipway.run.process import end, run
+from slipway.run.process import end_process_group, run
 
 START_SECONDS, ANSWER_SECONDS = 90.0, 30.0
-LOOK_SECONDS = 0.01
-SOCKET, LOG = "engine.sock", "ssh.log"
+POLL_SECONDS = 0.01
+SOCKET_NAME, LOG_NAME = "engine.sock", "ssh.log"
 SOCKET_LIMIT = 100  # bytes; the kernel ends a unix socket's path at 108
 NAME_BYTES = 40  # of folder and socket, with what `ssh` may add
-SAID_LINES = 8
+LOG_LINES = 8
 # The pipe that is its standard input is closed when this process ends, however that is: then `ssh` ends, and the
 # folder goes. `$1` is the folder, the rest is the command.
 SUPERVISOR = """\
@@ -38,22 +38,22 @@ exec 3<&-
 wait "$tunnel"
 kill "$!"
 """
-_tunnels: dict[str, Tunnel] = {}
-_one = threading.Lock()
+_tunnels: dict[str, SshTunnel] = {}
+_tunnels_lock = threading.Lock()
 
 
-class Tunnel:
+class SshTunnel:
     """A tunnel to one server; it is started again where it has ended, and ends with this process."""
 
     def __init__(self, address: str) -> None:
         self._address, self._server = address, ssh.parse_address(address)
-        self._folder = _short_folder()
+        self._folder = _make_short_folder()
         self._child: subprocess.Popen[str] | None = None
 
     @property
     def socket(self) -> Path:
         """The socket here that leads to the engine there."""
-        return self._folder / SOCKET
+        return self._folder / SOCKET_NAME
 
     def open(self) -> None:
         """Start `ssh` if it does not run, and wait for its connection.
@@ -70,16 +70,16 @@ class Tunnel:
             )
         self.close()
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._child = self._start()
+        self._child = self._start_ssh()
         deadline = time.monotonic() + START_SECONDS
-        while not _listens(self.socket):
+        while not _is_listening(self.socket):
             if self._child.poll() is not None or time.monotonic() > deadline:
-                said = self._said()
+                output = self._read_log()
                 self.close()
-                raise ssh.connection_error(self._address, self._server, said)
-            time.sleep(LOOK_SECONDS)
-        if not _engine_answers(self.socket):
-            error = self._look_there()
+                raise ssh.connection_error(self._address, self._server, output)
+            time.sleep(POLL_SECONDS)
+        if not _is_engine_responding(self.socket):
+            error = self._diagnose()
             self.close()
             raise error
 
@@ -88,23 +88,23 @@ class Tunnel:
         child, self._child = self._child, None
         if child and child.stdin:
             child.stdin.close()
-            end(child)
-        for name in (SOCKET, LOG):
+            end_process_group(child)
+        for name in (SOCKET_NAME, LOG_NAME):
             (self._folder / name).unlink(missing_ok=True)
         with suppress(OSError):
             self._folder.rmdir()
 
-    def _look_there(self) -> SlipwayError:
+    def _diagnose(self) -> SlipwayError:
         """Return why nothing answers at the socket, as far as the server tells."""
         state = ""
         with suppress(SlipwayError):
             words = run(ssh.inspect_command(self._server), timeout=START_SECONDS).output.split()
             state = words[-1] if words else ""
-        return ssh.engine_error(self._address, self._server, self._said(), state)
+        return ssh.engine_error(self._address, self._server, self._read_log(), state)
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start_ssh(self) -> subprocess.Popen[str]:
         command = ssh.tunnel_command(self._server, str(self.socket))
-        with (self._folder / LOG).open("w", encoding="utf-8") as log:
+        with (self._folder / LOG_NAME).open("w", encoding="utf-8") as log:
             return subprocess.Popen(
                 ["/bin/sh", "-c", SUPERVISOR, "tunnel", str(self._folder), *command],
                 stdin=subprocess.PIPE,
@@ -114,36 +114,36 @@ class Tunnel:
                 start_new_session=True,  # Ctrl-C in a terminal ends it last: what ends before may need the engine
             )
 
-    def _said(self) -> str:
+    def _read_log(self) -> str:
         with suppress(OSError):
-            text = (self._folder / LOG).read_text(encoding="utf-8", errors="replace")
-            return "\n".join([line for line in text.splitlines() if line.strip()][-SAID_LINES:])
+            text = (self._folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
+            return "\n".join([line for line in text.splitlines() if line.strip()][-LOG_LINES:])
         return ""
 
 
-def open_tunnel(address: str) -> Tunnel:
+def open_tunnel(address: str) -> SshTunnel:
     """Return the tunnel of this process to the server of an address `ssh://…`, connected.
 
     Raises:
         ConfigError: the address names no server.
         SlipwayError: `ssh` does not get a connection; the remedy says what to do.
     """
-    with _one:
+    with _tunnels_lock:
         if address not in _tunnels:
-            _tunnels[address] = Tunnel(address)
+            _tunnels[address] = SshTunnel(address)
             atexit.register(_tunnels[address].close)
         _tunnels[address].open()
         return _tunnels[address]
 
 
-def _listens(path: Path) -> bool:
+def _is_listening(path: Path) -> bool:
     with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(path))
         return True
     return False
 
 
-def _engine_answers(path: Path) -> bool:
+def _is_engine_responding(path: Path) -> bool:
     with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_SECONDS)
         connection.connect(str(path))
@@ -152,10 +152,10 @@ def _engine_answers(path: Path) -> bool:
     return False
 
 
-def _short_folder() -> Path:
+def _make_short_folder() -> Path:
     """Make a folder that only this user may enter, and whose path is short enough for a socket."""
-    for place in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp's
-        fits = place and ":" not in place and len(os.fsencode(place)) + NAME_BYTES <= SOCKET_LIMIT
-        if fits and os.access(place, os.W_OK | os.X_OK):
-            return Path(tempfile.mkdtemp(prefix="slipway-", dir=place))
+    for parent in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp's
+        fits = parent and ":" not in parent and len(os.fsencode(parent)) + NAME_BYTES <= SOCKET_LIMIT
+        if fits and os.access(parent, os.W_OK | os.X_OK):
+            return Path(tempfile.mkdtemp(prefix="slipway-", dir=parent))
     raise SlipwayError("there is no folder with a short path for a socket", remedy="Set XDG_RUNTIME_DIR to one.")

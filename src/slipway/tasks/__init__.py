@@ -7,27 +7,15 @@ from pathlib import Path
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from slipway.model.location import use_workspace
+from slipway.model.workspace_path import use_workspace
 from slipway.run import streams
-from slipway.tasks import (
-    cache,
-    cluster,
-    dev,
-    gate,
-    images,
-    look,
-    releases,
-    reports,
-    ship,
-    words,
-    workspace,
-)
+from slipway.tasks import cache, cluster, dev, gate, images, look, optional_words, releases, reports, ship, workspace
 
 
 def verbs(root: Path) -> Collection:
     """Return a collection of every verb, for the tasks.py of the workspace in the folder `root` to add its own to."""
     use_workspace(root)
-    streams.secure()  # Invoke itself prints, too
-    words.allow()
+    streams.secure_streams()  # Invoke itself prints, too
+    optional_words.allow_optional_words()
     modules = (workspace, images, cache, gate, ship, dev, releases, look, reports, cluster)
     return Collection(*(task for module in modules for task in vars(module).values() if isinstance(task, Task)))

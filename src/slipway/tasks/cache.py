@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
+from slipway.model.workspace_path import workspace_root
 from slipway.tasks.verb import verb
 
 
@@ -17,20 +17,20 @@ from slipway.tasks.verb import verb
 )
 def cache(context: Context, action: str, folder: str = ".slipway/cache") -> None:
     """Save or load what pip and npm have downloaded, for CI."""
-    from slipway.flows import mounts
-    from slipway.flows.ground import ground
+    from slipway.build import cache_mounts
+    from slipway.build.environment import prepare_environment
     from slipway.model.errors import ConfigError
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    work = {"save": mounts.save, "load": mounts.load}.get(action)
-    if work is None:
+    transfer = {"save": cache_mounts.save_caches, "load": cache_mounts.load_caches}.get(action)
+    if transfer is None:
         raise ConfigError(f"{action!r} is nothing to do with a cache", remedy="One of: save, load.")
-    workspace = load(workspace_root())
-    place = workspace_root() / folder
-    if action == "load" and not any(place.glob("*.tar")):
-        return show.say(f"{place} holds no cache: nothing to do.")
-    with show.progress("Saving caches" if action == "save" else "Loading caches") as report:
-        here = ground(workspace, report, building=True)
-        done = work(here, place, report)
-    return show.table(("cache", "bytes"), [(name, str(size)) for name, size in done.items()])
+    workspace = load_workspace(workspace_root())
+    cache_folder = workspace_root() / folder
+    if action == "load" and not any(cache_folder.glob("*.tar")):
+        return show.say(f"{cache_folder} holds no cache: nothing to do.")
+    with show.progress("Saving caches" if action == "save" else "Loading caches") as reporter:
+        run_context = prepare_environment(workspace, reporter, building=True)
+        sizes = transfer(run_context, cache_folder, reporter)
+    return show.table(("cache", "bytes"), [(name, str(size)) for name, size in sizes.items()])

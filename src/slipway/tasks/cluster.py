@@ -9,7 +9,7 @@ from invoke.context import Context
 from slipway.tasks.verb import verb
 
 if TYPE_CHECKING:
-    from slipway.toolchain.cluster.node import Status
+    from slipway.toolchain.cluster.node import NodeStatus
 
 ACTIONS = "up, down, status"
 
@@ -32,60 +32,66 @@ def cluster(context: Context, action: str, no_install: bool = False, json: bool 
     """
     from slipway.model.errors import ConfigError
 
-    known = {"up": lambda: _up(not no_install, dry), "down": lambda: _down(dry), "status": lambda: _status(json)}
-    if action not in known:
+    actions = {
+        "up": lambda: _start_cluster(not no_install, dry),
+        "down": lambda: _remove_cluster(dry),
+        "status": lambda: _show_status(json),
+    }
+    if action not in actions:
         raise ConfigError(f"{action!r} is nothing to do with a cluster", remedy=f"One of: {ACTIONS}.")
-    known[action]()
+    actions[action]()
 
 
-def _up(install: bool, dry: bool) -> None:
-    from slipway.flows.report import Lines
+def _start_cluster(install: bool, dry: bool) -> None:
+    from slipway.context.reporter import ToolLineReporter
     from slipway.tasks import show
     from slipway.toolchain.cluster import node
 
     if dry:
-        steps = node.plan()
+        steps = node.plan_start()
         return show.say("\n".join(f"would {step}" for step in steps) if steps else "The cluster is up: nothing to do.")
-    with show.progress("Bringing the cluster up") as report:
-        changed = node.up(install=install, on_line=Lines(report))
-    return _tell(node.status(), "is up" if changed else "was up already")
+    with show.progress("Bringing the cluster up") as reporter:
+        changed = node.bring_up(install=install, on_line=ToolLineReporter(reporter))
+    return _say_running(node.read_status(), "is up" if changed else "was up already")
 
 
-def _down(dry: bool) -> None:
-    from slipway.flows.report import Lines
+def _remove_cluster(dry: bool) -> None:
+    from slipway.context.reporter import ToolLineReporter
     from slipway.tasks import show
     from slipway.toolchain.cluster import node
 
-    now = node.status()
+    cluster_status = node.read_status()
     if dry:
-        parts = [each.name for each in now.parts if each.pid]
-        return show.say(f"would end {', '.join(parts)}, every pod, and remove {now.kubeconfig} and all data")
-    with show.progress("Taking the cluster down") as report:
-        removed = node.down(on_line=Lines(report))
+        parts = [part.name for part in cluster_status.parts if part.pid]
+        return show.say(f"would end {', '.join(parts)}, every pod, and remove {cluster_status.kubeconfig} and all data")
+    with show.progress("Taking the cluster down") as reporter:
+        removed = node.tear_down(on_line=ToolLineReporter(reporter))
     return show.say("[green]✔[/] the cluster and its data are gone" if removed else "There is no cluster.")
 
 
-def _status(as_json: bool) -> None:
+def _show_status(as_json: bool) -> None:
     from slipway.tasks import show
     from slipway.toolchain.cluster import node
 
-    now = node.status()
+    cluster_status = node.read_status()
     if as_json:
-        return show.as_json(now.as_dict())
-    if now.state == "down":
+        return show.as_json(cluster_status.as_dict())
+    if cluster_status.state == "down":
         return show.say("There is no cluster. [bold]invoke cluster up[/] starts one.")
-    show.table(("part", "process", "log"), [(each.name, str(each.pid or "gone"), each.log) for each in now.parts])
-    if now.state == "broken":
+    show.table(
+        ("part", "process", "log"), [(part.name, str(part.pid or "gone"), part.log) for part in cluster_status.parts]
+    )
+    if cluster_status.state == "broken":
         return show.say("A part is gone, or the node is not ready. [bold]invoke cluster up[/] mends it.")
-    return _tell(now, "is up")
+    return _say_running(cluster_status, "is up")
 
 
-def _tell(now: Status, how: str) -> None:
+def _say_running(cluster_status: NodeStatus, state: str) -> None:
     from slipway.tasks import show
 
     show.say(
-        f"[green]✔[/] Kubernetes {now.version} {how} at {now.server}\n"
-        f"  for kubectl         export KUBECONFIG={now.kubeconfig}\n"
+        f"[green]✔[/] Kubernetes {cluster_status.version} {state} at {cluster_status.server}\n"
+        f"  for kubectl         export KUBECONFIG={cluster_status.kubeconfig}\n"
         f"  for a stack's file  slipway:target: kubernetes\n"
-        f"                      slipway:kubeconfig: {now.kubeconfig}"
+        f"                      slipway:kubeconfig: {cluster_status.kubeconfig}"
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
-from slipway.tasks.verb import CHOSEN, verb
+from slipway.model.workspace_path import workspace_root
+from slipway.tasks.verb import SERVICES_HELP, verb
 
 
 @verb(
     positional=["services"],
     optional=["services"],
     help={
-        "services": CHOSEN,
+        "services": SERVICES_HELP,
         "stack": "The stack to work on.",
         "sync": "Copy sources into the containers where a service's [dev] sync allows it, instead of building.",
         "yes": "Answer yes to every question: a dead deploy's lock is removed.",
@@ -22,13 +22,13 @@ def dev(
     context: Context, services: str | None = None, stack: str = "dev", sync: bool = False, yes: bool = False
 ) -> None:
     """Watch, and serve each change within seconds; all logs in one place."""
-    from slipway.flows import dev as flow
-    from slipway.flows.deploy import chosen_stack
-    from slipway.model.workspace import load
+    from slipway.dev import loop as flow
+    from slipway.model.workspace import load_workspace
+    from slipway.release.deploy import load_stack
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    target = chosen_stack(workspace, stack)
-    chosen = [service.name for service in workspace.chosen(services)] if services else []
-    with show.voice([*chosen] or [service.name for service in workspace.services]) as voice:
-        flow.work(workspace, target, chosen, voice, syncing=sync, yes=show.consent(yes))
+    workspace = load_workspace(workspace_root())
+    stack_config = load_stack(workspace, stack)
+    chosen = [service.name for service in workspace.select_services(services)] if services else []
+    with show.dev_console([*chosen] or [service.name for service in workspace.services]) as console:
+        flow.run_dev_session(workspace, stack_config, chosen, console, syncing=sync, consent=show.consent(yes))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
-from slipway.tasks.verb import CHOSEN, verb
+from slipway.model.workspace_path import workspace_root
+from slipway.tasks.verb import SERVICES_HELP, verb
 
 
 @verb(
     help={
         "stack": "The stack whose lock is written. Default: staging.",
         "version": "One more tag for the images, such as 1.4.0.",
-        "services": CHOSEN,
+        "services": SERVICES_HELP,
         "dry": "Say what would go through the gate, and do nothing.",
         "json": "Print the result as JSON.",
     }
@@ -28,127 +28,135 @@ def ship(
     """Build, test, scan, describe, push, sign, verify, lock: all or nothing."""
     from dataclasses import asdict
 
-    from slipway.flows import gate
-    from slipway.flows.ground import SCANNER, SIGNER, ground
-    from slipway.flows.recording import Heard, recorded
-    from slipway.flows.report import Silence
-    from slipway.flows.turn import turn
+    from slipway.build.environment import SCANNER, SIGNER, prepare_environment
+    from slipway.context.reporter import NullReporter
+    from slipway.context.workspace_lock import workspace_lock
+    from slipway.gate import gate
+    from slipway.insight.run_recorder import RecordingReporter, record_run
     from slipway.model import stack as stacks
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    target = stacks.load(workspace_root(), stack, {})
-    with recorded(workspace, "ship", target, whole=True) as record, show.progress(f"Shipping to {stack}") as live:
-        report = Heard(Silence() if json else live, record)
-        here = ground(workspace, report, building=True, gate=(SCANNER, SIGNER))
-        with turn(workspace, report):
-            shipped = gate.ship(here, workspace.chosen(services), target, report, version=version, dry=dry)
+    workspace = load_workspace(workspace_root())
+    stack_config = stacks.load(workspace_root(), stack, {})
+    with (
+        record_run(workspace, "ship", stack_config, from_process_start=True) as recorder,
+        show.progress(f"Shipping to {stack}") as progress,
+    ):
+        reporter = RecordingReporter(NullReporter() if json else progress, recorder)
+        run_context = prepare_environment(workspace, reporter, building=True, gate=(SCANNER, SIGNER))
+        with workspace_lock(workspace, reporter):
+            images = gate.ship_services(
+                run_context, workspace.select_services(services), stack_config, reporter, version=version, dry=dry
+            )
     if json:
-        return show.as_json([asdict(each) for each in shipped])
-    show.shipped(shipped)
+        return show.as_json([asdict(image) for image in images])
+    show.shipped_images(images)
     if dry:
         return show.say("Nothing was done.")
     return show.say(f"[green]✔[/] {stack} is locked. Next: [bold]invoke deploy --stack {stack}[/]")
 
 
-@verb(positional=["services"], optional=["services"], help={"services": CHOSEN})
+@verb(positional=["services"], optional=["services"], help={"services": SERVICES_HELP})
 def test(context: Context, services: str | None = None) -> None:
     """Run the services' tests: each Dockerfile's `test` stage."""
-    from slipway.flows import build, proving
-    from slipway.flows.atonce import at_once
-    from slipway.flows.ground import ground
-    from slipway.flows.recording import recorded
-    from slipway.flows.turn import turn
-    from slipway.model.workspace import load
+    from slipway.build import build
+    from slipway.build.environment import prepare_environment
+    from slipway.context.parallel import run_parallel
+    from slipway.context.workspace_lock import workspace_lock
+    from slipway.gate import checks
+    from slipway.insight.run_recorder import record_run
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    chosen = workspace.chosen(services)
-    with recorded(workspace, "test", whole=True), show.progress("Testing") as report:
-        here = ground(workspace, report, building=True)
-        planned = build.plan(workspace, chosen)
-        with turn(workspace, report):
-            at_once(planned, proving.name_of, lambda each: proving.test(here, each, report))
+    workspace = load_workspace(workspace_root())
+    chosen = workspace.select_services(services)
+    with record_run(workspace, "test", from_process_start=True), show.progress("Testing") as reporter:
+        run_context = prepare_environment(workspace, reporter, building=True)
+        plans = build.plan_builds(workspace, chosen)
+        with workspace_lock(workspace, reporter):
+            run_parallel(plans, checks.service_name, lambda plan: checks.rerun_tests(run_context, plan, reporter))
     show.table(
         ("service", "results"),
-        [(each.service.name, str(proving.folder_of(workspace, each) / build.JUNIT)) for each in planned],
+        [(plan.service.name, str(checks.results_folder(workspace, plan) / build.JUNIT_FILE)) for plan in plans],
     )
 
 
 @verb(
     positional=["services"],
     optional=["services"],
-    help={"services": CHOSEN, "update": "Only get the newest vulnerability database; scan nothing."},
+    help={"services": SERVICES_HELP, "update": "Only get the newest vulnerability database; scan nothing."},
 )
 def scan(context: Context, services: str | None = None, update: bool = False) -> None:
     """Look for vulnerabilities, secrets and misconfigurations in what was built."""
     from datetime import UTC, datetime
 
-    from slipway.flows import proving
-    from slipway.flows import scan as flow
-    from slipway.flows.atonce import at_once
-    from slipway.flows.ground import SCANNER, ground
-    from slipway.model.workspace import load
+    from slipway.build.environment import SCANNER, prepare_environment
+    from slipway.context.parallel import run_parallel
+    from slipway.gate import checks
+    from slipway.gate import scan as flow
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    chosen = workspace.chosen(services)
-    with show.progress("Scanning") as report:
-        here = ground(workspace, report, building=False, gate=(SCANNER,))
+    workspace = load_workspace(workspace_root())
+    chosen = workspace.select_services(services)
+    with show.progress("Scanning") as reporter:
+        run_context = prepare_environment(workspace, reporter, building=False, gate=(SCANNER,))
         now = datetime.now(UTC)
-        database = flow.ready(here, report, now)
+        database = flow.ensure_database(run_context, reporter, now)
         if update:
             return show.say(f"[green]✔[/] The vulnerability database is of {database.updated}.")
-        planned = proving.built(here, chosen)
-        work = at_once(planned, proving.name_of, lambda each: proving.rescan(here, each, report, database, now.date()))
-    for name, table in work.items():
+        plans = checks.require_built(run_context, chosen)
+        tables = run_parallel(
+            plans, checks.service_name, lambda plan: checks.rescan(run_context, plan, reporter, database, now.date())
+        )
+    for name, table in tables.items():
         show.plain(f"{name}\n{table}")
     return show.say(f"[green]✔[/] Nothing that the policy refuses. Results: {workspace.scratch / 'gate'}")
 
 
-@verb(positional=["services"], optional=["services"], help={"services": CHOSEN})
+@verb(positional=["services"], optional=["services"], help={"services": SERVICES_HELP})
 def sbom(context: Context, services: str | None = None) -> None:
     """List what is in what was built: CycloneDX and SPDX."""
-    from slipway.flows import proving
-    from slipway.flows.atonce import at_once
-    from slipway.flows.ground import SCANNER, ground
-    from slipway.model.workspace import load
+    from slipway.build.environment import SCANNER, prepare_environment
+    from slipway.context.parallel import run_parallel
+    from slipway.gate import checks
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    chosen = workspace.chosen(services)
-    with show.progress("Listing packages") as report:
-        here = ground(workspace, report, building=False, gate=(SCANNER,))
-        planned = proving.built(here, chosen)
-        at_once(planned, proving.name_of, lambda each: proving.describe(here, each, report))
+    workspace = load_workspace(workspace_root())
+    chosen = workspace.select_services(services)
+    with show.progress("Listing packages") as reporter:
+        run_context = prepare_environment(workspace, reporter, building=False, gate=(SCANNER,))
+        plans = checks.require_built(run_context, chosen)
+        run_parallel(plans, checks.service_name, lambda plan: checks.list_packages(run_context, plan, reporter))
     show.table(
         ("service", "lists"),
-        [(each.service.name, str(proving.folder_of(workspace, each) / "sbom.*.json")) for each in planned],
+        [(plan.service.name, str(checks.results_folder(workspace, plan) / "sbom.*.json")) for plan in plans],
     )
 
 
 @verb(
     positional=["services"],
     optional=["services"],
-    help={"stack": "The stack whose registry holds the images. Default: staging.", "services": CHOSEN},
+    help={"stack": "The stack whose registry holds the images. Default: staging.", "services": SERVICES_HELP},
 )
 def sign(context: Context, services: str | None = None, stack: str = "staging") -> None:
     """Sign and attest what was pushed to a protected stack's registry."""
-    from slipway.flows import gate
-    from slipway.flows.ground import SIGNER, ground
-    from slipway.flows.turn import turn
+    from slipway.build.environment import SIGNER, prepare_environment
+    from slipway.context.workspace_lock import workspace_lock
+    from slipway.gate import gate
     from slipway.model import stack as stacks
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    chosen = workspace.chosen(services)
-    with show.progress("Signing") as report:
-        here = ground(workspace, report, building=False, gate=(SIGNER,))
-        with turn(workspace, report):
-            signed = gate.sign_pushed(here, chosen, stacks.load(workspace_root(), stack, {}), report)
-    show.shipped(signed)
+    workspace = load_workspace(workspace_root())
+    chosen = workspace.select_services(services)
+    with show.progress("Signing") as reporter:
+        run_context = prepare_environment(workspace, reporter, building=False, gate=(SIGNER,))
+        with workspace_lock(workspace, reporter):
+            images = gate.sign_pushed(run_context, chosen, stacks.load(workspace_root(), stack, {}), reporter)
+    show.shipped_images(images)
 
 
 @verb(
@@ -156,42 +164,42 @@ def sign(context: Context, services: str | None = None, stack: str = "staging") 
     optional=["services"],
     help={
         "stack": "The stack whose lock is verified. Default: staging.",
-        "services": CHOSEN,
+        "services": SERVICES_HELP,
         "json": "Print the proofs as JSON.",
     },
 )
 def verify(context: Context, services: str | None = None, stack: str = "staging", json: bool = False) -> None:
     """Verify what a stack's lock names: signatures, evidence, policy."""
-    from slipway.flows import verify as flow
-    from slipway.flows.ground import SIGNER, ground
-    from slipway.flows.report import Silence
+    from slipway.build.environment import SIGNER, prepare_environment
+    from slipway.context.reporter import NullReporter
+    from slipway.gate import verification as flow
     from slipway.model import stack as stacks
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    chosen = workspace.chosen(services)
-    with show.progress("Verifying") as live:
-        report = Silence() if json else live
-        here = ground(workspace, report, building=False, gate=(SIGNER,))
-        proofs = flow.verify(here, stacks.load(workspace_root(), stack, {}), chosen)
+    workspace = load_workspace(workspace_root())
+    chosen = workspace.select_services(services)
+    with show.progress("Verifying") as progress:
+        reporter = NullReporter() if json else progress
+        run_context = prepare_environment(workspace, reporter, building=False, gate=(SIGNER,))
+        images = flow.verify_stack(run_context, stacks.load(workspace_root(), stack, {}), chosen)
     if json:
         return show.as_json(
             [
                 {
-                    "service": each.service,
-                    "ref": each.ref,
-                    "content": each.content,
-                    "commit": each.commit,
-                    "signer": each.signer,
-                    "evidence": dict(each.evidence),
+                    "service": image.service,
+                    "ref": image.ref,
+                    "content": image.content,
+                    "commit": image.commit,
+                    "signer": image.signer,
+                    "evidence": dict(image.evidence),
                 }
-                for each in proofs.values()
+                for image in images.values()
             ]
         )
     show.table(
         ("service", "image", "signed by", "evidence"),
-        [(each.service, each.ref, each.signer, ", ".join(each.evidence)) for each in proofs.values()],
+        [(image.service, image.ref, image.signer, ", ".join(image.evidence)) for image in images.values()],
     )
     return show.say(f"[green]✔[/] Everything that {stack} locks is proven.")
 
@@ -201,24 +209,24 @@ def keys(context: Context) -> None:
     """Make the key pair that signs, trust it, and write the cluster's policies."""
     import os
 
-    from slipway.flows import admission
-    from slipway.flows import keys as flow
-    from slipway.flows.ground import SIGNER, ground
-    from slipway.model.workspace import load
+    from slipway.build.environment import SIGNER, prepare_environment
+    from slipway.gate import admission
+    from slipway.gate import signing_keys as flow
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    with show.progress("Keys") as report:
-        here = ground(workspace, report, building=False, gate=(SIGNER,))
-        made = flow.ensure_pair(here, os.environ) if workspace.settings.signing.mode == "key" else None
-        written = admission.write(workspace)
-    if made and made.private:
-        show.say(f"[green]✔[/] Made {made.private}: it signs, and stays out of git. Keep a copy in a safe place.")
-    if made:
-        written = [made.public, *written]
-    for path in written:
+    workspace = load_workspace(workspace_root())
+    with show.progress("Keys") as reporter:
+        run_context = prepare_environment(workspace, reporter, building=False, gate=(SIGNER,))
+        pair = flow.ensure_key_pair(run_context, os.environ) if workspace.settings.signing.mode == "key" else None
+        paths = admission.write_policies(workspace)
+    if pair and pair.private:
+        show.say(f"[green]✔[/] Made {pair.private}: it signs, and stays out of git. Keep a copy in a safe place.")
+    if pair:
+        paths = [pair.public, *paths]
+    for path in paths:
         show.say(f"[green]✔[/] Wrote {path.relative_to(workspace.root)}: commit it.")
-    if not written:
+    if not paths:
         show.say("[green]✔[/] There is a key pair, policy/ trusts it, and policy/kubernetes/ is up to date.")
 
 
@@ -233,31 +241,36 @@ def prune(context: Context, dry: bool = False, yes: bool = False, machine: bool 
     """Delete images that nothing needs, by the policy in [retention]."""
     from datetime import UTC, datetime
 
-    from slipway.flows import clearing, releases
-    from slipway.flows import prune as flow
-    from slipway.flows.ground import ground
-    from slipway.flows.turn import turn
+    from slipway.build.environment import prepare_environment
+    from slipway.context.workspace_lock import workspace_lock
     from slipway.model.errors import ConfigError
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
+    from slipway.prune import machine_cleanup
+    from slipway.prune import prune as flow
+    from slipway.release import releases
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    with show.progress("Looking what could go") as report:
-        here = ground(workspace, report, building=True)
-        needed = releases.needed_digests(here)
-        plan = flow.plan(here, needed, datetime.now(UTC))
-        everything = {**flow.named_in_files(workspace), **needed}
-        left = clearing.find(workspace, everything, datetime.now(UTC)) if machine else []
-    rows = [*plan.rows(), *((each.what, each.why, flow.human(each.bytes)) for each in left)]
+    workspace = load_workspace(workspace_root())
+    with show.progress("Looking what could go") as reporter:
+        run_context = prepare_environment(workspace, reporter, building=True)
+        needed = releases.needed_digests(run_context)
+        plan = flow.plan_prune(run_context, needed, datetime.now(UTC))
+        needed_digests = {**flow.digests_in_files(workspace), **needed}
+        leftovers = (
+            machine_cleanup.find_machine_leftovers(workspace, needed_digests, datetime.now(UTC)) if machine else []
+        )
+    rows = [*plan.rows(), *((leftover.what, leftover.why, flow.format_bytes(leftover.bytes)) for leftover in leftovers)]
     show.table(("what would go", "why", "frees"), rows)
-    if plan.empty and not left:
+    if plan.is_empty and not leftovers:
         return show.say("[green]✔[/] Nothing to delete.")
-    told = f"{plan.told()} {clearing.summary(left)}".strip()
+    summary = f"{plan.summary()} {machine_cleanup.summarize_leftovers(leftovers)}".strip()
     if dry:
-        return show.say(f"{told} Nothing was deleted.")
-    if not yes and not show.confirm(f"{told} Delete?"):
+        return show.say(f"{summary} Nothing was deleted.")
+    if not yes and not show.confirm(f"{summary} Delete?"):
         raise ConfigError("nobody said yes, so nothing was deleted", remedy="Answer in a terminal, or add --yes.")
-    with show.progress("Deleting") as report, turn(workspace, report):
-        flow.carry_out(here, plan, report, releases.needed_digests(here))  # time has passed since the plan
-        clearing.carry_out(left, report)
+    with show.progress("Deleting") as reporter, workspace_lock(workspace, reporter):
+        flow.execute_prune(
+            run_context, plan, reporter, releases.needed_digests(run_context)
+        )  # time has passed since the plan
+        machine_cleanup.remove_leftovers(leftovers, reporter)
     return show.say("[green]✔[/] Deleted.")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
-from slipway.tasks.verb import CHOSEN, verb
+from slipway.model.workspace_path import workspace_root
+from slipway.tasks.verb import SERVICES_HELP, verb
 
 
 @verb(
     positional=["services"],
     optional=["services"],
     help={
-        "services": CHOSEN,
+        "services": SERVICES_HELP,
         "why": "Say what changed in each digest since the last build.",
         "local": "Build also what the registry has already: the gate's steps need the result here.",
         "dry": "Say what would be built, and build nothing.",
@@ -22,23 +22,23 @@ def build(
     context: Context, services: str | None = None, why: bool = False, local: bool = False, dry: bool = False
 ) -> None:
     """Build what changed, outside Pulumi, ready to push."""
-    from slipway.flows.unchanged import unchanged
+    from slipway.build.fast_path import find_unchanged
     from slipway.tasks import show
 
-    images = None if local else unchanged(workspace_root(), services)
+    images = None if local else find_unchanged(workspace_root(), services)
     if images is not None:
-        return show.unchanged(images)
+        return show.unchanged_images(images)
 
-    from slipway.flows.needed import build_needed
+    from slipway.build.build_command import build_services
 
-    with show.progress("Building") as report:
-        built = build_needed(workspace_root(), services, report, local=local, dry=dry, explain=why)
+    with show.progress("Building") as reporter:
+        result = build_services(workspace_root(), services, reporter, local=local, dry=dry, explain=why)
     show.table(
         ("service", "content digest", "image"),
-        [(each.service.name, each.content[:12], each.told(dry)) for each in built.planned],
+        [(plan.service.name, plan.content[:12], plan.summary(dry)) for plan in result.plans],
     )
     if why:
-        show.table(("service", "why"), [(name, line) for name, lines in built.why.items() for line in lines])
+        show.table(("service", "why"), [(name, line) for name, lines in result.reasons.items() for line in lines])
     return None
 
 
@@ -47,35 +47,38 @@ def build(
     optional=["services"],
     help={
         "stack": "The stack whose lock remembers the digests.",
-        "services": CHOSEN,
+        "services": SERVICES_HELP,
         "dry": "Say what would be pushed and locked, and do neither.",
     },
 )
 def push(context: Context, services: str | None = None, stack: str = "dev", dry: bool = False) -> None:
     """Push what was built, and lock it; a protected stack's must have passed the gate's steps."""
-    from slipway.flows import build as flow
-    from slipway.flows import gate
-    from slipway.flows.ground import ground
-    from slipway.flows.protection import refuse_lost_protection
-    from slipway.flows.recording import Heard, recorded
-    from slipway.flows.turn import turn
+    from slipway.build import build as flow
+    from slipway.build.environment import prepare_environment
+    from slipway.context.protection import refuse_lost_protection
+    from slipway.context.workspace_lock import workspace_lock
+    from slipway.gate import gate
+    from slipway.insight.run_recorder import RecordingReporter, record_run
     from slipway.model import stack as stacks
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    chosen = workspace.chosen(services)
-    target = stacks.load(workspace_root(), stack, {})
-    refuse_lost_protection(workspace, target)
-    with recorded(workspace, "push", target, whole=True) as record, show.progress("Pushing") as live:
-        report = Heard(live, record)
-        here = ground(workspace, report, building=False)
-        with turn(workspace, report):
-            if target.protected:
-                pushed = gate.push_proven(here, chosen, target, report, dry=dry)
+    workspace = load_workspace(workspace_root())
+    chosen = workspace.select_services(services)
+    stack_config = stacks.load(workspace_root(), stack, {})
+    refuse_lost_protection(workspace, stack_config)
+    with (
+        record_run(workspace, "push", stack_config, from_process_start=True) as recorder,
+        show.progress("Pushing") as progress,
+    ):
+        reporter = RecordingReporter(progress, recorder)
+        run_context = prepare_environment(workspace, reporter, building=False)
+        with workspace_lock(workspace, reporter):
+            if stack_config.protected:
+                images = gate.push_passed(run_context, chosen, stack_config, reporter, dry=dry)
             else:
-                pushed = flow.push(here, chosen, stack, report, dry=dry)
-    show.shipped(pushed)
+                images = flow.push_images(run_context, chosen, stack, reporter, dry=dry)
+    show.shipped_images(images)
 
 
 @verb(
@@ -98,27 +101,27 @@ def mode(
     advise: bool = False,
 ) -> None:
     """Show or switch where images come from: inline, external, hybrid."""
-    from slipway.flows import mode as flow
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
+    from slipway.release import image_mode as flow
     from slipway.tasks import reports, show
 
-    workspace = load(workspace_root())
+    workspace = load_workspace(workspace_root())
     if advise:
-        return reports.advice(workspace, mode, as_json=json)
+        return reports.print_advice(workspace, mode, as_json=json)
     if not mode:
-        modes = flow.modes(workspace)
+        modes = flow.list_modes(workspace)
         if json:
-            return show.as_json([each.as_dict() for each in modes])
+            return show.as_json([item.as_dict() for item in modes])
         return show.table(
             ("stack", "images", "target", "protected"),
-            [(each.name, each.told, each.target, "yes" if each.protected else "no") for each in modes],
+            [(item.name, item.summary, item.target, "yes" if item.protected else "no") for item in modes],
         )
-    switch = flow.plan(workspace, stack, mode)
+    switch = flow.plan_switch(workspace, stack, mode)
     show.table(
         ("service", "runs now", f"with {mode}"),
-        [(each.service, each.now, each.then) for each in switch.changes],
+        [(item.service, item.current, item.after_switch) for item in switch.changes],
     )
     if not dry:
-        flow.write(switch)
-    show.say(switch.told(dry))
+        flow.write_switch(switch)
+    show.say(switch.summary(dry))
     return None

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
+from slipway.model.workspace_path import workspace_root
 from slipway.tasks.verb import verb
 
 
 @verb(help={"stack": "The stack to look at.", "json": "Print it as JSON."})
 def status(context: Context, stack: str = "dev", json: bool = False) -> None:
     """Show what runs, its health and its drift."""
-    from slipway.flows.status import status_of
     from slipway.model.stack import how_to_deploy
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
+    from slipway.release.status import read_stack_status
     from slipway.tasks import show
 
-    rows = status_of(load(workspace_root()), stack)
+    rows = read_stack_status(load_workspace(workspace_root()), stack)
     if json:
         return show.as_json([row.as_dict() for row in rows])
     if not rows:
@@ -44,12 +44,14 @@ def logs(
     """Print a service's log: invoke logs api --follow."""
     from contextlib import closing
 
-    from slipway.flows.status import lines_of
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
+    from slipway.release.status import read_service_logs
     from slipway.run import streams
     from slipway.tasks import show
 
     streams.end_with_reader()
-    with closing(lines_of(load(workspace_root()), service, stack, follow=follow, tail=tail, build=build)) as lines:
+    with closing(
+        read_service_logs(load_workspace(workspace_root()), service, stack, follow=follow, tail=tail, build=build)
+    ) as lines:
         for line in lines:
             show.log_line(line)

@@ -4,43 +4,43 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
+from slipway.model.workspace_path import workspace_root
 from slipway.tasks.verb import verb
 
 
 @verb(help={"stack": "The stack to look at.", "json": "Print them as JSON, all that are kept."})
 def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
     """Show the last twenty releases: when, who, what, how they ended."""
-    from slipway.flows import releases as flow
-    from slipway.flows.ground import prepare_tools
-    from slipway.flows.report import Silence
-    from slipway.flows.standing import standing
+    from slipway.build.environment import prepare_tools
+    from slipway.context.reporter import NullReporter
+    from slipway.context.run_context import current_environment
     from slipway.model import stack as stacks
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
+    from slipway.release import releases as flow
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    target = stacks.load(workspace_root(), stack, {})
-    prepare_tools(workspace, Silence(), install=True)
-    lines = flow.releases(standing(workspace), target)
+    workspace = load_workspace(workspace_root())
+    stack_config = stacks.load(workspace_root(), stack, {})
+    prepare_tools(workspace, NullReporter(), install=True)
+    history = flow.list_releases(current_environment(workspace), stack_config)
     if json:
-        return show.as_json([line.as_dict() for line in lines])
-    if not lines:
+        return show.as_json([entry.as_dict() for entry in history])
+    if not history:
         return show.say(f"Nothing was deployed in {stack}. [bold]{stacks.how_to_deploy(stack)}[/] does it.")
     colours = {"live": "green", "failed": "red", "deploying": "yellow"}
     return show.table(
         ("release", "time", "actor", "commit", "mode", "result", "images"),
         [
             (
-                line.id,
-                line.when,
-                line.actor,
-                line.source,
-                line.mode,
-                f"[{colours.get(line.result, 'default')}]{line.result}[/]",
-                line.images,
+                entry.id,
+                entry.local_time,
+                entry.actor,
+                entry.short_commit,
+                entry.mode,
+                f"[{colours.get(entry.result, 'default')}]{entry.result}[/]",
+                entry.images_summary,
             )
-            for line in flow.shown(lines)
+            for entry in flow.recent_releases(history)
         ],
     )
 
@@ -61,34 +61,36 @@ def rollback(
     """Go back to the last good release or a named one. Builds nothing."""
     from datetime import UTC, datetime
 
-    from slipway.flows import rollback as flow
-    from slipway.flows.deploy import ask_when_protected
-    from slipway.flows.ground import gate_of, ground
-    from slipway.flows.recording import recorded
-    from slipway.flows.report import Silence
+    from slipway.build.environment import prepare_environment, required_gate_tools
+    from slipway.context.reporter import NullReporter
+    from slipway.insight.run_recorder import record_run
     from slipway.model import stack as stacks
     from slipway.model.errors import SlipwayError
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
+    from slipway.release import rollback as flow
+    from slipway.release.deploy import ask_when_protected
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    target = stacks.load(workspace_root(), stack, {})
-    with show.progress(f"Looking at {stack}") as report:
-        here = ground(workspace, report, building=False, gate=gate_of(target), stack=target)
-        back = flow.plan(here, target, release)
-    show.table(("service", "runs now", "will run", ""), [move.told for move in back.moves])
-    for line in back.told():
+    workspace = load_workspace(workspace_root())
+    stack_config = stacks.load(workspace_root(), stack, {})
+    with show.progress(f"Looking at {stack}") as reporter:
+        run_context = prepare_environment(
+            workspace, reporter, building=False, gate=required_gate_tools(stack_config), stack=stack_config
+        )
+        plan = flow.plan_release_rollback(run_context, stack_config, release)
+    show.table(("service", "runs now", "will run", ""), [step.as_row for step in plan.steps])
+    for line in plan.summary_lines():
         show.say(line)
     if dry:
-        flow.entries_of(here, back, Silence(), today=datetime.now(UTC).date())
+        flow.resolve_entries(run_context, plan, NullReporter(), today=datetime.now(UTC).date())
         return
-    ask_when_protected(target, f"Take the protected stack {stack} back to {back.to.id}?", show.consent(yes))
-    with recorded(workspace, "rollback", target), show.progress(f"Rolling {stack} back") as report:
-        deployed = flow.carry_out(here, back, report, show.consent(yes), today=datetime.now(UTC).date())
-    show.deployed(deployed)
-    if not deployed.healthy:
+    ask_when_protected(stack_config, f"Take the protected stack {stack} back to {plan.release.id}?", show.consent(yes))
+    with record_run(workspace, "rollback", stack_config), show.progress(f"Rolling {stack} back") as reporter:
+        result = flow.execute_rollback(run_context, plan, reporter, show.consent(yes), today=datetime.now(UTC).date())
+    show.deploy_result(result)
+    if not result.healthy:
         raise SlipwayError(
-            f"{stack} runs {back.to.id} again, but not everything answers",
+            f"{stack} runs {plan.release.id} again, but not everything answers",
             remedy=f"`invoke logs SERVICE --stack {stack}` shows what a service says.",
         )
 
@@ -107,32 +109,32 @@ def promote(
     """Lock the same bytes for the next stack, evidence verified."""
     from datetime import UTC, datetime
 
-    from slipway.flows import promote as flow
-    from slipway.flows.deploy import ask_when_protected
-    from slipway.flows.ground import SIGNER, ground
-    from slipway.flows.protection import refuse_lost_protection
-    from slipway.flows.turn import turn
+    from slipway.build.environment import SIGNER, prepare_environment
+    from slipway.context.protection import refuse_lost_protection
+    from slipway.context.workspace_lock import workspace_lock
     from slipway.model import stack as stacks
     from slipway.model.errors import ConfigError
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
+    from slipway.release import promotions as flow
+    from slipway.release.deploy import ask_when_protected
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
+    workspace = load_workspace(workspace_root())
     if not from_ or not to:
         raise ConfigError(
             "a promotion goes from one stack to another", remedy="`invoke promote --from staging --to prod`"
         )
     source, target = (stacks.load(workspace_root(), name, {}) for name in (from_, to))
     refuse_lost_protection(workspace, target)  # before tools are fetched for it
-    with show.progress(f"Promoting to {to}") as report:
-        here = ground(workspace, report, building=False, gate=(SIGNER,), stack=target)
-        promotion = flow.plan(here, source, target)
+    with show.progress(f"Promoting to {to}") as reporter:
+        run_context = prepare_environment(workspace, reporter, building=False, gate=(SIGNER,), stack=target)
+        promotion = flow.plan_promotion(run_context, source, target)
         if dry:
-            flow.verify(here, promotion, report, today=datetime.now(UTC).date())
-    show.table(("service", "locked now", "image", ""), [step.told for step in promotion.steps])
+            flow.verify_promotion(run_context, promotion, reporter, today=datetime.now(UTC).date())
+    show.table(("service", "locked now", "image", ""), [step.as_row for step in promotion.steps])
     if not dry:
-        if promotion.changes:
+        if promotion.has_changes:
             ask_when_protected(target, f"Lock the protected stack {to} to the digests of {from_}?", show.consent(yes))
-        with show.progress(f"Promoting to {to}") as report, turn(workspace, report):
-            flow.carry_out(here, promotion, report, today=datetime.now(UTC).date())
-    show.say(f"[green]✔[/] {promotion.told(dry)}")
+        with show.progress(f"Promoting to {to}") as reporter, workspace_lock(workspace, reporter):
+            flow.execute_promotion(run_context, promotion, reporter, today=datetime.now(UTC).date())
+    show.say(f"[green]✔[/] {promotion.summary(dry)}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
+from slipway.model.workspace_path import workspace_root
 from slipway.tasks.verb import verb
 
 if TYPE_CHECKING:
@@ -24,34 +24,34 @@ def report(context: Context, last: str | None = None, json: bool = False, out: s
     """Show where the last build's or deploy's time went, as a page."""
     from pathlib import Path
 
-    from slipway.flows import reporting as flow
-    from slipway.model.workspace import load
+    from slipway.insight import html_report as flow
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    facts = flow.of_last(workspace, last)
+    workspace = load_workspace(workspace_root())
+    facts = flow.collect_last_run(workspace, last)
     if json:
         return show.as_json(facts)
-    path = flow.write(workspace, facts, Path(out) if out else None)
+    path = flow.write_report(workspace, facts, Path(out) if out else None)
     return show.say(f"[green]✔[/] {facts['title']}: {path}")
 
 
-def advice(workspace: Workspace, mode: str | None, *, as_json: bool) -> None:
+def print_advice(workspace: Workspace, mode: str | None, *, as_json: bool) -> None:
     """Print which mode suits each stack, and why.
 
     Raises:
         ConfigError: a mode to switch to is named, too.
     """
-    from slipway.flows.advice import advise
+    from slipway.insight.advice import advise_modes
     from slipway.model.errors import ConfigError
     from slipway.tasks import show
 
     if mode:
         raise ConfigError("--advise switches nothing", remedy=f"Leave out `{mode}`, or leave out --advise to switch.")
-    lines = advise(workspace)
+    lines = advise_modes(workspace)
     if as_json:
         return show.as_json([line.as_dict() for line in lines])
     return show.table(
         ("stack", "now", "advised", "why", "to do"),
-        [(line.known.stack, line.known.mode, line.advised, line.why, line.command or "keep it") for line in lines],
+        [(line.profile.stack, line.profile.mode, line.advised, line.why, line.command or "keep it") for line in lines],
     )

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
+from slipway.model.workspace_path import workspace_root
 from slipway.tasks.verb import verb
 
 if TYPE_CHECKING:
-    from slipway.flows.deploy import Deployed
     from slipway.model.stack import Stack
     from slipway.model.workspace import Workspace
+    from slipway.release.deploy import DeployResult
 
 
-UNPROTECTED = "Deploy a stack that was protected and by its file is not any more; --yes alone does not."
+UNPROTECT_HELP = "Deploy a stack that was protected and by its file is not any more; --yes alone does not."
 
 
 @verb(
@@ -28,7 +28,7 @@ UNPROTECTED = "Deploy a stack that was protected and by its file is not any more
         "dry": "Say what would change, and change nothing.",
         "no-install": "Install nothing: say what is missing and how to get it.",
         "json": "Print the result as JSON.",
-        "unprotect": UNPROTECTED,
+        "unprotect": UNPROTECT_HELP,
     },
 )
 def up(
@@ -45,7 +45,7 @@ def up(
     if dry:
         return _preview(stack, install=not no_install)
     if beside:
-        _beside(stack, str(beside) if beside is not True else None, json=json)
+        _assign_suffix(stack, str(beside) if beside is not True else None, json=json)
     return _deploy(stack, yes=yes, install=not no_install, json=json, unprotect=unprotect)
 
 
@@ -55,7 +55,7 @@ def up(
         "yes": "Answer yes to every question, also to deploying a protected stack.",
         "dry": "Say what would change, and change nothing.",
         "json": "Print the result as JSON.",
-        "unprotect": UNPROTECTED,
+        "unprotect": UNPROTECT_HELP,
     }
 )
 def deploy(
@@ -96,25 +96,29 @@ def down(
     abandoned: bool = False,
 ) -> None:
     """Remove what a stack runs; images and state stay."""
-    from slipway.flows import deploy as flow
-    from slipway.flows import machine as daemons
-    from slipway.flows.places import place_of
-    from slipway.flows.protection import was_protected
-    from slipway.flows.standing import standing
-    from slipway.model.workspace import load
+    from slipway.context.protection import was_protected
+    from slipway.context.run_context import current_environment
+    from slipway.model.workspace import load_workspace
+    from slipway.prune import machine as daemons
+    from slipway.release import deploy as flow
+    from slipway.targets import target_of
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    target = flow.chosen_stack(workspace, stack)
+    workspace = load_workspace(workspace_root())
+    stack_config = flow.load_stack(workspace, stack)
     if dry:
-        return show.table(("would be removed", "image"), place_of(workspace, target).running())
+        return show.table(("would be removed", "image"), target_of(workspace, stack_config).running_images())
     if was_protected(workspace, stack):
-        target = replace(target, protected=True, images="external")
-    flow.ask_when_protected(target, f"Remove everything that runs in the protected stack {stack}?", show.consent(yes))
-    with show.progress(f"Removing {stack}") as report:
-        outcome = flow.remove(standing(workspace), target, report, show.consent(yes), also_abandoned=abandoned)
+        stack_config = replace(stack_config, protected=True, mode="external")
+    flow.ask_when_protected(
+        stack_config, f"Remove everything that runs in the protected stack {stack}?", show.consent(yes)
+    )
+    with show.progress(f"Removing {stack}") as reporter:
+        outcome = flow.remove_stack(
+            current_environment(workspace), stack_config, reporter, show.consent(yes), also_abandoned=abandoned
+        )
         if machine:
-            daemons.stop(workspace, report)
+            daemons.stop_daemons(workspace, reporter)
     removed = outcome.operations.get("delete", 0)
     return show.say(f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}.")
 
@@ -127,90 +131,99 @@ def down(
 )
 def unlock(context: Context, stack: str = "dev", yes: bool = False) -> None:
     """Remove the lock of a deploy that has ended on another machine."""
-    from slipway.flows import deploy as flow
-    from slipway.flows.locks import unlock as remove_locks
-    from slipway.flows.standing import standing
-    from slipway.model.workspace import load
+    from slipway.context.run_context import current_environment
+    from slipway.model.workspace import load_workspace
+    from slipway.release import deploy as flow
+    from slipway.release.deploy_locks import remove_locks
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    door = flow.opened(standing(workspace), flow.chosen_stack(workspace, stack))
-    with show.progress(f"Unlocking {stack}") as report:
-        found = remove_locks(door, show.consent(yes), report)
-    show.say(f"[green]✔[/] {stack}: {'it is free' if found else 'nobody held a lock'}.")
+    workspace = load_workspace(workspace_root())
+    pulumi_stack = flow.open_stack(current_environment(workspace), flow.load_stack(workspace, stack))
+    with show.progress(f"Unlocking {stack}") as reporter:
+        count = remove_locks(pulumi_stack, show.consent(yes), reporter)
+    show.say(f"[green]✔[/] {stack}: {'it is free' if count else 'nobody held a lock'}.")
 
 
-def _beside(stack: str, name: str | None, *, json: bool) -> None:
-    from slipway.flows import deploy as flow
-    from slipway.flows.report import Silence
-    from slipway.flows.side_by_side import run_beside
-    from slipway.model.workspace import load
+def _assign_suffix(stack: str, name: str | None, *, json: bool) -> None:
+    from slipway.context.reporter import NullReporter
+    from slipway.model.workspace import load_workspace
+    from slipway.release import deploy as flow
+    from slipway.release.side_by_side import assign_suffix_and_port
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    with show.progress(f"Making room for {stack}") as live:
-        run_beside(workspace, flow.chosen_stack(workspace, stack), name, Silence() if json else live)
+    workspace = load_workspace(workspace_root())
+    with show.progress(f"Making room for {stack}") as progress:
+        assign_suffix_and_port(workspace, flow.load_stack(workspace, stack), name, NullReporter() if json else progress)
 
 
 def _deploy(stack: str, *, yes: bool, install: bool, json: bool, unprotect: bool) -> None:
-    from slipway.flows import deploy as flow
-    from slipway.flows.protection import refuse_lost_protection, unprotecting
+    from slipway.context.protection import lift_protection, refuse_lost_protection
     from slipway.model.errors import SlipwayError
-    from slipway.model.workspace import load
+    from slipway.model.workspace import load_workspace
+    from slipway.release import deploy as flow
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    target = flow.chosen_stack(workspace, stack)
-    _say_override(target)
-    with unprotecting(stack, wanted=unprotect):
-        refuse_lost_protection(workspace, target)
-        flow.ask_when_protected(target, f"Deploy the protected stack {stack}?", show.consent(yes))
-        deployed = _carry_out(workspace, target, yes=yes, install=install, json=json)
-    show.as_json(deployed.as_dict()) if json else show.deployed(deployed)
-    if not deployed.healthy:
+    workspace = load_workspace(workspace_root())
+    stack_config = flow.load_stack(workspace, stack)
+    _say_override(stack_config)
+    with lift_protection(stack, wanted=unprotect):
+        refuse_lost_protection(workspace, stack_config)
+        flow.ask_when_protected(stack_config, f"Deploy the protected stack {stack}?", show.consent(yes))
+        result = _run_deploy(workspace, stack_config, yes=yes, install=install, json=json)
+    show.as_json(result.as_dict()) if json else show.deploy_result(result)
+    if not result.healthy:
         raise SlipwayError(
             f"{stack} is deployed, but not everything answers",
             remedy=f"`invoke logs SERVICE --stack {stack}` shows what a service says.",
         )
 
 
-def _carry_out(workspace: Workspace, target: Stack, *, yes: bool, install: bool, json: bool) -> Deployed:
-    from slipway.flows import deploy as flow
-    from slipway.flows.ground import gate_of, ground
-    from slipway.flows.recording import recorded
-    from slipway.flows.report import Silence
-    from slipway.flows.standing import standing
+def _run_deploy(workspace: Workspace, stack_config: Stack, *, yes: bool, install: bool, json: bool) -> DeployResult:
+    from slipway.build.environment import prepare_environment, required_gate_tools
+    from slipway.context.reporter import NullReporter
+    from slipway.context.run_context import current_environment
+    from slipway.insight.run_recorder import record_run
+    from slipway.release import deploy as flow
     from slipway.tasks import show
 
     with (
-        recorded(workspace, "deploy", target, whole=True),
-        show.progress(f"Deploying {target.name}") as live,
+        record_run(workspace, "deploy", stack_config, from_process_start=True),
+        show.progress(f"Deploying {stack_config.name}") as progress,
     ):
-        report = Silence() if json else live
-        building = target.images != "external"
-        flow.refuse_others_at_first(standing(workspace), target)
-        here = ground(workspace, report, building=building, install=install, gate=gate_of(target), stack=target)
-        if building:
-            from slipway.flows.needed import build_many
+        reporter = NullReporter() if json else progress
+        builds_images = stack_config.mode != "external"
+        flow.refuse_foreign_objects_early(current_environment(workspace), stack_config)
+        run_context = prepare_environment(
+            workspace,
+            reporter,
+            building=builds_images,
+            install=install,
+            gate=required_gate_tools(stack_config),
+            stack=stack_config,
+        )
+        if builds_images:
+            from slipway.build.build_command import build_ahead_if_many
 
-            build_many(here, target, report)
-        return flow.deploy(here, target, report, show.consent(yes))
+            build_ahead_if_many(run_context, stack_config, reporter)
+        return flow.deploy_stack(run_context, stack_config, reporter, show.consent(yes))
 
 
 def _preview(stack: str, *, install: bool) -> None:
-    from slipway.flows import deploy as flow
-    from slipway.flows.ground import ground
-    from slipway.model.workspace import load
+    from slipway.build.environment import prepare_environment
+    from slipway.model.workspace import load_workspace
+    from slipway.release import deploy as flow
     from slipway.tasks import show
 
-    workspace = load(workspace_root())
-    target = flow.chosen_stack(workspace, stack)
-    _say_override(target)
-    with show.progress(f"Previewing {stack}") as report:
-        here = ground(workspace, report, building=target.images != "external", install=install, stack=target)
-        report.step(stack, "asking Pulumi what would change")
-        diff, outcome = flow.preview(here, target)
-        report.done(stack, "asked Pulumi what would change")
+    workspace = load_workspace(workspace_root())
+    stack_config = flow.load_stack(workspace, stack)
+    _say_override(stack_config)
+    with show.progress(f"Previewing {stack}") as reporter:
+        run_context = prepare_environment(
+            workspace, reporter, building=stack_config.mode != "external", install=install, stack=stack_config
+        )
+        reporter.step(stack, "asking Pulumi what would change")
+        diff, outcome = flow.preview_stack(run_context, stack_config)
+        reporter.done(stack, "asked Pulumi what would change")
     for line in diff:
         show.plain(line)
     counted = ", ".join(
@@ -223,4 +236,4 @@ def _say_override(stack: Stack) -> None:
     from slipway.tasks import show
 
     if stack.overridden:
-        show.note(f"[yellow]SLIPWAY_IMAGES={stack.images} overrides the mode of {stack.name} for this run.[/]")
+        show.note(f"[yellow]SLIPWAY_IMAGES={stack.mode} overrides the mode of {stack.name} for this run.[/]")

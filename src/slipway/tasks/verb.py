@@ -12,14 +12,14 @@ from typing import Any
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 
-from slipway.model.location import refuse_odd_path, workspace_root
+from slipway.model.workspace_path import refuse_unsafe_path, workspace_root
 from slipway.run import process_environment, streams
 
-CHOSEN = "Only these, with commas between them: api,web. Default: all."
+SERVICES_HELP = "Only these, with commas between them: api,web. Default: all."
 """What verbs say of `services`."""
-TELLING = frozenset({"doctor", "logs", "preview", "releases", "report", "status", "verify"})
+READING_VERBS = frozenset({"doctor", "logs", "preview", "releases", "report", "status", "verify"})
 """Verbs whose work is what they print: where that was lost, they have failed. What others did, they did."""
-SIGNALLED = 128
+SIGNAL_EXIT_BASE = 128
 """What an exit code adds to the number of the signal that ended a verb, as shells have it: 130 for Ctrl-C."""
 
 
@@ -29,28 +29,28 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
     A SlipwayError in it is shown as a message, and Invoke ends with the error's exit code; Ctrl-C ends with 130.
     """
 
-    def made(body: Callable[..., None]) -> Task[Any]:
+    def decorate(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
-        def guarded(*args: Any, **kwargs: Any) -> None:
-            lost = False
+        def run_verb(*args: Any, **kwargs: Any) -> None:
+            output_lost = False
             try:
-                carry_out(lambda: refuse_odd_path(workspace_root()))
+                exit_on_error(lambda: refuse_unsafe_path(workspace_root()))
                 streams.require_utf8()
                 prepare_scratch()
-                carry_out(lambda: process_environment.prepare(workspace_root()))
-                with ended_as_by_ctrl_c():
-                    carry_out(lambda: body(*args, **kwargs))
+                exit_on_error(lambda: process_environment.sanitize_environment(workspace_root()))
+                with interrupt_on_signals():
+                    exit_on_error(lambda: body(*args, **kwargs))
             finally:
-                lost = streams.report_lost()
-            if lost and (body.__name__ in TELLING or kwargs.get("json") or kwargs.get("dry")):
+                output_lost = streams.report_lost_output()
+            if output_lost and (body.__name__ in READING_VERBS or kwargs.get("json") or kwargs.get("dry")):
                 raise Exit(code=1)
 
-        return Task(guarded, **options)
+        return Task(run_verb, **options)
 
-    return made
+    return decorate
 
 
-def carry_out(work: Callable[[], None]) -> None:
+def exit_on_error(work: Callable[[], None]) -> None:
     """Do the work; turn what goes wrong in it into a message and an exit code.
 
     Raises:
@@ -65,35 +65,35 @@ def carry_out(work: Callable[[], None]) -> None:
     except SlipwayError as problem:
         show.error(problem)
         raise Exit(code=problem.exit_code) from problem
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt as interrupt:
         show.say("Stopped. Nothing half-done is left: run it again to go on.")
-        raise Exit(code=SIGNALLED + (stop.args[0] if stop.args else signal.SIGINT)) from None
+        raise Exit(code=SIGNAL_EXIT_BASE + (interrupt.args[0] if interrupt.args else signal.SIGINT)) from None
     except BrokenPipeError:  # `invoke logs … | head`
         raise Exit(code=0) from None
     except OSError as error:
-        if not files.is_about_disk(error):
+        if not files.is_disk_error(error):
             raise
-        show.error(files.not_written(error))
+        show.error(files.write_error(error))
         raise Exit(code=1) from error
     finally:
-        for said in files.unwritten:
-            show.warn(said)
-        files.unwritten.clear()
+        for warning in files.write_failures:
+            show.warn(warning)
+        files.write_failures.clear()
 
 
 @contextmanager
-def ended_as_by_ctrl_c() -> Iterator[None]:
+def interrupt_on_signals() -> Iterator[None]:
     """Take TERM, and a terminal that closes, as Ctrl-C for the time of a `with`: what was started is ended too."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(number)
 
-    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
-    before = {number: signal.signal(number, stop) for number in numbers}
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    handlers = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
@@ -102,10 +102,10 @@ def prepare_scratch() -> None:
     from slipway.model import scratch
 
     with suppress(OSError):
-        scratch.prepare(workspace_root() / scratch.NAME, _end_left)
+        scratch.prepare(workspace_root() / scratch.FOLDER_NAME, _end_leftover_processes)
 
 
-def _end_left(sessions: Mapping[int, str], mark: str) -> None:
-    from slipway.run.sessions import end_left  # only now: hardly ever is anything left
+def _end_leftover_processes(sessions: Mapping[int, str], mark: str) -> None:
+    from slipway.run.sessions import end_orphaned_sessions  # only now: hardly ever is anything left
 
-    end_left(sessions, mark)
+    end_orphaned_sessions(sessions, mark)

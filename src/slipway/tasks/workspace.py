@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from slipway.model.location import workspace_root
+from slipway.model.workspace_path import workspace_root
 from slipway.tasks.verb import verb
 
 
@@ -16,12 +16,14 @@ from slipway.tasks.verb import verb
 )
 def setup(context: Context, no_install: bool = False, fresh: bool = False) -> None:
     """Get and start what is missing: engine, tools, bases."""
-    from slipway.flows.ground import ground
-    from slipway.model.workspace import load
+    from slipway.build.environment import prepare_environment
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
 
-    with show.progress("Setting up") as report:
-        ground(load(workspace_root()), report, building=True, install=not no_install, fresh=fresh)
+    with show.progress("Setting up") as reporter:
+        prepare_environment(
+            load_workspace(workspace_root()), reporter, building=True, install=not no_install, fresh=fresh
+        )
     show.say("[green]✔[/] Everything is there. Next: [bold]invoke up[/]")
 
 
@@ -30,22 +32,24 @@ def doctor(context: Context, json: bool = False) -> None:
     """Say what is there, what is wrong, and the remedy."""
     from invoke.exceptions import Exit
 
-    from slipway.flows import gatefacts
-    from slipway.model.workspace import load
+    from slipway.gate import gate_doctor
+    from slipway.model.workspace import load_workspace
     from slipway.tasks import show
-    from slipway.toolchain.doctor import facts
+    from slipway.toolchain.doctor import run_checks
 
-    workspace = load(workspace_root())
-    found = [*facts(workspace), *gatefacts.facts(workspace)]
+    workspace = load_workspace(workspace_root())
+    results = [*run_checks(workspace), *gate_doctor.gate_facts(workspace)]
     if json:
-        show.as_json([{"name": fact.name, "ok": fact.ok, "found": fact.found, "remedy": fact.remedy} for fact in found])
+        show.as_json(
+            [{"name": fact.name, "ok": fact.ok, "found": fact.found, "remedy": fact.remedy} for fact in results]
+        )
     else:
         marks = {True: "[green]✔[/]", False: "[red]✘[/]"}
         show.table(
             ("", "what", "found", "remedy"),
-            [(marks[fact.ok], fact.name, fact.found, fact.remedy) for fact in found],
+            [(marks[fact.ok], fact.name, fact.found, fact.remedy) for fact in results],
         )
-    if not all(fact.ok for fact in found):
+    if not all(fact.ok for fact in results):
         raise Exit(code=1)
 
 
@@ -57,8 +61,8 @@ def doctor(context: Context, json: bool = False) -> None:
 )
 def new(context: Context, name: str, kind: str = "python-api") -> None:
     """Add a service: invoke new orders --kind python-api."""
-    from slipway.flows.new import create
+    from slipway.scaffold.service_creation import create_service
     from slipway.tasks import show
 
-    folder = create(workspace_root(), name, kind)
+    folder = create_service(workspace_root(), name, kind)
     show.say(f"[green]✔[/] {folder.relative_to(workspace_root())} is a {kind}. Next: [bold]invoke up[/]")

@@ -17,12 +17,12 @@ from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.run.process import run
 from slipway.toolchain import background, paths
-from slipway.toolchain.data import tool
-from slipway.toolchain.install import ensure as ensure_tool
-from slipway.toolchain.locking import alone
+from slipway.toolchain.install import ensure_tool
+from slipway.toolchain.locking import file_lock
 from slipway.toolchain.paths import state_path
+from slipway.toolchain.tool_catalog import find_tool
 
-NAME = "slipway"
+BUILDER_NAME = "slipway"
 START_SECONDS, CONNECT_SECONDS, BUILDX_SECONDS = 30.0, 2.0, 60.0
 
 OnLine = Callable[[str], None]
@@ -30,12 +30,12 @@ OnLine = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Builder:
-    """A buildx builder. `ours`: its BuildKit was started by Slipway, which may end it."""
+    """A buildx builder. `started_by_slipway`: its BuildKit was started by Slipway, which may end it."""
 
     name: str
     address: str  # of BuildKit: unix://…, or docker-container:// for one that runs in the Docker engine
     config: Path  # buildx's own folder; the user's is never written
-    ours: bool
+    started_by_slipway: bool
 
     @property
     def env(self) -> dict[str, str]:
@@ -52,7 +52,7 @@ class Node:
     problem: str
 
 
-def ensure(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
+def ensure_builder(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
     """Return the builder, starting BuildKit if need be: as a process for root, else in the Docker engine.
 
     Args:
@@ -63,33 +63,33 @@ def ensure(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
         SlipwayError: a program cannot be had, or BuildKit did not start (with its log's last lines).
     """
     tell = on_line or (lambda _line: None)
-    home, config = folder(), buildx_config()
-    paths.close_state()
-    if not as_process():
+    home, config = state_folder(), buildx_folder()
+    paths.restrict_state_folder()
+    if not runs_as_process():
         endpoint = ("docker-container", "")
-        if registered(config) != endpoint:
-            _register(endpoint, install, tell)
-        return Builder(NAME, "docker-container://", config, ours=True)
+        if read_registered_endpoint(config) != endpoint:
+            _register_builder(endpoint, install, tell)
+        return Builder(BUILDER_NAME, "docker-container://", config, started_by_slipway=True)
     path = socket_path()
-    if not answers(path):
+    if not is_responding(path):
         program = ensure_tool("buildkitd", install=install, on_line=on_line)
-        with alone(home / ".lock", lambda: tell("buildkitd: another start is under way, waiting")):
-            if not answers(path):
+        with file_lock(home / ".lock", lambda: tell("buildkitd: another start is under way, waiting")):
+            if not is_responding(path):
                 tell(f"buildkitd: starting it, data in {home / 'data'}")
-                _start(program, path, tell)
+                _start_buildkitd(program, path, tell)
     endpoint = ("remote", f"unix://{path}")
-    if registered(config) != endpoint:
-        _register(endpoint, install, tell)
-    return Builder(NAME, endpoint[1], config, ours=background.running(home) is not None)
+    if read_registered_endpoint(config) != endpoint:
+        _register_builder(endpoint, install, tell)
+    return Builder(BUILDER_NAME, endpoint[1], config, started_by_slipway=background.find_running(home) is not None)
 
 
-def name_of(workspace: Workspace) -> str:
+def builder_of(workspace: Workspace) -> str:
     """Return the builder that a workspace builds with: `slipway`, or one of its own where it names native builders."""
     build = workspace.settings.build
     if not build.builders:
-        return NAME
-    decides = [sorted(build.builders.items()), _own_platforms(workspace)]
-    return f"{NAME}-{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]}"
+        return BUILDER_NAME
+    fingerprint = [sorted(build.builders.items()), _own_platforms(workspace)]
+    return f"{BUILDER_NAME}-{hashlib.sha256(json.dumps(fingerprint).encode()).hexdigest()[:12]}"
 
 
 def _own_platforms(workspace: Workspace) -> list[str]:
@@ -98,27 +98,27 @@ def _own_platforms(workspace: Workspace) -> list[str]:
     return sorted({*build.platforms} - build.builders.keys())
 
 
-def join_natives(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> None:
+def register_native_builders(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> None:
     """Register the builder that has this machine's BuildKit and each native one that workspace.toml names.
 
-    `ensure` has been called. Its name stands for the addresses, so a changed one makes another builder.
+    `ensure_builder` has been called. Its name stands for the addresses, so a changed one makes another builder.
 
     Raises:
         SlipwayError: buildx did not take one.
     """
     tell = on_line or (lambda _line: None)
-    own, name, home = registered(buildx_config()), name_of(workspace), buildx_config()
+    own, name, home = read_registered_endpoint(buildx_folder()), builder_of(workspace), buildx_folder()
     wanted = [own[1] if own else "", *workspace.settings.build.builders.values()]
-    if own is None or _endpoints(home, name) == wanted:
+    if own is None or _read_node_endpoints(home, name) == wanted:
         return
     buildx = ensure_tool("docker-buildx", install=install, on_line=tell)
     env = {"BUILDX_CONFIG": str(home)}
-    with alone(home.with_name("buildx.lock"), lambda: tell("buildx: another set-up is under way, waiting")):
-        if _endpoints(home, name):
+    with file_lock(home.with_name("buildx.lock"), lambda: tell("buildx: another set-up is under way, waiting")):
+        if _read_node_endpoints(home, name):
             run([buildx, "rm", "--keep-daemon", "--keep-state", name], env=env, timeout=BUILDX_SECONDS)
         # buildx takes the first node that can build a platform: ours must not claim what another is there for.
-        mine = _own_platforms(workspace)
-        commands = [create_command(buildx, own, tool("buildkit").version, name, mine)]
+        own_platforms = _own_platforms(workspace)
+        commands = [create_command(buildx, own, find_tool("buildkit").version, name, own_platforms)]
         for platform, address in workspace.settings.build.builders.items():
             tell(f"builder: {platform} is built by {address}")
             commands.append(append_command(buildx, own[0], name, platform, address))
@@ -133,7 +133,7 @@ def join_natives(workspace: Workspace, *, install: bool = True, on_line: OnLine 
                 )
 
 
-def nodes(buildx: Path, name: str, config: Path) -> list[Node]:
+def list_nodes(buildx: Path, name: str, config: Path) -> list[Node]:
     """Ask a builder's nodes what they can build; some tenths of a second.
 
     Raises:
@@ -143,34 +143,34 @@ def nodes(buildx: Path, name: str, config: Path) -> list[Node]:
     result = run([buildx, "ls", "--format", "json"], env=env, timeout=BUILDX_SECONDS)
     for line in result.output.splitlines():
         with suppress(ValueError, LookupError, TypeError, RecursionError):
-            found = json.loads(line)
-            if found["Name"] == name:
+            entry = json.loads(line)
+            if entry["Name"] == name:
                 return [
                     Node(
-                        str(each["Endpoint"]),
-                        frozenset(str(one).rstrip("*") for one in each.get("Platforms") or ()),
-                        str(each.get("Err") or ("" if each.get("Status") == "running" else each.get("Status"))),
+                        str(node["Endpoint"]),
+                        frozenset(str(platform_name).rstrip("*") for platform_name in node.get("Platforms") or ()),
+                        str(node.get("Err") or ("" if node.get("Status") == "running" else node.get("Status"))),
                     )
-                    for each in found["Nodes"]
+                    for node in entry["Nodes"]
                 ]
     raise SlipwayError(f"buildx does not know the builder {name}", remedy="Run `invoke setup`.", detail=result.tail())
 
 
-def stop() -> bool:
+def stop_builder() -> bool:
     """End BuildKit if Slipway started it (its cache stays); return whether it did."""
-    config = buildx_config()
-    if registered(config) == ("docker-container", ""):
-        run([ensure_tool("docker-buildx", install=False), "stop", NAME], env={"BUILDX_CONFIG": str(config)})
+    config = buildx_folder()
+    if read_registered_endpoint(config) == ("docker-container", ""):
+        run([ensure_tool("docker-buildx", install=False), "stop", BUILDER_NAME], env={"BUILDX_CONFIG": str(config)})
         return True
-    return background.stop(folder())
+    return background.stop_daemon(state_folder())
 
 
-def as_process() -> bool:
+def runs_as_process() -> bool:
     """Whether BuildKit runs as a process of its own here: that takes Linux, root and runc's privileges."""
     return os.geteuid() == 0 and platform.system() == "Linux"
 
 
-def answers(path: Path) -> bool:
+def is_responding(path: Path) -> bool:
     """Return whether something listens on BuildKit's socket; it does so only when its worker is ready."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(CONNECT_SECONDS)
@@ -180,22 +180,22 @@ def answers(path: Path) -> bool:
     return False
 
 
-def folder() -> Path:
+def state_folder() -> Path:
     """Return where buildkitd has its cache, log and pid file."""
     return state_path("buildkitd")
 
 
-def buildx_config() -> Path:
+def buildx_folder() -> Path:
     """Return buildx's folder."""
     return state_path("buildx")
 
 
 def socket_path() -> Path:
     """Return BuildKit's socket: in its folder, or in a short one where that path is too long for a socket."""
-    return paths.socket_path(folder() / "buildkitd.sock")
+    return paths.socket_path(state_folder() / "buildkitd.sock")
 
 
-def config(data: Path, path: Path, cores: int) -> str:
+def buildkitd_config(data: Path, path: Path, cores: int) -> str:
     """Return buildkitd's configuration.
 
     Loopback registries need no entry: BuildKit speaks plain HTTP to them by itself. Steps mostly wait for a
@@ -222,17 +222,17 @@ root = "{data}"
 
 
 def create_command(
-    buildx: Path, endpoint: tuple[str, str], version: str, name: str = NAME, platforms: Sequence[str] = ()
+    buildx: Path, endpoint: tuple[str, str], version: str, name: str = BUILDER_NAME, platforms: Sequence[str] = ()
 ) -> list[str]:
     """Return the command that registers a builder of this machine with buildx, for these platforms if any are named."""
     driver, address = endpoint
-    only = [f"--platform={','.join(platforms)}"] if platforms else []
-    command = [str(buildx), "create", "--name", name, "--driver", driver, *only]
+    platform_option = [f"--platform={','.join(platforms)}"] if platforms else []
+    command = [str(buildx), "create", "--name", name, "--driver", driver, *platform_option]
     if driver == "remote":
         return [*command, address]
     # The host's network: a registry on this machine's loopback address is reached from inside.
     options = [f"image=moby/buildkit:v{version}", "network=host"]
-    return [*command, *(f"--driver-opt={each}" for each in options)]
+    return [*command, *(f"--driver-opt={option}" for option in options)]
 
 
 def append_command(buildx: Path, driver: str, name: str, platform: str, address: str) -> list[str]:
@@ -243,55 +243,55 @@ def append_command(buildx: Path, driver: str, name: str, platform: str, address:
     ]
 
 
-def registered(config: Path) -> tuple[str, str] | None:
+def read_registered_endpoint(config: Path) -> tuple[str, str] | None:
     """Return driver and address of the builder as buildx has it written down; None when it has not."""
     try:
-        known = json.loads((config / "instances" / NAME).read_text(encoding="utf-8"))
+        known = json.loads((config / "instances" / BUILDER_NAME).read_text(encoding="utf-8"))
         endpoint = str(known["Nodes"][0]["Endpoint"]) if known["Driver"] == "remote" else ""
         return str(known["Driver"]), endpoint
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
-def _endpoints(config: Path, name: str) -> list[str]:
+def _read_node_endpoints(config: Path, name: str) -> list[str]:
     """Return the addresses of a builder's nodes as buildx has them written down."""
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
         known = json.loads((config / "instances" / name).read_text(encoding="utf-8"))
         remote = known["Driver"] == "remote"
-        return [str(each["Endpoint"]) if remote or number else "" for number, each in enumerate(known["Nodes"])]
+        return [str(node["Endpoint"]) if remote or number else "" for number, node in enumerate(known["Nodes"])]
     return []
 
 
-def _register(endpoint: tuple[str, str], install: bool, tell: OnLine) -> None:
-    config = buildx_config()
+def _register_builder(endpoint: tuple[str, str], install: bool, tell: OnLine) -> None:
+    config = buildx_folder()
     buildx = ensure_tool("docker-buildx", install=install, on_line=tell)
     env = {"BUILDX_CONFIG": str(config)}
     # Not a file in buildx's folder: buildx holds a `.lock` of its own there.
-    with alone(config.with_name("buildx.lock"), lambda: tell("buildx: another set-up is under way, waiting")):
-        known = registered(config)
+    with file_lock(config.with_name("buildx.lock"), lambda: tell("buildx: another set-up is under way, waiting")):
+        known = read_registered_endpoint(config)
         if known == endpoint:
             return
         if known is not None:
-            run([buildx, "rm", "--keep-daemon", "--keep-state", NAME], env=env, timeout=BUILDX_SECONDS)
-        result = run(create_command(buildx, endpoint, tool("buildkit").version), env=env, timeout=BUILDX_SECONDS)
+            run([buildx, "rm", "--keep-daemon", "--keep-state", BUILDER_NAME], env=env, timeout=BUILDX_SECONDS)
+        result = run(create_command(buildx, endpoint, find_tool("buildkit").version), env=env, timeout=BUILDX_SECONDS)
     if result.code:
         remedy = f"See that the Docker engine answers (`invoke doctor`); else remove {config} and try again."
         raise SlipwayError("buildx did not take the builder", remedy=remedy, detail=result.tail())
 
 
-def _start(program: Path, path: Path, tell: OnLine) -> None:
-    home = folder()
+def _start_buildkitd(program: Path, path: Path, tell: OnLine) -> None:
+    home = state_folder()
     search = f"{program.resolve().parent}:{os.environ.get('PATH', os.defpath)}"
     if not any(shutil.which(name, path=search) for name in ("buildkit-runc", "runc")):
         raise SlipwayError("BuildKit needs runc", remedy="Install it: `apt-get install runc` (docker.io brings it).")
     paths.make_private(path.parent)
     with suppress(FileNotFoundError):
         path.unlink()  # nobody listens on it
-    text = config(home / "data", path, os.cpu_count() or 1)
+    text = buildkitd_config(home / "data", path, os.cpu_count() or 1)
     (home / "buildkitd.toml").write_text(text, encoding="utf-8")
-    background.launch(home, [program, "--config", home / "buildkitd.toml"], env={"PATH": search})
-    background.wait_until(
-        lambda: answers(path),
+    background.launch_daemon(home, [program, "--config", home / "buildkitd.toml"], env={"PATH": search})
+    background.wait_until_ready(
+        lambda: is_responding(path),
         home,
         "buildkitd",
         seconds=START_SECONDS,

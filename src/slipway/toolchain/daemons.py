@@ -6,22 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.model.workspace import Workspace
-from slipway.toolchain import builder, registry
+from slipway.toolchain import builder, registry_daemon
 from slipway.toolchain.builder import Builder
-from slipway.toolchain.registry import Registry
+from slipway.toolchain.registry_daemon import LocalRegistry
 
 OnLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Daemons:
-    """What is up. `registry` is None when the workspace's is on another machine."""
+    """What is up. `registry_daemon` is None when the workspace's is on another machine."""
 
-    registry: Registry | None
+    registry: LocalRegistry | None
     builder: Builder
 
 
-def ensure(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> Daemons:
+def ensure_daemons(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> Daemons:
     """Bring up what is not: some milliseconds when everything is.
 
     Raises:
@@ -29,21 +29,23 @@ def ensure(workspace: Workspace, *, install: bool = True, on_line: OnLine | None
         SlipwayError: a program cannot be had or did not start.
     """
     local = ensure_registry(workspace, install=install, on_line=on_line)
-    return Daemons(local, builder.ensure(install=install, on_line=on_line))
+    return Daemons(local, builder.ensure_builder(install=install, on_line=on_line))
 
 
-def ensure_registry(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> Registry | None:
+def ensure_registry(
+    workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None
+) -> LocalRegistry | None:
     """Bring up the workspace's registry; None, and nothing done, when it is on another machine."""
     if not workspace.local_registry:
         return None
-    return registry.ensure(workspace.registry, install=install, on_line=on_line)
+    return registry_daemon.ensure_local_registry(workspace.registry, install=install, on_line=on_line)
 
 
-def stop(workspace: Workspace) -> tuple[str, ...]:
+def stop_daemons(workspace: Workspace) -> tuple[str, ...]:
     """End those that Slipway started, keeping their data; return their names."""
     ended = []
-    if workspace.local_registry and registry.stop(workspace.registry):
+    if workspace.local_registry and registry_daemon.stop_local_registry(workspace.registry):
         ended.append("registry")
-    if builder.stop():
+    if builder.stop_builder():
         ended.append("builder")
     return tuple(ended)

@@ -15,15 +15,15 @@ from pathlib import Path
 from slipway.model.errors import SlipwayError
 from slipway.run.process import run
 
-KERNEL = Path("/proc/sys/fs/binfmt_misc")
-RULES = Path("/usr/lib/binfmt.d")
+BINFMT_FOLDER = Path("/proc/sys/fs/binfmt_misc")
+RULES_FOLDER = Path("/usr/lib/binfmt.d")
 PACKAGE = "qemu-user-static"
 APT_SECONDS, MOUNT_SECONDS = 600.0, 20.0
-OPENED = "F"
+OPEN_FLAG = "F"
 """The flag of a rule by which the kernel opens the emulator once, and not by its path in each root."""
 
 # What containers and QEMU call a processor; machine.machine() has a third word for some.
-QEMU = {
+QEMU_NAMES = {
     "386": "i386",
     "amd64": "x86_64",
     "arm": "arm",
@@ -36,13 +36,13 @@ QEMU = {
 OnLine = Callable[[str], None]
 
 
-def native() -> str:
+def native_platform() -> str:
     """Return this machine's own platform, as containers call it."""
     word = machine.machine().lower()
-    return f"linux/{next((name for name, theirs in QEMU.items() if theirs == word), word)}"
+    return f"linux/{next((name for name, theirs in QEMU_NAMES.items() if theirs == word), word)}"
 
 
-def ensure(platforms: Iterable[str], *, install: bool = True, on_line: OnLine | None = None) -> None:
+def ensure_emulation(platforms: Iterable[str], *, install: bool = True, on_line: OnLine | None = None) -> None:
     """Have programs of these platforms run on this machine, for root on Debian and Ubuntu; what is so already stays.
 
     Args:
@@ -55,35 +55,35 @@ def ensure(platforms: Iterable[str], *, install: bool = True, on_line: OnLine | 
     """
     tell = on_line or (lambda _line: None)
     for platform in platforms:
-        name = QEMU.get(platform.split("/")[1])
+        name = QEMU_NAMES.get(platform.split("/")[1])
         if name is None:
-            raise SlipwayError(f"nothing here can run programs of {platform}", remedy=by_hand(platform))
-        if registered(name):
+            raise SlipwayError(f"nothing here can run programs of {platform}", remedy=manual_remedy(platform))
+        if is_registered(name):
             continue
         if not install or os.geteuid() != 0 or machine.system() != "Linux":
-            raise SlipwayError(f"this machine cannot run programs of {platform}", remedy=by_hand(platform))
-        _mount(platform)
-        if registered(name):
+            raise SlipwayError(f"this machine cannot run programs of {platform}", remedy=manual_remedy(platform))
+        _mount_binfmt(platform)
+        if is_registered(name):
             continue
-        rule = RULES / f"qemu-{name}.conf"
+        rule = RULES_FOLDER / f"qemu-{name}.conf"
         if not rule.is_file():
-            _install(platform, tell)
-        if not registered(name):
+            _install_qemu(platform, tell)
+        if not is_registered(name):
             tell(f"emulation: {platform} is run by QEMU from now on, on this machine, until it is restarted")
-            _register(platform, rule)
+            _register_rule(platform, rule)
 
 
-def registered(name: str) -> bool:
+def is_registered(name: str) -> bool:
     """Return whether the kernel hands programs of a processor, by QEMU's word for it, to an emulator in any root."""
     try:
-        told = (KERNEL / f"qemu-{name}").read_text(encoding="ascii").splitlines()
+        status_lines = (BINFMT_FOLDER / f"qemu-{name}").read_text(encoding="ascii").splitlines()
     except OSError:
         return False
-    flags = next((line for line in told if line.startswith("flags:")), "")
-    return "enabled" in told and OPENED in flags
+    flags = next((line for line in status_lines if line.startswith("flags:")), "")
+    return "enabled" in status_lines and OPEN_FLAG in flags
 
 
-def by_hand(platform: str) -> str:
+def manual_remedy(platform: str) -> str:
     """Return what makes a platform buildable where this cannot do it."""
     architecture = platform.split("/")[1]
     return (
@@ -93,17 +93,17 @@ def by_hand(platform: str) -> str:
     )
 
 
-def with_opened(rule: str) -> str:
+def add_open_flag(rule: str) -> str:
     """Return a rule whose emulator the kernel opens once: `:name:type:offset:magic:mask:interpreter:flags`."""
     rule = next((line.strip() for line in rule.splitlines() if line.startswith(":")), "")
     head, colon, flags = rule.rpartition(":")
-    return f"{head}{colon}{flags}" if OPENED in flags else f"{head}{colon}{flags}{OPENED}"
+    return f"{head}{colon}{flags}" if OPEN_FLAG in flags else f"{head}{colon}{flags}{OPEN_FLAG}"
 
 
-def _mount(platform: str) -> None:
-    if (KERNEL / "register").exists():
+def _mount_binfmt(platform: str) -> None:
+    if (BINFMT_FOLDER / "register").exists():
         return
-    result = run(["mount", "-t", "binfmt_misc", "binfmt_misc", KERNEL], timeout=MOUNT_SECONDS)
+    result = run(["mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT_FOLDER], timeout=MOUNT_SECONDS)
     if result.code:
         raise SlipwayError(
             f"{platform} cannot be emulated here: the kernel takes no further kinds of programs (binfmt_misc)",
@@ -113,24 +113,24 @@ def _mount(platform: str) -> None:
         )
 
 
-def _install(platform: str, tell: OnLine) -> None:
+def _install_qemu(platform: str, tell: OnLine) -> None:
     if not shutil.which("apt-get"):
-        raise SlipwayError(f"this machine cannot run programs of {platform}", remedy=by_hand(platform))
-    get = ["apt-get", "install", "--yes", "--no-install-recommends", PACKAGE]
-    tell(f"emulation: {platform} needs QEMU: {' '.join(get)}")
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    result = run(get, env=quiet, timeout=APT_SECONDS)
+        raise SlipwayError(f"this machine cannot run programs of {platform}", remedy=manual_remedy(platform))
+    install_command = ["apt-get", "install", "--yes", "--no-install-recommends", PACKAGE]
+    tell(f"emulation: {platform} needs QEMU: {' '.join(install_command)}")
+    apt_environment = {"DEBIAN_FRONTEND": "noninteractive"}
+    result = run(install_command, env=apt_environment, timeout=APT_SECONDS)
     if result.code:
-        run(["apt-get", "update"], env=quiet, timeout=APT_SECONDS)
-        result = run(get, env=quiet, timeout=APT_SECONDS)
+        run(["apt-get", "update"], env=apt_environment, timeout=APT_SECONDS)
+        result = run(install_command, env=apt_environment, timeout=APT_SECONDS)
     if result.code:
-        raise SlipwayError(f"{PACKAGE} could not be installed", remedy=by_hand(platform), detail=result.tail())
+        raise SlipwayError(f"{PACKAGE} could not be installed", remedy=manual_remedy(platform), detail=result.tail())
 
 
-def _register(platform: str, rule: Path) -> None:
+def _register_rule(platform: str, rule: Path) -> None:
     try:
-        (KERNEL / "register").write_text(with_opened(rule.read_text(encoding="ascii")), encoding="ascii")
+        (BINFMT_FOLDER / "register").write_text(add_open_flag(rule.read_text(encoding="ascii")), encoding="ascii")
     except OSError as error:
         raise SlipwayError(
-            f"the kernel does not take QEMU for {platform}: {error.strerror}", remedy=by_hand(platform)
+            f"the kernel does not take QEMU for {platform}: {error.strerror}", remedy=manual_remedy(platform)
         ) from error

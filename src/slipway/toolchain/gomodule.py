@@ -9,26 +9,26 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from slipway.model.scratch import own_folder, temporary_folder
-from slipway.run.process import Result, run
-from slipway.toolchain.data import GoModule, Tool
-from slipway.toolchain.find import NotHad
-from slipway.toolchain.leftovers import go_folder, remove_go_caches, size_of, using_go_caches
+from slipway.model.scratch import process_folder, temporary_folder
+from slipway.run.process import ProcessResult, run
+from slipway.toolchain.installed_tools import ToolUnavailable
+from slipway.toolchain.leftovers import folder_size, go_folder, remove_go_caches, using_go_caches
 from slipway.toolchain.paths import cache_path
+from slipway.toolchain.tool_catalog import GoModule, Tool
 
-CACHE_LIMIT = 12 * 10**9
+MAX_CACHE_BYTES = 12 * 10**9
 """Bytes of Go's caches; with more they begin anew. All tools together take about ten gigabytes."""
 BUILD_SECONDS = 45 * 60.0
-UNCHECKED = ("GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE")
-CACHES = {"GOCACHE": "build", "GOMODCACHE": "modules"}
+UNCHECKED_VARIABLES = ("GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE")
+CACHE_VARIABLES = {"GOCACHE": "build", "GOMODCACHE": "modules"}
 """Go's caches of Slipway's own, which `invoke prune --machine` may remove; a user's are taken where they are named."""
-NOTHING = "nothing.invalid"
-DATABASES = ("sum.golang.org", "sum.golang.google.cn")
+NO_MODULE = "nothing.invalid"
+CHECKSUM_DATABASES = ("sum.golang.org", "sum.golang.google.cn")
 
 OnLine = Callable[[str], None]
 
 
-def from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
+def install_from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
     """Build the tool's binaries into a folder.
 
     The tool's own modules have the sums that tools.toml pins, and all others those of Go's checksum database, which
@@ -39,29 +39,33 @@ def from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
     """
     recipe = tool.go
     if recipe is None:
-        raise NotHad("Go: no module is known")
+        raise ToolUnavailable("Go: no module is known")
     with using_go_caches(), temporary_folder(cache_path(), "go") as work:
-        _write(work, tool.name, recipe)
-        env = {**build_env(recipe), "GOTMPDIR": str(own_folder(cache_path()))}
-        _sufficient(recipe, work, env)
-        tell = _clock(tool.name, on_line)
+        _write_module(work, tool.name, recipe)
+        env = {**build_environment(recipe), "GOTMPDIR": str(process_folder(cache_path()))}
+        _require_go(recipe, work, env)
+        tell = _throttle(tool.name, on_line)
         for package, binary in recipe.packages.items():
             argv = build_command(recipe, package, into / binary)
-            _must(run(argv, cwd=work, env=env, on_line=tell, timeout=BUILD_SECONDS))
-        for name, place in recipe.extra.items():
-            module, path = place.split(" ", 1)
-            _must(run(["go", "mod", "download", module], cwd=work, env=env, timeout=BUILD_SECONDS))
-            source = _must(run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module], cwd=work, env=env))
-            _copy(Path(source.output.strip()), path, into / name)
-    if size_of(go_folder()) > CACHE_LIMIT:
+            _require_success(run(argv, cwd=work, env=env, on_line=tell, timeout=BUILD_SECONDS))
+        for name, source_spec in recipe.extra.items():
+            module, path = source_spec.split(" ", 1)
+            _require_success(run(["go", "mod", "download", module], cwd=work, env=env, timeout=BUILD_SECONDS))
+            source = _require_success(
+                run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module], cwd=work, env=env)
+            )
+            _copy_module_file(Path(source.output.strip()), path, into / name)
+    if folder_size(go_folder()) > MAX_CACHE_BYTES:
         remove_go_caches()
 
 
-def go_mod(name: str, recipe: GoModule) -> str:
+def render_go_mod(name: str, recipe: GoModule) -> str:
     """Return the go.mod that builds one tool."""
-    requires = "".join(f"\t{each}\n" for each in recipe.requires)
-    same = "".join(f"replace {each} => {each} {at}\n" for at, modules in recipe.replace.items() for each in modules)
-    return f"module slipway.tools/{name}\n\ngo {recipe.go}\n\nrequire (\n{requires})\n{same}"
+    requires = "".join(f"\t{module}\n" for module in recipe.requires)
+    replacements = "".join(
+        f"replace {module} => {module} {version}\n" for version, modules in recipe.replace.items() for module in modules
+    )
+    return f"module slipway.tools/{name}\n\ngo {recipe.go}\n\nrequire (\n{requires})\n{replacements}"
 
 
 def build_command(recipe: GoModule, package: str, binary: Path) -> list[str]:
@@ -79,7 +83,7 @@ def build_command(recipe: GoModule, package: str, binary: Path) -> list[str]:
     ]
 
 
-def build_env(recipe: GoModule) -> dict[str, str | None]:
+def build_environment(recipe: GoModule) -> dict[str, str | None]:
     """Return the build's variables: its own, and none of the user's workspace, flags or target; None takes one away.
 
     Go's checksum database vouches for every module: what would switch it off is set to what matches nothing (an empty
@@ -88,55 +92,55 @@ def build_env(recipe: GoModule) -> dict[str, str | None]:
     others = {"GOOS": None, "GOARCH": None, "GOEXPERIMENT": None}
     return {
         **others,
-        **dict.fromkeys(UNCHECKED, NOTHING),
+        **dict.fromkeys(UNCHECKED_VARIABLES, NO_MODULE),
         "GOSUMDB": checksum_database(os.environ.get("GOSUMDB", "")),
         "GO111MODULE": "on",
         "GOWORK": "off",
         "GOFLAGS": "-buildvcs=false -modcacherw",
-        **{name: os.environ.get(name) or str(go_folder() / own) for name, own in CACHES.items()},
+        **{name: os.environ.get(name) or str(go_folder() / own) for name, own in CACHE_VARIABLES.items()},
         **recipe.env,
     }
 
 
 def checksum_database(named: str) -> str:
     """Return Go's checksum database as a user may name it: by another way, but no other, and with no other key."""
-    return named if named.split(" ", maxsplit=1)[0] in DATABASES else DATABASES[0]
+    return named if named.split(" ", maxsplit=1)[0] in CHECKSUM_DATABASES else CHECKSUM_DATABASES[0]
 
 
-def _write(work: Path, name: str, recipe: GoModule) -> None:
-    (work / "go.mod").write_text(go_mod(name, recipe), encoding="utf-8")
+def _write_module(work: Path, name: str, recipe: GoModule) -> None:
+    (work / "go.mod").write_text(render_go_mod(name, recipe), encoding="utf-8")
     if recipe.sum:
         (work / "go.sum").write_text("\n".join(recipe.sum) + "\n", encoding="utf-8")
 
 
-def _copy(module: Path, pattern: str, target: Path) -> None:
+def _copy_module_file(module: Path, pattern: str, target: Path) -> None:
     """Copy a file of a module; several that a pattern names become one stream of YAML documents."""
     files = sorted(module.glob(pattern))
     if not files:
-        raise NotHad(f"Go: {module.name} holds no {pattern}")
+        raise ToolUnavailable(f"Go: {module.name} holds no {pattern}")
     target.write_bytes(b"\n---\n".join(file.read_bytes() for file in files))
     target.chmod(0o755)
 
 
-def _sufficient(recipe: GoModule, work: Path, env: Mapping[str, str | None]) -> None:
+def _require_go(recipe: GoModule, work: Path, env: Mapping[str, str | None]) -> None:
     if not shutil.which("go"):
-        raise NotHad(f"Go: there is no go on PATH ({recipe.go} or newer would build it)")
+        raise ToolUnavailable(f"Go: there is no go on PATH ({recipe.go} or newer would build it)")
     version = run(["go", "env", "GOVERSION"], cwd=work.parent, env=env).output.strip()
-    if _numbers(version) < _numbers(recipe.go):
-        raise NotHad(f"Go: {version} is too old, {recipe.go} or newer is needed")
+    if _version_numbers(version) < _version_numbers(recipe.go):
+        raise ToolUnavailable(f"Go: {version} is too old, {recipe.go} or newer is needed")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
-def _must(result: Result) -> Result:
+def _require_success(result: ProcessResult) -> ProcessResult:
     if result.code:
-        raise NotHad(f"Go: the build failed: {' / '.join(result.tail(3).splitlines())}")
+        raise ToolUnavailable(f"Go: the build failed: {' / '.join(result.tail(3).splitlines())}")
     return result
 
 
-def _clock(name: str, on_line: OnLine) -> OnLine:
+def _throttle(name: str, on_line: OnLine) -> OnLine:
     """Pass on a line a second at most, with the time since the build began."""
     start = time.monotonic()
     last = [0.0]

@@ -10,22 +10,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.model.errors import SlipwayError
-from slipway.model.scratch import own_folder, scratch_of, sweep
-from slipway.toolchain.data import Tool, tool
-from slipway.toolchain.find import NotHad, cached, next_to, on_path
-from slipway.toolchain.gomodule import from_go
-from slipway.toolchain.locking import alone
+from slipway.model.scratch import find_scratch, process_folder, remove_stale_folders
+from slipway.toolchain.gomodule import install_from_go
+from slipway.toolchain.installed_tools import ToolUnavailable, find_beside, find_cached, find_on_path
+from slipway.toolchain.locking import file_lock
 from slipway.toolchain.paths import cache_path, tools_path
-from slipway.toolchain.release import MIRROR, from_release
+from slipway.toolchain.tool_catalog import Tool, find_tool
+from slipway.toolchain.vendor_release import MIRROR_VARIABLE, install_from_release
 
-STRICT = "SLIPWAY_PINNED_TOOLS"
+PINNED_ONLY_VARIABLE = "SLIPWAY_PINNED_TOOLS"
 """The environment variable by which only what tools.toml pins is used, and nothing that lies on PATH."""
 
 OnLine = Callable[[str], None]
-_NEW = ".new-"
+_NEW_PREFIX = ".new-"
 
 
-def ensure(name: str, *, install: bool = True, on_line: OnLine | None = None) -> Path:
+def ensure_tool(name: str, *, install: bool = True, on_line: OnLine | None = None) -> Path:
     """Return the path of a tool's binary, getting the tool first where it is missing.
 
     Args:
@@ -37,92 +37,94 @@ def ensure(name: str, *, install: bool = True, on_line: OnLine | None = None) ->
         SlipwayError: no way worked; it names each one's reason.
         ConfigError: no such tool.
     """
-    wanted = tool(name)
+    wanted = find_tool(name)
     tell = on_line or (lambda _line: None)
     binary = name if name in wanted.binaries else wanted.main
     reasons: list[str] = []
-    found = _present(wanted, reasons) or (_get(wanted, reasons, tell) if install else None)
-    if found is None:
+    path = _find_installed(wanted, reasons) or (_install(wanted, reasons, tell) if install else None)
+    if path is None:
         what = f"{wanted.name} {wanted.version} is missing"
-        raise SlipwayError(what, remedy=_remedy(wanted, install), detail="\n".join(reasons))
-    return found.with_name(binary)
+        raise SlipwayError(what, remedy=_missing_tool_remedy(wanted, install), detail="\n".join(reasons))
+    return path.with_name(binary)
 
 
-def present(name: str) -> Path | None:
+def find_installed_tool(name: str) -> Path | None:
     """Return a tool's binary when it is on PATH or in the cache; None when it would have to be installed."""
-    wanted = tool(name)
-    found = _present(wanted, [])
-    return found and found.with_name(name if name in wanted.binaries else wanted.main)
+    wanted = find_tool(name)
+    path = _find_installed(wanted, [])
+    return path and path.with_name(name if name in wanted.binaries else wanted.main)
 
 
-def link_into(folder: Path, names: Iterable[str], *, install: bool = True, on_line: OnLine | None = None) -> list[Path]:
+def link_tools(
+    folder: Path, names: Iterable[str], *, install: bool = True, on_line: OnLine | None = None
+) -> list[Path]:
     """Put links to tools (all their binaries) into a folder; return the links.
 
-    A file there that is no link is somebody's own and stays. `install` and `on_line` are those of `ensure`.
+    A file there that is no link is somebody's own and stays. `install` and `on_line` are those of `ensure_tool`.
 
     Raises:
         SlipwayError: a tool cannot be had.
     """
     links = []
     for name in names:
-        path = ensure(name, install=install, on_line=on_line)
-        for binary in tool(name).binaries:
+        path = ensure_tool(name, install=install, on_line=on_line)
+        for binary in find_tool(name).binaries:
             target = path.with_name(binary).resolve()
             if target.parent != folder.resolve():
-                links.append(_link(folder / binary, target))
+                links.append(_replace_link(folder / binary, target))
     return links
 
 
-def _present(wanted: Tool, reasons: list[str]) -> Path | None:
-    ways: list[Callable[[Tool], Path]] = [on_path, cached]
+def _find_installed(wanted: Tool, reasons: list[str]) -> Path | None:
+    ways: list[Callable[[Tool], Path]] = [find_on_path, find_cached]
     if wanted.beside:
-        ways[0] = lambda each: next_to(each, ensure(each.beside, install=False))
-    elif os.environ.get(STRICT):
-        ways = [cached]
-        reasons.append(f"PATH: not looked at, as {STRICT} is set")
+        ways[0] = lambda dependent: find_beside(dependent, ensure_tool(dependent.beside, install=False))
+    elif os.environ.get(PINNED_ONLY_VARIABLE):
+        ways = [find_cached]
+        reasons.append(f"PATH: not looked at, as {PINNED_ONLY_VARIABLE} is set")
     for way in ways:
         try:
             return way(wanted)
-        except (NotHad, SlipwayError) as error:
+        except (ToolUnavailable, SlipwayError) as error:
             reasons.append(str(error))
     return None
 
 
-def _get(wanted: Tool, reasons: list[str], tell: OnLine) -> Path | None:
+def _install(wanted: Tool, reasons: list[str], tell: OnLine) -> Path | None:
     folder = tools_path() / wanted.name
     folder.mkdir(parents=True, exist_ok=True)
     if wanted.beside:
         reasons.append(f"PATH: {wanted.beside} was missing, too")
-        with suppress(NotHad, SlipwayError):
-            return next_to(wanted, ensure(wanted.beside, on_line=tell))
-    with alone(folder / ".lock", lambda: tell(f"{wanted.name}: another install is under way, waiting")):
-        with suppress(NotHad):
-            return cached(wanted)  # the other install has brought it
-        sweep(cache_path())
-        for left in folder.glob(f"{_NEW}*"):  # by a process that was killed: nobody else is here
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(ToolUnavailable, SlipwayError):
+            return find_beside(wanted, ensure_tool(wanted.beside, on_line=tell))
+    with file_lock(folder / ".lock", lambda: tell(f"{wanted.name}: another install is under way, waiting")):
+        with suppress(ToolUnavailable):
+            return find_cached(wanted)  # the other install has brought it
+        remove_stale_folders(cache_path())
+        for leftover in folder.glob(f"{_NEW_PREFIX}*"):  # by a process that was killed: nobody else is here
+            shutil.rmtree(leftover, ignore_errors=True)
         for reason in reasons:
             tell(f"{wanted.name}: {reason}")
-        for way in (from_release, from_go):
+        for way in (install_from_release, install_from_go):
             try:
-                return _atomically(wanted, folder, way, tell)
-            except NotHad as error:
+                return _install_atomically(wanted, folder, way, tell)
+            except ToolUnavailable as error:
                 reasons.append(str(error))
                 tell(f"{wanted.name}: {error}")
     return None
 
 
-def _atomically(wanted: Tool, folder: Path, way: Callable[[Tool, Path, OnLine], None], tell: OnLine) -> Path:
+def _install_atomically(wanted: Tool, folder: Path, way: Callable[[Tool, Path, OnLine], None], tell: OnLine) -> Path:
     """Let one way fill a new folder, and give that its final name only when everything is there."""
-    new = Path(tempfile.mkdtemp(prefix=_NEW, dir=folder))
+    new = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=folder))
     try:
         way(wanted, new, tell)
         missing = [name for name in wanted.binaries if not os.access(new / name, os.X_OK)]
         if missing:
-            raise NotHad(f"{way.__name__}: it brought no {missing[0]}")
+            raise ToolUnavailable(f"{way.__name__}: it brought no {missing[0]}")
         new.chmod(0o755)
         final = folder / wanted.version
-        shutil.rmtree(final, ignore_errors=True)  # cached() found it incomplete
+        shutil.rmtree(final, ignore_errors=True)  # find_cached() found it incomplete
         new.rename(final)
         tell(f"{wanted.name}: {wanted.version} is in {final}")
         return final / wanted.main
@@ -130,13 +132,13 @@ def _atomically(wanted: Tool, folder: Path, way: Callable[[Tool, Path, OnLine], 
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _link(link: Path, target: Path) -> Path:
+def _replace_link(link: Path, target: Path) -> Path:
     if link.is_symlink() and link.resolve() == target:
         return link
     if link.exists() and not link.is_symlink():
         return link
-    above = scratch_of(link)
-    new = own_folder(above) / link.name if above else link.with_name(f".{link.name}.{os.getpid()}")
+    scratch = find_scratch(link)
+    new = process_folder(scratch) / link.name if scratch else link.with_name(f".{link.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
         new.unlink()
     new.symlink_to(target)
@@ -144,12 +146,12 @@ def _link(link: Path, target: Path) -> Path:
     return link
 
 
-def _remedy(wanted: Tool, install: bool) -> str:
+def _missing_tool_remedy(wanted: Tool, install: bool) -> str:
     if not install:
         return f"Run `invoke setup`, or put {wanted.main} {wanted.accepts or wanted.version} or newer on PATH."
     ways = [f"put {wanted.main} {wanted.accepts or wanted.version} or newer on PATH"]
     if wanted.release:
-        ways.append(f"set {MIRROR} to a mirror of the vendors' releases")
+        ways.append(f"set {MIRROR_VARIABLE} to a mirror of the vendors' releases")
     if wanted.go:
         ways.append(
             f"install Go {wanted.go.go} or newer, which builds it (your system's package where that is new enough; or "

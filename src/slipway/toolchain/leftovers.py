@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from slipway.toolchain.data import tools
 from slipway.toolchain.paths import cache_path, tools_path
+from slipway.toolchain.tool_catalog import load_tools
 
 PROC = Path("/proc")
-MOUNTS = "buildkit-mount*"
+MOUNT_PATTERN = "buildkit-mount*"
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 """How the kernel tells of a blank or the like in a path."""
 MOUNT_SECONDS = 3600.0
@@ -35,9 +35,9 @@ class Leftover:
     remove: Callable[[], None]
 
 
-def find() -> list[Leftover]:
+def find_leftovers() -> list[Leftover]:
     """Return what can go from this machine; nothing is changed, and nothing is named that Slipway did not make."""
-    return [*_old_tools(), *_go_caches(), *_mounts(Path(tempfile.gettempdir()))]
+    return [*_old_tools(), *_go_caches(), *_empty_mounts(Path(tempfile.gettempdir()))]
 
 
 def go_folder() -> Path:
@@ -61,14 +61,14 @@ def remove_go_caches() -> None:
         shutil.rmtree(go_folder(), ignore_errors=True)
 
 
-def size_of(path: Path) -> int:
+def folder_size(path: Path) -> int:
     """Return how many bytes a folder's files have; 0 where it is not there."""
-    total, todo = 0, [str(path)]
-    while todo:
-        with suppress(OSError), os.scandir(todo.pop()) as entries:
+    total, pending = 0, [str(path)]
+    while pending:
+        with suppress(OSError), os.scandir(pending.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    todo.append(entry.path)
+                    pending.append(entry.path)
                 else:
                     total += entry.stat(follow_symlinks=False).st_size
     return total
@@ -79,21 +79,23 @@ def _go_lock() -> Path:
 
 
 def _go_caches() -> Iterator[Leftover]:
-    if size := size_of(go_folder()):
+    if size := folder_size(go_folder()):
         yield Leftover(str(go_folder()), "only builds of tools read it", size, remove_go_caches)
 
 
 def _old_tools() -> Iterator[Leftover]:
     """Yield the versions of tools that this Slipway does not use, and that nothing runs."""
-    running = _programs()
-    for name, each in tools().items():
+    running = _running_programs()
+    for name, tool in load_tools().items():
         for folder in sorted((tools_path() / name).glob("[0-9]*/")):
-            if folder.name != each.version and not folder.is_symlink() and not _runs(folder, running):
-                why = f"{each.version} is the one that is used"
-                yield Leftover(str(folder), why, size_of(folder), partial(shutil.rmtree, folder, ignore_errors=True))
+            if folder.name != tool.version and not folder.is_symlink() and not _is_running(folder, running):
+                why = f"{tool.version} is the one that is used"
+                yield Leftover(
+                    str(folder), why, folder_size(folder), partial(shutil.rmtree, folder, ignore_errors=True)
+                )
 
 
-def _programs() -> set[Path]:
+def _running_programs() -> set[Path]:
     """Return the files of all programs that run, as far as this user may know."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
@@ -102,23 +104,31 @@ def _programs() -> set[Path]:
     return found
 
 
-def _runs(folder: Path, running: set[Path]) -> bool:
+def _is_running(folder: Path, running: set[Path]) -> bool:
     return any(program.is_relative_to(folder.resolve()) for program in running)
 
 
-def _mounts(above: Path) -> list[Leftover]:
+def _empty_mounts(above: Path) -> list[Leftover]:
     """Return BuildKit's empty mount points that nothing is mounted on, as one: there are hundreds."""
     mounted = {str(path) for path in _mount_points()}
     oldest = time.time() - MOUNT_SECONDS
-    found = []
-    for folder in above.glob(MOUNTS):
+    empty = []
+    for folder in above.glob(MOUNT_PATTERN):
         with suppress(OSError):
-            about = folder.lstat()
-            if about.st_uid == os.geteuid() and about.st_mtime < oldest and str(folder.resolve()) not in mounted:
-                found += [folder] if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()) else []
-    if not found:
+            folder_status = folder.lstat()
+            if (
+                folder_status.st_uid == os.geteuid()
+                and folder_status.st_mtime < oldest
+                and str(folder.resolve()) not in mounted
+            ):
+                empty += [folder] if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()) else []
+    if not empty:
         return []
-    return [Leftover(f"{above / MOUNTS} ({len(found)})", "nothing is mounted there", 0, partial(_drop, found))]
+    return [
+        Leftover(
+            f"{above / MOUNT_PATTERN} ({len(empty)})", "nothing is mounted there", 0, partial(_remove_folders, empty)
+        )
+    ]
 
 
 def _mount_points() -> Iterator[Path]:
@@ -130,7 +140,7 @@ def _mount_points() -> Iterator[Path]:
                     yield Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), line.split()[4]))
 
 
-def _drop(folders: list[Path]) -> None:
+def _remove_folders(folders: list[Path]) -> None:
     for folder in folders:
         with suppress(OSError):  # not empty, or mounted, by now: then it is in use
             folder.rmdir()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def alone(lock: Path, wait: Callable[[], None]) -> Iterator[int]:
+def file_lock(lock: Path, wait: Callable[[], None]) -> Iterator[int]:
     """Hold a lock file for the time of a `with`; `wait` is called once when somebody else has it.
 
     Yields:

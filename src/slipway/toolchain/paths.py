@@ -12,7 +12,7 @@ from pathlib import Path
 from slipway.model.errors import SlipwayError
 
 SOCKET_LIMIT = 100  # bytes; the kernel ends a unix socket's path at 108
-PRIVATE = 0o700
+PRIVATE_MODE = 0o700
 
 
 def cache_path() -> Path:
@@ -36,27 +36,27 @@ def make_private(folder: Path) -> Path:
     Raises:
         SlipwayError: it is another user's, who could change what is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
-    about = folder.stat()
-    if about.st_uid != os.geteuid() and os.geteuid() != 0:
+    folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_MODE)
+    folder_status = folder.stat()
+    if folder_status.st_uid != os.geteuid() and os.geteuid() != 0:
         raise SlipwayError(
-            f"{folder} belongs to another user (number {about.st_uid})", remedy="Remove it, or ask them to."
+            f"{folder} belongs to another user (number {folder_status.st_uid})", remedy="Remove it, or ask them to."
         )
-    if about.st_uid == os.geteuid() and stat.S_IMODE(about.st_mode) & 0o077:
-        folder.chmod(PRIVATE)
+    if folder_status.st_uid == os.geteuid() and stat.S_IMODE(folder_status.st_mode) & 0o077:
+        folder.chmod(PRIVATE_MODE)
     return folder
 
 
-def close_state() -> None:
+def restrict_state_folder() -> None:
     """See that nobody else may enter the folder that has the state of all that Slipway runs here."""
     with suppress(OSError):  # a file system that knows no modes
         make_private(state_path(""))
 
 
-def socket_path(wanted: Path) -> Path:
+def socket_path(preferred: Path) -> Path:
     """Return where a unix socket is put: as wanted, or in a short folder where that path is too long for a socket."""
-    if len(os.fsencode(wanted)) <= SOCKET_LIMIT:
-        return wanted
-    short = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:12]
+    if len(os.fsencode(preferred)) <= SOCKET_LIMIT:
+        return preferred
+    digest = hashlib.sha256(os.fsencode(preferred)).hexdigest()[:12]
     runtime = Path("/run") if os.access("/run", os.W_OK) else Path(tempfile.gettempdir())
-    return runtime / f"slipway-{short}" / wanted.name
+    return runtime / f"slipway-{digest}" / preferred.name

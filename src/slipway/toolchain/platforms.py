@@ -8,12 +8,12 @@ from slipway.model.errors import SlipwayError
 from slipway.model.workspace import Workspace
 from slipway.toolchain import builder, emulation
 from slipway.toolchain.builder import Node
-from slipway.toolchain.install import ensure as ensure_tool
+from slipway.toolchain.install import ensure_tool
 
 OnLine = Callable[[str], None]
 
 
-def ensure(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> None:
+def ensure_platforms(workspace: Workspace, *, install: bool = True, on_line: OnLine | None = None) -> None:
     """Make sure that every platform of the workspace can be built; nothing is asked for this machine's own alone.
 
     `builder.ensure` has been called.
@@ -23,23 +23,25 @@ def ensure(workspace: Workspace, *, install: bool = True, on_line: OnLine | None
     """
     build = workspace.settings.build
     if build.builders:
-        builder.join_natives(workspace, install=install, on_line=on_line)
-    foreign = sorted({*build.platforms} - {emulation.native()})
+        builder.register_native_builders(workspace, install=install, on_line=on_line)
+    foreign = sorted({*build.platforms} - {emulation.native_platform()})
     if not foreign and not build.builders:
         return
-    if builder.as_process():
-        emulation.ensure([each for each in foreign if each not in build.builders], install=install, on_line=on_line)
+    if builder.runs_as_process():
+        emulation.ensure_emulation(
+            [platform for platform in foreign if platform not in build.builders], install=install, on_line=on_line
+        )
     buildx = ensure_tool("docker-buildx", install=install, on_line=on_line)
-    refuse_unbuildable(workspace, builder.nodes(buildx, builder.name_of(workspace), builder.buildx_config()))
+    refuse_unbuildable(workspace, builder.list_nodes(buildx, builder.builder_of(workspace), builder.buildx_folder()))
 
 
 def refuse_unbuildable(workspace: Workspace, nodes: list[Node]) -> None:
     """Raise SlipwayError for a builder that does not answer, or a platform that none can build."""
     build = workspace.settings.build
-    whose = {address: platform for platform, address in build.builders.items()}
+    platform_of = {address: platform for platform, address in build.builders.items()}
     for node in nodes:
         if node.problem:
-            platform = whose.get(node.address)
+            platform = platform_of.get(node.address)
             remedy = "Run `invoke setup`."
             if platform:
                 remedy = f'See that buildkitd runs there, or mend [build.builders] "{platform}" in workspace.toml.'
@@ -48,10 +50,10 @@ def refuse_unbuildable(workspace: Workspace, nodes: list[Node]) -> None:
                 remedy=remedy,
                 detail=node.problem,
             )
-    can = {platform for node in nodes for platform in node.platforms}
+    buildable = {platform for node in nodes for platform in node.platforms}
     for platform in build.platforms:
-        if platform not in can:
+        if platform not in buildable:
             raise SlipwayError(
-                f"nothing here can build {platform}: the builder has {', '.join(sorted(can))}",
-                remedy=emulation.by_hand(platform),
+                f"nothing here can build {platform}: the builder has {', '.join(sorted(buildable))}",
+                remedy=emulation.manual_remedy(platform),
             )

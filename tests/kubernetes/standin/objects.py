@@ -10,7 +10,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from slipway.provider.values import Secret, plain
+from slipway.provider.values import SecretValue, unwrap_secrets
 
 Object = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -66,7 +66,7 @@ def wanted(inputs: Any) -> Any:
         return {key: wanted(value) for key, value in inputs.items() if value is not None}
     if isinstance(inputs, list):
         return [wanted(value) for value in inputs]
-    return wanted(inputs.value) if isinstance(inputs, Secret) else inputs
+    return wanted(inputs.value) if isinstance(inputs, SecretValue) else inputs
 
 
 def annotations(about: Object) -> dict[str, str]:
@@ -76,7 +76,7 @@ def annotations(about: Object) -> dict[str, str]:
 
 def named(inputs: Object, urn: str, seed: bytes, old: Object) -> Object:
     """Return inputs with a name: their own, the old one where that was given here, else one made of the URN's name."""
-    metadata = plain(inputs.get("metadata")) or {}
+    metadata = unwrap_secrets(inputs.get("metadata")) or {}
     if metadata.get("name") or metadata.get("generateName"):
         return inputs
     before = old.get("metadata") or {}
@@ -90,14 +90,14 @@ def checkpoint(inputs: Object, live: Object, manager: str) -> Object:
     """Return what the state keeps of an object: the live one, what was wanted, and who manages it."""
     kept = with_secrets(live, inputs)
     if live.get("kind") == "Secret":
-        kept |= {key: Secret(plain(kept[key])) for key in ("data", "stringData") if key in kept}
+        kept |= {key: SecretValue(unwrap_secrets(kept[key])) for key in ("data", "stringData") if key in kept}
     return {**kept, INPUTS: inputs, API_VERSION: live.get("apiVersion"), FIELD_MANAGER: manager}
 
 
 def with_secrets(value: Any, like: Any) -> Any:
     """Return a value in which is secret what is secret at the same place of another."""
-    if isinstance(like, Secret):
-        return Secret(value)
+    if isinstance(like, SecretValue):
+        return SecretValue(value)
     if isinstance(value, dict) and isinstance(like, dict):
         return {key: with_secrets(item, like.get(key)) for key, item in value.items()}
     if isinstance(value, list) and isinstance(like, list) and len(value) == len(like):

@@ -39,8 +39,8 @@ from tests.kubernetes.standin.objects import (
 )
 from tests.kubernetes.standin.waits import NotReady, Waiter
 
-from slipway.provider.serve import OPTIONS, THREADS
-from slipway.provider.values import Secret, holds_unknown, plain, read, write
+from slipway.provider.server import GRPC_OPTIONS, MAX_THREADS
+from slipway.provider.values import SecretValue, contains_unknown, from_struct, to_struct, unwrap_secrets
 
 VERSION = "4.34.2"
 CREATOR = "pulumi-kubernetes"
@@ -56,7 +56,7 @@ class Partly(Exception):
     def __init__(self, live: Object, properties: Object, inputs: Object, reasons: list[str], message: str) -> None:
         super().__init__(message)
         self.detail = provider_pb2.ErrorResourceInitFailed(
-            id=identity(live), properties=write(properties), reasons=[message, *reasons], inputs=write(inputs)
+            id=identity(live), properties=to_struct(properties), reasons=[message, *reasons], inputs=to_struct(inputs)
         )
 
 
@@ -121,7 +121,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @told
     def Configure(self, request: Any, context: Any) -> Any:
-        given = plain(read(request.args))
+        given = unwrap_secrets(from_struct(request.args))
         switch = lambda name: str(given.get(name, "")).lower() == "true"  # noqa: E731
         self._force, self._upsert = switch("enablePatchForce"), switch("upsertExistingObjects")
         self._mutable = {
@@ -150,17 +150,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @told
     def Check(self, request: Any, context: Any) -> Any:
-        inputs = named(read(request.news), request.urn, request.randomSeed, plain(read(request.olds)))
+        inputs = named(
+            from_struct(request.news), request.urn, request.randomSeed, unwrap_secrets(from_struct(request.olds))
+        )
         kind = _declared(inputs)
-        if not holds_unknown(inputs.get("metadata")) and self._client is not None:
+        if not contains_unknown(inputs.get("metadata")) and self._client is not None:
             inputs = self._placed(inputs, kind)
-        return provider_pb2.CheckResponse(inputs=write(inputs))
+        return provider_pb2.CheckResponse(inputs=to_struct(inputs))
 
     @told
     def Diff(self, request: Any, context: Any) -> Any:
-        olds, news = read(request.olds), read(request.news)
-        old_inputs = wanted(olds.get(INPUTS) or read(request.old_inputs))
-        live, new = plain(olds), wanted(news)
+        olds, news = from_struct(request.olds), from_struct(request.news)
+        old_inputs = wanted(olds.get(INPUTS) or from_struct(request.old_inputs))
+        live, new = unwrap_secrets(olds), wanted(news)
         found = [
             (path, how)
             for path, how in differences(pruned(live, old_inputs), new)
@@ -188,8 +190,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @told
     def Create(self, request: Any, context: Any) -> Any:
-        inputs = read(request.properties)
-        if request.preview and (holds_unknown(inputs) or self._client is None):
+        inputs = from_struct(request.properties)
+        if request.preview and (contains_unknown(inputs) or self._client is None):
             return provider_pb2.CreateResponse(properties=request.properties)
         manager = _manager(inputs, {}, request.urn)
         try:
@@ -201,16 +203,16 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             raise ApiError(error.status, error.reason, f"{what}: {error.message}") from error
         if request.preview:
             live.pop("status", None)
-            return provider_pb2.CreateResponse(properties=write(checkpoint(inputs, live, manager)))
+            return provider_pb2.CreateResponse(properties=to_struct(checkpoint(inputs, live, manager)))
         ready = self._ready(live, inputs, manager, request, "created")
-        return provider_pb2.CreateResponse(id=identity(ready), properties=write(checkpoint(inputs, ready, manager)))
+        return provider_pb2.CreateResponse(id=identity(ready), properties=to_struct(checkpoint(inputs, ready, manager)))
 
     @told
     def Update(self, request: Any, context: Any) -> Any:
-        olds, inputs = read(request.olds), read(request.news)
-        if request.preview and (holds_unknown(inputs) or self._client is None):
+        olds, inputs = from_struct(request.olds), from_struct(request.news)
+        if request.preview and (contains_unknown(inputs) or self._client is None):
             return provider_pb2.UpdateResponse(properties=request.news)
-        manager = _manager(inputs, plain(olds), request.urn)
+        manager = _manager(inputs, unwrap_secrets(olds), request.urn)
         try:
             live = self._apply(wanted(inputs), manager, dry=request.preview)
         except ApiError as error:
@@ -220,15 +222,15 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             raise ApiError(error.status, error.reason, f"{what}: {error.message}") from error
         if request.preview:
             live.pop("status", None)
-            return provider_pb2.UpdateResponse(properties=write(checkpoint(inputs, live, manager)))
+            return provider_pb2.UpdateResponse(properties=to_struct(checkpoint(inputs, live, manager)))
         ready = self._ready(live, inputs, manager, request, "updated")
-        return provider_pb2.UpdateResponse(properties=write(checkpoint(inputs, ready, manager)))
+        return provider_pb2.UpdateResponse(properties=to_struct(checkpoint(inputs, ready, manager)))
 
     @told
     def Read(self, request: Any, context: Any) -> Any:
-        olds = read(request.properties)
-        inputs = read(request.inputs) or olds.get(INPUTS) or {}
-        about = plain(inputs) or plain(olds)
+        olds = from_struct(request.properties)
+        inputs = from_struct(request.inputs) or olds.get(INPUTS) or {}
+        about = unwrap_secrets(inputs) or unwrap_secrets(olds)
         if not about.get("kind"):
             raise ValueError("an import needs apiVersion and kind: this stand-in imports nothing by id alone")
         client = self._connected()
@@ -241,15 +243,15 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 return provider_pb2.ReadResponse(id="")
             raise
         found = with_secrets(pruned(live, wanted(inputs)), inputs)
-        manager = _manager(inputs, plain(olds), request.urn)
+        manager = _manager(inputs, unwrap_secrets(olds), request.urn)
         kept = checkpoint(found, live, manager)
         if reasons := self._waits().problems(live):
             raise Partly(live, kept, found, reasons, f"'{name}' is not ready")
-        return provider_pb2.ReadResponse(id=identity(live), properties=write(kept), inputs=write(found))
+        return provider_pb2.ReadResponse(id=identity(live), properties=to_struct(kept), inputs=to_struct(found))
 
     @told
     def Delete(self, request: Any, context: Any) -> Any:
-        about = plain(read(request.properties))
+        about = unwrap_secrets(from_struct(request.properties))
         client = self._connected()
         namespace, _, name = request.id.rpartition("/")
         try:
@@ -280,7 +282,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def _placed(self, inputs: Object, declared: tuple[str, str]) -> Object:
         """Return inputs with the namespace that they will be in, where the kind has one."""
         metadata = inputs.get("metadata") or {}
-        if isinstance(metadata, Secret):
+        if isinstance(metadata, SecretValue):
             return inputs
         try:
             namespaced = self._connected().kind(*declared).namespaced
@@ -348,7 +350,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def _declared(inputs: Object) -> tuple[str, str]:
-    return str(plain(inputs["apiVersion"])), str(plain(inputs["kind"]))
+    return str(unwrap_secrets(inputs["apiVersion"])), str(unwrap_secrets(inputs["kind"]))
 
 
 def _manager(inputs: Object, olds: Object, urn: str) -> str:
@@ -367,7 +369,7 @@ def main() -> None:
     """Serve Pulumi until it ends this process or is killed itself; print the port first, as plugins do."""
     pulumi = os.getppid()
     provider = Provider()
-    server = grpc.server(ThreadPoolExecutor(THREADS), options=OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(MAX_THREADS), options=GRPC_OPTIONS)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

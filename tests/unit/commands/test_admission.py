@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from slipway.commands import admission
-from slipway.commands.cosign import TYPES
+from slipway.commands.cosign import PREDICATE_TYPES
 from slipway.model import workspace
 from slipway.model.stack import Stack
-from slipway.model.trust import Identity, Key, Trust
+from slipway.model.trust import Identity, PublicKey, TrustedSigners
 
-KEY = Key(Path("k.pub"), "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n", "ab" * 32)
+KEY = PublicKey(Path("k.pub"), "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n", "ab" * 32)
 FULL = Identity("https://issuer", "https://github.com/acme/shop/ship.yaml@refs/heads/main")
 PATTERN = Identity("https://issuer", subject_regexp="^https://github.com/acme/.*$")
-TRUST = Trust((KEY,), (FULL, PATTERN))
+TRUST = TrustedSigners((KEY,), (FULL, PATTERN))
 IMAGES = ["ghcr.io/acme/shop/release/*"]
 
 
@@ -25,7 +25,7 @@ def test_policy_controller_asks_each_signer_for_every_kind_of_evidence() -> None
     assert spec["images"] == [{"glob": IMAGES[0]}]
     assert [each["name"] for each in spec["authorities"]] == ["key-abababab", "identity-1", "identity-2"]
     for authority in spec["authorities"]:
-        assert [each["predicateType"] for each in authority["attestations"]] == list(TYPES.values())
+        assert [each["predicateType"] for each in authority["attestations"]] == list(PREDICATE_TYPES.values())
         assert authority["signatureFormat"] == "bundle"
     assert spec["authorities"][0]["key"]["data"] == KEY.pem
     identities = [each["keyless"]["identities"] for each in spec["authorities"][1:]]
@@ -40,7 +40,7 @@ def test_kyverno_asks_any_one_signer_for_every_kind_of_evidence() -> None:
     assert (images["failureAction"], images["required"], images["verifyDigest"]) == ("Enforce", True, True)
     assert images["mutateDigest"] is False
     assert images["type"] == "SigstoreBundle"
-    assert [each["type"] for each in images["attestations"]] == list(TYPES.values())
+    assert [each["type"] for each in images["attestations"]] == list(PREDICATE_TYPES.values())
     for attestation in images["attestations"]:
         (attestors,) = attestation["attestors"]
         assert attestors["count"] == 1
@@ -65,30 +65,28 @@ def test_plain_http_is_for_this_machine_alone() -> None:
 
 
 def stack_of(tmp_path: Path, **settings: object) -> Stack:
-    given = {"images": "external", "target": "kubernetes", "protected": True, **settings}
+    given = {"mode": "external", "target": "kubernetes", "protected": True, **settings}
     return Stack("prod", tmp_path / "Pulumi.prod.yaml", **given)  # type: ignore[arg-type]
 
 
 def shop(tmp_path: Path) -> workspace.Workspace:
     (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n')
-    return workspace.load(tmp_path)
+    return workspace.load_workspace(tmp_path)
 
 
 def test_a_protected_external_stack_takes_released_images_only(tmp_path: Path) -> None:
     stack = stack_of(tmp_path, registry="ghcr.io/acme")
-    assert admission.prefixes(shop(tmp_path), stack) == ["ghcr.io/acme/shop/release/"]
+    assert admission.allowed_prefixes(shop(tmp_path), stack) == ["ghcr.io/acme/shop/release/"]
 
 
-@pytest.mark.parametrize(
-    "settings", [{"images": "inline", "protected": False}, {"images": "hybrid"}, {"protected": False}]
-)
+@pytest.mark.parametrize("settings", [{"mode": "inline", "protected": False}, {"mode": "hybrid"}, {"protected": False}])
 def test_any_other_stack_takes_those_of_development_too(tmp_path: Path, settings: dict[str, object]) -> None:
     stack = stack_of(tmp_path, registry="ghcr.io/acme", **settings)
-    assert admission.prefixes(shop(tmp_path), stack) == ["127.0.0.1:5000/shop/", "ghcr.io/acme/shop/release/"]
+    assert admission.allowed_prefixes(shop(tmp_path), stack) == ["127.0.0.1:5000/shop/", "ghcr.io/acme/shop/release/"]
 
 
 def test_the_cluster_looks_at_all_kinds_of_containers_of_one_namespace() -> None:
-    policy, binding = admission.images_documents("shop-prod", ["ghcr.io/acme/shop/release/"])
+    policy, binding = admission.images_policy_documents("shop-prod", ["ghcr.io/acme/shop/release/"])
     spec = policy["spec"]
     for kind in ("containers", "initContainers", "ephemeralContainers"):
         assert f"object.spec.{kind}.map(" in spec["variables"][0]["expression"]

@@ -13,7 +13,7 @@ import pytest
 from slipway.commands import bake
 from slipway.content.digest import BuildInputs
 from slipway.model.names import DNS_LABEL
-from slipway.model.workspace import Cache
+from slipway.model.workspace import CacheMode
 
 PIN = "@sha256:" + "a" * 64
 INPUTS = BuildInputs(
@@ -25,12 +25,12 @@ INPUTS = BuildInputs(
     args={"B": "2", "A": "1"},
     bases={"PYTHON_RUN": f"r/x{PIN}"},
 )
-LOCAL = bake.Target("api", INPUTS, ("127.0.0.1:5000/demo/api:h-1",), {"ca": Path("/w/.slipway/run/ca")})
-REMOTE = bake.Target("web", INPUTS, ("ghcr.io:443/acme/web:h-2@sha256:x",))
+LOCAL = bake.BakeTarget("api", INPUTS, ("127.0.0.1:5000/demo/api:h-1",), {"ca": Path("/w/.slipway/run/ca")})
+REMOTE = bake.BakeTarget("web", INPUTS, ("ghcr.io:443/acme/web:h-2@sha256:x",))
 
 
-def of(target: bake.Target, output: str = "oci", stage: str | None = None) -> dict[str, Any]:
-    return bake.definition([target], output, Path("/w/.slipway/oci"), stage)["target"][target.service]
+def of(target: bake.BakeTarget, output: str = "oci", stage: str | None = None) -> dict[str, Any]:
+    return bake.make_definition([target], output, Path("/w/.slipway/oci"), stage)["target"][target.service]
 
 
 def test_a_target_holds_all_that_decides_the_image() -> None:
@@ -51,9 +51,9 @@ def test_a_target_holds_all_that_decides_the_image() -> None:
 
 
 def test_the_definition_is_json_and_the_same_each_time() -> None:
-    first = json.dumps(bake.definition([LOCAL, REMOTE], "oci", Path("/o")))
+    first = json.dumps(bake.make_definition([LOCAL, REMOTE], "oci", Path("/o")))
     assert json.loads(first)["target"].keys() == {"api", "web"}
-    assert json.dumps(bake.definition([LOCAL, REMOTE], "oci", Path("/o"))) == first
+    assert json.dumps(bake.make_definition([LOCAL, REMOTE], "oci", Path("/o"))) == first
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_an_unknown_output_is_a_programming_error() -> None:
 
 def test_a_stage_may_be_built_in_the_targets_place() -> None:
     assert of(LOCAL, "none", "test")["target"] == "test"
-    last = bake.Target("x", BuildInputs(Path("/d"), Path("/c")))
+    last = bake.BakeTarget("x", BuildInputs(Path("/d"), Path("/c")))
     assert "target" not in of(last)
 
 
@@ -101,14 +101,14 @@ def test_a_registry_elsewhere_keeps_the_cache_and_one_on_this_machine_does_not()
     ],
 )
 def test_the_setting_says_who_reads_and_writes_the_cache(
-    registry: str, cache: Cache, reads: bool, writes: bool
+    registry: str, cache: CacheMode, reads: bool, writes: bool
 ) -> None:
-    found = bake.layer_cache([f"{registry}/a/b:t"], ["linux/amd64"], cache, writing=True)
+    found = bake.layer_cache_options([f"{registry}/a/b:t"], ["linux/amd64"], cache, writing=True)
     assert ("cache-from" in found, "cache-to" in found) == (reads, writes)
 
 
 def test_each_platform_has_a_cache_and_a_build_for_several_only_reads() -> None:
-    found = bake.layer_cache(["ghcr.io/a/b:t"], ["linux/arm64", "linux/arm/v7"], writing=True)
+    found = bake.layer_cache_options(["ghcr.io/a/b:t"], ["linux/arm64", "linux/arm/v7"], writing=True)
     assert found == {
         "cache-from": [f"type=registry,ref=ghcr.io/a/b_cache:linux-{name}" for name in ("arm-v7", "arm64")]
     }
@@ -117,8 +117,8 @@ def test_each_platform_has_a_cache_and_a_build_for_several_only_reads() -> None:
 def test_several_platforms_are_a_target_each_which_a_builder_of_its_own_can_take() -> None:
     several = replace(REMOTE, inputs=replace(INPUTS, platforms=("linux/arm64", "linux/amd64", "linux/arm/v7")))
     names = ["web_for-linux-amd64", "web_for-linux-arm-v7", "web_for-linux-arm64"]
-    assert bake.names([several, LOCAL]) == [*names, "api"]
-    found: dict[str, Any] = bake.definition([several], "oci", Path("/o"))["target"]
+    assert bake.target_names([several, LOCAL]) == [*names, "api"]
+    found: dict[str, Any] = bake.make_definition([several], "oci", Path("/o"))["target"]
     assert list(found) == names
     assert [each["platforms"] for each in found.values()] == [["linux/amd64"], ["linux/arm/v7"], ["linux/arm64"]]
     assert found[names[2]]["output"][0].startswith("type=oci,dest=/o/web_for-linux-arm64,tar=false,")
@@ -129,7 +129,7 @@ def test_several_platforms_are_a_target_each_which_a_builder_of_its_own_can_take
 
 def test_what_would_be_an_expression_or_a_field_is_quoted() -> None:
     inputs = BuildInputs(Path("/a${b}/Dockerfile"), Path("/a${b}"), args={"A": "${HOME} %{if} $x"})
-    found = of(bake.Target("x", inputs, (), {"s": Path('/with,comma/and"quote')}))
+    found = of(bake.BakeTarget("x", inputs, (), {"s": Path('/with,comma/and"quote')}))
     assert found["args"]["A"] == "$${HOME} %%{if} $x"
     assert found["context"] == "/a$${b}"
     assert found["secret"] == ['id=s,"src=/with,comma/and""quote"']
@@ -137,7 +137,7 @@ def test_what_would_be_an_expression_or_a_field_is_quoted() -> None:
 
 def test_a_services_own_epoch_does_not_win() -> None:
     inputs = BuildInputs(Path("/d"), Path("/c"), args={"SOURCE_DATE_EPOCH": "7"})
-    assert of(bake.Target("x", inputs))["args"] == {"SOURCE_DATE_EPOCH": bake.SOURCE_DATE_EPOCH}
+    assert of(bake.BakeTarget("x", inputs))["args"] == {"SOURCE_DATE_EPOCH": bake.SOURCE_DATE_EPOCH}
 
 
 def test_the_epoch_is_one_that_zip_files_can_hold() -> None:
@@ -163,7 +163,7 @@ def test_the_command_allows_what_is_read_and_no_more() -> None:
 
 def test_no_secrets_value_is_anywhere(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("hush")
-    target = bake.Target("x", INPUTS, (), {"token": tmp_path / "token"})
+    target = bake.BakeTarget("x", INPUTS, (), {"token": tmp_path / "token"})
     assert "hush" not in json.dumps(of(target)) + repr(bake.argv(Path("b"), Path("f"), "s", [target]))
 
 
@@ -177,12 +177,12 @@ def test_no_secrets_value_is_anywhere(tmp_path: Path) -> None:
     ],
 )
 def test_a_repository_is_a_reference_without_tag_and_digest(ref: str, expected: str) -> None:
-    assert bake.repository(ref) == expected
-    assert not re.search(r"@", bake.repository(ref))
+    assert bake.repository_of(ref) == expected
+    assert not re.search(r"@", bake.repository_of(ref))
 
 
 def test_the_tests_are_run_by_fetching_the_file_that_they_write() -> None:
-    assert bake.tests([LOCAL], Path("/w/.slipway/oci/.new-1/reports")) == {
+    assert bake.make_test_definition([LOCAL], Path("/w/.slipway/oci/.new-1/reports")) == {
         "api_test": {
             "context": "/w/services/api",
             "contexts": {"common": "/w/libs/common"},
@@ -207,13 +207,13 @@ def test_the_tests_are_run_by_fetching_the_file_that_they_write() -> None:
 
 
 def test_tests_are_never_written_to_a_registrys_cache() -> None:
-    stage = bake.tests([REMOTE], Path("/r"))["web_test"]
+    stage = bake.make_test_definition([REMOTE], Path("/r"))["web_test"]
     assert "cache-to" not in stage
     assert stage["cache-from"] == ["type=registry,ref=ghcr.io:443/acme/web_cache:linux-amd64"]
 
 
 def test_each_target_of_a_definition_is_one_services_and_no_service_has_such_a_name() -> None:
-    found = bake.tests([LOCAL, REMOTE], Path("/r"))
+    found = bake.make_test_definition([LOCAL, REMOTE], Path("/r"))
     assert {name: bake.service_of(name) for name in found} == {
         "api_test": "api",
         "api_report": "api",
@@ -221,18 +221,20 @@ def test_each_target_of_a_definition_is_one_services_and_no_service_has_such_a_n
         "web_report": "web",
     }
     assert bake.service_of("team-api") == "team-api"
-    assert bake.reported([LOCAL, REMOTE]) == ["api_report", "web_report"]
-    assert set(bake.reported([LOCAL, REMOTE])) <= set(found)
+    assert bake.report_target_names([LOCAL, REMOTE]) == ["api_report", "web_report"]
+    assert set(bake.report_target_names([LOCAL, REMOTE])) <= set(found)
     assert not any(DNS_LABEL.fullmatch(name) for name in found)
 
 
 def test_without_platforms_the_builders_own_is_taken() -> None:
-    alone = bake.Target("x", BuildInputs(Path("/d"), Path("/c")))
-    assert not [name for name, target in bake.tests([alone], Path("/r")).items() if "platforms" in target]
+    alone = bake.BakeTarget("x", BuildInputs(Path("/d"), Path("/c")))
+    assert not [
+        name for name, target in bake.make_test_definition([alone], Path("/r")).items() if "platforms" in target
+    ]
 
 
 def test_a_report_goes_to_a_path_that_may_hold_anything() -> None:
-    report = bake.tests([bake.Target("x", INPUTS)], Path("/a,b${c}"))["x_report"]
+    report = bake.make_test_definition([bake.BakeTarget("x", INPUTS)], Path("/a,b${c}"))["x_report"]
     assert report["output"] == ['type=local,"dest=/a,b$${c}/x"']
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from slipway.commands.findings import Finding, Verdict, findings, refusal, verdict
+from slipway.commands.findings import Finding, ScanVerdict, evaluate_report, parse_findings, refusal_error
 from slipway.model.errors import GateRefused
-from slipway.model.gate import Scan, ScanException
+from slipway.model.gate_settings import ScanException, ScanSettings
 
 TODAY = date(2026, 6, 1)
 DOCKERFILE = {
@@ -52,16 +52,16 @@ def of(*vulnerabilities: dict[str, Any]) -> dict[str, Any]:
     return report({"Target": "api (debian 13)", "Class": "os-pkgs", "Vulnerabilities": list(vulnerabilities)})
 
 
-def judge(report: dict[str, Any], service: str = "api", today: date = TODAY, **policy: Any) -> Verdict:
-    return verdict(Scan(**policy), report, service, today)
+def judge(report: dict[str, Any], service: str = "api", today: date = TODAY, **policy: Any) -> ScanVerdict:
+    return evaluate_report(ScanSettings(**policy), report, service, today)
 
 
-def ids(verdict: Verdict) -> list[str]:
+def ids(verdict: ScanVerdict) -> list[str]:
     return [each.id for each in verdict.refused]
 
 
 def test_findings_of_every_kind_are_read_the_worst_first() -> None:
-    found = findings(
+    found = parse_findings(
         report(
             {"Target": "api (debian 13)", "Vulnerabilities": [vulnerability(), vulnerability("CVE-0", "LOW", "")]},
             {
@@ -137,7 +137,7 @@ def test_an_expired_exception_refuses_and_is_named_with_its_reason() -> None:
     found = judge(of(vulnerability()), exceptions=(old,))
     assert ids(found) == ["CVE-1"]
     assert [exception for _, exception in found.expired] == [old]
-    text = refusal(found, "api").detail
+    text = refusal_error(found, "api").detail
     assert text.count("The exception for CVE-1 ended on 2026-05-01; its reason was: no input reaches it") == 1
 
 
@@ -191,9 +191,9 @@ def test_what_is_no_report_of_an_image_never_passes(wrong: dict[str, Any]) -> No
 
 def test_a_refusal_says_what_is_wrong_and_proposes_an_exception_that_can_be_pasted() -> None:
     found = judge(of(vulnerability(), vulnerability("CVE-22", "CRITICAL", Title="a" * 90)))
-    error = refusal(found, "api", Path("/gate"))
+    error = refusal_error(found, "api", Path("/gate"))
     assert error.exit_code == 3
-    assert error.what == "api: the scan refuses 2 findings (1 critical, 1 high)"
+    assert error.message == "api: the scan refuses 2 findings (1 critical, 1 high)"
     assert error.detail.splitlines() == [
         f"CVE-22  CRITICAL  zlib 1.0 → 2.0  {'a' * 59}…",
         "CVE-1   HIGH      zlib 1.0 → 2.0  inflate reads too far",
@@ -210,13 +210,13 @@ def test_a_refusal_names_the_remedy_of_each_kind_of_finding() -> None:
         {"Target": "b", "Secrets": [{"RuleID": "key", "Severity": "HIGH"}]},
         {"Target": "c", "Misconfigurations": [{"ID": "DS-1", "Severity": "HIGH"}]},
     )
-    remedy = refusal(judge(found), "api").remedy
+    remedy = refusal_error(judge(found), "api").remedy
     assert "revoke it" in remedy
     assert "Correct the Dockerfile" in remedy
     assert "--fresh" not in remedy
 
 
 def test_a_long_list_is_cut_and_counted() -> None:
-    error = refusal(judge(of(*(vulnerability(f"CVE-{each:02}") for each in range(30)))), "api")
+    error = refusal_error(judge(of(*(vulnerability(f"CVE-{each:02}") for each in range(30)))), "api")
     assert error.detail.splitlines()[-1] == "and 10 more"
     assert len(error.detail.splitlines()) == 21

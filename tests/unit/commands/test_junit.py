@@ -24,14 +24,14 @@ NODE = """\
 
 
 def test_each_test_is_passed_or_failed_and_a_skipped_one_is_neither() -> None:
-    assert junit.read(PYTEST) == junit.Tests(
+    assert junit.parse(PYTEST) == junit.JUnitResults(
         ("tests.test_api.test_it_answers",), ("tests.test_api.test_it_counts", "tests.test_api.test_it_starts")
     )
 
 
 def test_tests_are_found_at_any_depth_and_with_or_without_a_class() -> None:
-    assert junit.read(NODE) == junit.Tests(("test.the page shows", "deep"), ())
-    assert junit.read('<testsuite><testcase name="a"/></testsuite>') == junit.Tests(("a",), ())
+    assert junit.parse(NODE) == junit.JUnitResults(("test.the page shows", "deep"), ())
+    assert junit.parse('<testsuite><testcase name="a"/></testsuite>') == junit.JUnitResults(("a",), ())
 
 
 @pytest.mark.parametrize(
@@ -39,28 +39,28 @@ def test_tests_are_found_at_any_depth_and_with_or_without_a_class() -> None:
 )
 def test_what_is_no_junit_file_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"it is no XML|its root is"):
-        junit.read(text)
+        junit.parse(text)
 
 
 def test_a_stage_that_left_no_file_is_one_test() -> None:
-    assert junit.read(junit.of_stage("api")) == junit.Tests(("api.test stage",), ())
-    assert junit.read(junit.of_stage("api", "step [test 8/8] failed\nassert 1 == 2")) == junit.Tests(
+    assert junit.parse(junit.render_stage_result("api")) == junit.JUnitResults(("api.test stage",), ())
+    assert junit.parse(junit.render_stage_result("api", "step [test 8/8] failed\nassert 1 == 2")) == junit.JUnitResults(
         (), ("api.test stage",)
     )
 
 
 def test_whatever_a_failing_stage_says_the_file_can_be_read_and_has_it() -> None:
-    text = junit.of_stage("api", 'a & b < "c"\n\x1b[31mred\x1b[0m\x00 ]]> \ufffe\uffff\ttab ünïcode')
-    assert junit.read(text).failed == ("api.test stage",)
+    text = junit.render_stage_result("api", 'a & b < "c"\n\x1b[31mred\x1b[0m\x00 ]]> \ufffe\uffff\ttab ünïcode')
+    assert junit.parse(text).failed == ("api.test stage",)
     assert text.startswith('<?xml version="1.0" encoding="utf-8"?>')
     assert "[31mred[0m" in text and "tab ünïcode" in text
     assert 'failures="1"' in text and 'message="a &amp; b &lt; &quot;c&quot;"' in text
-    assert junit.read(junit.of_stage("api", "\x07")).failed == ("api.test stage",)
+    assert junit.parse(junit.render_stage_result("api", "\x07")).failed == ("api.test stage",)
 
 
 def test_what_is_attested_says_what_was_tested_and_how_that_ended() -> None:
     ended = datetime(2026, 11, 23, 12, 0, tzinfo=timezone(timedelta(hours=1)))
-    told = junit.predicate(junit.Tests(("a", "b"), ()), [("services/api", "c" * 64)], ended)
+    told = junit.make_predicate(junit.JUnitResults(("a", "b"), ()), [("services/api", "c" * 64)], ended)
     assert told == {
         "result": "PASSED",
         "configuration": [{"name": "services/api", "digest": {"sha256": "c" * 64}}],
@@ -68,14 +68,14 @@ def test_what_is_attested_says_what_was_tested_and_how_that_ended() -> None:
         "failedTests": [],
         "finishedOn": "2026-11-23T11:00:00Z",
     }
-    assert junit.predicate(junit.Tests(("a",), ("b",)), [], ended)["result"] == "FAILED"
+    assert junit.make_predicate(junit.JUnitResults(("a",), ("b",)), [], ended)["result"] == "FAILED"
 
 
 def test_several_files_are_one_that_has_all_their_tests() -> None:
-    whole = junit.joined([PYTEST, NODE, '<testsuite><testcase name="a"/></testsuite>'])
-    found = junit.read(whole)
+    whole = junit.merge([PYTEST, NODE, '<testsuite><testcase name="a"/></testsuite>'])
+    found = junit.parse(whole)
     assert found.passed == ("tests.test_api.test_it_answers", "test.the page shows", "deep", "a")
     assert len(found.failed) == 2
-    assert junit.joined([PYTEST]) == PYTEST
+    assert junit.merge([PYTEST]) == PYTEST
     with pytest.raises(ValueError, match="its root is <html>"):
-        junit.joined([PYTEST, "<html/>"])
+        junit.merge([PYTEST, "<html/>"])

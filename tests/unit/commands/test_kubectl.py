@@ -6,20 +6,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from slipway.commands import kubectl
-from slipway.commands.kubectl import Where
+from slipway.commands.kubectl import ClusterNamespace
 
 PROGRAM = Path("/bin/kubectl")
-HERE = Where("shop-staging", "/home/ann/cluster.yaml", "prod-eu")
+HERE = ClusterNamespace("shop-staging", "/home/ann/cluster.yaml", "prod-eu")
 
 
 def test_a_stacks_cluster_is_named_in_every_call() -> None:
     calls = [
-        kubectl.get(PROGRAM, HERE, ["pods"], "a=b"),
-        kubectl.find(PROGRAM, HERE, "namespace", "shop-staging"),
-        kubectl.events(PROGRAM, HERE, "Pod", "api-1"),
+        kubectl.get_objects(PROGRAM, HERE, ["pods"], "a=b"),
+        kubectl.get_object(PROGRAM, HERE, "namespace", "shop-staging"),
+        kubectl.get_events(PROGRAM, HERE, "Pod", "api-1"),
         kubectl.logs(PROGRAM, HERE, "a=b", "api", tail=5, most=2),
         kubectl.pod_logs(PROGRAM, HERE, "api-1", "api", tail=5),
-        kubectl.follow(PROGRAM, HERE, "api-1", "api", tail=5),
+        kubectl.follow_pod_logs(PROGRAM, HERE, "api-1", "api", tail=5),
     ]
     for argv in calls:
         assert argv[:4] == [
@@ -31,7 +31,7 @@ def test_a_stacks_cluster_is_named_in_every_call() -> None:
 
 
 def test_without_settings_kubectl_takes_what_it_always_takes() -> None:
-    argv = kubectl.get(PROGRAM, Where("shop-dev"), ["deployments.apps", "pods"], "a=b")
+    argv = kubectl.get_objects(PROGRAM, ClusterNamespace("shop-dev"), ["deployments.apps", "pods"], "a=b")
     assert argv == [
         "/bin/kubectl",
         "--namespace=shop-dev",
@@ -44,18 +44,20 @@ def test_without_settings_kubectl_takes_what_it_always_takes() -> None:
 
 
 def test_a_selector_names_the_workspace_the_stack_and_the_service() -> None:
-    assert kubectl.selector("shop", "dev") == "app.kubernetes.io/part-of=shop,slipway.stack=dev"
-    assert kubectl.selector("shop", "dev", "api") == (
+    assert kubectl.label_selector("shop", "dev") == "app.kubernetes.io/part-of=shop,slipway.stack=dev"
+    assert kubectl.label_selector("shop", "dev", "api") == (
         "app.kubernetes.io/part-of=shop,slipway.stack=dev,app.kubernetes.io/name=api"
     )
 
 
 def test_a_log_that_is_followed_has_no_time_limit() -> None:
-    argv = kubectl.follow(PROGRAM, Where("n"), "api-1", "api", tail=-1, since=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    argv = kubectl.follow_pod_logs(
+        PROGRAM, ClusterNamespace("n"), "api-1", "api", tail=-1, since=datetime(2026, 3, 1, 12, tzinfo=UTC)
+    )
     assert "--request-timeout=0" in argv
     assert argv[-1] == "--since-time=2026-03-01T12:00:00+00:00"
 
 
 def test_the_run_that_crashed_is_asked_for_by_name() -> None:
-    argv = kubectl.pod_logs(PROGRAM, Where("n"), "api-1", "api", tail=15, previous=True)
+    argv = kubectl.pod_logs(PROGRAM, ClusterNamespace("n"), "api-1", "api", tail=15, previous=True)
     assert argv[-5:] == ["logs", "api-1", "--container=api", "--tail=15", "--previous"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.commands import provenance
-from slipway.commands.provenance import FIELD, WORKSTATION
+from slipway.commands.provenance import METADATA_KEY, WORKSTATION_BUILDER
 from slipway.model.errors import GateRefused
 
 BASE = {"uri": "pkg:docker/python@3.13", "digest": {"sha256": "a" * 64}}
@@ -25,36 +25,36 @@ def record(*materials: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def test_it_is_buildkits_record_of_just_that_target_with_who_built() -> None:
     metadata = {
-        "api": {"containerimage.digest": "sha256:1", FIELD: record(BASE, invocation={"parameters": {}})},
-        "web": {FIELD: record(OTHER)},
+        "api": {"containerimage.digest": "sha256:1", METADATA_KEY: record(BASE, invocation={"parameters": {}})},
+        "web": {METADATA_KEY: record(OTHER)},
         "buildx.build.warnings": [],
     }
-    assert provenance.predicate(metadata, ["api"], "https://ci.example/1") == {
+    assert provenance.make_predicate(metadata, ["api"], "https://ci.example/1") == {
         "builder": {"id": "https://ci.example/1"},
         "buildType": "https://mobyproject.org/buildkit@v1",
         "materials": [BASE],
         "invocation": {"parameters": {}},
     }
-    assert provenance.predicate(metadata, ["api"])["builder"] == {"id": WORKSTATION}
+    assert provenance.make_predicate(metadata, ["api"])["builder"] == {"id": WORKSTATION_BUILDER}
 
 
 def test_of_several_platforms_it_has_all_materials_each_once() -> None:
     shared = {"uri": "pkg:docker/alpine", "digest": {"sha256": "c" * 64}}
     metadata = {
-        "api_for-linux-arm64": {FIELD: record(OTHER, shared, platform="arm64")},
-        "api_for-linux-amd64": {FIELD: record(BASE, shared, platform="amd64")},
+        "api_for-linux-arm64": {METADATA_KEY: record(OTHER, shared, platform="arm64")},
+        "api_for-linux-amd64": {METADATA_KEY: record(BASE, shared, platform="amd64")},
     }
     targets = ["api_for-linux-amd64", "api_for-linux-arm64"]
-    found = provenance.predicate(metadata, targets)
+    found = provenance.make_predicate(metadata, targets)
     assert found["platform"] == "amd64"
     assert found["materials"] == [BASE, shared, OTHER]
     with pytest.raises(GateRefused, match="api: BuildKit recorded no provenance"):
-        provenance.predicate({targets[0]: metadata[targets[0]]}, targets)
+        provenance.make_predicate({targets[0]: metadata[targets[0]]}, targets)
 
 
 def test_an_image_that_starts_from_nothing_has_no_materials() -> None:
     record_of_scratch = {key: value for key, value in record().items() if key != "materials"}
-    assert provenance.predicate({"api": {FIELD: record_of_scratch}}, ["api"])["materials"] == []
+    assert provenance.make_predicate({"api": {METADATA_KEY: record_of_scratch}}, ["api"])["materials"] == []
 
 
 @pytest.mark.parametrize(
@@ -63,20 +63,20 @@ def test_an_image_that_starts_from_nothing_has_no_materials() -> None:
         {},
         {"api": None},
         {"api": {"containerimage.digest": "sha256:1"}},
-        {"api": {FIELD: None}},
-        {"api": {FIELD: {"materials": [BASE]}}},
-        {"api": {f"{FIELD}/linux/amd64": record(BASE), f"{FIELD}/linux/arm64": {}}},
-        {"api": {f"{FIELD}er": record(BASE)}},
-        {"web": {FIELD: record(BASE)}},
+        {"api": {METADATA_KEY: None}},
+        {"api": {METADATA_KEY: {"materials": [BASE]}}},
+        {"api": {f"{METADATA_KEY}/linux/amd64": record(BASE), f"{METADATA_KEY}/linux/arm64": {}}},
+        {"api": {f"{METADATA_KEY}er": record(BASE)}},
+        {"web": {METADATA_KEY: record(BASE)}},
     ],
 )
 def test_without_a_whole_record_there_is_none(metadata: dict[str, Any]) -> None:
     with pytest.raises(GateRefused, match="api: BuildKit recorded no provenance"):
-        provenance.predicate(metadata, ["api"])
+        provenance.make_predicate(metadata, ["api"])
 
 
 def test_who_builds_is_the_cis_job_or_a_workstation() -> None:
-    assert provenance.builder_id({}) == WORKSTATION
+    assert provenance.builder_id({}) == WORKSTATION_BUILDER
     github = {
         "GITHUB_ACTIONS": "true",
         "GITHUB_SERVER_URL": "https://github.com",

@@ -16,7 +16,7 @@ META = struct.Struct("<IIIIQQQQQQ")
 
 
 def test_a_scan_looks_for_everything_in_a_layout_without_the_network_or_a_shared_cache() -> None:
-    command = trivy.image(TRIVY, "api", OUT, CACHE, 90)
+    command = trivy.scan_image(TRIVY, "api", OUT, CACHE, 90)
     assert command[:2] == ["/bin/trivy", "image"]
     assert set(command[2:]) == {
         "--input=api",
@@ -37,41 +37,41 @@ def test_a_scan_looks_for_everything_in_a_layout_without_the_network_or_a_shared
 
 
 @pytest.mark.parametrize("kind", ["cyclonedx", "spdx-json"])
-def test_a_list_of_packages_needs_no_database(kind: trivy.Sbom) -> None:
-    command = trivy.sbom(TRIVY, "api", kind, OUT, CACHE, 90)
+def test_a_list_of_packages_needs_no_database(kind: trivy.SbomFormat) -> None:
+    command = trivy.make_sbom(TRIVY, "api", kind, OUT, CACHE, 90)
     assert f"--format={kind}" in command
     assert "--skip-db-update" in command
     assert not [each for each in command if each.startswith("--scanners")]
 
 
 def test_dockerfiles_are_judged_by_the_checks_inside_trivy() -> None:
-    command = trivy.dockerfiles(TRIVY, OUT, CACHE, 90)
+    command = trivy.scan_dockerfiles(TRIVY, OUT, CACHE, 90)
     assert command[:2] == ["/bin/trivy", "config"]
     assert command[-1] == "."
     assert {"--skip-check-update", "--misconfig-scanners=dockerfile", "--skip-version-check"} <= set(command)
 
 
 def test_a_report_is_written_in_other_forms() -> None:
-    assert trivy.convert(TRIVY, OUT, "sarif", Path("/o"))[1:] == [
+    assert trivy.convert_report(TRIVY, OUT, "sarif", Path("/o"))[1:] == [
         "convert",
         "--quiet",
         "--format=sarif",
         "--output=/o",
         "/out.json",
     ]
-    assert "--scanners=vuln,secret,misconfig" in trivy.convert(TRIVY, OUT, "table", Path("/o"))
+    assert "--scanners=vuln,secret,misconfig" in trivy.convert_report(TRIVY, OUT, "table", Path("/o"))
 
 
 def test_the_database_comes_from_trivys_own_place_or_a_mirror() -> None:
-    own = trivy.download(TRIVY, CACHE, None, 90)
+    own = trivy.download_database(TRIVY, CACHE, None, 90)
     assert "--download-db-only" in own
     assert not [each for each in own if "repository" in each]
-    assert "--db-repository=m.example/db:2" in trivy.download(TRIVY, CACHE, "m.example/db:2", 90)
+    assert "--db-repository=m.example/db:2" in trivy.download_database(TRIVY, CACHE, "m.example/db:2", 90)
 
 
 def test_variables_that_could_change_a_verdict_are_blanked_and_those_for_downloads_stay() -> None:
     given = {"TRIVY_SEVERITY": "LOW", "TRIVY_IGNOREFILE": "x", "TRIVY_USERNAME": "me", "PATH": "/bin"}
-    assert trivy.blanked(given) == {"TRIVY_SEVERITY": "", "TRIVY_IGNOREFILE": ""}
+    assert trivy.blank_variables(given) == {"TRIVY_SEVERITY": "", "TRIVY_IGNOREFILE": ""}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_variables_that_could_change_a_verdict_are_blanked_and_those_for_downloa
     ],
 )
 def test_comments_that_tell_trivy_to_ignore_something_tell_it_nothing(text: str, judged: str) -> None:
-    assert trivy.judged_text(text) == judged
+    assert trivy.without_ignore_comments(text) == judged
 
 
 def report(*targets: str) -> dict[str, Any]:
@@ -92,27 +92,29 @@ def report(*targets: str) -> dict[str, Any]:
 
 
 def test_image_and_dockerfile_are_one_report_without_the_images_configuration() -> None:
-    whole = trivy.joined([("linux/amd64", report("api (debian 13)"))], [{"Target": "services/api/Dockerfile"}])
+    whole = trivy.merge_reports([("linux/amd64", report("api (debian 13)"))], [{"Target": "services/api/Dockerfile"}])
     assert [each["Target"] for each in whole["Results"]] == ["api (debian 13)", "services/api/Dockerfile"]
     assert whole["Metadata"] == {"ImageID": "sha256:1"}
     assert "SlipwayPlatforms" not in whole
 
 
 def test_results_of_several_platforms_are_told_apart() -> None:
-    whole = trivy.joined([("linux/amd64", report("api")), ("linux/arm64", report("api"))], [{"Target": "Dockerfile"}])
+    whole = trivy.merge_reports(
+        [("linux/amd64", report("api")), ("linux/arm64", report("api"))], [{"Target": "Dockerfile"}]
+    )
     assert [each["Target"] for each in whole["Results"]] == ["api [linux/amd64]", "api [linux/arm64]", "Dockerfile"]
     assert list(whole["SlipwayPlatforms"]) == ["linux/amd64", "linux/arm64"]
 
 
 def test_a_report_without_results_is_still_one() -> None:
-    assert trivy.joined([("", {"Metadata": {}, "Results": None})], [])["Results"] == []
+    assert trivy.merge_reports([("", {"Metadata": {}, "Results": None})], [])["Results"] == []
 
 
 def test_the_predicate_holds_the_report_the_database_and_the_times() -> None:
     whole = {"Trivy": {"Version": "0.69.0"}, "Results": []}
     one, two = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     database = {"uri": "u", "version": "2", "lastUpdate": "t"}
-    assert trivy.predicate(whole, database, one, two) == {
+    assert trivy.make_predicate(whole, database, one, two) == {
         "invocation": {"parameters": {"database": database}, "uri": "", "event_id": "", "builder.id": ""},
         "scanner": {
             "uri": "https://github.com/aquasecurity/trivy@v0.69.0",
@@ -136,7 +138,7 @@ def test_lists_of_several_platforms_become_one_in_which_each_thing_stands_once()
         "components": [{"bom-ref": "b"}, {"bom-ref": "c"}],
         "dependencies": [{"ref": "r2", "dependsOn": ["c"]}, {"ref": "a", "dependsOn": ["c"]}],
     }
-    whole = trivy.joined_sbom([one, two])
+    whole = trivy.merge_sboms([one, two])
     assert whole["metadata"]["component"]["bom-ref"] == "r1"
     assert [each["bom-ref"] for each in whole["components"]] == ["a", "b", "r2", "c"]
     assert whole["dependencies"] == [
@@ -144,14 +146,14 @@ def test_lists_of_several_platforms_become_one_in_which_each_thing_stands_once()
         {"ref": "r1", "dependsOn": ["a", "b"]},
         {"ref": "r2", "dependsOn": ["c"]},
     ]
-    assert trivy.joined_sbom([one]) == one
+    assert trivy.merge_sboms([one]) == one
 
 
 def test_spdx_lists_of_several_platforms_become_one() -> None:
     said = {"spdxElementId": "x", "relatedSpdxElement": "y", "relationshipType": "CONTAINS"}
     one = {"packages": [{"SPDXID": "x"}, {"SPDXID": "y"}], "relationships": [said]}
     two = {"packages": [{"SPDXID": "y"}, {"SPDXID": "z"}], "relationships": [said], "files": [{"SPDXID": "f"}]}
-    whole = trivy.joined_sbom([one, two])
+    whole = trivy.merge_sboms([one, two])
     assert [each["SPDXID"] for each in whole["packages"]] == ["x", "y", "z"]
     assert whole["relationships"] == [said]
     assert whole["files"] == [{"SPDXID": "f"}]
@@ -175,4 +177,4 @@ def bbolt(pages: int, *, magic: int = 0xED0CDAED) -> bytes:
     ],
 )
 def test_a_database_that_was_cut_off_or_is_none_is_told(head: bytes, size: int, whole: bool) -> None:
-    assert trivy.is_whole(head, size) is whole
+    assert trivy.is_complete_database(head, size) is whole

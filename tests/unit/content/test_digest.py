@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from slipway.content import digest
-from slipway.content.digest import BuildInputs, changes, content_digest, content_digests, describe
+from slipway.content.digest import BuildInputs, content_digest, content_digests, content_manifest, describe_changes
 from slipway.model.errors import ConfigError
 
 A, B = "a" * 64, "b" * 64
@@ -146,7 +146,7 @@ def test_a_base_without_digest_is_refused_with_the_remedy(inputs: BuildInputs) -
 @pytest.mark.parametrize("ref", ["", "x@sha256:abc", f"x@sha256:{A}0", f"x@sha512:{A}", f"x@sha256:{A.upper()}"])
 def test_a_digest_has_to_be_a_whole_sha256(ref: str) -> None:
     with pytest.raises(ConfigError):
-        digest.pinned("X", ref)
+        digest.pinned_digest("X", ref)
 
 
 def test_a_missing_context_is_refused(inputs: BuildInputs, tmp_path: Path) -> None:
@@ -162,15 +162,15 @@ def test_many_digests_at_once_are_the_same_as_one_by_one(inputs: BuildInputs) ->
 
 
 def test_two_manifests_say_what_changed(inputs: BuildInputs) -> None:
-    before = describe(inputs)
+    before = content_manifest(inputs)
     (inputs.context / "main.py").write_text("print(2)")
     (inputs.context / "new.py").touch()
     (inputs.contexts["common"] / "common.py").unlink()
     inputs.dockerfile.write_text("ARG PYTHON_RUN\nFROM ${PYTHON_RUN} AS run\n")
-    after = describe(
+    after = content_manifest(
         replace(inputs, args={"DEBUG": "0", "X": "1"}, bases={"PYTHON_RUN": f"r@sha256:{B}"}, platforms=())
     )
-    assert changes(before, after, {"": "services/api", "common": "libs/common"}) == [
+    assert describe_changes(before, after, {"": "services/api", "common": "libs/common"}) == [
         "arg LANG removed",
         "arg X added",
         "base python-run changed",
@@ -181,12 +181,12 @@ def test_two_manifests_say_what_changed(inputs: BuildInputs) -> None:
         "services/api/new.py added",
         "platforms changed",
     ]
-    assert "context common: common.py removed" in changes(before, after)
-    assert changes(before, before) == []
+    assert "context common: common.py removed" in describe_changes(before, after)
+    assert describe_changes(before, before) == []
 
 
 def test_no_value_of_an_argument_stands_in_a_manifest(inputs: BuildInputs) -> None:
-    assert "a value" not in repr(describe(replace(inputs, args={"X": "a value"})))
+    assert "a value" not in repr(content_manifest(replace(inputs, args={"X": "a value"})))
 
 
 def test_three_thousand_files_take_well_under_half_a_second(tmp_path: Path) -> None:

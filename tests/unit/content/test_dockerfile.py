@@ -24,7 +24,7 @@ def read(folder: Path, text: str | bytes) -> dockerfile.Dockerfile:
 
 
 def images(folder: Path, text: str, target: str = "", **more: object) -> list[str]:
-    return list(dockerfile.images(read(folder, text), target, **more))  # type: ignore[arg-type]
+    return list(dockerfile.pulled_images(read(folder, text), target, **more))  # type: ignore[arg-type]
 
 
 def test_global_arguments_and_stages_are_found(folder: Path) -> None:

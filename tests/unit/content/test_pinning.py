@@ -64,7 +64,7 @@ def refused(folder: Path, text: str, target: str = "", **more: object) -> Config
 def test_what_add_takes_from_elsewhere_has_to_be_pinned(tmp_path: Path, add: str) -> None:
     line = len(add.split("\n")) + 1 if "\\\n" not in add else 2
     found = refused(tmp_path, f"FROM scratch\n{add}\n")
-    assert f"Dockerfile, line {line}: ADD " in found.what
+    assert f"Dockerfile, line {line}: ADD " in found.message
     assert "ADD --checksum=" in found.remedy or "#COMMIT" in found.remedy
 
 
@@ -93,21 +93,21 @@ def test_what_add_takes_from_elsewhere_has_to_be_pinned(tmp_path: Path, add: str
 )
 def test_what_is_pinned_or_local_is_taken(tmp_path: Path, add: str) -> None:
     check(tmp_path, f"FROM scratch\n{add}\n")
-    assert "no checksum" in refused(tmp_path, f"FROM scratch\n{add}\nADD {URL} /y\n").what, "it was read"
+    assert "no checksum" in refused(tmp_path, f"FROM scratch\n{add}\nADD {URL} /y\n").message, "it was read"
 
 
 def test_a_source_that_only_a_base_image_knows_is_refused(tmp_path: Path) -> None:
     found = refused(tmp_path, f"FROM x{PIN}\nADD ${{SOURCE}}/tool /x\n")
-    assert "may be an address: $SOURCE" in found.what
+    assert "may be an address: $SOURCE" in found.message
     assert found.remedy.startswith("Declare it (ARG SOURCE=")
 
 
 def test_arguments_count_as_they_are_given(tmp_path: Path) -> None:
     text = "ARG URL=app\nFROM scratch\nARG URL\nADD ${URL} /x\n"
     check(tmp_path, text)
-    assert "line 4" in refused(tmp_path, text, args={"URL": URL}).what
-    assert "line 3" in refused(tmp_path, f"ARG URL={URL}\nFROM scratch\nADD $URL /x\nARG URL\n").what
-    assert "line 4" in refused(tmp_path, f"ARG URL={URL}\nFROM scratch\nARG URL\nADD $URL /x\n").what
+    assert "line 4" in refused(tmp_path, text, args={"URL": URL}).message
+    assert "line 3" in refused(tmp_path, f"ARG URL={URL}\nFROM scratch\nADD $URL /x\nARG URL\n").message
+    assert "line 4" in refused(tmp_path, f"ARG URL={URL}\nFROM scratch\nARG URL\nADD $URL /x\n").message
 
 
 def test_a_platforms_own_address_is_found(tmp_path: Path) -> None:
@@ -115,14 +115,14 @@ def test_a_platforms_own_address_is_found(tmp_path: Path) -> None:
     check(tmp_path, text, platforms=("linux/amd64", "linux/arm64"))
     assert (
         "https://example.org/arm64"
-        in refused(tmp_path, text.replace(f"--checksum={SUM} ", ""), platforms=["linux/arm64"]).what
+        in refused(tmp_path, text.replace(f"--checksum={SUM} ", ""), platforms=["linux/arm64"]).message
     )
 
 
 def test_a_stage_has_the_variables_of_the_one_it_starts_from(tmp_path: Path) -> None:
     text = "FROM scratch AS a\nENV HOST=https://example.org\nARG LOST=app\nFROM a AS b\nADD $HOST/x /x\n"
-    assert "line 5: ADD https://example.org/x" in refused(tmp_path, text).what
-    assert "may be an address: $LOST" in refused(tmp_path, text.replace("$HOST/x", "$LOST")).what
+    assert "line 5: ADD https://example.org/x" in refused(tmp_path, text).message
+    assert "may be an address: $LOST" in refused(tmp_path, text.replace("$HOST/x", "$LOST")).message
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_only_stages_that_the_image_needs_count(tmp_path: Path, text: str, count
 )
 def test_a_frontend_that_is_not_pinned_is_refused(tmp_path: Path, text: str) -> None:
     found = refused(tmp_path, text)
-    assert "names a frontend that is not pinned" in found.what
+    assert "names a frontend that is not pinned" in found.message
     assert "Take it out" in found.remedy
 
 
@@ -175,23 +175,23 @@ def test_a_frontend_by_argument_is_held_to_the_same(tmp_path: Path) -> None:
     ],
 )
 def test_images_that_are_not_pinned_are_refused_wherever_they_are_named(tmp_path: Path, instruction: str) -> None:
-    assert "line 2" in refused(tmp_path, f"FROM scratch\n{instruction}\n").what
+    assert "line 2" in refused(tmp_path, f"FROM scratch\n{instruction}\n").message
 
 
 def test_a_word_that_nobody_can_read_is_an_error_with_its_line(tmp_path: Path) -> None:
-    assert "line 2" in refused(tmp_path, "FROM scratch\nADD ${X /x\n").what
+    assert "line 2" in refused(tmp_path, "FROM scratch\nADD ${X /x\n").message
 
 
 def test_a_word_of_braces_without_end_is_an_error_and_no_traceback(tmp_path: Path) -> None:
     word = "${a:-" * 5000 + "x" + "}" * 5000
-    assert "line 2" in refused(tmp_path, f"FROM scratch\nADD {word} /x\n").what
+    assert "line 2" in refused(tmp_path, f"FROM scratch\nADD {word} /x\n").message
 
 
 def test_a_line_of_very_many_words_is_read_at_once(tmp_path: Path) -> None:
-    assert "no checksum" in refused(tmp_path, f"FROM scratch\nADD {'a ' * 200_000}{URL} /x\n").what
+    assert "no checksum" in refused(tmp_path, f"FROM scratch\nADD {'a ' * 200_000}{URL} /x\n").message
 
 
 def test_brackets_without_end_are_no_list_of_sources_and_no_traceback(tmp_path: Path) -> None:
     line = f"FROM scratch\nADD {'[' * 100_000} /x\n"
     check(tmp_path, line)
-    assert "line 3" in refused(tmp_path, f"{line}ADD {URL} /y\n").what, "it was read"
+    assert "line 3" in refused(tmp_path, f"{line}ADD {URL} /y\n").message, "it was read"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content.digest import BuildInputs, describe
-from slipway.content.sync import Folder, archive, reached, same_as_built, way
+from slipway.content.digest import BuildInputs, content_manifest
+from slipway.content.sync import SyncFolder, affected_services, choose_action, make_archive, matches_image
 from slipway.model import workspace as workspaces
 from slipway.model.workspace import Workspace
 
-APP, LIB = Folder.of("app"), Folder.of("common:common")
+APP, LIB = SyncFolder.parse("app"), SyncFolder.parse("common:common")
 BUILT = {"dockerfile": "1", "file app": "2", "file app/main.py": "3", "context common: common/logs.py": "4"}
 
 
@@ -31,23 +31,23 @@ BUILT = {"dockerfile": "1", "file app": "2", "file app/main.py": "3", "context c
     ],
 )
 def test_what_a_change_means_where_sources_may_be_copied(changed: dict[str, str], expected: str) -> None:
-    assert way(BUILT, BUILT, {**BUILT, **changed}, [APP, LIB]) == expected
+    assert choose_action(BUILT, BUILT, {**BUILT, **changed}, [APP, LIB]) == expected
 
 
 def test_a_file_that_goes_may_be_copied_away_too() -> None:
-    assert way(BUILT, BUILT, {key: BUILT[key] for key in BUILT if key != "file app/main.py"}, [APP]) == "sync"
+    assert choose_action(BUILT, BUILT, {key: BUILT[key] for key in BUILT if key != "file app/main.py"}, [APP]) == "sync"
 
 
 def test_without_sync_or_a_known_image_every_change_is_built() -> None:
     wanted = {**BUILT, "file app/main.py": "other"}
-    assert way(BUILT, BUILT, wanted, []) == "build"
-    assert way(None, None, BUILT, [APP]) == "build"
+    assert choose_action(BUILT, BUILT, wanted, []) == "build"
+    assert choose_action(None, None, BUILT, [APP]) == "build"
 
 
 def test_what_counts_is_the_image_below_all_copies_made_since() -> None:
     copied = {**BUILT, "file app/main.py": "copied"}
-    assert way(BUILT, copied, BUILT, [APP]) == "sync"
-    assert way(BUILT, copied, copied, [APP]) == "nothing"
+    assert choose_action(BUILT, copied, BUILT, [APP]) == "sync"
+    assert choose_action(BUILT, copied, copied, [APP]) == "nothing"
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def workspace(tmp_path: Path) -> Workspace:
         (folder / "service.toml").write_text(f'kind = "x"\nlibs = {libs}\n')
         (folder / "Dockerfile").write_text("FROM scratch\n")
     (tmp_path / "libs" / "common").mkdir(parents=True)
-    return workspaces.load(tmp_path)
+    return workspaces.load_workspace(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def workspace(tmp_path: Path) -> Workspace:
     ],
 )
 def test_which_services_a_path_reaches(workspace: Workspace, paths: list[str], expected: set[str]) -> None:
-    assert reached(workspace, [workspace.root / path for path in paths]) == expected
+    assert affected_services(workspace, [workspace.root / path for path in paths]) == expected
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def packed(inputs: BuildInputs) -> bytes:
     buffer = io.BytesIO()
     with (
         tarfile.open(fileobj=buffer, mode="w") as new,
-        tarfile.open(fileobj=io.BytesIO(archive(inputs, APP))) as old,
+        tarfile.open(fileobj=io.BytesIO(make_archive(inputs, APP))) as old,
     ):
         for each in old:
             each.name = f"app/{each.name}"
@@ -106,28 +106,28 @@ def packed(inputs: BuildInputs) -> bytes:
 
 
 def test_an_archive_holds_what_a_build_would_be_sent_and_everybody_may_read_it(inputs: BuildInputs) -> None:
-    with tarfile.open(fileobj=io.BytesIO(archive(inputs, APP))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(make_archive(inputs, APP))) as tar:
         modes = {each.name: each.mode for each in tar}
         assert modes == {"deep": 0o755, "deep/run.sh": 0o755, "link": modes["link"], "main.py": 0o644}
         assert tar.getmember("link").linkname == "main.py"
 
 
 def test_an_image_with_the_same_files_takes_copies(inputs: BuildInputs) -> None:
-    image, held = describe(inputs), packed(inputs)
+    image, held = content_manifest(inputs), packed(inputs)
     (inputs.context / "app" / "main.py").write_text("changed since")
     (inputs.context / "app" / "new.py").write_text("new since")
-    assert same_as_built(held, inputs, APP, image, describe(inputs))
+    assert matches_image(held, inputs, APP, image, content_manifest(inputs))
 
 
 def test_an_image_in_which_a_build_made_or_changed_files_takes_none(inputs: BuildInputs) -> None:
-    image = describe(inputs)
+    image = content_manifest(inputs)
     (inputs.context / "app" / "made.py").write_text("made by the build")
     more = packed(inputs)
     (inputs.context / "app" / "made.py").unlink()
-    assert not same_as_built(more, inputs, APP, image, describe(inputs))
+    assert not matches_image(more, inputs, APP, image, content_manifest(inputs))
     text = inputs.context / "app" / "main.py"
     text.write_text("minified")
     other = packed(inputs)
     text.write_text("main")
-    assert not same_as_built(other, inputs, APP, image, describe(inputs))
-    assert not same_as_built(bytes(1024), inputs, APP, image, describe(inputs))
+    assert not matches_image(other, inputs, APP, image, content_manifest(inputs))
+    assert not matches_image(bytes(1024), inputs, APP, image, content_manifest(inputs))

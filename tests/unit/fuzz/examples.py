@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.flows import releases
+from slipway.release import releases
 from slipway.run import oci
 
 SHA = f"sha256:{'a' * 64}"
@@ -126,7 +126,7 @@ CMD ["python"]
 STATE = [
     {"type": "pulumi:pulumi:Stack", "urn": "urn:x", "outputs": {"images": {"api": f"shop/api@{SHA}"}}},
     {
-        "type": releases.RELEASE,
+        "type": releases.RELEASE_TYPE,
         "urn": "urn:y",
         "outputs": {
             "releases": [
@@ -143,7 +143,7 @@ STATE = [
             ]
         },
     },
-    {"type": releases.LIVE, "outputs": {"live": "r-1", "good": []}},
+    {"type": releases.LIVE_TYPE, "outputs": {"live": "r-1", "good": []}},
     {"type": "slipway:docker:Service", "outputs": {"image": f"shop/api@{SHA}"}},
     {"type": "kubernetes:apps/v1:Deployment", "outputs": {"spec": {"containers": [{"image": f"shop/api@{SHA}"}]}}},
 ]
@@ -198,7 +198,7 @@ INSTANCES = {"Driver": "remote", "Nodes": [{"Endpoint": "unix:///x"}]}
 OCI_INDEX = {
     "manifests": [
         {
-            "mediaType": oci.MANIFEST,
+            "mediaType": oci.MANIFEST_TYPE,
             "digest": SHA,
             "size": 2,
             "platform": {"os": "linux", "architecture": "amd64"},

@@ -14,20 +14,25 @@ from pathlib import Path
 from tests.unit.fuzz import examples as good
 from tests.unit.fuzz.examples import SHA
 
-from slipway.commands import cache, findings, history, junit, nginx, provenance, trivy
-from slipway.commands.kubectl import Where
-from slipway.commands.progress import Progress
-from slipway.content import dockerfile, healthcheck, ignore, known
-from slipway.flows import advice, attached, baking, build, evidence, facts, keys, layers, new, prune, releases, scan
-from slipway.flows.places import pods
-from slipway.flows.standing import standing
-from slipway.model import bases, lock, peers, record, schedule, stack, trust, workspace
-from slipway.model.gate import Scan
-from slipway.provider import files as provider_files
+from slipway.build import bake_runner, build
+from slipway.commands import build_history, builder_cache, findings, junit, nginx, provenance, trivy
+from slipway.commands.buildkit_progress import ProgressParser
+from slipway.commands.kubectl import ClusterNamespace
+from slipway.content import build_state, dockerfile, dockerignore, healthcheck
+from slipway.context.run_context import current_environment
+from slipway.gate import attestations, evidence, scan, signing_keys
+from slipway.insight import advice, image_layers, report_data
+from slipway.model import bases_lock, lock, peers, run_record, schedule, stack, trust, workspace
+from slipway.model.gate_settings import ScanSettings
+from slipway.prune import prune
+from slipway.release import releases
+from slipway.rollout import container_files as provider_files
 from slipway.run import cluster, credentials, docker_config, oci, state
-from slipway.run.objects import Deployment, Event, Objects, Pod
-from slipway.run.registries.door import Manifest
-from slipway.toolchain import background, builder, find
+from slipway.run.kubernetes_objects import Deployment, Event, ObjectList, Pod
+from slipway.run.registries.client import Manifest
+from slipway.scaffold import service_creation
+from slipway.targets.kubernetes import pod_status
+from slipway.toolchain import background, builder, installed_tools
 
 TODAY = date(2026, 3, 1)
 
@@ -89,9 +94,9 @@ def _lines(values: Iterable[object]) -> bytes:
 
 
 def _settings(root: Path) -> object:
-    found = workspace.load(root)
-    new._settings(root)
-    return [facts.calls(found, service) for service in found.services]
+    found = workspace.load_workspace(root)
+    service_creation._read_settings(root)
+    return [report_data.called_services(found, service) for service in found.services]
 
 
 def _stack(root: Path) -> None:
@@ -101,105 +106,115 @@ def _stack(root: Path) -> None:
 
 
 def _records(root: Path) -> object:
-    found, kept = workspace.load(root), record.load_all(root)
+    found, kept = workspace.load_workspace(root), run_record.load_all(root)
     for each in kept:
-        facts.facts(found, each, kept, {})
-    return advice.known_of(found, stack.load(root, "dev", {}), [], kept, 1)
+        report_data.collect_report_data(found, each, kept, {})
+    return advice.profile_stack(found, stack.load(root, "dev", {}), [], kept, 1)
 
 
 def _known(root: Path) -> None:
-    known.unchanged(root)
-    known.forget(root)
+    build_state.unchanged_images(root)
+    build_state.forget_images(root)
 
 
 def _dockerfile(root: Path) -> object:
     read = dockerfile.read(root / "services" / "api" / "Dockerfile")
     read.mounts_secret("x")
     read.health("run")
-    return dockerfile.images(read, "run", args={}, contexts=())
+    return dockerfile.pulled_images(read, "run", args={}, contexts=())
 
 
 def _ignore(root: Path) -> object:
-    rules = ignore.of_context(root / "services" / "api")
-    return [rules.judge(path, ()) for path in ("a", "app/x.py")]
+    rules = dockerignore.load_dockerignore(root / "services" / "api")
+    return [rules.evaluate(path, ()) for path in ("a", "app/x.py")]
 
 
 def _docker_config(root: Path) -> object:
-    docker_config.read(root / "docker")
-    return [credentials.login_of(host, root / "docker") for host in ("ghcr.io", credentials.HUB)]
+    docker_config.read_config(root / "docker")
+    return [credentials.read_login(host, root / "docker") for host in ("ghcr.io", credentials.HUB)]
 
 
 def _state(_root: Path, data: bytes) -> object:
     found = json.loads(data)  # by Pulumi's own API: what is no JSON never comes this far
     resources = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-    list(releases.needed_by_state("dev", resources))
-    return [(line.when, line.source, line.images) for line in releases.releases_of("dev", resources)]
+    list(releases.digests_in_state("dev", resources))
+    return [
+        (line.local_time, line.short_commit, line.images_summary) for line in releases.parse_releases("dev", resources)
+    ]
 
 
 def _report(root: Path) -> object:
-    report = scan._read(root / "report.json", root / "log")
-    findings.findings(report)  # what every report has to pass
-    joined = trivy.joined([("linux/amd64", report), ("linux/arm64", report)], report.get("Results") or [])
-    found = findings.verdict(Scan(), joined, "api", TODAY)
-    return None if found.passed else findings.refusal(found, "api")
+    report = scan._read_output(root / "report.json", root / "log")
+    findings.parse_findings(report)  # what every report has to pass
+    joined = trivy.merge_reports([("linux/amd64", report), ("linux/arm64", report)], report.get("Results") or [])
+    found = findings.evaluate_report(ScanSettings(), joined, "api", TODAY)
+    return None if found.passed else findings.refusal_error(found, "api")
 
 
 def _sbom(root: Path) -> object:
-    return trivy.joined_sbom([scan._read(root / "report.json", root / "log", trivy.Packages)] * 2)
+    return trivy.merge_sboms([scan._read_output(root / "report.json", root / "log", trivy.SbomDocument)] * 2)
 
 
 def _database(root: Path) -> object:
     _put(root / "cache" / "trivy" / "db" / "trivy.db", b"x")
-    return scan.database(standing(workspace.load(root)), datetime.now(UTC))
+    return scan.load_database(current_environment(workspace.load_workspace(root)), datetime.now(UTC))
 
 
 def _metadata(root: Path) -> object:
-    return provenance.predicate(baking.metadata_of(root / "metadata.json"), ["api"])
+    return provenance.make_predicate(bake_runner.read_metadata(root / "metadata.json"), ["api"])
 
 
 def _progress(_root: Path, data: bytes) -> object:
-    reader = Progress(["api"])
+    reader = ProgressParser(["api"])
     return [reader.feed(line) for line in data.decode(errors="replace").splitlines()]
 
 
 def _lists(_root: Path, data: bytes) -> object:
     lines = data.decode(errors="replace").splitlines()
-    return cache.reclaimable(lines, 1), history.newest(lines, "api", datetime(2026, 1, 1, tzinfo=UTC))
+    return builder_cache.parse_reclaimable_bytes(lines, 1), build_history.find_newest_failure(
+        lines, "api", datetime(2026, 1, 1, tzinfo=UTC)
+    )
 
 
 def _instances(root: Path) -> object:
-    return builder.registered(root / "buildx"), builder._endpoints(root / "buildx", builder.NAME)
+    return builder.read_registered_endpoint(root / "buildx"), builder._read_node_endpoints(
+        root / "buildx", builder.BUILDER_NAME
+    )
 
 
 def _layout(root: Path) -> object:
     layout = root / "layout"
-    oci.lend([layout], root / "lent")
-    scan.images(layout)
+    oci.hardlink_shared_blobs([layout], root / "lent")
+    scan.list_images(layout)
     oci.oci_digest(layout)
-    return oci.check(layout)
+    return oci.verify_layout(layout)
 
 
 def _manifest(root: Path) -> object:
-    index = {"manifests": [{"mediaType": oci.MANIFEST, "digest": SHA, "size": 2}]}
+    index = {"manifests": [{"mediaType": oci.MANIFEST_TYPE, "digest": SHA, "size": 2}]}
     _put(root / "manifest" / "index.json", _json(index))
-    oci.lend([root / "manifest"], root / "lent")
-    return oci.check(root / "manifest")
+    oci.hardlink_shared_blobs([root / "manifest"], root / "lent")
+    return oci.verify_layout(root / "manifest")
 
 
 def _bundle(_root: Path, data: bytes) -> object:
     manifest = Manifest(SHA, "application/vnd.oci.image.manifest.v1+json", b"{}")
-    found = attached.taken_apart(manifest, data)
+    found = attestations.parse_bundle(manifest, data)
     return found.predicate, found.annotations(SHA)
 
 
 def _objects(_root: Path, data: bytes) -> object:
     owner = stack.Stack("dev", Path("x"), "external", "kubernetes", protected=False)
-    door = cluster.Cluster(Path("kubectl"), Where("shop-dev"), owner)
-    every = door.decoded(data.decode(errors="replace"), Objects, ["kubectl"]).items
+    door = cluster.Cluster(Path("kubectl"), ClusterNamespace("shop-dev"), owner)
+    every = door.decode(data.decode(errors="replace"), ObjectList, ["kubectl"]).items
     found = [each for each in every if isinstance(each, Pod)]
-    sorted((each for each in every if isinstance(each, Event)), key=lambda event: event.when)
-    told = [pods.trouble_of(each) for each in found], pods.restarts_of(found), [pods.is_ready(each) for each in found]
-    return told, [pods.trouble_with(each, found) for each in every if isinstance(each, Deployment)]
+    sorted((each for each in every if isinstance(each, Event)), key=lambda event: event.last_seen)
+    told = (
+        [pod_status.find_pod_problem(each) for each in found],
+        pod_status.count_restarts(found),
+        [pod_status.is_ready(each) for each in found],
+    )
+    return told, [pod_status.find_deployment_problem(each, found) for each in every if isinstance(each, Deployment)]
 
 
 def _passwd(_root: Path, data: bytes) -> object:
@@ -213,15 +228,15 @@ def _passwd(_root: Path, data: bytes) -> object:
             return [buffer.getvalue()], {}
 
     name = data.decode(errors="replace").partition(":")[0]
-    return [provider_files.owner(Container(), user) for user in ("app", "app:app", name)]
+    return [provider_files.resolve_owner(Container(), user) for user in ("app", "app:app", name)]
 
 
 def _words(_root: Path, data: bytes) -> None:
     for each in data.decode(errors="replace").split("\n"):
-        schedule.problem(each)
-        peers.good(each, words=(peers.ANYWHERE,))
+        schedule.schedule_problem(each)
+        peers.are_valid(each, words=(peers.ANYWHERE,))
         with suppress(ValueError):
-            healthcheck.seconds(each)
+            healthcheck.parse_duration(each)
 
 
 def _reader(name: str, example: object, read: Callable[[Path], object], place: str) -> Reader:
@@ -233,8 +248,8 @@ READERS = (
     _reader("service.toml", good.SERVICE, _settings, "services/api/service.toml"),
     _reader("a job's service.toml", good.JOB, _settings, "services/job/service.toml"),
     _reader("Pulumi.STACK.yaml", good.STACK, _stack, "infra/Pulumi.staging.yaml"),
-    _reader("Pulumi.yaml", good.PROJECT, state.local_state, "infra/Pulumi.yaml"),
-    _reader("bases.lock.json", good.BASES, bases.load, "bases/bases.lock.json"),
+    _reader("Pulumi.yaml", good.PROJECT, state.local_state_folder, "infra/Pulumi.yaml"),
+    _reader("bases.lock.json", good.BASES, bases_lock.load, "bases/bases.lock.json"),
     _reader("dev.lock.json", good.LOCK, lambda root: lock.load(root, "dev"), "deploy/dev.lock.json"),
     _reader("identities.toml", good.IDENTITIES, lambda root: trust.load(root).digest, "policy/identities.toml"),
     _reader("a trusted key", good.PEM, lambda root: trust.load(root).digest, "policy/keys/a.pub"),
@@ -242,7 +257,7 @@ READERS = (
     _reader(
         "known.json",
         {
-            "format": known.FORMAT,
+            "format": build_state.FORMAT,
             "whole": True,
             "files": {"workspace.toml": [1, 2, 3, 4, 5, "f"]},
             "images": {"api": {"tag": "t", "digest": SHA, "pushed": True, "layout": "/x"}},
@@ -253,31 +268,33 @@ READERS = (
     _reader(
         "verified.json",
         {"day": TODAY.isoformat(), "seals": {"a": "b"}},
-        lambda root: evidence._remembered(workspace.load(root), TODAY),
+        lambda root: evidence._load_verifications(workspace.load_workspace(root), TODAY),
         ".slipway/verified.json",
     ),
     _reader(
         "prune.json",
         {"shop/api": [SHA]},
-        lambda root: prune._read_journal(workspace.load(root)),
+        lambda root: prune._read_journal(workspace.load_workspace(root)),
         ".slipway/run/prune.json",
     ),
     _reader(
         "the signing password",
         "secret\n",
-        lambda root: keys._password(workspace.load(root), {}),
+        lambda root: signing_keys._read_password(workspace.load_workspace(root), {}),
         ".slipway/signing/password",
     ),
     _reader(
         "what a build was of",
         {"app/main.py": "f"},
-        lambda root: build.last_manifest(workspace.load(root), "api"),
-        f".slipway/{build.MANIFESTS}/api.json",
+        lambda root: build.read_manifest(workspace.load_workspace(root), "api"),
+        f".slipway/{build.MANIFESTS_FOLDER}/api.json",
     ),
     _reader(
         "an image's layers",
         [{"digest": SHA, "size": 5, "made": "RUN x"}],
-        lambda root: layers._layers(workspace.load(root), "api", f"127.0.0.1:1/shop/api@{SHA}"),
+        lambda root: image_layers._layers_of_image(
+            workspace.load_workspace(root), "api", f"127.0.0.1:1/shop/api@{SHA}"
+        ),
         f".slipway/records/images/{SHA.replace(':', '-')}.json",
     ),
     _reader("Docker's config.json", good.DOCKER, _docker_config, "docker/config.json"),
@@ -292,19 +309,26 @@ READERS = (
     Reader("a stack's resources", _json(good.STATE), _state, (ValueError, RecursionError)),
     _reader("a report of Trivy's", good.REPORT, _report, "report.json"),
     _reader("a list of packages", good.CYCLONEDX, _sbom, "report.json"),
-    Reader("Trivy's database", _json(good.TRIVY), _file("cache/trivy/db/metadata.json", _database), (scan.NotUsable,)),
+    Reader(
+        "Trivy's database",
+        _json(good.TRIVY),
+        _file("cache/trivy/db/metadata.json", _database),
+        (scan.DatabaseUnavailable,),
+    ),
     _reader("buildx' metadata", good.METADATA, _metadata, "metadata.json"),
     Reader("BuildKit's progress", _lines(good.VERTICES), _progress),
     Reader("buildx' lists", _lines(good.LISTS), _lists),
-    _reader("buildx' instances", good.INSTANCES, _instances, f"buildx/instances/{builder.NAME}"),
+    _reader("buildx' instances", good.INSTANCES, _instances, f"buildx/instances/{builder.BUILDER_NAME}"),
     _reader("an OCI index", good.OCI_INDEX, _layout, "layout/index.json"),
     _reader("an OCI manifest", good.OCI_MANIFEST, _manifest, f"manifest/blobs/sha256/{'a' * 64}"),
-    _reader("a pid file", {"pid": 4194304, "born": "x"}, lambda root: background.running(root / "d"), "d/pid.json"),
+    _reader(
+        "a pid file", {"pid": 4194304, "born": "x"}, lambda root: background.find_running(root / "d"), "d/pid.json"
+    ),
     _reader(
         "tools' versions",
         {"/usr/bin/crane 1 2": "0.20.0"},
-        lambda _root: find._remembered(),
-        f"cache/slipway/tools/{find.VERSIONS}",
+        lambda _root: installed_tools._load_versions(),
+        f"cache/slipway/tools/{installed_tools.VERSIONS_FILE}",
     ),
     Reader(
         "a bundle of cosign's",
@@ -315,14 +339,14 @@ READERS = (
     Reader("a cluster's objects", _json(good.OBJECTS), _objects),
     Reader(
         "a JUnit file",
-        junit.of_stage("api", "boom").encode(),
-        lambda _root, data: junit.read(junit.joined([data.decode(errors="replace")] * 2)),
+        junit.render_stage_result("api", "boom").encode(),
+        lambda _root, data: junit.parse(junit.merge([data.decode(errors="replace")] * 2)),
         (ValueError,),
     ),
     Reader(
         "the gateway's nginx.conf",
-        nginx.config([nginx.Route("api", "/api", "api:8000")], drain_seconds=10).encode(),
-        lambda _root, data: nginx.read_back(data.decode(errors="replace")),
+        nginx.render_config([nginx.Route("api", "/api", "api:8000")], drain_seconds=10).encode(),
+        lambda _root, data: nginx.parse_config(data.decode(errors="replace")),
     ),
     Reader("an image's users", good.PASSWD.encode(), _passwd),
     Reader("schedules, peers, durations", good.WORDS.encode(), _words),

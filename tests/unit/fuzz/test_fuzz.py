@@ -54,7 +54,7 @@ def test_whatever_a_text_holds_the_outcome_is_a_value_or_an_error_for_users(root
         try:
             reader.read(root, data)
         except SlipwayError as error:
-            assert error.what, data[:500]
+            assert error.message, data[:500]
         except reader.documented:
             pass
         except Exception as error:

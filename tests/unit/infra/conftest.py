@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import TEMPLATE
 
-from slipway.flows import new
+from slipway.scaffold import service_creation
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The demo's three services; no login for any registry."""
     (tmp_path / "workspace.toml").write_text('name = "demo"\nregistry = "registry.example"\n', encoding="utf-8")
     shutil.copytree(TEMPLATE / "libs", tmp_path / "libs")
-    new.populate(tmp_path, "demo")
+    service_creation.create_initial_services(tmp_path, "demo")
     settings(tmp_path)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("SLIPWAY_PULL_CONFIG", raising=False)

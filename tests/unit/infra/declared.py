@@ -66,7 +66,7 @@ def declare(root: Path, secrets: Mapping[str, Mapping[str, str]] | None = None, 
     """Return what the workspace's stack declares; images are outputs, as inline ones are."""
     from infra import targets
 
-    workspace = workspaces.load(root)
+    workspace = workspaces.load_workspace(root)
     stack = stacks.load(root, name, {})
     declared = Declared()
     pulumi.runtime.set_mocks(declared, project=workspace.name, stack=name)

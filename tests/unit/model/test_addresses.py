@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slipway.model import stack, workspace
-from slipway.model.addresses import bind_problem, in_url, registry_problem, same_address
+from slipway.model.addresses import bind_problem, is_same_address, registry_problem, url_authority
 from slipway.model.errors import ConfigError
 
 NONE = [
@@ -35,7 +35,7 @@ def test_an_ip_address_is_one(bind: str) -> None:
 def test_what_is_no_ip_address_is_refused_when_the_file_is_read(tmp_path: Path, bind: str) -> None:
     (tmp_path / "workspace.toml").write_text(f'name = "shop"\nregistry = "r.example"\n[gateway]\nbind = "{bind}"\n')
     with pytest.raises(ConfigError, match=r"workspace\.toml:4: `bind`") as caught:
-        workspace.load(tmp_path)
+        workspace.load_workspace(tmp_path)
     assert "127.0.0.1" in caught.value.remedy
 
 
@@ -43,7 +43,7 @@ def test_what_is_no_ip_address_is_refused_when_the_file_is_read(tmp_path: Path, 
 def test_a_registry_whose_numbers_are_no_machines_address_is_refused(tmp_path: Path, host: str) -> None:
     (tmp_path / "workspace.toml").write_text(f'name = "shop"\nregistry = "{host}"\n')
     with pytest.raises(ConfigError, match=r"workspace\.toml:2"):
-        workspace.load(tmp_path)
+        workspace.load_workspace(tmp_path)
     path = tmp_path / "infra" / "Pulumi.dev.yaml"
     path.parent.mkdir()
     path.write_text(f'config:\n  slipway:images: inline\n  slipway:protected: false\n  slipway:registry: "{host}"\n')
@@ -57,10 +57,14 @@ def test_other_registries_are_as_they_were(registry: str) -> None:
 
 
 def test_an_ipv6_address_has_brackets_in_a_url() -> None:
-    assert (in_url("::1", 8080), in_url("::1", 80), in_url("a", 81)) == ("[::1]:8080", "[::1]", "a:81")
+    assert (url_authority("::1", 8080), url_authority("::1", 80), url_authority("a", 81)) == (
+        "[::1]:8080",
+        "[::1]",
+        "a:81",
+    )
 
 
 def test_two_spellings_are_one_address() -> None:
-    assert same_address("::1", "0:0:0:0:0:0:0:1")
-    assert not same_address("0.0.0.0", "127.0.0.1")
-    assert not same_address("localhost", "127.0.0.1")
+    assert is_same_address("::1", "0:0:0:0:0:0:0:1")
+    assert not is_same_address("0.0.0.0", "127.0.0.1")
+    assert not is_same_address("localhost", "127.0.0.1")

@@ -8,7 +8,7 @@ import pytest
 
 from slipway.commands import nginx
 from slipway.model import environment, workspace
-from slipway.model.environment import environment_of
+from slipway.model.environment import service_environment
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def shop(tmp_path: Path) -> workspace.Workspace:
         (tmp_path / "services" / name).mkdir(parents=True)
         (tmp_path / "services" / name / "service.toml").write_text(text)
         (tmp_path / "services" / name / "Dockerfile").write_text("FROM scratch\n")
-    return workspace.load(tmp_path)
+    return workspace.load_workspace(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def shop(tmp_path: Path) -> workspace.Workspace:
 def test_a_services_environment_fits_the_target(
     shop: workspace.Workspace, service: str, target: str, expected: dict[str, str]
 ) -> None:
-    assert environment_of(shop, shop.service(service), target) == expected  # type: ignore[arg-type]
+    assert service_environment(shop, shop.service(service), target) == expected  # type: ignore[arg-type]
 
 
 def test_the_gateway_is_called_where_it_listens() -> None:
-    assert environment.GATEWAY.endswith(f":{nginx.LISTEN}")
+    assert environment.GATEWAY_URL.endswith(f":{nginx.LISTEN_PORT}")

@@ -11,7 +11,7 @@ import pytest
 
 from slipway.model import files
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.reading import read_memory
+from slipway.model.structured_files import read_json_or_none
 from slipway.model.text import read_text
 
 
@@ -34,7 +34,7 @@ def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path) -> None
     for path in odd_files(tmp_path).values():
         with pytest.raises(ConfigError) as caught:
             read_text(path)
-        assert str(path) in caught.value.what
+        assert str(path) in caught.value.message
         assert caught.value.remedy
 
 
@@ -45,7 +45,7 @@ def test_the_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 def test_a_memory_that_is_none_is_none(tmp_path: Path) -> None:
     for path in odd_files(tmp_path).values():
-        assert read_memory(path, limit=files.MEGABYTE) is None
+        assert read_json_or_none(path, limit=files.MEGABYTE) is None
 
 
 def test_line_ends_and_the_mark_of_windows_editors_are_no_content(tmp_path: Path) -> None:
@@ -74,10 +74,10 @@ def test_a_file_that_cannot_be_written_is_told_with_why_and_the_remedy(
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(SlipwayError) as caught:
         files.write_atomically(tmp_path / "state.json", "new")
-    assert str(tmp_path / "state.json") in caught.value.what
-    assert said in caught.value.what
+    assert str(tmp_path / "state.json") in caught.value.message
+    assert said in caught.value.message
     assert remedy in caught.value.remedy
-    assert ("MB are free" in caught.value.what) is (number in (errno.ENOSPC, errno.EDQUOT))
+    assert ("MB are free" in caught.value.message) is (number in (errno.ENOSPC, errno.EDQUOT))
     assert (tmp_path / "state.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
@@ -99,17 +99,17 @@ def test_a_name_of_the_longest_length_is_written(tmp_path: Path) -> None:
 def test_that_a_memory_cannot_be_written_is_told_once_and_fails_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "unwritten", [])
+    monkeypatch.setattr(files, "write_failures", [])
     (tmp_path / "file").write_text("")
     for _ in range(2):
-        assert files.write_memory(tmp_path / "file" / "x", "") is False
-    assert len(files.unwritten) == 1
-    assert files.write_memory(tmp_path / "good", "") is True
+        assert files.write_best_effort(tmp_path / "file" / "x", "") is False
+    assert len(files.write_failures) == 1
+    assert files.write_best_effort(tmp_path / "good", "") is True
 
 
 def test_what_is_beside_a_path_is_removed_only_where_a_dead_process_of_this_system_left_it(tmp_path: Path) -> None:
     path, dead = tmp_path / "versions.json", 2**22 + 1
-    system = files._system()
+    system = files._system_id()
     lives = f".versions.json.1.{system}"
     stays = [f".versions.json.{dead}", f".versions.json.{dead}.0badcafe", lives]
     for name in (*stays, f".versions.json.{dead}.{system}"):

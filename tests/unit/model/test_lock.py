@@ -18,7 +18,7 @@ def test_a_stack_that_was_never_locked_has_an_empty_lock(tmp_path: Path) -> None
 
 
 def test_what_was_saved_is_read_back_in_order_of_name(tmp_path: Path) -> None:
-    entries = {name: lock.Entry(REF, "c" * 64, "f" * 40) for name in ("web", "api")}
+    entries = {name: lock.LockEntry(REF, "c" * 64, "f" * 40) for name in ("web", "api")}
     lock.save(tmp_path, lock.with_entries(lock.Lock("dev"), entries))
     found = lock.load(tmp_path, "dev")
     assert list(found.services) == ["api", "web"]
@@ -97,15 +97,15 @@ def test_a_line_that_says_what_no_gate_wrote_is_refused(
     path.write_text(json.dumps({"stack": "dev", "services": {service: {**GOOD, **instead}}}))
     with pytest.raises(EvidenceError) as caught:
         lock.load(tmp_path, "dev")
-    assert said in caught.value.what
-    assert "\x1b" not in caught.value.what
+    assert said in caught.value.message
+    assert "\x1b" not in caught.value.message
 
 
 def test_an_image_of_another_repository_is_refused_by_name(tmp_path: Path) -> None:
-    entries = {"api": lock.Entry(f"evil.example/shop/api@sha256:{'a' * 64}", "c" * 64)}
-    lock.refuse_elsewhere(tmp_path, entries, {"api": ["r.example/shop/api", "evil.example/shop/api"]})
+    entries = {"api": lock.LockEntry(f"evil.example/shop/api@sha256:{'a' * 64}", "c" * 64)}
+    lock.refuse_foreign_images(tmp_path, entries, {"api": ["r.example/shop/api", "evil.example/shop/api"]})
     with pytest.raises(EvidenceError, match="outside this stack's repositories") as caught:
-        lock.refuse_elsewhere(tmp_path, entries, {"api": ["r.example/shop/api"]})
+        lock.refuse_foreign_images(tmp_path, entries, {"api": ["r.example/shop/api"]})
     assert "is not in r.example/shop/api" in caught.value.detail
 
 

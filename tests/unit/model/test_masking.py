@@ -13,16 +13,16 @@ import pytest
 
 from slipway.model import masking
 from slipway.model.errors import GateRefused
-from slipway.model.masking import MASK, MaskedStream, keep_secret, mask, mask_all
+from slipway.model.masking import MASK, StreamMasker, mask, mask_all, register_secret
 
 VALUE = 's3ntinel/Wert+für <alle> & "jeden"'
 
 
 @pytest.fixture(autouse=True)
 def nothing_known() -> Iterator[None]:
-    masking.forget_all()
+    masking.forget_secrets()
     yield
-    masking.forget_all()
+    masking.forget_secrets()
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def nothing_known() -> Iterator[None]:
     ],
 )
 def test_a_secret_is_found_as_it_is_and_encoded(written: str) -> None:
-    keep_secret(VALUE)
+    register_secret(VALUE)
     said = mask(written)
     assert MASK in said
     assert "ntinel" not in said
@@ -54,14 +54,16 @@ def test_a_secret_is_found_in_base64_wherever_it_stands_in_what_was_encoded(
     before: str, behind: str, alphabet: Callable[[bytes], bytes]
 ) -> None:
     secret = "sentinel??>>~~0123456789"
-    keep_secret(secret)
+    register_secret(secret)
     said = mask(alphabet(f"{before}{secret}{behind}".encode()).decode())
     assert MASK in said
     assert len(said) < len(MASK) + 2 * (len(before) + len(behind)) + 6, "nothing but what stands around it is left"
 
 
 def test_of_a_secret_with_several_lines_each_is_found_but_those_that_say_nothing() -> None:
-    keep_secret("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcw\n}\n-----END PRIVATE KEY-----\n")
+    register_secret(
+        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcw\n}\n-----END PRIVATE KEY-----\n"
+    )
     assert mask("it is MIIEvQIBADANBgkqhkiG9w0BAQEF.") == f"it is {MASK}."
     assert mask("AASCBKcw") == MASK
     assert mask("{ }") == "{ }"
@@ -70,7 +72,7 @@ def test_of_a_secret_with_several_lines_each_is_found_but_those_that_say_nothing
 
 def test_base64_that_was_broken_into_lines_is_found() -> None:
     value = "".join(f"line {number} of a long secret." for number in range(20))
-    keep_secret(value)
+    register_secret(value)
     said = [mask(line) for line in base64.encodebytes(value.encode()).decode().splitlines()]
     assert said[:-1] == [MASK] * (len(said) - 1)
 
@@ -84,31 +86,31 @@ def test_base64_that_was_broken_into_lines_is_found() -> None:
     ],
 )
 def test_the_credential_in_a_settings_file_is_found_by_itself(text: str, credential: str) -> None:
-    keep_secret(text)
+    register_secret(text)
     assert mask(f"Authorization: Bearer {credential}") == f"Authorization: Bearer {MASK}"
 
 
 def test_what_is_too_short_is_left_alone_and_so_are_certificates() -> None:
-    keep_secret("ab")
-    keep_secret("x")
-    keep_secret("")
-    keep_secret("-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIE\n-----END CERTIFICATE-----\n" * 3)
+    register_secret("ab")
+    register_secret("x")
+    register_secret("")
+    register_secret("-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIE\n-----END CERTIFICATE-----\n" * 3)
     assert mask("ab x MIIDdzCCAl+gAwIBAgIE") == "ab x MIIDdzCCAl+gAwIBAgIE"
 
 
 def test_the_longer_of_two_secrets_is_struck_out_as_a_whole() -> None:
-    keep_secret("open")
-    keep_secret("open sesame")
+    register_secret("open")
+    register_secret("open sesame")
     assert mask("say open sesame, not open") == f"say {MASK}, not {MASK}"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 100])
 def test_a_secret_across_the_borders_of_a_stream_is_found(size: int) -> None:
-    keep_secret("sentinel-0123456789")
+    register_secret("sentinel-0123456789")
     text = "a sentinel-0123456789 b sentinel- c sentinel-0123456789sentinel-0123456789 sent"
-    stream = MaskedStream()
+    stream = StreamMasker()
     parts = [stream.feed(text[at : at + size]) for at in range(0, len(text), size)]
-    assert "".join([*parts, stream.end()]) == f"a {MASK} b sentinel- c {MASK}{MASK} sent"
+    assert "".join([*parts, stream.flush()]) == f"a {MASK} b sentinel- c {MASK}{MASK} sent"
 
 
 def test_values_of_the_environment_that_are_named_like_secrets_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,14 +130,14 @@ def test_a_password_in_an_address_of_the_environment_is_known(monkeypatch: pytes
 
 
 def test_an_error_tells_no_secret() -> None:
-    keep_secret("sentinel")
+    register_secret("sentinel")
     error = GateRefused("sentinel a", remedy="sentinel b", detail="sentinel c")
-    assert [error.what, error.remedy, error.detail] == [f"{MASK} a", f"{MASK} b", f"{MASK} c"]
+    assert [error.message, error.remedy, error.detail] == [f"{MASK} a", f"{MASK} b", f"{MASK} c"]
     assert str(error) == f"{MASK} a"
 
 
 def test_what_json_holds_is_masked_before_it_is_written() -> None:
-    keep_secret('sen"tinel')
+    register_secret('sen"tinel')
     assert mask_all({"a": ['sen"tinel', 1, None, {'sen"tinel': True}]}) == {"a": [MASK, 1, None, {MASK: True}]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.model import parsing
-from slipway.model.parsing import Unreadable, parse_json, parse_toml, parse_yaml
+from slipway.model.parsing import ParseError, parse_json, parse_toml, parse_yaml
 
 DEEP = 3000
 DIGITS = "9" * 5000
@@ -38,7 +38,7 @@ MERGES = "a: &a {k: 1}\n" + "".join(
     ],
 )
 def test_toml_that_is_none_or_beyond_measure_is_unreadable(text: str) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(ParseError) as caught:
         parse_toml(text)
     assert str(caught.value) and "\n" not in str(caught.value)
 
@@ -75,7 +75,7 @@ def test_toml_that_is_none_or_beyond_measure_is_unreadable(text: str) -> None:
     ],
 )
 def test_yaml_that_is_none_or_beyond_measure_is_unreadable(text: str) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(ParseError) as caught:
         parse_yaml(text)
     assert str(caught.value) and "\n" not in str(caught.value)
 
@@ -109,27 +109,27 @@ def test_anchors_within_measure_are_read() -> None:
     ],
 )
 def test_json_that_is_none_or_beyond_measure_is_unreadable(data: bytes) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(ParseError) as caught:
         parse_json(data)
     assert str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_json_of_another_type_is_unreadable() -> None:
     for data in (b"null", b"[1]", b'"x"', b'{"a": "x"}', b'{"a": 1.5}', b'{"a": ' + DIGITS.encode() + b"}"):
-        with pytest.raises(Unreadable):
+        with pytest.raises(ParseError):
             parse_json(data, dict[str, int])
 
 
 def test_a_key_that_stands_twice_is_refused_where_the_text_decides() -> None:
     twice = b'{"a": {"b": 1, "b": 2}}'
     assert parse_json(twice) == {"a": {"b": 2}}
-    with pytest.raises(Unreadable, match="`b` stands there twice"):
+    with pytest.raises(ParseError, match="`b` stands there twice"):
         parse_json(twice, unique=True)
 
 
 def test_json_says_the_line(  # the byte that msgspec names is of no use to a reader
 ) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(ParseError) as caught:
         parse_json(b'{\n "a": 1,\n "b": }\n')
     assert caught.value.line == 3
 

@@ -8,10 +8,10 @@ from slipway.model import schedule
 
 
 @pytest.mark.parametrize(
-    "text", ["0 3 * * *", "*/15 0-6,12 1 jan-MAR mon", "? ? ? ? ?", "59 23 31 12 6", "1-30/2 * * * *", *schedule.WORDS]
+    "text", ["0 3 * * *", "*/15 0-6,12 1 jan-MAR mon", "? ? ? ? ?", "59 23 31 12 6", "1-30/2 * * * *", *schedule.MACROS]
 )
 def test_what_cron_knows_is_taken(text: str) -> None:
-    assert schedule.problem(text) == ""
+    assert schedule.schedule_problem(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_what_cron_knows_is_taken(text: str) -> None:
     ],
 )
 def test_what_it_does_not_know_is_named(text: str, said: str) -> None:
-    assert said in schedule.problem(text)
+    assert said in schedule.schedule_problem(text)

@@ -50,7 +50,7 @@ import sys
 from pathlib import Path
 from slipway.model import scratch
 room, outside = map(Path, sys.argv[1:])
-with scratch.temporary_folder(room, "scan") as folder, scratch.remove_with_process(room, outside):
+with scratch.temporary_folder(room, "scan") as folder, scratch.remove_if_killed(room, outside):
     (folder / "report.json").touch()
     outside.mkdir()
     (outside / "layer").touch()
@@ -85,7 +85,7 @@ def test_a_process_that_ends_in_order_leaves_nothing(room: Path, tmp_path: Path)
 
 def test_ones_own_files_are_not_swept(room: Path) -> None:
     with scratch.temporary_folder(room, "scan") as folder:
-        scratch.sweep(room)
+        scratch.remove_stale_folders(room)
         assert folder.is_dir()
     assert not folder.exists()
 
@@ -140,10 +140,10 @@ def test_where_nothing_can_be_locked_a_process_has_a_folder_and_no_other_removes
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    folder = scratch.own_folder(room)
+    folder = scratch.process_folder(room)
     other = room / "tmp" / "1-dead"
     other.mkdir()
-    scratch.sweep(room)
+    scratch.remove_stale_folders(room)
     assert folder.is_dir() and other.is_dir()
 
 
@@ -157,9 +157,9 @@ def test_a_lock_is_held_by_a_file_that_is_open_for_writing(room: Path, monkeypat
 
     whole = fcntl.flock
     monkeypatch.setattr(fcntl, "flock", on_nfs)
-    folder = scratch.own_folder(room)
+    folder = scratch.process_folder(room)
     (room / "tmp" / "1-dead").mkdir()
-    scratch.sweep(room)
+    scratch.remove_stale_folders(room)
     assert [each.name for each in (room / "tmp").iterdir()] == [folder.name]
 
 
@@ -171,6 +171,6 @@ def test_whatever_else_lies_among_the_folders_is_left_as_it_is(room: Path, tmp_p
     (room / "tmp" / "link").symlink_to(elsewhere)
     (room / "tmp" / "file").touch()
     os.mkfifo(room / "tmp" / "pipe")
-    scratch.sweep(room)
+    scratch.remove_stale_folders(room)
     assert [each.name for each in elsewhere.iterdir()] == ["outside-me"]
     assert (tmp_path / "workspace.toml").exists()

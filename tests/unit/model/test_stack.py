@@ -33,7 +33,7 @@ def test_settings_are_read_from_the_stack_file(tmp_path: Path) -> None:
     settings = "  slipway:images: hybrid\n  slipway:protected: true\n  slipway:port: 8081\n"
     write(tmp_path, f"config:\n{settings}  api:TOKEN:\n    secure: x\n")
     found = stack.load(tmp_path, "dev", {})
-    assert (found.images, found.target, found.protected, found.port) == ("hybrid", "docker", True, 8081)
+    assert (found.mode, found.target, found.protected, found.port) == ("hybrid", "docker", True, 8081)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_settings_are_read_from_the_stack_file(tmp_path: Path) -> None:
 def test_a_file_that_could_mean_something_else_is_refused_and_never_not_protected(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    assert said in refusal(tmp_path, text).what
+    assert said in refusal(tmp_path, text).message
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_pulumi_itself_writes_is_read(tmp_path: Path) -> None:
         "  api:TOKEN:\n    secure: v1:x\n  build:pip:\n    secure: v1:y\n  demo:list:\n    - a\n    - b: c\n",
     )
     found = stack.load(tmp_path, "dev", {})
-    assert (found.images, found.protected) == ("external", True)
+    assert (found.mode, found.protected) == ("external", True)
 
 
 def test_a_services_secrets_stay_its_own_however_it_is_called(tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_a_services_secrets_stay_its_own_however_it_is_called(tmp_path: Path) ->
 @pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029", "\u202e", "\u2066"])
 def test_a_setting_that_looks_like_a_comment_is_refused(tmp_path: Path, letter: str) -> None:
     text = f"config:\n  slipway:images: inline\n  # Protected:{letter}  slipway:protected: false\n"
-    assert ":3: " in refusal(tmp_path, text).what
+    assert ":3: " in refusal(tmp_path, text).message
 
 
 def test_a_name_that_no_file_can_have_is_no_stack(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ConfigError) as caught:
         stack.load(tmp_path, "x" * 5000, {})
-    assert len(caught.value.what) < 200
+    assert len(caught.value.message) < 200
 
 
 def test_a_link_to_another_stacks_file_is_refused(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_wrong_setting_is_named_with_its_line_and_what_it_may_be(tmp_path: Pat
     write(tmp_path, f"config:\n  {line}\n")
     with pytest.raises(ConfigError) as caught:
         stack.load(tmp_path, "dev", {})
-    assert said in caught.value.what
+    assert said in caught.value.message
     assert caught.value.remedy
 
 
@@ -218,7 +218,7 @@ def test_an_unknown_stack_is_refused_with_those_that_exist(tmp_path: Path) -> No
 def test_the_environment_overrides_the_mode_and_says_so(tmp_path: Path) -> None:
     write(tmp_path)
     found = stack.load(tmp_path, "dev", {"SLIPWAY_IMAGES": "external"})
-    assert (found.images, found.overridden) == ("external", True)
+    assert (found.mode, found.overridden) == ("external", True)
 
 
 def test_an_override_with_a_wrong_mode_is_refused(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_switching_the_mode_changes_one_line_and_keeps_the_rest(tmp_path: Path, 
     path = write(tmp_path, text)
     stack.write_mode(stack.load(tmp_path, "dev", {}), "external")
     after = path.read_text()
-    assert stack.load(tmp_path, "dev", {}).images == "external"
+    assert stack.load(tmp_path, "dev", {}).mode == "external"
     assert after == re.sub(r"(\"?)inline\1", "external", text)
 
 
@@ -295,7 +295,7 @@ def test_a_stack_whose_name_gives_no_namespace_is_told_to_name_one(tmp_path: Pat
     write(tmp_path, f"{PLAIN}  slipway:target: kubernetes\n", "Dev_1")
     with pytest.raises(ConfigError) as caught:
         stack.namespace_of("shop", stack.load(tmp_path, "Dev_1", {}))
-    assert "'shop-Dev_1'" in caught.value.what
+    assert "'shop-Dev_1'" in caught.value.message
     assert "slipway:namespace" in caught.value.remedy
 
 
@@ -322,7 +322,7 @@ def test_a_stack_whose_name_gives_no_namespace_is_told_to_name_one(tmp_path: Pat
 def test_a_wrong_setting_of_kubernetes_is_named_with_its_line(tmp_path: Path, lines: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         kubernetes(tmp_path, *lines)
-    assert said in caught.value.what
+    assert said in caught.value.message
     assert caught.value.remedy
 
 

@@ -25,17 +25,17 @@ def pem(der: bytes, label: str = "PUBLIC KEY") -> str:
 
 
 def policy(root: Path, identities: str = "", **keys: str) -> Path:
-    folder = trust.keys_of(root)
+    folder = trust.keys_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in keys.items():
         (folder / f"{name}.pub").write_text(text, encoding="utf-8")
     if identities:
-        trust.identities_of(root).write_text(identities, encoding="utf-8")
+        trust.identities_path(root).write_text(identities, encoding="utf-8")
     return root
 
 
 def test_without_a_policy_nobody_is_trusted(tmp_path: Path) -> None:
-    assert trust.load(tmp_path).empty
+    assert trust.load(tmp_path).is_empty
 
 
 def test_keys_and_identities_are_read(tmp_path: Path) -> None:
@@ -43,14 +43,14 @@ def test_keys_and_identities_are_read(tmp_path: Path) -> None:
     assert [key.path.name for key in found.keys] == ["a.pub", "b.pub"]
     assert found.keys[0].fingerprint == hashlib.sha256(DER).hexdigest()
     assert found.identities[0].issuer == "https://token.actions.githubusercontent.com"
-    assert not found.empty
+    assert not found.is_empty
 
 
 def test_a_signatures_hint_finds_its_key(tmp_path: Path) -> None:
     found = trust.load(policy(tmp_path, a=pem(DER), b=pem(OTHER)))
     hint = base64.b64encode(hashlib.sha256(OTHER).digest()).decode()
-    assert found.key(hint) == found.keys[1]
-    assert found.key("") is None
+    assert found.find_key(hint) == found.keys[1]
+    assert found.find_key("") is None
 
 
 def test_the_digest_is_of_who_is_trusted_not_of_what_the_files_are_called(tmp_path: Path) -> None:
@@ -94,13 +94,13 @@ def test_a_private_key_among_the_public_ones_is_an_alarm(tmp_path: Path) -> None
 def test_a_wrong_identity_is_refused_by_file_and_key(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected) as caught:
         trust.load(policy(tmp_path, text))
-    assert "identities.toml" in caught.value.what
+    assert "identities.toml" in caught.value.message
     assert caught.value.remedy
 
 
 def test_the_identities_that_a_workspace_begins_with_trust_nobody() -> None:
     from tests.conftest import TEMPLATE
 
-    assert trust.load(TEMPLATE).empty
-    shown = trust.identities_of(TEMPLATE).read_text(encoding="utf-8")
+    assert trust.load(TEMPLATE).is_empty
+    shown = trust.identities_path(TEMPLATE).read_text(encoding="utf-8")
     assert "# [[identity]]" in shown

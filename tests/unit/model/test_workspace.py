@@ -30,14 +30,14 @@ def add_service(root: Path, name: str, text: str) -> Path:
 
 def refusal(root: Path) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        workspace.load(root)
+        workspace.load_workspace(root)
     assert caught.value.exit_code == 2
     assert caught.value.remedy
     return caught.value
 
 
 def test_a_good_workspace_is_read_whole(root: Path) -> None:
-    found = workspace.load(root)
+    found = workspace.load_workspace(root)
     assert found.name == "shop"
     assert [service.name for service in found.services] == ["api"]
     assert found.repository("api") == "127.0.0.1:5000/shop/api"
@@ -47,13 +47,13 @@ def test_a_good_workspace_is_read_whole(root: Path) -> None:
 def test_services_are_found_by_their_folders_in_order_of_name(root: Path) -> None:
     add_service(root, "zoo", 'kind = "worker"\n')
     add_service(root, "aaa", 'kind = "worker"\n')
-    assert [service.name for service in workspace.load(root).services] == ["aaa", "api", "zoo"]
+    assert [service.name for service in workspace.load_workspace(root).services] == ["aaa", "api", "zoo"]
 
 
 def test_a_mistyped_key_is_named_with_its_line_and_the_known_keys(root: Path) -> None:
     (root / "workspace.toml").write_text(WORKSPACE + "\n[gateway]\nprot = 8080\n")
     error = refusal(root)
-    assert "workspace.toml:5: unknown key `prot` in [gateway]" in error.what
+    assert "workspace.toml:5: unknown key `prot` in [gateway]" in error.message
     assert "Did you mean `port`?" in error.remedy
     assert "bind, body, port, timeouts" in error.remedy
 
@@ -61,13 +61,13 @@ def test_a_mistyped_key_is_named_with_its_line_and_the_known_keys(root: Path) ->
 def test_a_mistyped_key_of_a_service_is_named_with_its_line(root: Path) -> None:
     (root / "services/api/service.toml").write_text('kind = "worker"\nruote = "/api"\n')
     error = refusal(root)
-    assert "service.toml:2: unknown key `ruote`" in error.what
+    assert "service.toml:2: unknown key `ruote`" in error.message
     assert "Did you mean `route`?" in error.remedy
 
 
 def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
     (root / "workspace.toml").write_text(WORKSPACE + '[build.secrets]\nca = { fiel = "/x" }\n')
-    assert "unknown key `fiel` in [build.secrets.ca]" in refusal(root).what
+    assert "unknown key `fiel` in [build.secrets.ca]" in refusal(root).message
 
 
 @pytest.mark.parametrize(
@@ -110,37 +110,37 @@ def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
 )
 def test_a_wrong_value_is_named_with_its_file_and_line(root: Path, text: str, said: str) -> None:
     (root / "services/api/service.toml").write_text(text + "\n")
-    assert said in refusal(root).what
+    assert said in refusal(root).message
 
 
 def test_two_services_on_one_route_are_both_named(root: Path) -> None:
     add_service(root, "b", 'kind = "worker"\nroute = "/api"\nport = 9000\n')
     error = refusal(root)
-    assert "`route` /api is taken by the service `api`" in error.what
-    assert "services/b/service.toml" in error.what
+    assert "`route` /api is taken by the service `api`" in error.message
+    assert "services/b/service.toml" in error.message
 
 
 def test_two_services_may_listen_on_the_same_port_each_in_its_own_container(root: Path) -> None:
     add_service(root, "b", 'kind = "worker"\nroute = "/b"\nport = 8000\n')
-    assert {each.settings.port for each in workspace.load(root).services} == {8000}
+    assert {each.settings.port for each in workspace.load_workspace(root).services} == {8000}
 
 
 def test_what_a_service_says_of_its_start_its_end_and_its_tmp_is_read(root: Path) -> None:
     add_service(root, "b", 'kind = "x"\nstart-timeout = 300\ndrain = 90\n[tmp]\nexec = true\nsize = "64m"\n')
-    api, b = (workspace.load(root).service(name).settings for name in ("api", "b"))
-    assert (api.start_timeout, api.drain, api.tmp) == (None, 30, workspace.Tmp())
-    assert (b.start_timeout, b.drain, b.tmp) == (300, 90, workspace.Tmp(exec=True, size="64m"))
+    api, b = (workspace.load_workspace(root).service(name).settings for name in ("api", "b"))
+    assert (api.start_timeout, api.drain, api.tmp) == (None, 30, workspace.TmpSettings())
+    assert (b.start_timeout, b.drain, b.tmp) == (300, 90, workspace.TmpSettings(exec=True, size="64m"))
 
 
 def test_a_missing_dockerfile_is_named(root: Path) -> None:
     (root / "services/api/Dockerfile").unlink()
-    assert "services/api/Dockerfile is missing" in refusal(root).what
+    assert "services/api/Dockerfile is missing" in refusal(root).message
 
 
 def test_a_folder_without_service_toml_is_named(root: Path) -> None:
     (root / "services/api/service.toml").unlink()
     error = refusal(root)
-    assert "services/api/service.toml is missing" in error.what
+    assert "services/api/service.toml is missing" in error.message
     assert "git checkout -- services/api/service.toml" in error.remedy
     assert "remove the folder" in error.remedy
 
@@ -152,41 +152,41 @@ def test_a_folder_that_a_change_of_branches_left_is_passed_over(root: Path, file
     (left if file.endswith("/") else left.parent).mkdir(parents=True)
     if not file.endswith("/"):
         left.write_text("x")
-    assert [service.name for service in workspace.load(root).services] == ["api"]
+    assert [service.name for service in workspace.load_workspace(root).services] == ["api"]
     (root / "services" / "old" / "main.py").write_text("x")
-    assert "services/old/service.toml is missing" in refusal(root).what
+    assert "services/old/service.toml is missing" in refusal(root).message
 
 
 def test_a_lib_that_a_change_of_branches_left_is_none(root: Path) -> None:
     (root / "libs" / "common" / "__pycache__").mkdir(parents=True)
     (root / "libs" / "common" / "__pycache__" / "a.pyc").write_text("x")
     (root / "services" / "api" / "service.toml").write_text(f'{SERVICE}libs = ["common"]\n')
-    assert "there is no lib `common`" in refusal(root).what
+    assert "there is no lib `common`" in refusal(root).message
     (root / "libs" / "common" / "common.py").write_text("x")
-    workspace.load(root)
+    workspace.load_workspace(root)
 
 
 def test_a_workspace_in_a_folder_whose_name_is_misread_is_refused(root: Path) -> None:
     odd = root / "a%20b"
     odd.mkdir()
-    assert "% in a path does not work" in refusal(odd).what
+    assert "% in a path does not work" in refusal(odd).message
 
 
 def test_a_folder_that_is_no_dns_label_is_refused(root: Path) -> None:
     add_service(root, "My_Api", 'kind = "worker"\n')
-    assert "`My_Api` is no DNS label" in refusal(root).what
+    assert "`My_Api` is no DNS label" in refusal(root).message
 
 
 @pytest.mark.parametrize("name", ["gateway", "base-node"])
 def test_a_service_may_not_take_a_name_that_slipway_uses(root: Path, name: str) -> None:
     add_service(root, name, 'kind = "worker"\n')
-    assert f"`{name}` is a name that Slipway uses itself" in refusal(root).what
+    assert f"`{name}` is a name that Slipway uses itself" in refusal(root).message
 
 
 @pytest.mark.parametrize("registry", ["https://ghcr.io", "a b", "UPPER.io/x", "host:99999", "host:0", ""])
 def test_a_bad_registry_is_refused(root: Path, registry: str) -> None:
     (root / "workspace.toml").write_text(f'name = "shop"\nregistry = "{registry}"\n')
-    assert "workspace.toml:2: `registry`" in refusal(root).what
+    assert "workspace.toml:2: `registry`" in refusal(root).message
 
 
 @pytest.mark.parametrize(
@@ -201,17 +201,17 @@ def test_a_bad_registry_is_refused(root: Path, registry: str) -> None:
 )
 def test_a_loopback_registry_is_one_that_slipway_runs(root: Path, registry: str, local: bool) -> None:
     (root / "workspace.toml").write_text(f'name = "shop"\nregistry = "{registry}"\n')
-    assert workspace.load(root).local_registry is local
+    assert workspace.load_workspace(root).local_registry is local
 
 
 def test_an_official_base_without_a_digest_is_refused(root: Path) -> None:
     (root / "workspace.toml").write_text(WORKSPACE + '[bases.official]\npython-run = "python:3.13"\n')
-    assert "workspace.toml:4: base `python-run` is not pinned by digest" in refusal(root).what
+    assert "workspace.toml:4: base `python-run` is not pinned by digest" in refusal(root).message
 
 
 def test_a_secret_with_two_sources_is_refused(root: Path) -> None:
     (root / "workspace.toml").write_text(WORKSPACE + '[build.secrets]\nca = { file = "/x", env = "X" }\n')
-    assert "`ca` needs exactly one" in refusal(root).what
+    assert "`ca` needs exactly one" in refusal(root).message
 
 
 def test_only_secrets_that_have_a_value_are_passed_to_builds(root: Path, tmp_path: Path) -> None:
@@ -219,19 +219,19 @@ def test_only_secrets_that_have_a_value_are_passed_to_builds(root: Path, tmp_pat
     there.write_text("t")
     sources = [f'a = {{ file = "{there}" }}', 'b = { file = "/nowhere" }', 'c = { env = "C" }', 'd = { env = "D" }']
     (root / "workspace.toml").write_text("\n".join([WORKSPACE, "[build.secrets]", *sources, ""]))
-    found = workspace.load(root).build_secrets({"C": "value", "D": ""})
+    found = workspace.load_workspace(root).build_secrets({"C": "value", "D": ""})
     assert sorted(found) == ["a", "c"]
-    assert workspace.secret_value(found["a"], {}) == "t"
+    assert workspace.read_build_secret(found["a"], {}) == "t"
 
 
 def test_a_file_that_is_not_utf8_is_refused(root: Path) -> None:
     (root / "workspace.toml").write_bytes(b'name = "\xff"')
-    assert "is not UTF-8" in refusal(root).what
+    assert "is not UTF-8" in refusal(root).message
 
 
 def test_an_unknown_service_is_refused_with_those_that_exist(root: Path) -> None:
     with pytest.raises(ConfigError, match="no service `web`") as caught:
-        workspace.load(root).service("web")
+        workspace.load_workspace(root).service("web")
     assert "api" in caught.value.remedy
 
 
@@ -278,7 +278,7 @@ def test_outside_a_workspace_the_error_says_so(tmp_path: Path) -> None:
 def test_a_mistake_in_the_scans_policy_is_named_with_its_line(root: Path, text: str, said: str, remedy: str) -> None:
     (root / "workspace.toml").write_text(WORKSPACE + text)
     error = refusal(root)
-    assert said in error.what
+    assert said in error.message
     assert remedy in error.remedy
 
 
@@ -288,7 +288,7 @@ def test_the_scans_policy_is_read(root: Path) -> None:
         + '[scan]\nrefuse = ["LOW"]\nignore-unfixed = false\ndatabase = "mirror.example/trivy-db:2"\n'
         + '[[scan.exceptions]]\nid = "A"\nuntil = 2026-01-31\nreason = "r"\nservices = ["api"]\n'
     )
-    scan = workspace.load(root).settings.scan
+    scan = workspace.load_workspace(root).settings.scan
     assert (scan.refuse, scan.ignore_unfixed, scan.database) == (("LOW",), False, "mirror.example/trivy-db:2")
     assert [(each.id, each.until.isoformat(), each.services) for each in scan.exceptions] == [
         ("A", "2026-01-31", ("api",)),
@@ -299,7 +299,7 @@ def test_a_service_that_takes_no_requests_cannot_be_needed(root: Path) -> None:
     add_service(root, "queue", 'kind = "worker"\n')
     add_service(root, "web", 'kind = "node-web"\nroute = "/"\nport = 3000\nneeds = ["api", "queue"]\n')
     error = refusal(root)
-    assert "services/web/service.toml:4: `needs` names 'queue', which has no `route`" in error.what
+    assert "services/web/service.toml:4: `needs` names 'queue', which has no `route`" in error.message
     assert error.remedy == "Services that can be called: api."
 
 
@@ -307,7 +307,7 @@ def test_what_a_service_runs_with_is_read(root: Path) -> None:
     add_service(
         root, "train", 'kind = "worker"\nneeds = ["api"]\n[resources]\ngpu = 2\n[job]\nschedule = "0 3 * * *"\n'
     )
-    found = workspace.load(root).service("train").settings
-    assert (found.needs, found.resources.gpu, found.job) == (("api",), 2, workspace.Job("0 3 * * *"))
-    scale = workspace.load(root).service("api").settings.scale
+    found = workspace.load_workspace(root).service("train").settings
+    assert (found.needs, found.resources.gpu, found.job) == (("api",), 2, workspace.JobSettings("0 3 * * *"))
+    scale = workspace.load_workspace(root).service("api").settings.scale
     assert (scale.min, scale.max, scale.cpu) == (1, 1, 70)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from slipway.provider import container
-from slipway.provider.container import Container, Wanted, options
-from slipway.provider.kind import State
-from slipway.provider.values import UNKNOWN, Secret
+from slipway.provider.container import ContainerHandler, ContainerSpec, container_options
+from slipway.provider.handler import ResourceState
+from slipway.provider.values import UNKNOWN, SecretValue
 
 IMAGE = f"127.0.0.1:5000/demo/api@sha256:{'a' * 64}"
 INPUTS: dict[str, Any] = {
@@ -29,15 +29,15 @@ INPUTS: dict[str, Any] = {
 
 
 @pytest.fixture
-def old(monkeypatch: pytest.MonkeyPatch) -> State:
+def old(monkeypatch: pytest.MonkeyPatch) -> ResourceState:
     """A container that is in the state and runs."""
-    monkeypatch.setattr(container, "drift", lambda old: "")
-    return State("urn", "abc", INPUTS, {"imageId": "sha256:b"})
+    monkeypatch.setattr(container, "find_drift", lambda old: "")
+    return ResourceState("urn", "abc", INPUTS, {"imageId": "sha256:b"})
 
 
 def test_defaults_are_filled_in() -> None:
-    given = {key: INPUTS[key] for key in Container.required}
-    assert Container().check(given).inputs == {**given, "env": {}, "tmpExec": False, "drainSeconds": 30}
+    given = {key: INPUTS[key] for key in ContainerHandler.required}
+    assert ContainerHandler().check(given).inputs == {**given, "env": {}, "tmpExec": False, "drainSeconds": 30}
 
 
 @pytest.mark.parametrize(
@@ -46,67 +46,67 @@ def test_defaults_are_filled_in() -> None:
         ({"image": "api:latest"}, ("image", "isn't pinned")),
         ({"memory": "lots"}, ("memory", "no amount")),
         ({"tmpSize": "64 MB"}, ("tmpSize", "no amount")),
-        ({"env": {"TOKEN": Secret("x")}}, ("env", "holds a secret")),
+        ({"env": {"TOKEN": SecretValue("x")}}, ("env", "holds a secret")),
         ({"secrets": {"../x": "y"}}, ("secrets", "no file name")),
         ({"volumes": []}, ("volumes", "is no input")),
         ({"service": None}, ("service", "is required")),
     ],
 )
 def test_wrong_inputs_are_found_first(change: dict[str, Any], says: tuple[str, str]) -> None:
-    [(name, reason)] = Container().check({**INPUTS, **change}).failures
+    [(name, reason)] = ContainerHandler().check({**INPUTS, **change}).failures
     assert (name, says[1] in reason) == (says[0], True), reason
 
 
 def test_inputs_that_are_not_known_yet_are_no_mistakes() -> None:
-    assert not Container().check({**INPUTS, "image": UNKNOWN, "network": UNKNOWN, "memory": UNKNOWN}).failures
+    assert not ContainerHandler().check({**INPUTS, "image": UNKNOWN, "network": UNKNOWN, "memory": UNKNOWN}).failures
 
 
-def test_nothing_changed_changes_nothing(old: State) -> None:
-    assert list(Container().diff(old, INPUTS).changed) == []
+def test_nothing_changed_changes_nothing(old: ResourceState) -> None:
+    assert list(ContainerHandler().diff(old, INPUTS).changed) == []
 
 
-def test_the_same_digest_in_another_repository_is_the_same_image(old: State) -> None:
+def test_the_same_digest_in_another_repository_is_the_same_image(old: ResourceState) -> None:
     digest = IMAGE.partition("@")[2]
-    assert not Container().diff(old, {**INPUTS, "image": f"127.0.0.1:5000/demo/release/api@{digest}"}).changed
-    assert Container().diff(old, {**INPUTS, "image": f"127.0.0.1:5000/demo/api@sha256:{'b' * 64}"}).replaces == [
+    assert not ContainerHandler().diff(old, {**INPUTS, "image": f"127.0.0.1:5000/demo/release/api@{digest}"}).changed
+    assert ContainerHandler().diff(old, {**INPUTS, "image": f"127.0.0.1:5000/demo/api@sha256:{'b' * 64}"}).replaces == [
         "image"
     ]
 
 
 @pytest.mark.parametrize("key", ["image", "env", "secrets", "port", "memory", "cpus", "network", "tmpExec", "tmpSize"])
-def test_what_a_container_is_made_of_replaces_it_the_new_one_first(old: State, key: str) -> None:
-    diff = Container().diff(old, {**INPUTS, key: "other"})
-    assert (list(diff.changed), list(diff.replaces), diff.delete_first) == ([key], [key], False)
+def test_what_a_container_is_made_of_replaces_it_the_new_one_first(old: ResourceState, key: str) -> None:
+    diff = ContainerHandler().diff(old, {**INPUTS, key: "other"})
+    assert (list(diff.changed), list(diff.replaces), diff.delete_before_replace) == ([key], [key], False)
 
 
 @pytest.mark.parametrize("key", ["healthTimeout", "drainSeconds"])
-def test_how_long_it_is_waited_for_replaces_nothing(old: State, key: str) -> None:
-    diff = Container().diff(old, {**INPUTS, key: 5})
+def test_how_long_it_is_waited_for_replaces_nothing(old: ResourceState, key: str) -> None:
+    diff = ContainerHandler().diff(old, {**INPUTS, key: 5})
     assert (list(diff.changed), list(diff.replaces)) == ([key], [])
 
 
-def test_a_container_that_is_gone_is_replaced(old: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "drift", lambda old: "containerId")
-    diff = Container().diff(old, INPUTS)
+def test_a_container_that_is_gone_is_replaced(old: ResourceState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "find_drift", lambda old: "containerId")
+    diff = ContainerHandler().diff(old, INPUTS)
     assert (list(diff.changed), list(diff.replaces)) == (["containerId"], ["containerId"])
 
 
 def test_secrets_are_in_nothing_that_the_engine_shows() -> None:
-    asked = repr(options(Wanted.of(INPUTS), "demo-dev-api-1", "urn"))
+    asked = repr(container_options(ContainerSpec.from_inputs(INPUTS), "demo-dev-api-1", "urn"))
     assert "open sesame" not in asked
-    assert "open sesame" not in repr(Wanted.of(INPUTS))
-    assert "secrets" not in Container().foresee(INPUTS)
+    assert "open sesame" not in repr(ContainerSpec.from_inputs(INPUTS))
+    assert "secrets" not in ContainerHandler().preview_outputs(INPUTS)
 
 
 def test_a_container_has_no_privilege_and_no_published_port() -> None:
-    asked = options(Wanted.of(INPUTS), "demo-dev-api-1", "urn")
+    asked = container_options(ContainerSpec.from_inputs(INPUTS), "demo-dev-api-1", "urn")
     assert asked["read_only"] and asked["cap_drop"] == ["ALL"] and "ports" not in asked
     assert asked["security_opt"] == ["no-new-privileges:true"]
     assert asked["mem_limit"] == "256m"
 
 
 def test_a_container_has_an_init_that_takes_in_orphans() -> None:
-    assert options(Wanted.of(INPUTS), "demo-dev-api-1", "urn")["init"] is True
+    assert container_options(ContainerSpec.from_inputs(INPUTS), "demo-dev-api-1", "urn")["init"] is True
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,17 @@ def test_a_container_has_an_init_that_takes_in_orphans() -> None:
     ],
 )
 def test_tmp_runs_no_programs_and_has_no_size_of_its_own_unless_it_is_said(tmp: dict[str, Any], mounted: str) -> None:
-    assert options(Wanted.of({**INPUTS, **tmp}), "n", "urn")["tmpfs"] == {"/tmp": mounted}
+    assert container_options(ContainerSpec.from_inputs({**INPUTS, **tmp}), "n", "urn")["tmpfs"] == {"/tmp": mounted}
 
 
 def test_port_is_told_in_the_environment_unless_it_is_set_there() -> None:
-    assert options(Wanted.of(INPUTS), "n", "urn")["environment"] == {"PORT": "8000", "LEVEL": "info"}
-    own = Wanted.of({**INPUTS, "env": {"PORT": "9"}})
-    assert options(own, "n", "urn")["environment"] == {"PORT": "9"}
+    assert container_options(ContainerSpec.from_inputs(INPUTS), "n", "urn")["environment"] == {
+        "PORT": "8000",
+        "LEVEL": "info",
+    }
+    own = ContainerSpec.from_inputs({**INPUTS, "env": {"PORT": "9"}})
+    assert container_options(own, "n", "urn")["environment"] == {"PORT": "9"}
 
 
 def test_without_secrets_there_is_no_volume() -> None:
-    assert options(Wanted.of({**INPUTS, "secrets": {}}), "n", "urn")["mounts"] == []
+    assert container_options(ContainerSpec.from_inputs({**INPUTS, "secrets": {}}), "n", "urn")["mounts"] == []

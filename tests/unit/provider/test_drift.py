@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from slipway.provider import container
-from slipway.provider.container import RESTART, drift
-from slipway.provider.kind import State
+from slipway.provider.container import RESTART_POLICY_DRIFT, find_drift
+from slipway.provider.handler import ResourceState
 from slipway.run import engine
 
-OLD = State("urn", "abc", {"network": "demo-dev"}, {"imageId": "sha256:b", "containerName": "demo-dev-api-1"})
+OLD = ResourceState("urn", "abc", {"network": "demo-dev"}, {"imageId": "sha256:b", "containerName": "demo-dev-api-1"})
 
 
 @pytest.fixture
@@ -26,25 +26,25 @@ def real(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "HostConfig": {"RestartPolicy": {"Name": "always"}},
         "Config": {"Healthcheck": {"Test": ["CMD", "/app", "health"]}},
     }
-    monkeypatch.setattr(container, "inspect", lambda _id: found)
+    monkeypatch.setattr(container, "inspect_container", lambda _id: found)
     return found
 
 
 def test_what_is_as_it_was_deployed_has_not_drifted(real: dict[str, Any]) -> None:
-    assert real and drift(OLD) == ""
+    assert real and find_drift(OLD) == ""
 
 
 @pytest.mark.parametrize("state", [{"Running": False}, {"Restarting": True}, {"Paused": True}])
 def test_what_does_not_run_is_replaced(real: dict[str, Any], state: dict[str, bool]) -> None:
     real["State"].update(state)
-    assert drift(OLD) == "containerId"
+    assert find_drift(OLD) == "containerId"
 
 
 def test_what_was_taken_from_its_network_or_renamed_is_replaced(real: dict[str, Any]) -> None:
     real["NetworkSettings"]["Networks"] = {"bridge": {}}
-    assert drift(OLD) == "containerId"
+    assert find_drift(OLD) == "containerId"
     real["Name"] = "/other"
-    assert drift(OLD) == "containerName"
+    assert find_drift(OLD) == "containerName"
 
 
 @pytest.mark.parametrize(("ok", "expected"), [(False, "containerId"), (True, "")])
@@ -52,10 +52,10 @@ def test_what_is_unhealthy_is_asked_once_more_and_replaced_where_it_still_is(
     real: dict[str, Any], monkeypatch: pytest.MonkeyPatch, ok: bool, expected: str
 ) -> None:
     real["State"]["Health"]["Status"] = "unhealthy"
-    monkeypatch.setattr(engine, "probe", lambda *_: engine.Probe(ok, ""))
-    assert drift(OLD) == expected
+    monkeypatch.setattr(engine, "probe", lambda *_: engine.ProbeResult(ok, ""))
+    assert find_drift(OLD) == expected
 
 
 def test_what_the_engine_would_not_bring_back_is_put_right(real: dict[str, Any]) -> None:
     real["HostConfig"]["RestartPolicy"]["Name"] = "unless-stopped"
-    assert drift(OLD) == RESTART
+    assert find_drift(OLD) == RESTART_POLICY_DRIFT

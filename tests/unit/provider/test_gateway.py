@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from slipway.model.errors import SlipwayError
-from slipway.model.gateway import RequestLimits
+from slipway.model.request_limits import RequestLimits
 from slipway.provider import gateway
-from slipway.provider.gateway import Gateway, Wanted, options, url
-from slipway.provider.kind import State
+from slipway.provider.gateway import GatewayHandler, GatewaySpec, gateway_options, gateway_url
+from slipway.provider.handler import ResourceState
 from slipway.provider.values import UNKNOWN
 from slipway.run import ports
 
@@ -29,69 +29,69 @@ INPUTS: dict[str, Any] = {
 
 
 @pytest.fixture
-def old(monkeypatch: pytest.MonkeyPatch) -> State:
+def old(monkeypatch: pytest.MonkeyPatch) -> ResourceState:
     """A gateway that is in the state, runs and serves its routes."""
-    monkeypatch.setattr(gateway, "drift", lambda old: "")
-    monkeypatch.setattr(gateway, "pull", lambda image, stop: None)
-    monkeypatch.setattr(ports, "taken", lambda bind, port: False)
-    monkeypatch.setattr(gateway, "_gateway_drift", lambda old, news: "")
-    monkeypatch.setattr(gateway, "_serves", lambda old, config: config == Wanted.of(INPUTS).config)
-    return State("urn", "abc", INPUTS, {})
+    monkeypatch.setattr(gateway, "find_drift", lambda old: "")
+    monkeypatch.setattr(gateway, "pull_image", lambda image, stop: None)
+    monkeypatch.setattr(ports, "is_port_taken", lambda bind, port: False)
+    monkeypatch.setattr(gateway, "_find_gateway_drift", lambda old, news: "")
+    monkeypatch.setattr(gateway, "_serves_config", lambda old, config: config == GatewaySpec.from_inputs(INPUTS).config)
+    return ResourceState("urn", "abc", INPUTS, {})
 
 
-def test_nothing_changed_changes_nothing(old: State) -> None:
-    assert list(Gateway().diff(old, INPUTS).changed) == []
+def test_nothing_changed_changes_nothing(old: ResourceState) -> None:
+    assert list(GatewayHandler().diff(old, INPUTS).changed) == []
 
 
-def test_routes_change_in_place(old: State) -> None:
-    diff = Gateway().diff(old, {**INPUTS, "routes": [{**ROUTE, "upstream": "demo-dev-api-2:8000"}]})
+def test_routes_change_in_place(old: ResourceState) -> None:
+    diff = GatewayHandler().diff(old, {**INPUTS, "routes": [{**ROUTE, "upstream": "demo-dev-api-2:8000"}]})
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
 
 
-def test_limits_change_in_place_and_come_as_pulumis_numbers(old: State) -> None:
+def test_limits_change_in_place_and_come_as_pulumis_numbers(old: ResourceState) -> None:
     limited = {**INPUTS, "routes": [{**ROUTE, "body": "10m", "connect": 2.0, "idle": 60.0}]}
-    assert Wanted.of(limited).routes[0].limits == RequestLimits("10m", connect=2, idle=60)
-    assert list(Gateway().diff(old, limited).replaces) == []
-    assert Gateway().problems({**INPUTS, "routes": [{**ROUTE, "body": "lots"}]})[0][0] == "routes"
+    assert GatewaySpec.from_inputs(limited).routes[0].limits == RequestLimits("10m", connect=2, idle=60)
+    assert list(GatewayHandler().diff(old, limited).replaces) == []
+    assert GatewayHandler().validate_inputs({**INPUTS, "routes": [{**ROUTE, "body": "lots"}]})[0][0] == "routes"
 
 
 @pytest.mark.parametrize("key", ["image", "port", "bind", "network"])
-def test_all_else_replaces_it_and_frees_the_port_first(old: State, key: str) -> None:
-    diff = Gateway().diff(old, {**INPUTS, key: "other"})
-    assert (list(diff.replaces), diff.delete_first) == ([key], True)
+def test_all_else_replaces_it_and_frees_the_port_first(old: ResourceState, key: str) -> None:
+    diff = GatewayHandler().diff(old, {**INPUTS, key: "other"})
+    assert (list(diff.replaces), diff.delete_before_replace) == ([key], True)
 
 
 def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
-    old: State, monkeypatch: pytest.MonkeyPatch
+    old: ResourceState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ports, "taken", lambda bind, port: True)
-    monkeypatch.setattr(ports, "holder", lambda port: "process 7 (other)")
-    monkeypatch.setattr(gateway, "port_setting", lambda stack: f"slipway:port in infra/Pulumi.{stack}.yaml")
+    monkeypatch.setattr(ports, "is_port_taken", lambda bind, port: True)
+    monkeypatch.setattr(ports, "find_port_holder", lambda port: "process 7 (other)")
+    monkeypatch.setattr(gateway, "describe_port_setting", lambda stack: f"slipway:port in infra/Pulumi.{stack}.yaml")
     with pytest.raises(SlipwayError, match=r"port 9090 at 127\.0\.0\.1 is taken by process 7") as caught:
-        Gateway().diff(old, {**INPUTS, "port": 9090})
+        GatewayHandler().diff(old, {**INPUTS, "port": 9090})
     assert "slipway:port in infra/Pulumi.dev.yaml" in caught.value.remedy
 
 
-def test_a_configuration_changed_by_hand_is_put_right(old: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "_serves", lambda old, config: False)
-    diff = Gateway().diff(old, INPUTS)
+def test_a_configuration_changed_by_hand_is_put_right(old: ResourceState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "_serves_config", lambda old, config: False)
+    diff = GatewayHandler().diff(old, INPUTS)
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
 
 
-def test_upstreams_that_are_not_known_yet_are_no_mistake(old: State) -> None:
+def test_upstreams_that_are_not_known_yet_are_no_mistake(old: ResourceState) -> None:
     news = {**INPUTS, "routes": [{**ROUTE, "upstream": UNKNOWN}]}
-    assert not Gateway().check(news).failures
-    assert list(Gateway().diff(old, news).changed) == ["routes"]
+    assert not GatewayHandler().check(news).failures
+    assert list(GatewayHandler().diff(old, news).changed) == ["routes"]
 
 
 def test_routes_that_nginx_could_not_serve_are_found_before_anything_happens() -> None:
-    [(name, reason)] = Gateway().check({**INPUTS, "routes": [ROUTE, {**ROUTE, "service": "b"}]}).failures
+    [(name, reason)] = GatewayHandler().check({**INPUTS, "routes": [ROUTE, {**ROUTE, "service": "b"}]}).failures
     assert name == "routes"
     assert "api and b have the same route /api" in reason
 
 
 def test_it_publishes_its_port_only_where_it_is_told_to() -> None:
-    asked = options(Wanted.of(INPUTS), "urn")
+    asked = gateway_options(GatewaySpec.from_inputs(INPUTS), "urn")
     assert asked["ports"] == {"8080/tcp": ("127.0.0.1", 8080)}
     assert asked["user"] == "65532:65532" and asked["read_only"]
 
@@ -111,17 +111,17 @@ def test_its_url_says_where_it_is_reached(
     monkeypatch: pytest.MonkeyPatch, host: str, bind: str, port: int, expected: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    assert url(bind, port) == expected
+    assert gateway_url(bind, port) == expected
 
 
-def test_inputs_that_are_wholly_unknown_are_judged_without_being_read(old: State) -> None:
-    diff = Gateway().diff(old, {**INPUTS, "network": UNKNOWN, "routes": UNKNOWN})
+def test_inputs_that_are_wholly_unknown_are_judged_without_being_read(old: ResourceState) -> None:
+    diff = GatewayHandler().diff(old, {**INPUTS, "network": UNKNOWN, "routes": UNKNOWN})
     assert "network" in diff.replaces
 
 
 @pytest.mark.parametrize("bind", ["localhost", "127.0.0.l", "", "0", "fe80::1%eth0"])
 def test_plain_pulumi_may_not_bind_it_to_what_is_no_ip_address_either(bind: str) -> None:
-    [(name, reason)] = Gateway().check({**INPUTS, "bind": bind}).failures
+    [(name, reason)] = GatewayHandler().check({**INPUTS, "bind": bind}).failures
     assert name == "bind" and "IP address" in reason
 
 
@@ -131,19 +131,19 @@ def container_at(*ips: str) -> Any:
 
 
 def test_a_gateway_that_the_engine_lets_listen_elsewhere_is_refused() -> None:
-    gateway._make_sure_where(container_at("127.0.0.1"), Wanted.of(INPUTS))
+    gateway._check_listen_address(container_at("127.0.0.1"), GatewaySpec.from_inputs(INPUTS))
     with pytest.raises(SlipwayError, match=r"told to listen on 127\.0\.0\.1, the engine listens on 0\.0\.0\.0, ::"):
-        gateway._make_sure_where(container_at("0.0.0.0", "::"), Wanted.of(INPUTS))
+        gateway._check_listen_address(container_at("0.0.0.0", "::"), GatewaySpec.from_inputs(INPUTS))
 
 
-def test_a_gateway_that_hangs_is_replaced(old: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "_gateway_drift", lambda old, news: "containerId")
-    assert list(Gateway().diff(old, INPUTS).replaces) == ["containerId"]
+def test_a_gateway_that_hangs_is_replaced(old: ResourceState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "_find_gateway_drift", lambda old, news: "containerId")
+    assert list(GatewayHandler().diff(old, INPUTS).replaces) == ["containerId"]
 
 
 def test_a_gateway_that_the_engine_would_not_bring_back_is_put_right_in_place(
-    old: State, monkeypatch: pytest.MonkeyPatch
+    old: ResourceState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "drift", lambda old: gateway.RESTART)
-    diff = Gateway().diff(old, INPUTS)
-    assert (list(diff.changed), list(diff.replaces)) == ([gateway.RESTART], [])
+    monkeypatch.setattr(gateway, "find_drift", lambda old: gateway.RESTART_POLICY_DRIFT)
+    diff = GatewayHandler().diff(old, INPUTS)
+    assert (list(diff.changed), list(diff.replaces)) == ([gateway.RESTART_POLICY_DRIFT], [])

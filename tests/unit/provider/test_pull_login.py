@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from slipway.provider.images import login_for
+from slipway.rollout.images import pull_login
 
 
 def test_the_engine_pulls_with_the_login_for_pulling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLIPWAY_PULL_CONFIG", raising=False)
-    assert login_for("r.example/shop/api@sha256:1") is None
+    assert pull_login("r.example/shop/api@sha256:1") is None
     auth = base64.b64encode(b"puller:hush").decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {"r.example": {"auth": auth}}}))
     monkeypatch.setenv("SLIPWAY_PULL_CONFIG", str(tmp_path))
-    found = login_for("r.example/shop/api@sha256:1")
+    found = pull_login("r.example/shop/api@sha256:1")
     assert found == {"username": "puller", "password": "hush", "serveraddress": "r.example"}
-    assert login_for("other.example/shop/api@sha256:1") == {"serveraddress": "other.example"}
+    assert pull_login("other.example/shop/api@sha256:1") == {"serveraddress": "other.example"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from slipway.provider.kind import State, Stop
-from slipway.provider.release import KEPT, Live, Release, with_results
+from slipway.provider.handler import CancellationToken, ResourceState
+from slipway.provider.release import MAX_RELEASES, LiveHandler, ReleaseHandler, add_results
 from slipway.provider.values import UNKNOWN
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -18,13 +18,13 @@ def wish(digest: str, mode: str = "inline") -> dict[str, Any]:
     return {"mode": mode, "digests": {"api": digest}, "services": ["api"]}
 
 
-def state(digest: str, releases: list[dict[str, Any]]) -> State:
-    return State("urn", "r-1", wish(digest), {"releases": releases})
+def state(digest: str, releases: list[dict[str, Any]]) -> ResourceState:
+    return ResourceState("urn", "r-1", wish(digest), {"releases": releases})
 
 
 def test_a_first_release_says_what_when_by_whom_and_from_where() -> None:
     inputs = {**wish(ONE), "contents": {"api": "c" * 64}}
-    [first] = Release().create("urn", inputs, Stop()).outputs["releases"]
+    [first] = ReleaseHandler().create("urn", inputs, CancellationToken()).outputs["releases"]
     assert re.fullmatch(r"r-\d{8}-\d{6}-[0-9a-f]{8}", first["id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["time"])
     assert first["digests"] == {"api": ONE}
@@ -35,57 +35,57 @@ def test_a_first_release_says_what_when_by_whom_and_from_where() -> None:
 
 def test_the_same_digests_are_no_new_release() -> None:
     news = {**wish(ONE), "services": [], "contents": {"api": "c" * 64}}
-    assert list(Release().diff(state(ONE, []), news).changed) == []
+    assert list(ReleaseHandler().diff(state(ONE, []), news).changed) == []
 
 
 def test_a_digest_or_the_mode_makes_a_new_release() -> None:
-    assert list(Release().diff(state(ONE, []), wish(TWO)).changed) == ["digests"]
-    assert list(Release().diff(state(ONE, []), wish(ONE, "external")).changed) == ["mode"]
+    assert list(ReleaseHandler().diff(state(ONE, []), wish(TWO)).changed) == ["digests"]
+    assert list(ReleaseHandler().diff(state(ONE, []), wish(ONE, "external")).changed) == ["mode"]
 
 
 def test_the_newest_comes_first_and_twenty_are_kept() -> None:
-    earlier = [{"id": f"r-{number}"} for number in range(KEPT)]
-    releases = Release().update(state(ONE, earlier), wish(TWO), Stop())["releases"]
+    earlier = [{"id": f"r-{number}"} for number in range(MAX_RELEASES)]
+    releases = ReleaseHandler().update(state(ONE, earlier), wish(TWO), CancellationToken())["releases"]
     assert releases[0]["digests"] == {"api": TWO}
     assert releases[1:] == earlier[:-1]
 
 
 def test_a_preview_does_not_invent_a_release() -> None:
-    old = State("urn", "live", {"release": {"id": "r-1"}}, {"live": "r-1", "good": [{"id": "r-1"}]})
-    assert Release().kept(state(ONE, [{"id": "r-1"}])) == {}
-    assert Live().kept(old) == {}
+    old = ResourceState("urn", "live", {"release": {"id": "r-1"}}, {"live": "r-1", "good": [{"id": "r-1"}]})
+    assert ReleaseHandler().unchanged_outputs(state(ONE, [{"id": "r-1"}])) == {}
+    assert LiveHandler().unchanged_outputs(old) == {}
 
 
 class Stack:
     """A stack as Pulumi keeps it: a resource that failed keeps its old state, one that has no change is left alone."""
 
     def __init__(self) -> None:
-        self.release: State | None = None
-        self.live: State | None = None
+        self.release: ResourceState | None = None
+        self.live: ResourceState | None = None
 
     def deploy(self, digest: str, *, fails: bool = False) -> str:
         """Deploy, and return the newest release's id."""
-        self.release = apply(Release(), self.release, wish(digest))
+        self.release = apply(ReleaseHandler(), self.release, wish(digest))
         newest = self.release.outputs["releases"][0]
         if not fails:
-            self.live = apply(Live(), self.live, {"release": newest})
+            self.live = apply(LiveHandler(), self.live, {"release": newest})
         return str(newest["id"])
 
     def results(self, *, busy: bool = False) -> list[tuple[str, str]]:
         assert self.release
         live = self.live.outputs if self.live else None
-        told = with_results(self.release.outputs["releases"], live, busy=busy)
+        told = add_results(self.release.outputs["releases"], live, busy=busy)
         return [(each["id"], each["result"]) for each in told]
 
 
-def apply(kind: Release | Live, old: State | None, inputs: dict[str, Any]) -> State:
+def apply(kind: ReleaseHandler | LiveHandler, old: ResourceState | None, inputs: dict[str, Any]) -> ResourceState:
     inputs = kind.check(inputs).inputs
     if old is None:
-        real = kind.create("urn", inputs, Stop())
-        return State("urn", real.id, inputs, real.outputs)
+        real = kind.create("urn", inputs, CancellationToken())
+        return ResourceState("urn", real.id, inputs, real.outputs)
     if not kind.diff(old, inputs).changed:
-        return State("urn", old.id, inputs, old.outputs)
-    return State("urn", old.id, inputs, kind.update(old, inputs, Stop()))
+        return ResourceState("urn", old.id, inputs, old.outputs)
+    return ResourceState("urn", old.id, inputs, kind.update(old, inputs, CancellationToken()))
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_while_somebody_deploys_only_the_newest_is_under_way(stack: Stack) -> No
 
 def test_however_many_fail_the_live_release_stays_known(stack: Stack) -> None:
     first = stack.deploy(ONE)
-    for number in range(KEPT + 1):
+    for number in range(MAX_RELEASES + 1):
         stack.deploy(f"sha256:{number:064x}", fails=True)
     results = stack.results()
     assert results[-1] == (first, "live")
@@ -140,14 +140,14 @@ def test_however_many_fail_the_live_release_stays_known(stack: Stack) -> None:
 
 
 def test_twenty_that_ran_are_kept(stack: Stack) -> None:
-    ids = [stack.deploy(f"sha256:{number:064x}") for number in range(KEPT + 2)]
+    ids = [stack.deploy(f"sha256:{number:064x}") for number in range(MAX_RELEASES + 2)]
     assert stack.live
     assert [each["id"] for each in stack.live.outputs["good"]] == ids[:1:-1]
 
 
 def test_releases_of_an_earlier_version_are_good_and_their_newest_runs(stack: Stack) -> None:
     early = [{"id": "r-2", "digests": {"api": ONE}}, {"id": "r-1", "digests": {"api": TWO}}]
-    stack.release = State("urn", "r-1", wish(ONE), {"releases": early})
+    stack.release = ResourceState("urn", "r-1", wish(ONE), {"releases": early})
     assert stack.results() == [("r-2", "live"), ("r-1", "good")]
     failed = stack.deploy(TWO, fails=True)
     assert stack.results() == [(failed, "failed"), ("r-2", "live"), ("r-1", "good")]
@@ -157,16 +157,16 @@ def test_releases_of_an_earlier_version_are_good_and_their_newest_runs(stack: St
 
 def test_a_stack_of_an_earlier_version_takes_up_what_runs_without_a_new_release(stack: Stack) -> None:
     early = [{"id": "r-2", "digests": {"api": ONE}}, {"id": "r-1", "digests": {"api": TWO}}]
-    stack.release = State("urn", "r-1", wish(ONE), {"releases": early})
+    stack.release = ResourceState("urn", "r-1", wish(ONE), {"releases": early})
     assert stack.deploy(ONE) == "r-2"
     assert stack.results() == [("r-2", "live"), ("r-1", "good")]
 
 
 def test_a_preview_of_a_new_release_shows_that_another_one_will_run() -> None:
-    old = State("urn", "live", {"release": {"id": "r-1", "digests": {}}}, {"live": "r-1", "good": []})
-    assert list(Live().diff(old, {"release": UNKNOWN}).changed) == ["release"]
-    assert list(Live().diff(old, {"release": {"id": "r-1", "contents": {}}}).changed) == []
+    old = ResourceState("urn", "live", {"release": {"id": "r-1", "digests": {}}}, {"live": "r-1", "good": []})
+    assert list(LiveHandler().diff(old, {"release": UNKNOWN}).changed) == ["release"]
+    assert list(LiveHandler().diff(old, {"release": {"id": "r-1", "contents": {}}}).changed) == []
 
 
 def test_nothing_deployed_has_no_releases() -> None:
-    assert with_results([], None) == []
+    assert add_results([], None) == []

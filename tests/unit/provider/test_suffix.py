@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import re
 
-from slipway.provider.kind import State, Stop
-from slipway.provider.suffix import Suffix
-from slipway.provider.values import UNKNOWN, Secret
+from slipway.provider.handler import CancellationToken, ResourceState
+from slipway.provider.suffix import SuffixHandler
+from slipway.provider.values import UNKNOWN, SecretValue
 
 
 def test_a_suffix_is_random_and_shows_no_secret() -> None:
-    made = [Suffix().create("urn", {"of": {"TOKEN": "hunter2"}}, Stop()).outputs for _ in range(2)]
+    made = [SuffixHandler().create("urn", {"of": {"TOKEN": "hunter2"}}, CancellationToken()).outputs for _ in range(2)]
     assert all(re.fullmatch(r"[0-9a-f]{10}", each["text"]) for each in made)
     assert made[0] != made[1]
     assert "hunter2" not in str(made)
 
 
 def test_it_stays_as_long_as_the_secret_does() -> None:
-    old = State("urn", "suffix", {"of": {"A": "1"}}, {"text": "0123456789"})
-    assert not Suffix().diff(old, {"of": {"A": "1"}}).changed
-    assert list(Suffix().diff(old, {"of": {"A": "2"}}).changed) == ["of"]
-    assert list(Suffix().diff(old, {"of": {"A": "1", "B": "1"}}).changed) == ["of"]
-    assert Suffix().update(old, {"of": {"A": "2"}}, Stop())["text"] != "0123456789"
+    old = ResourceState("urn", "suffix", {"of": {"A": "1"}}, {"text": "0123456789"})
+    assert not SuffixHandler().diff(old, {"of": {"A": "1"}}).changed
+    assert list(SuffixHandler().diff(old, {"of": {"A": "2"}}).changed) == ["of"]
+    assert list(SuffixHandler().diff(old, {"of": {"A": "1", "B": "1"}}).changed) == ["of"]
+    assert SuffixHandler().update(old, {"of": {"A": "2"}}, CancellationToken())["text"] != "0123456789"
 
 
 def test_a_preview_does_not_know_the_next_one() -> None:
-    assert Suffix().foresee({"of": {"A": "2"}}) == {"text": UNKNOWN}
-    assert Suffix().kept(State("urn", "suffix", {}, {"text": "0123456789"})) == {}
+    assert SuffixHandler().preview_outputs({"of": {"A": "2"}}) == {"text": UNKNOWN}
+    assert SuffixHandler().unchanged_outputs(ResourceState("urn", "suffix", {}, {"text": "0123456789"})) == {}
 
 
 def test_it_takes_secrets() -> None:
-    assert not Suffix().check({"of": {"A": Secret("x")}}).failures
+    assert not SuffixHandler().check({"of": {"A": SecretValue("x")}}).failures

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from slipway.commands.kubectl import Where
+from slipway.commands.kubectl import ClusterNamespace
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.stack import Stack
-from slipway.model.workspace import Settings, Workspace
+from slipway.model.workspace import Workspace, WorkspaceSettings
 from slipway.run import cluster
 from slipway.run.cluster import Cluster, Forbidden
-from slipway.run.objects import Deployment, Event, Namespace, Pod
+from slipway.run.kubernetes_objects import Deployment, Event, Namespace, Pod
 
 STACK = Stack("staging", Path("infra/Pulumi.staging.yaml"), "external", "kubernetes", protected=False)
 
@@ -30,7 +30,7 @@ def kubectl(folder: Path, *, out: str = "", errors: str = "", code: int = 0) -> 
 
 
 def door(program: Path, kubeconfig: str | None = None) -> Cluster:
-    return Cluster(program, Where("shop-staging", kubeconfig), STACK)
+    return Cluster(program, ClusterNamespace("shop-staging", kubeconfig), STACK)
 
 
 def test_objects_of_several_kinds_are_read_and_warnings_are_no_part_of_them(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_objects_of_several_kinds_are_read_and_warnings_are_no_part_of_them(tmp_
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "api-1"}, "spec": {}, "status": {}},
         ],
     }
-    found = door(kubectl(tmp_path, out=json.dumps(answer), errors="Warning: v1 X is deprecated\n")).objects(
+    found = door(kubectl(tmp_path, out=json.dumps(answer), errors="Warning: v1 X is deprecated\n")).list_objects(
         ["x"], "a=b"
     )
     deployment, pod = found
@@ -57,13 +57,13 @@ def test_objects_of_several_kinds_are_read_and_warnings_are_no_part_of_them(tmp_
 
 
 def test_an_object_that_is_not_there_is_none(tmp_path: Path) -> None:
-    assert door(kubectl(tmp_path)).find("namespace", "shop-staging", Namespace) is None
+    assert door(kubectl(tmp_path)).find_object("namespace", "shop-staging", Namespace) is None
 
 
 def test_events_come_in_their_order_whichever_time_they_have(tmp_path: Path) -> None:
     times = [("b", {"lastTimestamp": "2026-03-01T12:00:02Z"}), ("a", {"eventTime": "2026-03-01T12:00:01.5Z"})]
     items = [{"kind": "Event", "reason": reason, "message": "", **when} for reason, when in times]
-    found = door(kubectl(tmp_path, out=json.dumps({"items": items}))).events("Pod", "api-1")
+    found = door(kubectl(tmp_path, out=json.dumps({"items": items}))).list_events("Pod", "api-1")
     assert [each.reason for each in found if isinstance(each, Event)] == ["a", "b"]
 
 
@@ -116,41 +116,41 @@ def test_a_refusal_says_what_it_means_and_what_to_do(
     tmp_path: Path, said: str, kind: type[SlipwayError], what: str, remedy: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        door(kubectl(tmp_path, errors=f"{said}\n", code=1)).objects(["pods"], "a=b")
+        door(kubectl(tmp_path, errors=f"{said}\n", code=1)).list_objects(["pods"], "a=b")
     assert type(caught.value) is kind
-    assert what in caught.value.what
+    assert what in caught.value.message
     assert remedy in caught.value.remedy
     assert said.splitlines()[-1] in caught.value.detail
 
 
 def test_a_kubeconfig_that_is_not_there_is_named_with_its_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Pulumi\.staging\.yaml.*/nowhere/config"):
-        door(kubectl(tmp_path), "/nowhere/config").objects(["pods"], "a=b")
+        door(kubectl(tmp_path), "/nowhere/config").list_objects(["pods"], "a=b")
 
 
 def test_an_answer_that_is_no_json_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(SlipwayError, match="cannot be read"):
-        door(kubectl(tmp_path, out="<html>proxy</html>")).objects(["pods"], "a=b")
+        door(kubectl(tmp_path, out="<html>proxy</html>")).list_objects(["pods"], "a=b")
 
 
 def test_the_workspaces_own_kubectl_comes_before_the_one_on_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = Workspace(tmp_path, Settings("shop", "127.0.0.1:5000"), ())
+    workspace = Workspace(tmp_path, WorkspaceSettings("shop", "127.0.0.1:5000"), ())
     on_path = tmp_path / "elsewhere"
     on_path.mkdir()
     kubectl(on_path)
     monkeypatch.setenv("PATH", f"{on_path}{os.pathsep}{os.environ['PATH']}")
-    assert cluster.program(workspace) == on_path / "kubectl"
+    assert cluster.kubectl_path(workspace) == on_path / "kubectl"
     own = tmp_path / ".slipway" / "bin"
     own.mkdir(parents=True)
-    assert cluster.program(workspace) == on_path / "kubectl"
+    assert cluster.kubectl_path(workspace) == on_path / "kubectl"
     kubectl(own)
-    assert cluster.program(workspace) == own / "kubectl"
+    assert cluster.kubectl_path(workspace) == own / "kubectl"
 
 
 def test_without_kubectl_the_remedy_is_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SlipwayError, match="kubectl is missing") as caught:
-        cluster.program(Workspace(tmp_path, Settings("shop", "127.0.0.1:5000"), ()))
+        cluster.kubectl_path(Workspace(tmp_path, WorkspaceSettings("shop", "127.0.0.1:5000"), ()))
     assert "invoke setup" in caught.value.remedy

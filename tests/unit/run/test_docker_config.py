@@ -32,7 +32,7 @@ def context(folder: Path, name: str, host: str) -> None:
 
 
 def test_without_any_configuration_it_is_this_machines_engine(folder: Path) -> None:
-    assert docker_config.engine_address() == docker_config.SOCKET
+    assert docker_config.engine_address() == docker_config.DEFAULT_ADDRESS
 
 
 def test_the_context_in_use_names_the_engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_the_context_in_use_names_the_engine(folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("DOCKER_CONTEXT", "other")
     assert docker_config.engine_address() == "tcp://other:2375"
     monkeypatch.setenv("DOCKER_CONTEXT", "default")
-    assert docker_config.engine_address() == docker_config.SOCKET
+    assert docker_config.engine_address() == docker_config.DEFAULT_ADDRESS
 
 
 def test_a_context_that_does_not_exist_is_named_with_who_names_it(
@@ -116,8 +116,8 @@ def test_for_a_registry_on_this_machine_a_missing_program_is_done_without(
     before = docker_config.engine_address()
     copy = tmp_path_factory.mktemp("copy") / "docker"
     for _ in range(2):
-        docker_config.do_without_helper("127.0.0.1:5000", copy)
-    assert docker_config.folder() == copy
+        docker_config.bypass_missing_helper("127.0.0.1:5000", copy)
+    assert docker_config.config_folder() == copy
     assert json.loads((copy / "config.json").read_text()) == left
     assert (copy / "config.json").stat().st_mode & 0o777 == 0o600
     assert docker_config.engine_address() == before
@@ -129,5 +129,5 @@ def test_a_program_that_is_there_is_asked(folder: Path, tmp_path: Path) -> None:
     program.parent.mkdir()
     program.touch(mode=0o755)
     write(folder, credsStore="there")
-    docker_config.do_without_helper("127.0.0.1:5000", tmp_path / "copy")
-    assert docker_config.folder() == folder
+    docker_config.bypass_missing_helper("127.0.0.1:5000", tmp_path / "copy")
+    assert docker_config.config_folder() == folder

@@ -15,7 +15,7 @@ from slipway.run import engine, tunnel
 
 
 def answer(**changes: object) -> dict[str, object]:
-    labels = {engine.SERVICE: "api"}
+    labels = {engine.SERVICE_LABEL: "api"}
     base = {
         "Id": "a",
         "Names": ["/demo-dev-api-1"],
@@ -39,7 +39,7 @@ def answer(**changes: object) -> dict[str, object]:
 def test_health_is_read_from_the_status(monkeypatch: pytest.MonkeyPatch, status: str, health: str) -> None:
     api = SimpleNamespace(containers=lambda **_: [answer(Status=status)])
     monkeypatch.setattr(engine, "client", lambda: SimpleNamespace(api=api))
-    [found] = engine.containers("demo", "dev")
+    [found] = engine.list_containers("demo", "dev")
     assert (found.service, found.name, found.health) == ("api", "demo-dev-api-1", health)
 
 
@@ -61,19 +61,19 @@ def test_an_engine_that_does_not_answer_is_named_with_the_remedy(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(SlipwayError, match=r"none\.sock does not answer") as caught:
-        engine.containers("demo", "dev")
+        engine.list_containers("demo", "dev")
     assert "invoke setup" in caught.value.remedy
     assert caught.value.detail == "No such file or directory"
 
 
 def test_what_the_engine_refuses_is_told_in_its_own_words() -> None:
-    told = engine.explain(APIError("500", explanation="no space left on device"))
-    assert told and told.what == "the Docker engine refused: no space left on device"
+    told = engine.translate_error(APIError("500", explanation="no space left on device"))
+    assert told and told.message == "the Docker engine refused: no space left on device"
 
 
 def test_errors_of_others_are_not_explained_away() -> None:
-    assert engine.explain(KeyError("x")) is None
-    assert engine.explain(requests.exceptions.ReadTimeout("slow")) is not None
+    assert engine.translate_error(KeyError("x")) is None
+    assert engine.translate_error(requests.exceptions.ReadTimeout("slow")) is not None
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_a_health_check_is_run_as_the_image_says(config: dict[str, object], comm
 
 
 def test_bounded_work_hands_on_its_result_and_its_error() -> None:
-    assert engine.bounded(lambda: 7, 5) == 7
+    assert engine.run_with_timeout(lambda: 7, 5) == 7
     with pytest.raises(ZeroDivisionError):
-        engine.bounded(lambda: 1 // 0, 5)
+        engine.run_with_timeout(lambda: 1 // 0, 5)
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,13 @@ def test_bounded_work_hands_on_its_result_and_its_error() -> None:
     ],
 )
 def test_a_log_s_parts_are_put_together_to_lines(parts: list[bytes], lines: list[str]) -> None:
-    assert list(engine.lines_of(parts)) == lines
+    assert list(engine.split_lines(parts)) == lines
 
 
 def test_a_line_without_an_end_is_told_in_pieces() -> None:
-    pieces = engine.lines_of(b"x" * 16_000 for _ in range(700))
-    assert engine.PIECE <= len(next(pieces)) < engine.PIECE + 16_000
-    assert sum(map(len, pieces)) + engine.PIECE > 700 * 16_000 - 16_000
+    pieces = engine.split_lines(b"x" * 16_000 for _ in range(700))
+    assert engine.MAX_LINE_BYTES <= len(next(pieces)) < engine.MAX_LINE_BYTES + 16_000
+    assert sum(map(len, pieces)) + engine.MAX_LINE_BYTES > 700 * 16_000 - 16_000
 
 
 def test_a_server_s_engine_is_spoken_to_through_the_tunnel_and_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,4 +126,4 @@ def test_a_server_s_engine_is_spoken_to_through_the_tunnel_and_is_not_here(monke
     monkeypatch.setattr(engine, "_connect", lambda host, _seconds: host)
     assert engine.client() == "unix:///x"
     assert asked == ["ssh://me@server"]
-    assert not engine.is_here()
+    assert not engine.is_local()

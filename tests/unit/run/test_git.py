@@ -37,19 +37,19 @@ def committed(repository: Path) -> None:
 def test_the_commit_is_the_one_checked_out(repository: Path) -> None:
     committed(repository)
     head = (repository / ".git" / "HEAD").read_text().partition(" ")[2].strip()
-    assert git.commit(repository) == (repository / ".git" / head).read_text().strip()
+    assert git.head_commit(repository) == (repository / ".git" / head).read_text().strip()
 
 
 def test_a_repository_without_a_commit_has_none(repository: Path) -> None:
-    assert git.commit(repository) is None
+    assert git.head_commit(repository) is None
 
 
 def test_outside_a_repository_there_is_no_commit_and_nothing_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert git.commit(tmp_path) is None
-    assert not git.dirty(tmp_path)
+    assert git.head_commit(tmp_path) is None
+    assert not git.is_dirty(tmp_path)
 
 
 def here_of(repository: Path) -> str:
@@ -88,29 +88,29 @@ def test_what_a_hook_or_a_git_around_us_works_on_is_not_the_workspace(
     head = here_of(repository)
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(other=other))
-    assert git.commit(repository) == head
-    assert not git.dirty(repository, ("deploy",))
-    assert git.unknown_commit(repository) is None
+    assert git.head_commit(repository) == head
+    assert not git.is_dirty(repository, ("deploy",))
+    assert git.find_commit_problem(repository) is None
 
 
 def test_settings_by_variables_are_the_users_own(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"COUNT": "1", "KEY_0": "user.name", "VALUE_0": "Eve"}.items():
         monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
-    assert git.user(repository) == "Eve"
+    assert git.current_user(repository) == "Eve"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_a_checkout_of_another_user_is_named_with_the_remedy(repository: Path) -> None:
     committed(repository)
     (repository / "services").mkdir()
-    assert not git.may_be_unknown(repository / "services")
+    assert not git.may_have_commit_problem(repository / "services")
     for path in (repository, *repository.rglob("*")):
         os.chown(path, 12345, 12345)
-    found = git.unknown_commit(repository / "services")
+    found = git.find_commit_problem(repository / "services")
     assert found
-    assert "another user" in found.what
+    assert "another user" in found.message
     assert f"git config --global --add safe.directory '{repository}'" in found.remedy
-    assert git.may_be_unknown(repository / "services")
+    assert git.may_have_commit_problem(repository / "services")
     with pytest.raises(EvidenceError, match="cannot be known") as caught:
         git.require_known_commit(repository)
     assert caught.value.remedy == found.remedy
@@ -124,8 +124,8 @@ def test_a_checkout_that_is_declared_safe_is_read(repository: Path, monkeypatch:
         os.chown(path, 12345, 12345)
     for name, value in {"COUNT": "1", "KEY_0": "safe.directory", "VALUE_0": str(repository)}.items():
         monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
-    assert git.commit(repository) == head
-    assert git.unknown_commit(repository) is None
+    assert git.head_commit(repository) == head
+    assert git.find_commit_problem(repository) is None
 
 
 @pytest.mark.parametrize("damage", ["no HEAD", "an empty folder", "a link to nothing"])
@@ -139,18 +139,18 @@ def test_a_damaged_repository_is_not_taken_for_none(repository: Path, damage: st
             (repository / ".git").mkdir()
         else:
             (repository / ".git").write_text("gitdir: /nowhere/worktrees/x\n")
-    assert git.commit(repository) is None
-    assert git.may_be_unknown(repository)
-    assert git.unknown_commit(repository)
+    assert git.head_commit(repository) is None
+    assert git.may_have_commit_problem(repository)
+    assert git.find_commit_problem(repository)
 
 
 def test_without_git_a_repository_is_not_taken_for_none(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     committed(repository)
     monkeypatch.setenv("PATH", str(repository))
-    found = git.unknown_commit(repository)
+    found = git.find_commit_problem(repository)
     assert found
-    assert (found.what, found.remedy) == ("git is not installed", "Install git.")
-    assert git.may_be_unknown(repository)
+    assert (found.message, found.remedy) == ("git is not installed", "Install git.")
+    assert git.may_have_commit_problem(repository)
 
 
 @pytest.mark.parametrize("kind", ["none", "unborn", "detached", "worktree", "shallow", "ignored"])
@@ -178,16 +178,16 @@ def test_repositories_of_every_kind_are_known(
         head = None
     else:
         place = repository
-    assert git.commit(place) == head
-    assert git.unknown_commit(place) is None
-    assert not git.may_be_unknown(place)
+    assert git.head_commit(place) == head
+    assert git.find_commit_problem(place) is None
+    assert not git.may_have_commit_problem(place)
 
 
 def test_without_git_there_is_no_commit_but_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("USER", "ben")
-    assert git.commit(tmp_path) is None
-    assert git.user(tmp_path) == "ben"
+    assert git.head_commit(tmp_path) is None
+    assert git.current_user(tmp_path) == "ben"
 
 
 @pytest.mark.parametrize(("file", "differs"), [(None, False), ("file", True), ("new", True), ("ignored", False)])
@@ -196,14 +196,14 @@ def test_a_changed_or_a_new_file_makes_the_tree_dirty(repository: Path, file: st
     committed(repository)
     if file:
         (repository / file).write_text("two")
-    assert git.dirty(repository) is differs
+    assert git.is_dirty(repository) is differs
 
 
 def test_the_user_is_gits_and_else_the_systems(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "ben")
-    assert git.user(repository) == "ben"
+    assert git.current_user(repository) == "ben"
     tell(repository, "config", "user.name", "Ann Other")
-    assert git.user(repository) == "Ann Other"
+    assert git.current_user(repository) == "Ann Other"
 
 
 def test_a_process_without_a_users_name_is_known_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,36 +213,36 @@ def test_a_process_without_a_users_name_is_known_by_its_number(tmp_path: Path, m
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("USER", raising=False)
     monkeypatch.setattr("getpass.getuser", nameless)
-    assert re.fullmatch(r"\d+", git.user(tmp_path))
+    assert re.fullmatch(r"\d+", git.current_user(tmp_path))
 
 
 def test_some_folders_may_differ(repository: Path) -> None:
     committed(repository)
     (repository / "deploy").mkdir()
     (repository / "deploy" / "prod.lock.json").write_text("{}")
-    assert git.dirty(repository)
-    assert not git.dirty(repository, ("deploy", "policy"))
+    assert git.is_dirty(repository)
+    assert not git.is_dirty(repository, ("deploy", "policy"))
 
 
 def test_a_folder_that_git_ignores_is_in_no_commit(repository: Path) -> None:
     (repository / ".gitignore").write_text("demo\n")
     committed(repository)
     (repository / "demo").mkdir()
-    assert git.commit(repository)
-    assert git.commit(repository / "demo") is None
+    assert git.head_commit(repository)
+    assert git.head_commit(repository / "demo") is None
 
 
 def test_the_people_who_committed_lately_are_counted_once_each(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert git.authors(repository, 90) == 0
+    assert git.count_authors(repository, 90) == 0
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2020-01-01T00:00:00")
     committed(repository)
     monkeypatch.delenv("GIT_COMMITTER_DATE")
     for number, name in enumerate(("ann", "ben", "ann")):
         (repository / "file").write_text(str(number))
         tell(repository, "commit", "--quiet", "--all", "--author", f"{name} <{name}@localhost>", "--message", name)
-    assert git.authors(repository, 90) == 2
+    assert git.count_authors(repository, 90) == 2
 
 
 def test_what_git_ignores_is_named_and_what_git_cannot_say_counts_as_a_difference(repository: Path) -> None:
@@ -250,14 +250,14 @@ def test_what_git_ignores_is_named_and_what_git_cannot_say_counts_as_a_differenc
     committed(repository)
     (repository / "services").mkdir()
     (repository / "services" / "ignored").write_text("settings of one machine")
-    assert git.ignored(repository, ("services", "libs")) == {"services/ignored"}
+    assert git.list_ignored(repository, ("services", "libs")) == {"services/ignored"}
     tell(repository, "config", "status.showUntrackedFiles", "no")
     (repository / "services" / "new").write_text("in no commit")
-    assert git.dirty(repository)
+    assert git.is_dirty(repository)
     (repository / "services" / "new").unlink()
-    assert not git.dirty(repository)
+    assert not git.is_dirty(repository)
     (repository / ".git" / "index").write_bytes(b"damaged")
-    assert git.commit(repository) and git.dirty(repository)
+    assert git.head_commit(repository) and git.is_dirty(repository)
 
 
 def test_a_commit_is_the_repositorys_or_not_and_a_part_of_its_history_cannot_tell(

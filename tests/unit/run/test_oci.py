@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slipway.model.errors import GateRefused, SlipwayError
-from slipway.run.oci import check, lend, oci_digest, tidy
+from slipway.run.oci import hardlink_shared_blobs, oci_digest, remove_unreferenced_blobs, verify_layout
 
 
 def layout(folder: Path, *manifests: bytes, names: int = 1) -> list[str]:
@@ -98,14 +98,14 @@ def whole(folder: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("name", ["config", "layer", "image"])
 def test_a_layout_is_checked_to_its_last_byte(tmp_path: Path, name: str) -> None:
     blobs = whole(tmp_path / "oci")
-    assert check(tmp_path / "oci") == oci_digest(tmp_path / "oci") == f"sha256:{blobs['index'].name}"
+    assert verify_layout(tmp_path / "oci") == oci_digest(tmp_path / "oci") == f"sha256:{blobs['index'].name}"
     before = blobs[name].read_bytes()
     blobs[name].write_bytes(before[:-1] + b"X")
     with pytest.raises(GateRefused, match=f"the bytes of sha256:{blobs[name].name}"):
-        check(tmp_path / "oci")
+        verify_layout(tmp_path / "oci")
     blobs[name].unlink()
     with pytest.raises(GateRefused, match="is missing"):
-        check(tmp_path / "oci")
+        verify_layout(tmp_path / "oci")
 
 
 def test_a_size_that_is_not_the_blob_s_is_refused(tmp_path: Path) -> None:
@@ -114,12 +114,12 @@ def test_a_size_that_is_not_the_blob_s_is_refused(tmp_path: Path) -> None:
     index["manifests"][0]["size"] += 1
     (tmp_path / "oci" / "index.json").write_text(json.dumps(index))
     with pytest.raises(GateRefused, match=f"{blobs['index'].name} has .* bytes instead of"):
-        check(tmp_path / "oci")
+        verify_layout(tmp_path / "oci")
 
 
 def test_a_new_layout_gets_the_layers_of_earlier_ones_and_keeps_what_it_names(tmp_path: Path) -> None:
     old, new = whole(tmp_path / "old"), tmp_path / "new"
-    lend([tmp_path / "none", tmp_path / "old"], new)
+    hardlink_shared_blobs([tmp_path / "none", tmp_path / "old"], new)
     lent = new / "blobs" / "sha256"
     assert [blob.name for blob in lent.iterdir()] == [old["layer"].name]
     assert (lent / old["layer"].name).samefile(old["layer"])
@@ -127,23 +127,23 @@ def test_a_new_layout_gets_the_layers_of_earlier_ones_and_keeps_what_it_names(tm
         shutil.copy(old[name], lent)
     shutil.copy(tmp_path / "old" / "index.json", new)
     (lent / "0").write_bytes(b"of the image before")
-    tidy(new)
+    remove_unreferenced_blobs(new)
     assert {blob.name for blob in lent.iterdir()} == {blob.name for blob in old.values()}
-    assert check(new) == check(tmp_path / "old")
+    assert verify_layout(new) == verify_layout(tmp_path / "old")
 
 
 def test_what_is_damaged_is_not_lent(tmp_path: Path) -> None:
     old = whole(tmp_path / "old")
     old["layer"].write_bytes(b"byt")
-    lend([tmp_path / "old"], tmp_path / "new")
+    hardlink_shared_blobs([tmp_path / "old"], tmp_path / "new")
     old["image"].write_bytes(b"")
-    lend([tmp_path / "old"], tmp_path / "new")
+    hardlink_shared_blobs([tmp_path / "old"], tmp_path / "new")
     assert not (tmp_path / "new").exists()
     with pytest.raises(SlipwayError, match="is no OCI layout") as refused:
-        tidy(tmp_path / "old")
+        remove_unreferenced_blobs(tmp_path / "old")
     assert "Remove it" in refused.value.remedy
 
 
 def test_without_earlier_layouts_nothing_is_lent(tmp_path: Path) -> None:
-    lend(tmp_path.glob("none/*"), tmp_path / "new")
+    hardlink_shared_blobs(tmp_path.glob("none/*"), tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -10,7 +10,16 @@ import pytest
 
 from slipway.model.errors import ConfigError
 from slipway.run import owner
-from slipway.run.owner import FOLDER, HOST, ID, STATE, Owner, Thing, owner_of, refuse_others
+from slipway.run.owner import (
+    FOLDER_LABEL,
+    HOST_LABEL,
+    OWNER_LABEL,
+    STATE_LABEL,
+    DeployedObject,
+    StateOwner,
+    owner_of,
+    refuse_others,
+)
 
 
 @pytest.fixture
@@ -25,24 +34,24 @@ def workspace(root: Path, url: str = "file://../.slipway/state") -> Path:
     return root
 
 
-def made_by(who: Owner, kind: str = "container") -> Thing:
-    return Thing(kind, "shop-dev-api-1", "id-1", {"slipway.workspace": "shop", **who.labels})
+def made_by(who: StateOwner, kind: str = "container") -> DeployedObject:
+    return DeployedObject(kind, "shop-dev-api-1", "id-1", {"slipway.workspace": "shop", **who.labels})
 
 
 def test_a_state_folder_keeps_its_id(root: Path) -> None:
     first = owner_of(root)
-    assert (root / ".slipway" / "state" / owner.FILE).read_text().strip() == first.id
-    owner._made.cache_clear()
+    assert (root / ".slipway" / "state" / owner.OWNER_FILE).read_text().strip() == first.id
+    owner._cached_owner.cache_clear()
     assert owner_of(root) == first
 
 
 def test_looking_makes_no_state_folder(root: Path) -> None:
-    assert owner_of(root, make=False).id == owner.NOBODY
+    assert owner_of(root, make=False).id == owner.NO_OWNER
     assert not (root / ".slipway").exists()
 
 
 def test_an_empty_id_is_written_anew(root: Path) -> None:
-    path = root / ".slipway" / "state" / owner.FILE
+    path = root / ".slipway" / "state" / owner.OWNER_FILE
     path.parent.mkdir(parents=True)
     path.write_text("")
     assert owner_of(root).id and owner_of(root).id == path.read_text().strip()
@@ -50,18 +59,18 @@ def test_an_empty_id_is_written_anew(root: Path) -> None:
 
 def test_two_clones_are_two_owners(root: Path, tmp_path: Path) -> None:
     one, two = owner_of(root), owner_of(workspace(tmp_path / "two"))
-    assert one.judge(made_by(two).labels) == "other"
+    assert one.classify(made_by(two).labels) == "other"
     with pytest.raises(ConfigError, match="deployed from") as caught:
         refuse_others(one, "dev", [made_by(two)], tuple)
-    assert str(tmp_path / "two") in caught.value.what
+    assert str(tmp_path / "two") in caught.value.message
     assert "--beside" in caught.value.remedy
 
 
 def test_two_clones_with_one_shared_state_are_one_owner(tmp_path: Path) -> None:
     one = owner_of(workspace(tmp_path / "one", "s3://team-state"))
     two = owner_of(workspace(tmp_path / "two", "s3://team-state"))
-    assert two.judge(made_by(one).labels) == "own"
-    assert two.judge(made_by(owner_of(workspace(tmp_path / "three", "s3://others"))).labels) == "other"
+    assert two.classify(made_by(one).labels) == "own"
+    assert two.classify(made_by(owner_of(workspace(tmp_path / "three", "s3://others"))).labels) == "other"
 
 
 def test_a_backends_password_is_in_no_label(tmp_path: Path) -> None:
@@ -72,7 +81,7 @@ def test_a_backends_password_is_in_no_label(tmp_path: Path) -> None:
 def test_a_folder_that_was_moved_is_the_same_owner(root: Path, tmp_path: Path) -> None:
     thing = made_by(owner_of(root))
     root.rename(tmp_path / "moved")
-    assert owner_of(tmp_path / "moved").judge(thing.labels) == "own"
+    assert owner_of(tmp_path / "moved").classify(thing.labels) == "own"
 
 
 def test_a_folder_copied_with_its_state_is_refused_whatever_that_knows(root: Path, tmp_path: Path) -> None:
@@ -82,16 +91,16 @@ def test_a_folder_copied_with_its_state_is_refused_whatever_that_knows(root: Pat
     with pytest.raises(ConfigError, match="is a copy of") as caught:
         refuse_others(copy, "dev", [thing], lambda: ["id-1"])
     assert str(tmp_path / "copy" / ".slipway" / "state") in caught.value.remedy
-    assert owner_of(root).judge(thing.labels) == "own"
+    assert owner_of(root).classify(thing.labels) == "own"
 
 
 def test_a_state_that_was_removed_and_begun_anew_in_its_place_is_the_same_owner(root: Path) -> None:
     thing = made_by(owner_of(root))
     shutil.rmtree(root / ".slipway")
-    owner._made.cache_clear()
+    owner._cached_owner.cache_clear()
     again = owner_of(root)
-    assert again.id != thing.labels[ID]
-    assert again.judge(thing.labels) == "own"
+    assert again.id != thing.labels[OWNER_LABEL]
+    assert again.classify(thing.labels) == "own"
 
 
 def test_a_state_that_went_to_another_backend_knows_its_objects(root: Path, tmp_path: Path) -> None:
@@ -104,9 +113,9 @@ def test_a_state_that_went_to_another_backend_knows_its_objects(root: Path, tmp_
 
 def test_the_same_path_on_another_machine_is_another_owner(root: Path) -> None:
     mine = owner_of(root)
-    labels = {ID: "x", FOLDER: mine.folder, STATE: mine.state, HOST: "elsewhere/0"}
+    labels = {OWNER_LABEL: "x", FOLDER_LABEL: mine.folder, STATE_LABEL: mine.state, HOST_LABEL: "elsewhere/0"}
     with pytest.raises(ConfigError, match="on elsewhere") as caught:
-        refuse_others(mine, "dev", [Thing("network", "shop-dev", "n", labels)], tuple)
+        refuse_others(mine, "dev", [DeployedObject("network", "shop-dev", "n", labels)], tuple)
     assert "--abandoned" in caught.value.remedy
 
 
@@ -120,7 +129,10 @@ def test_a_folder_that_is_gone_is_said_to_be_with_the_way_to_take_over(root: Pat
 
 
 def test_objects_of_an_earlier_version_are_adopted_where_the_state_knows_one_of_them(root: Path) -> None:
-    old = [Thing("container", "shop-dev-api-1", "id-1", {}), Thing("container", "shop-dev-gateway", "id-2", {})]
+    old = [
+        DeployedObject("container", "shop-dev-api-1", "id-1", {}),
+        DeployedObject("container", "shop-dev-gateway", "id-2", {}),
+    ]
     refuse_others(owner_of(root), "dev", old, lambda: ["id-2"])
     with pytest.raises(ConfigError, match="an earlier version of Slipway made shop-dev-api-1, shop-dev-gateway"):
         refuse_others(owner_of(root), "dev", old, tuple)
@@ -129,7 +141,7 @@ def test_objects_of_an_earlier_version_are_adopted_where_the_state_knows_one_of_
 def test_a_second_owner_of_a_namespace_is_refused_in_its_own_words(root: Path, tmp_path: Path) -> None:
     two = owner_of(workspace(tmp_path / "two"))
     with pytest.raises(ConfigError, match="in this cluster") as caught:
-        refuse_others(owner_of(root), "dev", [Thing("namespace", "shop-dev", "", two.labels)], tuple)
+        refuse_others(owner_of(root), "dev", [DeployedObject("namespace", "shop-dev", "", two.labels)], tuple)
     assert "kubectl delete namespace shop-dev" in caught.value.remedy
 
 
@@ -145,7 +157,7 @@ def test_a_folder_that_this_user_may_not_look_into_is_not_taken_for_gone(
         return whole(path, **options)
 
     monkeypatch.setattr(Path, "stat", stat)
-    assert not owner.is_gone(owner_of(root), other.labels)
+    assert not owner.is_folder_gone(owner_of(root), other.labels)
     with pytest.raises(ConfigError) as caught:
         refuse_others(owner_of(root), "dev", [made_by(other)], tuple)
-    assert "gone" not in caught.value.what and "--abandoned" not in caught.value.remedy
+    assert "gone" not in caught.value.message and "--abandoned" not in caught.value.remedy

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import PYTHONPATH
 
 from slipway.run.passphrase import VARIABLES
-from slipway.run.plain_pulumi import named_stack
+from slipway.run.plain_pulumi import stack_argument
 
 PLAIN = "config:\n  slipway:images: inline\n"
 PULUMI = """#!/bin/sh
@@ -92,7 +92,7 @@ def test_a_signal_that_comes_before_pulumi_is_started_reaches_it_too(root: Path)
             os.kill(os.getpid(), signal.SIGTERM)
             return start(*words, **options)
         subprocess.Popen = signalled
-        sys.exit(plain_pulumi.carry_on(["sleep", "60"], dict(os.environ)))
+        sys.exit(plain_pulumi.run_in_terminal(["sleep", "60"], dict(os.environ)))
     """
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], env={**os.environ, "PYTHONPATH": PYTHONPATH}, check=False
@@ -112,4 +112,4 @@ def test_a_signal_that_comes_before_pulumi_is_started_reaches_it_too(root: Path)
 )
 def test_the_stack_that_is_meant_is_known(words: list[str], stack: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PULUMI_STACK", raising=False)
-    assert named_stack(words) == stack
+    assert stack_argument(words) == stack

@@ -16,7 +16,7 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy import ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
 from tests.conftest import PYTHONPATH, TEMPLATE
 
-from slipway.run.policy import PACK, Violations, advised, served
+from slipway.run.policy import PACK_FOLDER, ViolationCollector, format_advice, serve_policies
 from slipway.run.policy_port import PORT
 
 URN = "urn:pulumi:dev::shop::slipway:docker:Container::api"
@@ -28,32 +28,32 @@ def event(what: str, *, policy: str = "limits-set", level: str = "mandatory") ->
 
 
 def test_a_refusal_names_rule_resource_what_and_remedy() -> None:
-    found = Violations()
+    found = ViolationCollector()
     assert found.refusal() is None
-    found.take(event("api has no limit\nremedy: Give it one."))
-    found.take(event("api has no limit\nremedy: Give it one."))
+    found.record(event("api has no limit\nremedy: Give it one."))
+    found.record(event("api has no limit\nremedy: Give it one."))
     error = found.refusal()
     assert error and error.exit_code == 3
-    assert (error.what, error.remedy) == ("limits-set: api has no limit", "Give it one.")
+    assert (error.message, error.remedy) == ("limits-set: api has no limit", "Give it one.")
     assert error.detail == "api (slipway:docker:Container): Every container has limits."
 
 
 def test_all_that_is_refused_stands_in_the_error() -> None:
-    found = Violations()
-    found.take(event("api has no limit\nremedy: Give it one."))
-    found.take(event("api runs api:1", policy="digest-only"))
+    found = ViolationCollector()
+    found.record(event("api has no limit\nremedy: Give it one."))
+    found.record(event("api runs api:1", policy="digest-only"))
     error = found.refusal()
     assert error and "Also digest-only: api runs api:1" in error.detail
     assert "infra/policy/" in error.detail, "a policy that says no remedy is found where the rules are"
 
 
 def test_advice_refuses_nothing_and_is_said() -> None:
-    found = Violations()
+    found = ViolationCollector()
     advice = event("api could be smaller\nremedy: Try 64m.", level="advisory")
-    found.take(advice)
+    found.record(advice)
     assert found.refusal() is None
-    assert advised(advice) == "Advice of limits-set: api could be smaller Try 64m."
-    assert advised(event("api has no limit")) == ""
+    assert format_advice(advice) == "Advice of limits-set: api could be smaller Try 64m."
+    assert format_advice(event("api has no limit")) == ""
 
 
 def test_policies_are_asked_at_the_port_that_the_pack_prints(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,9 +64,9 @@ def test_policies_are_asked_at_the_port_that_the_pack_prints(monkeypatch: pytest
             report(f"{given.name} is too large", None)
 
     policy = ResourceValidationPolicy("size", "Nothing is large.", refuse)
-    with served([policy], {"PATH": os.environ["PATH"]}) as given:
+    with serve_policies([policy], {"PATH": os.environ["PATH"]}) as given:
         infra = TEMPLATE / "infra"
-        assert [(infra / each).resolve() for each in given.packs] == [PACK]
+        assert [(infra / each).resolve() for each in given.packs] == [PACK_FOLDER]
         assert not Path(given.packs[0]).is_absolute()
         assert given.environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
         program = [sys.executable, "-m", "slipway.run.policy_port", "127.0.0.1:1", "."]
@@ -85,7 +85,7 @@ def test_policies_are_asked_at_the_port_that_the_pack_prints(monkeypatch: pytest
 
 
 def test_without_policies_pulumi_is_given_no_pack() -> None:
-    with served([], {}) as given:
+    with serve_policies([], {}) as given:
         assert given.packs == [] and given.environment == {}
 
 

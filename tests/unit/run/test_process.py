@@ -13,16 +13,16 @@ import pytest
 
 from slipway.model.errors import SlipwayError
 from slipway.run import process
-from slipway.run.process import Result, run, stream
+from slipway.run.process import ProcessResult, run, stream_lines
 
 
 @pytest.fixture(autouse=True)
 def work_goes_on_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_over", threading.Event())
+    monkeypatch.setattr(process, "_stopping", threading.Event())
 
 
 def test_after_that_other_threads_start_nothing_more_but_the_main_one_may_tidy_up() -> None:
-    process.end_all()
+    process.end_all_children()
     refused: list[SlipwayError] = []
 
     def work() -> None:
@@ -42,7 +42,7 @@ def test_nothing_runs_and_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> N
     ended: list[object] = []
     for name in ("kill", "killpg"):
         monkeypatch.setattr(os, name, lambda *words: ended.append(words))
-    process.end_all()
+    process.end_all_children()
     assert ended == []
 
 
@@ -58,7 +58,7 @@ def test_all_programs_of_all_threads_are_ended_with_what_they_started(
     monkeypatch: pytest.MonkeyPatch, script: str, grace: float, code: int
 ) -> None:
     monkeypatch.setattr(process, "GRACE_SECONDS", grace)
-    results: list[Result] = []
+    results: list[ProcessResult] = []
     started: list[int] = []
     there = threading.Semaphore(0)
 
@@ -74,7 +74,7 @@ def test_all_programs_of_all_threads_are_ended_with_what_they_started(
         thread.start()
     for _ in threads:
         assert there.acquire(timeout=60)
-    process.end_all()
+    process.end_all_children()
     for thread in threads:
         thread.join(timeout=60)
     assert [each.code for each in results] == [code] * 3
@@ -99,17 +99,17 @@ def lives(pid: int) -> bool:
 def test_a_program_that_has_ended_is_not_ended_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert process.run(["true"]).code == 0
     monkeypatch.setattr(process.os, "killpg", pytest.fail)
-    process.end_all()
+    process.end_all_children()
 
 
 def test_this_process_began_before_now_and_after_the_machine() -> None:
-    age = time.time() - process.began()
+    age = time.time() - process.read_own_start_time()
     assert -1 < age < time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def test_where_the_system_does_not_tell_a_process_begins_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(process.time, "CLOCK_BOOTTIME")
-    assert abs(process.began() - time.time()) < 1
+    assert abs(process.read_own_start_time() - time.time()) < 1
 
 
 def test_standard_error_is_kept_apart_from_data() -> None:
@@ -118,7 +118,7 @@ def test_standard_error_is_kept_apart_from_data() -> None:
 
 
 def test_a_stream_that_nobody_reads_any_more_is_ended() -> None:
-    lines = stream(["sh", "-c", "echo $$; while true; do sleep 1; done"])
+    lines = stream_lines(["sh", "-c", "echo $$; while true; do sleep 1; done"])
     pid = int(next(lines))
     lines.close()
     with pytest.raises(ProcessLookupError):
@@ -126,8 +126,8 @@ def test_a_stream_that_nobody_reads_any_more_is_ended() -> None:
 
 
 def test_what_outlives_an_ended_program_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "REST_SECONDS", 0.2)
-    lines = stream(["sh", "-c", "(trap '' TERM; echo there; while :; do sleep 600; done) & echo $!; wait"])
+    monkeypatch.setattr(process, "ORPHAN_SECONDS", 0.2)
+    lines = stream_lines(["sh", "-c", "(trap '' TERM; echo there; while :; do sleep 600; done) & echo $!; wait"])
     said = {next(lines), next(lines)}
     left = os.pidfd_open(int((said - {"there"}).pop()))
     lines.close()

@@ -9,7 +9,7 @@ import requests
 
 from slipway.model.errors import ConfigError
 from slipway.run import process_environment
-from slipway.run.process_environment import prepare
+from slipway.run.process_environment import sanitize_environment
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def around(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("proxy", ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "grpc_proxy"])
 def test_loopback_never_goes_through_a_proxy(tmp_path: Path, around: dict[str, str], proxy: str) -> None:
     around[proxy] = "http://127.0.0.1:1"
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     for name in ("no_proxy", "NO_PROXY"):
         assert {"localhost", "127.0.0.1", "127.0.0.0/8", "::1"} <= set(around[name].split(","))
 
@@ -29,8 +29,8 @@ def test_loopback_never_goes_through_a_proxy(tmp_path: Path, around: dict[str, s
 @pytest.mark.parametrize("given", [{"no_proxy": "a.example"}, {"NO_PROXY": "a.example,"}])
 def test_the_users_own_exceptions_stay(tmp_path: Path, around: dict[str, str], given: dict[str, str]) -> None:
     around.update(given, HTTPS_PROXY="http://proxy:3128", no_grpc_proxy="b.example")
-    prepare(tmp_path, around)
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     entries = around["no_proxy"].split(",")
     assert entries[0] == "a.example"
     assert len(entries) == len(set(entries))
@@ -40,12 +40,12 @@ def test_the_users_own_exceptions_stay(tmp_path: Path, around: dict[str, str], g
 
 def test_both_spellings_of_the_exceptions_are_joined(tmp_path: Path, around: dict[str, str]) -> None:
     around.update(no_proxy="a.example", NO_PROXY="b.example", http_proxy="http://proxy:3128")
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     assert around["no_proxy"].startswith("a.example,b.example,localhost")
 
 
 def test_without_a_proxy_there_is_nothing_to_except(tmp_path: Path, around: dict[str, str]) -> None:
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     assert not {"no_proxy", "NO_PROXY"} & around.keys()
 
 
@@ -64,7 +64,7 @@ def test_requests_asks_the_proxy_for_other_machines_alone(
     tmp_path: Path, around: dict[str, str], monkeypatch: pytest.MonkeyPatch, url: str, asked: bool
 ) -> None:
     around.update(HTTPS_PROXY="http://proxy:3128", HTTP_PROXY="http://proxy:3128", ALL_PROXY="socks5h://proxy:1080")
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name, value in around.items():
@@ -72,27 +72,27 @@ def test_requests_asks_the_proxy_for_other_machines_alone(
     assert bool(requests.utils.get_environ_proxies(url)) is asked
 
 
-@pytest.mark.parametrize("name", [*process_environment.CHOSEN_BY_SLIPWAY, "PULUMI_OPTION_JSON"])
+@pytest.mark.parametrize("name", [*process_environment.OVERRIDDEN_VARIABLES, "PULUMI_OPTION_JSON"])
 def test_what_slipway_says_itself_is_not_the_environments_to_say(
     tmp_path: Path, around: dict[str, str], name: str
 ) -> None:
-    prepare(tmp_path, around := {**around, name: "0"})
+    sanitize_environment(tmp_path, around := {**around, name: "0"})
     assert name not in around
 
 
-@pytest.mark.parametrize("name", process_environment.EMPTY_IS_UNSET)
+@pytest.mark.parametrize("name", process_environment.UNSET_WHEN_EMPTY)
 def test_an_empty_variable_is_one_that_is_not_set(tmp_path: Path, around: dict[str, str], name: str) -> None:
-    prepare(tmp_path, around := {**around, name: " "})
+    sanitize_environment(tmp_path, around := {**around, name: " "})
     assert name not in around
 
 
 def test_an_empty_passphrase_gives_way_to_the_workspaces_own(tmp_path: Path, around: dict[str, str]) -> None:
     around["PULUMI_CONFIG_PASSPHRASE"] = ""
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     assert around["PULUMI_CONFIG_PASSPHRASE"] == ""  # who wants no passphrase has none
     (tmp_path / ".slipway").mkdir()
     (tmp_path / ".slipway" / "passphrase").write_text("made once")
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     assert "PULUMI_CONFIG_PASSPHRASE" not in around
 
 
@@ -100,14 +100,14 @@ def test_paths_hold_from_every_folder(tmp_path: Path, around: dict[str, str], mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "phrase").write_text("x")
     around.update(PULUMI_CONFIG_PASSPHRASE_FILE="phrase", DOCKER_CONFIG="docker")
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     assert around["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(tmp_path / "phrase")
     assert around["DOCKER_CONFIG"] == str(tmp_path / "docker")
 
 
 def test_home_is_the_users_where_it_is_not_set(tmp_path: Path, around: dict[str, str]) -> None:
     del around["HOME"]
-    prepare(tmp_path, around)
+    sanitize_environment(tmp_path, around)
     assert Path(around["HOME"]).is_dir()
 
 
@@ -127,13 +127,13 @@ def test_a_variable_that_names_nothing_is_refused_by_name(
 ) -> None:
     around[variable] = value
     with pytest.raises(ConfigError) as caught:
-        prepare(tmp_path, around)
-    assert variable in f"{caught.value.what} {caught.value.remedy}"
-    assert value in caught.value.what
+        sanitize_environment(tmp_path, around)
+    assert variable in f"{caught.value.message} {caught.value.remedy}"
+    assert value in caught.value.message
 
 
 def test_a_relative_folder_for_caches_is_none(tmp_path: Path, around: dict[str, str]) -> None:
-    prepare(tmp_path, around := {**around, "XDG_CACHE_HOME": "cache"})
+    sanitize_environment(tmp_path, around := {**around, "XDG_CACHE_HOME": "cache"})
     assert "XDG_CACHE_HOME" not in around
 
 
@@ -150,4 +150,4 @@ def test_a_home_that_this_user_may_not_look_into_is_named(
     monkeypatch.setattr(Path, "stat", stat)
     monkeypatch.setattr(process_environment.os, "access", lambda path, _mode: path != home)
     with pytest.raises(ConfigError, match="may not write"):
-        prepare(tmp_path, around)
+        sanitize_environment(tmp_path, around)

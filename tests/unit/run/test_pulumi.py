@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from pulumi.automation.events import EngineEvent
 
-from slipway.run.pulumi import Outcome, Tally
+from slipway.run.pulumi import OperationCounter, Outcome
 
 
 def event(**parts: object) -> EngineEvent:
@@ -20,7 +20,7 @@ def stack_with(outputs: dict[str, str]) -> SimpleNamespace:
 
 def test_events_are_counted_and_passed_on() -> None:
     passed: list[EngineEvent] = []
-    tally = Tally(passed.append)
+    tally = OperationCounter(passed.append)
     tally(event(res_outputs_event=stack_with({"urls": "u"})))
     tally(event(summary_event=SimpleNamespace(resource_changes={"same": 3, "update": 1})))
     assert tally.outcome() == Outcome({"same": 3, "update": 1}, {"urls": "u"})
@@ -32,7 +32,7 @@ def begins(kind: str, operation: str) -> EngineEvent:
 
 
 def test_an_image_that_is_forgotten_is_no_change() -> None:
-    tally = Tally(lambda _event: None)
+    tally = OperationCounter(lambda _event: None)
     for kind in ("docker-build:index:Image", "pulumi:providers:docker-build"):
         tally(begins(kind, "delete"))
     tally(begins("docker-build:index:Image", "create"))
@@ -44,6 +44,6 @@ def test_an_image_that_is_forgotten_is_no_change() -> None:
 
 
 def test_what_stays_as_it_was_is_no_change() -> None:
-    assert not Outcome({"same": 3, "read": 1}, {}).changed
-    assert Outcome({"same": 3, "update": 1}, {}).changed
-    assert not Outcome({"update": 0}, {}).changed
+    assert not Outcome({"same": 3, "read": 1}, {}).has_changes
+    assert Outcome({"same": 3, "update": 1}, {}).has_changes
+    assert not Outcome({"update": 0}, {}).has_changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.run.pulumi_command import diagnosis
+from slipway.run.pulumi_command import extract_diagnosis
 
 DIAGNOSTICS = """
  code: 255
@@ -25,7 +25,7 @@ Resources:
 
 
 def test_an_error_is_cut_to_what_each_resource_said() -> None:
-    assert diagnosis(DIAGNOSTICS).splitlines() == [
+    assert extract_diagnosis(DIAGNOSTICS).splitlines() == [
         "slipway:docker:Container (api):",
         "  error: service api failed",
         "    its last lines",
@@ -34,4 +34,4 @@ def test_an_error_is_cut_to_what_each_resource_said() -> None:
 
 def test_an_error_without_diagnostics_keeps_its_error_lines() -> None:
     text = " code: 255\n stderr: error: could not decrypt\nUsage: …"
-    assert diagnosis(text) == " stderr: error: could not decrypt"
+    assert extract_diagnosis(text) == " stderr: error: could not decrypt"

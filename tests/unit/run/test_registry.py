@@ -14,11 +14,11 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 
 from slipway.model.errors import ConfigError, GateRefused, SlipwayError
-from slipway.model.gate import Logins
-from slipway.model.workspace import Settings, Workspace
+from slipway.model.gate_settings import LoginSettings
+from slipway.model.workspace import Workspace, WorkspaceSettings
 from slipway.run import registry
-from slipway.run.credentials import VARIABLES, config_of, environment_for, export, login_of
-from slipway.run.registry import Ref
+from slipway.run.credentials import CONFIG_VARIABLES, export_logins, login_config_of, login_environment, read_login
+from slipway.run.registry import ImageReference
 
 BODY = b'{"schemaVersion": 2}'
 A = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
@@ -28,24 +28,24 @@ B = "sha256:" + "b" * 64
 @pytest.mark.parametrize(
     ("ref", "expected"),
     [
-        ("127.0.0.1:5000/demo/api:h-1", Ref("127.0.0.1:5000", "demo/api", "h-1")),
-        ("ghcr.io/a/b", Ref("ghcr.io", "a/b", "latest")),
-        (f"ghcr.io/a/b:t@{A}", Ref("ghcr.io", "a/b", A)),
-        ("localhost/a:t", Ref("localhost", "a", "t")),
-        ("[::1]:5000/a:t", Ref("[::1]:5000", "a", "t")),
-        ("python:3.13", Ref("docker.io", "library/python", "3.13")),
-        ("acme/web", Ref("docker.io", "acme/web", "latest")),
-        ("docker.io/library/python:3", Ref("docker.io", "library/python", "3")),
+        ("127.0.0.1:5000/demo/api:h-1", ImageReference("127.0.0.1:5000", "demo/api", "h-1")),
+        ("ghcr.io/a/b", ImageReference("ghcr.io", "a/b", "latest")),
+        (f"ghcr.io/a/b:t@{A}", ImageReference("ghcr.io", "a/b", A)),
+        ("localhost/a:t", ImageReference("localhost", "a", "t")),
+        ("[::1]:5000/a:t", ImageReference("[::1]:5000", "a", "t")),
+        ("python:3.13", ImageReference("docker.io", "library/python", "3.13")),
+        ("acme/web", ImageReference("docker.io", "acme/web", "latest")),
+        ("docker.io/library/python:3", ImageReference("docker.io", "library/python", "3")),
     ],
 )
-def test_a_reference_is_taken_apart_as_docker_does(ref: str, expected: Ref) -> None:
-    assert registry.parse(ref) == expected
+def test_a_reference_is_taken_apart_as_docker_does(ref: str, expected: ImageReference) -> None:
+    assert registry.parse_reference(ref) == expected
 
 
 @pytest.mark.parametrize("ref", ["", ":", "host:1/", "host:1/a:", "ghcr.io/a@", "ghcr.io/A", "ghcr.io/a//b"])
 def test_what_names_no_image_is_refused(ref: str) -> None:
     with pytest.raises(ConfigError, match="names no image"):
-        registry.parse(ref)
+        registry.parse_reference(ref)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -109,25 +109,25 @@ def test_a_digest_is_looked_up_and_a_missing_one_is_none(server: tuple[str, type
     host, _ = server
     door = registry.Registry(host)
     door.ping()
-    assert door.digest("demo/api", "one") == A
-    assert door.digest("demo/api", A) == A
-    assert door.digest("demo/api", "two") is None
+    assert door.resolve_digest("demo/api", "one") == A
+    assert door.resolve_digest("demo/api", A) == A
+    assert door.resolve_digest("demo/api", "two") is None
 
 
 def test_many_are_looked_up_at_once(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
     refs = [f"{host}/demo/api:{number}" for number in range(50)] + [f"{host}/demo/api:one"]
-    found = registry.digests(refs)
+    found = registry.resolve_digests(refs)
     assert list(found) == refs
     assert found == dict.fromkeys(refs[:-1]) | {refs[-1]: A}
     assert len(handler.seen) == 51
-    assert registry.digests([]) == {}
+    assert registry.resolve_digests([]) == {}
 
 
 def test_without_the_digests_header_the_manifest_is_hashed(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
     handler.manners = staticmethod(lambda self: not self.say(200, body=BODY))  # type: ignore[assignment]
-    assert registry.Registry(host).digest("demo/api", "one") == A
+    assert registry.Registry(host).resolve_digest("demo/api", "one") == A
 
 
 def test_a_digest_that_is_not_that_of_the_bytes_is_never_returned(server: tuple[str, type[Handler]]) -> None:
@@ -136,25 +136,25 @@ def test_a_digest_that_is_not_that_of_the_bytes_is_never_returned(server: tuple[
         lambda self: not self.say(200, {"Docker-Content-Digest": B}, BODY)
     )
     door = registry.Registry(host)
-    for ask in (door.digest, door.find, door.manifest):
+    for ask in (door.resolve_digest, door.find_manifest, door.get_manifest):
         with pytest.raises(SlipwayError, match="gives other bytes than") as caught:
             ask("demo/api", "one")
-        assert host in caught.value.what and A in caught.value.what
+        assert host in caught.value.message and A in caught.value.message
     with pytest.raises(SlipwayError, match="gives other bytes than"):
-        door.digest("demo/api", A)
+        door.resolve_digest("demo/api", A)
     handler.manners = staticmethod(lambda self: not self.say(200, body=BODY))  # type: ignore[assignment]
     with pytest.raises(SlipwayError, match=f"gives other bytes than {B}"):
-        door.manifest("demo/api", B)
+        door.get_manifest("demo/api", B)
     with pytest.raises(SlipwayError, match=f"gives other bytes than {B}"):
-        door.blob("demo/api", B, 100)
+        door.read_blob("demo/api", B, 100)
 
 
 def test_a_blob_longer_than_it_may_be_is_refused(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
     handler.manners = staticmethod(lambda self: not self.say(200, body=BODY))  # type: ignore[assignment]
-    assert registry.Registry(host).blob("demo/api", A, len(BODY)) == BODY
+    assert registry.Registry(host).read_blob("demo/api", A, len(BODY)) == BODY
     with pytest.raises(SlipwayError, match="more than 5 bytes"):
-        registry.Registry(host).blob("demo/api", A, 5)
+        registry.Registry(host).read_blob("demo/api", A, 5)
 
 
 def test_tags_are_read_to_the_last_page_and_never_from_another_host(server: tuple[str, type[Handler]]) -> None:
@@ -171,8 +171,8 @@ def test_tags_are_read_to_the_last_page_and_never_from_another_host(server: tupl
         return True
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
-    assert registry.Registry(host).tags("demo/api") == ("one", "two", "three")
-    assert registry.Registry(host).tags("demo/none") == ()
+    assert registry.Registry(host).list_tags("demo/api") == ("one", "two", "three")
+    assert registry.Registry(host).list_tags("demo/none") == ()
 
 
 def test_what_refers_to_an_image_comes_from_the_registry_page_by_page(server: tuple[str, type[Handler]]) -> None:
@@ -191,8 +191,8 @@ def test_what_refers_to_an_image_comes_from_the_registry_page_by_page(server: tu
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
     door = registry.Registry(host)
-    assert [each.digest for each in door.referrers("demo/api", A)] == [A, B]
-    assert [each.digest for each in door.referrers("demo/api", A, "sbom")] == [B]
+    assert [each.digest for each in door.list_referrers("demo/api", A)] == [A, B]
+    assert [each.digest for each in door.list_referrers("demo/api", A, "sbom")] == [B]
     assert door.has_referrers_api("demo/api", A)
 
 
@@ -210,8 +210,8 @@ def test_without_the_api_what_refers_to_an_image_is_in_the_index_under_its_tag(
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
     door = registry.Registry(host)
-    assert [found.descriptor() for found in door.referrers("demo/api", A)] == [each]
-    assert door.referrers("demo/api", B) == []
+    assert [found.descriptor() for found in door.list_referrers("demo/api", A)] == [each]
+    assert door.list_referrers("demo/api", B) == []
     assert not door.has_referrers_api("demo/api", A)
 
 
@@ -238,12 +238,12 @@ def test_a_tag_is_given_once_and_never_moves(server: tuple[str, type[Handler]]) 
     held: dict[str, bytes] = {"other": b"{}"}
     handler.manners = staticmethod(shelf(held))  # type: ignore[assignment]
     door = registry.Registry(host)
-    door.tag("demo/api", A, "v1")
+    door.add_tag("demo/api", A, "v1")
     assert held.pop("v1") == BODY
     del held["written"]
-    door.tag("demo/api", A, "one")  # it has that already
+    door.add_tag("demo/api", A, "one")  # it has that already
     with pytest.raises(GateRefused, match=f":other is sha256:.* and was to be {A}") as caught:
-        door.tag("demo/api", A, "other")
+        door.add_tag("demo/api", A, "other")
     assert caught.value.exit_code == 3
     assert held == {"other": b"{}"}
 
@@ -258,27 +258,27 @@ def test_a_tag_that_somebody_else_gives_at_the_same_moment_is_noticed(server: tu
     host, handler = server
     handler.manners = staticmethod(shelf(Taken()))  # type: ignore[assignment]
     with pytest.raises(GateRefused, match="was to be"):
-        registry.Registry(host).tag("demo/api", A, "v1")
+        registry.Registry(host).add_tag("demo/api", A, "v1")
 
 
 def test_a_registry_that_allows_no_deletion_is_told_apart_from_a_missing_image(
     server: tuple[str, type[Handler]],
 ) -> None:
     host, handler = server
-    assert not registry.Registry(host).delete("demo/api", B)
+    assert not registry.Registry(host).delete_manifest("demo/api", B)
     handler.manners = staticmethod(lambda self: not self.say(405))  # type: ignore[assignment]
     with pytest.raises(SlipwayError, match="allows no deletion"):
-        registry.Registry(host).delete("demo/api", A)
+        registry.Registry(host).delete_manifest("demo/api", A)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_catalog_that_is_not_offered_is_none(server: tuple[str, type[Handler]], status: int) -> None:
     host, handler = server
-    assert registry.Registry(host).catalog() is None
+    assert registry.Registry(host).list_repositories() is None
     handler.manners = staticmethod(lambda self: not self.say(status))  # type: ignore[assignment]
-    assert registry.Registry(host).catalog() is None
+    assert registry.Registry(host).list_repositories() is None
     handler.manners = staticmethod(lambda self: not self.say(200, body=b'{"repositories": ["a"]}'))  # type: ignore[assignment]
-    assert registry.Registry(host).catalog() == ("a",)
+    assert registry.Registry(host).list_repositories() == ("a",)
 
 
 def bearer(host: str, wanted: str) -> Callable[[Handler], bool]:
@@ -320,16 +320,16 @@ def test_a_token_is_fetched_with_the_login_once_for_each_repository(
     docker_config.write_text(json.dumps({"auths": {host: {"auth": auth}}}))
     handler.manners = staticmethod(bearer(host, basic("me", "pass:word")))  # type: ignore[assignment]
     door = registry.Registry(host)
-    assert door.digest("demo/api", "one") == A
-    assert door.digest("demo/api", "two") is None
-    assert door.digest("demo/web", "one") is None
+    assert door.resolve_digest("demo/api", "one") == A
+    assert door.resolve_digest("demo/api", "two") is None
+    assert door.resolve_digest("demo/web", "one") is None
     assert len([path for _, path, _ in handler.seen if path.startswith("/token")]) == 2
 
 
 def test_a_token_is_fetched_without_a_login_where_none_is_wanted(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
     handler.manners = staticmethod(bearer(host, ""))  # type: ignore[assignment]
-    assert registry.Registry(host).digest("demo/api", "one") == A
+    assert registry.Registry(host).resolve_digest("demo/api", "one") == A
 
 
 def test_an_identity_token_is_exchanged(server: tuple[str, type[Handler]], docker_config: Path) -> None:
@@ -337,7 +337,7 @@ def test_an_identity_token_is_exchanged(server: tuple[str, type[Handler]], docke
     auth = base64.b64encode(b"me:").decode()
     docker_config.write_text(json.dumps({"auths": {host: {"auth": auth, "identitytoken": "long-lived"}}}))
     handler.manners = staticmethod(bearer(host, "long-lived"))  # type: ignore[assignment]
-    assert registry.Registry(host).digest("demo/api", "one") == A
+    assert registry.Registry(host).resolve_digest("demo/api", "one") == A
 
 
 def test_a_password_is_given_where_basic_is_asked(server: tuple[str, type[Handler]], docker_config: Path) -> None:
@@ -351,13 +351,13 @@ def test_a_password_is_given_where_basic_is_asked(server: tuple[str, type[Handle
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
     with pytest.raises(SlipwayError, match="answers 401") as caught:
-        registry.Registry(host).digest("demo/api", "one")
+        registry.Registry(host).resolve_digest("demo/api", "one")
     assert f"docker login {host}" in caught.value.remedy
     docker_config.write_text(json.dumps({"auths": {host: {"auth": base64.b64encode(b"me:secret").decode()}}}))
-    assert registry.Registry(host).digest("demo/api", "one") == A
+    assert registry.Registry(host).resolve_digest("demo/api", "one") == A
     docker_config.write_text(json.dumps({"auths": {host: {"auth": base64.b64encode(b"me:wrong").decode()}}}))
     with pytest.raises(SlipwayError, match="answers 401") as caught:
-        registry.Registry(host).digest("demo/api", "one")
+        registry.Registry(host).resolve_digest("demo/api", "one")
     assert "wrong" not in f"{caught.value} {caught.value.detail} {caught.value.remedy}"
 
 
@@ -366,12 +366,12 @@ def test_a_credential_helper_is_asked_and_a_missing_one_is_named(
 ) -> None:
     docker_config.write_text(json.dumps({"credHelpers": {"ghcr.io": "test"}}))
     with pytest.raises(SlipwayError, match=r"login for ghcr\.io cannot be read"):
-        login_of("ghcr.io")
+        read_login("ghcr.io")
     helper = tmp_path / "docker-credential-test"
     helper.write_text('#!/bin/sh\ncat > /dev/null\necho \'{"ServerURL": "x", "Username": "me", "Secret": "hush"}\'\n')
     helper.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    found = login_of("ghcr.io")
+    found = read_login("ghcr.io")
     assert (found.user, found.password) == ("me", "hush")
     assert "hush" not in repr(found)
 
@@ -392,19 +392,19 @@ def test_each_purpose_logs_in_with_its_own_config(
         return True
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
-    settings = Settings("demo", host, logins=Logins(push="push", pull="pull"))
+    settings = WorkspaceSettings("demo", host, logins=LoginSettings(push="push", pull="pull"))
     workspace = Workspace(tmp_path, settings, ())
-    for variable in VARIABLES.values():
+    for variable in CONFIG_VARIABLES.values():
         monkeypatch.setenv(variable, "")
-    assert environment_for(workspace, "pull") == {"DOCKER_CONFIG": str(tmp_path / "pull")}
-    export(workspace)
-    assert registry.digests([f"{host}/demo/api:one"]) == {f"{host}/demo/api:one": A}
+    assert login_environment(workspace, "pull") == {"DOCKER_CONFIG": str(tmp_path / "pull")}
+    export_logins(workspace)
+    assert registry.resolve_digests([f"{host}/demo/api:one"]) == {f"{host}/demo/api:one": A}
     with pytest.raises(SlipwayError, match="answers 403") as caught:
-        registry.open(host, "push").delete("demo/api", A)
+        registry.open_registry(host, "push").delete_manifest("demo/api", A)
     assert f"docker --config {tmp_path / 'push'} login {host}" in caught.value.remedy
     assert "secret" not in f"{caught.value} {caught.value.detail} {caught.value.remedy}"
     monkeypatch.setenv("SLIPWAY_PUSH_CONFIG", str(tmp_path / "pull"))
-    assert config_of(workspace, "push") == tmp_path / "pull"
+    assert login_config_of(workspace, "push") == tmp_path / "pull"
 
 
 def test_a_folder_without_a_config_is_refused_and_the_user_s_own_is_not_taken(
@@ -412,13 +412,13 @@ def test_a_folder_without_a_config_is_refused_and_the_user_s_own_is_not_taken(
 ) -> None:
     docker_config.write_text("{}")
     monkeypatch.delenv("SLIPWAY_PUSH_CONFIG", raising=False)
-    workspace = Workspace(tmp_path, Settings("demo", "r", logins=Logins(push="nowhere")), ())
+    workspace = Workspace(tmp_path, WorkspaceSettings("demo", "r", logins=LoginSettings(push="nowhere")), ())
     with pytest.raises(ConfigError, match=r"\[logins\] push is .*nowhere, which holds no config"):
-        config_of(workspace, "push")
-    assert environment_for(workspace, "pull") == {}
+        login_config_of(workspace, "push")
+    assert login_environment(workspace, "pull") == {}
     monkeypatch.setenv("SLIPWAY_PULL_CONFIG", str(tmp_path / "gone"))
     with pytest.raises(ConfigError, match="the environment variable SLIPWAY_PULL_CONFIG"):
-        registry.digests(["127.0.0.1:1/a:t"])
+        registry.resolve_digests(["127.0.0.1:1/a:t"])
 
 
 def test_a_login_that_has_expired_is_asked_for_again(
@@ -446,9 +446,9 @@ echo '{{"ServerURL": "x", "Username": "me", "Secret": "'$n'"}}'
     docker_config.write_text(json.dumps({"credHelpers": {host: "short"}}))
     before = docker_config.read_text()
     door = registry.Registry(host)
-    assert door.digest("demo/api", "one") == A
+    assert door.resolve_digest("demo/api", "one") == A
     now["password"] = "2"
-    assert door.digest("demo/api", "one") == A
+    assert door.resolve_digest("demo/api", "one") == A
     assert (tmp_path / "asked").read_text() == "2\n"
     assert docker_config.read_text() == before
 
@@ -468,13 +468,13 @@ def test_a_registry_that_gives_new_tokens_for_ever_is_not_asked_for_ever(
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
     with pytest.raises(SlipwayError, match="answers 401"):
-        registry.Registry(host).digest("demo/api", "one")
+        registry.Registry(host).resolve_digest("demo/api", "one")
     assert next(counter) < 5
 
 
 def test_a_registry_that_is_down_is_named_with_the_remedy() -> None:
     with pytest.raises(SlipwayError, match=r"127\.0\.0\.1:1 does not answer") as caught:
-        registry.digests(["127.0.0.1:1/a:t", "127.0.0.1:1/b:t"])
+        registry.resolve_digests(["127.0.0.1:1/a:t", "127.0.0.1:1/b:t"])
     assert "invoke setup" in caught.value.remedy
 
 
@@ -496,14 +496,14 @@ def test_a_registry_that_is_busy_is_asked_again(server: tuple[str, type[Handler]
         return bool(status)
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
-    assert registry.Registry(host).digest("demo/api", "one") == A
+    assert registry.Registry(host).resolve_digest("demo/api", "one") == A
 
 
 def test_a_registry_that_stays_broken_is_an_error(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
     handler.manners = staticmethod(lambda self: not self.say(500))  # type: ignore[assignment]
     with pytest.raises(SlipwayError, match="answers 500"):
-        registry.Registry(host).digest("demo/api", "one")
+        registry.Registry(host).resolve_digest("demo/api", "one")
 
 
 def fake_crane(folder: Path, code: int = 0) -> Path:
@@ -527,10 +527,10 @@ def test_a_push_is_done_when_the_registry_holds_what_was_built(
     host, _ = server
     digest = built(tmp_path / "oci", BODY)
     ref = f"{host}/demo/api:one"
-    assert registry.push(fake_crane(tmp_path), tmp_path / "oci", ref) == digest == A
+    assert registry.push_layout(fake_crane(tmp_path), tmp_path / "oci", ref) == digest == A
     assert not (tmp_path / "asked").exists()  # it was there
     with pytest.raises(SlipwayError, match="not there in the registry"):
-        registry.push(fake_crane(tmp_path), tmp_path / "oci", f"{host}/demo/api:none")
+        registry.push_layout(fake_crane(tmp_path), tmp_path / "oci", f"{host}/demo/api:none")
     assert (tmp_path / "asked").read_text() == f"push {tmp_path}/oci {host}/demo/api:none --insecure\n"
 
 
@@ -538,7 +538,7 @@ def test_a_tag_with_other_bytes_is_not_pushed_over(server: tuple[str, type[Handl
     host, _ = server
     digest = built(tmp_path / "oci", b"{}")
     with pytest.raises(GateRefused, match=f"is {A} in the registry, and was to be {digest}"):
-        registry.push(fake_crane(tmp_path), tmp_path / "oci", f"{host}/demo/api:one")
+        registry.push_layout(fake_crane(tmp_path), tmp_path / "oci", f"{host}/demo/api:one")
     assert not (tmp_path / "asked").exists()
 
 
@@ -556,7 +556,7 @@ def test_a_push_that_fails_shows_why(server: tuple[str, type[Handler]], tmp_path
     host, _ = server
     built(tmp_path / "oci", b"{}")
     with pytest.raises(SlipwayError, match="was not pushed") as caught:
-        registry.push(fake_crane(tmp_path, 1), tmp_path / "oci", f"{host}/demo/api:none")
+        registry.push_layout(fake_crane(tmp_path, 1), tmp_path / "oci", f"{host}/demo/api:none")
     assert caught.value.detail == "pushing"
     with pytest.raises(SlipwayError, match="does not answer"):
-        registry.push(fake_crane(tmp_path, 1), tmp_path / "oci", "127.0.0.1:1/demo/api:one")
+        registry.push_layout(fake_crane(tmp_path, 1), tmp_path / "oci", "127.0.0.1:1/demo/api:one")

@@ -16,10 +16,10 @@ import pytest
 
 from slipway.model.errors import SlipwayError
 from slipway.run import registry
-from slipway.run.credentials import _is_safe
-from slipway.run.http import number, origin
-from slipway.run.registries import door as doors
-from slipway.run.registries.wire import next_path
+from slipway.run.credentials import _is_safe_realm
+from slipway.run.http import origin, parse_number
+from slipway.run.registries import client as doors
+from slipway.run.registries.http import next_path
 
 LOGIN = "Basic " + base64.b64encode(b"me:secret").decode()
 PAGE = "/v2/demo/api/tags/list"
@@ -104,7 +104,7 @@ def test_a_redirect_s_target_that_wants_a_login_gets_none(
     host, _ = serve(sending_on(f"http://{other}"))
     login(host)
     with pytest.raises(SlipwayError, match=f"answers 401 .*{other}") as caught:
-        registry.Registry(host).digest("demo/api", "one")
+        registry.Registry(host).resolve_digest("demo/api", "one")
     assert f"{host} sent the request on" in caught.value.remedy
     assert stolen and not any(authorization for _, _, authorization in stolen)
     assert not [path for _, path, _ in stolen if path.startswith("/token")]
@@ -127,7 +127,7 @@ def test_a_login_that_the_registry_has_had_does_not_follow_a_redirect(
 
     host, seen = serve(answer)
     login(host)
-    assert registry.Registry(host).find("demo/api", "one")
+    assert registry.Registry(host).find_manifest("demo/api", "one")
     assert seen[-1][2] == ("Bearer t" if bearer else LOGIN)
     assert stolen == [("GET", "/v2/demo/api/manifests/one", "")]
 
@@ -143,16 +143,16 @@ def test_a_redirect_within_the_registry_keeps_its_login(serve: Serve, login: Cal
 
     host, _ = serve(answer)
     login(host)
-    assert registry.Registry(host).find("demo/api", "one")
+    assert registry.Registry(host).find_manifest("demo/api", "one")
 
 
 def test_what_is_written_goes_to_no_other_origin(serve: Serve) -> None:
     other, got = serve(lambda self: self.say(201))
     host, _ = serve(sending_on(f"http://{other}"))
     with pytest.raises(SlipwayError, match=f"sends PUT .* on to http://{other}.*nothing is written"):
-        registry.Registry(host).put("demo/api", doors.Manifest(b"{}", "", "m"), "one")
+        registry.Registry(host).put_manifest("demo/api", doors.Manifest(b"{}", "", "m"), "one")
     with pytest.raises(SlipwayError, match="sends DELETE"):
-        registry.Registry(host).delete("demo/api", "sha256:" + "0" * 64)
+        registry.Registry(host).delete_manifest("demo/api", "sha256:" + "0" * 64)
     assert got == []
 
 
@@ -160,7 +160,7 @@ def test_what_is_written_goes_to_no_other_origin(serve: Serve) -> None:
 def test_a_redirect_to_an_address_without_tls_is_refused(serve: Serve, to: str) -> None:
     host, _ = serve(sending_on(to))
     with pytest.raises(SlipwayError, match=r"sends GET .* on to .*(which is not HTTPS|no address)"):
-        registry.Registry(host).find("demo/api", "one")
+        registry.Registry(host).find_manifest("demo/api", "one")
 
 
 def test_redirects_without_end_are_left(serve: Serve) -> None:
@@ -169,7 +169,7 @@ def test_redirects_without_end_are_left(serve: Serve) -> None:
         lambda self: self.say(200) if self.path == "/v2/" else self.say(302, {"Location": f"/v2/{next(counter)}"})
     )
     with pytest.raises(SlipwayError, match="more than 5 times"):
-        registry.Registry(host).find("demo/api", "one")
+        registry.Registry(host).find_manifest("demo/api", "one")
     assert len(seen) < 10
 
 
@@ -187,7 +187,7 @@ def test_a_redirect_s_own_body_is_not_read(serve: Serve) -> None:
 
     taken: list[bool] = []
     host, _ = serve(answer)
-    assert registry.Registry(host).find("demo/api", "one")
+    assert registry.Registry(host).find_manifest("demo/api", "one")
     assert not taken
 
 
@@ -209,7 +209,7 @@ def test_a_redirect_s_own_body_is_not_read(serve: Serve) -> None:
     ],
 )
 def test_a_token_service_gets_the_password_by_tls_alone(realm: str, registry_url: str, safe: bool) -> None:
-    assert _is_safe(realm, registry_url) == safe
+    assert _is_safe_realm(realm, registry_url) == safe
 
 
 def challenging(token: Callable[[Asked], None]) -> Callable[[Asked], None]:
@@ -233,7 +233,7 @@ def test_a_token_service_that_sends_on_elsewhere_does_not_take_the_login_there(
         auths = {host: {"auth": base64.b64encode(b"me:").decode(), "identitytoken": "long-lived"}}
         (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
     with pytest.raises(SlipwayError, match=r"token service gave no token: .* (another host|nothing is written)"):
-        registry.Registry(host).find("demo/api", "one")
+        registry.Registry(host).find_manifest("demo/api", "one")
     assert stolen == []
 
 
@@ -259,14 +259,14 @@ def test_a_token_is_small_and_one_or_the_service_is_named(
 ) -> None:
     host, _ = serve(challenging(lambda self: self.say(200, headers, body)))
     with pytest.raises(SlipwayError, match=why) as caught:
-        registry.Registry(host, seconds=10).find("demo/api", "one")
-    assert host in caught.value.what
+        registry.Registry(host, seconds=10).find_manifest("demo/api", "one")
+    assert host in caught.value.message
 
 
 def test_an_answer_is_never_unpacked(serve: Serve) -> None:
     host, _ = serve(lambda self: self.say(200, {"Content-Encoding": "gzip"}, BOMB))
     with pytest.raises(SlipwayError, match="gives no JSON object"):
-        registry.Registry(host).tags("demo/api")
+        registry.Registry(host).list_tags("demo/api")
 
 
 def paging(following: Callable[[Asked], str], body: bytes = b'{"tags": ["one"]}') -> Callable[[Asked], None]:
@@ -276,26 +276,26 @@ def paging(following: Callable[[Asked], str], body: bytes = b'{"tags": ["one"]}'
 def test_a_list_that_names_its_own_page_again_is_an_error_and_not_a_part_of_it(serve: Serve) -> None:
     host, seen = serve(paging(lambda _: PAGE))
     with pytest.raises(SlipwayError, match="names a page again"):
-        registry.Registry(host).tags("demo/api")
+        registry.Registry(host).list_tags("demo/api")
     assert len(seen) == 1
 
 
 def test_a_list_that_goes_on_at_no_address_is_an_error(serve: Serve) -> None:
     host, _ = serve(paging(lambda _: "http://["))
     with pytest.raises(SlipwayError, match="no address"):
-        registry.Registry(host).tags("demo/api")
+        registry.Registry(host).list_tags("demo/api")
 
 
 @pytest.mark.parametrize("limit", ["pages", "bytes", "time"])
 def test_a_list_without_end_is_left(serve: Serve, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     counter = itertools.count()
     host, seen = serve(paging(lambda _: f"{PAGE}?last={next(counter)}", b'{"tags": []}' + b" " * 1000))
-    monkeypatch.setattr(doors, {"pages": "PAGES", "bytes": "LIST_LIMIT", "time": "LIST_TIMES"}[limit], 0)
+    monkeypatch.setattr(doors, {"pages": "MAX_PAGES", "bytes": "LIST_LIMIT", "time": "LIST_TIMEOUT_FACTOR"}[limit], 0)
     if limit == "pages":
-        monkeypatch.setattr(doors, "PAGES", 20)
+        monkeypatch.setattr(doors, "MAX_PAGES", 20)
     if limit == "bytes":
         monkeypatch.setattr(doors, "LIST_LIMIT", 20_000)
-    for read in (lambda door: door.tags("demo/api"), lambda door: door.catalog()):
+    for read in (lambda door: door.list_tags("demo/api"), lambda door: door.list_repositories()):
         with pytest.raises(SlipwayError, match=f"list that the registry {host} gives .*longer than") as caught:
             read(registry.Registry(host))
         assert "nothing was done with a part of it" in caught.value.remedy
@@ -327,13 +327,13 @@ def test_a_page_s_link_names_a_path_and_never_a_host(link: str, path: str) -> No
 def test_a_list_that_is_none_is_an_error_that_names_the_registry(serve: Serve, body: bytes) -> None:
     host, _ = serve(lambda self: self.say(200, body=body))
     with pytest.raises(SlipwayError, match=f"the registry {host} gives no"):
-        registry.Registry(host).tags("demo/api")
+        registry.Registry(host).list_tags("demo/api")
 
 
 def test_a_manifest_of_more_than_four_megabytes_is_left(serve: Serve) -> None:
     host, _ = serve(lambda self: self.say(200, body=b" " * (5 << 20)))
     with pytest.raises(SlipwayError, match=f"the registry {host} gives more than 4194304 bytes"):
-        registry.Registry(host).find("demo/api", "one")
+        registry.Registry(host).find_manifest("demo/api", "one")
 
 
 def test_a_size_that_is_no_number_is_none(serve: Serve) -> None:
@@ -341,7 +341,7 @@ def test_a_size_that_is_no_number_is_none(serve: Serve) -> None:
     body = json.dumps({"manifests": [{"digest": digest, "size": "much"}, {"digest": digest[:-1] + "1", "size": []}]})
     kind = "application/vnd.oci.image.index.v1+json"
     host, _ = serve(lambda self: self.say(200, {"Content-Type": kind}, body.encode()))
-    assert [each.size for each in registry.Registry(host).referrers("demo/api", digest)] == [0, 0]
+    assert [each.size for each in registry.Registry(host).list_referrers("demo/api", digest)] == [0, 0]
 
 
 @pytest.mark.parametrize("api", [True, False])
@@ -353,7 +353,7 @@ def test_an_image_to_which_thousands_refer_is_an_error_before_they_are_read(serv
         lambda self: self.say(200 if api or "manifests" in self.path else 404, {"Content-Type": kind}, body)
     )
     with pytest.raises(SlipwayError, match="lists 2001 signatures and attestations"):
-        registry.Registry(host).referrers("demo/api", digest)
+        registry.Registry(host).list_referrers("demo/api", digest)
 
 
 def test_headers_that_would_take_a_pattern_minutes_are_cut(serve: Serve) -> None:
@@ -367,9 +367,9 @@ def test_headers_that_would_take_a_pattern_minutes_are_cut(serve: Serve) -> None
         self.wfile.write(b"{}")
 
     host, _ = serve(answer)
-    assert registry.Registry(host).tags("demo/api") == ()
+    assert registry.Registry(host).list_tags("demo/api") == ()
     with pytest.raises(SlipwayError, match="answers 401"):
-        registry.Registry(host, seconds=20).find("demo/api", "one")
+        registry.Registry(host, seconds=20).find_manifest("demo/api", "one")
 
 
 def test_headers_without_end_and_a_first_line_without_end_are_left(serve: Serve) -> None:
@@ -382,7 +382,7 @@ def test_headers_without_end_and_a_first_line_without_end_are_left(serve: Serve)
             self.wfile.write(b"X-More: 1\r\n" * 1000 if "tags" in self.path else b"x" * 1000)
 
     host, _ = serve(answer)
-    for read in (lambda door: door.tags("demo/api"), lambda door: door.find("demo/api", "one")):
+    for read in (lambda door: door.list_tags("demo/api"), lambda door: door.find_manifest("demo/api", "one")):
         with pytest.raises(SlipwayError, match=f"the registry {host} does not answer"):
             read(registry.Registry(host, seconds=20))
 
@@ -390,14 +390,14 @@ def test_headers_without_end_and_a_first_line_without_end_are_left(serve: Serve)
 def test_a_wait_that_a_busy_registry_asks_for_in_other_digits_is_no_wait(serve: Serve) -> None:
     answers = iter([(503, {"Retry-After": "\xb2"}, b""), (200, {}, b"{}"), (200, {}, b"{}")])
     host, _ = serve(lambda self: self.say(200) if self.path == "/v2/" else self.say(*next(answers)))
-    assert registry.Registry(host).find("demo/api", "one")
-    assert [number(text) for text in ("12", "", "\xb2", "-1", "1" * 5000)] == [12, None, None, None, None]
+    assert registry.Registry(host).find_manifest("demo/api", "one")
+    assert [parse_number(text) for text in ("12", "", "\xb2", "-1", "1" * 5000)] == [12, None, None, None, None]
 
 
 def test_a_registry_s_words_are_no_commands_to_the_terminal(serve: Serve) -> None:
     host, _ = serve(lambda self: self.say(200 if self.path == "/v2/" else 403, body=b"\x1b[2J\x1b]0;gone\x07 denied"))
     with pytest.raises(SlipwayError, match="answers 403") as caught:
-        registry.Registry(host).find("demo/api", "one")
+        registry.Registry(host).find_manifest("demo/api", "one")
     assert "denied" in caught.value.detail and "\x1b" not in caught.value.detail and "\x07" not in caught.value.detail
 
 
@@ -410,6 +410,6 @@ def test_cookies_are_not_kept(serve: Serve) -> None:
 
     host, _ = serve(answer)
     door = registry.Registry(host)
-    door.find("demo/api", "one")
-    door.find("demo/api", "two")
+    door.find_manifest("demo/api", "one")
+    door.find_manifest("demo/api", "two")
     assert set(got) == {None}

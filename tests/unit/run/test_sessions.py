@@ -14,8 +14,8 @@ from pulumi.automation import CommandError
 from slipway.model import scratch
 from slipway.run import pulumi_command
 from slipway.run.process import run
-from slipway.run.pulumi_command import Command
-from slipway.run.sessions import born, end_left, end_processes, members, name_of
+from slipway.run.pulumi_command import PulumiCli
+from slipway.run.sessions import end_orphaned_sessions, end_processes, program_name, read_start_time, session_processes
 
 STARTS_A_GROUP = """
 import os, subprocess, sys
@@ -37,7 +37,7 @@ def started(child: str, parent: str = "child.wait()", mark: str = "1-dead") -> t
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, scratch.MARK: mark},
+        env={**os.environ, scratch.PROCESS_VARIABLE: mark},
     )
     assert process.stdout
     return process, int(process.stdout.readline())
@@ -46,12 +46,12 @@ def started(child: str, parent: str = "child.wait()", mark: str = "1-dead") -> t
 @pytest.mark.parametrize(("child", "seconds"), [(HEARS, 60.0), (DEAF, 0.2), (DEAF, 0.0)])
 def test_a_process_of_another_group_is_found_and_ended(child: str, seconds: float) -> None:
     leader, pid = started(child)
-    assert set(members(leader.pid)) == {leader.pid, pid}
-    assert name_of(pid) == "plugin"
+    assert set(session_processes(leader.pid)) == {leader.pid, pid}
+    assert program_name(pid) == "plugin"
     end_processes([pid], seconds)
     assert leader.wait(60) == 0
-    assert members(leader.pid) == []
-    assert name_of(pid) == ""
+    assert session_processes(leader.pid) == []
+    assert program_name(pid) == ""
 
 
 def test_a_plugin_is_ended_and_pulumi_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_a_plugin_is_ended_and_pulumi_goes_on(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(pulumi_command, "_running", {leader})
     monkeypatch.setattr(pulumi_command, "PLUGIN_SECONDS", 0.2)
     pulumi_command.end_plugin("another")
-    assert pid in members(leader.pid)
+    assert pid in session_processes(leader.pid)
     pulumi_command.end_plugin("plugin")
     assert leader.stdout
     assert leader.stdout.readline() == f"{-signal.SIGKILL}\n"
@@ -78,9 +78,9 @@ while True:
 def test_a_pulumi_that_does_not_end_when_it_is_asked_is_ended_with_its_plugins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pulumi_command, "ORDER_SECONDS", 0.2)
+    monkeypatch.setattr(pulumi_command, "INTERRUPT_SECONDS", 0.2)
     monkeypatch.setattr(pulumi_command, "PLUGIN_SECONDS", 0.2)
-    command = Command(Path(sys.executable))
+    command = PulumiCli(Path(sys.executable))
     said: list[str] = []
 
     def hear(line: str) -> None:
@@ -98,7 +98,7 @@ def test_a_pulumi_that_does_not_end_when_it_is_asked_is_ended_with_its_plugins(
         command.run([], str(tmp_path), {}, on_output=hear)
     assert "asked" in said
     plugin = next(int(line) for line in said if line.isdigit())
-    assert name_of(plugin) == ""
+    assert program_name(plugin) == ""
 
 
 def test_what_is_left_of_a_killed_commands_program_is_ended_at_the_next_start(tmp_path: Path) -> None:
@@ -106,44 +106,44 @@ def test_what_is_left_of_a_killed_commands_program_is_ended_at_the_next_start(tm
     scratch.prepare(tmp_path / ".slipway")
     folder = tmp_path / ".slipway" / "tmp" / "1-dead"
     folder.mkdir(parents=True)
-    (folder / f"session-{leader.pid}").write_text(born(leader.pid))
+    (folder / f"session-{leader.pid}").write_text(read_start_time(leader.pid))
     leader.kill()
     leader.wait(60)
-    assert name_of(pid) == "plugin", "it has outlived who started it"
-    scratch.prepare(tmp_path / ".slipway", end_left)
-    assert members(leader.pid) == []
-    assert name_of(pid) == ""
+    assert program_name(pid) == "plugin", "it has outlived who started it"
+    scratch.prepare(tmp_path / ".slipway", end_orphaned_sessions)
+    assert session_processes(leader.pid) == []
+    assert program_name(pid) == ""
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("began", ["", "another boot:1", f"{born(os.getpid()).partition(':')[0]}:1"])
+@pytest.mark.parametrize("began", ["", "another boot:1", f"{read_start_time(os.getpid()).partition(':')[0]}:1"])
 def test_a_number_that_was_given_again_is_left_alone(began: str) -> None:
     leader, pid = started(HEARS)
-    end_left({leader.pid: began}, "1-dead", 0.0)
-    assert name_of(pid) == "plugin"
-    end_left({leader.pid: born(leader.pid)}, "1-dead", 0.0)
+    end_orphaned_sessions({leader.pid: began}, "1-dead", 0.0)
+    assert program_name(pid) == "plugin"
+    end_orphaned_sessions({leader.pid: read_start_time(leader.pid)}, "1-dead", 0.0)
     leader.wait(60)
 
 
 def test_a_session_of_the_same_number_whose_leader_has_ended_as_well_is_left_alone() -> None:
     leader, pid = started(HEARS, mark="2-another")
-    began = born(leader.pid)
+    began = read_start_time(leader.pid)
     leader.kill()
     leader.wait(60)
-    end_left({leader.pid: began}, "1-dead", 0.0)
-    assert name_of(pid) == "plugin"
-    end_left({leader.pid: began}, "2-another")
-    assert name_of(pid) == ""
+    end_orphaned_sessions({leader.pid: began}, "1-dead", 0.0)
+    assert program_name(pid) == "plugin"
+    end_orphaned_sessions({leader.pid: began}, "2-another")
+    assert program_name(pid) == ""
 
 
 def test_what_a_process_with_a_folder_starts_can_be_told_by_it(tmp_path: Path) -> None:
-    folder = scratch.own_folder(tmp_path / ".slipway")
-    said = run([sys.executable, "-c", f"import os; print(os.environ[{scratch.MARK!r}])"])
+    folder = scratch.process_folder(tmp_path / ".slipway")
+    said = run([sys.executable, "-c", f"import os; print(os.environ[{scratch.PROCESS_VARIABLE!r}])"])
     assert said.output.strip() == folder.name
 
 
 def test_a_program_that_is_under_way_is_noted_and_then_no_more(tmp_path: Path) -> None:
-    notes = scratch.own_folder(tmp_path / ".slipway")
+    notes = scratch.process_folder(tmp_path / ".slipway")
     seen: list[list[str]] = []
     run([sys.executable, "-c", "print(1)"], on_line=lambda _: seen.append([each.name for each in notes.iterdir()]))
     assert [name.partition("-")[0] for name in sorted(seen[0])] == ["lock", "session"]
@@ -157,5 +157,5 @@ def test_plugins_of_a_pulumi_that_was_killed_are_ended(tmp_path: Path) -> None:
     program.chmod(0o755)
     told: list[str] = []
     with pytest.raises(CommandError):
-        Command(program).run([], str(tmp_path), {}, on_output=told.append)
-    assert name_of(int(told[0])) == ""
+        PulumiCli(program).run([], str(tmp_path), {}, on_output=told.append)
+    assert program_name(int(told[0])) == ""

@@ -42,14 +42,14 @@ def test_an_address_names_a_server_as_the_user_s_ssh_configuration_does(address:
 def test_what_names_no_server_is_refused_with_the_form_of_an_address(address: str) -> None:
     with pytest.raises(ConfigError, match=r"the Docker context 'far' is .* names no server") as caught:
         ssh.parse_address(address, "the Docker context 'far'")
-    assert ssh.FORM in caught.value.remedy
+    assert ssh.ADDRESS_FORM in caught.value.remedy
 
 
 @pytest.mark.parametrize("address", ["ssh://me:hush@server", "ssh://me:hush@server:99999", "ssh://me:hush@[::1"])
 def test_a_password_is_refused_and_not_shown(address: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ssh.parse_address(address)
-    assert "hush" not in f"{caught.value.what}{caught.value.remedy}"
+    assert "hush" not in f"{caught.value.message}{caught.value.remedy}"
 
 
 def test_a_tunnel_asks_nobody_and_leads_to_the_engine_s_socket() -> None:
@@ -80,7 +80,7 @@ def test_a_host_that_looks_like_an_option_is_none(host: str) -> None:
 )
 def test_why_there_is_no_connection_is_told_with_what_ssh_said(said: str, reason: str, remedy: str) -> None:
     error = ssh.connection_error(ADDRESS, SERVER, said)
-    assert ADDRESS in error.what and reason in error.what
+    assert ADDRESS in error.message and reason in error.message
     assert remedy in error.remedy
     assert (error.detail, error.exit_code) == (said, 1)
 
@@ -99,7 +99,7 @@ def test_why_there_is_no_connection_is_told_with_what_ssh_said(said: str, reason
 def test_why_the_engine_is_silent_behind_a_connection_is_told(said: str, state: str, reason: str, remedy: str) -> None:
     error = ssh.engine_error(ADDRESS, SERVER, said, state)
     assert isinstance(error, SlipwayError)
-    assert ADDRESS in error.what and reason in error.what
+    assert ADDRESS in error.message and reason in error.message
     assert remedy in error.remedy
 
 

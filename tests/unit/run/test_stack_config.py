@@ -10,7 +10,7 @@ import pytest
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.masking import MASK, mask
 from slipway.run.passphrase import VARIABLES
-from slipway.run.stack_config import configured
+from slipway.run.stack_config import read_setting
 
 FILE = "config:\n  slipway:images: inline\n  build:plain: 5\n  build:token:\n    secure: v1:x:y\nencryptionsalt: v1:z\n"
 PULUMI = """#!/bin/sh
@@ -45,16 +45,16 @@ def pulumi(root: Path, *, init: str = "touch {made}", get: str = "echo 'a warnin
 
 
 def test_what_the_file_does_not_have_is_not_asked_for(root: Path) -> None:
-    assert configured(root / "no-pulumi", root, "dev", "build:other", {}) is None
-    assert configured(root / "no-pulumi", root, "unknown", "build:token", {}) is None
+    assert read_setting(root / "no-pulumi", root, "dev", "build:other", {}) is None
+    assert read_setting(root / "no-pulumi", root, "unknown", "build:token", {}) is None
 
 
 def test_what_is_not_encrypted_is_read_from_the_file(root: Path) -> None:
-    assert configured(root / "no-pulumi", root, "dev", "build:plain", {}) == "5"
+    assert read_setting(root / "no-pulumi", root, "dev", "build:plain", {}) == "5"
 
 
 def test_a_stack_that_was_never_deployed_is_made_known_first(root: Path) -> None:
-    assert configured(pulumi(root), root, "dev", "build:token", {}) == "open sesame"
+    assert read_setting(pulumi(root), root, "dev", "build:token", {}) == "open sesame"
     asked = (root / "asked").read_text().splitlines()
     assert [line.split("--non-interactive ")[1].split(" --")[0] for line in asked] == [
         "config get",
@@ -70,25 +70,25 @@ def test_another_passphrase_is_named_with_the_file(root: Path, where: str) -> No
     said = "echo 'error: incorrect passphrase'; exit 1"
     program = pulumi(root, init=said) if where == "init" else pulumi(root, get=said)
     with pytest.raises(ConfigError) as caught:
-        configured(program, root, "dev", "build:token", {})
-    assert str(root / "infra" / "Pulumi.dev.yaml") in caught.value.what
+        read_setting(program, root, "dev", "build:token", {})
+    assert str(root / "infra" / "Pulumi.dev.yaml") in caught.value.message
     assert "PULUMI_CONFIG_PASSPHRASE" in caught.value.remedy
 
 
 def test_what_cannot_be_decrypted_is_named_with_the_command_that_sets_it_anew(root: Path) -> None:
     with pytest.raises(SlipwayError) as caught:
-        configured(
+        read_setting(
             pulumi(root, get="echo 'error: cipher: message authentication failed'; exit 1"),
             root,
             "dev",
             "build:token",
             {},
         )
-    assert "build:token" in caught.value.what
+    assert "build:token" in caught.value.message
     assert "config set --secret --stack dev build:token" in caught.value.remedy
 
 
 def test_a_backend_that_does_not_answer_is_no_missing_stack(root: Path) -> None:
     with pytest.raises(SlipwayError, match="dev") as caught:
-        configured(pulumi(root, init="echo 'error: access denied'; exit 1"), root, "dev", "build:token", {})
+        read_setting(pulumi(root, init="echo 'error: access denied'; exit 1"), root, "dev", "build:token", {})
     assert caught.value.detail == "error: access denied"

@@ -15,7 +15,7 @@ from slipway.run import state
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (*state.PASSPHRASE, "PULUMI_BACKEND_URL"):
+    for name in (*state.PASSPHRASE_VARIABLES, "PULUMI_BACKEND_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "infra").mkdir()
     (tmp_path / "infra" / "Pulumi.yaml").write_text("name: shop\nbackend:\n  url: file://../.slipway/state\n")
@@ -23,12 +23,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_backend_is_relative_to_the_project(root: Path) -> None:
-    assert state.local_state(root) == (root / ".slipway" / "state").resolve()
+    assert state.local_state_folder(root) == (root / ".slipway" / "state").resolve()
 
 
 def test_an_absolute_file_backend_is_taken_as_it_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///var/state")
-    assert state.local_state(root) == Path("/var/state")
+    assert state.local_state_folder(root) == Path("/var/state")
 
 
 @pytest.mark.parametrize(
@@ -44,32 +44,32 @@ def test_an_address_is_read_as_pulumi_reads_it(
     root: Path, monkeypatch: pytest.MonkeyPatch, url: str, folder: str
 ) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", url)
-    assert state.local_state(root) == Path(folder)
+    assert state.local_state_folder(root) == Path(folder)
 
 
 @pytest.mark.parametrize("url", ["https://api.pulumi.com", "s3://team-state", "gs://x"])
 def test_other_backends_have_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", url)
-    assert state.local_state(root) is None
+    assert state.local_state_folder(root) is None
 
 
 def test_an_address_of_a_state_that_is_none_is_refused_by_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "nonsense")
     with pytest.raises(ConfigError, match="PULUMI_BACKEND_URL is 'nonsense'"):
-        state.local_state(root)
+        state.local_state_folder(root)
 
 
 def test_a_folder_for_the_state_that_cannot_be_made_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///dev/null/state")
     with pytest.raises(ConfigError, match="/dev/null/state, cannot be made"):
-        state.environment_of(root)
+        state.pulumi_environment(root)
 
 
 def test_a_passphrase_is_made_once_for_this_users_eyes_only(root: Path) -> None:
-    first = state.environment_of(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]
+    first = state.pulumi_environment(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]
     text = Path(first).read_text()
     assert stat.S_IMODE(Path(first).stat().st_mode) == 0o600
-    assert Path(state.environment_of(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text() == text
+    assert Path(state.pulumi_environment(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text() == text
     assert len(text) >= 32
 
 
@@ -77,10 +77,10 @@ def test_with_local_state_pulumi_has_a_home_where_it_can_keep_no_debug_log(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PULUMI_HOME", raising=False)
-    home = Path(state.environment_of(root)["PULUMI_HOME"])
+    home = Path(state.pulumi_environment(root)["PULUMI_HOME"])
     assert (home / "logs").is_file()
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
-    assert "PULUMI_HOME" not in state.environment_of(root)
+    assert "PULUMI_HOME" not in state.pulumi_environment(root)
 
 
 def test_how_often_go_programs_collect_garbage_is_for_the_user_to_say(
@@ -88,26 +88,29 @@ def test_how_often_go_programs_collect_garbage_is_for_the_user_to_say(
 ) -> None:
     monkeypatch.delenv("GOMEMLIMIT", raising=False)
     monkeypatch.setenv("GOGC", "50")
-    assert {name: state.environment_of(root)[name] for name in state.GO} == {"GOGC": "50", "GOMEMLIMIT": "1GiB"}
+    assert {name: state.pulumi_environment(root)[name] for name in state.GO_SETTINGS} == {
+        "GOGC": "50",
+        "GOMEMLIMIT": "1GiB",
+    }
 
 
 def test_a_passphrase_of_the_users_own_comes_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.environment_of(root)
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.pulumi_environment(root)
     assert not (root / ".slipway" / "passphrase").exists()
 
 
 def test_a_shared_backends_stack_is_of_somebody_elses_passphrase_where_none_is_here(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not state.keeps_passphrase_elsewhere(root), "a folder of one's own"
+    assert not state.lacks_passphrase(root), "a folder of one's own"
     monkeypatch.setenv("PULUMI_BACKEND_URL", "https://api.pulumi.com")
-    assert not state.keeps_passphrase_elsewhere(root), "the service has keys of its own"
+    assert not state.lacks_passphrase(root), "the service has keys of its own"
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
-    assert state.keeps_passphrase_elsewhere(root)
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.environment_of(root, "dev", make=False)
+    assert state.lacks_passphrase(root)
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.pulumi_environment(root, "dev", make=False)
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "given by a colleague")
-    assert not state.keeps_passphrase_elsewhere(root)
+    assert not state.lacks_passphrase(root)
 
 
 @pytest.mark.parametrize(
@@ -129,12 +132,12 @@ def test_a_state_that_pulumi_compressed_is_there_and_the_next_is_not_compressed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_SELF_MANAGED_STATE_GZIP", "1")
-    told = state.environment_of(root)
-    assert {told[name] for name in state.COMPRESSES} == {"false"}
+    told = state.pulumi_environment(root)
+    assert {told[name] for name in state.COMPRESSION_VARIABLES} == {"false"}
     file = state.state_file(root / "state", "shop", "dev")
     file.parent.mkdir(parents=True)
-    assert not state.is_there(file) and state.stacks_in(file.parent) == []
+    assert not state.state_exists(file) and state.list_stacks(file.parent) == []
     for name in ("dev.json.gz", "dev.json.gz.attrs", "dev.json.bak", "prod.json", "dev.v2.json"):
         file.with_name(name).touch()
-    assert state.is_there(file)
-    assert state.stacks_in(file.parent) == ["dev", "dev.v2", "prod"]
+    assert state.state_exists(file)
+    assert state.list_stacks(file.parent) == ["dev", "dev.v2", "prod"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import PYTHONPATH
 
-START = "from slipway.run import streams; streams.secure(); import sys, os; "
+START = "from slipway.run import streams; streams.secure_streams(); import sys, os; "
 SAY = START + r"print('\u2714 \xe9 done', flush=True); print('\u2718 bad', file=sys.stderr)"
 """In ASCII: a Python without UTF-8 would not take it otherwise."""
 
@@ -63,7 +63,9 @@ def test_a_full_device_is_said_and_ends_with_status_1() -> None:
 
 
 def test_work_that_is_done_while_the_device_is_full_goes_on(tmp_path: Path) -> None:
-    code = START + f"print('x' * 100_000, flush=True); open({str(tmp_path / 'done')!r}, 'w'); streams.report_lost()"
+    code = (
+        START + f"print('x' * 100_000, flush=True); open({str(tmp_path / 'done')!r}, 'w'); streams.report_lost_output()"
+    )
     result = run(code, ">/dev/full")
     assert (result.returncode, (tmp_path / "done").exists()) == (0, True)
 
@@ -107,7 +109,7 @@ def test_a_locale_without_utf8_starts_python_in_utf8_mode_and_the_terminal_keeps
 
 
 def test_securing_streams_twice_changes_nothing() -> None:
-    result = run(START + "one = sys.stdout; streams.secure(); print(one is sys.stdout)")
+    result = run(START + "one = sys.stdout; streams.secure_streams(); print(one is sys.stdout)")
     assert result.stdout == b"True\n"
 
 

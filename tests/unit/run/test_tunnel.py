@@ -18,7 +18,7 @@ from tests.conftest import PYTHONPATH
 
 from slipway.model.errors import SlipwayError
 from slipway.run import tunnel
-from slipway.run.tunnel import Tunnel
+from slipway.run.tunnel import SshTunnel
 
 SSH = """\
 #!{python}
@@ -83,16 +83,16 @@ def left(runtime: Path) -> list[str]:
 
 
 def test_a_tunnel_leads_to_the_engine_and_leaves_nothing(ssh: Path, engine: Path) -> None:
-    opened = Tunnel(f"ssh://server{engine}")
+    opened = SshTunnel(f"ssh://server{engine}")
     opened.open()
     assert opened.socket.parent.stat().st_mode & 0o777 == 0o700
-    assert tunnel._engine_answers(opened.socket)
+    assert tunnel._is_engine_responding(opened.socket)
     opened.close()
     assert left(ssh) == []
 
 
 def test_one_that_has_ended_is_opened_again_at_the_same_place(ssh: Path, engine: Path) -> None:
-    opened = Tunnel(f"ssh://server{engine}")
+    opened = SshTunnel(f"ssh://server{engine}")
     opened.open()
     before, child = opened.socket, opened._child
     opened.open()
@@ -101,7 +101,7 @@ def test_one_that_has_ended_is_opened_again_at_the_same_place(ssh: Path, engine:
     child.wait()
     opened.open()
     assert opened._child is not child and opened.socket == before
-    assert tunnel._engine_answers(opened.socket)
+    assert tunnel._is_engine_responding(opened.socket)
     opened.close()
     assert left(ssh) == []
 
@@ -143,7 +143,7 @@ def wait_gone(leader: int) -> None:
 
 def test_what_ssh_said_is_told_and_nothing_is_left(ssh: Path) -> None:
     with pytest.raises(SlipwayError, match="could not log in") as caught:
-        Tunnel("ssh://server/nothing.sock").open()
+        SshTunnel("ssh://server/nothing.sock").open()
     assert "Permission denied" in caught.value.detail
     assert left(ssh) == []
 
@@ -153,12 +153,12 @@ def test_an_engine_that_is_silent_is_looked_at_on_the_server(ssh: Path, engine: 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(silent))  # nobody listens there
         with pytest.raises(SlipwayError, match=r"may not use .*silent\.sock there"):
-            Tunnel(f"ssh://server{silent}").open()
+            SshTunnel(f"ssh://server{silent}").open()
     assert left(ssh) == []
 
 
 def test_without_ssh_the_package_is_named(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Tunnel("ssh://server")
+    opened = SshTunnel("ssh://server")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SlipwayError, match="needs the program `ssh`") as caught:
         opened.open()
@@ -169,6 +169,6 @@ def test_a_folder_with_a_long_path_or_a_colon_is_not_taken(monkeypatch: pytest.M
     for name in ("x" * 100, "a:b"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / name))
-        folder = tunnel._short_folder()
+        folder = tunnel._make_short_folder()
         folder.rmdir()
         assert folder.parent != tmp_path / name

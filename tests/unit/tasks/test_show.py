@@ -51,13 +51,13 @@ def test_a_table_is_plain_and_whole_without_a_terminal(capsys: pytest.CaptureFix
 
 def test_each_service_has_a_colour_of_its_own_and_the_same_each_time() -> None:
     names = ["web", "api", "worker"]
-    assert show.colours(names) == show.colours(reversed(names))
-    assert len(set(show.colours(names).values())) == 3
-    assert len(show.colours(f"s{number}" for number in range(20))) == 20
+    assert show.assign_colours(names) == show.assign_colours(reversed(names))
+    assert len(set(show.assign_colours(names).values())) == 3
+    assert len(show.assign_colours(f"s{number}" for number in range(20))) == 20
 
 
 def test_without_a_terminal_logs_have_their_services_name_and_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
-    with show.voice(["api", "worker"]) as voice:
+    with show.dev_console(["api", "worker"]) as voice:
         voice.log("api", "\x1b[32mgreen\x1b[0m [bold]not markup[/]")
         voice.say("api  1.6 s  [build]")
     assert capsys.readouterr().out.splitlines() == ["api    │ green [bold]not markup[/]", "api  1.6 s  [build]"]
@@ -73,5 +73,5 @@ def test_no_color_is_respected_in_a_terminal(
             patch.delenv("NO_COLOR", raising=False)
             patch.setenv(name, "1")
             patch.setenv("TERM", "xterm")
-            show.Voice(["api"], Console(force_terminal=True)).log("api", "said")
+            show.TerminalDevConsole(["api"], Console(force_terminal=True)).log("api", "said")
             assert ("\x1b[3" in capsys.readouterr().out) is coloured

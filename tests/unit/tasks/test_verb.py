@@ -71,11 +71,11 @@ def test_a_list_that_a_full_device_did_not_take_is_a_failure(root: Path) -> None
 SLOW = """
 import signal, sys
 from slipway.run.process import run
-from slipway.tasks.verb import carry_out, ended_as_by_ctrl_c
+from slipway.tasks.verb import exit_on_error, interrupt_on_signals
 from invoke.exceptions import Exit
 try:
-    with ended_as_by_ctrl_c():
-        carry_out(lambda: run(["sh", "-c", "echo $$; sleep 600"], on_line=lambda line: print(line, flush=True)))
+    with interrupt_on_signals():
+        exit_on_error(lambda: run(["sh", "-c", "echo $$; sleep 600"], on_line=lambda line: print(line, flush=True)))
 except Exit as problem:
     sys.exit(problem.code)
 """

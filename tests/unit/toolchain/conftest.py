@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain import release
+from slipway.toolchain import vendor_release
 
 Program = Callable[..., Path]
 
@@ -18,9 +18,9 @@ def own_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", "/nowhere")
-    for name in ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "GITHUB_TOKEN", release.MIRROR):
+    for name in ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "GITHUB_TOKEN", vendor_release.MIRROR_VARIABLE):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(release, "_unreachable", set())
+    monkeypatch.setattr(vendor_release, "_unreachable", set())
 
 
 @pytest.fixture

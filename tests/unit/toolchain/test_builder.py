@@ -11,11 +11,18 @@ from pathlib import Path
 import pytest
 
 from slipway.toolchain import builder
-from slipway.toolchain.builder import Builder, answers, config, create_command, registered, socket_path
+from slipway.toolchain.builder import (
+    Builder,
+    buildkitd_config,
+    create_command,
+    is_responding,
+    read_registered_endpoint,
+    socket_path,
+)
 
 
 def test_the_configuration_keeps_everything_in_its_folder_and_cleans_up() -> None:
-    read = tomllib.loads(config(Path("/state/data"), Path("/state/b.sock"), 2))
+    read = tomllib.loads(buildkitd_config(Path("/state/data"), Path("/state/b.sock"), 2))
     assert read["root"] == "/state/data"
     assert read["grpc"]["address"] == ["unix:///state/b.sock"]
     worker = read["worker"]["oci"]
@@ -35,7 +42,7 @@ def test_without_root_the_builder_runs_in_the_engine_pinned_and_in_the_host_s_ne
 
 
 def test_buildx_never_sees_the_user_s_own_folder(tmp_path: Path) -> None:
-    made = Builder("slipway", "unix:///s", builder.buildx_config(), ours=True)
+    made = Builder("slipway", "unix:///s", builder.buildx_folder(), started_by_slipway=True)
     assert made.env == {"BUILDX_CONFIG": str(tmp_path / "state/slipway/buildx"), "BUILDX_BUILDER": "slipway"}
 
 
@@ -63,16 +70,16 @@ def test_what_buildx_has_written_down_is_read_without_starting_it(
 ) -> None:
     (tmp_path / "instances").mkdir()
     (tmp_path / "instances" / "slipway").write_text(json.dumps(content))
-    assert registered(tmp_path) == endpoint
+    assert read_registered_endpoint(tmp_path) == endpoint
 
 
 def test_a_socket_file_that_nobody_serves_does_not_count_as_up(tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
-    assert not answers(path)
+    assert not is_responding(path)
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
-    assert not answers(path)
+    assert not is_responding(path)
     server.listen(1)
-    assert answers(path)
+    assert is_responding(path)
     server.close()
-    assert not answers(path)
+    assert not is_responding(path)

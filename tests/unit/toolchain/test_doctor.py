@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.workspace import Gateway, Settings, Workspace
-from slipway.toolchain import doctor, release
-from slipway.toolchain.doctor import facts, needed
+from slipway.model.workspace import GatewaySettings, Workspace, WorkspaceSettings
+from slipway.toolchain import doctor, vendor_release
+from slipway.toolchain.doctor import needed_tools, run_checks
 
 
 def workspace(root: Path, **settings: object) -> Workspace:
-    return Workspace(root, Settings(**{"name": "demo", "registry": "127.0.0.1:1", **settings}), ())  # type: ignore[arg-type]
+    return Workspace(root, WorkspaceSettings(**{"name": "demo", "registry": "127.0.0.1:1", **settings}), ())  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
 def no_engine_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-    monkeypatch.setenv(release.MIRROR, "http://127.0.0.1:9")
+    monkeypatch.setenv(vendor_release.MIRROR_VARIABLE, "http://127.0.0.1:9")
 
 
 def test_on_an_empty_machine_everything_missing_is_named_with_its_remedy(tmp_path: Path) -> None:
-    found = {fact.name: fact for fact in facts(workspace(tmp_path))}
+    found = {fact.name: fact for fact in run_checks(workspace(tmp_path))}
     assert found["Python"].ok
     for name in ("Docker engine", "tool pulumi", "registry", "builder", "Go", "network"):
         assert not found[name].ok
@@ -34,8 +34,8 @@ def test_a_check_that_breaks_is_a_fact_and_the_rest_goes_on(tmp_path: Path, monk
     def fall_ill() -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(doctor.engine, "situation", fall_ill)
-    found = {fact.name: fact for fact in facts(workspace(tmp_path))}
+    monkeypatch.setattr(doctor.docker_daemon, "inspect_engine", fall_ill)
+    found = {fact.name: fact for fact in run_checks(workspace(tmp_path))}
     assert "boom" in found["engine"].found
     assert "network" in found
 
@@ -45,7 +45,7 @@ def test_a_gateway_port_that_somebody_else_has_is_wrong(tmp_path: Path) -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen(1)
         port = holder.getsockname()[1]
-        found = {fact.name: fact for fact in facts(workspace(tmp_path, gateway=Gateway(port=port)))}
+        found = {fact.name: fact for fact in run_checks(workspace(tmp_path, gateway=GatewaySettings(port=port)))}
     assert not found["gateway port"].ok
     assert "`port` under [gateway] in workspace.toml" in found["gateway port"].remedy
 
@@ -58,14 +58,14 @@ def test_a_stacks_own_port_that_somebody_else_has_is_named_with_the_stacks_file(
         lines = ["images: inline", "target: docker", "protected: false", f"port: {holder.getsockname()[1]}"]
         text = "".join(f"  slipway:{line}\n" for line in lines)
         (tmp_path / "infra" / "Pulumi.copy.yaml").write_text(f"config:\n{text}")
-        found = {fact.name: fact for fact in facts(workspace(tmp_path))}
+        found = {fact.name: fact for fact in run_checks(workspace(tmp_path))}
     assert not found["gateway port of copy"].ok
     assert "slipway:port in infra/Pulumi.copy.yaml" in found["gateway port of copy"].remedy
 
 
 def test_a_workspace_with_a_registry_elsewhere_needs_no_registry_program(tmp_path: Path) -> None:
-    here = {each.name for each in needed(workspace(tmp_path))}
-    there = {each.name for each in needed(workspace(tmp_path, registry="registry.example.com"))}
+    here = {each.name for each in needed_tools(workspace(tmp_path))}
+    there = {each.name for each in needed_tools(workspace(tmp_path, registry="registry.example.com"))}
     assert here - there == {"registry"}
 
 

@@ -14,14 +14,14 @@ RULE = ":qemu-aarch64:M::\\x7fELF:\\xff\\xff:/usr/libexec/qemu-binfmt/aarch64-bi
 
 @pytest.fixture(autouse=True)
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(emulation, "KERNEL", tmp_path)
+    monkeypatch.setattr(emulation, "BINFMT_FOLDER", tmp_path)
     return tmp_path
 
 
 def test_this_machines_own_platform_is_called_as_containers_do(monkeypatch: pytest.MonkeyPatch) -> None:
     for word, platform in (("x86_64", "linux/amd64"), ("aarch64", "linux/arm64"), ("ARM64", "linux/arm64")):
         monkeypatch.setattr(emulation.machine, "machine", lambda word=word: word)
-        assert emulation.native() == platform
+        assert emulation.native_platform() == platform
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ def test_this_machines_own_platform_is_called_as_containers_do(monkeypatch: pyte
 def test_only_an_emulator_that_works_in_any_root_counts(kernel: Path, text: str | None, does: bool) -> None:
     if text:
         (kernel / "qemu-aarch64").write_text(text)
-    assert emulation.registered("aarch64") is does
+    assert emulation.is_registered("aarch64") is does
 
 
 def test_what_the_kernel_has_is_not_registered_again(kernel: Path) -> None:
     (kernel / "qemu-aarch64").write_text("enabled\nflags: F\n")
-    emulation.ensure(["linux/arm64"], install=False)
+    emulation.ensure_emulation(["linux/arm64"], install=False)
     assert [path.name for path in kernel.iterdir()] == ["qemu-aarch64"]
 
 
@@ -49,22 +49,22 @@ def test_a_rule_of_the_package_is_registered_as_it_is_with_its_emulator_opened(
     kernel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(emulation.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(emulation, "RULES", tmp_path)
+    monkeypatch.setattr(emulation, "RULES_FOLDER", tmp_path)
     (tmp_path / "qemu-aarch64.conf").write_text(f"# from the package\n{RULE}OC\n")
     (kernel / "register").touch()
     told: list[str] = []
-    emulation.ensure(["linux/arm64"], on_line=told.append)
+    emulation.ensure_emulation(["linux/arm64"], on_line=told.append)
     assert (kernel / "register").read_text() == f"{RULE}OCF"
     assert told and "linux/arm64" in told[0]
 
 
 def test_a_rule_that_opens_its_emulator_stays_as_it_is() -> None:
-    assert emulation.with_opened(f"{RULE}POF") == f"{RULE}POF"
+    assert emulation.add_open_flag(f"{RULE}POF") == f"{RULE}POF"
 
 
 @pytest.mark.parametrize(("platform", "install"), [("linux/sparc9", True), ("linux/arm64", False)])
 def test_what_cannot_be_emulated_is_refused_with_the_ways_out(platform: str, install: bool) -> None:
     with pytest.raises(SlipwayError) as refused:
-        emulation.ensure([platform], install=install)
-    assert platform in refused.value.what
+        emulation.ensure_emulation([platform], install=install)
+    assert platform in refused.value.message
     assert "[build.builders]" in str(refused.value.remedy)

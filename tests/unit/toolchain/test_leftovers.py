@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from slipway.toolchain import leftovers
-from slipway.toolchain.data import tool
-from slipway.toolchain.leftovers import find, go_folder, remove_go_caches, size_of, using_go_caches
+from slipway.toolchain.leftovers import find_leftovers, folder_size, go_folder, remove_go_caches, using_go_caches
 from slipway.toolchain.paths import tools_path
+from slipway.toolchain.tool_catalog import find_tool
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +33,14 @@ def version(name: str, number: str) -> Path:
 
 
 def test_a_fresh_machine_has_nothing_left() -> None:
-    assert find() == []
+    assert find_leftovers() == []
 
 
 def test_older_versions_of_a_tool_go_and_the_one_that_is_used_stays(machine: Path) -> None:
-    old, used = version("crane", "0.0.1"), version("crane", tool("crane").version)
+    old, used = version("crane", "0.0.1"), version("crane", find_tool("crane").version)
     foreign = tools_path() / "somebody-elses" / "1.0"
     foreign.mkdir(parents=True)
-    (found,) = find()
+    (found,) = find_leftovers()
     assert (Path(found.what), found.bytes) == (old, 1000)
     found.remove()
     assert not old.exists() and used.exists() and foreign.exists()
@@ -50,19 +50,19 @@ def test_an_older_version_that_runs_stays(machine: Path) -> None:
     old = version("crane", "0.0.1")
     shutil.copy("/bin/sleep", old / "crane")
     with subprocess.Popen([old / "crane", "600"]) as child:
-        assert find() == []
+        assert find_leftovers() == []
         child.kill()
-    assert [Path(each.what) for each in find()] == [old]
+    assert [Path(each.what) for each in find_leftovers()] == [old]
 
 
 def test_go_s_caches_go_unless_something_is_being_built(machine: Path) -> None:
     (go_folder() / "build").mkdir(parents=True)
     (go_folder() / "build" / "a").write_bytes(b"x" * 500)
-    (found,) = find()
+    (found,) = find_leftovers()
     assert (found.what, found.bytes) == (str(go_folder()), 500)
     with using_go_caches():
         found.remove()
-        assert size_of(go_folder()) == 500
+        assert folder_size(go_folder()) == 500
     remove_go_caches()
     assert not go_folder().exists()
 
@@ -88,7 +88,7 @@ def test_only_old_empty_mount_points_go(machine: Path, monkeypatch: pytest.Monke
     os.utime(full, (0, 0))
     (machine / "tmp" / "buildkit-mount5").symlink_to(other)
     monkeypatch.setattr(leftovers, "_mount_points", lambda: iter([mounted]))
-    (found,) = find()
+    (found,) = find_leftovers()
     assert found.what.endswith("buildkit-mount* (1)")
     found.remove()
     assert not left.exists()
@@ -99,7 +99,7 @@ def test_what_was_put_there_meanwhile_stays(machine: Path) -> None:
     folder = machine / "tmp" / "buildkit-mount1"
     folder.mkdir()
     os.utime(folder, (0, 0))
-    (found,) = find()
+    (found,) = find_leftovers()
     (folder / "file").touch()
     found.remove()
     assert (folder / "file").exists()
@@ -113,10 +113,10 @@ def test_a_mount_is_known_by_a_path_with_blanks_and_by_another_way_to_it(
     os.utime(real, (0, 0))
     (machine / "link").symlink_to(real.parent)
     monkeypatch.setattr(leftovers.tempfile, "gettempdir", lambda: str(machine / "link"))
-    (found,) = find()
+    (found,) = find_leftovers()
     assert found.what.endswith("(1)")
     (machine / "proc" / "7").mkdir(parents=True)
     where = str(real).replace(" ", "\\040")
     (machine / "proc" / "7" / "mountinfo").write_text(f"1 2 0:3 / {where} rw - overlay overlay rw\n")
     monkeypatch.setattr(leftovers, "PROC", machine / "proc")
-    assert find() == []
+    assert find_leftovers() == []

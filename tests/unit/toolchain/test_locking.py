@@ -15,8 +15,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from slipway.run.process import run
-from slipway.toolchain.locking import alone
-with alone(Path(sys.argv[1]), lambda: None) as lock:
+from slipway.toolchain.locking import file_lock
+with file_lock(Path(sys.argv[1]), lambda: None) as lock:
     program = ["/bin/sh", "-c", "echo there; exec /bin/cat " + sys.argv[2]]
     run(program, hold=lock, on_line=lambda line: print(line, flush=True))
 """

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.model.errors import SlipwayError
 from slipway.toolchain import paths
-from slipway.toolchain.paths import close_state, make_private, socket_path, state_path
+from slipway.toolchain.paths import make_private, restrict_state_folder, socket_path, state_path
 
 
 def test_a_state_folder_that_others_may_enter_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,14 +17,14 @@ def test_a_state_folder_that_others_may_enter_is_closed(tmp_path: Path, monkeypa
     above = state_path("registry-5000").parent
     above.mkdir(mode=0o755)
     above.chmod(0o755)
-    close_state()
+    restrict_state_folder()
     assert above.stat().st_mode & 0o777 == 0o700
     assert tmp_path.stat().st_mode & 0o777 == 0o700  # pytest's own; not Slipway's to change
 
 
 def test_a_state_folder_is_made_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "new"))
-    close_state()
+    restrict_state_folder()
     assert state_path("x").parent.stat().st_mode & 0o777 == 0o700
 
 

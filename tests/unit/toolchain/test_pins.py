@@ -11,31 +11,35 @@ import pytest
 
 from slipway.model.errors import SlipwayError
 from slipway.toolchain import pins
-from slipway.toolchain.data import DATA, Release, Tool, read, tools
-from slipway.toolchain.find import NotHad
-from slipway.toolchain.pins import digest_in, digests_of, main, with_digests, with_sums
-from slipway.toolchain.release import MIRROR
+from slipway.toolchain.installed_tools import ToolUnavailable
+from slipway.toolchain.pins import fetch_digests, find_digest, main, replace_digests, replace_sums
+from slipway.toolchain.tool_catalog import TOOLS_FILE, Tool, VendorRelease, load_tools, parse_tools
+from slipway.toolchain.vendor_release import MIRROR_VARIABLE
 
 ASSET = "tool-1.0.0-amd64.tar.gz"
-RELEASE = Release("acme/tool", "v1.0.0", "tool-1.0.0-{arch}.tar.gz", checksums="sums.txt")
+RELEASE = VendorRelease("acme/tool", "v1.0.0", "tool-1.0.0-{arch}.tar.gz", checksums="sums.txt")
 TOOL = Tool("tool", "1.0.0", ("tool",), release=RELEASE)
 API = "https://api.github.com/repos/acme/tool/releases/tags/v1.0.0"
 WEB = "https://github.com/acme/tool/releases/download/v1.0.0"
 
 
-@pytest.mark.parametrize("name", [name for name, each in tools().items() if each.release and each.release.sha256])
+@pytest.mark.parametrize("name", [name for name, each in load_tools().items() if each.release and each.release.sha256])
 def test_what_is_pinned_is_this_version_s_and_has_the_form_of_a_digest(name: str) -> None:
-    each = tools()[name]
+    each = load_tools()[name]
     assert each.release and each.release.sha256_of == each.version
     assert all(len(value) == 64 and set(value) <= set("0123456789abcdef") for value in each.release.sha256.values())
     release = each.release
-    known = {asset for arch in pins.MACHINES for asset in pins.assets_of(each, release, release.arch.get(arch, arch))}
+    known = {
+        asset
+        for arch in pins.PINNED_ARCHITECTURES
+        for asset in pins.list_assets(each, release, release.arch.get(arch, arch))
+    }
     assert set(release.sha256) <= known
 
 
-@pytest.mark.parametrize("name", list(tools()))
+@pytest.mark.parametrize("name", list(load_tools()))
 def test_every_module_that_a_tool_requires_has_its_sums(name: str) -> None:
-    recipe = tools()[name].go
+    recipe = load_tools()[name].go
     assert recipe
     for required in recipe.requires:
         module, version = required.split()
@@ -52,7 +56,7 @@ def vendor(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
     def fetch(url: str) -> bytes:
         if url not in files:
-            raise NotHad(f"404 for {url}")
+            raise ToolUnavailable(f"404 for {url}")
         return files[url]
 
     def download(url: str, path: object, _tell: object) -> str:
@@ -67,39 +71,39 @@ def test_a_digest_is_pinned_where_the_vendor_s_and_that_of_the_bytes_agree(vendo
     vendor[f"{WEB}/{ASSET}"] = b"program"
     digest = hashlib.sha256(b"program").hexdigest()
     vendor[API] = json.dumps({"assets": [{"name": ASSET, "digest": f"sha256:{digest}"}]}).encode()
-    assert digests_of(TOOL, RELEASE) == {ASSET: digest}
+    assert fetch_digests(TOOL, RELEASE) == {ASSET: digest}
     del vendor[API]
     vendor[f"{WEB}/sums.txt"] = f"{digest}  {ASSET}\n".encode()
-    assert digests_of(TOOL, RELEASE) == {ASSET: digest}
+    assert fetch_digests(TOOL, RELEASE) == {ASSET: digest}
     vendor[f"{WEB}/{ASSET}"] = b"changed"
-    assert digests_of(TOOL, RELEASE) == {}
+    assert fetch_digests(TOOL, RELEASE) == {}
 
 
 def test_what_the_vendor_publishes_no_digest_of_is_not_pinned(vendor: dict[str, bytes]) -> None:
     vendor[f"{WEB}/{ASSET}"] = b"program"
-    assert digests_of(TOOL, replace(RELEASE, checksums="")) == {}
+    assert fetch_digests(TOOL, replace(RELEASE, checksums="")) == {}
 
 
 def test_a_vendor_s_own_place_has_each_binary_s_digest_beside_it(vendor: dict[str, bytes]) -> None:
-    release = Release(base="https://dl.example/{arch}")
+    release = VendorRelease(base="https://dl.example/{arch}")
     vendor["https://dl.example/arm64/tool"] = b"program"
     digest = hashlib.sha256(b"program").hexdigest()
     vendor["https://dl.example/arm64/tool.sha256"] = digest.encode()
-    assert digests_of(TOOL, release) == {"arm64/tool": digest}
+    assert fetch_digests(TOOL, release) == {"arm64/tool": digest}
 
 
 def test_a_mirror_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(MIRROR, "https://mirror.example")
+    monkeypatch.setenv(MIRROR_VARIABLE, "https://mirror.example")
     with pytest.raises(SlipwayError, match="is set"):
         main(["crane"])
 
 
 def test_pins_replace_those_of_the_version_before_and_nothing_else() -> None:
-    text = DATA.read_text(encoding="utf-8")
-    before = read(tomllib.loads(text))
+    text = TOOLS_FILE.read_text(encoding="utf-8")
+    before = parse_tools(tomllib.loads(text))
     crane = replace(before["crane"], version="9.9.9")
-    new = with_sums(with_digests(text, crane, {"a": "1" * 64}), crane, ["m v9 h1:x=", "m v9/go.mod h1:y="])
-    after = read(tomllib.loads(new))
+    new = replace_sums(replace_digests(text, crane, {"a": "1" * 64}), crane, ["m v9 h1:x=", "m v9/go.mod h1:y="])
+    after = parse_tools(tomllib.loads(new))
     assert after["crane"].release and after["crane"].go
     assert dict(after["crane"].release.sha256) == {"a": "1" * 64}
     assert after["crane"].release.sha256_of == "9.9.9"
@@ -107,15 +111,15 @@ def test_pins_replace_those_of_the_version_before_and_nothing_else() -> None:
     assert {name: each for name, each in after.items() if name != "crane"} == {
         name: each for name, each in before.items() if name != "crane"
     }
-    none = read(tomllib.loads(with_digests(new, crane, {})))["crane"]
+    none = parse_tools(tomllib.loads(replace_digests(new, crane, {})))["crane"]
     assert none.release and not none.release.sha256 and not none.release.sha256_of
 
 
 def test_the_same_pins_written_again_change_no_byte() -> None:
-    text = DATA.read_text(encoding="utf-8")
-    for each in tools().values():
-        new = with_digests(text, each, each.release.sha256) if each.release else text
-        assert with_sums(new, each, each.go.sum if each.go else []) == text
+    text = TOOLS_FILE.read_text(encoding="utf-8")
+    for each in load_tools().values():
+        new = replace_digests(text, each, each.release.sha256) if each.release else text
+        assert replace_sums(new, each, each.go.sum if each.go else []) == text
 
 
 @pytest.mark.parametrize(
@@ -131,8 +135,8 @@ def test_the_same_pins_written_again_change_no_byte() -> None:
 def test_the_usual_forms_of_a_file_of_sums_are_read(sums: str) -> None:
     sha = "ab" * 32
     text = sums.format(sha=sha, upper=sha.upper(), other="cd" * 32, name=ASSET)
-    assert digest_in(text, ASSET) == sha
+    assert find_digest(text, ASSET) == sha
 
 
 def test_a_file_of_sums_that_names_only_others_gives_nothing() -> None:
-    assert digest_in(f"{'ab' * 32}  other.tar.gz\n<html>", ASSET) is None
+    assert find_digest(f"{'ab' * 32}  other.tar.gz\n<html>", ASSET) is None

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.model.addresses import builder_problem
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.workspace import Build, Settings, Workspace, load
+from slipway.model.workspace import BuildSettings, Workspace, WorkspaceSettings, load_workspace
 from slipway.toolchain import builder, platforms
 from slipway.toolchain.builder import Node
 
@@ -18,7 +18,7 @@ ARM = {"linux/arm64": "tcp://10.0.0.5:1234"}
 
 
 def workspace(root: Path = Path("/w"), **build: object) -> Workspace:
-    return Workspace(root, Settings("demo", "r.example", build=Build(**build)), ())  # type: ignore[arg-type]
+    return Workspace(root, WorkspaceSettings("demo", "r.example", build=BuildSettings(**build)), ())  # type: ignore[arg-type]
 
 
 def node(*can: str, address: str = "unix:///b", problem: str = "") -> Node:
@@ -47,8 +47,11 @@ def test_a_native_builder_that_does_not_answer_is_named_by_platform_and_address(
 
 
 def test_native_builders_make_a_builder_of_their_own_which_the_addresses_name() -> None:
-    assert builder.name_of(workspace()) == "slipway"
-    one, two = builder.name_of(workspace(builders=ARM)), builder.name_of(workspace(builders={"linux/arm64": "ssh://x"}))
+    assert builder.builder_of(workspace()) == "slipway"
+    one, two = (
+        builder.builder_of(workspace(builders=ARM)),
+        builder.builder_of(workspace(builders={"linux/arm64": "ssh://x"})),
+    )
     assert one.startswith("slipway-") and two.startswith("slipway-") and one != two
 
 
@@ -63,8 +66,8 @@ def test_nodes_that_are_written_down_are_known_without_starting_buildx(tmp_path:
     (tmp_path / "instances").mkdir()
     known = {"Driver": "remote", "Nodes": [{"Endpoint": "unix:///s"}, {"Endpoint": "tcp://10.0.0.5:1234"}]}
     (tmp_path / "instances" / "slipway-1").write_text(json.dumps(known))
-    assert builder._endpoints(tmp_path, "slipway-1") == ["unix:///s", "tcp://10.0.0.5:1234"]
-    assert builder._endpoints(tmp_path, "slipway-2") == []
+    assert builder._read_node_endpoints(tmp_path, "slipway-1") == ["unix:///s", "tcp://10.0.0.5:1234"]
+    assert builder._read_node_endpoints(tmp_path, "slipway-2") == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_what_is_no_platform_or_address_is_found_when_it_is_read(
 ) -> None:
     (tmp_path / "workspace.toml").write_text(f'name = "demo"\nregistry = "r.example"\n[build]\n{build}\n')
     with pytest.raises(ConfigError, match=f"workspace.toml:{line}: .*{said}"):
-        load(tmp_path)
+        load_workspace(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,37 +6,37 @@ import re
 from collections.abc import Iterator
 
 from infra.policy import pods
-from infra.policy.rule import Resource, Violation, declared
+from infra.policy.rule import Resource, Violation, where_declared
 
-DOCKER = ("slipway:docker:Container", "slipway:docker:Gateway")
-BUILDS = ("docker-build:index:Image", "docker-build:index:Index", "docker:index/image:Image")
+DOCKER_KINDS = ("slipway:docker:Container", "slipway:docker:Gateway")
+BUILD_KINDS = ("docker-build:index:Image", "docker-build:index:Index", "docker:index/image:Image")
 _DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 
 
-def by_digest(resource: Resource) -> Iterator[Violation]:
+def check_digests(resource: Resource) -> Iterator[Violation]:
     """Refuse an image that is named by a tag, or by nothing at all: what it is can change from one day to the next."""
     for name, image in images_of(resource):
         if not _DIGEST.fullmatch(image):
             yield Violation(
                 f"{name} runs the image {image or '(none)'}, which is not named by a digest",
-                f"Write REPOSITORY@sha256:DIGEST as its `image`, {declared(resource.name)}; "
+                f"Write REPOSITORY@sha256:DIGEST as its `image`, {where_declared(resource.name)}; "
                 "`docker buildx imagetools inspect IMAGE` shows the digest.",
             )
 
 
-def released(resource: Resource) -> Iterator[Violation]:
+def check_released(resource: Resource) -> Iterator[Violation]:
     """Refuse, in a protected stack, every build, and every image that no gate has let through."""
     found = list(images_of(resource))
-    if (not found and resource.kind not in BUILDS) or not resource.stack.protected:
+    if (not found and resource.kind not in BUILD_KINDS) or not resource.stack.protected:
         return
-    if resource.kind in BUILDS:
+    if resource.kind in BUILD_KINDS:
         yield Violation(
             f"{resource.name} would be built on the way into the protected stack {resource.stack_name}",
             f"Set `slipway:images: external` in infra/{resource.stack.file.name}, and put the image into the lock with "
             f"`invoke ship --stack {resource.stack_name}`.",
         )
     for name, image in found:
-        if image not in resource.released:
+        if image not in resource.released_images:
             yield Violation(
                 f"{name} runs {image}, which has not passed the gate, but {resource.stack_name} is protected",
                 f"`invoke ship --stack {resource.stack_name}` brings the images of services and of the gateway through "
@@ -46,7 +46,7 @@ def released(resource: Resource) -> Iterator[Violation]:
 
 def images_of(resource: Resource) -> Iterator[tuple[str, str]]:
     """Yield each image that a resource runs, with the name of the container that it is for."""
-    if resource.kind in DOCKER:
+    if resource.kind in DOCKER_KINDS:
         yield resource.name, str(resource.props.get("image") or "")
     for container in pods.containers(resource):
         yield str(container.get("name") or resource.name), str(container.get("image") or "")

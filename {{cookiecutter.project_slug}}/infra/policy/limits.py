@@ -5,34 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.policy import pods
-from infra.policy.rule import Resource, Violation, declared
+from infra.policy.rule import Resource, Violation, where_declared
 
-CONTAINER = "slipway:docker:Container"
+DOCKER_CONTAINER = "slipway:docker:Container"
 EXAMPLES = {"memory": '"256m"', "cpus": "1.0"}
-KUBERNETES = {"memory": "memory", "cpu": "cpus"}
+KUBERNETES_LIMITS = {"memory": "memory", "cpu": "cpus"}
 """How Kubernetes calls a limit, and how service.toml does."""
 
 
-def set_(resource: Resource) -> Iterator[Violation]:
+def check_limits(resource: Resource) -> Iterator[Violation]:
     """Refuse a container without a limit of memory or of processors.
 
     In every stack, protected or not: a limit that is missing in development is found missing in production.
     """
-    if resource.kind == CONTAINER:
+    if resource.kind == DOCKER_CONTAINER:
         service = resource.props.get("service")
         for key, example in EXAMPLES.items():
             if not resource.props.get(key):
                 known = resource.service(service)
-                place = (
+                location = (
                     f"in services/{service}/service.toml: [resources] {key} = {example}"
                     if known
-                    else f"`{key}` {declared(resource.name)}"
+                    else f"`{key}` {where_declared(resource.name)}"
                 )
-                yield Violation(f"{resource.name} has no limit of `{key}`", f"Give it one {place}.")
+                yield Violation(f"{resource.name} has no limit of `{key}`", f"Give it one {location}.")
     for container in pods.containers(resource):
-        limits = pods.mapping(pods.mapping(container, "resources"), "limits")
-        for key, ours in KUBERNETES.items():
+        limits = pods.child_mapping(pods.child_mapping(container, "resources"), "limits")
+        for key, setting in KUBERNETES_LIMITS.items():
             if not limits.get(key):
-                place = pods.where(resource, f"resources.limits.{key}", f"[resources] {ours} = {EXAMPLES[ours]}")
+                location = pods.describe_location(
+                    resource, f"resources.limits.{key}", f"[resources] {setting} = {EXAMPLES[setting]}"
+                )
                 name = container.get("name")
-                yield Violation(f"the container {name} of {resource.name} has no limit of `{key}`", f"Give it {place}.")
+                yield Violation(
+                    f"the container {name} of {resource.name} has no limit of `{key}`", f"Give it {location}."
+                )

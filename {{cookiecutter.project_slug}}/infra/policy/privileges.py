@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.policy import pods
-from infra.policy.pods import Props, mapping
+from infra.policy.pods import Props, child_mapping
 from infra.policy.rule import Resource, Violation
 
-HOST = {"hostNetwork": "network", "hostPID": "processes", "hostIPC": "shared memory"}
+HOST_NAMESPACES = {"hostNetwork": "network", "hostPID": "processes", "hostIPC": "shared memory"}
 
 
-def none(resource: Resource) -> Iterator[Violation]:
+def check_privileges(resource: Resource) -> Iterator[Violation]:
     """Refuse a pod that shares its node's network, processes, memory or files, and a container with further rights.
 
     Slipway's own provider gives a container none of these, and has no key for them.
     """
-    spec = pods.pod(resource)
+    spec = pods.pod_spec(resource)
     if spec is None:
         return
-    for key, what in HOST.items():
+    for key, what in HOST_NAMESPACES.items():
         if spec.get(key):
             yield _violation(resource, f"shares the {what} of its node", f"`{key}`")
     for volume in spec.get("volumes") or ():
@@ -27,22 +27,22 @@ def none(resource: Resource) -> Iterator[Violation]:
             named = f"the volume `{volume.get('name')}`"
             yield _violation(resource, f"reaches into its node's files with {named}", f"`hostPath` of {named}")
     for container in pods.containers(resource):
-        yield from _container(resource, container, mapping(spec, "securityContext"))
+        yield from _check_container(resource, container, child_mapping(spec, "securityContext"))
 
 
-def _container(resource: Resource, container: Props, of_pod: Props) -> Iterator[Violation]:
+def _check_container(resource: Resource, container: Props, pod_context: Props) -> Iterator[Violation]:
     name = f"in its container {container.get('name')}"
-    own = mapping(container, "securityContext")
-    if own.get("privileged"):
+    context = child_mapping(container, "securityContext")
+    if context.get("privileged"):
         yield _violation(resource, f"is privileged {name}", "`securityContext.privileged`")
-    if own.get("allowPrivilegeEscalation") is not False:
+    if context.get("allowPrivilegeEscalation") is not False:
         key = "`securityContext.allowPrivilegeEscalation`"
         yield _violation(resource, f"can gain privileges {name}", key, "Set {} to false")
-    if added := mapping(own, "capabilities").get("add"):
+    if added := child_mapping(context, "capabilities").get("add"):
         key = "`securityContext.capabilities.add`"
         yield _violation(resource, f"has the capabilities {', '.join(map(str, added))} added {name}", key)
-    user = own.get("runAsUser", of_pod.get("runAsUser"))
-    if user == 0 or not own.get("runAsNonRoot", of_pod.get("runAsNonRoot")):
+    user = context.get("runAsUser", pod_context.get("runAsUser"))
+    if user == 0 or not context.get("runAsNonRoot", pod_context.get("runAsNonRoot")):
         key = "`securityContext.runAsNonRoot`"
         yield _violation(resource, f"may run as root {name}", key, "Set {} to true, and `runAsUser` to no 0,")
 

@@ -15,16 +15,16 @@ from pulumi_policy.proxy import UnknownValueError
 from slipway.model import lock
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
-from slipway.model.inputs import DeployInputs
+from slipway.model.deploy_inputs import DeployInputs
 from slipway.model.lock import all_entries
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
-from slipway.run.policy import REMEDY
+from slipway.run.policy import REMEDY_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Place:
+class PolicyContext:
     """Where resources are judged: the workspace and its stacks, each read once and only when a rule asks for it.
 
     A deploy by Invoke gives what it has read and proven: `inputs`, and `also`, the images that ran before and go back
@@ -32,17 +32,17 @@ class Place:
     """
 
     def __init__(
-        self, root: Path = ROOT, inputs: DeployInputs | None = None, also: Collection[str] = frozenset()
+        self, root: Path = ROOT, inputs: DeployInputs | None = None, previous_images: Collection[str] = frozenset()
     ) -> None:
         self._root = root
         self._inputs = inputs
-        self._also = also
+        self._previous_images = previous_images
         self._stacks: dict[str, Stack] = {inputs.stack.name: inputs.stack} if inputs else {}
-        self._released: dict[str, frozenset[str]] = {}
+        self._released_images: dict[str, frozenset[str]] = {}
 
     @cached_property
     def workspace(self) -> Workspace:
-        return self._inputs.workspace if self._inputs else workspaces.load(self._root)
+        return self._inputs.workspace if self._inputs else workspaces.load_workspace(self._root)
 
     def stack(self, name: str) -> Stack:
         """Return a stack's settings."""
@@ -50,15 +50,15 @@ class Place:
             self._stacks[name] = stacks.load(self._root, name, os.environ)
         return self._stacks[name]
 
-    def released(self, name: str) -> frozenset[str]:
+    def released_images(self, name: str) -> frozenset[str]:
         """Return the images that a protected stack may run: those of its lock."""
-        if name not in self._released:
+        if name not in self._released_images:
             if self._inputs and self._inputs.stack.name == name:
-                found = self._inputs.released
+                found = self._inputs.released_images
             else:
                 found = frozenset(entry.ref for entry in all_entries(lock.load(self._root, name)).values())
-            self._released[name] = found | frozenset(self._also)
-        return self._released[name]
+            self._released_images[name] = found | frozenset(self._previous_images)
+        return self._released_images[name]
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,20 @@ class Resource:
     name: str
     stack_name: str
     props: Mapping[str, Any]
-    place: Place
+    context: PolicyContext
 
     @property
     def workspace(self) -> Workspace:
-        return self.place.workspace
+        return self.context.workspace
 
     @property
     def stack(self) -> Stack:
-        return self.place.stack(self.stack_name)
+        return self.context.stack(self.stack_name)
 
     @property
-    def released(self) -> frozenset[str]:
+    def released_images(self) -> frozenset[str]:
         """The images that the stack may run where it is protected."""
-        return self.place.released(self.stack_name)
+        return self.context.released_images(self.stack_name)
 
     def service(self, name: object) -> Service | None:
         """Return a service of the workspace, or None where it has none of that name."""
@@ -97,11 +97,11 @@ class Resource:
 class Violation:
     """What is wrong with a resource, and what to do about it, naming file and key."""
 
-    what: str
+    message: str
     remedy: str
 
 
-Check = Callable[[Resource], Iterable[Violation]]
+RuleCheck = Callable[[Resource], Iterable[Violation]]
 
 
 @dataclass(frozen=True)
@@ -110,25 +110,27 @@ class Rule:
 
     name: str
     description: str
-    check: Check
+    check: RuleCheck
 
-    def policy(self, place: Place, level: EnforcementLevel) -> ResourceValidationPolicy:
+    def to_pulumi_policy(self, context: PolicyContext, level: EnforcementLevel) -> ResourceValidationPolicy:
         """Return the rule as Pulumi's policy."""
 
-        def validate(given: ResourceValidationArgs, report: ReportViolation) -> None:
-            stack_name = given.urn.split("::")[0].rsplit(":", 1)[-1]
-            for found in known(self.check(Resource(given.resource_type, given.name, stack_name, given.props, place))):
-                report(f"{found.what}\n{REMEDY}{found.remedy}", None)
+        def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+            stack_name = args.urn.split("::")[0].rsplit(":", 1)[-1]
+            for found in until_unknown(
+                self.check(Resource(args.resource_type, args.name, stack_name, args.props, context))
+            ):
+                report(f"{found.message}\n{REMEDY_PREFIX}{found.remedy}", None)
 
         return ResourceValidationPolicy(self.name, self.description, validate, enforcement_level=level)
 
 
-def known(found: Iterable[Violation]) -> Iterator[Violation]:
+def until_unknown(found: Iterable[Violation]) -> Iterator[Violation]:
     """Yield what is found up to a value that nobody knows yet."""
     with suppress(UnknownValueError):
         yield from found
 
 
-def declared(name: str) -> str:
+def where_declared(name: str) -> str:
     """Return the words for the place in infra/ that declares a resource which no file of a service describes."""
     return f"where infra/ declares `{name}`"

@@ -14,7 +14,7 @@ from infra.secrets import Secrets
 
 
 @dataclass(frozen=True)
-class Deployed:
+class DeployedResources:
     """What a target put in place: each routed service's URL, and the resources that a release waits for."""
 
     urls: dict[str, str]
@@ -26,7 +26,7 @@ def deploy(
     stack: Stack,
     images: Mapping[str, pulumi.Input[str]],
     secrets: Mapping[str, Secrets],
-) -> Deployed:
+) -> DeployedResources:
     """Declare what the stack runs, on its target, whose module is imported only now: an SDK takes most of a second.
 
     Args:
@@ -36,5 +36,5 @@ def deploy(
         secrets: each service's secrets.
     """
     target = import_module(f"infra.targets.{stack.target}")
-    deployed: Deployed = target.deploy(workspace, stack, images, secrets)
+    deployed: DeployedResources = target.deploy(workspace, stack, images, secrets)
     return deployed

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 import pulumi
 from slipway.model import lock
-from slipway.model.environment import environment_of
-from slipway.model.gateway import limits_of
+from slipway.model.environment import service_environment
+from slipway.model.request_limits import effective_limits
 from slipway.model.stack import Stack, gateway_port_of
 from slipway.model.workspace import Service, Workspace
-from slipway.provider.gateway import url
+from slipway.provider.gateway import gateway_url
 from slipway.provider.resources import Container, Gateway, Network, RouteArgs
 from slipway.run import engine
 
 from infra.secrets import Secrets
-from infra.targets import Deployed
+from infra.targets import DeployedResources
 
 
 def deploy(
@@ -23,7 +23,7 @@ def deploy(
     stack: Stack,
     images: Mapping[str, pulumi.Input[str]],
     secrets: Mapping[str, Secrets],
-) -> Deployed:
+) -> DeployedResources:
     """Declare the stack's network, containers and gateway; a container goes only after its successor is healthy.
 
     Jobs are left out: an engine has nothing that starts them at their times.
@@ -31,10 +31,10 @@ def deploy(
     network = Network(
         stack.name,
         name=f"{workspace.deployed_name}-{stack.name}",
-        labels={engine.WORKSPACE: workspace.deployed_name, engine.STACK: stack.name},
+        labels={engine.WORKSPACE_LABEL: workspace.deployed_name, engine.STACK_LABEL: stack.name},
     )
     containers = {
-        service.name: container(workspace, stack, service, images[service.name], secrets[service.name], network)
+        service.name: declare_container(workspace, stack, service, images[service.name], secrets[service.name], network)
         for service in workspace.services
         if not service.settings.job
     }
@@ -48,18 +48,18 @@ def deploy(
         network=network.network_name,
         bind=bind,
         port=port,
-        routes=[route(workspace, service, containers[service.name]) for service in routed],
+        routes=[declare_route(workspace, service, containers[service.name]) for service in routed],
         drain_seconds=max((service.settings.drain for service in routed), default=None),
     )
-    return Deployed(
-        urls={service.name: f"{url(bind, port)}{service.settings.route}" for service in routed},
+    return DeployedResources(
+        urls={service.name: f"{gateway_url(bind, port)}{service.settings.route}" for service in routed},
         resources=[gateway, *containers.values()],
     )
 
 
-def route(workspace: Workspace, service: Service, container: Container) -> RouteArgs:
+def declare_route(workspace: Workspace, service: Service, container: Container) -> RouteArgs:
     """Declare where the gateway sends a service's requests, and how large and how slow they may be."""
-    limits = limits_of(service.settings.gateway, workspace.settings.gateway)
+    limits = effective_limits(service.settings.gateway, workspace.settings.gateway)
     return RouteArgs(
         service=service.name,
         route=str(service.settings.route),
@@ -70,7 +70,7 @@ def route(workspace: Workspace, service: Service, container: Container) -> Route
     )
 
 
-def container(
+def declare_container(
     workspace: Workspace,
     stack: Stack,
     service: Service,
@@ -87,7 +87,7 @@ def container(
         service=service.name,
         image=image,
         network=network.network_name,
-        env=environment_of(workspace, service, stack.target),
+        env=service_environment(workspace, service, stack.target),
         secrets=secrets,
         port=settings.port,
         memory=settings.resources.memory,

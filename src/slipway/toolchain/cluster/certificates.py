@@ -7,10 +7,10 @@ from pathlib import Path
 
 from slipway.model.errors import SlipwayError
 from slipway.run.process import run
-from slipway.toolchain.cluster.layout import API_SERVICE, DOMAIN, GATEWAY, NODE
+from slipway.toolchain.cluster.layout import API_SERVICE_ADDRESS, CLUSTER_DOMAIN, NODE_ADDRESS, NODE_NAME
 
-DAYS = 3650
-AUTHORITY, ACCOUNTS = "ca", "accounts"
+VALIDITY_DAYS = 3650
+AUTHORITY_FILE, ACCOUNTS_FILE = "ca", "accounts"
 OPENSSL_SECONDS = 30.0
 
 
@@ -29,20 +29,20 @@ CERTIFICATES = (
         "apiserver",
         "kube-apiserver",
         addresses=(
-            f"IP:{GATEWAY}",
-            f"IP:{API_SERVICE}",
+            f"IP:{NODE_ADDRESS}",
+            f"IP:{API_SERVICE_ADDRESS}",
             "IP:127.0.0.1",
             "DNS:localhost",
             "DNS:kubernetes",
             "DNS:kubernetes.default",
             "DNS:kubernetes.default.svc",
-            f"DNS:kubernetes.default.svc.{DOMAIN}",
+            f"DNS:kubernetes.default.svc.{CLUSTER_DOMAIN}",
         ),
     ),
     Certificate("etcd", "etcd", addresses=("IP:127.0.0.1",)),
     Certificate("etcd-client", "kube-apiserver-etcd"),
     Certificate("kubelet-client", "kube-apiserver-kubelet", "system:masters"),
-    Certificate("kubelet", f"system:node:{NODE}", "system:nodes", (f"IP:{GATEWAY}", f"DNS:{NODE}")),
+    Certificate("kubelet", f"system:node:{NODE_NAME}", "system:nodes", (f"IP:{NODE_ADDRESS}", f"DNS:{NODE_NAME}")),
     Certificate("admin", "admin", "system:masters"),
     Certificate("kube-controller-manager", "system:kube-controller-manager"),
     Certificate("kube-scheduler", "system:kube-scheduler"),
@@ -51,34 +51,36 @@ CERTIFICATES = (
 )
 
 
-def ensure(folder: Path) -> None:
+def ensure_certificates(folder: Path) -> None:
     """Make every key and certificate that a folder lacks; keys are readable for their owner alone.
 
     Raises:
         SlipwayError: openssl is missing, or refused.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not (folder / f"{AUTHORITY}.crt").exists():
-        _key(folder / f"{AUTHORITY}.key")
-        _openssl(authority_command(folder))
-    if not (folder / f"{ACCOUNTS}.key").exists():
-        _key(folder / f"{ACCOUNTS}.key")
-        _openssl(["pkey", "-in", folder / f"{ACCOUNTS}.key", "-pubout", "-out", folder / f"{ACCOUNTS}.pub"])
-    for each in CERTIFICATES:
-        if not (folder / f"{each.file}.crt").exists():
-            _issue(folder, each)
+    if not (folder / f"{AUTHORITY_FILE}.crt").exists():
+        _make_key(folder / f"{AUTHORITY_FILE}.key")
+        _run_openssl(authority_command(folder))
+    if not (folder / f"{ACCOUNTS_FILE}.key").exists():
+        _make_key(folder / f"{ACCOUNTS_FILE}.key")
+        _run_openssl(
+            ["pkey", "-in", folder / f"{ACCOUNTS_FILE}.key", "-pubout", "-out", folder / f"{ACCOUNTS_FILE}.pub"]
+        )
+    for certificate in CERTIFICATES:
+        if not (folder / f"{certificate.file}.crt").exists():
+            _issue_certificate(folder, certificate)
 
 
 def authority_command(folder: Path) -> list[str | Path]:
     """Return openssl's arguments for the authority's own certificate."""
     return [
-        *("req", "-x509", "-new", "-sha256", "-days", str(DAYS), "-subj", "/CN=slipway-cluster"),
+        *("req", "-x509", "-new", "-sha256", "-days", str(VALIDITY_DAYS), "-subj", "/CN=slipway-cluster"),
         *("-addext", "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign"),
-        *("-key", folder / f"{AUTHORITY}.key", "-out", folder / f"{AUTHORITY}.crt"),
+        *("-key", folder / f"{AUTHORITY_FILE}.key", "-out", folder / f"{AUTHORITY_FILE}.crt"),
     ]
 
 
-def subject(certificate: Certificate) -> str:
+def subject_name(certificate: Certificate) -> str:
     """Return who a certificate names, as openssl has it."""
     group = f"/O={certificate.organization}" if certificate.organization else ""
     return f"{group}/CN={certificate.name}"
@@ -96,26 +98,26 @@ def extensions(certificate: Certificate) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _issue(folder: Path, certificate: Certificate) -> None:
-    key, request, wanted = (folder / f"{certificate.file}.{each}" for each in ("key", "csr", "ext"))
-    _key(key)
-    _openssl(["req", "-new", "-sha256", "-subj", subject(certificate), "-key", key, "-out", request])
-    wanted.write_text(extensions(certificate), encoding="ascii")
-    authority: list[str | Path] = ["-CA", folder / f"{AUTHORITY}.crt", "-CAkey", folder / f"{AUTHORITY}.key"]
+def _issue_certificate(folder: Path, certificate: Certificate) -> None:
+    key, request, extension_file = (folder / f"{certificate.file}.{suffix}" for suffix in ("key", "csr", "ext"))
+    _make_key(key)
+    _run_openssl(["req", "-new", "-sha256", "-subj", subject_name(certificate), "-key", key, "-out", request])
+    extension_file.write_text(extensions(certificate), encoding="ascii")
+    authority: list[str | Path] = ["-CA", folder / f"{AUTHORITY_FILE}.crt", "-CAkey", folder / f"{AUTHORITY_FILE}.key"]
     new = folder / f"{certificate.file}.new"
-    files: list[str | Path] = ["-extfile", wanted, "-in", request, "-out", new]
-    _openssl(["x509", "-req", "-sha256", "-days", str(DAYS), *authority, "-CAcreateserial", *files])
+    files: list[str | Path] = ["-extfile", extension_file, "-in", request, "-out", new]
+    _run_openssl(["x509", "-req", "-sha256", "-days", str(VALIDITY_DAYS), *authority, "-CAcreateserial", *files])
     new.rename(folder / f"{certificate.file}.crt")
     request.unlink()
-    wanted.unlink()
+    extension_file.unlink()
 
 
-def _key(path: Path) -> None:
+def _make_key(path: Path) -> None:
     path.touch(mode=0o600)
-    _openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path])
+    _run_openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path])
 
 
-def _openssl(words: list[str | Path]) -> None:
+def _run_openssl(words: list[str | Path]) -> None:
     result = run(["openssl", *words], timeout=OPENSSL_SECONDS)
     if result.code:
         raise SlipwayError(f"openssl {words[0]} failed", remedy="Install openssl 1.1.1 or newer.", detail=result.tail())

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from slipway.toolchain.cluster import layout as at
-from slipway.toolchain.cluster.layout import Layout
+from slipway.toolchain.cluster.layout import NodeLayout
 
-API = f"https://{at.GATEWAY}:{at.API_PORT}"
-EVICTION = {"memory.available": "100Mi", "nodefs.available": "2%", "nodefs.inodesFree": "1%", "imagefs.available": "2%"}
+API_URL = f"https://{at.NODE_ADDRESS}:{at.API_PORT}"
+EVICTION_THRESHOLDS = {
+    "memory.available": "100Mi",
+    "nodefs.available": "2%",
+    "nodefs.inodesFree": "1%",
+    "imagefs.available": "2%",
+}
 
 
-def containerd(home: Path, plugins: Path, sandbox: str) -> str:
+def containerd_config(home: Path, plugins: Path, sandbox: str) -> str:
     """Return containerd's configuration.
 
     Args:
@@ -26,10 +31,10 @@ def containerd(home: Path, plugins: Path, sandbox: str) -> str:
     return f"""\
 version = 2
 root = "{home / "root"}"
-state = "{at.RUN / "containerd"}"
+state = "{at.RUNTIME_FOLDER / "containerd"}"
 
 [grpc]
-  address = "{at.RUN / "containerd.sock"}"
+  address = "{at.RUNTIME_FOLDER / "containerd.sock"}"
 
 [{cri}]
   sandbox_image = "{sandbox}"
@@ -53,36 +58,36 @@ state = "{at.RUN / "containerd"}"
 """
 
 
-def network(home: Path) -> str:
+def cni_config(home: Path) -> str:
     """Return the CNI configuration list: pods on the bridge, and the bridge's address as their way out."""
     bridge = {
         "type": "bridge",
-        "bridge": at.BRIDGE,
+        "bridge": at.BRIDGE_NAME,
         "isGateway": True,
         "hairpinMode": True,
         "ipam": {
             "type": "host-local",
-            "ranges": [[{"subnet": at.PODS, "gateway": at.GATEWAY}]],
+            "ranges": [[{"subnet": at.POD_CIDR, "gateway": at.NODE_ADDRESS}]],
             "routes": [{"dst": "0.0.0.0/0"}],
             "dataDir": str(home / "addresses"),
         },
     }
-    return _json({"cniVersion": "1.0.0", "name": "slipway", "plugins": [bridge]})
+    return _to_json({"cniVersion": "1.0.0", "name": "slipway", "plugins": [bridge]})
 
 
-def etcd(layout: Layout) -> list[str]:
+def etcd_arguments(layout: NodeLayout) -> list[str]:
     """Return etcd's arguments."""
-    client, peer = f"https://127.0.0.1:{at.ETCD}", f"https://127.0.0.1:{at.ETCD_PEERS}"
+    client, peer = f"https://127.0.0.1:{at.ETCD_PORT}", f"https://127.0.0.1:{at.ETCD_PEER_PORT}"
     keys = layout.certificates
     return [
-        f"--data-dir={layout.part('etcd') / 'data'}",
+        f"--data-dir={layout.component_folder('etcd') / 'data'}",
         "--name=slipway",
         f"--listen-client-urls={client}",
         f"--advertise-client-urls={client}",
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=slipway={peer}",
-        f"--listen-metrics-urls=http://127.0.0.1:{at.ETCD_HEALTH}",
+        f"--listen-metrics-urls=http://127.0.0.1:{at.ETCD_HEALTH_PORT}",
         "--client-cert-auth",
         f"--trusted-ca-file={keys / 'ca.crt'}",
         f"--cert-file={keys / 'etcd.crt'}",
@@ -97,25 +102,25 @@ def etcd(layout: Layout) -> list[str]:
     ]
 
 
-def api_server(layout: Layout) -> list[str]:
+def api_server_arguments(layout: NodeLayout) -> list[str]:
     """Return the API server's arguments: TLS and client certificates only, RBAC on."""
     keys = layout.certificates
     return [
-        f"--bind-address={at.GATEWAY}",
-        f"--advertise-address={at.GATEWAY}",
+        f"--bind-address={at.NODE_ADDRESS}",
+        f"--advertise-address={at.NODE_ADDRESS}",
         f"--secure-port={at.API_PORT}",
-        f"--etcd-servers=https://127.0.0.1:{at.ETCD}",
+        f"--etcd-servers=https://127.0.0.1:{at.ETCD_PORT}",
         f"--etcd-cafile={keys / 'ca.crt'}",
         f"--etcd-certfile={keys / 'etcd-client.crt'}",
         f"--etcd-keyfile={keys / 'etcd-client.key'}",
         f"--client-ca-file={keys / 'ca.crt'}",
         f"--tls-cert-file={keys / 'apiserver.crt'}",
         f"--tls-private-key-file={keys / 'apiserver.key'}",
-        f"--cert-dir={layout.part('kube-apiserver')}",
+        f"--cert-dir={layout.component_folder('kube-apiserver')}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
-        f"--service-cluster-ip-range={at.SERVICES}",
-        f"--service-account-issuer=https://kubernetes.default.svc.{at.DOMAIN}",
+        f"--service-cluster-ip-range={at.SERVICE_CIDR}",
+        f"--service-account-issuer=https://kubernetes.default.svc.{at.CLUSTER_DOMAIN}",
         f"--service-account-key-file={keys / 'accounts.pub'}",
         f"--service-account-signing-key-file={keys / 'accounts.key'}",
         f"--kubelet-certificate-authority={keys / 'ca.crt'}",
@@ -126,12 +131,12 @@ def api_server(layout: Layout) -> list[str]:
     ]
 
 
-def controller_manager(layout: Layout) -> list[str]:
+def controller_manager_arguments(layout: NodeLayout) -> list[str]:
     """Return the controller manager's arguments."""
     keys = layout.certificates
     return [
-        *_with_kubeconfig(layout, "kube-controller-manager"),
-        f"--secure-port={at.MANAGER}",
+        *_kubeconfig_arguments(layout, "kube-controller-manager"),
+        f"--secure-port={at.CONTROLLER_MANAGER_PORT}",
         "--use-service-account-credentials",
         f"--root-ca-file={keys / 'ca.crt'}",
         f"--service-account-private-key-file={keys / 'accounts.key'}",
@@ -140,35 +145,35 @@ def controller_manager(layout: Layout) -> list[str]:
     ]
 
 
-def scheduler(layout: Layout) -> list[str]:
+def scheduler_arguments(layout: NodeLayout) -> list[str]:
     """Return the scheduler's arguments."""
-    return [*_with_kubeconfig(layout, "kube-scheduler"), f"--secure-port={at.SCHEDULER}"]
+    return [*_kubeconfig_arguments(layout, "kube-scheduler"), f"--secure-port={at.SCHEDULER_PORT}"]
 
 
-def kubelet(layout: Layout) -> list[str]:
+def kubelet_arguments(layout: NodeLayout) -> list[str]:
     """Return the kubelet's arguments; the rest is in its file."""
-    home = layout.part("kubelet")
+    home = layout.component_folder("kubelet")
     return [
         f"--config={home / 'config.json'}",
         f"--kubeconfig={home / 'kubeconfig'}",
         f"--root-dir={home / 'root'}",
         f"--cert-dir={home}",
-        f"--hostname-override={at.NODE}",
-        f"--node-ip={at.GATEWAY}",
+        f"--hostname-override={at.NODE_NAME}",
+        f"--node-ip={at.NODE_ADDRESS}",
     ]
 
 
-def kubelet_file(layout: Layout) -> str:
+def kubelet_config(layout: NodeLayout) -> str:
     """Return the kubelet's configuration file."""
-    home, keys = layout.part("kubelet"), layout.certificates
-    return _json(
+    home, keys = layout.component_folder("kubelet"), layout.certificates
+    return _to_json(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
-            "address": at.GATEWAY,
+            "address": at.NODE_ADDRESS,
             "port": at.KUBELET_PORT,
             "healthzBindAddress": "127.0.0.1",
-            "healthzPort": at.KUBELET_HEALTH,
+            "healthzPort": at.KUBELET_HEALTH_PORT,
             "authentication": {
                 "anonymous": {"enabled": False},
                 "webhook": {"enabled": True},
@@ -180,32 +185,32 @@ def kubelet_file(layout: Layout) -> str:
             "containerRuntimeEndpoint": f"unix://{layout.socket}",
             "podLogsDir": str(home / "pods"),
             "volumePluginDir": str(home / "plugins"),
-            "clusterDomain": at.DOMAIN,
-            "clusterDNS": [at.GATEWAY],
+            "clusterDomain": at.CLUSTER_DOMAIN,
+            "clusterDNS": [at.NODE_ADDRESS],
             "cgroupDriver": "cgroupfs",
             "failCgroupV1": False,
             "failSwapOn": False,
             "oomScoreAdj": 0,
             "serializeImagePulls": False,
             "imageGCHighThresholdPercent": 100,
-            "evictionHard": EVICTION,
+            "evictionHard": EVICTION_THRESHOLDS,
         }
     )
 
 
-def proxy_file(layout: Layout) -> str:
+def kube_proxy_config(layout: NodeLayout) -> str:
     """Return kube-proxy's configuration file: iptables, and no setting of the kernel changed."""
-    return _json(
+    return _to_json(
         {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
             "mode": "iptables",
-            "clientConnection": {"kubeconfig": str(layout.part("kube-proxy") / "kubeconfig")},
-            "clusterCIDR": at.PODS,
-            "hostnameOverride": at.NODE,
-            "healthzBindAddress": f"127.0.0.1:{at.PROXY_HEALTH}",
-            "metricsBindAddress": f"127.0.0.1:{at.PROXY_METRICS}",
-            "nodePortAddresses": [f"{at.GATEWAY}/32"],
+            "clientConnection": {"kubeconfig": str(layout.component_folder("kube-proxy") / "kubeconfig")},
+            "clusterCIDR": at.POD_CIDR,
+            "hostnameOverride": at.NODE_NAME,
+            "healthzBindAddress": f"127.0.0.1:{at.PROXY_HEALTH_PORT}",
+            "metricsBindAddress": f"127.0.0.1:{at.PROXY_METRICS_PORT}",
+            "nodePortAddresses": [f"{at.NODE_ADDRESS}/32"],
             "iptables": {"localhostNodePorts": False},
             "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
             "oomScoreAdj": 0,
@@ -213,16 +218,16 @@ def proxy_file(layout: Layout) -> str:
     )
 
 
-def corefile(layout: Layout, forward: bool) -> str:
+def corefile(layout: NodeLayout, forward: bool) -> str:
     """Return CoreDNS's configuration; `forward`: names outside the cluster go to this machine's resolver."""
     others = "    forward . /etc/resolv.conf\n" if forward else ""
     return f"""\
 .:53 {{
-    bind {at.GATEWAY}
+    bind {at.NODE_ADDRESS}
     errors
-    health 127.0.0.1:{at.DNS_HEALTH}
-    kubernetes {at.DOMAIN} in-addr.arpa {{
-        kubeconfig {layout.part("coredns") / "kubeconfig"}
+    health 127.0.0.1:{at.DNS_HEALTH_PORT}
+    kubernetes {at.CLUSTER_DOMAIN} in-addr.arpa {{
+        kubeconfig {layout.component_folder("coredns") / "kubeconfig"}
         pods insecure
     }}
 {others}    cache 10
@@ -230,25 +235,28 @@ def corefile(layout: Layout, forward: bool) -> str:
 """
 
 
-def kubeconfig(layout: Layout, user: str, *, inline: bool = False) -> str:
+def kubeconfig(layout: NodeLayout, user: str, *, inline: bool = False) -> str:
     """Return a kubeconfig of one user; `inline` puts keys in instead of paths, so that the file can be carried."""
     authority = layout.certificates / "ca.crt"
     certificate, key = layout.certificates / f"{user}.crt", layout.certificates / f"{user}.key"
-    return _json(
+    return _to_json(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "slipway",
             "contexts": [{"name": "slipway", "context": {"cluster": "slipway", "user": user}}],
             "clusters": [
-                {"name": "slipway", "cluster": {"server": API, **_given("certificate-authority", authority, inline)}}
+                {
+                    "name": "slipway",
+                    "cluster": {"server": API_URL, **_file_or_data("certificate-authority", authority, inline)},
+                }
             ],
             "users": [
                 {
                     "name": user,
                     "user": {
-                        **_given("client-certificate", certificate, inline),
-                        **_given("client-key", key, inline),
+                        **_file_or_data("client-certificate", certificate, inline),
+                        **_file_or_data("client-key", key, inline),
                     },
                 }
             ],
@@ -256,43 +264,43 @@ def kubeconfig(layout: Layout, user: str, *, inline: bool = False) -> str:
     )
 
 
-def dns_role() -> list[dict[str, Any]]:
+def dns_role_objects() -> list[dict[str, Any]]:
     """Return what lets CoreDNS read the cluster's Services."""
-    named = {"name": "system:coredns"}
+    metadata = {"name": "system:coredns"}
     api = "rbac.authorization.k8s.io"
     rules = [
         {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
     ]
     return [
-        {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": named, "rules": rules},
+        {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules},
         {
             "apiVersion": f"{api}/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": named,
-            "roleRef": {"apiGroup": api, "kind": "ClusterRole", **named},
-            "subjects": [{"apiGroup": api, "kind": "User", **named}],
+            "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", **metadata},
+            "subjects": [{"apiGroup": api, "kind": "User", **metadata}],
         },
     ]
 
 
-def _with_kubeconfig(layout: Layout, part: str) -> list[str]:
-    own = layout.part(part) / "kubeconfig"
+def _kubeconfig_arguments(layout: NodeLayout, part: str) -> list[str]:
+    own = layout.component_folder(part) / "kubeconfig"
     return [
         f"--kubeconfig={own}",
         f"--authentication-kubeconfig={own}",
         f"--authorization-kubeconfig={own}",
-        f"--cert-dir={layout.part(part)}",
+        f"--cert-dir={layout.component_folder(part)}",
         "--bind-address=127.0.0.1",
         "--leader-elect=false",
     ]
 
 
-def _given(name: str, file: Path, inline: bool) -> dict[str, str]:
+def _file_or_data(name: str, file: Path, inline: bool) -> dict[str, str]:
     if not inline:
         return {name: str(file)}
     return {f"{name}-data": b64encode(file.read_bytes()).decode("ascii")}
 
 
-def _json(document: Any) -> str:
+def _to_json(document: Any) -> str:
     return json.dumps(document, indent=1) + "\n"

@@ -14,22 +14,22 @@ from slipway.model.errors import SlipwayError
 from slipway.model.package_data import package_path
 from slipway.model.scratch import temporary_folder
 from slipway.run.process import run
-from slipway.toolchain.cluster.layout import Layout
+from slipway.toolchain.cluster.layout import NodeLayout
 from slipway.toolchain.paths import cache_path
-from slipway.toolchain.release import ARCHITECTURES
+from slipway.toolchain.vendor_release import ARCHITECTURES
 
-SOURCE = package_path("toolchain", "cluster", "pause.go")
-OWN = "slipway.local/pause:1"
-THEIRS = "registry.k8s.io/pause:3.10.1"
+PAUSE_SOURCE = package_path("toolchain", "cluster", "pause.go")
+OWN_IMAGE = "slipway.local/pause:1"
+UPSTREAM_IMAGE = "registry.k8s.io/pause:3.10.1"
 BUILD_SECONDS, IMPORT_SECONDS = 600.0, 60.0
 
 
-def name() -> str:
+def image_name() -> str:
     """Return the image's name: the own one can be built, or Kubernetes' has to be pulled."""
-    return OWN if shutil.which("go") else THEIRS
+    return OWN_IMAGE if shutil.which("go") else UPSTREAM_IMAGE
 
 
-def archive() -> bytes:
+def build_image_archive() -> bytes:
     """Build the own image and return it as a tar archive in the OCI image layout.
 
     Raises:
@@ -37,17 +37,17 @@ def archive() -> bytes:
     """
     with temporary_folder(cache_path(), "pause") as folder:
         binary = folder / "pause"
-        argv = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(binary), str(SOURCE)]
+        argv = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(binary), str(PAUSE_SOURCE)]
         env = {"CGO_ENABLED": "0", "GOWORK": "off", "GOTMPDIR": str(folder)}
-        built = run(argv, cwd=folder, env=env, timeout=BUILD_SECONDS)
-        if built.code:
-            raise SlipwayError("Go could not build the pods' sandbox", remedy="See its words.", detail=built.tail())
-        return pack(binary.read_bytes(), ARCHITECTURES[platform.machine().lower()])
+        result = run(argv, cwd=folder, env=env, timeout=BUILD_SECONDS)
+        if result.code:
+            raise SlipwayError("Go could not build the pods' sandbox", remedy="See its words.", detail=result.tail())
+        return pack_image(binary.read_bytes(), ARCHITECTURES[platform.machine().lower()])
 
 
-def pack(program: bytes, architecture: str) -> bytes:
+def pack_image(program: bytes, architecture: str) -> bytes:
     """Return an OCI archive of an image that holds one program, as /pause, and runs it as nobody."""
-    layer = _tar({"pause": program}, mode=0o755)
+    layer = _make_tar({"pause": program}, mode=0o755)
     blobs = {_digest(layer): layer}
 
     def blob(kind: str, document: Any) -> dict[str, Any]:
@@ -61,27 +61,31 @@ def pack(program: bytes, architecture: str) -> bytes:
         "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
     }
-    about = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": _digest(layer), "size": len(layer)}
-    manifest = {"schemaVersion": 2, "config": blob("config.v1+json", config), "layers": [about]}
-    entry = {**blob("manifest.v1+json", manifest), "annotations": {"io.containerd.image.name": OWN}}
+    layer_descriptor = {
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "digest": _digest(layer),
+        "size": len(layer),
+    }
+    manifest = {"schemaVersion": 2, "config": blob("config.v1+json", config), "layers": [layer_descriptor]}
+    entry = {**blob("manifest.v1+json", manifest), "annotations": {"io.containerd.image.name": OWN_IMAGE}}
     files = {f"blobs/{digest.replace(':', '/')}": data for digest, data in blobs.items()}
     files["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
     files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
-    return _tar(files, mode=0o644)
+    return _make_tar(files, mode=0o644)
 
 
-def ensure(layout: Layout) -> None:
+def ensure_image(layout: NodeLayout) -> None:
     """Give containerd, which is up, the own image where it is used.
 
     Raises:
         SlipwayError: it could not be built, or containerd refused it.
     """
     ctr = ["ctr", "--address", str(layout.socket), "--namespace", "k8s.io", "images"]
-    if name() != OWN or OWN in run([*ctr, "list", "--quiet"], timeout=IMPORT_SECONDS).output.split():
+    if image_name() != OWN_IMAGE or OWN_IMAGE in run([*ctr, "list", "--quiet"], timeout=IMPORT_SECONDS).output.split():
         return
     with temporary_folder(cache_path(), "pause") as folder:
         file = folder / "image.tar"
-        file.write_bytes(archive())
+        file.write_bytes(build_image_archive())
         result = run([*ctr, "import", str(file)], timeout=IMPORT_SECONDS)
     if result.code:
         raise SlipwayError("containerd refused the pods' sandbox image", remedy="See its words.", detail=result.tail())
@@ -91,11 +95,11 @@ def _digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _tar(files: dict[str, bytes], mode: int) -> bytes:
+def _make_tar(files: dict[str, bytes], mode: int) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, data in files.items():
-            about = tarfile.TarInfo(path)
-            about.size, about.mode = len(data), mode
-            tar.addfile(about, io.BytesIO(data))
+            member = tarfile.TarInfo(path)
+            member.size, member.mode = len(data), mode
+            tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()

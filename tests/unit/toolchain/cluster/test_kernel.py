@@ -27,7 +27,7 @@ COMMIT
 
 
 def test_only_the_node_s_chains_and_what_leads_to_them_is_removed() -> None:
-    assert dict(kernel.removal(SAVED)) == {
+    assert dict(kernel.removal_commands(SAVED)) == {
         "filter": [
             '-D FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD',
             "-D FORWARD -j SLIPWAY-CLUSTER",
@@ -42,9 +42,9 @@ def test_only_the_node_s_chains_and_what_leads_to_them_is_removed() -> None:
 
 
 def test_of_rules_without_a_node_nothing_is_removed() -> None:
-    assert list(kernel.removal("")) == []
+    assert list(kernel.removal_commands("")) == []
 
 
 def test_pods_are_let_through_by_a_chain_of_the_node_s_own() -> None:
-    tables = {table: parent for table, parent, _rules in kernel.rules_wanted()}
+    tables = {table: parent for table, parent, _rules in kernel.required_rules()}
     assert tables == {"filter": "FORWARD", "nat": "POSTROUTING"}

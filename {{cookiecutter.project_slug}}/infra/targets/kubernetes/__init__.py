@@ -9,8 +9,8 @@ from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 
 from infra.secrets import Secrets
-from infra.targets import Deployed
-from infra.targets.kubernetes import access, admission, files, network, place, routes, scale, workload
+from infra.targets import DeployedResources
+from infra.targets.kubernetes import access, admission, config, context, network, routes, scaling, workload
 
 
 def deploy(
@@ -18,25 +18,30 @@ def deploy(
     stack: Stack,
     images: Mapping[str, pulumi.Input[str]],
     secrets: Mapping[str, Secrets],
-) -> Deployed:
+) -> DeployedResources:
     """Declare the stack's namespace and its rules, and for each service what runs and who reaches it.
 
     Raises:
         ConfigError: the namespace's name, the kubeconfig or a service's Dockerfile is wrong.
     """
-    here = place.prepare(workspace, stack)
-    rules = [*network.closed(here), *admission.rules(here)]
-    login = access.pull_secret(here)
-    entrance = routes.entrance(here)
-    resources: list[pulumi.Resource] = [*rules, *entrance.resources]
+    stack_ctx = context.declare_namespace(workspace, stack)
+    policy_rules = [*network.default_deny(stack_ctx), *admission.declare_admission_policy(stack_ctx)]
+    pull_secret = access.declare_pull_secret(stack_ctx)
+    entry_point = routes.declare_entry_point(stack_ctx)
+    resources: list[pulumi.Resource] = [*policy_rules, *entry_point.resources]
 
     for service in workspace.services:
-        mine = here.of(service)
-        given = files.of(mine, secrets[service.name])
-        account = access.account(mine)
-        opened = network.opened(mine)
-        pod = workload.Pod(images[service.name], given, login)
-        running = workload.running(mine, pod, after=[account, *given.resources, *opened])
-        resources += [*opened, running, *scale.of(mine, running), *routes.to(mine, entrance)]
+        ctx = stack_ctx.for_service(service)
+        service_config = config.declare_config(ctx, secrets[service.name])
+        account = access.declare_service_account(ctx)
+        policies = network.allow_service(ctx)
+        pod = workload.PodInputs(images[service.name], service_config, pull_secret)
+        workload_resource = workload.declare_workload(ctx, pod, after=[account, *service_config.resources, *policies])
+        resources += [
+            *policies,
+            workload_resource,
+            *scaling.declare_scaling(ctx, workload_resource),
+            *routes.expose_service(ctx, entry_point),
+        ]
 
-    return Deployed(urls=routes.urls(workspace, stack), resources=resources)
+    return DeployedResources(urls=routes.service_urls(workspace, stack), resources=resources)

@@ -8,22 +8,22 @@ from collections.abc import Iterable
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret, ServiceAccount
-from slipway.commands.admission import prefixes
+from slipway.commands.admission import allowed_prefixes
 from slipway.model.names import LOOPBACK
-from slipway.run.credentials import HUB, HUB_LOGIN, config_of, login_of
+from slipway.run.credentials import HUB, HUB_LOGIN, login_config_of, read_login
 
-from infra.targets.kubernetes.place import Place, Plot
+from infra.targets.kubernetes.context import KubernetesContext, ServiceContext
 
-PULL = "slipway.pull"
+PULL_SECRET = "slipway.pull"  # noqa: S105
 """The pull secret's name: no service can have it."""
 
 
-def account(mine: Plot) -> ServiceAccount:
+def declare_service_account(ctx: ServiceContext) -> ServiceAccount:
     """Declare the service's own account, which has no rights and no token."""
-    return ServiceAccount(mine.name, metadata=mine.metadata(), automount_service_account_token=False, opts=mine.opts())
+    return ServiceAccount(ctx.name, metadata=ctx.metadata(), automount_service_account_token=False, opts=ctx.opts())
 
 
-def pull_secret(place: Place) -> Secret | None:
+def declare_pull_secret(stack_ctx: KubernetesContext) -> Secret | None:
     """Declare the login that images are pulled with: this machine's, as it is now; None where it has none.
 
     It is made anew by each deploy, as a token may live for hours only. Pods name it and do not hold it, so a new one
@@ -32,28 +32,28 @@ def pull_secret(place: Place) -> Secret | None:
     Raises:
         SlipwayError: Docker's config or the credential helper that it names is broken.
     """
-    hosts = sorted({each.partition("/")[0] for each in prefixes(place.workspace, place.stack)})
-    logins = dict(_logins(place, hosts))
+    hosts = sorted({prefix.partition("/")[0] for prefix in allowed_prefixes(stack_ctx.workspace, stack_ctx.stack)})
+    logins = dict(_registry_logins(stack_ctx, hosts))
     if not logins:
         return None
     text = json.dumps({"auths": logins}, sort_keys=True)
     return Secret(
-        PULL,
-        metadata=place.metadata(PULL),
+        PULL_SECRET,
+        metadata=stack_ctx.metadata(PULL_SECRET),
         type="kubernetes.io/dockerconfigjson",
         data={".dockerconfigjson": pulumi.Output.secret(base64.b64encode(text.encode()).decode())},
-        opts=place.opts(),
+        opts=stack_ctx.opts(),
     )
 
 
-def _logins(place: Place, hosts: Iterable[str]) -> Iterable[tuple[str, dict[str, str]]]:
+def _registry_logins(stack_ctx: KubernetesContext, hosts: Iterable[str]) -> Iterable[tuple[str, dict[str, str]]]:
     """Yield an entry of a Docker config for each registry that is not on this machine and that it has a login for."""
-    config = config_of(place.workspace, "pull")
+    config = login_config_of(stack_ctx.workspace, "pull")
     for host in hosts:
-        login = login_of(host, config) if not LOOPBACK.match(host) else None
+        login = read_login(host, config) if not LOOPBACK.match(host) else None
         if login and login.user and login.password:
-            pair = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-            yield HUB_LOGIN if host == HUB else host, {"auth": pair}
+            credentials = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+            yield HUB_LOGIN if host == HUB else host, {"auth": credentials}
         elif login and login.token:
             pulumi.log.warn(
                 f"the login for {host} is an identity token, which Kubernetes cannot pull with: "

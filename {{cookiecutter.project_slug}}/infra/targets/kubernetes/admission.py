@@ -9,21 +9,23 @@ import pulumi
 from pulumi_kubernetes.admissionregistration.v1 import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from slipway.commands import admission
 
-from infra.targets.kubernetes.place import Place
+from infra.targets.kubernetes.context import KubernetesContext
 
 
-def rules(place: Place) -> Iterator[pulumi.Resource]:
+def declare_admission_policy(stack_ctx: KubernetesContext) -> Iterator[pulumi.Resource]:
     """Declare the admission policy and its binding, unless somebody else applies it (`slipway:admission`)."""
-    if not place.stack.admission:
+    if not stack_ctx.stack.admission:
         return
-    name = admission.images_name(place.namespace)
-    allowed: Any = admission.images_policy(admission.prefixes(place.workspace, place.stack))
-    bound: Any = admission.images_binding(place.namespace)
-    policy = ValidatingAdmissionPolicy(name, metadata=place.of_cluster(name), spec=allowed, opts=place.opts())
+    name = admission.images_policy_name(stack_ctx.namespace)
+    allowed: Any = admission.images_policy(admission.allowed_prefixes(stack_ctx.workspace, stack_ctx.stack))
+    binding: Any = admission.images_policy_binding(stack_ctx.namespace)
+    policy = ValidatingAdmissionPolicy(
+        name, metadata=stack_ctx.cluster_metadata(name), spec=allowed, opts=stack_ctx.opts()
+    )
     yield policy
     yield ValidatingAdmissionPolicyBinding(
         name,
-        metadata=place.of_cluster(name),
-        spec=bound,
-        opts=place.opts([policy]),
+        metadata=stack_ctx.cluster_metadata(name),
+        spec=binding,
+        opts=stack_ctx.opts([policy]),
     )

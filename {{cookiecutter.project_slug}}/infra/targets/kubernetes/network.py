@@ -17,95 +17,101 @@ from pulumi_kubernetes.networking.v1 import (
 from slipway.model import peers
 from slipway.model.workspace import Service
 
-from infra.targets.kubernetes.place import NAMESPACE, Place, Plot, selector
+from infra.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext, pod_selector
 
-BOTH = ("Ingress", "Egress")
+ALL_POLICY_TYPES = ("Ingress", "Egress")
 DNS_NAMESPACE = "kube-system"
-DNS_ON_NODE = "169.254.20.10/32"
+NODE_DNS_CIDR = "169.254.20.10/32"
 """Where a node's own DNS cache listens, in clusters that have one."""
 
 
-def closed(place: Place) -> Iterator[NetworkPolicy]:
+def default_deny(stack_ctx: KubernetesContext) -> Iterator[NetworkPolicy]:
     """Declare what holds for all pods of the namespace: nothing goes in or out but questions for names, and what
     `slipway:egress-to` names."""
-    yield _policy(place, "slipway.closed", LabelSelectorArgs(), types=BOTH)
-    resolvers = [_namespace(DNS_NAMESPACE), NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=DNS_ON_NODE))]
+    yield _namespace_policy(stack_ctx, "slipway.closed", LabelSelectorArgs(), types=ALL_POLICY_TYPES)
+    resolvers = [_namespace_peer(DNS_NAMESPACE), NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=NODE_DNS_CIDR))]
     ports = [NetworkPolicyPortArgs(protocol=protocol, port=53) for protocol in ("UDP", "TCP")]
     names = NetworkPolicyEgressRuleArgs(to=resolvers, ports=ports)
-    yield _policy(place, "slipway.names", LabelSelectorArgs(), egress=[names], types=["Egress"])
-    if others := list(_peers(place.stack.egress_to)):
+    yield _namespace_policy(stack_ctx, "slipway.names", LabelSelectorArgs(), egress=[names], types=["Egress"])
+    if others := list(_named_peers(stack_ctx.stack.egress_to)):
         outside = NetworkPolicyEgressRuleArgs(to=others)
-        yield _policy(place, "slipway.egress", LabelSelectorArgs(), egress=[outside], types=["Egress"])
+        yield _namespace_policy(stack_ctx, "slipway.egress", LabelSelectorArgs(), egress=[outside], types=["Egress"])
 
 
-def opened(mine: Plot) -> list[NetworkPolicy]:
+def allow_service(ctx: ServiceContext) -> list[NetworkPolicy]:
     """Declare what is open for one service: to those that it needs, and from those that need it or bring requests."""
-    place, service = mine.place, mine.service
-    callers = [each for each in place.workspace.services if service.name in each.settings.needs]
-    needed = [place.workspace.service(name) for name in sorted(service.settings.needs)]
-    ingress = [_from_callers(place, service, callers)] if callers else []
-    if service.settings.route and exposed(place):
-        ingress.append(_from_outside(place, service))
-    egress = [NetworkPolicyEgressRuleArgs(to=[_pods(place, each)], ports=[_port(each)]) for each in needed]
+    stack_ctx, service = ctx.stack_ctx, ctx.service
+    callers = [other for other in stack_ctx.workspace.services if service.name in other.settings.needs]
+    needs = [stack_ctx.workspace.service(name) for name in sorted(service.settings.needs)]
+    ingress = [_callers_rule(stack_ctx, service, callers)] if callers else []
+    if service.settings.route and is_exposed(stack_ctx):
+        ingress.append(_outside_rule(stack_ctx, service))
+    egress = [
+        NetworkPolicyEgressRuleArgs(to=[_pods_peer(stack_ctx, other)], ports=[_policy_port(other)]) for other in needs
+    ]
     types = [kind for kind, rules in (("Ingress", ingress), ("Egress", egress)) if rules]
     if not types:
         return []
     policy = NetworkPolicy(
-        mine.name,
-        metadata=mine.metadata(),
+        ctx.name,
+        metadata=ctx.metadata(),
         spec=NetworkPolicySpecArgs(
-            pod_selector=LabelSelectorArgs(match_labels=mine.selector),
+            pod_selector=LabelSelectorArgs(match_labels=ctx.selector),
             ingress=ingress or None,
             egress=egress or None,
             policy_types=types,
         ),
-        opts=mine.opts(),
+        opts=ctx.opts(),
     )
     return [policy]
 
 
-def exposed(place: Place) -> bool:
+def is_exposed(stack_ctx: KubernetesContext) -> bool:
     """Whether anything outside the namespace brings requests."""
-    return bool(place.stack.gateway or place.stack.parent or place.stack.ingress)
+    return bool(stack_ctx.stack.gateway or stack_ctx.stack.parent or stack_ctx.stack.ingress)
 
 
-def _from_callers(place: Place, service: Service, callers: Iterable[Service]) -> NetworkPolicyIngressRuleArgs:
-    return NetworkPolicyIngressRuleArgs(from_=[_pods(place, each) for each in callers], ports=[_port(service)])
-
-
-def _from_outside(place: Place, service: Service) -> NetworkPolicyIngressRuleArgs:
-    """Return whence requests come; a rule without peers is for all: each product runs its gateways elsewhere."""
-    anywhere = peers.ANYWHERE in place.stack.ingress_from
+def _callers_rule(
+    stack_ctx: KubernetesContext, service: Service, callers: Iterable[Service]
+) -> NetworkPolicyIngressRuleArgs:
     return NetworkPolicyIngressRuleArgs(
-        from_=None if anywhere else list(_peers(place.stack.ingress_from)), ports=[_port(service)]
+        from_=[_pods_peer(stack_ctx, caller) for caller in callers], ports=[_policy_port(service)]
     )
 
 
-def _peers(named: Iterable[str]) -> Iterator[NetworkPolicyPeerArgs]:
-    for each in named:
-        if each == peers.INTERNET:
+def _outside_rule(stack_ctx: KubernetesContext, service: Service) -> NetworkPolicyIngressRuleArgs:
+    """Return whence requests come; a rule without peers is for all: each product runs its gateways elsewhere."""
+    anywhere = peers.ANYWHERE in stack_ctx.stack.ingress_from
+    return NetworkPolicyIngressRuleArgs(
+        from_=None if anywhere else list(_named_peers(stack_ctx.stack.ingress_from)), ports=[_policy_port(service)]
+    )
+
+
+def _named_peers(names: Iterable[str]) -> Iterator[NetworkPolicyPeerArgs]:
+    for name in names:
+        if name == peers.INTERNET:
             for whole, private in peers.PRIVATE.items():
                 yield NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=whole, except_=list(private)))
-        elif peers.is_range(each):
-            yield NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=each))
-        elif each != peers.NOWHERE:
-            yield _namespace(each)
+        elif peers.is_range(name):
+            yield NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=name))
+        elif name != peers.NOWHERE:
+            yield _namespace_peer(name)
 
 
-def _namespace(name: str) -> NetworkPolicyPeerArgs:
-    return NetworkPolicyPeerArgs(namespace_selector=LabelSelectorArgs(match_labels={NAMESPACE: name}))
+def _namespace_peer(name: str) -> NetworkPolicyPeerArgs:
+    return NetworkPolicyPeerArgs(namespace_selector=LabelSelectorArgs(match_labels={NAMESPACE_LABEL: name}))
 
 
-def _pods(place: Place, service: Service) -> NetworkPolicyPeerArgs:
-    return NetworkPolicyPeerArgs(pod_selector=LabelSelectorArgs(match_labels=selector(place, service.name)))
+def _pods_peer(stack_ctx: KubernetesContext, service: Service) -> NetworkPolicyPeerArgs:
+    return NetworkPolicyPeerArgs(pod_selector=LabelSelectorArgs(match_labels=pod_selector(stack_ctx, service.name)))
 
 
-def _port(service: Service) -> NetworkPolicyPortArgs:
+def _policy_port(service: Service) -> NetworkPolicyPortArgs:
     return NetworkPolicyPortArgs(protocol="TCP", port=service.settings.port)
 
 
-def _policy(
-    place: Place,
+def _namespace_policy(
+    stack_ctx: KubernetesContext,
     name: str,
     pods: LabelSelectorArgs,
     *,
@@ -114,4 +120,4 @@ def _policy(
 ) -> NetworkPolicy:
     """Declare a policy of the whole namespace; its name has a dot, so no service's is the same."""
     spec = NetworkPolicySpecArgs(pod_selector=pods, policy_types=list(types), egress=egress)
-    return NetworkPolicy(name, metadata=place.metadata(name), spec=spec, opts=place.opts())
+    return NetworkPolicy(name, metadata=stack_ctx.metadata(name), spec=spec, opts=stack_ctx.opts())

@@ -31,31 +31,33 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
-from slipway.model.workspace import Resources
+from slipway.model.workspace import ResourceLimits
 
-from infra.targets.kubernetes.access import PULL
-from infra.targets.kubernetes.files import Files
-from infra.targets.kubernetes.place import Plot
+from infra.targets.kubernetes.access import PULL_SECRET
+from infra.targets.kubernetes.config import ServiceConfig
+from infra.targets.kubernetes.context import ServiceContext
 from infra.targets.kubernetes.probes import Probes
 
-SECRETS = "/run/secrets"
-READERS = 65532
+SECRETS_DIR = "/run/secrets"
+SECRETS_GID = 65532
 """The group that secrets' files belong to, and that a pod's processes are in, whichever user the image has."""
-TMP_SIZE = "1Gi"
+DEFAULT_TMP_SIZE = "1Gi"
 """How large /tmp may get where service.toml does not say it. It is a folder of the node's, so it cannot be noexec."""
-MEMORY, CPUS = "256m", 1.0
+DEFAULT_MEMORY, DEFAULT_CPUS = "256m", 1.0
 """What a service may use that says nothing about it."""
-REQUESTED = 0.25
+CPU_REQUEST_SHARE = 0.25
 """How much of the processors that it may use is kept free for a service. Memory is kept free whole."""
 WITHDRAW_SECONDS = 5
 """How long a pod goes on serving after it was told to end, until nothing sends it requests any more."""
-STOP_SECONDS = 10
+MIN_STOP_SECONDS = 10
 """The least that its container has to end after its stop signal; `drain` may say more."""
-SPREAD = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-GPU = "nvidia.com/gpu"
+SPREAD_KEYS = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+GPU_RESOURCE = "nvidia.com/gpu"
 
 
-def spec(mine: Plot, image: pulumi.Input[str], files: Files, login: bool, health: Probes | None) -> PodSpecArgs:
+def pod_spec(
+    ctx: ServiceContext, image: pulumi.Input[str], config: ServiceConfig, has_pull_secret: bool, probes: Probes | None
+) -> PodSpecArgs:
     """Return the pod of a service, as the Pod Security Standard `restricted` asks for.
 
     Args:
@@ -65,72 +67,75 @@ def spec(mine: Plot, image: pulumi.Input[str], files: Files, login: bool, health
         login: whether there is a pull secret.
         health: its probes; None for a job, which ends by itself.
     """
-    settings = mine.service.settings
-    tmp_size = binary(settings.tmp.size) if settings.tmp.size else TMP_SIZE
+    settings = ctx.service.settings
+    tmp_size = kubernetes_quantity(settings.tmp.size) if settings.tmp.size else DEFAULT_TMP_SIZE
     volumes = [VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs(size_limit=tmp_size))]
-    if files.secrets:
+    if config.secrets:
         volumes.append(
-            VolumeArgs(name="secrets", secret=SecretVolumeSourceArgs(secret_name=files.secrets, default_mode=0o440))
+            VolumeArgs(name="secrets", secret=SecretVolumeSourceArgs(secret_name=config.secrets, default_mode=0o440))
         )
     return PodSpecArgs(
-        service_account_name=mine.name,
+        service_account_name=ctx.name,
         automount_service_account_token=False,
         enable_service_links=False,
         share_process_namespace=True,  # so that the pod's own first process takes in orphans, as Docker's init does
-        image_pull_secrets=[LocalObjectReferenceArgs(name=PULL)] if login else None,
-        restart_policy=None if health else "Never",
-        termination_grace_period_seconds=max(STOP_SECONDS, settings.drain) + (WITHDRAW_SECONDS if settings.port else 0),
+        image_pull_secrets=[LocalObjectReferenceArgs(name=PULL_SECRET)] if has_pull_secret else None,
+        restart_policy=None if probes else "Never",
+        termination_grace_period_seconds=max(MIN_STOP_SECONDS, settings.drain)
+        + (WITHDRAW_SECONDS if settings.port else 0),
         security_context=PodSecurityContextArgs(
             run_as_non_root=True,
             seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
-            fs_group=READERS if files.secrets else None,
+            fs_group=SECRETS_GID if config.secrets else None,
         ),
-        affinity=_platforms(mine.place.workspace.settings.build.platforms),
-        tolerations=[TolerationArgs(key=GPU, operator="Exists")] if settings.resources.gpu else None,
-        topology_spread_constraints=[_spread(mine, key) for key in SPREAD] if health else None,
-        containers=[_container(mine, image, files, health)],
+        affinity=_platform_affinity(ctx.stack_ctx.workspace.settings.build.platforms),
+        tolerations=[TolerationArgs(key=GPU_RESOURCE, operator="Exists")] if settings.resources.gpu else None,
+        topology_spread_constraints=[_spread_constraint(ctx, key) for key in SPREAD_KEYS] if probes else None,
+        containers=[_container(ctx, image, config, probes)],
         volumes=volumes,
     )
 
 
-def _container(mine: Plot, image: pulumi.Input[str], files: Files, health: Probes | None) -> ContainerArgs:
-    port = mine.service.settings.port
+def _container(
+    ctx: ServiceContext, image: pulumi.Input[str], config: ServiceConfig, probes: Probes | None
+) -> ContainerArgs:
+    port = ctx.service.settings.port
     mounts = [VolumeMountArgs(name="tmp", mount_path="/tmp")]  # noqa: S108 - the container's own
-    if files.secrets:
-        mounts.append(VolumeMountArgs(name="secrets", mount_path=SECRETS, read_only=True))
-    environment = EnvFromSourceArgs(config_map_ref=ConfigMapEnvSourceArgs(name=files.environment))
-    withdrawn = LifecycleArgs(pre_stop=LifecycleHandlerArgs(sleep=SleepActionArgs(seconds=WITHDRAW_SECONDS)))
+    if config.secrets:
+        mounts.append(VolumeMountArgs(name="secrets", mount_path=SECRETS_DIR, read_only=True))
+    environment = EnvFromSourceArgs(config_map_ref=ConfigMapEnvSourceArgs(name=config.environment))
+    lifecycle = LifecycleArgs(pre_stop=LifecycleHandlerArgs(sleep=SleepActionArgs(seconds=WITHDRAW_SECONDS)))
     return ContainerArgs(
-        name=mine.name,
+        name=ctx.name,
         image=image,
         ports=[ContainerPortArgs(name="http", container_port=port)] if port else None,
-        env_from=[environment] if files.environment else None,
-        resources=resources(mine.service.settings.resources),
+        env_from=[environment] if config.environment else None,
+        resources=resource_requirements(ctx.service.settings.resources),
         security_context=SecurityContextArgs(
             allow_privilege_escalation=False,
             read_only_root_filesystem=True,
             capabilities=CapabilitiesArgs(drop=["ALL"]),
         ),
         volume_mounts=mounts,
-        lifecycle=withdrawn if port else None,
-        startup_probe=health.startup if health else None,
-        readiness_probe=health.readiness if health else None,
-        liveness_probe=health.liveness if health else None,
+        lifecycle=lifecycle if port else None,
+        startup_probe=probes.startup if probes else None,
+        readiness_probe=probes.readiness if probes else None,
+        liveness_probe=probes.liveness if probes else None,
     )
 
 
-def resources(wanted: Resources) -> ResourceRequirementsArgs:
+def resource_requirements(settings: ResourceLimits) -> ResourceRequirementsArgs:
     """Return limits and requests: memory is kept free whole, as it cannot be shared out; processors in part."""
-    memory = binary(wanted.memory or MEMORY)
-    cpus = wanted.cpus or CPUS
-    gpus = {GPU: str(wanted.gpu)} if wanted.gpu else {}
+    memory = kubernetes_quantity(settings.memory or DEFAULT_MEMORY)
+    cpus = settings.cpus or DEFAULT_CPUS
+    gpus = {GPU_RESOURCE: str(settings.gpu)} if settings.gpu else {}
     return ResourceRequirementsArgs(
         limits={"memory": memory, "cpu": millicores(cpus), **gpus},
-        requests={"memory": memory, "cpu": millicores(cpus * REQUESTED), **gpus},
+        requests={"memory": memory, "cpu": millicores(cpus * CPU_REQUEST_SHARE), **gpus},
     )
 
 
-def binary(amount: str) -> str:
+def kubernetes_quantity(amount: str) -> str:
     """Return an amount as Docker writes it (`256m`) as Kubernetes does (`256Mi`)."""
     return f"{amount.upper()}i".replace("KI", "Ki")
 
@@ -140,12 +145,14 @@ def millicores(cpus: float) -> str:
     return f"{max(1, round(cpus * 1000))}m"
 
 
-def _platforms(platforms: tuple[str, ...]) -> AffinityArgs:
+def _platform_affinity(platforms: tuple[str, ...]) -> AffinityArgs:
     """Return that pods go to nodes that the image was built for."""
-    machines = sorted({platform.split("/")[1] for platform in platforms})
-    known = (("kubernetes.io/os", ["linux"]), ("kubernetes.io/arch", machines))
+    architectures = sorted({platform.split("/")[1] for platform in platforms})
+    requirements = (("kubernetes.io/os", ["linux"]), ("kubernetes.io/arch", architectures))
     term = NodeSelectorTermArgs(
-        match_expressions=[NodeSelectorRequirementArgs(key=key, operator="In", values=values) for key, values in known]
+        match_expressions=[
+            NodeSelectorRequirementArgs(key=key, operator="In", values=values) for key, values in requirements
+        ]
     )
     return AffinityArgs(
         node_affinity=NodeAffinityArgs(
@@ -154,12 +161,12 @@ def _platforms(platforms: tuple[str, ...]) -> AffinityArgs:
     )
 
 
-def _spread(mine: Plot, key: str) -> TopologySpreadConstraintArgs:
+def _spread_constraint(ctx: ServiceContext, key: str) -> TopologySpreadConstraintArgs:
     """Return that pods of one rollout are spread where that is possible."""
     return TopologySpreadConstraintArgs(
         max_skew=1,
         topology_key=key,
         when_unsatisfiable="ScheduleAnyway",
-        label_selector=LabelSelectorArgs(match_labels=mine.selector),
+        label_selector=LabelSelectorArgs(match_labels=ctx.selector),
         match_label_keys=["pod-template-hash"],
     )

@@ -24,67 +24,67 @@ from pulumi_kubernetes.networking.v1 import (
 from slipway.model.stack import Stack, gateway_namespace_of
 from slipway.model.workspace import Workspace
 
-from infra.targets.kubernetes.place import NAMESPACE, Place, Plot
+from infra.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext
 
-API = "gateway.networking.k8s.io/v1"
-GATEWAY = "gateway"
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+GATEWAY_NAME = "gateway"
 """The name of the stack's own Gateway; no service may have it."""
-UNAWAITED = {"pulumi.com/skipAwait": "true"}
+SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 """Not to be waited for: the Deployment says whether pods are there; not each Ingress controller tells its address."""
 
 
 @dataclass(frozen=True)
-class Entrance:
+class EntryPoint:
     """What routes are attached to (`parents` of an HTTPRoute), and the resources that it is made of."""
 
     parents: tuple[Mapping[str, str], ...] = ()
     resources: tuple[pulumi.Resource, ...] = ()
 
 
-def entrance(place: Place) -> Entrance:
+def declare_entry_point(stack_ctx: KubernetesContext) -> EntryPoint:
     """Declare the stack's own Gateway where it has one, or return the one that its settings name.
 
     The Gateway has a namespace of its own: many products run it as pods beside it, which may not run as the services do
     and come from other registries.
     """
-    if place.stack.parent:
-        where, _, name = place.stack.parent.partition("/")
-        return Entrance(parents=({"namespace": where, "name": name},))
-    if not place.stack.gateway:
-        return Entrance()
-    name = gateway_namespace_of(place.workspace.deployed_name, place.stack)
-    namespace = Namespace(name, metadata=place.of_cluster(name), opts=place.opts())
-    gateway = _gateway(place, name, namespace)
-    secure = bool(place.stack.tls)
-    parent = {"namespace": name, "name": GATEWAY}
+    if stack_ctx.stack.parent:
+        namespace_name, _, name = stack_ctx.stack.parent.partition("/")
+        return EntryPoint(parents=({"namespace": namespace_name, "name": name},))
+    if not stack_ctx.stack.gateway:
+        return EntryPoint()
+    name = gateway_namespace_of(stack_ctx.workspace.deployed_name, stack_ctx.stack)
+    namespace = Namespace(name, metadata=stack_ctx.cluster_metadata(name), opts=stack_ctx.opts())
+    gateway = _gateway(stack_ctx, name, namespace)
+    has_tls = bool(stack_ctx.stack.tls)
+    parent = {"namespace": name, "name": GATEWAY_NAME}
     resources: list[pulumi.Resource] = [namespace, gateway]
-    if secure:
-        resources.append(_redirect(place, parent, gateway))
-    return Entrance(({**parent, "sectionName": "https" if secure else "http"},), tuple(resources))
+    if has_tls:
+        resources.append(_redirect(stack_ctx, parent, gateway))
+    return EntryPoint(({**parent, "sectionName": "https" if has_tls else "http"},), tuple(resources))
 
 
-def to(mine: Plot, entrance: Entrance) -> list[pulumi.Resource]:
+def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> list[pulumi.Resource]:
     """Declare what leads to a service: the name that others call it by, and the route from outside where it has one."""
-    if mine.service.settings.port is None:
+    if ctx.service.settings.port is None:
         return []
-    inside = Service(
-        mine.name,
-        metadata=mine.metadata(annotations=UNAWAITED),
+    cluster_service = Service(
+        ctx.name,
+        metadata=ctx.metadata(annotations=SKIP_AWAIT),
         spec=ServiceSpecArgs(
             type="ClusterIP",
-            selector=mine.selector,
-            ports=[ServicePortArgs(name="http", port=mine.service.settings.port, target_port="http")],
+            selector=ctx.selector,
+            ports=[ServicePortArgs(name="http", port=ctx.service.settings.port, target_port="http")],
         ),
-        opts=mine.opts(),
+        opts=ctx.opts(),
     )
-    if mine.service.settings.route and entrance.parents:
-        return [inside, _route(mine, entrance)]
-    if mine.service.settings.route and mine.place.stack.ingress:
-        return [inside, _ingress(mine)]
-    return [inside]
+    if ctx.service.settings.route and entry_point.parents:
+        return [cluster_service, _route(ctx, entry_point)]
+    if ctx.service.settings.route and ctx.stack_ctx.stack.ingress:
+        return [cluster_service, _ingress(ctx)]
+    return [cluster_service]
 
 
-def urls(workspace: Workspace, stack: Stack) -> dict[str, str]:
+def service_urls(workspace: Workspace, stack: Stack) -> dict[str, str]:
     """Return each routed service's URL; none where nothing is exposed, or where the host is not the stack's to know."""
     if not stack.host:
         return {}
@@ -94,78 +94,78 @@ def urls(workspace: Workspace, stack: Stack) -> dict[str, str]:
     }
 
 
-def _gateway(place: Place, namespace: str, after: pulumi.Resource) -> CustomResource:
+def _gateway(stack_ctx: KubernetesContext, namespace: str, after: pulumi.Resource) -> CustomResource:
     routes_from = {
-        "namespaces": {"from": "Selector", "selector": {"matchLabels": {NAMESPACE: place.namespace}}},
+        "namespaces": {"from": "Selector", "selector": {"matchLabels": {NAMESPACE_LABEL: stack_ctx.namespace}}},
     }
-    host = {"hostname": place.stack.host} if place.stack.host else {}
+    host = {"hostname": stack_ctx.stack.host} if stack_ctx.stack.host else {}
     listeners: list[dict[str, Any]] = [
         {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": routes_from, **host}
     ]
-    if place.stack.tls:
-        tls = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": place.stack.tls}]}
+    if stack_ctx.stack.tls:
+        tls = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": stack_ctx.stack.tls}]}
         listeners.append(
             {"name": "https", "protocol": "HTTPS", "port": 443, "allowedRoutes": routes_from, "tls": tls, **host}
         )
     return CustomResource(
-        GATEWAY,
-        api_version=API,
+        GATEWAY_NAME,
+        api_version=GATEWAY_API,
         kind="Gateway",
-        metadata=ObjectMetaArgs(name=GATEWAY, namespace=namespace, labels=place.labels),
-        spec={"gatewayClassName": place.stack.gateway, "listeners": listeners},
-        opts=place.opts([after]),
+        metadata=ObjectMetaArgs(name=GATEWAY_NAME, namespace=namespace, labels=stack_ctx.labels),
+        spec={"gatewayClassName": stack_ctx.stack.gateway, "listeners": listeners},
+        opts=stack_ctx.opts([after]),
     )
 
 
-def _redirect(place: Place, gateway: Mapping[str, str], after: pulumi.Resource) -> CustomResource:
+def _redirect(stack_ctx: KubernetesContext, gateway: Mapping[str, str], after: pulumi.Resource) -> CustomResource:
     """Declare that whoever comes without TLS is sent to the same address with it."""
     to_tls = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
     name = "slipway.redirect"
     return CustomResource(
         name,
-        api_version=API,
+        api_version=GATEWAY_API,
         kind="HTTPRoute",
-        metadata=place.metadata(name),
+        metadata=stack_ctx.metadata(name),
         spec={"parentRefs": [{**gateway, "sectionName": "http"}], "rules": [{"filters": [to_tls]}]},
-        opts=place.opts([after]),
+        opts=stack_ctx.opts([after]),
     )
 
 
-def _route(mine: Plot, entrance: Entrance) -> CustomResource:
-    path = {"type": "PathPrefix", "value": mine.service.settings.route}
-    backend = {"name": mine.name, "port": mine.service.settings.port}
-    host = {"hostnames": [mine.place.stack.host]} if mine.place.stack.host else {}
+def _route(ctx: ServiceContext, entry_point: EntryPoint) -> CustomResource:
+    path = {"type": "PathPrefix", "value": ctx.service.settings.route}
+    backend = {"name": ctx.name, "port": ctx.service.settings.port}
+    host = {"hostnames": [ctx.stack_ctx.stack.host]} if ctx.stack_ctx.stack.host else {}
     return CustomResource(
-        mine.name,
-        api_version=API,
+        ctx.name,
+        api_version=GATEWAY_API,
         kind="HTTPRoute",
-        metadata=mine.metadata(),
+        metadata=ctx.metadata(),
         spec={
-            "parentRefs": [dict(each) for each in entrance.parents],
+            "parentRefs": [dict(parent) for parent in entry_point.parents],
             **host,
             "rules": [{"matches": [{"path": path}], "backendRefs": [backend]}],
         },
-        opts=mine.opts(entrance.resources),
+        opts=ctx.opts(entry_point.resources),
     )
 
 
-def _ingress(mine: Plot) -> Ingress:
-    stack, settings = mine.place.stack, mine.service.settings
+def _ingress(ctx: ServiceContext) -> Ingress:
+    stack, settings = ctx.stack_ctx.stack, ctx.service.settings
     path = HTTPIngressPathArgs(
         path=settings.route,
         path_type="Prefix",
         backend=IngressBackendArgs(
-            service=IngressServiceBackendArgs(name=mine.name, port=ServiceBackendPortArgs(name="http"))
+            service=IngressServiceBackendArgs(name=ctx.name, port=ServiceBackendPortArgs(name="http"))
         ),
     )
-    secure = IngressTLSArgs(secret_name=stack.tls, hosts=[stack.host] if stack.host else None)
+    tls = IngressTLSArgs(secret_name=stack.tls, hosts=[stack.host] if stack.host else None)
     return Ingress(
-        mine.name,
-        metadata=mine.metadata(annotations=UNAWAITED),
+        ctx.name,
+        metadata=ctx.metadata(annotations=SKIP_AWAIT),
         spec=IngressSpecArgs(
             ingress_class_name=stack.ingress,
             rules=[IngressRuleArgs(host=stack.host, http=HTTPIngressRuleValueArgs(paths=[path]))],
-            tls=[secure] if stack.tls else None,
+            tls=[tls] if stack.tls else None,
         ),
-        opts=mine.opts(),
+        opts=ctx.opts(),
     )

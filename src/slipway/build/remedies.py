@@ -1,0 +1,35 @@
+"""What to do about a build that failed, by what its last lines say."""
+
+from __future__ import annotations
+
+import re
+
+DISK_FULL = re.compile(r"no space left on device|ENOSPC|disk quota exceeded", re.IGNORECASE)
+LOGIN_FAILED = re.compile(r"error (?:listing|getting) credentials|docker-credential-[a-z]", re.IGNORECASE)
+UNREACHABLE = re.compile(
+    r"could not resolve|name resolution|failed to establish a new connection|connection refused|network is unreachable"
+    r"|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|i/o timeout|connect timeout|CERTIFICATE_VERIFY_FAILED",
+    re.IGNORECASE,
+)
+
+
+def build_remedy(service: str, text: str) -> str:
+    """Return what to do about a service's failed build.
+
+    Args:
+        service: its name.
+        text: the error and the last lines of the step that failed.
+    """
+    if DISK_FULL.search(text):
+        return "Make room on the disk (`invoke doctor` shows how much there is), then build again."
+    if LOGIN_FAILED.search(text):
+        return (
+            "The program that keeps Docker's logins has failed, which `credsStore` or `credHelpers` in Docker's "
+            "config.json names: mend it, or take the key out of that file and log in again."
+        )
+    if UNREACHABLE.search(text):
+        return (
+            "Something could not be reached: look at the network and the proxy. A private index comes in as the build "
+            "secret `pip-conf` or `npmrc`, a company's CA as `ca`: [build.secrets] in workspace.toml."
+        )
+    return f"Mend the step in services/{service}/Dockerfile or what it runs, then build again."

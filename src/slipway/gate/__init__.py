@@ -1,0 +1,1 @@
+"""The gate: nothing is released that was not tested, scanned, described, signed and verified."""

@@ -1,0 +1,1 @@
+"""Retention: what goes from registries and from this machine, and what stays."""

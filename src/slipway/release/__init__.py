@@ -1,0 +1,1 @@
+"""Deploys, rolls back, promotes, switches modes, and says what runs."""

@@ -1,0 +1,59 @@
+"""Reads what a deploy goes by, once, and proves it where the stack is protected: nothing is read again after that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from slipway.context.reporter import Reporter
+from slipway.context.run_context import RunContext
+from slipway.gate import prebuilt_images
+from slipway.model import lock
+from slipway.model.deploy_inputs import DeployInputs
+from slipway.model.stack import Stack
+
+
+def read_inputs(
+    context: RunContext,
+    stack: Stack,
+    reporter: Reporter,
+    *,
+    stack_lock: lock.Lock | None = None,
+    already_verified: Collection[str] = (),
+    must_verify: bool = True,
+) -> DeployInputs:
+    """Return what a deploy of a stack goes by.
+
+    Args:
+        ground: the workspace, and cosign where the stack is protected.
+        stack: the stack, with the mode in force.
+        report: told that everything is proven.
+        locked: the stack's lock, where it was read or made already.
+        done: the names of those in it that were proven just now.
+        proving: False for a preview, which changes nothing.
+
+    Raises:
+        EvidenceError: the lock is damaged, names images of other repositories, or is not proven where it has to be.
+        GateRefused: the stack is protected, and today's policy refuses an image.
+        SlipwayError: the stack is protected, and the registry does not answer.
+    """
+    workspace = context.workspace
+    if stack.mode == "inline":
+        return DeployInputs(workspace, stack, prebuilt_images=prebuilt_images.base_refs(workspace, stack))
+    stack_lock = stack_lock or lock.load(workspace.root, stack.name)
+    prebuilt_refs = prebuilt_images.resolve_refs(workspace, stack, stack_lock)
+    if stack.protected and must_verify:
+        from slipway.gate.verification import verify_stack  # the evidence's modules, which no other stack needs
+
+        reporter.step(stack.name, "verifying what is locked")
+        verify_stack(context, stack, workspace.services, stack_lock, already_verified=already_verified)
+        reporter.done(stack.name, "everything that is locked is proven")
+    elif not already_verified:
+        repositories = {
+            name: [
+                workspace.repository(name),
+                *(workspace.release_repository(name, registry) for registry in dict.fromkeys((stack.registry, None))),
+            ]
+            for name in lock.all_entries(stack_lock)
+        }
+        lock.refuse_foreign_images(lock.path_of(workspace.root, stack.name), lock.all_entries(stack_lock), repositories)
+    return DeployInputs(workspace, stack, stack_lock.services, prebuilt_refs)

@@ -1,0 +1,1 @@
+"""Makes what a workspace is made of: new services, and a newer template."""

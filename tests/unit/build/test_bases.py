@@ -1,0 +1,212 @@
+"""Which bases a workspace needs, where they come from, and when they are made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.conftest import TEMPLATE
+
+from slipway.build import bases, bootstrap
+from slipway.context.reporter import NullReporter
+from slipway.model import bases_lock as locks
+from slipway.model import workspace as workspaces
+from slipway.model.bases_lock import BasesLock
+from slipway.model.errors import ConfigError, SlipwayError
+from slipway.run import registry
+from slipway.run.process import ProcessResult
+from slipway.scaffold import service_creation
+
+DIGEST = f"sha256:{'a' * 64}"
+OFFICIAL = {
+    name: f"docker.io/library/{name}@{DIGEST}"
+    for name in ("nginx", "python-build", "python-run", "node-build", "node-run")
+}
+
+
+class Heard(NullReporter):
+    """A report that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def report() -> Heard:
+    return Heard()
+
+
+def workspace(root: Path, source: str, answer: str = "api", **official: str) -> workspaces.Workspace:
+    """Write and load a workspace."""
+    lines = ['name = "demo"', 'registry = "127.0.0.1:5000"', "[bases]", f'source = "{source}"', "[bases.official]"]
+    lines += [f'{name} = "{ref}"' for name, ref in (official or OFFICIAL).items()]
+    (root / "workspace.toml").write_text("\n".join(lines), encoding="utf-8")
+    for folder in ("libs", "bases"):
+        shutil.copytree(TEMPLATE / folder, root / folder, ignore=shutil.ignore_patterns("*.json"))
+    service_creation.create_initial_services(root, answer)
+    return workspaces.load_workspace(root)
+
+
+def ensure(of: workspaces.Workspace, report: Heard, **more: Any) -> dict[str, str]:
+    ground = SimpleNamespace(workspace=of, bin=of.scratch / "bin", environment={})
+    return bases.ensure_bases(of, ground, report, **more)  # type: ignore[arg-type]
+
+
+def test_only_bases_that_a_service_names_are_needed_and_the_gateways(tmp_path: Path) -> None:
+    assert bases.required_bases(workspace(tmp_path, "official")) == ["nginx", "python-build", "python-run"]
+
+
+def test_a_workspace_without_services_needs_the_gateways_alone(tmp_path: Path) -> None:
+    assert bases.required_bases(workspace(tmp_path, "official", "none")) == ["nginx"]
+
+
+def test_official_bases_are_locked_as_workspace_toml_has_them(tmp_path: Path, report: Heard) -> None:
+    found = ensure(workspace(tmp_path, "official"), report)
+    assert found == {name: OFFICIAL[name] for name in ("nginx", "python-build", "python-run")}
+    assert locks.load(tmp_path) == BasesLock("official", found)
+
+
+def test_a_second_time_writes_nothing_and_says_nothing(tmp_path: Path, report: Heard) -> None:
+    of = workspace(tmp_path, "official")
+    ensure(of, report)
+    report.said.clear()
+    before = locks.path_of(tmp_path).stat()
+    ensure(of, report)
+    assert (report.said, locks.path_of(tmp_path).stat()) == ([], before)
+
+
+def test_an_official_base_without_a_name_is_refused(tmp_path: Path, report: Heard) -> None:
+    with pytest.raises(ConfigError, match="python-run"):
+        ensure(workspace(tmp_path, "official", nginx=OFFICIAL["nginx"], **{"python-build": f"x@{DIGEST}"}), report)
+
+
+def test_auto_takes_official_ones_where_they_can_be_pulled(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bases, "pull_obstacle", lambda ref: "")
+    assert bases.choose_source(workspace(tmp_path, "auto"), None, report) == "official"
+
+
+def test_auto_says_why_it_takes_hardened_ones(tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bases, "pull_obstacle", lambda ref: "the registry docker.io does not answer")
+    assert bases.choose_source(workspace(tmp_path, "auto"), None, report) == "hardened"
+    assert "docker.io does not answer" in report.said[0]
+
+
+@pytest.mark.parametrize("source", ["official", "hardened"])
+def test_auto_stays_with_what_the_lock_says_and_asks_nobody(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(bases, "pull_obstacle", lambda ref: pytest.fail("it asked"))
+    assert bases.choose_source(workspace(tmp_path, "auto"), BasesLock(source), report) == source
+
+
+def test_hardened_bases_that_the_registry_has_are_not_built(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = workspace(tmp_path, "hardened")
+    monkeypatch.setattr(registry, "resolve_digests", lambda refs: dict.fromkeys(refs, DIGEST))
+    monkeypatch.setattr(bases, "_build_missing", lambda *args, **more: pytest.fail("it built"))
+    found = ensure(of, report)
+    assert found["python-run"] == f"127.0.0.1:5000/demo/base-python-run@{DIGEST}"
+    assert locks.load(tmp_path).source == "hardened"
+
+
+def test_an_edited_base_is_asked_for_under_another_name(tmp_path: Path) -> None:
+    of = workspace(tmp_path, "hardened")
+    before = bases.hardened_tags(of, ["nginx", "python-run"])
+    file = tmp_path / "bases" / "nginx" / "nginx.conf"
+    file.write_text(file.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
+    after = bases.hardened_tags(of, ["nginx", "python-run"])
+    assert before["nginx"] != after["nginx"]
+    assert before["python-run"] == after["python-run"]
+
+
+def test_the_lock_itself_decides_nothing(tmp_path: Path) -> None:
+    of = workspace(tmp_path, "hardened")
+    before = bases.hardened_tags(of, ["nginx"])
+    locks.save(tmp_path, BasesLock("hardened", {"nginx": f"x@{DIGEST}"}))
+    assert bases.hardened_tags(of, ["nginx"]) == before
+
+
+def test_a_missing_file_of_a_base_is_named(tmp_path: Path) -> None:
+    of = workspace(tmp_path, "hardened")
+    (tmp_path / "bases" / "nginx" / "Dockerfile").unlink()
+    with pytest.raises(ConfigError, match="nginx/Dockerfile is missing"):
+        bases.hardened_tags(of, ["nginx"])
+
+
+def test_a_base_of_the_workspaces_own_is_taken_beside_hardened_ones(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = {"ruby-run": f"docker.io/library/ruby@{DIGEST}", **OFFICIAL}
+    of = workspace(tmp_path, "hardened", **mine)
+    dockerfile = tmp_path / "services" / "api" / "Dockerfile"
+    dockerfile.write_text("ARG RUBY_RUN\nFROM ${RUBY_RUN} AS run\n", encoding="utf-8")
+    monkeypatch.setattr(registry, "resolve_digests", lambda refs: dict.fromkeys(refs, DIGEST))
+    assert ensure(of, report) == {
+        "nginx": f"127.0.0.1:5000/demo/base-nginx@{DIGEST}",
+        "ruby-run": mine["ruby-run"],
+    }
+
+
+def test_missing_mmdebstrap_is_an_error_with_its_command_when_nothing_may_be_installed(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None)
+    with pytest.raises(SlipwayError) as caught:
+        bootstrap.ensure_mmdebstrap(report, tmp_path / "apt.log", install=False)
+    assert "apt-get install" in caught.value.remedy
+
+
+def test_what_is_installed_is_said_first(tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
+
+    def run(argv: Any, **more: Any) -> SimpleNamespace:
+        assert "mmdebstrap" in report.said[0]
+        return SimpleNamespace(code=0)
+
+    monkeypatch.setattr(bootstrap, "run", run)
+    bootstrap.ensure_mmdebstrap(report, tmp_path / "apt.log", install=True)
+
+
+@pytest.mark.parametrize(("days", "made"), [(1, 0), (8, 1)])
+def test_a_bootstrap_is_shared_by_the_machine_for_a_week(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch, days: int, made: int
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    calls: list[Path] = []
+    monkeypatch.setattr(bootstrap, "ensure_mmdebstrap", lambda *args, **more: None)
+    monkeypatch.setattr(bootstrap, "make_rootfs", lambda archive, *args: calls.append(archive))
+    of = workspace(tmp_path, "hardened")
+    archive = bootstrap.bootstrap_debian(of, report, install=True, fresh=False) / "rootfs.tar"
+    calls.clear()
+    archive.touch()
+    then = time.time() - days * 24 * 3600
+    os.utime(archive, (then, then))
+    bootstrap.bootstrap_debian(of, report, install=True, fresh=False)
+    assert len(calls) == made
+
+
+def test_a_bootstrap_that_fails_leaves_nothing_and_shows_why(
+    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(argv: Any, **more: Any) -> ProcessResult:
+        Path(argv[-1]).write_text("half", encoding="utf-8")
+        return ProcessResult(1, "E: no mirror\n")
+
+    monkeypatch.setattr(bootstrap, "run", run)
+    monkeypatch.setattr(bootstrap, "_apt_sources", tuple)
+    with pytest.raises(SlipwayError) as caught:
+        bootstrap.make_rootfs(tmp_path / "rootfs.tar", report, tmp_path / "log")
+    assert "no mirror" in caught.value.detail
+    assert list(tmp_path.iterdir()) == []

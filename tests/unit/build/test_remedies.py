@@ -1,0 +1,27 @@
+"""The remedy fits what the failed step said."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.build.remedies import build_remedy
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("write /oci/x: no space left on device", "Make room"),
+        ("npm error ENOSPC", "Make room"),
+        ("Temporary failure in name resolution", "proxy"),
+        ("connect ECONNREFUSED 127.0.0.1:9", "pip-conf"),
+        ("CERTIFICATE_VERIFY_FAILED", "`ca`"),
+        ("getting host: error listing credentials - err: exit status 1, out: `pass not initialized`", "credsStore"),
+        (
+            "error getting credentials - err: exec: docker-credential-x: not found",
+            "config.json",
+        ),
+        ("exit code: 1", "services/api/Dockerfile"),
+    ],
+)
+def test_what_was_said_decides_the_remedy(said: str, remedy: str) -> None:
+    assert remedy in build_remedy("api", said)

@@ -1,0 +1,119 @@
+"""How a container ends, with an engine that only acts and a clock that only waiting moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.provider.handler import CancellationToken, Cancelled
+from slipway.rollout import drain, nginx
+from slipway.rollout.reachability import ContainerAddress
+from slipway.run import engine
+
+
+class Clock(CancellationToken):
+    """Time that only passes while it is waited for; the user interrupts at `end`."""
+
+    def __init__(self, end: float = 1e9) -> None:
+        super().__init__()
+        self.now, self.end = 0.0, end
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now > self.end:
+            raise Cancelled
+
+
+class World:
+    """When the gateway has no requests of before its switch any more, and when the container has no connections."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock, self.gateway, self.own, self.did = Clock(), 0.0, 0.0, []  # type: ignore[var-annotated]
+        monkeypatch.setattr(drain.time, "monotonic", lambda: self.clock.now)
+        monkeypatch.setattr(drain, "_find_running", lambda _id: self)
+        monkeypatch.setattr(nginx, "has_requests_in_flight", lambda *_: self.clock.now < self.gateway)
+        monkeypatch.setattr(ContainerAddress, "is_local", True)
+        monkeypatch.setattr(ContainerAddress, "count_connections", lambda *_: int(self.clock.now < self.own))
+        monkeypatch.setattr(engine, "remove_container", lambda _id, *, name, grace: self.did.append(("remove", grace)))
+        monkeypatch.setattr(engine, "stop_container", lambda _id, grace: self.did.append(("stop", grace)))
+
+    labels = {engine.WORKSPACE_LABEL: "demo", engine.STACK_LABEL: "dev"}
+    attrs: dict[str, Any] = {
+        "State": {"Running": True, "Pid": 1},
+        "NetworkSettings": {"Networks": {"demo-dev": {"IPAddress": "172.18.0.3", "Gateway": "172.18.0.1"}}},
+    }
+
+    def end(self, seconds: float, *, port: int | None = 8000, remove: bool = True) -> float:
+        """End it; return when it was told to."""
+        drain.drain_container("abc", seconds, self.clock, port=port, remove=remove)
+        return self.clock.now
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def test_what_has_no_request_is_told_to_end_at_once(world: World) -> None:
+    assert world.end(30) == 0
+    assert world.did == [("remove", 30)]
+
+
+def test_a_request_in_flight_is_waited_for_and_no_longer(world: World) -> None:
+    world.gateway = world.own = 25
+    assert 25 <= world.end(30) < 26
+    assert world.did == [("remove", 10)]
+
+
+def test_what_does_not_end_has_its_time_and_then_ten_seconds_from_its_stop_signal(world: World) -> None:
+    world.gateway = world.own = 1e6
+    assert 8 <= world.end(8) < 8.1
+    assert world.did == [("remove", 10)]
+
+
+def test_another_services_long_request_holds_nobody_up(world: World) -> None:
+    world.gateway, world.own = 1e6, 3
+    assert 3 < world.end(30) < 3 + drain.QUIET_SECONDS + 0.1
+
+
+def test_where_connections_cannot_be_seen_the_gateway_is_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ContainerAddress, "is_local", False)
+    world.gateway, world.own = 20, 0
+    assert 20 <= world.end(30) < 20.1
+
+
+def test_what_takes_no_requests_has_all_its_time_from_its_stop_signal(world: World) -> None:
+    world.gateway = world.own = 1e6
+    assert world.end(90, port=None) == 0
+    assert world.did == [("remove", 90)]
+
+
+def test_one_that_is_kept_is_only_stopped(world: World) -> None:
+    world.end(30, remove=False)
+    assert world.did == [("stop", 30)]
+
+
+def test_an_interrupt_ends_the_waiting_and_the_container_stays(world: World) -> None:
+    world.gateway = world.own = 1e6
+    world.clock.end = 5
+    with pytest.raises(Cancelled):
+        world.end(30)
+    assert world.did == []
+
+
+def test_what_is_gone_or_stopped_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "_find_running", lambda _id: None)
+    world.gateway = world.own = 1e6
+    assert world.end(30) == 0
+
+
+def test_an_error_of_the_engine_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("no engine")
+
+    monkeypatch.setattr(engine, "remove_container", broken)
+    with pytest.raises(OSError, match="no engine"):
+        world.end(30)

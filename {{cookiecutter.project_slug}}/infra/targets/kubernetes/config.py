@@ -1,0 +1,62 @@
+"""What a service's container reads: its environment and its secrets, each under a name that changes with it.
+
+So a new text is a new object and a new rollout, and the pods before it keep theirs until the rollout is done.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.core.v1 import ConfigMap, Secret
+from slipway.model.environment import service_environment
+from slipway.provider.resources import Suffix
+
+from infra.secrets import Secrets
+from infra.targets.kubernetes.context import ServiceContext
+
+
+@dataclass(frozen=True)
+class ServiceConfig:
+    """The names of a service's ConfigMap and Secret, where it has them, and the resources themselves."""
+
+    environment: pulumi.Input[str] | None = None
+    secrets: pulumi.Input[str] | None = None
+    resources: tuple[pulumi.Resource, ...] = ()
+
+
+def declare_config(ctx: ServiceContext, secrets: Secrets) -> ServiceConfig:
+    """Declare a service's environment and secrets."""
+    environment = service_environment(ctx.stack_ctx.workspace, ctx.service, ctx.stack_ctx.stack.target)
+    resources: list[pulumi.Resource] = []
+    config_name = secret_name = None
+    if environment:
+        config_name = f"{ctx.name}-{environment_digest(environment)}"
+        resources.append(_config_map(ctx, config_name, environment))
+    if secrets:
+        secret_name = pulumi.Output.concat(ctx.name, "-", Suffix(ctx.name, of=secrets).text)
+        resources.append(_secret(ctx, secret_name, secrets))
+    return ServiceConfig(config_name, secret_name, tuple(resources))
+
+
+def environment_digest(environment: Mapping[str, str]) -> str:
+    """Return what tells one environment from another, short enough for a name."""
+    return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _config_map(ctx: ServiceContext, name: str, environment: Mapping[str, str]) -> ConfigMap:
+    return ConfigMap(ctx.name, metadata=ctx.metadata(name), data=dict(environment), immutable=True, opts=ctx.opts())
+
+
+def _secret(ctx: ServiceContext, name: pulumi.Input[str], secrets: Secrets) -> Secret:
+    data = {key: _base64(value) for key, value in secrets.items()}
+    return Secret(ctx.name, metadata=ctx.metadata(name), data=data, immutable=True, opts=ctx.opts())
+
+
+def _base64(value: pulumi.Output[str]) -> pulumi.Output[str]:
+    encoded: pulumi.Input[str] = value.apply(lambda text: base64.b64encode(text.encode()).decode())
+    return pulumi.Output.secret(encoded)

@@ -1,0 +1,140 @@
+"""The place that a stack runs in: a cluster, a namespace, and how all that stands there is named and labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+from pulumi_kubernetes import Provider
+from pulumi_kubernetes.core.v1 import Namespace
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+from slipway.commands.kubectl import NAME_LABEL, PART_OF_LABEL, STACK_LABEL
+from slipway.model.errors import ConfigError
+from slipway.model.stack import Stack, namespace_of
+from slipway.model.workspace import Service, Workspace
+from slipway.run.owner import owner_of
+
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""The label by which Kubernetes itself names each namespace."""
+POD_SECURITY_LEVEL = "restricted"
+"""The Pod Security Standard that the namespace asks of its pods."""
+
+
+@dataclass(frozen=True)
+class KubernetesContext:
+    """A stack's place in its cluster. What it makes waits for `prerequisites`: the namespace."""
+
+    workspace: Workspace
+    stack: Stack
+    namespace: str
+    provider: Provider
+    prerequisites: tuple[pulumi.Resource, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that all objects of the stack have."""
+        return {
+            PART_OF_LABEL: self.workspace.deployed_name,
+            "app.kubernetes.io/managed-by": "slipway",
+            STACK_LABEL: self.stack.name,
+        }
+
+    def metadata(self, name: pulumi.Input[str]) -> ObjectMetaArgs:
+        """Return the metadata of an object in the namespace."""
+        return ObjectMetaArgs(name=name, namespace=self.namespace, labels=self.labels)
+
+    def cluster_metadata(self, name: str) -> ObjectMetaArgs:
+        """Return the metadata of an object that is in no namespace."""
+        return ObjectMetaArgs(name=name, labels=self.labels)
+
+    def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+        """Return the options of a resource: in this cluster, after the namespace and what else it needs."""
+        return pulumi.ResourceOptions(provider=self.provider, depends_on=[*self.prerequisites, *after])
+
+    def for_service(self, service: Service) -> ServiceContext:
+        """Return one service's part of the place."""
+        return ServiceContext(self, service)
+
+
+@dataclass(frozen=True)
+class ServiceContext:
+    """One service's part of a place: all of its objects are named after it."""
+
+    stack_ctx: KubernetesContext
+    service: Service
+
+    @property
+    def name(self) -> str:
+        return self.service.name
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The labels that choose the service's pods, and never change."""
+        return pod_selector(self.stack_ctx, self.name)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {**self.stack_ctx.labels, **self.selector}
+
+    def metadata(
+        self, name: pulumi.Input[str] | None = None, annotations: dict[str, str] | None = None
+    ) -> ObjectMetaArgs:
+        """Return the metadata of one of its objects; without a name it is the service's."""
+        return ObjectMetaArgs(
+            name=name or self.name, namespace=self.stack_ctx.namespace, labels=self.labels, annotations=annotations
+        )
+
+    def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+        return self.stack_ctx.opts(after)
+
+
+def pod_selector(stack_ctx: KubernetesContext, service: str) -> dict[str, str]:
+    """Return the labels that choose the pods of a service of the stack."""
+    return {NAME_LABEL: service, PART_OF_LABEL: stack_ctx.workspace.deployed_name}
+
+
+def declare_namespace(workspace: Workspace, stack: Stack) -> KubernetesContext:
+    """Declare the stack's namespace and the way to its cluster.
+
+    Raises:
+        ConfigError: the namespace's name is none, or slipway:kubeconfig names no file.
+    """
+    stack_ctx = KubernetesContext(
+        workspace, stack, namespace_of(workspace.deployed_name, stack), _cluster_provider(stack)
+    )
+    security_labels = {
+        f"pod-security.kubernetes.io/{mode}": POD_SECURITY_LEVEL for mode in ("enforce", "warn", "audit")
+    }
+    versions = {f"{label}-version": "latest" for label in security_labels}
+    metadata = ObjectMetaArgs(
+        name=stack_ctx.namespace,
+        labels={**stack_ctx.labels, **security_labels, **versions},
+        annotations=dict(owner_of(workspace.root).labels),
+    )
+    namespace = Namespace(stack_ctx.namespace, metadata=metadata, opts=stack_ctx.opts())
+    return KubernetesContext(workspace, stack, stack_ctx.namespace, stack_ctx.provider, (namespace,))
+
+
+def _cluster_provider(stack: Stack) -> Provider:
+    """Return the way to the cluster.
+
+    A deploy makes the objects what the files say, whoever else has changed the same fields meanwhile (`kubectl edit`);
+    a count of pods that an autoscaler sets is no such field, as none is declared then. The pull secret changes in
+    place: a replaced one would be missing for a moment. And another path to the same cluster on another machine is no
+    other cluster: all objects would be made anew.
+    """
+    if stack.kubeconfig and not Path(stack.kubeconfig).is_file():
+        raise ConfigError(
+            f"{stack.file}: slipway:kubeconfig is {stack.kubeconfig}, which is no file",
+            remedy="Correct it, or remove the line: then KUBECONFIG or ~/.kube/config counts.",
+        )
+    return Provider(
+        stack.name,
+        kubeconfig=stack.kubeconfig,
+        context=stack.context,
+        cluster_identifier=stack.context or "current",
+        enable_patch_force=True,
+        enable_secret_mutable=True,
+    )

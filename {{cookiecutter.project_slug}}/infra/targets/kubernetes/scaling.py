@@ -1,0 +1,62 @@
+"""How many pods of a service there are, and how many may be taken away at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pulumi
+from pulumi_kubernetes.autoscaling.v2 import (
+    CrossVersionObjectReferenceArgs,
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerSpecArgs,
+    MetricSpecArgs,
+    MetricTargetArgs,
+    ResourceMetricSourceArgs,
+)
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
+
+from infra.targets.kubernetes.context import ServiceContext
+from infra.targets.kubernetes.pods import DEFAULT_CPUS, millicores
+
+
+def declare_scaling(ctx: ServiceContext, workload: pulumi.Resource) -> Iterator[pulumi.Resource]:
+    """Declare an autoscaler of what runs where the number may vary, and a budget for drains where there are several."""
+    scale = ctx.service.settings.scale
+    if scale.max > scale.min:
+        yield _autoscaler(ctx, workload)
+    if scale.min > 1:
+        yield _disruption_budget(ctx)
+
+
+def _autoscaler(ctx: ServiceContext, workload: pulumi.Resource) -> HorizontalPodAutoscaler:
+    """Declare the autoscaler: `cpu` is percent of what a pod may use, not of what is kept free for it."""
+    scale, cpus = ctx.service.settings.scale, ctx.service.settings.resources.cpus or DEFAULT_CPUS
+    target = MetricTargetArgs(type="AverageValue", average_value=millicores(cpus * scale.cpu / 100))
+    return HorizontalPodAutoscaler(
+        ctx.name,
+        metadata=ctx.metadata(),
+        spec=HorizontalPodAutoscalerSpecArgs(
+            scale_target_ref=CrossVersionObjectReferenceArgs(api_version="apps/v1", kind="Deployment", name=ctx.name),
+            min_replicas=scale.min,
+            max_replicas=scale.max,
+            metrics=[
+                MetricSpecArgs(type="Resource", resource=ResourceMetricSourceArgs(name="cpu", target=target)),
+            ],
+        ),
+        opts=ctx.opts([workload]),
+    )
+
+
+def _disruption_budget(ctx: ServiceContext) -> PodDisruptionBudget:
+    """Declare that one pod at a time may be drained, and one that is not well always."""
+    return PodDisruptionBudget(
+        ctx.name,
+        metadata=ctx.metadata(),
+        spec=PodDisruptionBudgetSpecArgs(
+            max_unavailable=1,
+            unhealthy_pod_eviction_policy="AlwaysAllow",
+            selector=LabelSelectorArgs(match_labels=ctx.selector),
+        ),
+        opts=ctx.opts(),
+    )

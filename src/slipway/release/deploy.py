@@ -31,6 +31,7 @@ from slipway.release.plugin_watchdog import PluginWatchdog
 from slipway.release.resource_failures import build_log_fetcher
 from slipway.release.session_lock import refuse_during_session
 from slipway.run import ports
+from slipway.run.cluster import refuse_missing_kubeconfig
 from slipway.run.owner import read_state_ids
 from slipway.run.policy import format_advice
 from slipway.run.pulumi import BUILD_TYPES, Outcome, PulumiStack, StateNotSaved
@@ -171,7 +172,12 @@ def refuse_foreign_objects(context: RunContext, stack: Stack) -> None:
 
 
 def refuse_foreign_objects_early(context: RunContext, stack: Stack) -> None:
-    """Do that before a first deploy, which may build for minutes; a later one asks while Pulumi starts."""
+    """Do that before a first deploy, which may build for minutes; a later one asks while Pulumi starts.
+
+    Nor is anything built for a cluster that no kubeconfig names.
+    """
+    if stack.target == "kubernetes":
+        refuse_missing_kubeconfig(stack)
     has_state = local_state_folder(context.workspace.root) and read_state_ids(
         context.workspace.root, context.workspace.name, stack.name
     )

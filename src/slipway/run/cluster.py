@@ -108,21 +108,43 @@ class Cluster:
             ) from error
 
     def _run_kubectl(self, argv: list[str]) -> str:
-        if self.where.kubeconfig and not Path(self.where.kubeconfig).is_file():
-            raise ConfigError(
-                f"{self.stack.file}: slipway:kubeconfig is {self.where.kubeconfig}, which is not there",
-                remedy="Put the cluster's kubeconfig there, or correct the setting.",
-            )
-        kubeconfig = os.environ.get("KUBECONFIG") if not self.where.kubeconfig else None
-        if kubeconfig and not any(Path(path).is_file() for path in kubeconfig.split(os.pathsep)):
-            raise ConfigError(
-                f"KUBECONFIG is {kubeconfig}, and no such file is there",
-                remedy=f"Correct or unset it, or set slipway:kubeconfig in {self.stack.file}.",
-            )
+        _refuse_wrong_kubeconfig(self.where.kubeconfig, self.stack)
         result = run(argv, timeout=KUBECTL_SECONDS, apart=True)
         if result.code:
             raise explain_kubectl_error(result.errors or result.output, self.where, self.stack)
         return result.output
+
+
+def refuse_missing_kubeconfig(stack: Stack) -> None:
+    """Refuse where no file says which cluster a stack is on; nothing is started or asked.
+
+    Raises:
+        ConfigError: the file that the stack or the environment names is not there, or there is none at all.
+    """
+    _refuse_wrong_kubeconfig(stack.kubeconfig, stack)
+    named = stack.kubeconfig or os.environ.get("KUBECONFIG") or "KUBERNETES_SERVICE_HOST" in os.environ
+    if not named and not Path("~/.kube/config").expanduser().is_file():
+        _, error_class, message, remedy = _NO_KUBECONFIG
+        raise error_class(message.format(stack=stack.name), remedy=remedy.format(settings=_settings(stack)))
+
+
+def _refuse_wrong_kubeconfig(kubeconfig: str | None, stack: Stack) -> None:
+    """Refuse a file that is named and is not there."""
+    if kubeconfig and not Path(kubeconfig).is_file():
+        raise ConfigError(
+            f"{stack.file}: slipway:kubeconfig is {kubeconfig}, which is not there",
+            remedy="Put the cluster's kubeconfig there, or correct the setting.",
+        )
+    named = os.environ.get("KUBECONFIG") if not kubeconfig else None
+    if named and not any(Path(each).is_file() for each in named.split(os.pathsep)):
+        raise ConfigError(
+            f"KUBECONFIG is {named}, and no such file is there",
+            remedy=f"Correct or unset it, or set slipway:kubeconfig in {stack.file}.",
+        )
+
+
+def _settings(stack: Stack) -> str:
+    return f"slipway:kubeconfig and slipway:context in {stack.file}"
 
 
 def cluster_of(workspace: Workspace, stack: Stack) -> Cluster:
@@ -161,7 +183,7 @@ def explain_kubectl_error(output: str, where: ClusterNamespace, stack: Stack) ->
                 "name": next(filter(None, match.groups()), ""),
                 "stack": stack.name,
                 "namespace": where.namespace,
-                "settings": f"slipway:kubeconfig and slipway:context in {stack.file}",
+                "settings": _settings(stack),
             }
             detail = lines[-1] if lines else output.strip()
             return error_class(message.format(**names), remedy=remedy.format(**names), detail=detail)
@@ -173,6 +195,13 @@ def explain_kubectl_error(output: str, where: ClusterNamespace, stack: Stack) ->
 
 
 _KUBECTL_NOISE = re.compile(r"Warning: |[EIW]\d{4} ")
+_NO_KUBECONFIG = (
+    re.compile(r"localhost:8080"),
+    ConfigError,
+    "no kubeconfig says where the cluster of `{stack}` is",
+    "Log in to the cluster, so that ~/.kube/config or KUBECONFIG names it, or set {settings}. "
+    "Without a cluster, `sudo invoke cluster up` starts one on this machine.",
+)
 _KUBECTL_ERRORS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...] = (
     (
         re.compile(r'context "([^"]*)" does not exist|no context exists with the name: "([^"]*)"'),
@@ -180,13 +209,7 @@ _KUBECTL_ERRORS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...
         "the kubeconfig of `{stack}` has no context `{name}`",
         "`kubectl config get-contexts` lists those that there are; see {settings}.",
     ),
-    (
-        re.compile(r"localhost:8080"),
-        ConfigError,
-        "no kubeconfig says where the cluster of `{stack}` is",
-        "Log in to the cluster, so that ~/.kube/config or KUBECONFIG names it, or set {settings}. "
-        "Without a cluster, `sudo invoke cluster up` starts one on this machine.",
-    ),
+    _NO_KUBECONFIG,
     (
         re.compile(r"error loading config file|invalid configuration"),
         ConfigError,

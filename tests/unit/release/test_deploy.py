@@ -114,3 +114,14 @@ def test_a_preview_does_not_show_that_an_images_resource_is_forgotten() -> None:
         "        name: api",
     ]
     assert deploy.diff_lines(lines) == lines[-2:]
+
+
+def test_nothing_is_looked_for_or_built_for_a_cluster_that_no_kubeconfig_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    stack = Stack("dev", Path("infra/Pulumi.dev.yaml"), "inline", "kubernetes", protected=False)
+    with pytest.raises(ConfigError, match="no kubeconfig"):
+        deploy.refuse_foreign_objects_early(None, stack)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace, WorkspaceSettings
 from slipway.run import cluster
-from slipway.run.cluster import Cluster, Forbidden
+from slipway.run.cluster import Cluster, Forbidden, refuse_missing_kubeconfig
 from slipway.run.kubernetes_objects import Deployment, Event, Namespace, Pod
 
 STACK = Stack("staging", Path("infra/Pulumi.staging.yaml"), "external", "kubernetes", protected=False)
@@ -126,6 +127,45 @@ def test_a_refusal_says_what_it_means_and_what_to_do(
 def test_a_kubeconfig_that_is_not_there_is_named_with_its_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Pulumi\.staging\.yaml.*/nowhere/config"):
         door(kubectl(tmp_path), "/nowhere/config").list_objects(["pods"], "a=b")
+
+
+def test_where_no_kubeconfig_is_named_or_found_it_is_said_with_a_way_to_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="no kubeconfig says where the cluster of `staging` is") as caught:
+        refuse_missing_kubeconfig(STACK)
+    assert "invoke cluster up" in caught.value.remedy and "slipway:context" in caught.value.remedy
+    monkeypatch.setenv("KUBECONFIG", f"/nowhere{os.pathsep}/either")
+    with pytest.raises(ConfigError, match="KUBECONFIG is /nowhere"):
+        refuse_missing_kubeconfig(STACK)
+    with pytest.raises(ConfigError, match="slipway:kubeconfig is /nowhere"):
+        refuse_missing_kubeconfig(replace(STACK, kubeconfig="/nowhere"))
+
+
+@pytest.mark.parametrize("named", ["home", "environment", "stack", "pod"])
+def test_a_kubeconfig_that_is_there_or_a_pods_own_login_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "home" / ".kube" / "config"
+    if named == "pod":
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    elif named != "home":
+        file = tmp_path / "config"
+    stack = replace(STACK, kubeconfig=str(file)) if named == "stack" else STACK
+    if named == "environment":
+        monkeypatch.setenv("KUBECONFIG", str(file))
+    if named != "pod":
+        with pytest.raises(ConfigError):
+            refuse_missing_kubeconfig(stack)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    refuse_missing_kubeconfig(stack)
 
 
 def test_an_answer_that_is_no_json_is_a_message(tmp_path: Path) -> None:

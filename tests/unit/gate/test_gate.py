@@ -122,7 +122,7 @@ def world(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
         def __init__(self, host: str, config: object) -> None:
             assert host == HERE
 
-        def tag(self, repository: str, held: str, tag: str) -> None:
+        def add_tag(self, repository: str, held: str, tag: str) -> None:
             world.did(f"tag {repository.rpartition('/')[2]} {tag[:3]}")
             assert world.tags.setdefault(f"{HERE}/{repository}:{tag}", held) == held
 

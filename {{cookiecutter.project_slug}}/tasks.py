@@ -21,21 +21,24 @@ ELSEWHERE = {"PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT",
 
 def enter_venv() -> None:
     """Return in an up-to-date .venv; anywhere else see to it, and start the same command in it."""
-    if made_from() != f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {origin()}":
-        try:
+    try:
+        if made_from() != f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {origin()}":
             make_venv()
-        except KeyboardInterrupt:
-            print("Stopped. Run it again to go on.", file=sys.stderr)
-            sys.exit(130)
-    elif Path(sys.prefix).samefile(VENV) and __name__ != "__main__":
-        return
+        elif Path(sys.prefix).samefile(VENV) and __name__ != "__main__":
+            return
+    except KeyboardInterrupt:
+        print("Stopped. Run it again to go on.", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        sys.exit(f"✘ .venv cannot be made: {error}\n  remedy  Restore {LOCK.name} from git; make {ROOT} writable.")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
     os.execve(PYTHON, [str(PYTHON), "-P", "-m", "invoke", *sys.argv[1:]], environment)  # noqa: S606
 
 
 def made_from() -> str:
     """Return what .venv is made from: the lock's digest and the `origin`; nothing where it is not complete."""
-    return STAMP.read_text(encoding="utf-8") if STAMP.is_file() and PYTHON.exists() else ""
+    whole = all(path.exists() for path in (STAMP, PYTHON, VENV / "pyvenv.cfg"))
+    return STAMP.read_text(encoding="utf-8") if whole else ""
 
 
 def origin() -> str:
@@ -46,8 +49,8 @@ def origin() -> str:
 def make_venv() -> None:
     """Make .venv or bring it up to date; end with status 1 when that fails."""
     with LOCK.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time,
-        os.set_inheritable(lock.fileno(), True)  # pip, too, when this process is killed
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time: others wait here
+        os.set_inheritable(lock.fileno(), True)  # pip holds it, too, if this process is killed
         digest, before = hashlib.sha256(lock.read()).hexdigest(), made_from()
         if before == f"{digest} {origin()}":
             return

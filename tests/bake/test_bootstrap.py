@@ -151,6 +151,8 @@ def test_it_is_made_once_and_renewed_when_the_lock_has_changed(small: Small) -> 
 def test_a_failed_install_is_told_and_tried_again(small: Small) -> None:
     lock = small.root / "requirements.txt"
     good = lock.read_text()
+    lock.unlink()
+    assert "remedy  Restore requirements.txt from git" in small.run(code=1)[1]
     lock.write_text(good.replace("sha256:", "sha256:0000")[: len(good)])
     out, errors = small.run(code=1)
     assert out == "" and "… failed" in errors and "remedy" in errors

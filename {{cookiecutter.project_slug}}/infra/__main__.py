@@ -11,9 +11,7 @@ import pulumi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Pulumi runs this file from its own folder
 
-from slipway.model.deploy_inputs import DeployInputs
-from slipway.model.errors import SlipwayError
-from slipway.provider.resources import Protection
+from slipway.pulumi import DeployInputs, Protection, run
 
 from infra import releases, targets
 from infra.images import images_of
@@ -45,9 +43,4 @@ def program(inputs: DeployInputs, image_overrides: Mapping[str, str] = MappingPr
 
 
 if __name__ == "__main__":
-    from slipway.release.manual_inputs import read_manual_inputs
-
-    try:
-        program(read_manual_inputs(pulumi.get_stack()))
-    except SlipwayError as error:
-        raise pulumi.RunError("\n".join(filter(None, (error.message, error.detail, error.remedy)))) from error
+    run(program)

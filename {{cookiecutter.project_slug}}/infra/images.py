@@ -16,12 +16,12 @@ from slipway.content.dockerfile import read as read_dockerfile
 from slipway.content.normalized_contexts import normalize_modes
 from slipway.content.service_inputs import build_inputs_by_service
 from slipway.model import lock
-from slipway.model.deploy_inputs import DeployInputs
 from slipway.model.errors import EvidenceError, SlipwayError
 from slipway.model.masking import register_secret
 from slipway.model.names import content_tag
 from slipway.model.stack import Stack
 from slipway.model.workspace import SecretSource, Service, Workspace, read_build_secret
+from slipway.pulumi import DeployInputs
 from slipway.run import registry
 from slipway.toolchain.builder import builder_of
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from slipway.model.deploy_inputs import DeployInputs
 from slipway.model.stack import Stack
 from slipway.provider.release import add_results
-from slipway.provider.resources import Live, Protection, Release
+from slipway.pulumi import DeployInputs, Live, Protection, Release
 
 
 def record_release(inputs: DeployInputs, images: Mapping[str, pulumi.Input[str]]) -> Release:

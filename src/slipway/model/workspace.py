@@ -180,6 +180,15 @@ class Workspace:
     services: tuple[Service, ...]
     local: LocalSettings = field(default_factory=LocalSettings)
 
+    @staticmethod
+    def load(root: Path | None = None) -> Workspace:
+        """Read and check the workspace in a folder, or the one around the current folder.
+
+        Raises:
+            ConfigError: there is none, or anything in it is wrong.
+        """
+        return load_workspace(root or find_root())
+
     @property
     def name(self) -> str:
         return self.settings.name

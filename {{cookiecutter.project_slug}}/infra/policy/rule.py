@@ -15,10 +15,10 @@ from pulumi_policy.proxy import UnknownValueError
 from slipway.model import lock
 from slipway.model import stack as stacks
 from slipway.model import workspace as workspaces
-from slipway.model.deploy_inputs import DeployInputs
 from slipway.model.lock import all_entries
 from slipway.model.stack import Stack
 from slipway.model.workspace import Service, Workspace
+from slipway.pulumi import DeployInputs
 from slipway.run.policy import REMEDY_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]

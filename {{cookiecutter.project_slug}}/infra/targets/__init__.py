@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import pulumi
+from slipway import Workspace
 from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace
 
 from infra.secrets import Secrets
 

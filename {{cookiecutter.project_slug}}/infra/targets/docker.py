@@ -11,7 +11,7 @@ from slipway.model.request_limits import effective_limits
 from slipway.model.stack import Stack, gateway_port_of
 from slipway.model.workspace import Service, Workspace
 from slipway.provider.gateway import gateway_url
-from slipway.provider.resources import Container, Gateway, Network, RouteArgs
+from slipway.pulumi import Container, Gateway, Network, RouteArgs
 from slipway.run import engine
 
 from infra.secrets import Secrets

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pulumi
+from slipway import Workspace
 from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace
 
 from infra.secrets import Secrets
 from infra.targets import DeployedResources

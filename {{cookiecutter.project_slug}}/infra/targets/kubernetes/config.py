@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 from slipway.model.environment import service_environment
-from slipway.provider.resources import Suffix
+from slipway.pulumi import Suffix
 
 from infra.secrets import Secrets
 from infra.targets.kubernetes.context import ServiceContext

@@ -21,8 +21,8 @@ from pulumi_kubernetes.networking.v1 import (
     IngressTLSArgs,
     ServiceBackendPortArgs,
 )
+from slipway import Workspace
 from slipway.model.stack import Stack, gateway_namespace_of
-from slipway.model.workspace import Workspace
 
 from infra.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext
 

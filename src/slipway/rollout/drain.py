@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from slipway.provider.handler import CancellationToken
 from slipway.rollout import nginx
 from slipway.rollout.reachability import ContainerAddress
 from slipway.run import engine
+from slipway.run.background import Background
 
 POLL_SECONDS = 0.05
 QUIET_SECONDS = 1.0
@@ -81,21 +81,10 @@ def wait_for_requests(container: str, port: int, seconds: float, cancellation: C
 
 def run_interruptibly(work: Callable[[], None], cancellation: CancellationToken) -> None:
     """Do work that cannot be interrupted; where the user does, leave it to itself."""
-    errors: list[Exception] = []
-    done = threading.Event()
-
-    def run_work() -> None:
-        try:
-            work()
-        except Exception as error:  # handed to the caller below
-            errors.append(error)
-        done.set()
-
-    threading.Thread(target=run_work, daemon=True).start()
-    while not done.wait(POLL_SECONDS):
+    background = Background(work)
+    while not background.wait(POLL_SECONDS):
         cancellation.sleep(0)
-    if errors:
-        raise errors[0]
+    background.result()
 
 
 def _find_running(container: str) -> Any:

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 from slipway.content.healthcheck import Healthcheck
 from slipway.model.errors import SlipwayError
+from slipway.model.masking import StreamMasker
 from slipway.run import docker_config, ssh
+from slipway.run.background import Background
 
 WORKSPACE_LABEL, STACK_LABEL, SERVICE_LABEL, URN_LABEL = (
     "slipway.workspace",
@@ -221,17 +223,22 @@ def read_logs(
 def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Yield the lines of a log that comes in parts; one without an end is told in pieces, and kept in no memory."""
     rest = bytearray()
+    masker: StreamMasker | None = None  # while a line is told in pieces: a secret may lie across a border
     for chunk in chunks:
         *lines, last = chunk.split(b"\n")
         for line in lines:
-            yield (bytes(rest) + line).decode(errors="replace").rstrip("\r")
+            text = (bytes(rest) + line).decode(errors="replace").rstrip("\r")
+            yield masker.feed(text) + masker.flush() if masker else text
             rest.clear()
+            masker = None
         rest += last
         if len(rest) >= MAX_LINE_BYTES:
-            yield rest.decode(errors="replace")
+            masker = masker or StreamMasker()
+            yield masker.feed(rest.decode(errors="replace"))
             rest.clear()
-    if rest:
-        yield rest.decode(errors="replace")
+    text = rest.decode(errors="replace")
+    if text := masker.feed(text) + masker.flush() if masker else text:
+        yield text
 
 
 def health_command(image: Any) -> list[str]:
@@ -316,21 +323,8 @@ def exec_command(container: str, command: list[str]) -> tuple[int, str]:
 
 def run_with_timeout(work: Callable[[], T], seconds: float) -> T | None:
     """Return what `work` returns, or None when it takes longer; the SDK can't end a request that hangs."""
-    results: list[T] = []
-    errors: list[Exception] = []
-
-    def run_work() -> None:
-        try:
-            results.append(work())
-        except Exception as error:  # handed to the caller below
-            errors.append(error)
-
-    thread = threading.Thread(target=run_work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    return results[0] if results else None
+    background = Background(work)
+    return background.result() if background.wait(seconds) else None
 
 
 def remove_container(container: str, *, name: str = "", grace: int | None = None) -> None:

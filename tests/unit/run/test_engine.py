@@ -11,6 +11,7 @@ import requests
 from docker.errors import APIError
 
 from slipway.model.errors import SlipwayError
+from slipway.model.masking import MASK, mask, register_secret
 from slipway.run import engine, tunnel
 
 
@@ -117,6 +118,19 @@ def test_a_line_without_an_end_is_told_in_pieces() -> None:
     pieces = engine.split_lines(b"x" * 16_000 for _ in range(700))
     assert engine.MAX_LINE_BYTES <= len(next(pieces)) < engine.MAX_LINE_BYTES + 16_000
     assert sum(map(len, pieces)) + engine.MAX_LINE_BYTES > 700 * 16_000 - 16_000
+
+
+@pytest.mark.parametrize("ended", [b"", b"\nnext\n"])
+def test_a_secret_across_the_pieces_of_a_long_line_is_told_in_none_of_them(
+    monkeypatch: pytest.MonkeyPatch, ended: bytes
+) -> None:
+    monkeypatch.setattr(engine, "MAX_LINE_BYTES", 32)
+    register_secret("sentinel-0123456789")
+    text = b"x" * 30 + b"sentinel-0123456789" + b"y" * 40 + b"sentinel-0123456789" + ended
+    pieces = list(engine.split_lines(text[at : at + 8] for at in range(0, len(text), 8)))
+    assert len(pieces) > 2
+    told = "".join(mask(piece) for piece in pieces)
+    assert told == "x" * 30 + MASK + "y" * 40 + MASK + ("next" if ended else "")
 
 
 def test_a_server_s_engine_is_spoken_to_through_the_tunnel_and_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:

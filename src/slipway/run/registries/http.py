@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from slipway.model.errors import SlipwayError
+from slipway.model.masking import mask
 from slipway.model.names import LOOPBACK
 from slipway.model.setting_sources import describe_registry_setting
+from slipway.run.background import Background
 from slipway.run.credentials import HUB, REQUEST_TIMEOUT, Authorization
 from slipway.run.http import (
     MAX_REDIRECTS,
@@ -123,24 +124,14 @@ class HttpClient:
             SlipwayError: the registry does not answer in full within the time, or with too much; or its login fails.
         """
         expires = time.monotonic() + self._seconds
-        results: list[Response] = []
-        errors: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                results.append(self._retry(request, expires))
-            except BaseException as error:  # handed to the caller below
-                errors.append(error)
-
         # In a thread: a server that drips never lets a read time out, and a helper for logins may hang as well.
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        thread.join(self._seconds)
-        if errors:
-            raise self._translate_error(errors[0], request) from errors[0]
-        if not results:
+        answer = Background(lambda: self._retry(request, expires))
+        if not answer.wait(self._seconds):
             raise self._timeout_error(request)
-        return results[0]
+        try:
+            return answer.result()
+        except BaseException as error:
+            raise self._translate_error(error, request) from error
 
     def require_success(self, response: Response) -> Response:
         """Return an answer that is a yes.
@@ -152,7 +143,7 @@ class HttpClient:
             return response
         status_line = replace_unprintable(f"{response.status} {response.reason} to {response.method} {response.url}")
         message = f"the registry {self.host} answers {status_line}"
-        detail = replace_unprintable(response.body[:500].decode(errors="replace")).strip()
+        detail = replace_unprintable(mask(response.body.decode(errors="replace"))[:500]).strip()
         if origin(response.url) != origin(self.base_url):
             remedy = f"{self.host} sent the request on to there, where Slipway logs in to nothing: see its own log."
         elif response.status in (401, 403):

@@ -15,7 +15,7 @@ from slipway.commands import kubectl
 from slipway.context.reporter import Reporter
 from slipway.insight.run_recorder import Recorder
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.stack import Stack, how_to_deploy
+from slipway.model.stack import Stack, gateway_namespace_of, how_to_deploy
 from slipway.model.workspace import Service, Workspace
 from slipway.release.status import GATEWAY, ServiceStatus, format_age, shorten_image
 from slipway.run.cluster import Cluster, Forbidden
@@ -99,14 +99,24 @@ class KubernetesTarget:
                 snapshot.pods.setdefault(name, []).append(obj)
         return snapshot
 
-    def refuse_foreign_objects(self, known_ids: Callable[[], Collection[str]]) -> None:  # noqa: ARG002
-        # Pulumi knows a namespace by its name alone, which says nothing about who made it.
-        with suppress(Forbidden):
-            namespace = self.cluster.find_object("namespace", self.cluster.where.namespace, Namespace)
-            namespace_annotations = namespace.metadata.annotations if namespace else {}
-            if OWNER_LABEL in namespace_annotations:
-                thing = DeployedObject("namespace", self.cluster.where.namespace, "", namespace_annotations)
+    def refuse_foreign_objects(self, known_ids: Callable[[], Collection[str]]) -> None:
+        names = [self.cluster.where.namespace]
+        if self.stack.gateway:
+            names.append(gateway_namespace_of(self.workspace.deployed_name, self.stack))
+        for name in names:
+            namespace = self._find_namespace(name)
+            if namespace is None:
+                continue
+            if OWNER_LABEL in namespace.metadata.annotations:
+                # Pulumi knows a namespace by its name alone, which says nothing about who made it.
+                thing = DeployedObject("namespace", name, "", namespace.metadata.annotations)
                 refuse_others(owner_of(self.workspace.root), self.stack.name, [thing], tuple)
+            elif not self._owns(namespace) and name not in known_ids():
+                raise ConfigError(  # a provider may take over what exists, and `down` would then remove it
+                    f"the namespace {name} exists already, and `{self.stack.name}` has not made it",
+                    remedy=f"Name another one: slipway:namespace in {self.stack.file}. Or, if nobody needs it: "
+                    f"`kubectl delete namespace {name}`.",
+                )
 
     def status(self) -> list[KubernetesServiceStatus]:
         snapshot = self.take_snapshot()
@@ -214,9 +224,10 @@ class KubernetesTarget:
 
     @contextmanager
     def adopt_existing(self) -> Iterator[None]:
-        """As `Place`: only where the namespace is the stack's own. The provider refuses by itself what exists."""
+        """As the target's: only where the namespace is the stack's own. Since 4.26 the provider refuses what exists."""
         before = os.environ.get(UPSERT_VARIABLE)
-        if self._owns_namespace():
+        namespace = self._find_namespace(self.cluster.where.namespace)
+        if namespace and self._owns(namespace):
             os.environ[UPSERT_VARIABLE] = "true"
         try:
             yield
@@ -225,13 +236,15 @@ class KubernetesTarget:
             if before is not None:
                 os.environ[UPSERT_VARIABLE] = before
 
-    def _owns_namespace(self) -> bool:
-        try:
-            namespace = self.cluster.find_object("namespace", self.cluster.where.namespace, Namespace)
-        except Forbidden:
-            return False
+    def _find_namespace(self, name: str) -> Namespace | None:
+        """Return a namespace; None where there is none, or none that this login may see."""
+        with suppress(Forbidden):
+            return self.cluster.find_object("namespace", name, Namespace)
+        return None
+
+    def _owns(self, namespace: Namespace) -> bool:
         own_labels = {kubectl.PART_OF_LABEL: self.workspace.deployed_name, kubectl.STACK_LABEL: self.stack.name}
-        return namespace is not None and own_labels.items() <= namespace.metadata.labels.items()
+        return own_labels.items() <= namespace.metadata.labels.items()
 
     @contextmanager
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> Iterator[None]:

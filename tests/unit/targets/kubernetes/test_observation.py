@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -322,10 +323,60 @@ def test_whoever_may_not_see_the_namespace_is_told_so(tmp_path: Path, monkeypatc
     assert report.said == ["Whether the namespace shop-staging is gone cannot be seen with this login."]
 
 
+OWN = {"app.kubernetes.io/part-of": "shop", "slipway.stack": "staging"}
+
+
+def test_a_namespace_that_the_stack_has_not_made_is_refused(tmp_path: Path) -> None:
+    here = place(tmp_path)
+    assert isinstance(here.cluster, Cluster)
+    here.cluster.namespaces = [Namespace(ObjectMeta("shop-staging"))]
+    with pytest.raises(ConfigError, match="shop-staging exists already, and `staging` has not made it") as refused:
+        here.refuse_foreign_objects(tuple)
+    assert "slipway:namespace in Pulumi.staging.yaml" in refused.value.remedy
+    assert "kubectl delete namespace shop-staging" in refused.value.remedy
+
+
+def test_so_is_one_of_its_gateway(tmp_path: Path) -> None:
+    here = replace(place(tmp_path), stack=replace(STACK, gateway="envoy"))
+    assert isinstance(here.cluster, Cluster)
+    here.cluster.namespaces = [
+        Namespace(ObjectMeta("shop-staging", labels=OWN)),
+        Namespace(ObjectMeta("shop-staging-gateway")),
+    ]
+    with pytest.raises(ConfigError, match="shop-staging-gateway exists already"):
+        here.refuse_foreign_objects(tuple)
+
+
+def test_one_that_the_state_knows_or_an_earlier_version_made_or_nobody_may_see_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = place(tmp_path)
+    assert isinstance(here.cluster, Cluster)
+    asked: list[str] = []
+
+    def known() -> list[str]:
+        asked.append("the state")
+        return ["shop-staging"]
+
+    here.cluster.namespaces = [Namespace(ObjectMeta("shop-staging"))]
+    here.refuse_foreign_objects(known)
+    assert asked == ["the state"]
+    for namespace in (Namespace(ObjectMeta("shop-staging", labels=OWN)), None):
+        here.cluster.namespaces = [namespace]
+        here.refuse_foreign_objects(known)
+
+    def forbid(*_words: object) -> None:
+        raise Forbidden("no")
+
+    monkeypatch.setattr(here.cluster, "find_object", forbid)
+    here.refuse_foreign_objects(known)
+    assert asked == ["the state"]
+
+
 @pytest.mark.parametrize(
     ("labels", "taken"),
     [
-        ({"app.kubernetes.io/part-of": "shop", "slipway.stack": "staging"}, True),
+        (OWN, True),
         ({"app.kubernetes.io/part-of": "shop", "slipway.stack": "prod"}, False),
         ({}, False),
     ],

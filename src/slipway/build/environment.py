@@ -19,8 +19,10 @@ from slipway.model.files import write_atomically
 from slipway.model.stack import Stack, TargetType
 from slipway.model.workspace import Workspace
 from slipway.run import credentials, process_environment
+from slipway.run.state import pulumi_home
 from slipway.toolchain import builder, daemons, docker_daemon, platforms
 from slipway.toolchain.install import link_tools
+from slipway.toolchain.kubernetes_plugin import ensure_kubernetes_plugin
 from slipway.toolchain.tool_catalog import TOOLS_FILE
 
 TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-docker-build", "docker-buildx", "crane")
@@ -64,6 +66,12 @@ def prepare_environment(
     prepare_tools(workspace, reporter, install=install)
     if "kubernetes" in targets:
         prepare_tools(workspace, reporter, KUBERNETES_TOOLS, install=install)
+        ensure_kubernetes_plugin(
+            tools_folder(workspace),
+            pulumi_home(workspace.root),
+            install=install,
+            on_line=ToolLineReporter(reporter),
+        )
     try:
         if gate:
             prepare_tools(workspace, reporter, gate, install=install)

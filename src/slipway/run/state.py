@@ -85,8 +85,7 @@ def pulumi_environment(root: Path, stack: str | None = None, *, make: bool = Tru
                 f"the folder of the state, {folder}, cannot be made: {error.strerror}",
                 remedy="PULUMI_BACKEND_URL names it, or `backend` in infra/Pulumi.yaml: name one that you may write.",
             ) from error
-        if "PULUMI_HOME" not in os.environ:
-            variables["PULUMI_HOME"] = str(pulumi_home_without_logs(root))
+        variables["PULUMI_HOME"] = str(pulumi_home(root))
     if make:
         project = read_project_name(root)
         passphrase.ensure_passphrase(root, stack, state_file(folder, project, "x").parent if folder else None)
@@ -106,6 +105,17 @@ def pulumi_home_without_logs(root: Path) -> Path:
     if not logs.exists():
         write_atomically(logs, "This file keeps Pulumi from writing its debug log, which may hold secrets.\n")
     return home
+
+
+def pulumi_home(root: Path) -> Path:
+    """Return the home that Pulumi has when it works for this workspace.
+
+    Raises:
+        ConfigError: the backend in infra/Pulumi.yaml is none.
+    """
+    if "PULUMI_HOME" in os.environ:
+        return Path(os.environ["PULUMI_HOME"])
+    return pulumi_home_without_logs(root) if local_state_folder(root) else Path.home() / ".pulumi"
 
 
 def backend_url(root: Path) -> str:

@@ -20,8 +20,8 @@ from slipway.model.workspace import Workspace
 from slipway.run import engine as sdk
 from slipway.run import git, statefile
 from slipway.run.process import run
-from slipway.run.state import local_state_folder, state_file
-from slipway.toolchain import builder, docker_daemon, leftovers, platforms, registry_daemon
+from slipway.run.state import local_state_folder, pulumi_home, state_file
+from slipway.toolchain import builder, docker_daemon, kubernetes_plugin, leftovers, platforms, registry_daemon
 from slipway.toolchain.install import find_installed_tool
 from slipway.toolchain.installed_tools import read_version
 from slipway.toolchain.tool_catalog import Tool, load_tools
@@ -115,13 +115,23 @@ def _engine_details() -> tuple[str, bool]:
 def _tools(workspace: Workspace) -> Iterator[CheckResult]:
     for tool in needed_tools(workspace):
         path = find_installed_tool(tool.name)
-        if path is None and tool.later:
+        if tool.name == kubernetes_plugin.PLUGIN and (found := _downloaded_plugin(workspace)):
+            yield CheckResult(f"tool {tool.name}", True, f"Pulumi's own, {found}")
+        elif path is None and tool.later:
             yield CheckResult(f"tool {tool.name}", True, f"{tool.version} is not installed yet: `{tool.later}` gets it")
         elif path is None:
             yield CheckResult(f"tool {tool.name}", False, f"{tool.version} is not installed", SETUP_REMEDY)
         else:
             version = read_version(tool, path) if tool.read else tool.version
             yield CheckResult(f"tool {tool.name}", True, f"{version or 'no version'}, {path}")
+
+
+def _downloaded_plugin(workspace: Workspace) -> Path | None:
+    with suppress(SlipwayError):  # what is wrong with infra/Pulumi.yaml is told by the commands that need it
+        home = pulumi_home(workspace.root)
+        if kubernetes_plugin.is_downloaded(home):
+            return kubernetes_plugin.plugin_folder(home)
+    return None
 
 
 def needed_tools(workspace: Workspace) -> list[Tool]:

@@ -45,16 +45,13 @@ def install_from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
         env = {**build_environment(recipe), "GOTMPDIR": str(process_folder(cache_path()))}
         _require_go(recipe, work, env)
         tell = _throttle(tool.name, on_line)
+        for name, source_spec in recipe.embed.items():
+            _copy_from_module(source_spec, work / name, work, env)
         for package, binary in recipe.packages.items():
             argv = build_command(recipe, package, into / binary)
             _require_success(run(argv, cwd=work, env=env, on_line=tell, timeout=BUILD_SECONDS))
         for name, source_spec in recipe.extra.items():
-            module, path = source_spec.split(" ", 1)
-            _require_success(run(["go", "mod", "download", module], cwd=work, env=env, timeout=BUILD_SECONDS))
-            source = _require_success(
-                run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module], cwd=work, env=env)
-            )
-            _copy_module_file(Path(source.output.strip()), path, into / name)
+            _copy_from_module(source_spec, into / name, work, env)
     if folder_size(go_folder()) > MAX_CACHE_BYTES:
         remove_go_caches()
 
@@ -111,6 +108,16 @@ def _write_module(work: Path, name: str, recipe: GoModule) -> None:
     (work / "go.mod").write_text(render_go_mod(name, recipe), encoding="utf-8")
     if recipe.sum:
         (work / "go.sum").write_text("\n".join(recipe.sum) + "\n", encoding="utf-8")
+    if recipe.program:
+        (work / "main.go").write_text(recipe.program, encoding="utf-8")
+
+
+def _copy_from_module(source_spec: str, target: Path, work: Path, env: Mapping[str, str | None]) -> None:
+    """Copy what `extra` and `embed` name: a required module, and the path in it."""
+    module, path = source_spec.split(" ", 1)
+    _require_success(run(["go", "mod", "download", module], cwd=work, env=env, timeout=BUILD_SECONDS))
+    source = _require_success(run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module], cwd=work, env=env))
+    _copy_module_file(Path(source.output.strip()), path, target)
 
 
 def _copy_module_file(module: Path, pattern: str, target: Path) -> None:

@@ -45,6 +45,8 @@ class GoModule:
     sum: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     replace: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    program: str = ""
+    embed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,17 @@ def test_with_local_state_pulumi_has_a_home_where_it_can_keep_no_debug_log(
     assert "PULUMI_HOME" not in state.pulumi_environment(root)
 
 
+def test_the_home_is_the_users_own_where_the_state_is_elsewhere_or_one_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PULUMI_HOME", raising=False)
+    assert str(state.pulumi_home(root)) == state.pulumi_environment(root)["PULUMI_HOME"]
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
+    assert state.pulumi_home(root) == Path.home() / ".pulumi"
+    monkeypatch.setenv("PULUMI_HOME", "/elsewhere")
+    assert state.pulumi_home(root) == Path("/elsewhere")
+
+
 def test_how_often_go_programs_collect_garbage_is_for_the_user_to_say(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slipway.model.workspace import GatewaySettings, Workspace, WorkspaceSettings
-from slipway.toolchain import doctor, vendor_release
+from slipway.toolchain import doctor, kubernetes_plugin, vendor_release
 from slipway.toolchain.doctor import needed_tools, run_checks
 
 
@@ -77,3 +77,13 @@ def test_a_repository_that_git_cannot_read_is_a_finding_and_none_is_not(tmp_path
     assert not broken.ok
     assert "the commit cannot be known" in broken.found
     assert broken.remedy
+
+
+def test_the_plugin_that_pulumi_has_downloaded_itself_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path))
+    name = f"tool {kubernetes_plugin.PLUGIN}"
+    assert "not installed yet" in {fact.name: fact for fact in run_checks(workspace(tmp_path))}[name].found
+    folder = kubernetes_plugin.plugin_folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / kubernetes_plugin.PLUGIN).touch(mode=0o755)
+    assert str(folder) in {fact.name: fact for fact in run_checks(workspace(tmp_path))}[name].found

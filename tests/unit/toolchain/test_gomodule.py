@@ -122,3 +122,24 @@ def test_files_that_a_pattern_names_become_one_and_none_is_an_error(program: Pro
     missing = GoModule("1.26", ("acme.dev/crd v1.0.0",), {}, extra={"all.yaml": "acme.dev/crd other/*.yaml"})
     with pytest.raises(ToolUnavailable, match=r"holds no other"):
         install_from_go(Tool("crd", "1.0.0", ("all.yaml",), go=missing), tmp_path / "new", print)
+
+
+def test_a_program_of_its_own_is_built_with_the_files_of_a_module_that_it_embeds(
+    program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "module" / "cmd").mkdir(parents=True)
+    (tmp_path / "module" / "cmd" / "schema.json").write_text("{}", encoding="utf-8")
+    go, built = program("go"), tmp_path / "built"
+    says = f'"env GOVERSION") echo go1.26.1;; list*) echo {tmp_path / "module"};;'
+    built_from = f"build*) /bin/cat main.go schema.json >{built}; echo $* >>{built};;"
+    go.write_text(f'#!/bin/sh\ncase "$*" in {says} {built_from} esac\n', encoding="utf-8")
+    recipe = GoModule(
+        "1.26",
+        ("acme.dev/all v1.0.0",),
+        {".": "tool"},
+        program="package main\n",
+        embed={"schema.json": "acme.dev/all cmd/schema.json"},
+    )
+    install_from_go(Tool("tool", "1.0.0", ("tool",), go=recipe), tmp_path, print)
+    command = " ".join(build_command(recipe, ".", tmp_path / "tool")[1:])
+    assert built.read_text(encoding="utf-8") == f"package main\n{{}}{command}\n"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +16,9 @@ from urllib.parse import unquote, urlparse
 
 from slipway.model.errors import ConfigError
 from slipway.model.files import MEGABYTE, write_atomically
-from slipway.model.structured_files import read_json_or_none, read_yaml
+from slipway.model.parsing import ParseError, parse_toml
+from slipway.model.structured_files import path_exists, read_json_or_none, read_yaml
+from slipway.model.text import read_text
 from slipway.run import passphrase
 
 GO_SETTINGS = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
@@ -120,12 +125,49 @@ def pulumi_home(root: Path) -> Path:
 
 def backend_url(root: Path) -> str:
     """Return where the state is kept: PULUMI_BACKEND_URL, else what infra/Pulumi.yaml says."""
-    return os.environ.get("PULUMI_BACKEND_URL") or _read_backend_url(root / "infra" / "Pulumi.yaml")
+    path, url = root / "infra" / "Pulumi.yaml", os.environ.get("PULUMI_BACKEND_URL")
+    if url and not path_exists(path):
+        return url
+    project = _read_project(root)
+    return url or _backend_url_in(project, path)
 
 
 def read_project_name(root: Path) -> str:
-    """Return the project's name in infra/Pulumi.yaml."""
-    return str(read_yaml(root / "infra" / "Pulumi.yaml").get("name", ""))
+    """Return the project's name in infra/Pulumi.yaml.
+
+    Raises:
+        ConfigError: the file is damaged, or the workspace has another name.
+    """
+    return str(_read_project(root).get("name", ""))
+
+
+def _read_project(root: Path) -> dict[str, Any]:
+    """Read infra/Pulumi.yaml; refuse a name that is not the workspace's.
+
+    Pulumi keeps the state under the project's name, and Slipway looks for it under the workspace's.
+    """
+    path, model = root / "infra" / "Pulumi.yaml", root / "workspace.toml"
+    text = read_text(path)
+    project = read_yaml(path, text=text)
+    name, workspace = project.get("name"), _workspace_name(model)
+    if workspace is not None and name != workspace:
+        line = next((n for n, line in enumerate(text.splitlines(), 1) if re.match(r"""["']?name["']?\s*:""", line)), 1)
+        raise ConfigError(
+            f"{path}:{line}: `name` is {name!r:.80}, but the workspace is {workspace!r:.80} by {model}",
+            remedy=f"Write `name: {workspace}` there. Or, where stacks were deployed under the project's name, write "
+            "that in workspace.toml.",
+        )
+    return project
+
+
+def _workspace_name(model: Path) -> str | None:
+    """Return `name` of workspace.toml; None where there is none that could be compared."""
+    if not model.is_file():
+        return None
+    with suppress(ParseError):  # what is wrong in it is told by whoever reads all of it
+        name = parse_toml(read_text(model)).get("name")
+        return name if isinstance(name, str) else None
+    return None
 
 
 def local_state_folder(root: Path) -> Path | None:
@@ -150,8 +192,8 @@ def local_state_folder(root: Path) -> Path | None:
         ) from error
 
 
-def _read_backend_url(path: Path) -> str:
-    backend = read_yaml(path).get("backend") or {}
+def _backend_url_in(project: Mapping[str, Any], path: Path) -> str:
+    backend = project.get("backend") or {}
     url = backend.get("url", "") if isinstance(backend, dict) else backend
     if not isinstance(backend, dict) or not isinstance(url, str):
         raise ConfigError(

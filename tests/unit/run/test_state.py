@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from slipway.model.errors import ConfigError
-from slipway.run import state
+from slipway.run import state, statefile
+from slipway.run.owner import owner_of, read_state_ids
 
 
 @pytest.fixture
@@ -51,6 +53,43 @@ def test_an_address_is_read_as_pulumi_reads_it(
 def test_other_backends_have_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", url)
     assert state.local_state_folder(root) is None
+
+
+@pytest.mark.parametrize("elsewhere", ["", "file:///var/state", "s3://team-state"])
+@pytest.mark.parametrize(
+    "open_state",
+    [
+        state.backend_url,
+        state.local_state_folder,
+        state.read_project_name,
+        state.pulumi_environment,
+        state.lacks_passphrase,
+        owner_of,
+        lambda root: statefile.repair_state(root, "harbour", "dev"),
+        lambda root: read_state_ids(root, "harbour", "dev"),
+    ],
+)
+def test_a_project_that_is_not_named_as_the_workspace_is_refused_wherever_its_state_is_opened(
+    root: Path, monkeypatch: pytest.MonkeyPatch, open_state: Callable[[Path], object], elsewhere: str
+) -> None:
+    if elsewhere:
+        monkeypatch.setenv("PULUMI_BACKEND_URL", elsewhere)
+    (root / "workspace.toml").write_text('registry = "r.example"\nname = "harbour"\n')
+    text = (root / "infra" / "Pulumi.yaml").read_text()
+    (root / "infra" / "Pulumi.yaml").write_text(f"# Where it runs\n{text}")
+    with pytest.raises(ConfigError) as caught:
+        open_state(root)
+    assert f"{root}/infra/Pulumi.yaml:2: `name` is 'shop'" in caught.value.message
+    assert f"'harbour' by {root}/workspace.toml" in caught.value.message
+    assert "`name: harbour`" in caught.value.remedy
+
+
+@pytest.mark.parametrize("model", ['name = "shop"', 'registry = "r.example"', "name = [", "name = 1"])
+def test_the_same_name_is_taken_and_what_is_wrong_in_the_workspaces_file_is_told_by_its_reader(
+    root: Path, model: str
+) -> None:
+    (root / "workspace.toml").write_text(model)
+    assert state.read_project_name(root) == "shop"
 
 
 def test_an_address_of_a_state_that_is_none_is_refused_by_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,14 @@ def test_the_lock_pins_the_wheel_in_vendor_beside_the_templates_packages(baked: 
     assert f"--hash=sha256:{sha256_of(wheel)}\n" in (baked / LOCK).read_text()
 
 
+def test_the_lock_is_what_its_own_command_makes_of_it(plain: Path, tmp_path: Path) -> None:
+    shutil.copytree(plain, tmp_path / "shop")
+    command = (plain / "requirements.in").read_text().splitlines()[1].removeprefix("# ").split()
+    assert command[0] == "uv"
+    check([sys.executable, "-m", *command], tmp_path / "shop")
+    assert (tmp_path / "shop" / LOCK).read_text() == (plain / LOCK).read_text()
+
+
 def test_nothing_is_left_to_render(baked: Path) -> None:
     for name, path in files_of(baked).items():
         assert not JINJA.search(name) and "cookiecutter" not in name
@@ -163,7 +171,7 @@ def test_github_workflows_pass_actionlint(baked: Path) -> None:
         pytest.skip("neither actionlint nor Go is here")
 
 
-def check(command: list[str | Path]) -> None:
-    """Run a linter that must find nothing."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+def check(command: list[str | Path], folder: Path | None = None) -> None:
+    """Run a program that must find nothing wrong."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -300,7 +300,7 @@ def _require_test_stage(plan: BuildPlan) -> None:
     except ConfigError as error:
         raise GateRefused(
             f"{plan.service.dockerfile} has no stage `test`, so nothing tests {plan.service.name}",
-            remedy="Add one that runs its tests: `FROM build AS test`, as the Dockerfiles of slipway/kinds/ do.",
+            remedy="Add one that runs its tests: `FROM build AS test`, as the services that `invoke new` makes do.",
         ) from error
 
 

@@ -424,7 +424,7 @@ def _check_service(root: Path, service: Service) -> None:
     if not service.dockerfile.is_file():
         raise ConfigError(
             f"{service.dockerfile} is missing",
-            remedy=f"Every service has a Dockerfile; copy one from slipway/kinds/{settings.kind}/ or another service.",
+            remedy="Copy another service's, or take that of a new one: `invoke new NAME --kind KIND`.",
         )
 
 

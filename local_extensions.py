@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,24 @@ from cookiecutter.exceptions import FailedHookException
 from jinja2 import Environment
 from jinja2.ext import Extension
 
+_FOLDER = Path(__file__).resolve().parent
 # The rules are the engine's own; the module imports nothing, so it can be read where it stands.
-_RULES = Path(__file__).parent / "src" / "slipway" / "model" / "names.py"
+_RULES = _FOLDER / "src" / "slipway" / "model" / "names.py"
 _BUCKET = re.compile(r"(s3|gs|azblob)://[a-z0-9][a-z0-9._/-]*(\?[\w.=&:/%-]+)?")
 _BACKENDS = {"local": "file://../.slipway/state", "service": "https://api.pulumi.com"}
 _SHOWN = 60
 
 
 class Answers(Extension):
-    """Gives the template two filters (checks all answers; `state` answer → URL) and the folder that it is in."""
+    """Gives the template three filters (checks all answers; `state` answer → URL; answers → `.cruft.json`) and the
+    folder that it is in."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.filters["refuse_bad_answers"] = refuse_bad_answers
         environment.filters["backend_url"] = backend_url
-        environment.globals["template_folder"] = _quoted(str(Path(__file__).resolve().parent))
+        environment.filters["template_record"] = template_record
+        environment.globals["template_folder"] = _quoted(str(_FOLDER))
 
 
 def refuse_bad_answers(answers: Mapping[str, Any]) -> str:
@@ -44,6 +48,19 @@ def refuse_bad_answers(answers: Mapping[str, Any]) -> str:
 def backend_url(state: str) -> str:
     """Return the address that Pulumi knows a `state` answer by."""
     return _BACKENDS.get(state, state)
+
+
+def template_record(answers: Mapping[str, Any]) -> str:
+    """Return the text of `.cruft.json`: which template, commit and answers a workspace comes from."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # the engine's sources go into the wheel
+    sys.path.insert(0, str(_FOLDER / "src"))
+    try:
+        from slipway.scaffold.template_record import generated_record
+    finally:
+        sys.path.remove(str(_FOLDER / "src"))
+        sys.dont_write_bytecode = before
+    return generated_record(answers, _FOLDER)
 
 
 def _quoted(text: str) -> str:

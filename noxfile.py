@@ -42,6 +42,19 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def update(session: nox.Session) -> None:
+    """Bring this template into a workspace: ./run update FOLDER [ARGUMENTS OF invoke update…]."""
+    if not session.posargs:
+        session.error("Name the workspace: ./run update FOLDER")
+    folder, *words = session.posargs
+    # ./run has left the folder that the user stands in.
+    workspace = Path(os.environ.get("PWD", ROOT), folder)
+    to = [] if any(word.partition("=")[0] in ("--to", "-t") for word in words) else ["--to", str(ROOT), "--yes"]
+    command = ["python", "-m", "slipway.tasks", str(workspace), "update"]
+    session.run(*command, *to, *words, env={"PYTHONPATH": str(ROOT / "src")})
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run every test: lint, unit, bake, the gate's steps, then end to end on the real Docker, Pulumi, Kubernetes."""
     for name in TESTS:
@@ -53,7 +66,7 @@ def lint(session: nox.Session) -> None:
     """Check the code where it stands: format, lint, types."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("mypy", "local_extensions.py", "noxfile.py", "wheel_builder.py")
+    session.run("mypy", "local_extensions.py", "noxfile.py", "wheel_builder.py", env={"MYPYPATH": CODE})
     # bench/programs run in a generated workspace, whose modules are not here.
     session.run("mypy", "-p", "bench", "--exclude", "bench/programs/", env={"MYPYPATH": CODE})
     session.run("mypy", "-p", "slipway", "-p", "infra", "-m", "tasks", env={"MYPYPATH": CODE})

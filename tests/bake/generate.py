@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,11 @@ class Generated:
         return workspace
 
 
-def generate(folder: Path, *, template: Path = ROOT, **answers: str) -> Generated:
-    """Run `cookiecutter --no-input` with these answers, in a process of its own."""
+def generate(folder: Path, *, template: Path = ROOT, words: Sequence[str] = (), **answers: str) -> Generated:
+    """Run `cookiecutter --no-input` with these answers, in a process of its own; `words` replace the template."""
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [sys.executable, "-m", "cookiecutter", *_arguments(folder, template, answers)],
+        [sys.executable, "-P", "-m", "cookiecutter", *_arguments(folder, words or [template], answers)],
         # No configuration of whoever runs the tests, and no compiled files beside the template's.
         env={**os.environ, "COOKIECUTTER_CONFIG": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
@@ -53,14 +54,14 @@ def generate(folder: Path, *, template: Path = ROOT, **answers: str) -> Generate
 
 def generate_here(folder: Path, **answers: str) -> Generated:
     """Do the same in this process, which is many times quicker; an exception that gets out is a traceback."""
-    done = CliRunner().invoke(cookiecutter, _arguments(folder, ROOT, answers))
+    done = CliRunner().invoke(cookiecutter, _arguments(folder, [ROOT], answers))
     leaked = done.exception is not None and not isinstance(done.exception, SystemExit)
     return Generated(done.exit_code, f"{done.output}{'Traceback' if leaked else ''}", folder)
 
 
-def _arguments(folder: Path, template: Path, answers: dict[str, str]) -> list[str]:
+def _arguments(folder: Path, template: Sequence[str | Path], answers: dict[str, str]) -> list[str]:
     given = (f"{question}={answer}" for question, answer in answers.items())
-    return [str(template), "--no-input", "--output-dir", str(folder), *given]
+    return [*map(str, template), "--no-input", "--output-dir", str(folder), *given]
 
 
 def files_of(folder: Path) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -94,5 +95,13 @@ def test_a_workspace_is_the_same_from_a_folder_a_repository_and_a_zip(
         (workspace,) = (tmp_path / source).iterdir()
         generated[source] = {name: path.read_bytes() for name, path in files_of(workspace).items()}
     assert any(name.startswith("vendor/slipway_workspace-") for name in generated["folder"])
+    records = {source: json.loads(files.pop(".cruft.json")) for source, files in generated.items()}
+    commit = subprocess.check_output(["git", "-C", repository, "rev-parse", "HEAD"], text=True).strip()
+    assert {source: (record["template"], record["commit"]) for source, record in records.items()} == {
+        "folder": (str(repository.parent / "slipway"), commit),
+        "file": (f"file://{repository}", commit),
+        "git+file": (f"file://{repository}", commit),
+        "zip": (str(repository.parent / "slipway.zip"), None),
+    }
     for source in SOURCES[1:]:
         assert generated[source] == generated["folder"], source

@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slipway.model.errors import EvidenceError, SlipwayError
@@ -16,6 +16,8 @@ GIT_SECONDS = 20
 KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
 """How the variables begin that say how this user's git works. Any other (GIT_DIR, GIT_INDEX_FILE, …) speaks of the
 repository that a hook or a git command around us is about, and would be taken for the workspace's."""
+REACH_VARIABLES = ("GIT_SSH", "GIT_ASKPASS", "GIT_SSL_", "GIT_HTTP_", "GIT_PROXY_", "GIT_ALLOW_PROTOCOL")
+"""How the variables begin that say how this user's git reaches other machines."""
 DROPPED_VARIABLES = ("GIT_CONFIG_PARAMETERS",)
 _COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$", re.MULTILINE)
 
@@ -50,7 +52,7 @@ def find_commit_problem(root: Path) -> SlipwayError | None:
     if git_folder is None:
         return None
     try:
-        result = _run_git(root, "rev-parse", "--git-dir")
+        result = run_git(root, "rev-parse", "--git-dir")
     except SlipwayError as error:
         missing = shutil.which("git") is None
         remedy = "Install git." if missing else "Run `git status` there, and mend what it says."
@@ -142,17 +144,36 @@ def _output_or_empty(root: Path, *words: str) -> str:
 def _output_or_none(root: Path, *words: str) -> str | None:
     """Return what git says; None where there is no git, or it says no."""
     try:
-        result = _run_git(root, *words)
+        result = run_git(root, *words)
     except SlipwayError:
         return None
     return result.output.strip() if result.code == 0 else None
 
 
-def _run_git(root: Path, *words: str) -> ProcessResult:
-    """Run git on the repository that lies around a folder, whatever this process's variables say; in English."""
-    foreign = [name for name in os.environ if name.startswith("GIT_") and not name.startswith(KEPT_VARIABLES)]
-    env: dict[str, str | None] = dict.fromkeys([*foreign, *DROPPED_VARIABLES])
-    return run(["git", "-C", root, *words], env={**env, "LC_ALL": "C"}, timeout=GIT_SECONDS, apart=True)
+def run_git(
+    folder: Path,
+    *words: str | Path,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout: float = GIT_SECONDS,
+) -> ProcessResult:
+    """Run git in a folder, whatever this process's variables say of a repository; in English, and without a question.
+
+    Args:
+        folder: where it runs.
+        words: its arguments; no secret here.
+        env: variables for it, such as GIT_DIR and GIT_INDEX_FILE.
+        stdin: text for standard input.
+        timeout: seconds.
+
+    Raises:
+        SlipwayError: git is not there, or did not end in time.
+    """
+    kept = (*KEPT_VARIABLES, *REACH_VARIABLES)
+    foreign = [name for name in os.environ if name.startswith("GIT_") and not name.startswith(kept)]
+    variables: dict[str, str | None] = dict.fromkeys([*foreign, *DROPPED_VARIABLES])
+    variables.update({"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(env or {})})
+    return run(["git", "-C", folder, *words], env=variables, stdin=stdin, timeout=timeout, apart=True)
 
 
 def _system_user() -> str:

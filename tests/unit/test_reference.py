@@ -60,7 +60,8 @@ def test_the_reference_names_every_setting_of_a_stack() -> None:
 
 def test_the_reference_names_every_command_and_flag() -> None:
     for name, task in verbs(TEMPLATE).tasks.items():
-        line = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `invoke {name}")), "")
+        lines = REFERENCE.splitlines()
+        line = next((line for line in lines if line.startswith((f"| `invoke {name} ", f"| `invoke {name}`"))), "")
         assert line, f"invoke {name} is not in the reference"
         for argument in task.get_arguments():
             flag = f"--{argument.names[0]}"

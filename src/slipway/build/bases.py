@@ -126,11 +126,19 @@ def hardened_tags(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
     }
     bases = [commands.BUILDABLE_BASES[name] for name in names]
     for path in {*commands.SHARED_FILES, *(f"{base.folder}/Dockerfile" for base in bases)} - files.keys():
-        raise ConfigError(f"{folder / path} is missing", remedy="Restore it from git, or run `invoke update`.")
+        raise ConfigError(f"{folder / path} is missing", remedy=_restore_remedy(path))
     return {
         base.name: f"{workspace.repository(base.repository_name)}:{commands.content_tag_of(base, files, platforms)}"
         for base in bases
     }
+
+
+def _restore_remedy(path: str) -> str:
+    """Return how to get a file of bases/ back that is missing."""
+    return (
+        f"Restore it from git: git checkout HEAD -- bases/{path}\n"
+        "If git never had it, the engine is newer than the workspace's files: `invoke update` brings them."
+    )
 
 
 def _load_lock(workspace: Workspace) -> BasesLock | None:

@@ -9,7 +9,20 @@ from invoke.tasks import Task
 
 from slipway.model.workspace_path import use_workspace
 from slipway.run import streams
-from slipway.tasks import cache, cluster, dev, gate, images, look, optional_words, releases, reports, ship, workspace
+from slipway.tasks import (
+    cache,
+    cluster,
+    dev,
+    gate,
+    images,
+    look,
+    optional_words,
+    releases,
+    reports,
+    ship,
+    update,
+    workspace,
+)
 
 
 def verbs(root: Path) -> Collection:
@@ -17,5 +30,5 @@ def verbs(root: Path) -> Collection:
     use_workspace(root)
     streams.secure_streams()  # Invoke itself prints, too
     optional_words.allow_optional_words()
-    modules = (workspace, images, cache, gate, ship, dev, releases, look, reports, cluster)
+    modules = (workspace, update, images, cache, gate, ship, dev, releases, look, reports, cluster)
     return Collection(*(task for module in modules for task in vars(module).values() if isinstance(task, Task)))

@@ -140,8 +140,10 @@ def test_the_lock_itself_decides_nothing(tmp_path: Path) -> None:
 def test_a_missing_file_of_a_base_is_named(tmp_path: Path) -> None:
     of = workspace(tmp_path, "hardened")
     (tmp_path / "bases" / "nginx" / "Dockerfile").unlink()
-    with pytest.raises(ConfigError, match="nginx/Dockerfile is missing"):
+    with pytest.raises(ConfigError, match="nginx/Dockerfile is missing") as missing:
         bases.hardened_tags(of, ["nginx"])
+    assert "git checkout HEAD -- bases/nginx/Dockerfile" in missing.value.remedy
+    assert "`invoke update` brings them" in missing.value.remedy
 
 
 def test_a_base_of_the_workspaces_own_is_taken_beside_hardened_ones(

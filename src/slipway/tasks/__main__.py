@@ -1,0 +1,21 @@
+"""`python -m slipway.tasks FOLDER VERB…`: a verb for a workspace whose own tasks.py does not know it yet."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from invoke.program import Program
+
+from slipway.tasks import verbs
+
+
+def main(words: list[str]) -> None:
+    """Run a verb on the workspace in a folder; ends the program."""
+    if not words or not (Path(words[0]) / "workspace.toml").is_file():
+        sys.exit("usage: python -m slipway.tasks FOLDER VERB…, where FOLDER is a workspace's")
+    Program(namespace=verbs(Path(words[0]).resolve()), name="invoke").run(["invoke", *words[1:]])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

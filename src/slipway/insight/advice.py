@@ -96,16 +96,22 @@ class Advice:
         }
 
 
-def advise_modes(workspace: Workspace) -> list[Advice]:
-    """Return a line for each stack.
+def advise_modes(workspace: Workspace, only: str | None = None) -> list[Advice]:
+    """Return a line for each stack, or for one.
 
     Raises:
-        ConfigError: a stack's file is wrong.
+        ConfigError: a stack's file is wrong, or there is no such stack.
     """
+    if only:
+        stacks.load(workspace.root, only, {})
     all_stacks = [stacks.load(workspace.root, name, {}) for name in stacks.names(workspace.root)]
     all_records = records.load_all(workspace.root)
     team = git.count_authors(workspace.root, TEAM_DAYS)
-    return [choose_mode(profile_stack(workspace, stack, all_stacks, all_records, team)) for stack in all_stacks]
+    return [
+        choose_mode(profile_stack(workspace, stack, all_stacks, all_records, team))
+        for stack in all_stacks
+        if only in (None, stack.name)
+    ]
 
 
 def choose_mode(profile: StackProfile) -> Advice:

@@ -66,11 +66,16 @@ class ModeSwitch:
         return f"{outcome}. Next: `invoke deploy --stack {self.stack.name}`"
 
 
-def list_modes(workspace: Workspace) -> tuple[StackMode, ...]:
-    """Return every stack's mode."""
+def list_modes(workspace: Workspace, only: str | None = None) -> tuple[StackMode, ...]:
+    """Return every stack's mode, or that of one.
+
+    Raises:
+        ConfigError: there is no such stack, or one's file is wrong.
+    """
+    names = (only,) if only else stacks.names(workspace.root)
     return tuple(
         StackMode(stack.name, stack.mode, stack.target, stack.protected, stack.overridden)
-        for stack in (stacks.load(workspace.root, name, os.environ) for name in stacks.names(workspace.root))
+        for stack in (stacks.load(workspace.root, name, os.environ) for name in names)
     )
 
 

@@ -86,7 +86,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
     optional=["mode"],
     help={
         "mode": "inline, external or hybrid; without it, each stack's mode is shown.",
-        "stack": "The stack to switch.",
+        "stack": "The stack to show or switch. Default: all are shown, and dev is switched.",
         "json": "Print the modes, or the advice, as JSON.",
         "advise": "Say which mode suits each stack, by the records of builds and deploys.",
         "dry": "Say what would change, digest by digest, and write nothing.",
@@ -95,7 +95,7 @@ def push(context: Context, services: str | None = None, stack: str = "dev", dry:
 def mode(
     context: Context,
     mode: str | None = None,
-    stack: str = "dev",
+    stack: str | None = None,
     json: bool = False,
     dry: bool = False,
     advise: bool = False,
@@ -107,16 +107,16 @@ def mode(
 
     workspace = load_workspace(workspace_root())
     if advise:
-        return reports.print_advice(workspace, mode, as_json=json)
+        return reports.print_advice(workspace, mode, stack, as_json=json)
     if not mode:
-        modes = flow.list_modes(workspace)
+        modes = flow.list_modes(workspace, stack)
         if json:
             return show.as_json([item.as_dict() for item in modes])
         return show.table(
             ("stack", "images", "target", "protected"),
             [(item.name, item.summary, item.target, "yes" if item.protected else "no") for item in modes],
         )
-    switch = flow.plan_switch(workspace, stack, mode)
+    switch = flow.plan_switch(workspace, stack or "dev", mode)
     show.table(
         ("service", "runs now", f"with {mode}"),
         [(item.service, item.current, item.after_switch) for item in switch.changes],

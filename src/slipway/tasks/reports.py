@@ -36,11 +36,11 @@ def report(context: Context, last: str | None = None, json: bool = False, out: s
     return show.say(f"[green]✔[/] {facts['title']}: {path}")
 
 
-def print_advice(workspace: Workspace, mode: str | None, *, as_json: bool) -> None:
+def print_advice(workspace: Workspace, mode: str | None, stack: str | None, *, as_json: bool) -> None:
     """Print which mode suits each stack, and why.
 
     Raises:
-        ConfigError: a mode to switch to is named, too.
+        ConfigError: a mode to switch to is named, too; or the stack is unknown.
     """
     from slipway.insight.advice import advise_modes
     from slipway.model.errors import ConfigError
@@ -48,7 +48,7 @@ def print_advice(workspace: Workspace, mode: str | None, *, as_json: bool) -> No
 
     if mode:
         raise ConfigError("--advise switches nothing", remedy=f"Leave out `{mode}`, or leave out --advise to switch.")
-    lines = advise_modes(workspace)
+    lines = advise_modes(workspace, stack)
     if as_json:
         return show.as_json([line.as_dict() for line in lines])
     return show.table(

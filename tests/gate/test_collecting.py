@@ -62,7 +62,7 @@ def test_the_registry_does_not_start_beside_a_collection_whose_command_was_kille
             assert killed.poll() is None
         killed.kill()
         killed.communicate()
-        starter = start("ensure", address)
+        starter = start("ensure_local_registry", address)
         assert starter.stdout
         assert "under way, waiting" in starter.stdout.readline()
         assert not registry_daemon.is_responding("127.0.0.1", port)

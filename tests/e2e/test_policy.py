@@ -63,19 +63,6 @@ def test_a_container_of_the_teams_own_without_digest_is_refused(deployed: Worksp
     assert deployed.ids() == before
 
 
-def test_a_protected_stack_takes_no_build_and_no_unreleased_image_from_a_program_that_was_edited(
-    workspace: Workspace,
-) -> None:
-    workspace.edit(PROGRAM, "import images_of", "import inline")
-    workspace.edit(PROGRAM, "images = images_of(inputs, instead)", "images = inline(workspace, workspace.services)")
-    workspace.edit("services/api/app/main.py", '"lantern"', f'"lantern {time.time_ns()}"')
-    ran = workspace.invoke("preview", "--stack", "prod")
-    assert ran.code == 3, ran.output
-    assert "released-only: api would be built on the way into the protected stack prod" in ran.output
-    assert "released-only: web runs" in ran.output and "which is in no release repository" in ran.output
-    assert "invoke ship --stack prod" in ran.output
-
-
 def test_an_image_that_a_preview_does_not_know_is_no_violation(deployed: Workspace) -> None:
     deployed.edit("services/api/app/main.py", '"lantern"', f'"lantern {time.time_ns()}"')
     ran = deployed.invoke("preview")

@@ -51,6 +51,7 @@ BUILT_FROM = {
     "web": ("node-build", "node-run"),
     "worker": ("python-build", "python-run"),
 }
+PROGRAM = "infra/__main__.py"
 STAGING, PROD = "deploy/staging.lock.json", "deploy/prod.lock.json"
 CVE = "CVE-2026-4711"
 HOLE = trivydb.Advisory(CVE, "h11", fixed="99.0.0", origin=trivydb.PIP, title="requests can be smuggled")
@@ -493,6 +494,19 @@ def test_a_protected_stack_that_is_not_locked_is_not_deployed(staged: Workspace)
     ran = staged.invoke("deploy", "--stack", "prod", "--yes")
     assert ran.code == 4, ran.output
     assert "prod.lock.json" in ran.output and "invoke ship --stack prod" in ran.output
+
+
+def test_a_protected_stack_takes_no_build_and_no_unreleased_image_from_a_program_that_was_edited(
+    prod: Workspace,
+) -> None:
+    prod.edit(PROGRAM, "import images_of", "import inline")
+    prod.edit(PROGRAM, "images = images_of(inputs, instead)", "images = inline(workspace, workspace.services)")
+    prod.edit("services/api/app/main.py", '"lantern"', f'"lantern {time.time_ns()}"')
+    ran = prod.invoke("preview", "--stack", "prod")
+    assert ran.code == 3, ran.output
+    assert "released-only: api would be built on the way into the protected stack prod" in ran.output
+    assert "released-only: web runs" in ran.output and "which is in no release repository" in ran.output
+    assert "invoke ship --stack prod" in ran.output
 
 
 def test_what_was_promoted_runs_on_the_protected_stack(prod: Workspace) -> None:

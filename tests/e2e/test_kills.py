@@ -84,7 +84,7 @@ def orphans(root: Path) -> list[str]:
             words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             state = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
             inside = (process / "cwd").readlink().is_relative_to(root) or str(root) in words
-            inside = inside and "/doorkeeper.py " not in words  # the machine's registry, whoever started it
+            inside = inside and "/registry_proxy.py " not in words  # the machine's registry, whoever started it
             if inside and state not in "ZX" and int(process.name) != os.getpid():
                 found.append(f"{process.name}: {words}")
     return found

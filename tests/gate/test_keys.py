@@ -79,7 +79,14 @@ def test_the_pair_is_made_once_and_signs(ground: RunContext) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "times"), [("_run_cosign", 0), ("_install_pair", 0), ("_write_if_missing", 1), ("_write_trusted_key", 0), ("write_atomically", 1)]
+    ("function", "times"),
+    [
+        ("_run_cosign", 0),
+        ("_install_pair", 0),
+        ("_write_if_missing", 1),
+        ("_write_trusted_key", 0),
+        ("write_atomically", 1),
+    ],
 )
 def test_a_run_that_was_killed_is_finished_by_the_next(ground: RunContext, function: str, times: int) -> None:
     done = subprocess.run(

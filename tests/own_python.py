@@ -10,8 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from slipway.toolchain.paths import cache_path
-
+KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway-tests" / "environments"
 KEPT_SECONDS = 24 * 60 * 60
 SECONDS = 900.0
 
@@ -26,11 +25,10 @@ def lend(workspace: Path) -> Path:
 
 def made_for(workspace: Path) -> Path:
     """Return the .venv for a workspace's lock; it is kept between runs, and those of other locks for a day."""
-    every = cache_path() / "test-environments"
     digest = hashlib.sha256((workspace / "requirements.txt").read_bytes()).hexdigest()
-    home = every / digest[:16]
+    home = KEPT / digest[:16]
     if not home.is_dir():
-        partial = every / f".{digest[:16]}.{os.getpid()}"
+        partial = KEPT / f".{digest[:16]}.{os.getpid()}"
         (partial / "vendor").mkdir(parents=True)
         for file in (workspace / "requirements.txt", *(workspace / "vendor").iterdir()):
             shutil.copyfile(file, partial / file.relative_to(workspace))
@@ -50,7 +48,7 @@ def made_for(workspace: Path) -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     home.touch()
-    for other in every.iterdir():
+    for other in KEPT.iterdir():
         if time.time() - other.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(other, ignore_errors=True)
     return home / ".venv"

@@ -328,7 +328,6 @@ def sign_pushed(
         SlipwayError: the registry or cosign failed.
     """
     today = datetime.now(UTC).date()
-    signer, _ = _ensure_signer(context, trusted_ones.load(context.workspace.root), reporter)
     candidates = plan_candidates(context, services, stack)
     results = {candidate.name: checks.require_passed(context, candidate.plan, today) for candidate in candidates}
     refs = {candidate.name: f"{candidate.repository}@{results[candidate.name].digest}" for candidate in candidates}
@@ -338,6 +337,8 @@ def sign_pushed(
             f"not in the registry: {', '.join(missing)}", remedy=f"Run `invoke push --stack {stack.name}` first."
         )
     commit = commits.commit_to_sign(context.workspace, stack, commit_of_images(context.workspace, candidates), reporter)
+    # Last, since it may make the first key pair: only where there is something to sign.
+    signer, _ = _ensure_signer(context, trusted_ones.load(context.workspace.root), reporter)
     run_parallel(
         candidates,
         lambda candidate: candidate.name,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from slipway.model.errors import StackBusy
 from slipway.model.workspace import Workspace
-from slipway.toolchain.locking import file_lock
+from slipway.toolchain.locking import file_lock, try_lock
 
 _own_locks: set[Path] = set()
 
@@ -40,10 +39,8 @@ def refuse_during_session(workspace: Workspace, stack: str) -> None:
     if lock in _own_locks or not lock.is_file():
         return
     with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            raise session_busy_error(stack) from error
+        if not try_lock(file, shared=True):
+            raise session_busy_error(stack)
 
 
 def session_lock_path(workspace: Workspace, stack: str) -> Path:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from slipway.toolchain.locking import file_lock
 from slipway.toolchain.paths import cache_path, tools_path
 from slipway.toolchain.tool_catalog import load_tools
 
@@ -49,8 +50,7 @@ def go_folder() -> Path:
 def using_go_caches() -> Iterator[None]:
     """Keep Go's caches from being removed for the time of a `with`."""
     go_folder().mkdir(parents=True, exist_ok=True)
-    with _go_lock().open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with file_lock(_go_lock(), lambda: None, shared=True):
         yield
 
 

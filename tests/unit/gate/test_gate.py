@@ -389,3 +389,34 @@ def test_other_bytes_than_were_scanned_are_not_signed(ground: RunContext, monkey
     monkeypatch.setattr(gate.registry, "push_by_digest", lambda *_: digest("9"))
     with pytest.raises(GateRefused, match="was pushed, but"):
         gate.push_image(ground, each, GateResult(each.plan, digest("a"), ground.workspace.root), NullReporter())
+
+
+def test_no_key_pair_is_made_where_nothing_can_be_signed(
+    ground: RunContext, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ensure_signer(*_words: object) -> tuple[Signer, TrustedSigners]:
+        world.did("signer")
+        return Signer("cosign.key"), TRUST
+
+    def require_passed(_ground: RunContext, plan: BuildPlan, _today: date) -> GateResult:
+        if world.failing == "passed":
+            raise GateRefused("has not passed")
+        return GateResult(plan, f"sha256:{plan.content}", ground.workspace.root)
+
+    def sign() -> list[ShippedImage]:
+        return gate.sign_pushed(ground, ground.workspace.services, STAGING, NullReporter())
+
+    monkeypatch.setattr(gate, "_ensure_signer", ensure_signer)
+    monkeypatch.setattr(gate.checks, "require_passed", require_passed)
+    world.failing = "passed"
+    with pytest.raises(GateRefused, match="has not passed"):
+        sign()
+    world.failing = ""
+    with pytest.raises(EvidenceError, match="not in the registry"):
+        sign()
+    assert world.steps == []
+    world.tags = {
+        f"{repository(name)}@{digest(letter)}": digest(letter) for name, letter in (("api", "a"), ("web", "b"))
+    }
+    assert [image.service for image in sign()] == ["api", "web"]
+    assert world.steps[0] == "signer" and sorted(world.steps[1:]) == ["sign api", "sign web"]

@@ -57,6 +57,7 @@ def ground(first: First, tmp_path_factory: pytest.TempPathFactory) -> RunContext
 
 
 def test_bases_are_the_same_bytes_when_built_again_from_nothing(ground: RunContext) -> None:
+    """Hardened bases are reproducible: two builds from Debian's packages, without a cache, give the same digests."""
     one, two = (bases.ensure_bases(ground.workspace, ground, NullReporter(), fresh=True) for _ in range(2))
     assert one == two
     assert set(one) == {"nginx", "python-build", "python-run"}
@@ -75,6 +76,7 @@ def test_bases_that_are_there_cost_a_moment(ground: RunContext, monkeypatch: pyt
 def test_an_image_is_the_same_bytes_when_built_again_without_a_cache(
     first: First, ground: RunContext, tmp_path: Path, name: str
 ) -> None:
+    """Each kind's image is reproducible: built twice without a cache, it has one digest."""
     workspace = workspaces.load_workspace(first.workspace.root)
     inputs = build_inputs_of(workspace, workspace.service(name), locks.load(workspace.root).bases)
     found = set()

@@ -155,6 +155,7 @@ def test_a_new_clone_asks_once_for_each_image_and_builds_none(
 
 
 def test_many_cold_services_are_built(deployed: Workspace, tmp_path: Path) -> None:
+    """Forty cold services, more than one bake takes, all come to their end."""
     many = Workspace(tmp_path / "many", deployed.port)
     shutil.copytree(deployed.root, many.root, symlinks=True, ignore=shutil.ignore_patterns(".slipway", ".git"))
     shutil.rmtree(many.root / "services")

@@ -86,6 +86,7 @@ def machine_alone(workspace: Workspace, state: Path) -> Iterator[Machine]:
 
 
 def test_a_machine_that_never_built_runs_no_step_that_another_has_run(machine_alone: Machine, tmp_path: Path) -> None:
+    """A new machine takes every layer from the registry's cache, also with a login that may not write there."""
     built, _ = machine_alone.build("registry")
     machine_alone.forget()
     again, log = machine_alone.build("read")
@@ -104,6 +105,7 @@ def test_a_machine_that_never_built_runs_no_step_that_another_has_run(machine_al
 
 
 def test_what_npm_downloaded_is_carried_to_an_emptied_builder_as_it_was(machine_alone: Machine) -> None:
+    """CI keeps what npm downloaded, byte by byte: `invoke cache save` and `load` on a builder that was emptied."""
     machine_alone.build("off", "web")
     first, second = (machine_alone.carry(action, "one") for action in ("save", "load"))
     assert "npm" in first.stdout and "npm" in second.stdout
@@ -116,6 +118,7 @@ def test_what_npm_downloaded_is_carried_to_an_emptied_builder_as_it_was(machine_
 
 
 def test_what_pip_downloaded_is_not_asked_for_again_on_an_emptied_builder(machine_alone: Machine) -> None:
+    """CI downloads no wheel twice: an index that counts sees none asked for after `invoke cache load`."""
     with index() as (address, asked):
         machine_alone.build("off")
         machine_alone.forget()
@@ -180,6 +183,7 @@ def index() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_a_change_of_code_uploads_its_layer_and_nothing_else(deployed: Workspace) -> None:
+    """A change of one line costs one layer's upload: a registry's own files tell what came."""
     said = "lantern"
     for words in (("build", "push"), ("up",)):  # built outside Pulumi, then inside
         before, value = blobs(), secrets.token_hex(8)  # what an earlier run has pushed would not be pushed again

@@ -393,6 +393,7 @@ OTHER: dict[str, Callable[[Path], object]] = {
 def test_the_digest_is_the_same_exactly_when_the_image_is(
     buildkit: str, tmp_path: Path, change: Callable[[Path], object], same: bool
 ) -> None:
+    """The content digest tells the truth: it changes when the image of a real BuildKit does, and only then."""
     inputs = pair(tmp_path)
 
     def image() -> dict[str, Sent] | None:

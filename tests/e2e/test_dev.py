@@ -133,6 +133,7 @@ def settled(workspace: Workspace, path: str, text: str) -> None:
 
 
 def test_sources_are_copied_where_they_may_be_and_all_else_is_built(deployed: Workspace) -> None:
+    """`invoke dev --sync` copies only what gives the same container as a build would."""
     with session(deployed, "--sync") as made:
         with calling(deployed.port, "/api/items") as seen:
             deployed.edit(API, '"lantern"', '"sextant"')

@@ -172,6 +172,7 @@ def test_ctrl_c_in_the_middle_of_a_deploy_leaves_the_old_version_serving_and_not
 
 
 def test_a_deploy_that_was_killed_is_explained_and_the_next_run_converges(gated: Workspace) -> None:
+    """A deploy killed with all its programs leaves the old version serving, and the next run finishes the work."""
     child = gated.start("up")
     read_until(child, starting)
     wait_until(lambda: two_apis(gated), "the new container is there")

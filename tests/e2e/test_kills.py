@@ -39,6 +39,7 @@ VERBS: tuple[tuple[str, ...], ...] = (
 
 
 def test_fifty_kills_leave_nothing_that_the_next_up_does_not_mend(deployed: Workspace) -> None:
+    """Whatever moment a command is killed at, one more `up` mends it: found by chance, not by a list of moments."""
     seed = int(os.environ.get("SLIPWAY_KILLS_SEED") or time.time_ns() % 1_000_000)
     told = storm(deployed, random.Random(seed), KILLS)
     deployed.restore()

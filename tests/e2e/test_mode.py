@@ -170,6 +170,7 @@ def cold(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_a_builder_with_a_cold_cache_gives_the_digests_that_run(deployed: Workspace, cold: dict[str, str]) -> None:
+    """What runs can be built again elsewhere: a cold builder gives the digests that Pulumi's own builds had."""
     digests = running(deployed)
     forget(deployed)
     refused = deployed.invoke("push", **cold)

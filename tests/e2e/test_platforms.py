@@ -114,6 +114,7 @@ def ref(two: Workspace) -> str:
 def test_one_index_holds_an_image_for_each_platform_whose_steps_ran_on_it(
     two: Workspace, ref: str, tmp_path: Path
 ) -> None:
+    """Two platforms from one build: each part's steps ran on its own machine, emulated where there is none."""
     listed = parts(ref)
     assert sorted(each["platform"]["architecture"] for each in listed) == sorted(MACHINES)
     assert {each["platform"]["os"] for each in listed} == {"linux"}

@@ -101,6 +101,7 @@ def refuse_unknown(node: Any) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_policy_fits_its_controllers_schema(shop: workspace.Workspace, name: str) -> None:
+    """The controllers will take the generated policies: their own schemas, from their modules, check them."""
     admission.write_policies(shop)
     document = yaml.safe_load((admission.policies_folder(shop) / name).read_text())
     strict = schema(*MODULES[name], document["apiVersion"].partition("/")[2])

@@ -318,6 +318,7 @@ def wrong(world: World, *wanted: EvidenceRequirement) -> str:
 def test_all_evidence_is_attached_and_proves_the_image(
     world: World, shipped: tuple[str, evidence.VerifiedImage]
 ) -> None:
+    """The whole evidence of one image, by the real cosign on a real registry: all that later tests forge."""
     ref, proof = shipped
     assert set(proof.evidence) == set(cosign.EVIDENCE_KINDS)
     assert {each["digest"] for each in world.listed(ref)} == set(proof.evidence.values())
@@ -350,6 +351,7 @@ def test_attaching_again_adds_nothing(world: World, shipped: tuple[str, evidence
 
 @pytest.mark.parametrize("at", ["spdx", "signing"])
 def test_an_attach_that_was_killed_is_continued(world: World, at: str) -> None:
+    """Signing that was killed at any step is finished by the next run, and nothing is attached twice."""
     ref = world.image()
     said = {
         "root": str(world.root),
@@ -394,6 +396,7 @@ def test_a_signature_by_another_key_counts_for_nothing(world: World) -> None:
 
 
 def test_a_signature_that_only_claims_the_trusted_key_is_refused_by_cosign(world: World) -> None:
+    """A forged key's name is not believed: the mathematics of a real cosign decides."""
     ref = world.image()
     signer, _ = world.other_pair("claimant")
     world.attach(ref, signer)
@@ -407,6 +410,7 @@ def test_a_signature_that_only_claims_the_trusted_key_is_refused_by_cosign(world
 
 
 def test_attestations_of_another_key_do_not_count_beside_a_good_signature(world: World) -> None:
+    """Every attestation needs a trusted key of its own: a good signature beside it vouches for nothing else."""
     ref = world.image()
     signer, _ = world.other_pair("half")
     world.attach(ref, signer)

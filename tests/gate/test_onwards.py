@@ -71,6 +71,7 @@ def test_another_registry_gets_the_image_its_evidence_and_its_tags(
     ground: RunContext,
     tmp_path: Path,
 ) -> None:
+    """Promotion between two registries: the same bytes, their evidence and tags, and a second run that adds nothing."""
     entry = shipped(world)
     with serve(tmp_path / "there") as there:
         elsewhere = replace(PROD, registry=f"{there.host}/inner")

@@ -107,6 +107,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 
 def test_what_is_needed_stays_whole_and_the_rest_goes_with_its_bytes(shop: Shop) -> None:
+    """Retention on a real registry with garbage collection: what a lock or release names stays, the rest's bytes go."""
     base = b"a layer that all of them have" * 1000
     locked, released, old = (shop.ship("api", name, shared=base) for name in ("locked", "released", "old"))
     gone = shop.ship("web", "gone", shared=base)
@@ -182,6 +183,7 @@ def test_an_index_that_lists_a_needed_image_as_evidence_does_not_delete_it(shop:
 def test_a_run_killed_in_the_middle_loses_nothing_needed_and_the_next_takes_the_rest(
     shop: Shop, deleted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Retention may be killed between any two deletions: nothing needed is lost, and the next run goes on."""
     stays = shop.ship("api", "stays")
     for name in ("one", "two"):
         shop.ship("api", name)

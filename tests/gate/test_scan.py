@@ -482,6 +482,7 @@ def test_a_mirror_that_is_itself_outdated_refuses(world: World, mirror: str) -> 
 
 
 def test_a_mirror_that_never_answers_is_given_up(world: World) -> None:
+    """A silent mirror holds the gate up for its own limit and no longer: time is what is tested."""
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()

@@ -59,6 +59,7 @@ def test_a_log_is_followed_into_new_pods_and_ctrl_c_leaves_no_kubectl(workspace:
 def test_a_crash_ends_the_deploy_with_its_reason_and_goes_back_while_the_old_pod_serves(
     workspace: Workspace, cluster: Cluster
 ) -> None:
+    """A broken release on a real cluster: its reason is told, the old pod serves, the service is back at its digest."""
     before, served = image(cluster, "api"), uids(cluster)
     live = next(each["id"] for each in releases(workspace) if each["result"] == "live")
     workspace.edit("services/api/app/main.py", "from __future__ import annotations", CRASH)
@@ -103,6 +104,7 @@ def test_what_was_changed_by_hand_is_drift_and_the_next_deploy_restores_it(
 
 
 def test_a_release_is_gone_back_to_without_a_build(workspace: Workspace, cluster: Cluster) -> None:
+    """Rollback on a real cluster runs the earlier bytes, and no builder is asked."""
     before = image(cluster, "api")
     workspace.edit("services/api/app/main.py", '"""The API', '"""Another API')
     workspace.up(*HERE)
@@ -114,6 +116,7 @@ def test_a_release_is_gone_back_to_without_a_build(workspace: Workspace, cluster
 
 
 def test_a_switched_mode_runs_the_same_bytes_and_replaces_no_pod(workspace: Workspace, cluster: Cluster) -> None:
+    """Switching the mode replaces no pod: builds inside and outside of Pulumi give the same digests on a cluster."""
     before = uids(cluster)
     said = workspace.invoke("mode", "external", *HERE)
     assert said.code == 0, said.output
@@ -134,6 +137,7 @@ def locked(workspace: Workspace) -> list[str]:
 
 
 def test_an_interrupted_deploy_is_taken_up_where_it_was(workspace: Workspace, cluster: Cluster) -> None:
+    """A deploy that was killed in the middle of a rollout is finished by the next one."""
     workspace.edit("services/api/app/main.py", '"""The API', '"""A third API')
     deploying = workspace.start("up", *HERE)
     read_until(deploying, lambda line: line.startswith("api") and "rolling out" in line)
@@ -145,6 +149,7 @@ def test_an_interrupted_deploy_is_taken_up_where_it_was(workspace: Workspace, cl
 
 
 def test_the_first_deploy_that_was_killed_is_taken_up_too(workspace: Workspace, cluster: Cluster) -> None:
+    """Even the very first deploy may be killed: the next one takes over the namespace that it made."""
     down = workspace.invoke("down", *HERE, "--yes")
     assert down.code == 0, down.output
     assert cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found") == ""

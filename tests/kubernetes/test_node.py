@@ -129,6 +129,7 @@ def test_the_gateway_api_s_kinds_are_there(cluster: Cluster) -> None:
 def test_what_is_killed_is_mended_by_up_and_pods_go_on(
     own_cluster: Cluster, baked: Workspace, probes: dict[str, str], name: str
 ) -> None:
+    """Each part of the node may be killed: `cluster up` mends it, and pods run on meanwhile."""
     before = node.read_status()
     pods = {each["metadata"]["uid"] for each in own_cluster.pods(SPACE)}
     os.kill(part(before, name), signal.SIGKILL)

@@ -44,6 +44,7 @@ def requests(cluster: Cluster) -> Iterator[Seen]:
 
 
 def test_a_change_is_rolled_out_without_a_failed_request(workspace: Workspace, cluster: Cluster) -> None:
+    """A rollout on a real cluster under load: no request fails, old and new answer."""
     with requests(cluster) as seen:
         workspace.edit("services/api/app/main.py", '"lantern"', '"sextant"')
         workspace.up(*HERE)
@@ -53,6 +54,7 @@ def test_a_change_is_rolled_out_without_a_failed_request(workspace: Workspace, c
 
 
 def test_a_pod_that_is_deleted_is_replaced_without_a_failed_request(two: Workspace, cluster: Cluster) -> None:
+    """A pod that goes ends its requests first: under load none fails."""
     gone, *_ = cluster.pods(NAMESPACE, "app.kubernetes.io/name=api")
     with requests(cluster) as seen:
         cluster.kubectl("delete", "pod", gone["metadata"]["name"], "--namespace", NAMESPACE)
@@ -62,6 +64,7 @@ def test_a_pod_that_is_deleted_is_replaced_without_a_failed_request(two: Workspa
 
 
 def test_a_drained_node_keeps_the_last_pod_until_another_can_run(two: Workspace, cluster: Cluster) -> None:
+    """The disruption budget holds against a real drain: the last pod stays until another runs."""
     (machine,) = (each["metadata"]["name"] for each in cluster.get("nodes")["items"])
     with requests(cluster) as seen:
         try:
@@ -82,6 +85,7 @@ def test_a_drained_node_keeps_the_last_pod_until_another_can_run(two: Workspace,
 
 
 def test_the_kubelet_ends_and_comes_back_while_pods_serve(workspace: Workspace, own_cluster: Cluster) -> None:
+    """Pods outlive their kubelet: requests are answered while it is gone and when it is back."""
     before = uids(own_cluster)
     with requests(own_cluster) as seen:
         os.kill(part(node.read_status(), "kubelet"), signal.SIGTERM)

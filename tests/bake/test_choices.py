@@ -114,7 +114,10 @@ def test_all_targets_that_there_are_can_be_answered() -> None:
     assert QUESTIONS["_choices"]["target"] == list(stack.TARGET_TYPES)
 
 
-DECIDING = ("deploy/", "policy/", "infra/", "bases/", "workspace.toml", "vendor/", "tasks.py", "requirements.txt")
+DECIDING = (
+    *("deploy/", "policy/", "infra/", "bases/", "workspace.toml", "vendor/", "tasks.py", "requirements.txt"),
+    ".cruft.json",
+)
 
 
 def test_what_decides_has_owners_where_its_forge_looks_for_them(baked: Path) -> None:

@@ -99,7 +99,9 @@ def test_renames_to_different_names_are_a_conflict_in_words(history: History, sh
     history.commit("1.1.0")
     done = brought(shop)
     assert "renamed to infra/ours.py in yours and to infra/theirs.py in template-v1.1.0" in done.conflicts[0]
-    assert any(line.startswith(("U", "A", "D")) and line[1] in "UAD" for line in status(shop))
+    assert status(shop) == ["M  .cruft.json", "AU infra/ours.py", "A  infra/theirs.py"]
+    git(shop, "restore", "--source=HEAD", "--staged", "--worktree", "--", ".")
+    assert (shop / "infra/ours.py").is_file() and status(shop) == []
 
 
 def test_a_file_that_the_template_deletes_goes_unless_the_team_changed_it(history: History, shop: Path) -> None:
@@ -285,3 +287,28 @@ def test_a_workspace_below_its_repositorys_top_is_updated_alone(history: History
     ]
     git(shop, "restore", "--source=HEAD", "--staged", "--worktree", "--", ".")
     assert status(top) == ["?? unsaved.txt"]
+
+
+def test_a_file_of_the_teams_where_the_template_has_a_folder_is_a_conflict_in_words(
+    history: History, shop: Path
+) -> None:
+    (shop / "docs").write_text("ours\n")
+    save(shop)
+    history.release("1.1.0", {f"{INSIDE}/docs/one.md": "theirs\n"})
+    (conflict,) = brought(shop).conflicts
+    assert conflict.startswith("docs~yours: directory in the way of docs from yours")
+    assert (shop / "docs~yours").read_text() == "ours\n" and (shop / "docs/one.md").read_text() == "theirs\n"
+    git(shop, "restore", "--source=HEAD", "--staged", "--worktree", "--", ".")
+    assert (shop / "docs").read_text() == "ours\n" and status(shop) == []
+
+
+def test_a_folder_that_the_template_renames_does_not_take_the_teams_files_along(history: History, shop: Path) -> None:
+    (shop / "infra" / "own.py").write_text("OWN = 1\n")
+    save(shop)
+    for name in ("main.py", "rules.py", "policy/one.py"):
+        history.rename(f"infra/{name}", f"ops/{name}")
+    history.commit("1.1.0")
+    done = brought(shop)
+    assert not done.conflicts and not done.notes
+    assert (shop / "infra" / "own.py").is_file() and (shop / "ops" / "main.py").is_file()
+    assert not (shop / "infra" / "main.py").exists() and not (shop / "ops" / "own.py").exists()

@@ -19,7 +19,7 @@ from tests.conftest import ENGINE
 from slipway.model.errors import ConfigError, SlipwayError
 from slipway.model.scratch import temporary_folder
 from slipway.scaffold import update_apply
-from slipway.scaffold.update import check_update, preview_update, update_workspace
+from slipway.scaffold.update import check_update, interrupted_update, preview_update, update_workspace
 from slipway.scaffold.update_apply import UNDO, UpdatePlan, apply_update, journal_path
 from slipway.scaffold.update_plan import UpdateRequest, prepare_update
 from slipway.scaffold.workspace_checkout import WorkspaceCheckout, open_checkout
@@ -216,7 +216,7 @@ def test_check_and_dry_write_nothing(history: History, shop: Path) -> None:
     checked = spawn(shop, "update", "--check")
     said, _ = checked.communicate(timeout=SECONDS)
     assert checked.returncode == 1
-    assert "The template is at v2.0.0, this workspace at v1.0.0: 1 commits behind." in said
+    assert "The template is at v2.0.0, this workspace at v1.0.0: 1 commit behind." in said
     shown = spawn(shop, "update", "--dry")
     said, _ = shown.communicate(timeout=SECONDS)
     assert shown.returncode == 0
@@ -302,3 +302,30 @@ def test_another_commit_or_change_meanwhile_is_seen(history: History, shop: Path
     with pytest.raises(ConfigError, match="another commit was checked out during the update"):
         apply_update(checkout, wanted)
     assert status(shop) == []
+
+
+def test_scratch_files_are_no_changes_even_where_git_does_not_ignore_them(history: History, shop: Path) -> None:
+    (shop / ".gitignore").unlink()
+    save(shop)
+    second(history)
+    assert update_workspace(shop, UpdateRequest(), print, agree)
+    assert (shop / "infra" / "added.py").is_file()
+
+
+def test_a_repository_that_git_does_not_read_is_told_apart_from_none(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shop / ".git" / "HEAD").unlink()
+    with pytest.raises(ConfigError, match="not a git repository") as refused:
+        check_update(shop, UpdateRequest(), print)
+    assert "may be damaged" in refused.value.remedy
+
+
+def test_doctor_is_told_of_an_update_that_was_killed(history: History, shop: Path) -> None:
+    assert not [*interrupted_update(shop)]
+    second(history)
+    assert killed_at(6, shop, worked_out(shop))
+    (told,) = interrupted_update(shop)
+    assert not told.ok and "invoke update" in told.remedy and UNDO in told.remedy
+    subprocess.run(UNDO.split(), cwd=shop, check=True)
+    assert not [*interrupted_update(shop)], "where it was undone there is nothing to tell"

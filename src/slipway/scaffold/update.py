@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from slipway.scaffold.update_apply import (
     UNDO,
     UpdatePlan,
     apply_update,
+    is_interrupted,
     journal_path,
     refuse_to_overwrite,
     resume_update,
 )
 from slipway.scaffold.update_plan import Confirm, UpdateRequest, locate_versions, prepare_update
 from slipway.scaffold.update_versions import read_template_origin
-from slipway.scaffold.workspace_checkout import open_checkout
+from slipway.scaffold.workspace_checkout import WorkspaceCheckout, open_checkout
+from slipway.toolchain.doctor import CheckResult
 from slipway.toolchain.locking import file_lock
 
 
@@ -40,8 +43,8 @@ def check_update(root: Path, request: UpdateRequest, tell: Tell) -> VersionGap |
         ConfigError: the workspace or its template cannot be read.
         SlipwayError: an update was interrupted.
     """
-    _refuse_unfinished(root)
     checkout, origin = open_checkout(root), read_template_origin(root)
+    _refuse_unfinished(checkout)
     with temporary_folder(root / SCRATCH, "update") as folder:
         store = TreeStore(folder / "trees", checkout.objects, checkout.object_format, keep=False)
         versions = locate_versions(checkout, origin, store, request, folder, tell)
@@ -60,8 +63,8 @@ def preview_update(root: Path, request: UpdateRequest, tell: Tell, confirm: Conf
     Raises:
         SlipwayError: it cannot be made.
     """
-    _refuse_unfinished(root)
     checkout = open_checkout(root)
+    _refuse_unfinished(checkout)
     checkout.require_clean()
     with temporary_folder(root / SCRATCH, "update") as folder:
         update = prepare_update(checkout, request, folder, tell, confirm, keep=False)
@@ -98,11 +101,18 @@ def update_workspace(root: Path, request: UpdateRequest, tell: Tell, confirm: Co
         return found
 
 
-def _refuse_unfinished(root: Path) -> None:
+def interrupted_update(root: Path) -> Iterator[CheckResult]:
+    """Tell `invoke doctor` of an update that was killed; nothing where there is none."""
+    if journal_path(root).exists() and is_interrupted(open_checkout(root)):
+        remedy = f"Finish it: invoke update. Or undo it: {UNDO}"
+        yield CheckResult("update", False, "it was interrupted: some files are the old ones, some the new", remedy)
+
+
+def _refuse_unfinished(checkout: WorkspaceCheckout) -> None:
     """Refuse to look at a workspace in which an update stopped half-way.
 
     Raises:
         SlipwayError: with how to finish or undo it.
     """
-    if journal_path(root).exists():
+    if is_interrupted(checkout):
         raise SlipwayError("an update was interrupted", remedy=f"Finish it: invoke update. Or undo it: {UNDO}")

@@ -34,7 +34,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class FileChange(msgspec.Struct, frozen=True):
-    """What an update does with one path; `sides` is what git's index gets, by stage, of one in conflict."""
+    """What an update does with one path; `sides` are the versions of one in conflict, by git's stage."""
 
     path: str
     before: Entry | None
@@ -49,8 +49,10 @@ class FileChange(msgspec.Struct, frozen=True):
         return "changed" if self.before and self.after else "added" if self.after else "deleted"
 
     @property
-    def staged(self) -> dict[int, Entry]:
-        """What git's index gets of a path without a conflict."""
+    def index_entries(self) -> dict[int, Entry]:
+        """What git's index gets, by stage. A path that is in no commit is never in conflict there: UNDO would fail."""
+        if self.sides and self.before:
+            return self.sides
         return {0: self.after} if self.after else {}
 
 
@@ -94,8 +96,18 @@ def apply_update(checkout: WorkspaceCheckout, update: UpdatePlan) -> None:
         raise ConfigError("another commit was checked out during the update", remedy="Run `invoke update` again.")
     checkout.require_clean()
     refuse_to_overwrite(checkout.root, update.changes)
-    write_atomically(journal_path(checkout.root), msgspec.json.encode(update).decode())
     _write_update(checkout, update)
+
+
+def is_interrupted(checkout: WorkspaceCheckout) -> bool:
+    """Whether an update was killed while it was written, and nobody has undone it since."""
+    journal = journal_path(checkout.root)
+    if not journal.exists():
+        return False
+    if checkout.uncommitted_files():
+        return True
+    journal.unlink()
+    return False
 
 
 def resume_update(checkout: WorkspaceCheckout) -> UpdatePlan | None:
@@ -104,13 +116,10 @@ def resume_update(checkout: WorkspaceCheckout) -> UpdatePlan | None:
     Raises:
         ConfigError: its files were changed since, or another commit is checked out.
     """
+    if not is_interrupted(checkout):
+        return None
     journal = journal_path(checkout.root)
-    if not journal.exists():
-        return None
     remedy = f"Undo it ({UNDO}) and start anew; or keep what is there and remove {SCRATCH}/{journal.name}."
-    if not checkout.uncommitted_files():
-        journal.unlink()
-        return None
     update = read_json(journal, UpdatePlan, what="journal of an update", remedy=remedy, limit=MAX_STATE_BYTES)
     if checkout.head != update.head:
         raise ConfigError("an update was interrupted, and another commit is checked out since", remedy=remedy)
@@ -165,7 +174,8 @@ def _write_update(checkout: WorkspaceCheckout, update: UpdatePlan) -> None:
     with temporary_folder(checkout.root / SCRATCH, "update") as folder, disk_errors(checkout.root):
         files = checkout.write_files(update.tree, [each.path for each in update.changes if each.after], folder)
         with deferred_signals():
-            checkout.set_index({each.path: each.sides or each.staged for each in update.changes})
+            write_atomically(journal_path(checkout.root), msgspec.json.encode(update).decode())
+            checkout.set_index({change.path: change.index_entries for change in update.changes})
             for change in apply_order(update.changes):
                 if change.after:
                     place_file(files / change.path, checkout.root / change.path)

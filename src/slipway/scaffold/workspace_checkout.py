@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.model.errors import ConfigError, SlipwayError
-from slipway.run.git import run_git
+from slipway.model.scratch import FOLDER_NAME as SCRATCH
+from slipway.run.git import find_commit_problem, run_git
 from slipway.scaffold.tree_store import Entry
 
 SHOWN = 10
 """Files that a message names."""
 SECONDS = 120.0
+ALL_BUT_SCRATCH = (".", f":(exclude){SCRATCH}")
 Sides = Mapping[int, Entry]
 """What the index holds of a path, by stage: 0, or 1 to 3 where it is in conflict."""
 
@@ -30,7 +32,9 @@ class WorkspaceCheckout:
 
     def uncommitted_files(self) -> list[str]:
         """Return the workspace's files that differ from the commit, or are in none and not ignored."""
-        said = self._git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal", "--", ".")
+        said = self._git(
+            "status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal", "--", *ALL_BUT_SCRATCH
+        )
         return [line[3:].removeprefix(self.prefix) for line in said.split("\0") if line]
 
     def require_clean(self) -> None:
@@ -108,6 +112,8 @@ def open_checkout(root: Path) -> WorkspaceCheckout:
     remedy = f'Put it into git first: cd {root} && git init && git add . && git commit -m "Generated".'
     said = _ask(root, "rev-parse", "--show-prefix", "--show-object-format", "--git-path", "objects")
     if said is None:
+        if problem := find_commit_problem(root):
+            raise ConfigError(problem.message, remedy=problem.remedy)
         raise ConfigError(f"{root} is in no git repository, so an update could not be undone", remedy=remedy)
     prefix, object_format, objects = said.split("\n")[:3]
     tree = _ask(root, "rev-parse", "--verify", "--quiet", f"HEAD:{prefix}")

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 @verb(
     iterable=["answer"],
     help={
-        "to": "A version of the template (tag, branch or commit), or another place that it is at: a URL or path "
-        "of a git repository, with #VERSION after it for one of its versions. Default: the newest version.",
-        "from": "The version that this workspace was made from, where nothing records it.",
-        "answer": "An answer to a question of the template: --answer ci=gitlab. As often as needed.",
-        "check": "Change nothing: exit code 1 when a newer version is there, 0 when not. For CI.",
-        "dry": "Change nothing: say which files would be added, changed, deleted and in conflict.",
-        "yes": "Do not ask before code of a template runs that this workspace does not come from.",
+        "to": "A version (tag, branch or commit), or another git repository of the template: a URL or path, "
+        "with #VERSION for one of its versions. Default: the newest version.",
+        "from": "The version that this workspace was made from, if nothing records it.",
+        "answer": "Answer a question of the template: --answer ci=gitlab. May be repeated.",
+        "check": "For CI: change nothing; exit code 1 if there is a newer version, 0 if not.",
+        "dry": "Change nothing; list the files that would be added, changed, deleted or in conflict.",
+        "yes": "Do not ask before running the code of a template that this workspace does not come from.",
     },
 )
 def update(
@@ -36,13 +36,13 @@ def update(
     dry: bool = False,
     yes: bool = False,
 ) -> None:
-    """Bring a newer template and engine in: invoke update, then look, then commit.
+    """Merge a newer version of the template, and its engine, into this workspace.
 
-    The template is rendered twice with this workspace's answers, as it was and as it is now; the
-    difference is merged with what the team made of it, as git merges a branch. Services that were
-    added and files that were deleted stay as they are. Nothing is committed, and one command, which
-    is told at the end, undoes it. Files changed on both sides in the same lines get conflict markers,
-    and the exit code is 1.
+    Slipway renders the template twice with the workspace's answers, as it was and as it is now, and
+    merges the difference into your files as git merges a branch. Services that you added and files
+    that you deleted stay as they are. Where you and the template changed the same lines, the file
+    gets conflict markers and the exit code is 1. Nothing is committed: look at it, undo it with the
+    command that is printed at the end, or commit it.
     """
     from slipway.scaffold import update as updates
     from slipway.scaffold.update_plan import UpdateRequest, parse_answers
@@ -73,7 +73,8 @@ def _tell_standing(request: UpdateRequest) -> None:
     behind = check_update(workspace_root(), request, show.plain)
     if behind is None:
         return show.say("[green]✔[/] The workspace is up to date with its template.")
-    show.plain(f"✘ The template is at {behind.new}, this workspace at {behind.old}: {behind.commits} commits behind.")
+    count = f"{behind.commits} commit{'s' if behind.commits != 1 else ''}"
+    show.plain(f"✘ The template is at {behind.new}, this workspace at {behind.old}: {count} behind.")
     show.plain("  remedy  invoke update")
     raise Exit(code=1)
 

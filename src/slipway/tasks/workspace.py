@@ -34,11 +34,16 @@ def doctor(context: Context, json: bool = False) -> None:
 
     from slipway.gate import gate_doctor
     from slipway.model.workspace import load_workspace
+    from slipway.scaffold.update import interrupted_update
     from slipway.tasks import show
     from slipway.toolchain.doctor import run_checks
 
     workspace = load_workspace(workspace_root())
-    results = [*run_checks(workspace), *gate_doctor.gate_facts(workspace)]
+    results = [
+        *run_checks(workspace),
+        *gate_doctor.gate_facts(workspace),
+        *interrupted_update(workspace.root),
+    ]
     if json:
         show.as_json(
             [{"name": fact.name, "ok": fact.ok, "found": fact.found, "remedy": fact.remedy} for fact in results]

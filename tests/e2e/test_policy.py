@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from pulumi_policy import EnforcementLevel
 from tests.e2e.echo import echo
 from tests.e2e.workspace import Workspace, bake
+from tests.own_python import lend
 
 from infra.policy.__main__ import RULES
 from infra.policy.rule import PolicyContext
@@ -197,6 +199,7 @@ def opened(root: Path, folder: Path, program: Callable[[], None], port: int) -> 
         cli=ensure_tool("pulumi"),
         log=folder / "pulumi.log",
         environment={
+            "PATH": f"{lend(root).parent}{os.pathsep}{os.environ['PATH']}",  # the engine's programs
             "PULUMI_BACKEND_URL": f"file://{folder}/state",
             "PULUMI_CONFIG_PASSPHRASE": "x",
             "PULUMI_HOME": str(folder / "home"),

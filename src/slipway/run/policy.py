@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from slipway.model.errors import GateRefused
 from slipway.model.package_data import package_path
-from slipway.model.workspace_path import workspace_root
 from slipway.run.policy_port import PORT
 
 if TYPE_CHECKING:
@@ -27,11 +26,6 @@ SERVER_THREADS = 4
 MAX_MESSAGE_BYTES = 400 * 1024 * 1024  # Pulumi's own limit
 
 
-def pack_from_infra() -> str:
-    """Return the pack as Pulumi, which runs in infra/, is given it: a comma in the workspace's path would part it."""
-    return os.path.relpath(PACK_FOLDER, workspace_root() / "infra")
-
-
 @dataclass(frozen=True)
 class PolicyServer:
     """What Pulumi has to be given for it to ask the policies: packs, and environment variables. Empty for none."""
@@ -41,12 +35,13 @@ class PolicyServer:
 
 
 @contextmanager
-def serve_policies(policies: Sequence[Policy], environment: Mapping[str, str]) -> Iterator[PolicyServer]:
+def serve_policies(policies: Sequence[Policy], environment: Mapping[str, str], folder: Path) -> Iterator[PolicyServer]:
     """Answer for these policies on a free port of this machine for the time of a `with`.
 
     Args:
         policies: what is asked of every resource; mandatory where a policy says nothing else.
         environment: Pulumi's; its PATH is added to.
+        folder: where Pulumi runs. It is given the pack from there: a comma in the workspace's path would part it.
     """
     if not policies:
         yield PolicyServer()
@@ -66,8 +61,9 @@ def serve_policies(policies: Sequence[Policy], environment: Mapping[str, str]) -
     server.start()
     scripts = Path(sys.executable).parent
     path = environment.get("PATH") or os.environ.get("PATH", os.defpath)
+    pack = os.path.relpath(PACK_FOLDER, folder)
     try:
-        yield PolicyServer([pack_from_infra()], {PORT: str(port), "PATH": f"{scripts}{os.pathsep}{path}"})
+        yield PolicyServer([pack], {PORT: str(port), "PATH": f"{scripts}{os.pathsep}{path}"})
     finally:
         server.stop(grace=None)
 

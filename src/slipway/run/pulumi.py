@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from slipway.model.masking import mask
 from slipway.model.stack import Stack
 from slipway.model.workspace import Workspace
 from slipway.run import passphrase, statefile
-from slipway.run.policy import ViolationCollector, serve_policies
+from slipway.run.policy import PolicyServer, ViolationCollector, serve_policies
 from slipway.run.pulumi_command import PulumiCli, extract_diagnosis
 from slipway.run.state import (
     PASSPHRASE_VARIABLES,
@@ -80,6 +80,14 @@ class PulumiStack:
     policies: Callable[[], Sequence[Policy]] = tuple
     _failure: SlipwayError | None = None
 
+    @property
+    def _folder(self) -> Path:
+        """Where Pulumi runs."""
+        return self.workspace.root / "infra"
+
+    def _serve_policies(self) -> AbstractContextManager[PolicyServer]:
+        return serve_policies(self.policies(), self.environment, self._folder)
+
     def up(self, on_event: OnEvent) -> Outcome:
         """Make the stack what the program says.
 
@@ -90,7 +98,7 @@ class PulumiStack:
         """
         counter = OperationCounter(on_event)
         self._prepare_change()
-        with self._translated_errors(counter.violations), serve_policies(self.policies(), self.environment) as policy:
+        with self._translated_errors(counter.violations), self._serve_policies() as policy:
             self._open_stack(policy.environment).up(
                 on_event=counter,
                 on_output=self._log_line,
@@ -114,7 +122,7 @@ class PulumiStack:
                 on_output(line)
 
         counter = OperationCounter(on_event)
-        with self._translated_errors(counter.violations), serve_policies(self.policies(), self.environment) as policy:
+        with self._translated_errors(counter.violations), self._serve_policies() as policy:
             self._open_stack(policy.environment).preview(
                 on_event=counter,
                 on_output=note,
@@ -203,7 +211,7 @@ class PulumiStack:
     ) -> automation.LocalWorkspace:
         own = pulumi_environment(self.workspace.root, self.stack.name, make=make)
         return automation.LocalWorkspace(
-            work_dir=str(self.workspace.root / "infra"),
+            work_dir=str(self._folder),
             program=self._run_program,
             env_vars={**own, **self.environment, **(environment or {})},
             pulumi_command=PulumiCli(self.cli),

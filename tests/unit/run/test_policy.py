@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import grpc
-import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy import ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
@@ -56,16 +55,15 @@ def test_advice_refuses_nothing_and_is_said() -> None:
     assert format_advice(event("api has no limit")) == ""
 
 
-def test_policies_are_asked_at_the_port_that_the_pack_prints(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(TEMPLATE)
+def test_policies_are_asked_at_the_port_that_the_pack_prints() -> None:
+    infra = TEMPLATE / "infra"
 
     def refuse(given: ResourceValidationArgs, report: ReportViolation) -> None:
         if given.props["size"] > 1:
             report(f"{given.name} is too large", None)
 
     policy = ResourceValidationPolicy("size", "Nothing is large.", refuse)
-    with serve_policies([policy], {"PATH": os.environ["PATH"]}) as given:
-        infra = TEMPLATE / "infra"
+    with serve_policies([policy], {"PATH": os.environ["PATH"]}, infra) as given:
         assert [(infra / each).resolve() for each in given.packs] == [PACK_FOLDER]
         assert not Path(given.packs[0]).is_absolute()
         assert given.environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
@@ -85,7 +83,7 @@ def test_policies_are_asked_at_the_port_that_the_pack_prints(monkeypatch: pytest
 
 
 def test_without_policies_pulumi_is_given_no_pack() -> None:
-    with serve_policies([], {}) as given:
+    with serve_policies([], {}, TEMPLATE) as given:
         assert given.packs == [] and given.environment == {}
 
 

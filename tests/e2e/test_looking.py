@@ -63,7 +63,7 @@ def test_a_preview_after_a_change_shows_it_and_does_nothing(deployed: Workspace)
 def test_every_verb_explains_itself(workspace: Workspace) -> None:
     listed = workspace.invoke("--list")
     assert listed.code == 0
-    for name in verbs().task_names:
+    for name in verbs(workspace.root).task_names:
         assert f"  {name} " in listed.output, name
         shown = workspace.invoke(name, "--help")
         assert shown.code == 0, shown.output

@@ -507,7 +507,7 @@ def test_a_protected_stack_takes_no_build_and_no_unreleased_image_from_a_program
     ran = prod.invoke("preview", "--stack", "prod")
     assert ran.code == 3, ran.output
     assert "released-only: api would be built on the way into the protected stack prod" in ran.output
-    assert "released-only: web runs" in ran.output and "which is in no release repository" in ran.output
+    assert "released-only: web runs" in ran.output and "which has not passed the gate" in ran.output
     assert "invoke ship --stack prod" in ran.output
 
 

@@ -114,7 +114,8 @@ class _ProbeContainer:
     def __init__(self, container: Any, address: ContainerAddress, port: int, cancellation: CancellationToken) -> None:
         self._name, self._network = f"{container.name}-{PROBE}", address.network
         self._labels = {key: value for key, value in container.labels.items() if key != engine.DEV_LABEL}
-        self._cancellation, self._container = cancellation, None
+        self._cancellation = cancellation
+        self._container: Any = None
         self._programs = [
             ["nc", "-z", "-w", str(CONNECT_SECONDS), address.ip, str(port)],
             ["bash", "-c", f"exec 3<>/dev/tcp/{address.ip}/{port}"],
@@ -145,7 +146,7 @@ class _ProbeContainer:
     def remove(self) -> None:
         """Remove it; none was made is fine."""
         if self._container:
-            engine.remove_container(self._made.id)
+            engine.remove_container(self._container.id)
         self._container = None
 
     def _create(self, program: list[str]) -> Any:

@@ -15,8 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 ENGINE = ROOT / "src" / "slipway"
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 
-# A shell has what it runs in the background ignore Ctrl-C, and that is handed on to all programs that tests start.
+# A shell has what it runs in the background ignore Ctrl-C, and nohup a terminal that closes; both are handed on to all
+# programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 sys.dont_write_bytecode = True
 CODE = (str(ENGINE.parent), str(TEMPLATE))

@@ -23,8 +23,8 @@ def program(inputs: DeployInputs, image_overrides: Mapping[str, str] = MappingPr
 
     Args:
         inputs: what the deploy goes by, read once, and proven where the stack is protected.
-        instead: images (service → image) in the place of those that the stack's mode says: services whose rollout
-            failed go back to what they had.
+        image_overrides: images (service → image) in the place of those that the stack's mode says: services whose
+            rollout failed go back to what they had.
     """
     workspace, stack = inputs.workspace, inputs.stack
     protection = Protection(stack.name, stack=stack.name, protected=stack.protected)

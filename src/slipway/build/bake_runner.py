@@ -38,10 +38,10 @@ def run_bake(
     """Run one bake of all the targets; each service gets a log. Several bakes may run at once.
 
     Args:
-        ground: tools, and their environment.
+        context: tools, and their environment.
         targets: the names of the targets that are built.
-        report: told each step.
-        bake: makes the definition and the command.
+        reporter: told each step.
+        create_bake: makes the definition and the command.
         environment: further variables for buildx.
 
     Raises:

@@ -33,8 +33,8 @@ def ensure_bases(
 
     Args:
         workspace: whose services say what is needed.
-        ground: tools and builder.
-        report: told what is decided and done, before it is.
+        context: tools and builder.
+        reporter: told what is decided and done, before it is.
         install: False refuses to install what is missing.
         fresh: build hardened bases again although they are there, with the packages of today.
 

@@ -30,7 +30,7 @@ def bootstrap_debian(workspace: Workspace, reporter: Reporter, *, install: bool,
 
     Args:
         workspace: whose logs are written.
-        report: told what happens.
+        reporter: told what happens.
         install: False when mmdebstrap may not be installed.
         fresh: make it again although it is there.
 

@@ -112,7 +112,7 @@ def plan_builds(
     Args:
         workspace: the workspace.
         services: those to think of.
-        memory: what need not be read again.
+        stat_cache: what need not be read again.
         images: services' images as they are remembered. Those of the same content are not asked for again, and for the
             others the registry's word is enough: for a build, not for a push.
 

@@ -37,7 +37,7 @@ def build_services(
     Args:
         root: the workspace's.
         chosen: services' names with commas between them; None for all.
-        report: told each step.
+        reporter: told each step.
         local: build also what only the registry has.
         dry: build nothing.
         explain: say why.

@@ -46,7 +46,7 @@ def prepare_environment(
 
     Args:
         workspace: the workspace.
-        report: told what is installed or started, before it is.
+        reporter: told what is installed or started, before it is.
         building: whether images will be built: a mode without builds needs, and contacts, no builder.
         install: False refuses to install or start anything, and says what to do by hand.
         fresh: build hardened bases again although they are there.

@@ -48,7 +48,7 @@ def save_definition(caches: Mapping[str, str], folder: Path, nonce: str) -> dict
     Args:
         caches: id → an image that has a shell and tar: one that a stage with this mount starts from.
         folder: gets the archives: owners, modes and times as they are in the mount.
-        moment: another text each time.
+        nonce: another text each time.
     """
     return _make_definition(
         caches,

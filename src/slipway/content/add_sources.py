@@ -44,7 +44,7 @@ def find_problems(add: Instruction, variables: Mapping[str, str], escape: str) -
 
     Args:
         add: the instruction.
-        known: the variables' values where it stands.
+        variables: the variables' values where it stands.
         escape: the Dockerfile's escape character.
 
     Raises:

@@ -58,7 +58,7 @@ def open_stat_cache(root: Path, saved: SavedState | None = None) -> StatCache:
 
     Args:
         root: the workspace's.
-        told: what is written down, where the caller has read it.
+        saved: what is written down, where the caller has read it.
     """
     stat_cache = StatCache(FilesystemClock.read(root / ".slipway"), (saved or load(root)).files)
     for path in _watched_paths(root):
@@ -80,9 +80,9 @@ def save(
 
     Args:
         root: the workspace's.
-        memory: the reading's.
+        stat_cache: the reading's.
         images: the image of each service; None where the reading was not about them.
-        whole: whether the reading was of all services: what it did not come by is forgotten.
+        complete: whether the reading was of all services: what it did not come by is forgotten.
     """
     saved = load(root)
     files = stat_cache.settled() if complete else {**stat_cache.previous, **stat_cache.settled()}

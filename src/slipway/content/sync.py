@@ -48,7 +48,7 @@ def choose_action(
 
     Args:
         image: the manifest that the running container's image was built from; None when it is not known for sure.
-        runs: the manifest of what it serves, which is another where sources were copied into it.
+        running: the manifest of what it serves, which is another where sources were copied into it.
         wanted: the manifest of the sources.
         sync: the folders that may be copied; none without `--sync`.
     """

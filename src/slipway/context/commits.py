@@ -26,7 +26,7 @@ def commit_to_sign(workspace: Workspace, stack: Stack, commit: str | None, repor
         workspace: the workspace.
         stack: whose lock is to name it; a protected one takes nothing without.
         commit: the one that all files of the images are of.
-        report: told where an unprotected stack goes on without one.
+        reporter: told where an unprotected stack goes on without one.
 
     Raises:
         EvidenceError: there is none, or the stack is protected and files differ from it.

@@ -93,8 +93,8 @@ def has_folders_as_built(
         container: its id; nothing was copied into it.
         inputs: what the image is built from.
         folders: the folders.
-        image: the manifest that the image was built from.
-        wanted: the manifest of the present sources.
+        built_manifest: the manifest that the image was built from.
+        current_manifest: the manifest of the present sources.
     """
     with engine.docker_errors():
         engine_container = engine.client().containers.get(container)

@@ -78,9 +78,9 @@ def run_dev_session(
         workspace: the workspace.
         stack: where its services run.
         services: the names of those that are watched.
-        voice: told everything.
+        console: told everything.
         syncing: copy sources into containers where a service's `[dev] sync` allows it.
-        yes: answers the questions of a deploy.
+        consent: answers the questions of a deploy.
 
     Raises:
         ConfigError: the stack is none to work on.

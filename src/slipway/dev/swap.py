@@ -67,7 +67,7 @@ class ContainerSwapper:
         """Bring up all the jobs' containers at once, and switch the gateway to those that got healthy.
 
         Args:
-            jobs: what to do.
+            requests: what to do.
             on_start: told a service and its new container's id as soon as that is healthy.
 
         Raises:
@@ -133,7 +133,7 @@ class ContainerSwapper:
 
         Args:
             deployed: service → id of the container that Pulumi's state has.
-            text: the gateway's nginx.conf as Pulumi left it.
+            gateway_config: the gateway's nginx.conf as Pulumi left it.
 
         Raises:
             SlipwayError: something of it is gone or does not get healthy; what serves goes on.

@@ -117,9 +117,9 @@ def list_bundles(registry: Registry, ref: str, digests: Collection[str] = ()) ->
     An upload that broke off leaves a manifest without its bytes: it must not keep others from counting.
 
     Args:
-        held: the image's registry.
+        registry: the image's registry.
         ref: the image by digest.
-        only: the digests of those that matter; without any, all do.
+        digests: the digests of those that matter; without any, all do.
 
     Raises:
         SlipwayError: the registry does not answer, refuses, or sends other bytes than were asked for.
@@ -171,7 +171,7 @@ def verify_bundle(context: RunContext, bundle: Bundle, digest: str, trust: Trust
     """Return a bundle with whose it is, or what is wrong with it in words.
 
     Args:
-        ground: has cosign.
+        context: has cosign.
         bundle: what was found.
         digest: the image that it has to be about.
         trust: whose signature counts.

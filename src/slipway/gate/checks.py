@@ -198,9 +198,9 @@ def build_and_test(context: RunContext, plan: BuildPlan, reporter: Reporter, *, 
     """Build a service's image and run its tests, both in one build environment; what was done before stays.
 
     Args:
-        ground: workspace, tools, builder.
-        each: the service.
-        report: told each step.
+        context: workspace, tools, builder.
+        plan: the service.
+        reporter: told each step.
         image: False runs the tests alone.
 
     Raises:

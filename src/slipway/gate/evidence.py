@@ -113,11 +113,11 @@ def attach_evidence(
     """Attach what is not attached and valid yet, one after the other, the signature last.
 
     Args:
-        ground: has cosign.
+        context: has cosign.
         ref: the image by digest.
-        attached: what to attach. A signature that says another commit of the same content is good enough.
+        inputs: what to attach. A signature that says another commit of the same content is good enough.
         signer: what to sign with, from `keys.signer`.
-        report: told each step.
+        reporter: told each step.
 
     Raises:
         SlipwayError: cosign failed, or the registry does not answer; the log has all that cosign said.
@@ -181,8 +181,8 @@ def verify_evidence(
     """Verify all that images have to prove, every one of them before anything is said.
 
     Args:
-        ground: has cosign.
-        wanted: the images.
+        context: has cosign.
+        requirements: the images.
         trust: whose signature counts.
         today: decides which of the scan's exceptions have expired.
         kinds: which evidence each must have; the signature is always asked for.

@@ -119,10 +119,10 @@ def ship_services(
     """Carry through the whole gate what has not passed it yet, and lock all of it.
 
     Args:
-        ground: workspace and tools, the gate's among them.
+        context: workspace and tools, the gate's among them.
         services: which ones.
         stack: whose lock is written, and whose registry is pushed to.
-        report: told each step of each service.
+        reporter: told each step of each service.
         version: one more tag.
         dry: only say what would be done.
 

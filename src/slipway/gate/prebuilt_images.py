@@ -51,8 +51,8 @@ def refuse_missing(workspace: Workspace, stack: Stack, stack_lock: lock.Lock, sh
     Args:
         workspace: the workspace.
         stack: where it is to run.
-        locked: the lock.
-        shipped: the stack to ship to.
+        stack_lock: the lock.
+        ship_stack: the stack to ship to.
 
     Raises:
         EvidenceError: it is stale.

@@ -147,11 +147,11 @@ def scan_image(
     Every platform of the image is scanned. What the findings mean is not judged here: see `commands.findings`.
 
     Args:
-        ground: workspace and tools; `ensure_database` has been called.
+        context: workspace and tools; `ensure_database` has been called.
         service: whose image it is.
         layout: its OCI layout, a folder.
         into: gets trivy.json, trivy.txt (a table), trivy.sarif and, last, scan.json (what is attested).
-        judged: what `scan_dockerfiles` has said of this service and others, where that was asked before.
+        dockerfile_results: what `scan_dockerfiles` has said of this service and others, where that was asked before.
 
     Raises:
         GateRefused: Trivy, or something that it needs, failed.

@@ -29,11 +29,11 @@ def verify_stack(
     """Verify what a stack's lock says of services and of what runs beside them: digests, tags and all evidence.
 
     Args:
-        ground: has cosign.
+        context: has cosign.
         stack: the stack.
         services: which ones; what runs beside them is verified in any case, where there is any.
-        locked: the lock, where it was read already: what is verified is what was read.
-        done: the names of those that were verified just now.
+        stack_lock: the lock, where it was read already: what is verified is what was read.
+        already_verified: the names of those that were verified just now.
 
     Returns:
         The proof of each, by name.

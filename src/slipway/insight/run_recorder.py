@@ -247,7 +247,7 @@ def record_run(
         workspace: gets the record, when anything was done.
         what: `build`, `ship`, `push`, `deploy` or `rollback`.
         stack: where to, if anywhere.
-        whole: count from the start of this process, so that the start of Python is seen too.
+        from_process_start: count from the start of this process, so that the start of Python is seen too.
     """
     if _recorders:
         _recorders[-1].stack = stack or _recorders[-1].stack

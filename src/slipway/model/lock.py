@@ -91,7 +91,7 @@ def refuse_foreign_images(
     Args:
         path: the lock, for the message.
         entries: what it says, by service.
-        places: the repositories that each service's image may be in.
+        repositories: the repositories that each service's image may be in.
 
     Raises:
         EvidenceError: an image is in another one, of another workspace or registry.

@@ -139,10 +139,10 @@ def create_healthy_container(
     """Return a new container once it is healthy; one that does not get so is removed, its last lines in the error.
 
     Args:
-        wanted: what it is to be.
+        spec: what it is to be.
         name: how it is called, see `new_container_name`.
         urn: the resource that it is, or takes the place of.
-        stop: ends the waiting.
+        cancellation: ends the waiting.
         dev: what is special about one that `invoke dev` makes.
     """
     return with_init_fallback(lambda: _create_healthy_container(spec, name, urn, cancellation, dev))

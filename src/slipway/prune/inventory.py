@@ -98,9 +98,9 @@ def take_inventory(
     Args:
         registry: which has it.
         repository: its name there.
-        kind: what it is for.
-        came: digest → when it came, of every manifest, where the registry's files are at hand.
-        also: digests to look for as well: registries do not tell what has no tag.
+        repository_type: what it is for.
+        uploaded_at: digest → when it came, of every manifest, where the registry's files are at hand.
+        extra_digests: digests to look for as well: registries do not tell what has no tag.
 
     Raises:
         SlipwayError: the registry does not answer, or refuses.

@@ -121,7 +121,7 @@ def plan_prune(
     """Return what may go; nothing is changed.
 
     Args:
-        ground: the workspace and its tools.
+        context: the workspace and its tools.
         needed: digest → why it is needed: of every release of every stack. Locks and bases are added here.
         now: the time to reckon from.
         current: service → content digest of what the sources are now; else it is computed.
@@ -174,9 +174,9 @@ def execute_prune(
     """Delete what was planned and return what came free; killed in the middle, the next run takes the rest.
 
     Args:
-        ground: the workspace and its tools.
-        planned: from `plan_prune`.
-        report: told each step.
+        context: the workspace and its tools.
+        plan: from `plan_prune`.
+        reporter: told each step.
         needed: asked anew, where time has passed since: an image in it stays, with all that is its.
 
     Raises:
@@ -269,7 +269,7 @@ def classify_repositories(
     Args:
         workspace: the workspace.
         registry: `host[:port][/path]`.
-        known: all repositories of its host; None where it does not tell them, which leaves those of the services.
+        catalog: all repositories of its host; None where it does not tell them, which leaves those of the services.
     """
     prefix = f"{parse_reference(f'{registry}/{workspace.name}/x').repository.removesuffix('x')}"
     if catalog is None:

@@ -51,7 +51,7 @@ def decide_retention(
 
     Args:
         images: all of the repository.
-        kind: what the repository holds; in an `other` one (bases, build cache) every image with a tag stays.
+        repository_type: what the repository holds; in an `other` one (bases, build cache) every image with a tag stays.
         needed: digest → why something needs it; an image whose part is needed stays as well.
         current: the tags of what the sources are now.
         retention: what workspace.toml says.

@@ -83,9 +83,9 @@ def deploy_stack(
     """Make the stack what the workspace says, and return what then runs.
 
     Args:
-        ground: what there is to work with.
+        context: what there is to work with.
         stack: the stack.
-        report: told each step.
+        reporter: told each step.
         consent: asked where something dead is in the way.
         inputs: what the deploy goes by, where it was read and proven already.
 
@@ -349,10 +349,10 @@ def open_stack(
     """Open a stack's door with the program and policies of infra/ and the provider, served from this process.
 
     Args:
-        ground: what there is to work with.
+        context: what there is to work with.
         stack: the stack.
         inputs: what the program goes by; None where nothing is deployed.
-        instead: images (service → image) in the place of those that the stack's mode says.
+        image_overrides: images (service → image) in the place of those that the stack's mode says.
     """
     from slipway.provider.server import serve_in_thread
 
@@ -382,7 +382,7 @@ def load_policies(inputs: DeployInputs | None, override_images: Iterable[str]) -
 
     Args:
         inputs: what the deploy goes by, so that the rules judge by nothing else.
-        before: images that ran before, and may again.
+        override_images: images that ran before, and may again.
     """
     from infra.policy.__main__ import make_policies as infra_policies
     from infra.policy.rule import PolicyContext as Judged
@@ -420,9 +420,9 @@ def remove_stack(
     """Remove everything that the stack runs; its images and its state's history stay.
 
     Args:
-        ground: what there is to work with.
+        context: what there is to work with.
         stack: the stack.
-        report: told each step.
+        reporter: told each step.
         consent: answers questions.
         also_abandoned: remove first what a folder that is gone has left of it.
     """

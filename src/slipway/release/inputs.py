@@ -24,12 +24,12 @@ def read_inputs(
     """Return what a deploy of a stack goes by.
 
     Args:
-        ground: the workspace, and cosign where the stack is protected.
+        context: the workspace, and cosign where the stack is protected.
         stack: the stack, with the mode in force.
-        report: told that everything is proven.
-        locked: the stack's lock, where it was read or made already.
-        done: the names of those in it that were proven just now.
-        proving: False for a preview, which changes nothing.
+        reporter: told that everything is proven.
+        stack_lock: the stack's lock, where it was read or made already.
+        already_verified: the names of those in it that were proven just now.
+        must_verify: False for a preview, which changes nothing.
 
     Raises:
         EvidenceError: the lock is damaged, names images of other repositories, or is not proven where it has to be.

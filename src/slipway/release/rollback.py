@@ -77,7 +77,7 @@ def plan_release_rollback(context: RunContext, stack: Stack, release_id: str | N
     """Think the way back through; nothing is changed and nothing but the state is asked.
 
     Args:
-        ground: what there is to work with.
+        context: what there is to work with.
         stack: the stack as its file says, whatever SLIPWAY_IMAGES says.
         release_id: the release to go back to, or None for the last good one.
 

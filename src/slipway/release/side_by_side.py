@@ -28,7 +28,7 @@ def assign_suffix_and_port(workspace: Workspace, stack: Stack, name: str | None,
         workspace: the workspace.
         stack: the stack that is about to be deployed.
         name: the suffix; without one it is made of the folder's name.
-        report: told what was chosen.
+        reporter: told what was chosen.
 
     Raises:
         ConfigError: the state is shared, the name is none, or this folder runs under other names already.

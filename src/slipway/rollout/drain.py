@@ -36,7 +36,7 @@ def drain_container(
     Args:
         container: its id.
         seconds: its `drain`.
-        stop: ends the waiting; what was begun goes on.
+        cancellation: ends the waiting; what was begun goes on.
         port: where it takes requests, if it does.
         remove: False to keep it, stopped.
         name: its name, by which its volumes are found even if it is gone.

@@ -41,7 +41,7 @@ def wait_until_healthy(
         container: a started container of the Docker SDK.
         check: its health check; without a command it must stay up for two seconds.
         timeout: how many seconds it may take; without it, what the check says, and 60 at least.
-        stop: ends the waiting.
+        cancellation: ends the waiting.
         port: where it listens, if it does.
 
     Raises:

@@ -80,7 +80,7 @@ def switch_config(container: Any, config: str, cancellation: CancellationToken) 
     Args:
         container: the gateway's container.
         config: the new nginx.conf.
-        stop: ends the waiting.
+        cancellation: ends the waiting.
 
     Raises:
         SlipwayError: NGINX refused the configuration or did not take it up.
@@ -108,7 +108,7 @@ def disable_keepalive(container: Any, config: str | None = None) -> KeepaliveOff
 
     Args:
         container: the gateway's container.
-        live: its configuration; it is asked for where it is not given.
+        config: its configuration; it is asked for where it is not given.
     """
     with _keepalive_lock:
         if container.id not in _keepalive_off:

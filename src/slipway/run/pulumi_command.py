@@ -18,15 +18,12 @@ from semver import VersionInfo
 from slipway.model.scratch import track_session
 from slipway.run.sessions import end_processes, program_name, read_start_time, session_processes
 
-INTERRUPT_SECONDS, PLUGIN_SECONDS = 30.0, 5.0
+INTERRUPT_SECONDS, PLUGIN_SECONDS = 30.0, 2.0
 """How long Pulumi has to end in order after an interrupt; how long a plugin has to end, and then Pulumi without it."""
 _running: set[subprocess.Popen[str]] = set()
 
 NOISE_PREFIXES = ("warning: using pulumi-", "error: update failed", "error: preview failed")
 """How lines of Pulumi's diagnostics begin that tell a reader nothing."""
-
-
-PLUGIN_SECONDS = 2.0
 
 
 class PulumiCli(automation.PulumiCommand):

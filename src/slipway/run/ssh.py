@@ -132,7 +132,7 @@ def engine_error(address: str, server: SshServer, output: str, state: str) -> Sl
     Args:
         address: as the user has it.
         server: what it names.
-        said: what `ssh` printed.
+        output: what `ssh` printed.
         state: what `inspect_command` printed.
     """
     forwarding = "`AllowStreamLocalForwarding yes` (and no `DisableForwarding`) in sshd_config"

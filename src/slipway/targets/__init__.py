@@ -26,7 +26,7 @@ class DeploymentTarget(Protocol):
         """Raise ConfigError where the stack's objects are another folder's, before anything is made or removed.
 
         Args:
-            known: returns the ids that the stack's state knows; it is called only where something is in doubt.
+            known_ids: returns the ids that the stack's state knows; it is called only where something is in doubt.
         """
 
     def status(self) -> Sequence[ServiceStatus]:
@@ -48,7 +48,7 @@ class DeploymentTarget(Protocol):
         """Return the services that somebody has changed behind Pulumi's back, so that it has to read them anew.
 
         Args:
-            live: returns the images of the release that is live.
+            live_images: returns the images of the release that is live.
         """
 
     def record_starts(self, recorder: Recorder) -> None:
@@ -67,8 +67,8 @@ class DeploymentTarget(Protocol):
         """After a deploy: remove what it took the place of, and what is this folder's but in no state.
 
         Args:
-            report: told what goes that nobody expects to.
-            known: returns the ids that the state knows now, or None where it cannot be read.
+            reporter: told what goes that nobody expects to.
+            known_ids: returns the ids that the state knows now, or None where it cannot be read.
         """
 
     def remove_abandoned(self, reporter: Reporter, consent: Callable[[str], bool]) -> int:
@@ -92,9 +92,9 @@ class DeploymentTarget(Protocol):
 
         Args:
             error: what Pulumi made of it.
-            failed: the services whose part it was.
-            earlier: returns the images of the release that is live.
-            again: deploys once more.
+            failed_services: the services whose part it was.
+            live_images: returns the images of the release that is live.
+            redeploy: deploys once more.
         """
 
 

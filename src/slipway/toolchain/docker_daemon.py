@@ -99,7 +99,7 @@ def plan_setup(status: EngineStatus | None = None, *, install: bool = True) -> t
     """Return what `ensure_engine` would do; empty when the engine answers already. Nothing is done here.
 
     Args:
-        now: the situation; this machine's by default.
+        status: the situation; this machine's by default.
         install: False when nothing may be installed (a stopped engine is still started).
 
     Raises:

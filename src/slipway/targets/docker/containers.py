@@ -18,8 +18,8 @@ def select_serving(
     """Return the container that serves as a service, and those that no state knows.
 
     Args:
-        found: all of one service, by their age, the oldest first.
-        known: the ids that the stack's state knows; None where that cannot be told.
+        containers: all of one service, by their age, the oldest first.
+        known_ids: the ids that the stack's state knows; None where that cannot be told.
     """
     dev = [container for container in containers if container.dev]
     rest = [container for container in containers if not container.dev]

@@ -61,11 +61,11 @@ def pod_spec(
     """Return the pod of a service, as the Pod Security Standard `restricted` asks for.
 
     Args:
-        mine: the service's place.
+        ctx: the service's place.
         image: by digest.
-        files: its environment and secrets.
-        login: whether there is a pull secret.
-        health: its probes; None for a job, which ends by itself.
+        config: its environment and secrets.
+        has_pull_secret: whether there is a pull secret.
+        probes: its probes; None for a job, which ends by itself.
     """
     settings = ctx.service.settings
     tmp_size = kubernetes_quantity(settings.tmp.size) if settings.tmp.size else DEFAULT_TMP_SIZE

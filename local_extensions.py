@@ -15,7 +15,7 @@ from jinja2.ext import Extension
 
 _FOLDER = Path(__file__).resolve().parent
 # The rules are the engine's own; the module imports nothing, so it can be read where it stands.
-_RULES = _FOLDER / "src" / "slipway" / "model" / "names.py"
+_RULES = _FOLDER / "src" / "slipway" / "_internal" / "model" / "names.py"
 _BUCKET = re.compile(r"(s3|gs|azblob)://[a-z0-9][a-z0-9._/-]*(\?[\w.=&:/%-]+)?")
 _BACKENDS = {"local": "file://../.slipway/state", "service": "https://api.pulumi.com"}
 _SHOWN = 60
@@ -56,7 +56,7 @@ def template_record(answers: Mapping[str, Any]) -> str:
     sys.dont_write_bytecode = True  # the engine's sources go into the wheel
     sys.path.insert(0, str(_FOLDER / "src"))
     try:
-        from slipway.scaffold.template_record import generated_record
+        from slipway._internal.scaffold.template_record import generated_record
     finally:
         sys.path.remove(str(_FOLDER / "src"))
         sys.dont_write_bytecode = before

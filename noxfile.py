@@ -75,7 +75,9 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def pins(session: nox.Session) -> None:
     """Pin the bytes of tools whose version was changed in tools.toml: ./run pins TOOL…."""
-    session.run("python", "-m", "slipway.toolchain.pins", *session.posargs, env={"PYTHONPATH": str(ROOT / "src")})
+    session.run(
+        "python", "-m", "slipway._internal.toolchain.pins", *session.posargs, env={"PYTHONPATH": str(ROOT / "src")}
+    )
 
 
 @nox.session

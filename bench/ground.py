@@ -18,8 +18,8 @@ from docker.errors import APIError
 from bench import rivals, trees
 from bench.process import Failed, run, seconds
 from bench.trees import INVOKE
-from slipway.run import engine as docker
-from slipway.toolchain import background, builder, docker_daemon, registry_daemon
+from slipway._internal.run import engine as docker
+from slipway._internal.toolchain import background, builder, docker_daemon, registry_daemon
 
 PORTS = range(19200, 19300)
 RUN = "run-"

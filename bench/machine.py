@@ -32,7 +32,7 @@ def facts() -> dict[str, str]:
 
 def tools() -> dict[str, str]:
     """Return the versions of the tools that the workspace pins."""
-    from slipway.toolchain.tool_catalog import find_tool
+    from slipway._internal.toolchain.tool_catalog import find_tool
 
     names = ("buildkit", "docker-buildx", "registry", "pulumi", "pulumi-resource-docker-build")
     return {find_tool(name).name: find_tool(name).version for name in names}

@@ -11,8 +11,8 @@ sys.path[:0] = [str(TEMPLATE / "src"), str(TEMPLATE)]
 
 from wheel_builder import build_wheel, pin_wheel  # noqa: E402
 
-from slipway.run import streams  # noqa: E402
-from slipway.scaffold.service_creation import create_initial_services  # noqa: E402
+from slipway._internal.run import streams  # noqa: E402
+from slipway._internal.scaffold.service_creation import create_initial_services  # noqa: E402
 
 PARTS = TEMPLATE / "hooks" / "ci"
 CI = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}

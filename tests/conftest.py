@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> Iterator[None]:
     """What one test calls a secret must not be struck out of another's texts, and its workspace is its own."""
-    from slipway.model import masking, workspace_path
+    from slipway._internal.model import masking, workspace_path
 
     yield
     masking.forget_secrets()

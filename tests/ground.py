@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from slipway.toolchain import builder, docker_daemon, registry_daemon
+from slipway._internal.toolchain import builder, docker_daemon, registry_daemon
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import json
 import random
 from pathlib import Path
 
-from slipway.model import run_record as records
-from slipway.model.run_record import Phase, RecordedStep, RunRecord
+from slipway._internal.model import run_record as records
+from slipway._internal.model.run_record import Phase, RecordedStep, RunRecord
 
 BASES = "python-build", "python-run"
 

@@ -26,7 +26,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def model(session: nox.Session) -> None:
     """Read the whole workspace as Slipway does: every key, route, port, lib and stack."""
-    session.run("python", "-m", "slipway.model")
+    session.run("python", "-m", "slipway.check")
 
 
 @nox.session

@@ -13,7 +13,7 @@ from bench.ground import PLAIN, Bench
 from bench.measure import AT_LEAST, Limit, Row, in_turn, ratio_row
 from bench.process import seconds
 from bench.trees import INVOKE
-from slipway.toolchain import builder
+from slipway._internal.toolchain import builder
 
 TITLE = "The registry's cache"
 ABOUT = (
@@ -26,7 +26,7 @@ LIMIT = Limit(5, AT_LEAST)
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Measure both, or say that the workspace does not know the setting."""
-    from slipway.model.workspace import BuildSettings
+    from slipway._internal.model.workspace import BuildSettings
 
     if "cache" not in BuildSettings.__struct_fields__:
         yield Row("cache", "without the cache to with it", None, "×", LIMIT, note="`[build] cache` is not known yet")

@@ -13,10 +13,10 @@ from bench import trees
 from bench.ground import Bench, invoke, invoke_seconds
 from bench.measure import Limit, Row, Times, against, in_turn
 from bench.process import seconds
-from slipway.commands import bake
-from slipway.content.service_inputs import build_inputs_of
-from slipway.model import bases_lock
-from slipway.model.workspace import load_workspace
+from slipway._internal.commands import bake
+from slipway._internal.content.service_inputs import build_inputs_of
+from slipway._internal.model import bases_lock
+from slipway._internal.model.workspace import load_workspace
 
 TITLE = "Cold builds"
 ABOUT = (

@@ -13,10 +13,10 @@ from bench import kwok, trees
 from bench.ground import PLAIN, Bench
 from bench.measure import Row
 from bench.process import Failed, run
-from slipway.model.errors import SlipwayError
-from slipway.toolchain.cluster import node
-from slipway.toolchain.cluster.layout import node_layout
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain.cluster import node
+from slipway._internal.toolchain.cluster.layout import node_layout
+from slipway._internal.toolchain.install import ensure_tool
 
 TITLE = "Kubernetes: many services in one stack"
 ABOUT = (

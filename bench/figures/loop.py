@@ -19,7 +19,7 @@ from bench.ground import PLAIN, Bench, invoke, lock_of
 from bench.measure import Limit, Row, Times, against, in_turn
 from bench.process import Environment, Failed, end, run, start
 from bench.trees import INVOKE
-from slipway.toolchain import builder
+from slipway._internal.toolchain import builder
 
 TITLE = "From a saved line to a served answer"
 ABOUT = (

@@ -21,8 +21,8 @@ def main() -> None:
     root, name, state, word = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4]
     sys.path.insert(0, str(root))
     from infra import targets
-    from slipway.model import stack as stacks
-    from slipway.model import workspace as workspaces
+    from slipway._internal.model import stack as stacks
+    from slipway._internal.model import workspace as workspaces
 
     declared = [0.0]
 

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slipway.model.workspace import Workspace
+    from slipway._internal.model.workspace import Workspace
 
 __all__ = ["Workspace", "__version__"]
 __version__ = "0.2.0"
@@ -22,7 +22,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 def __getattr__(name: str) -> Any:
     """Import what is public only when it is asked for: each command imports this package."""
     if name == "Workspace":
-        from slipway.model.workspace import Workspace
+        from slipway._internal.model.workspace import Workspace
 
         return Workspace
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,9 +6,18 @@ from collections.abc import Callable
 
 import pulumi
 
-from slipway.model.deploy_inputs import DeployInputs
-from slipway.model.errors import SlipwayError
-from slipway.provider.resources import Container, Gateway, Live, Network, Protection, Release, RouteArgs, Suffix
+from slipway._internal.model.deploy_inputs import DeployInputs
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.provider.resources import (
+    Container,
+    Gateway,
+    Live,
+    Network,
+    Protection,
+    Release,
+    RouteArgs,
+    Suffix,
+)
 
 __all__ = [
     "Container",
@@ -30,7 +39,7 @@ def run(program: Callable[[DeployInputs], None]) -> None:
     Raises:
         pulumi.RunError: the workspace's files or the images' evidence are not as they must be; Pulumi shows it.
     """
-    from slipway.release.manual_inputs import read_manual_inputs
+    from slipway._internal.release.manual_inputs import read_manual_inputs
 
     try:
         program(read_manual_inputs(pulumi.get_stack()))

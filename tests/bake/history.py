@@ -9,9 +9,9 @@ from pathlib import Path
 from tests.bake.generate import generate
 from tests.conftest import ENGINE
 
-from slipway.scaffold.update import update_workspace
-from slipway.scaffold.update_apply import UpdatePlan
-from slipway.scaffold.update_plan import UpdateRequest
+from slipway._internal.scaffold.update import update_workspace
+from slipway._internal.scaffold.update_apply import UpdatePlan
+from slipway._internal.scaffold.update_plan import UpdateRequest
 
 INSIDE = "{{cookiecutter.project_slug}}"
 WHO = ("-c", "user.name=ann", "-c", "user.email=ann@localhost")
@@ -23,7 +23,7 @@ from pathlib import Path
 from jinja2.ext import Extension
 
 sys.path.insert(0, {str(ENGINE.parent)!r})
-from slipway.scaffold.template_record import generated_record
+from slipway._internal.scaffold.template_record import generated_record
 
 
 class Record(Extension):

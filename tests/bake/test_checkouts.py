@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.build.bases import hardened_tags
-from slipway.content.digest import content_digests
-from slipway.content.service_inputs import build_inputs_of
-from slipway.model.workspace import load_workspace
+from slipway._internal.build.bases import hardened_tags
+from slipway._internal.content.digest import content_digests
+from slipway._internal.content.service_inputs import build_inputs_of
+from slipway._internal.model.workspace import load_workspace
 
 BASES = ("python-build", "python-run", "node-build", "node-run", "nginx")
 SETTINGS = {

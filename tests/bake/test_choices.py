@@ -17,7 +17,7 @@ from tests.conftest import TEMPLATE
 from tests.own_python import lend
 from wheel_builder import pin_wheel, sha256_of
 
-from slipway.model import stack, workspace
+from slipway._internal.model import stack, workspace
 
 COPIED = re.compile(r"\.py$|\.sh$|\.lock$|Dockerfile|\.dockerignore$|requirements[\w-]*\.(txt|in)$")
 RENDERED = {".toml", ".yaml", ".md"}

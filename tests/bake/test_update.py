@@ -20,8 +20,8 @@ from tests.bake.history import (
     third,
 )
 
-from slipway.scaffold.update import update_workspace
-from slipway.scaffold.update_plan import UpdateRequest
+from slipway._internal.scaffold.update import update_workspace
+from slipway._internal.scaffold.update_plan import UpdateRequest
 
 
 def test_an_untouched_workspace_becomes_what_the_new_version_generates(

@@ -17,10 +17,10 @@ import pytest
 from tests.bake.history import INSIDE, History, brought, edit, git, save
 from tests.conftest import TEMPLATE
 
-from slipway.scaffold import package_lock
-from slipway.scaffold.package_lock import COMMAND, compile_lock
-from slipway.scaffold.update import preview_update
-from slipway.scaffold.update_plan import UpdateRequest
+from slipway._internal.scaffold import package_lock
+from slipway._internal.scaffold.package_lock import COMMAND, compile_lock
+from slipway._internal.scaffold.update import preview_update
+from slipway._internal.scaffold.update_plan import UpdateRequest
 
 SOURCE, LOCK = f"{INSIDE}/requirements.in", f"{INSIDE}/requirements.txt"
 HEAD = "--find-links vendor\n\n"

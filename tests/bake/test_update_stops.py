@@ -16,13 +16,13 @@ import pytest
 from tests.bake.history import FIRST, INSIDE, History, edit, files_in, git, save, second, status
 from tests.conftest import ENGINE
 
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.scratch import temporary_folder
-from slipway.scaffold import update_apply
-from slipway.scaffold.update import check_update, interrupted_update, preview_update, update_workspace
-from slipway.scaffold.update_apply import UNDO, UpdatePlan, apply_update, journal_path
-from slipway.scaffold.update_plan import UpdateRequest, prepare_update
-from slipway.scaffold.workspace_checkout import WorkspaceCheckout, open_checkout
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.scratch import temporary_folder
+from slipway._internal.scaffold import update_apply
+from slipway._internal.scaffold.update import check_update, interrupted_update, preview_update, update_workspace
+from slipway._internal.scaffold.update_apply import UNDO, UpdatePlan, apply_update, journal_path
+from slipway._internal.scaffold.update_plan import UpdateRequest, prepare_update
+from slipway._internal.scaffold.workspace_checkout import WorkspaceCheckout, open_checkout
 
 STEPS = ("write_atomically", "place_file", "remove_file")
 SECONDS = 60.0

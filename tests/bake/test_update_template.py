@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from slipway.check.errors import ConfigError
 from tests.bake.generate import generate
 from tests.bake.history import brought, edit, files_in, git, save
 from tests.conftest import ENGINE, ROOT
 
-from slipway.model import workspace
-from slipway.model.errors import ConfigError
-from slipway.scaffold.update import check_update, update_workspace
-from slipway.scaffold.update_plan import EDITS, UpdateRequest
-from slipway.scaffold.vendored_engine import read_answers
+from slipway._internal.scaffold.update import check_update, update_workspace
+from slipway._internal.scaffold.update_plan import EDITS, UpdateRequest
+from slipway._internal.scaffold.vendored_engine import read_answers
+from slipway.check import workspace
 
 VENDORED = "5881e06824dd"
 """A commit of this template whose workspaces hold the engine's sources."""
@@ -106,7 +106,7 @@ def test_a_workspace_with_the_engines_sources_gets_the_package_and_keeps_what_is
     read = workspace.load_workspace(team)
     assert [service.name for service in read.services] == ["api", "orders", "web", "worker"]
     assert read.settings.retention.keep == 11
-    model = [sys.executable, "-m", "slipway.model"]
+    model = [sys.executable, "-m", "slipway.check"]
     env = {**os.environ, "PYTHONPATH": str(ENGINE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     said = subprocess.run(model, cwd=team, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert said.returncode == 0, said.stdout + said.stderr

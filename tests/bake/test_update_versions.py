@@ -11,9 +11,9 @@ import pytest
 from tests.bake.generate import generate
 from tests.bake.history import INSIDE, History, brought, git, save, second, third
 
-from slipway.model.errors import ConfigError
-from slipway.scaffold.update import VersionGap, check_update, preview_update, update_workspace
-from slipway.scaffold.update_plan import UpdateRequest
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.scaffold.update import VersionGap, check_update, preview_update, update_workspace
+from slipway._internal.scaffold.update_plan import UpdateRequest
 
 
 def agree(_question: str) -> bool:

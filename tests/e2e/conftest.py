@@ -20,11 +20,11 @@ import pytest
 from tests.e2e.workspace import Ran, Workspace, bake, wait_until
 from tests.ground import left_as_it_was
 
-from slipway.run import engine as docker
-from slipway.run.state import local_state_folder, state_file
-from slipway.toolchain import docker_daemon
-from slipway.toolchain.locking import file_lock
-from slipway.toolchain.paths import state_path
+from slipway._internal.run import engine as docker
+from slipway._internal.run.state import local_state_folder, state_file
+from slipway._internal.toolchain import docker_daemon
+from slipway._internal.toolchain.locking import file_lock
+from slipway._internal.toolchain.paths import state_path
 
 NAME = "slipway-e2e"
 REGISTRY = "127.0.0.1:5055"

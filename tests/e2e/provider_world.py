@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.run import engine
-from slipway.run.process import run
-from slipway.toolchain import registry_daemon
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.run import engine
+from slipway._internal.run.process import run
+from slipway._internal.toolchain import registry_daemon
+from slipway._internal.toolchain.install import ensure_tool
 
 HERE = Path(__file__).parent
 SECRET = "open sesame to all"
@@ -96,7 +96,7 @@ class World:
         """Declare a network, two containers (the second takes what the first leaves), gateway and release."""
         import pulumi
 
-        from slipway.provider.resources import Container, Gateway, Network, Release
+        from slipway._internal.provider.resources import Container, Gateway, Network, Release
 
         labels = {engine.WORKSPACE_LABEL: self.name, engine.STACK_LABEL: "dev"}
         network = Network("net", name=f"{self.name}-dev", labels=labels)
@@ -139,7 +139,7 @@ class World:
         """Open the stack; Pulumi attaches to the provider in this process."""
         from pulumi import automation
 
-        from slipway.provider.server import serve_in_thread
+        from slipway._internal.provider.server import serve_in_thread
 
         settings = {
             "PULUMI_BACKEND_URL": f"file://{self.folder}",

@@ -16,20 +16,20 @@ from tests.conftest import TEMPLATE
 from tests.e2e.conftest import NAME as E2E
 from tests.e2e.conftest import REGISTRY, First
 
-from slipway.build import bases
-from slipway.build.bake_runner import secret_files
-from slipway.commands import bake
-from slipway.commands import base_images as commands
-from slipway.content.service_inputs import build_inputs_of
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext, current_environment
-from slipway.model import bases_lock as locks
-from slipway.model import workspace as workspaces
-from slipway.run import engine as docker
-from slipway.run import registry
-from slipway.run.process import run
-from slipway.scaffold import service_creation
-from slipway.toolchain.builder import BUILDER_NAME as BUILDER
+from slipway._internal.build import bases
+from slipway._internal.build.bake_runner import secret_files
+from slipway._internal.commands import bake
+from slipway._internal.commands import base_images as commands
+from slipway._internal.content.service_inputs import build_inputs_of
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext, current_environment
+from slipway._internal.model import bases_lock as locks
+from slipway._internal.model import workspace as workspaces
+from slipway._internal.run import engine as docker
+from slipway._internal.run import registry
+from slipway._internal.run.process import run
+from slipway._internal.scaffold import service_creation
+from slipway._internal.toolchain.builder import BUILDER_NAME as BUILDER
 
 pytestmark = pytest.mark.engine
 

@@ -27,10 +27,10 @@ import pytest
 from tests.e2e.conftest import REGISTRY, First, free_ports
 from tests.e2e.workspace import Ran, Workspace, wait_until
 
-from slipway.context.logs import build_log
-from slipway.run.oci import oci_digest
-from slipway.toolchain import builder, registry_daemon
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.context.logs import build_log
+from slipway._internal.run.oci import oci_digest
+from slipway._internal.toolchain import builder, registry_daemon
+from slipway._internal.toolchain.install import ensure_tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 READ_ONLY = "  maintenance:\n    readonly:\n      enabled: true\n"

@@ -23,16 +23,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slipway.commands import bake, buildkit_progress
-from slipway.content import build_context, dockerignore, normalized_contexts
-from slipway.content.digest import BuildInputs, content_digest
-from slipway.content.normalized_contexts import normalize_modes
-from slipway.model.errors import ConfigError
-from slipway.run import registry
-from slipway.run.process import ProcessResult, run
-from slipway.toolchain import builder
-from slipway.toolchain import registry_daemon as local_registry
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.commands import bake, buildkit_progress
+from slipway._internal.content import build_context, dockerignore, normalized_contexts
+from slipway._internal.content.digest import BuildInputs, content_digest
+from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.run import registry
+from slipway._internal.run.process import ProcessResult, run
+from slipway._internal.toolchain import builder
+from slipway._internal.toolchain import registry_daemon as local_registry
+from slipway._internal.toolchain.install import ensure_tool
 
 pytestmark = pytest.mark.engine
 BUILDER = "slipway-test"

@@ -20,7 +20,7 @@ from tests.e2e.callers import calling
 from tests.e2e.conftest import NAME, First, processes
 from tests.e2e.workspace import Workspace, kill, processes_gone, wait_until
 
-from slipway.run import engine
+from slipway._internal.run import engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 

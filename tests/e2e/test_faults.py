@@ -16,8 +16,8 @@ import pytest
 from tests.e2e.conftest import NAME, REGISTRY, free_ports, leftovers
 from tests.e2e.workspace import Ran, Workspace, ended, kill, processes_gone, read_until, wait_until
 
-from slipway.run import engine
-from slipway.toolchain import background, registry_daemon
+from slipway._internal.run import engine
+from slipway._internal.toolchain import background, registry_daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 

@@ -17,11 +17,11 @@ from tests.e2e.conftest import First
 from tests.e2e.provider_world import free_port, wait
 from tests.e2e.upstream import Upstream, upstream
 
-from slipway.commands.nginx import LISTEN_PORT, Route, render_config
-from slipway.model import bases_lock
-from slipway.model.request_limits import RequestLimits
-from slipway.rollout import nginx
-from slipway.run.process import run
+from slipway._internal.commands.nginx import LISTEN_PORT, Route, render_config
+from slipway._internal.model import bases_lock
+from slipway._internal.model.request_limits import RequestLimits
+from slipway._internal.rollout import nginx
+from slipway._internal.run.process import run
 
 pytestmark = [pytest.mark.engine]
 KB, MB = 1 << 10, 1 << 20

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.workspace import Workspace, wait_until
 
-from slipway.run import engine
+from slipway._internal.run import engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 KILLS = 50

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conftest import NAME, REGISTRY
 from tests.e2e.workspace import Workspace
 
-from slipway.toolchain import builder
+from slipway._internal.toolchain import builder
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 

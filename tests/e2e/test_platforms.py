@@ -22,11 +22,11 @@ from tests.e2e.conftest import REGISTRY, First, free_ports
 from tests.e2e.workspace import Workspace, bake, wait_until
 from tests.gate import database as trivydb
 
-from slipway.model import bases_lock
-from slipway.run.oci import oci_digest
-from slipway.run.registry import Registry, parse_reference
-from slipway.toolchain import builder
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.model import bases_lock
+from slipway._internal.run.oci import oci_digest
+from slipway._internal.run.registry import Registry, parse_reference
+from slipway._internal.toolchain import builder
+from slipway._internal.toolchain.install import ensure_tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 

@@ -20,14 +20,14 @@ from tests.e2e.provider_world import SECRET, Images, World, free_port, images, w
 from tests.e2e.workspace import bake
 from tests.own_python import made_for
 
-from slipway.provider import gateway
-from slipway.rollout import nginx
-from slipway.run import engine
-from slipway.run.engine_objects import remove_leftovers
-from slipway.run.owner import OWNER_LABEL, DeployedObject
-from slipway.run.process import run
-from slipway.toolchain import docker_daemon as daemon
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.provider import gateway
+from slipway._internal.rollout import nginx
+from slipway._internal.run import engine
+from slipway._internal.run.engine_objects import remove_leftovers
+from slipway._internal.run.owner import OWNER_LABEL, DeployedObject
+from slipway._internal.run.process import run
+from slipway._internal.toolchain import docker_daemon as daemon
+from slipway._internal.toolchain.install import ensure_tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -514,7 +514,7 @@ def test_plain_pulumi_finds_the_provider_in_the_workspace(deployed: World, tmp_p
     project += "plugins: {providers: [{name: slipway, path: ../.venv/bin}]}\n"
     (tmp_path / "infra" / "Pulumi.yaml").write_text(project)
     (tmp_path / "infra" / "__main__.py").write_text(
-        "from slipway.provider.resources import Network, Release\n"
+        "from slipway._internal.provider.resources import Network, Release\n"
         f"Network('net', name='{deployed.name}-plain')\n"
         "Release('release', mode='inline', digests={'one': 'sha256:1'})\n"
     )

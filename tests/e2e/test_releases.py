@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tests.e2e.workspace import Workspace
 
-from slipway.context.run_context import current_environment
-from slipway.model.workspace import load_workspace
-from slipway.release.releases import needed_digests
+from slipway._internal.context.run_context import current_environment
+from slipway._internal.model.workspace import load_workspace
+from slipway._internal.release.releases import needed_digests
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 

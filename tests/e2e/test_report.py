@@ -15,9 +15,9 @@ import pytest
 from tests.e2e.browser import Page, browser
 from tests.e2e.workspace import Workspace
 
-from slipway.insight import html_report
-from slipway.model.workspace import load_workspace
-from slipway.targets.docker.observation import START_PARTS
+from slipway._internal.insight import html_report
+from slipway._internal.model.workspace import load_workspace
+from slipway._internal.targets.docker.observation import START_PARTS
 from tests import synthetic
 
 HOSTILE = "<img src=http://127.0.0.1:9/x onerror=alert(1)></script><script>document.title='owned'</script>&amp;"

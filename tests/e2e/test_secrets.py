@@ -20,10 +20,10 @@ from tests.e2e.conftest import NAME, REGISTRY
 from tests.e2e.workspace import Workspace
 from tests.own_python import lend
 
-from slipway.model import local_settings
-from slipway.model.masking import MASK
-from slipway.run import engine
-from slipway.toolchain import registry_daemon
+from slipway._internal.model import local_settings
+from slipway._internal.model.masking import MASK
+from slipway._internal.run import engine
+from slipway._internal.toolchain import registry_daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -131,7 +131,7 @@ def test_a_build_secret_of_the_stack_is_passed_before_anything_was_deployed(
     clone.edit("services/worker/Dockerfile", "AS build\n", f"AS build\n{step}")
     ran = clone.invoke("build", "worker")
     assert ran.code == 0, ran.output
-    program = [lend(clone.root), "-P", "-m", "slipway.run.plain_pulumi"]
+    program = [lend(clone.root), "-P", "-m", "slipway._internal.run.plain_pulumi"]
     plain = [*program, clone.root, clone.root / ".slipway" / "bin" / "pulumi"]
     words = ["config", "set", "--secret", "--stack", "dev", "build:token"]
     subprocess.run([*plain, *words], cwd=clone.root / "infra", input=b"twelve bytes", check=True)

@@ -8,8 +8,8 @@ import pytest
 from tests.e2e.conftest import NAME
 from tests.e2e.workspace import Workspace
 
-from slipway.run import engine
-from slipway.scaffold.service_creation import list_kinds
+from slipway._internal.run import engine
+from slipway._internal.scaffold.service_creation import list_kinds
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 

@@ -23,20 +23,20 @@ from tests.e2e.workspace import Ran, Workspace, ended, kill, processes_gone, rea
 from tests.gate import database as trivydb
 from tests.gate.registries import image, serve
 
-from slipway.commands import cosign, junit
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import current_environment
-from slipway.gate import attestations as attachments
-from slipway.gate import evidence, prebuilt_images
-from slipway.gate.checks import FILE_BY_KIND
-from slipway.gate.evidence import AttestationInputs
-from slipway.gate.signing_keys import Signer
-from slipway.model import bases_lock
-from slipway.model.workspace import load_workspace
-from slipway.run import engine
-from slipway.run import registry as door
-from slipway.run.registry import Registry, fallback_tag, oci_digest, parse_reference
-from slipway.toolchain import registry_daemon
+from slipway._internal.commands import cosign, junit
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import current_environment
+from slipway._internal.gate import attestations as attachments
+from slipway._internal.gate import evidence, prebuilt_images
+from slipway._internal.gate.checks import FILE_BY_KIND
+from slipway._internal.gate.evidence import AttestationInputs
+from slipway._internal.gate.signing_keys import Signer
+from slipway._internal.model import bases_lock
+from slipway._internal.model.workspace import load_workspace
+from slipway._internal.run import engine
+from slipway._internal.run import registry as door
+from slipway._internal.run.registry import Registry, fallback_tag, oci_digest, parse_reference
+from slipway._internal.toolchain import registry_daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 

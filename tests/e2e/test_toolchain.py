@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.run.process import run
-from slipway.toolchain import background, builder, docker_daemon, registry_daemon, registry_proxy
-from slipway.toolchain.install import ensure_tool
-from slipway.toolchain.registry_daemon import LocalRegistry
+from slipway._internal.run.process import run
+from slipway._internal.toolchain import background, builder, docker_daemon, registry_daemon, registry_proxy
+from slipway._internal.toolchain.install import ensure_tool
+from slipway._internal.toolchain.registry_daemon import LocalRegistry
 
 pytestmark = [
     pytest.mark.engine,

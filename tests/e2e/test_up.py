@@ -11,7 +11,7 @@ from tests.e2e.callers import calling
 from tests.e2e.conftest import NAME, First
 from tests.e2e.workspace import Workspace
 
-from slipway.run import engine
+from slipway._internal.run import engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 

@@ -19,7 +19,7 @@ from cookiecutter.main import cookiecutter
 from tests.conftest import ROOT
 from tests.own_python import lend
 
-from slipway.run import engine
+from slipway._internal.run import engine
 
 UP_SECONDS = 1500.0
 """The first `invoke up` may have to build the base images; everything else is far quicker."""

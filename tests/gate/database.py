@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from slipway.run.process import run
-from slipway.toolchain.locking import file_lock
+from slipway._internal.run.process import run
+from slipway._internal.toolchain.locking import file_lock
 
 SOURCE = Path(__file__).parent / "trivydb"
 KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway-tests" / "trivydb"

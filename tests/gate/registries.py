@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from slipway.run.process import run
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.run.process import run
+from slipway._internal.toolchain.install import ensure_tool
 
 ACCOUNTS = {"pusher": "push-secret", "puller": "pull-secret"}
 # The registry takes bcrypt alone, which Python does not come with: these are the two passwords of ACCOUNTS.

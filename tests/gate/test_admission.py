@@ -15,10 +15,10 @@ import jsonschema
 import pytest
 import yaml
 
-from slipway.commands import admission as commands
-from slipway.gate import admission
-from slipway.model import trust, workspace
-from slipway.model.errors import EvidenceError
+from slipway._internal.commands import admission as commands
+from slipway._internal.gate import admission
+from slipway._internal.model import trust, workspace
+from slipway._internal.model.errors import EvidenceError
 
 pytestmark = pytest.mark.engine
 

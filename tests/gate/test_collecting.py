@@ -13,14 +13,14 @@ from tests.conftest import PYTHONPATH
 from tests.e2e.conftest import free_ports
 from tests.gate import registries
 
-from slipway.run import registry as door
-from slipway.toolchain import registry_daemon
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.run import registry as door
+from slipway._internal.toolchain import registry_daemon
+from slipway._internal.toolchain.install import ensure_tool
 
 pytestmark = pytest.mark.engine
 PROGRAM = """
 import sys
-from slipway.toolchain import registry_daemon
+from slipway._internal.toolchain import registry_daemon
 getattr(registry_daemon, sys.argv[1])(sys.argv[2], on_line=lambda line: print(line, flush=True))
 """
 

@@ -23,16 +23,16 @@ import pytest
 import requests
 from tests.conftest import PYTHONPATH
 
-from slipway.commands import cosign
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate import evidence, signing_keys
-from slipway.gate.evidence import AttestationInputs, EvidenceRequirement
-from slipway.model import trust, workspace
-from slipway.model.errors import EvidenceError, GateRefused, SlipwayError
-from slipway.run import registry
-from slipway.toolchain.install import link_tools
-from slipway.toolchain.registry_daemon import registry_config
+from slipway._internal.commands import cosign
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import evidence, signing_keys
+from slipway._internal.gate.evidence import AttestationInputs, EvidenceRequirement
+from slipway._internal.model import trust, workspace
+from slipway._internal.model.errors import EvidenceError, GateRefused, SlipwayError
+from slipway._internal.run import registry
+from slipway._internal.toolchain.install import link_tools
+from slipway._internal.toolchain.registry_daemon import registry_config
 
 pytestmark = pytest.mark.engine
 
@@ -61,10 +61,10 @@ exec "{real}" "$@"
 KILLED = """\
 import json, os, signal, sys
 from pathlib import Path
-from slipway.gate import evidence, signing_keys
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.model import trust, workspace
+from slipway._internal.gate import evidence, signing_keys
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.model import trust, workspace
 
 said = json.loads(sys.stdin.read())
 

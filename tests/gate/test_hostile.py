@@ -12,10 +12,10 @@ import pytest
 from tests.gate import registries
 from tests.gate.registries import Manner, Signer, Tokens, changed, cut_short, dripping, failing, front, lying
 
-from slipway.model.errors import SlipwayError
-from slipway.run import registry
-from slipway.run.registry import Registry
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.run import registry
+from slipway._internal.run.registry import Registry
+from slipway._internal.toolchain.install import ensure_tool
 
 SECONDS = 2.0
 """The limit that the doors get here; a test that waits without end is stopped long after."""

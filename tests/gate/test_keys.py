@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from tests.conftest import PYTHONPATH
 
-from slipway.context.run_context import RunContext
-from slipway.gate import signing_keys
-from slipway.model import trust, workspace
-from slipway.model.errors import ConfigError, GateRefused
-from slipway.toolchain.install import link_tools
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import signing_keys
+from slipway._internal.model import trust, workspace
+from slipway._internal.model.errors import ConfigError, GateRefused
+from slipway._internal.toolchain.install import link_tools
 
 pytestmark = pytest.mark.engine
 
@@ -24,9 +24,9 @@ SETTINGS = 'name = "shop"\nregistry = "127.0.0.1:5000"\n'
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
-from slipway.gate import signing_keys
-from slipway.context.run_context import RunContext
-from slipway.model import workspace
+from slipway._internal.gate import signing_keys
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.model import workspace
 
 root, bin_folder, name, times = sys.argv[1:]
 left = int(times)

@@ -11,19 +11,19 @@ import requests
 from tests.gate.registries import serve
 from tests.gate.test_evidence import CONTENT, MANIFEST, TODAY, VULNERABLE, World, world  # noqa: F401 - the world is a fixture
 
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate.evidence import EvidenceRequirement
-from slipway.model import lock
-from slipway.model.errors import EvidenceError, GateRefused
-from slipway.model.stack import Stack
-from slipway.model.workspace import Service, ServiceSettings
-from slipway.release import promotions, rollback
-from slipway.release.releases import DeployedRelease
-from slipway.release.rollback import Rollback, RollbackStep
-from slipway.release.tags import find_tags
-from slipway.run import registry
-from slipway.toolchain.install import link_tools
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate.evidence import EvidenceRequirement
+from slipway._internal.model import lock
+from slipway._internal.model.errors import EvidenceError, GateRefused
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Service, ServiceSettings
+from slipway._internal.release import promotions, rollback
+from slipway._internal.release.releases import DeployedRelease
+from slipway._internal.release.rollback import Rollback, RollbackStep
+from slipway._internal.release.tags import find_tags
+from slipway._internal.run import registry
+from slipway._internal.toolchain.install import link_tools
 
 pytestmark = pytest.mark.engine
 

@@ -13,18 +13,18 @@ import pytest
 from tests.gate import registries
 from tests.gate.registries import Referrers, Signer, front
 
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.model import lock
-from slipway.model.errors import EvidenceError, SlipwayError
-from slipway.model.gate_settings import RetentionSettings
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.prune import inventory, prune
-from slipway.prune.prune import PrunePlan
-from slipway.run import registry
-from slipway.run.registry import Registry
-from slipway.toolchain import registry_daemon as local
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.model import lock
+from slipway._internal.model.errors import EvidenceError, SlipwayError
+from slipway._internal.model.gate_settings import RetentionSettings
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.prune import inventory, prune
+from slipway._internal.prune.prune import PrunePlan
+from slipway._internal.run import registry
+from slipway._internal.run.registry import Registry
+from slipway._internal.toolchain import registry_daemon as local
+from slipway._internal.toolchain.install import ensure_tool
 
 LATER = datetime.now(UTC) + timedelta(days=100)
 """When retention is reckoned: what the tests push is old then."""

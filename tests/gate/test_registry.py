@@ -11,11 +11,11 @@ import pytest
 from tests.gate import registries
 from tests.gate.registries import Referrers, Running, Signer, Tokens, accounts, front
 
-from slipway.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
-from slipway.run import registry
-from slipway.run.registry import CopyLogins, Registry
-from slipway.toolchain import registry_daemon as local
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
+from slipway._internal.run import registry
+from slipway._internal.run.registry import CopyLogins, Registry
+from slipway._internal.toolchain import registry_daemon as local
+from slipway._internal.toolchain.install import ensure_tool
 
 
 @pytest.fixture(autouse=True)

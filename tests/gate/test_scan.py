@@ -21,15 +21,15 @@ import pytest
 from tests.gate import database
 from tests.gate.database import PIP, Advisory
 
-from slipway.commands import findings, trivy
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate import scan
-from slipway.model.errors import GateRefused
-from slipway.model.gate_settings import ScanException, ScanSettings
-from slipway.model.workspace import Service, Workspace, load_workspace
-from slipway.toolchain import registry_daemon
-from slipway.toolchain.install import link_tools
+from slipway._internal.commands import findings, trivy
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import scan
+from slipway._internal.model.errors import GateRefused
+from slipway._internal.model.gate_settings import ScanException, ScanSettings
+from slipway._internal.model.workspace import Service, Workspace, load_workspace
+from slipway._internal.toolchain import registry_daemon
+from slipway._internal.toolchain.install import link_tools
 
 SYSTEM = 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n'
 ZLIB = (

@@ -18,11 +18,11 @@ from tests.ground import left_as_it_was
 from tests.kubernetes.everyday import HERE, NAME, NAMESPACE, settings
 from tests.kubernetes.world import Cluster, push_probe, traces
 
-from slipway.toolchain import registry_daemon
-from slipway.toolchain.cluster import node
-from slipway.toolchain.cluster.layout import node_layout
-from slipway.toolchain.locking import file_lock
-from slipway.toolchain.paths import state_path
+from slipway._internal.toolchain import registry_daemon
+from slipway._internal.toolchain.cluster import node
+from slipway._internal.toolchain.cluster.layout import node_layout
+from slipway._internal.toolchain.locking import file_lock
+from slipway._internal.toolchain.paths import state_path
 
 REGISTRY = "127.0.0.1:5056"
 PORT = 18761

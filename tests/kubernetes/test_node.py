@@ -21,8 +21,8 @@ from tests.kubernetes.world import (
     wait_until,
 )
 
-from slipway.toolchain.cluster import kernel, node
-from slipway.toolchain.cluster.layout import CLUSTER_DOMAIN, NODE_ADDRESS
+from slipway._internal.toolchain.cluster import kernel, node
+from slipway._internal.toolchain.cluster.layout import CLUSTER_DOMAIN, NODE_ADDRESS
 
 SPACE = "slipway-k8s-node"
 

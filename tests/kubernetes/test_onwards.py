@@ -17,7 +17,7 @@ from tests.kubernetes.everyday import NAME, SERVICES, settings
 from tests.kubernetes.test_admission import POLICY, created, pod
 from tests.kubernetes.world import Cluster
 
-from slipway.run import engine
+from slipway._internal.run import engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 PROD = ("--stack", "prod")

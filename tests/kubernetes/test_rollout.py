@@ -17,7 +17,7 @@ from tests.e2e.workspace import Workspace
 from tests.kubernetes.everyday import HERE, NAMESPACE, status, uids
 from tests.kubernetes.world import Cluster, part, wait_until
 
-from slipway.toolchain.cluster import node
+from slipway._internal.toolchain.cluster import node
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 ITEMS = "/api/items"

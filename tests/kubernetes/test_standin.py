@@ -19,7 +19,7 @@ from pulumi import automation
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from tests.kubernetes.world import Cluster, probe, wait_until
 
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.toolchain.install import ensure_tool
 
 SPACE = "slipway-k8s-standin"
 PASSPHRASE = "of the tests"

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway.toolchain.cluster import kernel
-from slipway.toolchain.cluster import layout as at
-from slipway.toolchain.cluster.layout import node_layout
-from slipway.toolchain.cluster.node import NodeStatus
-from slipway.toolchain.cluster.sandbox import pack_image
-from slipway.toolchain.install import ensure_tool
+from slipway._internal.toolchain.cluster import kernel
+from slipway._internal.toolchain.cluster import layout as at
+from slipway._internal.toolchain.cluster.layout import node_layout
+from slipway._internal.toolchain.cluster.node import NodeStatus
+from slipway._internal.toolchain.cluster.sandbox import pack_image
+from slipway._internal.toolchain.install import ensure_tool
 
 HERE = Path(__file__).parent
 WAIT_SECONDS = 120.0

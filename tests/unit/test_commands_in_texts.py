@@ -12,7 +12,7 @@ import pytest
 from invoke.tasks import Task
 from tests.conftest import ENGINE, ROOT, TEMPLATE
 
-from slipway.model.stack import how_to_deploy
+from slipway._internal.model.stack import how_to_deploy
 from slipway.tasks import verbs
 
 VERBS: Mapping[str, Task] = verbs(TEMPLATE).tasks  # type: ignore[type-arg]

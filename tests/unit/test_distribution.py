@@ -62,5 +62,5 @@ def test_the_engine_is_none_of_the_templates_locked_packages() -> None:
 
 def test_what_generates_a_workspace_needs_pythons_own_library_alone() -> None:
     code = f"import sys; sys.path[:0] = [{str(ENGINE.parent)!r}, {str(ROOT)!r}]; "
-    code += "import slipway.scaffold.service_creation, slipway.run.streams, wheel_builder"
+    code += "import slipway._internal.scaffold.service_creation, slipway._internal.run.streams, wheel_builder"
     assert subprocess.run([sys.executable, "-I", "-S", "-c", code], check=False).returncode == 0

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import ENGINE, TEMPLATE
 
-from slipway.content import dockerfile, pinning
-from slipway.content.service_inputs import base_argument
-from slipway.model.errors import ConfigError
+from slipway._internal.content import dockerfile, pinning
+from slipway._internal.content.service_inputs import base_argument
+from slipway._internal.model.errors import ConfigError
 
 KINDS = sorted((ENGINE / "kinds").glob("*/Dockerfile"))
 ALL = [*KINDS, *sorted((TEMPLATE / "bases").glob("*/Dockerfile"))]

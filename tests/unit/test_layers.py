@@ -30,24 +30,25 @@ ALLOWED = {
     "scaffold": TOOLS,
     "tasks": {*WORK, "build", "gate", "release", "dev", "prune", "scaffold"},
 }
+ROOMS = ENGINE / "_internal"
 MODULES = sorted(ENGINE.rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("slipway"):
-            parts = (node.module or "").split(".")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("slipway._internal"):
+            parts = (node.module or "").split(".")[1:]
             named = {alias.name for alias in node.names if not alias.name.startswith("__")}
             found |= {parts[1]} if len(parts) > 1 else named
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("slipway.")}
+            found |= {alias.name.split(".")[2] for alias in node.names if alias.name.startswith("slipway._internal.")}
     return found
 
 
 @pytest.mark.parametrize("layer", ALLOWED)
 def test_a_layer_imports_only_what_is_below_it(layer: str) -> None:
-    folder = ENGINE / layer
+    folder = ROOMS / layer
     wrong = {
         f"{path.relative_to(ENGINE)} imports slipway.{name}"
         for path in MODULES

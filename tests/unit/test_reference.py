@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from tests.conftest import ROOT, TEMPLATE
 
-from slipway.model import stack, workspace
+from slipway._internal.model import stack, workspace
 from slipway.tasks import verbs
 
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_the_reference_names_every_command_and_flag() -> None:
 
 
 def test_every_exit_code_is_in_the_reference() -> None:
-    from slipway.model import errors
+    from slipway._internal.model import errors
 
     codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
     assert all(f"| {code} |" in REFERENCE for code in codes)

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pulumi
 import pulumi_docker_build as docker_build
-from slipway.commands.bake import IMAGE_EXPORT, build_args, layer_cache_options
-from slipway.content import build_state
-from slipway.content.digest import BuildInputs, content_digests
-from slipway.content.dockerfile import read as read_dockerfile
-from slipway.content.normalized_contexts import normalize_modes
-from slipway.content.service_inputs import build_inputs_by_service
-from slipway.model import lock
-from slipway.model.errors import EvidenceError, SlipwayError
-from slipway.model.masking import register_secret
-from slipway.model.names import content_tag
-from slipway.model.stack import Stack
-from slipway.model.workspace import SecretSource, Service, Workspace, read_build_secret
+from slipway._internal.commands.bake import IMAGE_EXPORT, build_args, layer_cache_options
+from slipway._internal.content import build_state
+from slipway._internal.content.digest import BuildInputs, content_digests
+from slipway._internal.content.dockerfile import read as read_dockerfile
+from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.content.service_inputs import build_inputs_by_service
+from slipway._internal.model import lock
+from slipway._internal.model.errors import EvidenceError, SlipwayError
+from slipway._internal.model.masking import register_secret
+from slipway._internal.model.names import content_tag
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import SecretSource, Service, Workspace, read_build_secret
+from slipway._internal.run import registry
+from slipway._internal.toolchain.builder import builder_of
 from slipway.pulumi import DeployInputs
-from slipway.run import registry
-from slipway.toolchain.builder import builder_of
 
 
 def images_of(inputs: DeployInputs, image_overrides: Mapping[str, str]) -> dict[str, pulumi.Input[str]]:

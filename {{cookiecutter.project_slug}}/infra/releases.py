@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from slipway.model.stack import Stack
-from slipway.provider.release import add_results
+from slipway._internal.model.stack import Stack
+from slipway._internal.provider.release import add_results
 from slipway.pulumi import DeployInputs, Live, Protection, Release
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pulumi
-from slipway.model.errors import ConfigError
-from slipway.model.masking import register_secret
-from slipway.model.stack import Stack
-from slipway.model.workspace import Service, Workspace
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.masking import register_secret
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Service, Workspace
 
 Secrets = dict[str, pulumi.Output[str]]
 

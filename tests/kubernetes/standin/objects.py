@@ -10,7 +10,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from slipway.provider.values import SecretValue, unwrap_secrets
+from slipway._internal.provider.values import SecretValue, unwrap_secrets
 
 Object = dict[str, Any]
 Path = tuple[str | int, ...]

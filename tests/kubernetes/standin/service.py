@@ -39,8 +39,8 @@ from tests.kubernetes.standin.objects import (
 )
 from tests.kubernetes.standin.waits import NotReady, Waiter
 
-from slipway.provider.server import GRPC_OPTIONS, MAX_THREADS
-from slipway.provider.values import SecretValue, contains_unknown, from_struct, to_struct, unwrap_secrets
+from slipway._internal.provider.server import GRPC_OPTIONS, MAX_THREADS
+from slipway._internal.provider.values import SecretValue, contains_unknown, from_struct, to_struct, unwrap_secrets
 
 VERSION = "4.34.2"
 CREATOR = "pulumi-kubernetes"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.build.bake_output import BakeOutputHandler
-from slipway.context.reporter import NullReporter
-from slipway.model.errors import GateRefused, SlipwayError
-from slipway.run.process import ProcessResult
+from slipway._internal.build.bake_output import BakeOutputHandler
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.model.errors import GateRefused, SlipwayError
+from slipway._internal.run.process import ProcessResult
 
 START = "2026-11-23T08:30:29.346385257Z"
 FAILED = ProcessResult(1, "ERROR: failed to solve")

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from tests.conftest import TEMPLATE
 
-from slipway.build import bases, bootstrap
-from slipway.context.reporter import NullReporter
-from slipway.model import bases_lock as locks
-from slipway.model import workspace as workspaces
-from slipway.model.bases_lock import BasesLock
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.run import registry
-from slipway.run.process import ProcessResult
-from slipway.scaffold import service_creation
+from slipway._internal.build import bases, bootstrap
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.model import bases_lock as locks
+from slipway._internal.model import workspace as workspaces
+from slipway._internal.model.bases_lock import BasesLock
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.run import registry
+from slipway._internal.run.process import ProcessResult
+from slipway._internal.scaffold import service_creation
 
 DIGEST = f"sha256:{'a' * 64}"
 OFFICIAL = {

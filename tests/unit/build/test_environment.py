@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway.build.environment import stack_targets
-from slipway.model import stack as stacks
-from slipway.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.build.environment import stack_targets
+from slipway._internal.model import stack as stacks
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
 
 
 def workspace(root: Path, **files: str) -> Workspace:

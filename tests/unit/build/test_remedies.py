@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.build.remedies import build_remedy
+from slipway._internal.build.remedies import build_remedy
 
 
 @pytest.mark.parametrize(

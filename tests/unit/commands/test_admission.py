@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from slipway.commands import admission
-from slipway.commands.cosign import PREDICATE_TYPES
-from slipway.model import workspace
-from slipway.model.stack import Stack
-from slipway.model.trust import Identity, PublicKey, TrustedSigners
+from slipway._internal.commands import admission
+from slipway._internal.commands.cosign import PREDICATE_TYPES
+from slipway._internal.model import workspace
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.trust import Identity, PublicKey, TrustedSigners
 
 KEY = PublicKey(Path("k.pub"), "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n", "ab" * 32)
 FULL = Identity("https://issuer", "https://github.com/acme/shop/ship.yaml@refs/heads/main")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from slipway.commands import bake
-from slipway.content.digest import BuildInputs
-from slipway.model.names import DNS_LABEL
-from slipway.model.workspace import CacheMode
+from slipway._internal.commands import bake
+from slipway._internal.content.digest import BuildInputs
+from slipway._internal.model.names import DNS_LABEL
+from slipway._internal.model.workspace import CacheMode
 
 PIN = "@sha256:" + "a" * 64
 INPUTS = BuildInputs(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.conftest import TEMPLATE
 
-from slipway.commands import base_images
-from slipway.content.dockerfile import read
+from slipway._internal.commands import base_images
+from slipway._internal.content.dockerfile import read
 
 FILES = {
     "distroless.sh": b"sh",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from slipway.commands import build_history
+from slipway._internal.commands import build_history
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from slipway.commands.buildkit_progress import BuildEvent, BuildStep, ProgressParser
+from slipway._internal.commands.buildkit_progress import BuildEvent, BuildStep, ProgressParser
 
 
 def vertex(digest: str, name: str, **more: object) -> str:

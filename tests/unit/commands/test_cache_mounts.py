@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.commands import cache_mounts
+from slipway._internal.commands import cache_mounts
 
 CACHES = {"npm": "r/node@sha256:1", "/root/.cache/uv": "r/python@sha256:2"}
 

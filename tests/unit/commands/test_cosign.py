@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.commands import cosign
-from slipway.model.trust import Identity
+from slipway._internal.commands import cosign
+from slipway._internal.model.trust import Identity
 
 PROGRAM = Path("/t/cosign")
 REF = f"ghcr.io/acme/shop/release/api@sha256:{'a' * 64}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway.commands import crane
+from slipway._internal.commands import crane
 
 DIGEST = "sha256:" + "a" * 64
 

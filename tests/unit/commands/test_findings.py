@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from slipway.commands.findings import Finding, ScanVerdict, evaluate_report, parse_findings, refusal_error
-from slipway.model.errors import GateRefused
-from slipway.model.gate_settings import ScanException, ScanSettings
+from slipway._internal.commands.findings import Finding, ScanVerdict, evaluate_report, parse_findings, refusal_error
+from slipway._internal.model.errors import GateRefused
+from slipway._internal.model.gate_settings import ScanException, ScanSettings
 
 TODAY = date(2026, 6, 1)
 DOCKERFILE = {

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from slipway.commands import junit
+from slipway._internal.commands import junit
 
 PYTEST = """\
 <?xml version="1.0" encoding="utf-8"?>

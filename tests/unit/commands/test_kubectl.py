@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slipway.commands import kubectl
-from slipway.commands.kubectl import ClusterNamespace
+from slipway._internal.commands import kubectl
+from slipway._internal.commands.kubectl import ClusterNamespace
 
 PROGRAM = Path("/bin/kubectl")
 HERE = ClusterNamespace("shop-staging", "/home/ann/cluster.yaml", "prod-eu")

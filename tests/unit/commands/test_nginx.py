@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.commands.nginx import Route, differ_only_in_upstreams, parse_config, render_config
-from slipway.model.errors import ConfigError
-from slipway.model.request_limits import RequestLimits
+from slipway._internal.commands.nginx import Route, differ_only_in_upstreams, parse_config, render_config
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.request_limits import RequestLimits
 
 API = Route("api", "/api", "demo-dev-api-1:8000")
 DEEP = Route("deep", "/api/deep", "demo-dev-deep-1:9000")

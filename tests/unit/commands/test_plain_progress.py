@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slipway.commands.buildkit_progress import BuildEvent, BuildStep
-from slipway.commands.plain_progress import PlainProgressParser
+from slipway._internal.commands.buildkit_progress import BuildEvent, BuildStep
+from slipway._internal.commands.plain_progress import PlainProgressParser
 
 LINES = """#0 building with "slipway" instance using remote driver
 #1 [internal] load build definition from Dockerfile

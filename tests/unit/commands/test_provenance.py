@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from slipway.commands import provenance
-from slipway.commands.provenance import METADATA_KEY, WORKSTATION_BUILDER
-from slipway.model.errors import GateRefused
+from slipway._internal.commands import provenance
+from slipway._internal.commands.provenance import METADATA_KEY, WORKSTATION_BUILDER
+from slipway._internal.model.errors import GateRefused
 
 BASE = {"uri": "pkg:docker/python@3.13", "digest": {"sha256": "a" * 64}}
 OTHER = {"uri": "pkg:docker/python@3.13?platform=linux%2Farm64", "digest": {"sha256": "b" * 64}}

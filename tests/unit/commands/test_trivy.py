@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slipway.commands import trivy
+from slipway._internal.commands import trivy
 
 TRIVY, CACHE, OUT = Path("/bin/trivy"), Path("/cache"), Path("/out.json")
 META = struct.Struct("<IIIIQQQQQQ")

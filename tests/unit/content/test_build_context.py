@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content import build_context, dockerignore
-from slipway.model.errors import ConfigError
+from slipway._internal.content import build_context, dockerignore
+from slipway._internal.model.errors import ConfigError
 
 
 def paths(root: Path, rules: str = "") -> list[str]:

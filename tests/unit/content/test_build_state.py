@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slipway.content import build_state, stat_cache
-from slipway.content.build_state import BuiltImage
-from slipway.content.digest import content_digests
-from slipway.content.service_inputs import build_inputs_of
-from slipway.model import bases_lock
-from slipway.model.workspace import load_workspace
+from slipway._internal.content import build_state, stat_cache
+from slipway._internal.content.build_state import BuiltImage
+from slipway._internal.content.digest import content_digests
+from slipway._internal.content.service_inputs import build_inputs_of
+from slipway._internal.model import bases_lock
+from slipway._internal.model.workspace import load_workspace
 
 TICK = 20 * 10**6  # nanoseconds: longer than any kernel's tick, short enough to wait for
 DIGEST = f"sha256:{'d' * 64}"

@@ -12,9 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content import digest
-from slipway.content.digest import BuildInputs, content_digest, content_digests, content_manifest, describe_changes
-from slipway.model.errors import ConfigError
+from slipway._internal.content import digest
+from slipway._internal.content.digest import (
+    BuildInputs,
+    content_digest,
+    content_digests,
+    content_manifest,
+    describe_changes,
+)
+from slipway._internal.model.errors import ConfigError
 
 A, B = "a" * 64, "b" * 64
 
@@ -124,7 +130,7 @@ def test_the_digest_is_the_same_in_any_locale(inputs: BuildInputs) -> None:
     for name in ("é", "z", "Z", "a b", "\udcff"):
         (inputs.context / name).touch()
     script = (
-        "import sys; from pathlib import Path; from slipway.content.digest import *;"
+        "import sys; from pathlib import Path; from slipway._internal.content.digest import *;"
         "root = Path(sys.argv[1]); print(content_digest(BuildInputs(root / 'Dockerfile', root,"
         "bases={'PYTHON_RUN': 'x@sha256:' + 'a' * 64})))"
     )

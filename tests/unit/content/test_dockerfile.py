@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content import dockerfile, healthcheck, pinning
-from slipway.model.errors import ConfigError
+from slipway._internal.content import dockerfile, healthcheck, pinning
+from slipway._internal.model.errors import ConfigError
 
 PIN = "@sha256:" + "a" * 64
 

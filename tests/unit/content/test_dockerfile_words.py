@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.content.dockerfile_words import WordError, expand_variables, split_words, unquote_word
+from slipway._internal.content.dockerfile_words import WordError, expand_variables, split_words, unquote_word
 
 VALUES = {"A": "one", "EMPTY": "", "V": "x.y.z", "Ä": "umlaut"}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content import dockerignore
-from slipway.model.errors import ConfigError
+from slipway._internal.content import dockerignore
+from slipway._internal.model.errors import ConfigError
 
 
 def left_out(text: str | bytes, path: str) -> bool:

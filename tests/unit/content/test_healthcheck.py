@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.content.healthcheck import Healthcheck
+from slipway._internal.content.healthcheck import Healthcheck
 
 CHECK = ("check",)
 

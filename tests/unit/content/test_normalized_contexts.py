@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content import normalized_contexts
-from slipway.content.digest import BuildInputs, content_digest
-from slipway.content.normalized_contexts import normalize_modes
-from slipway.model.errors import SlipwayError
+from slipway._internal.content import normalized_contexts
+from slipway._internal.content.digest import BuildInputs, content_digest
+from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.model.errors import SlipwayError
 
 UMASKS = {0o002: (0o664, 0o775), 0o022: (0o644, 0o755), 0o077: (0o600, 0o700)}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.content.digest import BuildInputs, content_manifest
-from slipway.content.sync import SyncFolder, affected_services, choose_action, make_archive, matches_image
-from slipway.model import workspace as workspaces
-from slipway.model.workspace import Workspace
+from slipway._internal.content.digest import BuildInputs, content_manifest
+from slipway._internal.content.sync import SyncFolder, affected_services, choose_action, make_archive, matches_image
+from slipway._internal.model import workspace as workspaces
+from slipway._internal.model.workspace import Workspace
 
 APP, LIB = SyncFolder.parse("app"), SyncFolder.parse("common:common")
 BUILT = {"dockerfile": "1", "file app": "2", "file app/main.py": "3", "context common: common/logs.py": "4"}

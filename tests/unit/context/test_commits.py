@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway.context import commits
-from slipway.context.reporter import NullReporter
-from slipway.model import lock
-from slipway.model.errors import EvidenceError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.context import commits
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.model import lock
+from slipway._internal.model.errors import EvidenceError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
 
 STAGING = Stack("staging", Path("Pulumi.staging.yaml"), "external", "docker", protected=False)
 PROD = replace(STAGING, name="prod", protected=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.context.parallel import MAX_PARALLEL, combine_errors, run_parallel
-from slipway.model.errors import ConfigError, GateRefused, SlipwayError
-from slipway.run import process
+from slipway._internal.context.parallel import MAX_PARALLEL, combine_errors, run_parallel
+from slipway._internal.model.errors import ConfigError, GateRefused, SlipwayError
+from slipway._internal.run import process
 
 
 @pytest.fixture(autouse=True)

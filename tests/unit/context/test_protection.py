@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from slipway.context import protection
-from slipway.model.errors import ConfigError
-from slipway.model.stack import UNPROTECT_VARIABLE, Stack
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.provider.handler import CancellationToken, ResourceState
-from slipway.provider.protection import ProtectionHandler
-from slipway.run.state import state_file
+from slipway._internal.context import protection
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.stack import UNPROTECT_VARIABLE, Stack
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.provider.handler import CancellationToken, ResourceState
+from slipway._internal.provider.protection import ProtectionHandler
+from slipway._internal.run.state import state_file
 
 OPEN = Stack("prod", Path("Pulumi.prod.yaml"), "inline", "docker", protected=False)
 CLOSED = Stack("prod", Path("Pulumi.prod.yaml"), "external", "docker", protected=True)

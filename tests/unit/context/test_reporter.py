@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.context.reporter import ToolLineReporter
+from slipway._internal.context.reporter import ToolLineReporter
 
 
 class Record:

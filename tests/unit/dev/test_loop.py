@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from slipway.dev.loop import refuse_unsuitable_stack
-from slipway.dev.settings import DeployedSettings
-from slipway.model import workspace as workspaces
-from slipway.model.errors import ConfigError
-from slipway.model.stack import Stack
+from slipway._internal.dev.loop import refuse_unsuitable_stack
+from slipway._internal.dev.settings import DeployedSettings
+from slipway._internal.model import workspace as workspaces
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.stack import Stack
 
 STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.dev.watcher import Change, WorkspaceWatcher, wait_for_git
-from slipway.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.dev.watcher import Change, WorkspaceWatcher, wait_for_git
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
 
 
 @pytest.fixture

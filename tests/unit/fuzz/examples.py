@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slipway.release import releases
-from slipway.run import oci
+from slipway._internal.release import releases
+from slipway._internal.run import oci
 
 SHA = f"sha256:{'a' * 64}"
 WORKSPACE = f"""\

@@ -14,25 +14,25 @@ from pathlib import Path
 from tests.unit.fuzz import examples as good
 from tests.unit.fuzz.examples import SHA
 
-from slipway.build import bake_runner, build
-from slipway.commands import build_history, builder_cache, findings, junit, nginx, provenance, trivy
-from slipway.commands.buildkit_progress import ProgressParser
-from slipway.commands.kubectl import ClusterNamespace
-from slipway.content import build_state, dockerfile, dockerignore, healthcheck
-from slipway.context.run_context import current_environment
-from slipway.gate import attestations, evidence, scan, signing_keys
-from slipway.insight import advice, image_layers, report_data
-from slipway.model import bases_lock, lock, peers, run_record, schedule, stack, trust, workspace
-from slipway.model.gate_settings import ScanSettings
-from slipway.prune import prune
-from slipway.release import releases
-from slipway.rollout import container_files as provider_files
-from slipway.run import cluster, credentials, docker_config, oci, state
-from slipway.run.kubernetes_objects import Deployment, Event, ObjectList, Pod
-from slipway.run.registries.client import Manifest
-from slipway.scaffold import service_creation
-from slipway.targets.kubernetes import pod_status
-from slipway.toolchain import background, builder, installed_tools
+from slipway._internal.build import bake_runner, build
+from slipway._internal.commands import build_history, builder_cache, findings, junit, nginx, provenance, trivy
+from slipway._internal.commands.buildkit_progress import ProgressParser
+from slipway._internal.commands.kubectl import ClusterNamespace
+from slipway._internal.content import build_state, dockerfile, dockerignore, healthcheck
+from slipway._internal.context.run_context import current_environment
+from slipway._internal.gate import attestations, evidence, scan, signing_keys
+from slipway._internal.insight import advice, image_layers, report_data
+from slipway._internal.model import bases_lock, lock, peers, run_record, schedule, stack, trust, workspace
+from slipway._internal.model.gate_settings import ScanSettings
+from slipway._internal.prune import prune
+from slipway._internal.release import releases
+from slipway._internal.rollout import container_files as provider_files
+from slipway._internal.run import cluster, credentials, docker_config, oci, state
+from slipway._internal.run.kubernetes_objects import Deployment, Event, ObjectList, Pod
+from slipway._internal.run.registries.client import Manifest
+from slipway._internal.scaffold import service_creation
+from slipway._internal.targets.kubernetes import pod_status
+from slipway._internal.toolchain import background, builder, installed_tools
 
 TODAY = date(2026, 3, 1)
 

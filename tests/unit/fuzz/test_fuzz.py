@@ -12,7 +12,7 @@ import pytest
 from tests.unit.fuzz.mutations import mutated
 from tests.unit.fuzz.readers import READERS, Reader, make_workspace
 
-from slipway.model.errors import SlipwayError
+from slipway._internal.model.errors import SlipwayError
 
 MUTATIONS = 10_000
 SEED = 20260301

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from slipway.build import build
-from slipway.build.build import BuildPlan
-from slipway.commands import junit, provenance
-from slipway.content.digest import BuildInputs, content_digest
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate import checks
-from slipway.gate.checks import FILE_BY_KIND
-from slipway.gate.scan import Database, DockerfileResults
-from slipway.model.errors import GateRefused, SlipwayError
-from slipway.model.workspace import load_workspace
+from slipway._internal.build import build
+from slipway._internal.build.build import BuildPlan
+from slipway._internal.commands import junit, provenance
+from slipway._internal.content.digest import BuildInputs, content_digest
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import checks
+from slipway._internal.gate.checks import FILE_BY_KIND
+from slipway._internal.gate.scan import Database, DockerfileResults
+from slipway._internal.model.errors import GateRefused, SlipwayError
+from slipway._internal.model.workspace import load_workspace
 
 TODAY = date(2026, 11, 23)
 DIGEST = f"sha256:{'d' * 64}"

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from slipway.commands import findings
-from slipway.commands.cosign import PREDICATE_TYPES
-from slipway.context.run_context import RunContext
-from slipway.gate import attestations, evidence, signing_keys
-from slipway.gate.attestations import Bundle
-from slipway.gate.evidence import AttestationInputs, EvidenceRequirement, VerifiedImage
-from slipway.model import workspace
-from slipway.model.errors import GateRefused, SlipwayError
-from slipway.model.trust import PublicKey, TrustedSigners
-from slipway.run.process import ProcessResult
-from slipway.run.registry import Manifest, Referrer, Registry
+from slipway._internal.commands import findings
+from slipway._internal.commands.cosign import PREDICATE_TYPES
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import attestations, evidence, signing_keys
+from slipway._internal.gate.attestations import Bundle
+from slipway._internal.gate.evidence import AttestationInputs, EvidenceRequirement, VerifiedImage
+from slipway._internal.model import workspace
+from slipway._internal.model.errors import GateRefused, SlipwayError
+from slipway._internal.model.trust import PublicKey, TrustedSigners
+from slipway._internal.run.process import ProcessResult
+from slipway._internal.run.registry import Manifest, Referrer, Registry
 
 DIGEST = f"sha256:{'a' * 64}"
 REF = f"127.0.0.1:5000/shop/release/api@{DIGEST}"

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from slipway.build.build import BuildPlan, ShippedImage
-from slipway.content.digest import BuildInputs
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate import gate, prebuilt_images
-from slipway.gate.checks import GateResult
-from slipway.gate.evidence import EvidenceRequirement, VerifiedImage
-from slipway.gate.gate import Candidate, ImageTags
-from slipway.gate.signing_keys import Signer
-from slipway.model import lock
-from slipway.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
-from slipway.model.stack import Stack
-from slipway.model.trust import PublicKey, TrustedSigners
-from slipway.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
+from slipway._internal.build.build import BuildPlan, ShippedImage
+from slipway._internal.content.digest import BuildInputs
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import gate, prebuilt_images
+from slipway._internal.gate.checks import GateResult
+from slipway._internal.gate.evidence import EvidenceRequirement, VerifiedImage
+from slipway._internal.gate.gate import Candidate, ImageTags
+from slipway._internal.gate.signing_keys import Signer
+from slipway._internal.model import lock
+from slipway._internal.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.trust import PublicKey, TrustedSigners
+from slipway._internal.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
 
 HERE = "127.0.0.1:5000"
 STAGING = Stack("staging", Path("Pulumi.staging.yaml"), "external", "docker", protected=False)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.gate import gate_doctor
-from slipway.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.gate import gate_doctor
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
 
 
 @pytest.fixture

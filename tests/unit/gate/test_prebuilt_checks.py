@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from slipway.build.build import BuildPlan
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate import prebuilt_checks, prebuilt_images
-from slipway.model import bases_lock, lock
-from slipway.model.errors import EvidenceError, GateRefused, SlipwayError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.run.process import ProcessResult
+from slipway._internal.build.build import BuildPlan
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import prebuilt_checks, prebuilt_images
+from slipway._internal.model import bases_lock, lock
+from slipway._internal.model.errors import EvidenceError, GateRefused, SlipwayError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.run.process import ProcessResult
 
 TODAY = date(2026, 11, 23)
 DIGEST = f"sha256:{'b' * 64}"

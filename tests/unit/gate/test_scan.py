@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from tests.unit.commands.test_trivy import bbolt
 
-from slipway.context.run_context import RunContext
-from slipway.gate import scan
-from slipway.model.errors import GateRefused
-from slipway.model.workspace import load_workspace
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import scan
+from slipway._internal.model.errors import GateRefused
+from slipway._internal.model.workspace import load_workspace
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 IMAGE = "application/vnd.oci.image.manifest.v1+json"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from slipway.commands.cosign import EVIDENCE_KINDS
-from slipway.context.run_context import RunContext
-from slipway.gate import prebuilt_images, verification
-from slipway.gate.evidence import EvidenceRequirement
-from slipway.model import lock
-from slipway.model.errors import EvidenceError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
+from slipway._internal.commands.cosign import EVIDENCE_KINDS
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import prebuilt_images, verification
+from slipway._internal.gate.evidence import EvidenceRequirement
+from slipway._internal.model import lock
+from slipway._internal.model.errors import EvidenceError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
 
 HERE = "127.0.0.1:5000"
 PROD = Stack("prod", Path("Pulumi.prod.yaml"), "external", "docker", protected=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import TEMPLATE
 
-from slipway.scaffold import service_creation
+from slipway._internal.scaffold import service_creation
 
 
 @pytest.fixture

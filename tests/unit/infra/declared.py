@@ -11,9 +11,9 @@ from typing import Any
 
 import pulumi
 
-from slipway.model import lock
-from slipway.model import stack as stacks
-from slipway.model import workspace as workspaces
+from slipway._internal.model import lock
+from slipway._internal.model import stack as stacks
+from slipway._internal.model import workspace as workspaces
 
 DIGEST = "@sha256:" + "d" * 64
 

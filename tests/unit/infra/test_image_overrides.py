@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.images import images_of
-from slipway.model import lock
-from slipway.model.deploy_inputs import DeployInputs
-from slipway.model.stack import Stack
-from slipway.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
+from slipway._internal.model import lock
+from slipway._internal.model.deploy_inputs import DeployInputs
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
 
 
 def ref(letter: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.infra.conftest import change, settings
 from tests.unit.infra.declared import DIGEST, Declared, declare, decoded, login_of
 
-from slipway.model.errors import ConfigError
+from slipway._internal.model.errors import ConfigError
 
 SECRET = {"web": {"SESSION_KEY": "hunter2"}}
 

@@ -14,8 +14,8 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 from infra.policy.__main__ import RULES, make_policies
 from infra.policy.pods import POD_TEMPLATE_PATHS
 from infra.policy.rule import PolicyContext, Resource, Violation
-from slipway.model import lock
-from slipway.model.deploy_inputs import DeployInputs
+from slipway._internal.model import lock
+from slipway._internal.model.deploy_inputs import DeployInputs
 
 DIGEST = "sha256:" + "a" * 64
 RELEASED = f"reg.example/shop/release/api@{DIGEST}"

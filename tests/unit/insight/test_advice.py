@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from slipway.insight.advice import StackProfile, advise_modes, choose_mode
-from slipway.model import lock
-from slipway.model.run_record import RecordedStep, RunRecord
-from slipway.model.workspace import load_workspace
+from slipway._internal.insight.advice import StackProfile, advise_modes, choose_mode
+from slipway._internal.model import lock
+from slipway._internal.model.run_record import RecordedStep, RunRecord
+from slipway._internal.model.workspace import load_workspace
 from tests import synthetic
 
 SHORT: dict[str, Any] = {"builds": 9, "deploys": 12, "build_seconds": 4.0, "deploy_seconds": 2.0, "changed": 1}

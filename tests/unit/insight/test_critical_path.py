@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slipway.insight.critical_path import find_critical_path
-from slipway.model.run_record import RecordedStep
+from slipway._internal.insight.critical_path import find_critical_path
+from slipway._internal.model.run_record import RecordedStep
 
 
 def step(begin: float, end: float, kind: str = "step") -> RecordedStep:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from slipway.insight.image_layers import Layer, read_layers, remove_unneeded
-from slipway.model.workspace import Workspace, load_workspace
+from slipway._internal.insight.image_layers import Layer, read_layers, remove_unneeded
+from slipway._internal.model.workspace import Workspace, load_workspace
 from tests import synthetic
 
 HISTORY = [{"created_by": "COPY base"}, {"created_by": "ENV x", "empty_layer": True}, {"created_by": "COPY app"}]

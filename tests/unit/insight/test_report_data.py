@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway.insight import html_report
-from slipway.insight.page import page
-from slipway.insight.report_data import called_services, dependency_graph
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.run_record import Phase, RunRecord
-from slipway.model.workspace import load_workspace
+from slipway._internal.insight import html_report
+from slipway._internal.insight.page import page
+from slipway._internal.insight.report_data import called_services, dependency_graph
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.run_record import Phase, RunRecord
+from slipway._internal.model.workspace import load_workspace
 from tests import synthetic
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from slipway.build.bake_output import BakeOutputHandler
-from slipway.commands.plain_progress import PlainProgressParser
-from slipway.context.reporter import NullReporter
-from slipway.insight import run_recorder
-from slipway.insight.run_recorder import Recorder, RecordingReporter, current_recorder, record_run
-from slipway.model import run_record as records
-from slipway.model.errors import SlipwayError
-from slipway.model.run_record import RunRecord
-from slipway.model.workspace import Workspace, load_workspace
+from slipway._internal.build.bake_output import BakeOutputHandler
+from slipway._internal.commands.plain_progress import PlainProgressParser
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.insight import run_recorder
+from slipway._internal.insight.run_recorder import Recorder, RecordingReporter, current_recorder, record_run
+from slipway._internal.model import run_record as records
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.run_record import RunRecord
+from slipway._internal.model.workspace import Workspace, load_workspace
 from tests import synthetic
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model import stack, workspace
-from slipway.model.addresses import bind_problem, is_same_address, registry_problem, url_authority
-from slipway.model.errors import ConfigError
+from slipway._internal.model import stack, workspace
+from slipway._internal.model.addresses import bind_problem, is_same_address, registry_problem, url_authority
+from slipway._internal.model.errors import ConfigError
 
 NONE = [
     "localhost",

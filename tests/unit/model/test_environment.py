@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.commands import nginx
-from slipway.model import environment, workspace
-from slipway.model.environment import service_environment
+from slipway._internal.commands import nginx
+from slipway._internal.model import environment, workspace
+from slipway._internal.model.environment import service_environment
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model import files
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.structured_files import read_json_or_none
-from slipway.model.text import read_text
+from slipway._internal.model import files
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.structured_files import read_json_or_none
+from slipway._internal.model.text import read_text
 
 
 def odd_files(folder: Path) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.gitignore import holds_only_ignored
+from slipway._internal.model.gitignore import holds_only_ignored
 
 PATTERNS = [
     "",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model import local_settings, stack, workspace
-from slipway.model.errors import ConfigError
+from slipway._internal.model import local_settings, stack, workspace
+from slipway._internal.model.errors import ConfigError
 
 
 @pytest.fixture

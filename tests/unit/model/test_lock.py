@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model import lock
-from slipway.model.errors import EvidenceError
+from slipway._internal.model import lock
+from slipway._internal.model.errors import EvidenceError
 
 REF = f"127.0.0.1:5000/shop/api@sha256:{'a' * 64}"
 

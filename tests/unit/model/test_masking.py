@@ -11,9 +11,9 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from slipway.model import masking
-from slipway.model.errors import GateRefused
-from slipway.model.masking import MASK, StreamMasker, mask, mask_all, register_secret
+from slipway._internal.model import masking
+from slipway._internal.model.errors import GateRefused
+from slipway._internal.model.masking import MASK, StreamMasker, mask, mask_all, register_secret
 
 VALUE = 's3ntinel/Wert+für <alle> & "jeden"'
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.model import parsing
-from slipway.model.parsing import ParseError, parse_json, parse_toml, parse_yaml
+from slipway._internal.model import parsing
+from slipway._internal.model.parsing import ParseError, parse_json, parse_toml, parse_yaml
 
 DEEP = 3000
 DIGITS = "9" * 5000

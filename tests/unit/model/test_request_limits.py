@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.unit.model.test_workspace import SERVICE, WORKSPACE, refusal, root
 
-from slipway.model import workspace
-from slipway.model.request_limits import DEFAULT_LIMITS, RequestLimits, effective_limits
+from slipway._internal.model import workspace
+from slipway._internal.model.request_limits import DEFAULT_LIMITS, RequestLimits, effective_limits
 
 __all__ = ["root"]
 

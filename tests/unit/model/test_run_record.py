@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from slipway.model import run_record as records
-from slipway.model.run_record import Phase, RecordedStep, RunRecord, busy_seconds
+from slipway._internal.model import run_record as records
+from slipway._internal.model.run_record import Phase, RecordedStep, RunRecord, busy_seconds
 
 RECORD = RunRecord(
     "deploy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.model import schedule
+from slipway._internal.model import schedule
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import PYTHONPATH
 
-from slipway.model import scratch
-from slipway.model.files import open_private, write_atomically
+from slipway._internal.model import scratch
+from slipway._internal.model.files import open_private, write_atomically
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def program(text: str, *arguments: Path) -> Iterator[subprocess.Popen[str]]:
 MAKES = """
 import sys
 from pathlib import Path
-from slipway.model import scratch
+from slipway._internal.model import scratch
 room, outside = map(Path, sys.argv[1:])
 with scratch.temporary_folder(room, "scan") as folder, scratch.remove_if_killed(room, outside):
     (folder / "report.json").touch()
@@ -93,7 +93,7 @@ def test_ones_own_files_are_not_swept(room: Path) -> None:
 KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from slipway.model.files import write_atomically
+from slipway._internal.model.files import write_atomically
 os.fsync = lambda _descriptor: (print("ready", flush=True), os.kill(os.getpid(), signal.SIGKILL))
 write_atomically(Path(sys.argv[1]), "new")
 """

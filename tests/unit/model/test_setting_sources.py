@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model import stack as stacks
-from slipway.model.errors import ConfigError
-from slipway.model.setting_sources import describe_port_setting, describe_registry_setting
+from slipway._internal.model import stack as stacks
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.setting_sources import describe_port_setting, describe_registry_setting
 
 STACK = "config:\n  slipway:images: inline\n  slipway:target: docker\n  slipway:protected: false\n"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model import stack
-from slipway.model.errors import ConfigError
+from slipway._internal.model import stack
+from slipway._internal.model.errors import ConfigError
 
 PLAIN = "config:\n  slipway:images: inline\n  slipway:protected: false\n"
 

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.model import masking
-from slipway.model.terminal_text import MAX_LINE_CHARACTERS, MAX_LINES, sanitize, sanitize_line, sanitize_lines
+from slipway._internal.model import masking
+from slipway._internal.model.terminal_text import (
+    MAX_LINE_CHARACTERS,
+    MAX_LINES,
+    sanitize,
+    sanitize_line,
+    sanitize_lines,
+)
 
 HARMFUL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 

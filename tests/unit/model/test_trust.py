@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model import trust
-from slipway.model.errors import ConfigError
+from slipway._internal.model import trust
+from slipway._internal.model.errors import ConfigError
 
 DER = bytes([0x30, 3, 2, 1, 1])
 OTHER = bytes([0x30, 3, 2, 1, 2])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model import workspace
-from slipway.model.errors import ConfigError
+from slipway._internal.model import workspace
+from slipway._internal.model.errors import ConfigError
 
 WORKSPACE = 'name = "shop"\nregistry = "127.0.0.1:5000"\n'
 SERVICE = 'kind = "python-api"\nroute = "/api"\nport = 8000\n'

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import ConfigError
-from slipway.model.workspace_path import refuse_unsafe_path
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.workspace_path import refuse_unsafe_path
 
 
 @pytest.mark.parametrize("char", ["%", "#", "?", ":", '"', "$", "`", "\\", "\n", "\t", "\x1b", "\udcff", "\u202e"])

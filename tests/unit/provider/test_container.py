@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from slipway.provider import container
-from slipway.provider.container import ContainerHandler, ContainerSpec, container_options
-from slipway.provider.handler import ResourceState
-from slipway.provider.values import UNKNOWN, SecretValue
+from slipway._internal.provider import container
+from slipway._internal.provider.container import ContainerHandler, ContainerSpec, container_options
+from slipway._internal.provider.handler import ResourceState
+from slipway._internal.provider.values import UNKNOWN, SecretValue
 
 IMAGE = f"127.0.0.1:5000/demo/api@sha256:{'a' * 64}"
 INPUTS: dict[str, Any] = {

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from slipway.provider import container
-from slipway.provider.container import RESTART_POLICY_DRIFT, find_drift
-from slipway.provider.handler import ResourceState
-from slipway.run import engine
+from slipway._internal.provider import container
+from slipway._internal.provider.container import RESTART_POLICY_DRIFT, find_drift
+from slipway._internal.provider.handler import ResourceState
+from slipway._internal.run import engine
 
 OLD = ResourceState("urn", "abc", {"network": "demo-dev"}, {"imageId": "sha256:b", "containerName": "demo-dev-api-1"})
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.model.request_limits import RequestLimits
-from slipway.provider import gateway
-from slipway.provider.gateway import GatewayHandler, GatewaySpec, gateway_options, gateway_url
-from slipway.provider.handler import ResourceState
-from slipway.provider.values import UNKNOWN
-from slipway.run import ports
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.request_limits import RequestLimits
+from slipway._internal.provider import gateway
+from slipway._internal.provider.gateway import GatewayHandler, GatewaySpec, gateway_options, gateway_url
+from slipway._internal.provider.handler import ResourceState
+from slipway._internal.provider.values import UNKNOWN
+from slipway._internal.run import ports
 
 ROUTE = {"service": "api", "route": "/api", "upstream": "demo-dev-api-1:8000"}
 INPUTS: dict[str, Any] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.rollout.images import pull_login
+from slipway._internal.rollout.images import pull_login
 
 
 def test_the_engine_pulls_with_the_login_for_pulling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

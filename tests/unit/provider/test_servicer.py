@@ -11,8 +11,8 @@ import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from tests.unit.provider.test_container import INPUTS
 
-from slipway.provider.server import serve_in_thread, start_server
-from slipway.provider.values import UNKNOWN, SecretValue, from_struct, to_struct
+from slipway._internal.provider.server import serve_in_thread, start_server
+from slipway._internal.provider.values import UNKNOWN, SecretValue, from_struct, to_struct
 
 URN = "urn:pulumi:dev::demo::slipway:docker:Container::api"
 

@@ -6,7 +6,7 @@ from google.protobuf import json_format, struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.provider.values import (
+from slipway._internal.provider.values import (
     UNKNOWN,
     SecretValue,
     contains_secret,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from slipway.context.reporter import NullReporter
-from slipway.model.errors import SlipwayError
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.prune import machine
-from slipway.toolchain import docker_daemon
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.prune import machine
+from slipway._internal.toolchain import docker_daemon
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.prune import machine_cleanup
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.prune import machine_cleanup
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")

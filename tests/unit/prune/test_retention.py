@@ -10,12 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.commands import builder_cache
-from slipway.content.normalized_contexts import copy_path
-from slipway.model.gate_settings import RetentionSettings
-from slipway.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
-from slipway.prune.prune import classify_repositories, outdated_folders
-from slipway.prune.retention import GRACE_PERIOD, RepositoryImage, RepositoryType, RetentionDecision, decide_retention
+from slipway._internal.commands import builder_cache
+from slipway._internal.content.normalized_contexts import copy_path
+from slipway._internal.model.gate_settings import RetentionSettings
+from slipway._internal.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
+from slipway._internal.prune.prune import classify_repositories, outdated_folders
+from slipway._internal.prune.retention import (
+    GRACE_PERIOD,
+    RepositoryImage,
+    RepositoryType,
+    RetentionDecision,
+    decide_retention,
+)
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

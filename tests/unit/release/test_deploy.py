@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway.context.reporter import NullReporter
-from slipway.model.errors import ConfigError, StackBusy
-from slipway.model.stack import Stack, TargetType
-from slipway.model.workspace import GatewaySettings, Workspace, WorkspaceSettings
-from slipway.release import deploy
-from slipway.run.state import StateLock
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.model.errors import ConfigError, StackBusy
+from slipway._internal.model.stack import Stack, TargetType
+from slipway._internal.model.workspace import GatewaySettings, Workspace, WorkspaceSettings
+from slipway._internal.release import deploy
+from slipway._internal.run.state import StateLock
 
 STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
 

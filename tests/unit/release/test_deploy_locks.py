@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from slipway.context.reporter import NullReporter
-from slipway.model.errors import SlipwayError, StackBusy
-from slipway.model.stack import Stack
-from slipway.release import deploy_locks
-from slipway.run.state import StateLock, read_lock
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.model.errors import SlipwayError, StackBusy
+from slipway._internal.model.stack import Stack
+from slipway._internal.release import deploy_locks
+from slipway._internal.run.state import StateLock, read_lock
 
 
 class Door:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.insight.advice import advise_modes
-from slipway.model.errors import ConfigError
-from slipway.model.workspace import Workspace, load_workspace
-from slipway.release.image_mode import list_modes
+from slipway._internal.insight.advice import advise_modes
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.workspace import Workspace, load_workspace
+from slipway._internal.release.image_mode import list_modes
 from tests import synthetic
 
 

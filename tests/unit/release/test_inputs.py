@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from infra.images import images_of
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate import verification
-from slipway.model import bases_lock, lock
-from slipway.model.errors import EvidenceError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
-from slipway.release import inputs
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import verification
+from slipway._internal.model import bases_lock, lock
+from slipway._internal.model.errors import EvidenceError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
+from slipway._internal.release import inputs
 
 HERE = "127.0.0.1:5000"
 PROD = Stack("prod", Path("Pulumi.prod.yaml"), "external", "docker", protected=True)

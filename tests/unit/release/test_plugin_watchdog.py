@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway.context.run_context import RunContext
-from slipway.model.errors import SlipwayError
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.release import plugin_watchdog
-from slipway.release.plugin_watchdog import PluginWatchdog
-from slipway.run.process import ProcessResult
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.release import plugin_watchdog
+from slipway._internal.release.plugin_watchdog import PluginWatchdog
+from slipway._internal.run.process import ProcessResult
 
 LONG_AGO, NOW, LATER = timedelta(hours=-1), timedelta(), timedelta(hours=1)
 

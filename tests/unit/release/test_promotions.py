@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from slipway.context import protection
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate.evidence import EvidenceRequirement
-from slipway.model import lock
-from slipway.model.errors import ConfigError, EvidenceError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
-from slipway.release import promotions
-from slipway.release.promotions import Promotion
+from slipway._internal.context import protection
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate.evidence import EvidenceRequirement
+from slipway._internal.model import lock
+from slipway._internal.model.errors import ConfigError, EvidenceError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Service, ServiceSettings, Workspace, WorkspaceSettings
+from slipway._internal.release import promotions
+from slipway._internal.release.promotions import Promotion
 
 TODAY = date(2026, 3, 1)
 HERE, THERE = "127.0.0.1:5000", "registry.example:5001/prod"

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from slipway.context.run_context import RunContext
-from slipway.model import lock
-from slipway.model.errors import EvidenceError, SlipwayError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.provider.release import MAX_RELEASES
-from slipway.release import releases
-from slipway.release.releases import DeployedRelease
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.model import lock
+from slipway._internal.model.errors import EvidenceError, SlipwayError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.provider.release import MAX_RELEASES
+from slipway._internal.release import releases
+from slipway._internal.release.releases import DeployedRelease
 
 REGISTRY = "127.0.0.1:5000"
 

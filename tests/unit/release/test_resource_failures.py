@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway.context.protection import PROTECTION_TYPE
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.release.resource_failures import IMAGE_TYPE, STACK_TYPE, ResourceFailures, failed_step_lines
-from slipway.rollout.start_failure import error_to_text
+from slipway._internal.context.protection import PROTECTION_TYPE
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.release.resource_failures import IMAGE_TYPE, STACK_TYPE, ResourceFailures, failed_step_lines
+from slipway._internal.rollout.start_failure import error_to_text
 
 LOG = """\
 #7 [build 2/5] WORKDIR /app

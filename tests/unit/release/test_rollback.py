@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from slipway.context.reporter import NullReporter
-from slipway.context.run_context import RunContext
-from slipway.gate.evidence import EvidenceRequirement, VerifiedImage
-from slipway.model import lock
-from slipway.model.deploy_inputs import DeployInputs
-from slipway.model.errors import ConfigError, EvidenceError, SlipwayError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.release import rollback
-from slipway.release.releases import DeployedRelease
-from slipway.release.rollback import Rollback, RollbackStep
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate.evidence import EvidenceRequirement, VerifiedImage
+from slipway._internal.model import lock
+from slipway._internal.model.deploy_inputs import DeployInputs
+from slipway._internal.model.errors import ConfigError, EvidenceError, SlipwayError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.release import rollback
+from slipway._internal.release.releases import DeployedRelease
+from slipway._internal.release.rollback import Rollback, RollbackStep
 
 TODAY = date(2026, 3, 1)
 REGISTRY = "127.0.0.1:5000"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import StackBusy
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.release import session_lock
+from slipway._internal.model.errors import StackBusy
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.release import session_lock
 
 HOLD = (
     "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"

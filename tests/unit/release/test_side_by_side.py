@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from slipway.context.reporter import NullReporter
-from slipway.model import local_settings, stack, workspace
-from slipway.model.errors import ConfigError
-from slipway.release import side_by_side
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.model import local_settings, stack, workspace
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.release import side_by_side
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import tarfile
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.rollout import container_files
-from slipway.rollout.container_files import FileOwner, build_archive, resolve_owner
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.rollout import container_files
+from slipway._internal.rollout.container_files import FileOwner, build_archive, resolve_owner
 
 USERS = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/app:/bin/false\n"
 GROUPS = "root:x:0:\nstaff:x:50:app\n"

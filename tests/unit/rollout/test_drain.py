@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from slipway.provider.handler import CancellationToken, Cancelled
-from slipway.rollout import drain, nginx
-from slipway.rollout.reachability import ContainerAddress
-from slipway.run import engine
+from slipway._internal.provider.handler import CancellationToken, Cancelled
+from slipway._internal.rollout import drain, nginx
+from slipway._internal.rollout.reachability import ContainerAddress
+from slipway._internal.run import engine
 
 
 class Clock(CancellationToken):

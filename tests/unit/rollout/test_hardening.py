@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.rollout import hardening
-from slipway.rollout.hardening import with_init_fallback
-from slipway.run import engine
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.rollout import hardening
+from slipway._internal.rollout.hardening import with_init_fallback
+from slipway._internal.run import engine
 
 MISSING = 'the Docker engine refused: exec: "docker-init": executable file not found in $PATH'
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from slipway.content.healthcheck import Healthcheck
-from slipway.provider.handler import CancellationToken, Cancelled
-from slipway.rollout import health, reachability
-from slipway.rollout.health import Unhealthy
-from slipway.rollout.reachability import ContainerAddress
-from slipway.run import engine
-from slipway.run.engine import ProbeResult
+from slipway._internal.content.healthcheck import Healthcheck
+from slipway._internal.provider.handler import CancellationToken, Cancelled
+from slipway._internal.rollout import health, reachability
+from slipway._internal.rollout.health import Unhealthy
+from slipway._internal.rollout.reachability import ContainerAddress
+from slipway._internal.run import engine
+from slipway._internal.run.engine import ProbeResult
 
 UP = {"Running": True, "Restarting": False}
 DOWN = {"Running": False, "Restarting": False, "ExitCode": 3, "OOMKilled": False, "Error": ""}

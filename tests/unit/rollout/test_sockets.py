@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from slipway.rollout import sockets
+from slipway._internal.rollout import sockets
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.provider.handler import Cancelled
-from slipway.rollout.start_failure import error_to_text, explain_start_failure
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.provider.handler import Cancelled
+from slipway._internal.rollout.start_failure import error_to_text, explain_start_failure
 
 
 class Failed:

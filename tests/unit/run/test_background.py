@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from slipway.provider.handler import CancellationToken, Cancelled
-from slipway.rollout.drain import run_interruptibly
-from slipway.run.background import Background
+from slipway._internal.provider.handler import CancellationToken, Cancelled
+from slipway._internal.rollout.drain import run_interruptibly
+from slipway._internal.run.background import Background
 
 
 def test_a_result_and_an_error_are_handed_over() -> None:

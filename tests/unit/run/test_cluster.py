@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from slipway.commands.kubectl import ClusterNamespace
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.stack import Stack
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.run import cluster
-from slipway.run.cluster import Cluster, Forbidden, refuse_missing_kubeconfig
-from slipway.run.kubernetes_objects import Deployment, Event, Namespace, Pod
+from slipway._internal.commands.kubectl import ClusterNamespace
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.run import cluster
+from slipway._internal.run.cluster import Cluster, Forbidden, refuse_missing_kubeconfig
+from slipway._internal.run.kubernetes_objects import Deployment, Event, Namespace, Pod
 
 STACK = Stack("staging", Path("infra/Pulumi.staging.yaml"), "external", "kubernetes", protected=False)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import ConfigError
-from slipway.run import docker_config
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.run import docker_config
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import requests
 from docker.errors import APIError
 
-from slipway.model.errors import SlipwayError
-from slipway.model.masking import MASK, mask, register_secret
-from slipway.run import engine, tunnel
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.masking import MASK, mask, register_secret
+from slipway._internal.run import engine, tunnel
 
 
 def answer(**changes: object) -> dict[str, object]:

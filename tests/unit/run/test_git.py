@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import EvidenceError
-from slipway.run import git
+from slipway._internal.model.errors import EvidenceError
+from slipway._internal.run import git
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from slipway.build.bake_output import BakeOutputHandler
-from slipway.context.reporter import NullReporter
-from slipway.insight.run_recorder import Recorder
-from slipway.model import run_record as records
-from slipway.model.errors import SlipwayError
-from slipway.model.masking import MASK, register_secret
-from slipway.release.engine_events import EngineEventReporter
-from slipway.run.process import ProcessResult, run
-from slipway.tasks import show
+from slipway._internal.build.bake_output import BakeOutputHandler
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.insight.run_recorder import Recorder
+from slipway._internal.model import run_record as records
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.masking import MASK, register_secret
+from slipway._internal.release.engine_events import EngineEventReporter
+from slipway._internal.run.process import ProcessResult, run
+from slipway._internal.tasks import show
 
 SENTINEL = "sentinel-of-the-door-4711"
 STEP = "[api build 3/4] RUN cat /run/secrets/token"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import GateRefused, SlipwayError
-from slipway.run.oci import hardlink_shared_blobs, oci_digest, remove_unreferenced_blobs, verify_layout
+from slipway._internal.model.errors import GateRefused, SlipwayError
+from slipway._internal.run.oci import hardlink_shared_blobs, oci_digest, remove_unreferenced_blobs, verify_layout
 
 
 def layout(folder: Path, *manifests: bytes, names: int = 1) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from slipway.run.oci import INDEX_TYPE, MANIFEST_TYPE, merge_platforms, oci_digest, verify_layout
+from slipway._internal.run.oci import INDEX_TYPE, MANIFEST_TYPE, merge_platforms, oci_digest, verify_layout
 
 
 def layout(folder: Path, text: bytes) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import ConfigError
-from slipway.run import owner
-from slipway.run.owner import (
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.run import owner
+from slipway._internal.run.owner import (
     FOLDER_LABEL,
     HOST_LABEL,
     OWNER_LABEL,

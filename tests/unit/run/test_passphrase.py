@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from slipway.model import files
-from slipway.model.errors import ConfigError
-from slipway.model.files import WriteError
-from slipway.model.masking import MASK, mask
-from slipway.run import passphrase
-from slipway.run.passphrase import (
+from slipway._internal.model import files
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.files import WriteError
+from slipway._internal.model.masking import MASK, mask
+from slipway._internal.run import passphrase
+from slipway._internal.run.passphrase import (
     ensure_passphrase,
     hide_salt,
     holds_secrets,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import PYTHONPATH
 
-from slipway.run.passphrase import VARIABLES
-from slipway.run.plain_pulumi import stack_argument
+from slipway._internal.run.passphrase import VARIABLES
+from slipway._internal.run.plain_pulumi import stack_argument
 
 PLAIN = "config:\n  slipway:images: inline\n"
 PULUMI = """#!/bin/sh
@@ -39,7 +39,7 @@ def start(root: Path, *words: str, then: str = "exit 7") -> subprocess.Popen[str
     program.write_text(PULUMI.format(root=root, then=then))
     program.chmod(0o755)
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "slipway.run.plain_pulumi", root, program, *words],
+        [sys.executable, "-P", "-m", "slipway._internal.run.plain_pulumi", root, program, *words],
         cwd=root / "infra",
         env={
             **{name: value for name, value in os.environ.items() if name not in VARIABLES},
@@ -86,7 +86,7 @@ def test_a_signal_reaches_pulumi_whose_end_is_waited_for(root: Path) -> None:
 def test_a_signal_that_comes_before_pulumi_is_started_reaches_it_too(root: Path) -> None:
     program = """
         import os, signal, subprocess, sys
-        from slipway.run import plain_pulumi
+        from slipway._internal.run import plain_pulumi
         start = subprocess.Popen
         def signalled(*words, **options):
             os.kill(os.getpid(), signal.SIGTERM)

@@ -15,8 +15,8 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy import ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
 from tests.conftest import PYTHONPATH, TEMPLATE
 
-from slipway.run.policy import PACK_FOLDER, ViolationCollector, format_advice, serve_policies
-from slipway.run.policy_port import PORT
+from slipway._internal.run.policy import PACK_FOLDER, ViolationCollector, format_advice, serve_policies
+from slipway._internal.run.policy_port import PORT
 
 URN = "urn:pulumi:dev::shop::slipway:docker:Container::api"
 
@@ -67,7 +67,7 @@ def test_policies_are_asked_at_the_port_that_the_pack_prints() -> None:
         assert [(infra / each).resolve() for each in given.packs] == [PACK_FOLDER]
         assert not Path(given.packs[0]).is_absolute()
         assert given.environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
-        program = [sys.executable, "-m", "slipway.run.policy_port", "127.0.0.1:1", "."]
+        program = [sys.executable, "-m", "slipway._internal.run.policy_port", "127.0.0.1:1", "."]
         printed = subprocess.check_output(program, env={**given.environment, "PYTHONPATH": PYTHONPATH}, text=True)
         assert printed.strip() == given.environment[PORT]
         with grpc.insecure_channel(f"127.0.0.1:{printed.strip()}") as channel:
@@ -89,6 +89,6 @@ def test_without_policies_pulumi_is_given_no_pack() -> None:
 
 def test_the_pack_says_nothing_to_a_pulumi_that_nobody_serves() -> None:
     bare = {key: value for key, value in os.environ.items() if key != PORT}
-    program = [sys.executable, "-m", "slipway.run.policy_port"]
+    program = [sys.executable, "-m", "slipway._internal.run.policy_port"]
     ran = subprocess.run(program, env={**bare, "PYTHONPATH": PYTHONPATH}, capture_output=True, check=False)
     assert ran.returncode != 0 and ran.stdout == b""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.run import process
-from slipway.run.process import ProcessResult, run, stream_lines
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.run import process
+from slipway._internal.run.process import ProcessResult, run, stream_lines
 
 
 @pytest.fixture(autouse=True)

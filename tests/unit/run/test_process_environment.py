@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from slipway.model.errors import ConfigError
-from slipway.run import process_environment
-from slipway.run.process_environment import sanitize_environment
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.run import process_environment
+from slipway._internal.run.process_environment import sanitize_environment
 
 
 @pytest.fixture

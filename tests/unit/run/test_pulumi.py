@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from pulumi.automation.events import EngineEvent
 
-from slipway.run.pulumi import OperationCounter, Outcome
+from slipway._internal.run.pulumi import OperationCounter, Outcome
 
 
 def event(**parts: object) -> EngineEvent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.run.pulumi_command import extract_diagnosis
+from slipway._internal.run.pulumi_command import extract_diagnosis
 
 DIAGNOSTICS = """
  code: 255

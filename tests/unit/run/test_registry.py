@@ -13,12 +13,18 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from slipway.model.errors import ConfigError, GateRefused, SlipwayError
-from slipway.model.gate_settings import LoginSettings
-from slipway.model.workspace import Workspace, WorkspaceSettings
-from slipway.run import registry
-from slipway.run.credentials import CONFIG_VARIABLES, export_logins, login_config_of, login_environment, read_login
-from slipway.run.registry import ImageReference
+from slipway._internal.model.errors import ConfigError, GateRefused, SlipwayError
+from slipway._internal.model.gate_settings import LoginSettings
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
+from slipway._internal.run import registry
+from slipway._internal.run.credentials import (
+    CONFIG_VARIABLES,
+    export_logins,
+    login_config_of,
+    login_environment,
+    read_login,
+)
+from slipway._internal.run.registry import ImageReference
 
 BODY = b'{"schemaVersion": 2}'
 A = f"sha256:{hashlib.sha256(BODY).hexdigest()}"

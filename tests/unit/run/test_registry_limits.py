@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.run import registry
-from slipway.run.credentials import _is_safe_realm
-from slipway.run.http import origin, parse_number
-from slipway.run.registries import client as doors
-from slipway.run.registries.http import next_path
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.run import registry
+from slipway._internal.run.credentials import _is_safe_realm
+from slipway._internal.run.http import origin, parse_number
+from slipway._internal.run.registries import client as doors
+from slipway._internal.run.registries.http import next_path
 
 LOGIN = "Basic " + base64.b64encode(b"me:secret").decode()
 PAGE = "/v2/demo/api/tags/list"

@@ -11,11 +11,17 @@ from pathlib import Path
 import pytest
 from pulumi.automation import CommandError
 
-from slipway.model import scratch
-from slipway.run import pulumi_command
-from slipway.run.process import run
-from slipway.run.pulumi_command import PulumiCli
-from slipway.run.sessions import end_orphaned_sessions, end_processes, program_name, read_start_time, session_processes
+from slipway._internal.model import scratch
+from slipway._internal.run import pulumi_command
+from slipway._internal.run.process import run
+from slipway._internal.run.pulumi_command import PulumiCli
+from slipway._internal.run.sessions import (
+    end_orphaned_sessions,
+    end_processes,
+    program_name,
+    read_start_time,
+    session_processes,
+)
 
 STARTS_A_GROUP = """
 import os, subprocess, sys

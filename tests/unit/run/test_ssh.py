@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.run import ssh
-from slipway.run.ssh import DOCKER_SOCKET, SshServer
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.run import ssh
+from slipway._internal.run.ssh import DOCKER_SOCKET, SshServer
 
 ADDRESS = "ssh://me@server"
 SERVER = SshServer("server", "me")

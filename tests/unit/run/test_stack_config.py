@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.masking import MASK, mask
-from slipway.run.passphrase import VARIABLES
-from slipway.run.stack_config import read_setting
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.masking import MASK, mask
+from slipway._internal.run.passphrase import VARIABLES
+from slipway._internal.run.stack_config import read_setting
 
 FILE = "config:\n  slipway:images: inline\n  build:plain: 5\n  build:token:\n    secure: v1:x:y\nencryptionsalt: v1:z\n"
 PULUMI = """#!/bin/sh

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import ConfigError
-from slipway.run import state, statefile
-from slipway.run.owner import owner_of, read_state_ids
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.run import state, statefile
+from slipway._internal.run.owner import owner_of, read_state_ids
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from slipway.model.errors import EvidenceError, SlipwayError
-from slipway.run import statefile
+from slipway._internal.model.errors import EvidenceError, SlipwayError
+from slipway._internal.run import statefile
 
 
 def state(text: str) -> str:

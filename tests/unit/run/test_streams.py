@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import PYTHONPATH
 
-START = "from slipway.run import streams; streams.secure_streams(); import sys, os; "
+START = "from slipway._internal.run import streams; streams.secure_streams(); import sys, os; "
 SAY = START + r"print('\u2714 \xe9 done', flush=True); print('\u2718 bad', file=sys.stderr)"
 """In ASCII: a Python without UTF-8 would not take it otherwise."""
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import PYTHONPATH
 
-from slipway.model.errors import SlipwayError
-from slipway.run import tunnel
-from slipway.run.tunnel import SshTunnel
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.run import tunnel
+from slipway._internal.run.tunnel import SshTunnel
 
 SSH = """\
 #!{python}
@@ -108,7 +108,7 @@ def test_one_that_has_ended_is_opened_again_at_the_same_place(ssh: Path, engine:
 
 def test_it_ends_with_a_process_that_is_killed(ssh: Path, engine: Path) -> None:
     script = (
-        "import sys; from slipway.run.tunnel import open_tunnel; t = open_tunnel(sys.argv[1]);"
+        "import sys; from slipway._internal.run.tunnel import open_tunnel; t = open_tunnel(sys.argv[1]);"
         "print(t._child.pid, flush=True); sys.stdin.read()"
     )
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}

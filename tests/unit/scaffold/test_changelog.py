@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.scaffold.changelog import LINES, new_entries, shorten_lines
+from slipway._internal.scaffold.changelog import LINES, new_entries, shorten_lines
 
 OLD = """\
 # Changelog

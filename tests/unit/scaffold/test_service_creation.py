@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import TEMPLATE
 
-from slipway.model import workspace as workspaces
-from slipway.model.errors import ConfigError
-from slipway.scaffold import service_creation
+from slipway._internal.model import workspace as workspaces
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.scaffold import service_creation
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.scaffold.template_record import generated_record, record_text, without_credentials
+from slipway._internal.scaffold.template_record import generated_record, record_text, without_credentials
 
 ANSWERS = {"name": "shop", "__checked": "yes", "_choices": {"ci": ["github"]}, "_output_dir": "/home/ann/shop"}
 WHO = ("-c", "user.name=ann", "-c", "user.email=ann@localhost")

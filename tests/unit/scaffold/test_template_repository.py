@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import ConfigError
-from slipway.scaffold.template_repository import TemplateRef, parse_template_ref
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.scaffold.template_repository import TemplateRef, parse_template_ref
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.scaffold import tree_store
-from slipway.scaffold.tree_store import Entry, TreeStore
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.scaffold import tree_store
+from slipway._internal.scaffold.tree_store import Entry, TreeStore
 
 
 @pytest.fixture(params=["sha1", "sha256"])

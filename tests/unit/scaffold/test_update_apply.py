@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from slipway.scaffold import update_apply
-from slipway.scaffold.tree_store import Entry
-from slipway.scaffold.update_apply import COLLAPSE_OVER, FileChange, apply_order, change_rows, place_file, remove_file
+from slipway._internal.scaffold import update_apply
+from slipway._internal.scaffold.tree_store import Entry
+from slipway._internal.scaffold.update_apply import (
+    COLLAPSE_OVER,
+    FileChange,
+    apply_order,
+    change_rows,
+    place_file,
+    remove_file,
+)
 
 OLD, NEW = Entry("100644", "a"), Entry("100755", "b")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slipway.scaffold.tree_store import Conflict, Entry, MergeResult, parse_merge
-from slipway.scaffold.workspace_merge import describe_conflicts, exclude_from_merge
+from slipway._internal.scaffold.tree_store import Conflict, Entry, MergeResult, parse_merge
+from slipway._internal.scaffold.workspace_merge import describe_conflicts, exclude_from_merge
 
 
 def files(**contents: str) -> dict[str, Entry]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from slipway.commands.kubectl import ClusterNamespace
-from slipway.model.errors import SlipwayError
-from slipway.model.stack import Stack
-from slipway.model.workspace import ScaleSettings, Service, ServiceSettings, Workspace, WorkspaceSettings
-from slipway.run.kubernetes_objects import Event, KubernetesObject, Namespace, ObjectList
+from slipway._internal.commands.kubectl import ClusterNamespace
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import ScaleSettings, Service, ServiceSettings, Workspace, WorkspaceSettings
+from slipway._internal.run.kubernetes_objects import Event, KubernetesObject, Namespace, ObjectList
 
 STACK = Stack("staging", Path("Pulumi.staging.yaml"), "external", "kubernetes", protected=False)
 

@@ -6,7 +6,7 @@ import pytest
 from invoke import Collection, Context, task
 from invoke.parser import Argument, ParseError, Parser, ParserContext
 
-from slipway.tasks import optional_words
+from slipway._internal.tasks import optional_words
 
 
 @task(positional=["mode"], optional=["mode"])

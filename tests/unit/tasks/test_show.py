@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import GateRefused
-from slipway.tasks import show
+from slipway._internal.model.errors import GateRefused
+from slipway._internal.tasks import show
 
 
 def test_an_error_shows_what_is_wrong_its_lines_its_log_and_the_remedy(

@@ -70,8 +70,8 @@ def test_a_list_that_a_full_device_did_not_take_is_a_failure(root: Path) -> None
 
 SLOW = """
 import signal, sys
-from slipway.run.process import run
-from slipway.tasks.verb import exit_on_error, interrupt_on_signals
+from slipway._internal.run.process import run
+from slipway._internal.tasks.verb import exit_on_error, interrupt_on_signals
 from invoke.exceptions import Exit
 try:
     with interrupt_on_signals():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain import vendor_release
+from slipway._internal.toolchain import vendor_release
 
 Program = Callable[..., Path]
 

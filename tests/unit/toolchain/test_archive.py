@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain import archive
-from slipway.toolchain.archive import require_native, unpack_members
-from slipway.toolchain.installed_tools import ToolUnavailable
+from slipway._internal.toolchain import archive
+from slipway._internal.toolchain.archive import require_native, unpack_members
+from slipway._internal.toolchain.installed_tools import ToolUnavailable
 
 
 def packed(folder: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

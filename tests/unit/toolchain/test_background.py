@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.toolchain import background
-from slipway.toolchain.background import (
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain import background
+from slipway._internal.toolchain.background import (
     daemon_environment,
     find_running,
     launch_daemon,

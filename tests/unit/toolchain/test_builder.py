@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain import builder
-from slipway.toolchain.builder import (
+from slipway._internal.toolchain import builder
+from slipway._internal.toolchain.builder import (
     Builder,
     buildkitd_config,
     create_command,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.toolchain import docker_daemon
-from slipway.toolchain.docker_daemon import EngineStatus, SetupStep, plan_setup
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain import docker_daemon
+from slipway._internal.toolchain.docker_daemon import EngineStatus, SetupStep, plan_setup
 
 ROOT = EngineStatus(
     docker_daemon.DEFAULT_ADDRESS, problem="no such file or directory", root=True, apt=True, dockerd=True

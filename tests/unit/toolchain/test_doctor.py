@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.workspace import GatewaySettings, Workspace, WorkspaceSettings
-from slipway.toolchain import doctor, kubernetes_plugin, vendor_release
-from slipway.toolchain.doctor import needed_tools, run_checks
+from slipway._internal.model.workspace import GatewaySettings, Workspace, WorkspaceSettings
+from slipway._internal.toolchain import doctor, kubernetes_plugin, vendor_release
+from slipway._internal.toolchain.doctor import needed_tools, run_checks
 
 
 def workspace(root: Path, **settings: object) -> Workspace:

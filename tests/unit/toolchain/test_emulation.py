@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.toolchain import emulation
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain import emulation
 
 RULE = ":qemu-aarch64:M::\\x7fELF:\\xff\\xff:/usr/libexec/qemu-binfmt/aarch64-binfmt-P:"
 

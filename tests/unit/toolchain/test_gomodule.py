@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain.gomodule import (
+from slipway._internal.toolchain.gomodule import (
     build_command,
     build_environment,
     checksum_database,
     install_from_go,
     render_go_mod,
 )
-from slipway.toolchain.installed_tools import ToolUnavailable
-from slipway.toolchain.leftovers import go_folder
-from slipway.toolchain.tool_catalog import GoModule, Tool
+from slipway._internal.toolchain.installed_tools import ToolUnavailable
+from slipway._internal.toolchain.leftovers import go_folder
+from slipway._internal.toolchain.tool_catalog import GoModule, Tool
 
 Program = Callable[..., Path]
 

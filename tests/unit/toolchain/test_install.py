@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.toolchain import install
-from slipway.toolchain.install import _missing_tool_remedy, ensure_tool, find_installed_tool, link_tools
-from slipway.toolchain.installed_tools import ToolUnavailable
-from slipway.toolchain.paths import tools_path
-from slipway.toolchain.tool_catalog import find_tool, load_tools
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain import install
+from slipway._internal.toolchain.install import _missing_tool_remedy, ensure_tool, find_installed_tool, link_tools
+from slipway._internal.toolchain.installed_tools import ToolUnavailable
+from slipway._internal.toolchain.paths import tools_path
+from slipway._internal.toolchain.tool_catalog import find_tool, load_tools
 
 Program = Callable[..., Path]
 

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain import installed_tools
-from slipway.toolchain.installed_tools import ToolUnavailable, find_beside, find_cached, find_on_path, read_version
-from slipway.toolchain.paths import tools_path
-from slipway.toolchain.tool_catalog import Tool
+from slipway._internal.toolchain import installed_tools
+from slipway._internal.toolchain.installed_tools import (
+    ToolUnavailable,
+    find_beside,
+    find_cached,
+    find_on_path,
+    read_version,
+)
+from slipway._internal.toolchain.paths import tools_path
+from slipway._internal.toolchain.tool_catalog import Tool
 
 Program = Callable[..., Path]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.toolchain import install
-from slipway.toolchain.installed_tools import ToolUnavailable
-from slipway.toolchain.kubernetes_plugin import PLUGIN, ensure_kubernetes_plugin, is_downloaded, plugin_folder
-from slipway.toolchain.paths import tools_path
-from slipway.toolchain.tool_catalog import find_tool
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain import install
+from slipway._internal.toolchain.installed_tools import ToolUnavailable
+from slipway._internal.toolchain.kubernetes_plugin import PLUGIN, ensure_kubernetes_plugin, is_downloaded, plugin_folder
+from slipway._internal.toolchain.paths import tools_path
+from slipway._internal.toolchain.tool_catalog import find_tool
 
 Program = Callable[..., Path]
 BUILT = find_tool(PLUGIN).version

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain import leftovers
-from slipway.toolchain.leftovers import find_leftovers, folder_size, go_folder, remove_go_caches, using_go_caches
-from slipway.toolchain.paths import tools_path
-from slipway.toolchain.tool_catalog import find_tool
+from slipway._internal.toolchain import leftovers
+from slipway._internal.toolchain.leftovers import (
+    find_leftovers,
+    folder_size,
+    go_folder,
+    remove_go_caches,
+    using_go_caches,
+)
+from slipway._internal.toolchain.paths import tools_path
+from slipway._internal.toolchain.tool_catalog import find_tool
 
 
 @pytest.fixture(autouse=True)

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from tests.conftest import PYTHONPATH
 
-from slipway.model.errors import SlipwayError
-from slipway.toolchain import locking
-from slipway.toolchain.locking import file_lock
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain import locking
+from slipway._internal.toolchain.locking import file_lock
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from slipway.run.process import run
-from slipway.toolchain.locking import file_lock
+from slipway._internal.run.process import run
+from slipway._internal.toolchain.locking import file_lock
 with file_lock(Path(sys.argv[1]), lambda: None) as lock:
     program = ["/bin/sh", "-c", "echo there; exec /bin/cat " + sys.argv[2]]
     run(program, hold=lock, on_line=lambda line: print(line, flush=True))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.toolchain import paths
-from slipway.toolchain.paths import make_private, restrict_state_folder, socket_path, state_path
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain import paths
+from slipway._internal.toolchain.paths import make_private, restrict_state_folder, socket_path, state_path
 
 
 def test_a_state_folder_that_others_may_enter_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

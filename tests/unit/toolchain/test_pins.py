@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from slipway.model.errors import SlipwayError
-from slipway.toolchain import pins
-from slipway.toolchain.installed_tools import ToolUnavailable
-from slipway.toolchain.pins import fetch_digests, find_digest, main, replace_digests, replace_sums
-from slipway.toolchain.tool_catalog import TOOLS_FILE, Tool, VendorRelease, load_tools, parse_tools
-from slipway.toolchain.vendor_release import MIRROR_VARIABLE
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.toolchain import pins
+from slipway._internal.toolchain.installed_tools import ToolUnavailable
+from slipway._internal.toolchain.pins import fetch_digests, find_digest, main, replace_digests, replace_sums
+from slipway._internal.toolchain.tool_catalog import TOOLS_FILE, Tool, VendorRelease, load_tools, parse_tools
+from slipway._internal.toolchain.vendor_release import MIRROR_VARIABLE
 
 ASSET = "tool-1.0.0-amd64.tar.gz"
 RELEASE = VendorRelease("acme/tool", "v1.0.0", "tool-1.0.0-{arch}.tar.gz", checksums="sums.txt")

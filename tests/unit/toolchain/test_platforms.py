@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.addresses import builder_problem
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.workspace import BuildSettings, Workspace, WorkspaceSettings, load_workspace
-from slipway.toolchain import builder, platforms
-from slipway.toolchain.builder import Node
+from slipway._internal.model.addresses import builder_problem
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.workspace import BuildSettings, Workspace, WorkspaceSettings, load_workspace
+from slipway._internal.toolchain import builder, platforms
+from slipway._internal.toolchain.builder import Node
 
 BOTH = ("linux/amd64", "linux/arm64")
 ARM = {"linux/arm64": "tcp://10.0.0.5:1234"}

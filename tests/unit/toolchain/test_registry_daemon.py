@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slipway.model.errors import ConfigError
-from slipway.toolchain import registry_daemon
-from slipway.toolchain.registry_daemon import (
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.toolchain import registry_daemon
+from slipway._internal.toolchain.registry_daemon import (
     LocalRegistry,
     ensure_local_registry,
     find_listener,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain import registry_proxy
-from slipway.toolchain.registry_proxy import connection_uid
+from slipway._internal.toolchain import registry_proxy
+from slipway._internal.toolchain.registry_proxy import connection_uid
 
 pytestmark = pytest.mark.skipif(
     not registry_proxy.is_supported(), reason="the kernel does not tell whose a connection is"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.model.errors import ConfigError
-from slipway.toolchain.tool_catalog import find_tool, load_tools, parse_tools
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.toolchain.tool_catalog import find_tool, load_tools, parse_tools
 
 
 @pytest.mark.parametrize("name", sorted(load_tools()))

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.toolchain import vendor_release
-from slipway.toolchain.installed_tools import ToolUnavailable
-from slipway.toolchain.tool_catalog import Tool, VendorRelease
-from slipway.toolchain.vendor_release import install_from_release, is_reachable
+from slipway._internal.toolchain import vendor_release
+from slipway._internal.toolchain.installed_tools import ToolUnavailable
+from slipway._internal.toolchain.tool_catalog import Tool, VendorRelease
+from slipway._internal.toolchain.vendor_release import install_from_release, is_reachable
 
 ASSET = "tool-1.0.0-amd64.tar.gz"
 DOWNLOADS = "/acme/tool/releases/download/v1.0.0"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from slipway.model.addresses import BIND_REMEDY, bind_problem
+from slipway._internal.model.addresses import BIND_REMEDY, bind_problem
 
 from infra.policy import pods
 from infra.policy.pods import child_mapping

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slipway.commands.kubectl import NAME_LABEL
+from slipway._internal.commands.kubectl import NAME_LABEL
 
 from infra.policy.rule import Resource, where_declared
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from pulumi_policy import EnforcementLevel, ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
 from pulumi_policy.proxy import UnknownValueError
-from slipway.model import lock
-from slipway.model import stack as stacks
-from slipway.model import workspace as workspaces
-from slipway.model.lock import all_entries
-from slipway.model.stack import Stack
-from slipway.model.workspace import Service, Workspace
+from slipway._internal.model import lock
+from slipway._internal.model import stack as stacks
+from slipway._internal.model import workspace as workspaces
+from slipway._internal.model.lock import all_entries
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Service, Workspace
+from slipway._internal.run.policy import REMEDY_PREFIX
 from slipway.pulumi import DeployInputs
-from slipway.run.policy import REMEDY_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 

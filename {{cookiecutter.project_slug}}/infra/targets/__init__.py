@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pulumi
 from slipway import Workspace
-from slipway.model.stack import Stack
+from slipway._internal.model.stack import Stack
 
 from infra.secrets import Secrets
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pulumi
-from slipway.model import lock
-from slipway.model.environment import service_environment
-from slipway.model.request_limits import effective_limits
-from slipway.model.stack import Stack, gateway_port_of
-from slipway.model.workspace import Service, Workspace
-from slipway.provider.gateway import gateway_url
+from slipway._internal.model import lock
+from slipway._internal.model.environment import service_environment
+from slipway._internal.model.request_limits import effective_limits
+from slipway._internal.model.stack import Stack, gateway_port_of
+from slipway._internal.model.workspace import Service, Workspace
+from slipway._internal.provider.gateway import gateway_url
+from slipway._internal.run import engine
 from slipway.pulumi import Container, Gateway, Network, RouteArgs
-from slipway.run import engine
 
 from infra.secrets import Secrets
 from infra.targets import DeployedResources

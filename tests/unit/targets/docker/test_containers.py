@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slipway.run.engine import ContainerSummary
-from slipway.targets.docker.containers import describe_drift, select_serving
+from slipway._internal.run.engine import ContainerSummary
+from slipway._internal.targets.docker.containers import describe_drift, select_serving
 
 
 def made(identity: str, state: str = "running", health: str = "", *, dev: bool = False) -> ContainerSummary:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.unit.targets.cluster import STACK, Cluster, crashing, deployment, pod, read, workspace
 
-from slipway.model.errors import ConfigError
-from slipway.run.kubernetes_objects import Pod
-from slipway.targets.kubernetes import logs
-from slipway.targets.kubernetes.observation import KubernetesTarget
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.run.kubernetes_objects import Pod
+from slipway._internal.targets.kubernetes import logs
+from slipway._internal.targets.kubernetes.observation import KubernetesTarget
 
 LABELS = "app.kubernetes.io/part-of=shop,slipway.stack=staging,app.kubernetes.io/name=api"
 

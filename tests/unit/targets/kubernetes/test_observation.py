@@ -24,13 +24,13 @@ from tests.unit.targets.cluster import (
     workspace,
 )
 
-from slipway.context.reporter import NullReporter
-from slipway.model.errors import ConfigError, SlipwayError
-from slipway.model.workspace import JobSettings, Service
-from slipway.run.cluster import Forbidden
-from slipway.run.kubernetes_objects import Event, Namespace, NamespaceStatus, ObjectMeta
-from slipway.targets.kubernetes import observation
-from slipway.targets.kubernetes.observation import DRIFT_UNKNOWN, KubernetesServiceStatus, KubernetesTarget
+from slipway._internal.context.reporter import NullReporter
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.workspace import JobSettings, Service
+from slipway._internal.run.cluster import Forbidden
+from slipway._internal.run.kubernetes_objects import Event, Namespace, NamespaceStatus, ObjectMeta
+from slipway._internal.targets.kubernetes import observation
+from slipway._internal.targets.kubernetes.observation import DRIFT_UNKNOWN, KubernetesServiceStatus, KubernetesTarget
 
 LIVE = {"api": ref("a")}
 PULUMI = SlipwayError("api (kubernetes:apps/v1:Deployment) failed")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.unit.targets.cluster import crashing, deployment, pod, read, waiting
 
-from slipway.run.kubernetes_objects import Deployment, Pod
-from slipway.targets.kubernetes import pod_status
+from slipway._internal.run.kubernetes_objects import Deployment, Pod
+from slipway._internal.targets.kubernetes import pod_status
 
 UNSCHEDULABLE = {
     "phase": "Pending",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.run import process_environment
-from slipway.toolchain.cluster import certificates, components, config
-from slipway.toolchain.cluster.layout import NODE_ADDRESS, POD_CIDR, NodeLayout
+from slipway._internal.run import process_environment
+from slipway._internal.toolchain.cluster import certificates, components, config
+from slipway._internal.toolchain.cluster.layout import NODE_ADDRESS, POD_CIDR, NodeLayout
 
 HOME = Path("/state/cluster")
 NODE = NodeLayout(HOME)

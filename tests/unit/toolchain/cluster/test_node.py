@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.model.errors import ConfigError
-from slipway.toolchain.cluster import components, kernel, node
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.toolchain.cluster import components, kernel, node
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 
-from slipway.toolchain.cluster.sandbox import OWN_IMAGE, pack_image
+from slipway._internal.toolchain.cluster.sandbox import OWN_IMAGE, pack_image
 
 
 def test_every_blob_is_named_by_its_digest_and_the_program_is_its_entrypoint() -> None:

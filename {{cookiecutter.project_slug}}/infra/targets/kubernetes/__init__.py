@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pulumi
 from slipway import Workspace
-from slipway.model.stack import Stack
+from slipway._internal.model.stack import Stack
 
 from infra.secrets import Secrets
 from infra.targets import DeployedResources

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret, ServiceAccount
-from slipway.commands.admission import allowed_prefixes
-from slipway.model.names import LOOPBACK
-from slipway.run.credentials import HUB, HUB_LOGIN, login_config_of, read_login
+from slipway._internal.commands.admission import allowed_prefixes
+from slipway._internal.model.names import LOOPBACK
+from slipway._internal.run.credentials import HUB, HUB_LOGIN, login_config_of, read_login
 
 from infra.targets.kubernetes.context import KubernetesContext, ServiceContext
 

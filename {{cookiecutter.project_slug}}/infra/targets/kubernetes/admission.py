@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 from pulumi_kubernetes.admissionregistration.v1 import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
-from slipway.commands import admission
+from slipway._internal.commands import admission
 
 from infra.targets.kubernetes.context import KubernetesContext
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
-from slipway.model.environment import service_environment
+from slipway._internal.model.environment import service_environment
 from slipway.pulumi import Suffix
 
 from infra.secrets import Secrets

@@ -10,11 +10,11 @@ import pulumi
 from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
-from slipway.commands.kubectl import NAME_LABEL, PART_OF_LABEL, STACK_LABEL
-from slipway.model.errors import ConfigError
-from slipway.model.stack import Stack, namespace_of
-from slipway.model.workspace import Service, Workspace
-from slipway.run.owner import owner_of
+from slipway._internal.commands.kubectl import NAME_LABEL, PART_OF_LABEL, STACK_LABEL
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.stack import Stack, namespace_of
+from slipway._internal.model.workspace import Service, Workspace
+from slipway._internal.run.owner import owner_of
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """The label by which Kubernetes itself names each namespace."""

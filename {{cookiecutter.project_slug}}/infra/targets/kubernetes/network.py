@@ -14,8 +14,8 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicyPortArgs,
     NetworkPolicySpecArgs,
 )
-from slipway.model import peers
-from slipway.model.workspace import Service
+from slipway._internal.model import peers
+from slipway._internal.model.workspace import Service
 
 from infra.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext, pod_selector
 

@@ -31,7 +31,7 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
-from slipway.model.workspace import ResourceLimits
+from slipway._internal.model.workspace import ResourceLimits
 
 from infra.targets.kubernetes.access import PULL_SECRET
 from infra.targets.kubernetes.config import ServiceConfig

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from pulumi_kubernetes.core.v1 import ExecActionArgs, HTTPGetActionArgs, ProbeArgs, TCPSocketActionArgs
-from slipway.content import dockerfile
-from slipway.content.healthcheck import DEFAULT_START_SECONDS, Healthcheck
-from slipway.model.workspace import Service
+from slipway._internal.content import dockerfile
+from slipway._internal.content.healthcheck import DEFAULT_START_SECONDS, Healthcheck
+from slipway._internal.model.workspace import Service
 
 STARTUP_PERIOD_SECONDS = 2
 TIMEOUT_FACTOR = 5

@@ -22,7 +22,7 @@ from pulumi_kubernetes.networking.v1 import (
     ServiceBackendPortArgs,
 )
 from slipway import Workspace
-from slipway.model.stack import Stack, gateway_namespace_of
+from slipway._internal.model.stack import Stack, gateway_namespace_of
 
 from infra.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext
 

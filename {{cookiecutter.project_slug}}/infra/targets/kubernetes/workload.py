@@ -15,7 +15,7 @@ from pulumi_kubernetes.apps.v1 import (
 from pulumi_kubernetes.batch.v1 import CronJob, CronJobSpecArgs, JobSpecArgs, JobTemplateSpecArgs
 from pulumi_kubernetes.core.v1 import PodTemplateSpecArgs, Secret
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from slipway.model.workspace import JobSettings
+from slipway._internal.model.workspace import JobSettings
 
 from infra.targets.kubernetes import pods, probes
 from infra.targets.kubernetes.config import ServiceConfig

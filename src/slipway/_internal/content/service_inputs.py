@@ -1,0 +1,39 @@
+"""Which inputs decide a service's image, gathered from the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from slipway._internal.content.digest import BuildInputs
+from slipway._internal.content.dockerfile import read as read_dockerfile
+from slipway._internal.model import bases_lock as locks
+from slipway._internal.model.workspace import Service, Workspace
+
+
+def base_argument(base: str) -> str:
+    """Return the build argument that names a base: `python-build` is `PYTHON_BUILD`."""
+    return base.upper().replace("-", "_")
+
+
+def build_inputs_of(workspace: Workspace, service: Service, bases: Mapping[str, str]) -> BuildInputs:
+    """Return what decides the service's image; of the bases, those that its Dockerfile declares as arguments."""
+    declared = read_dockerfile(service.dockerfile).arguments
+    return BuildInputs(
+        dockerfile=service.dockerfile,
+        context=service.folder,
+        contexts={lib: workspace.lib(lib) for lib in service.settings.libs},
+        target=service.settings.target,
+        platforms=workspace.settings.build.platforms,
+        args=service.settings.args,
+        bases={base_argument(base): ref for base, ref in bases.items() if base_argument(base) in declared},
+    )
+
+
+def build_inputs_by_service(workspace: Workspace, services: Iterable[Service]) -> dict[str, BuildInputs]:
+    """Return what decides each service's image, from the bases that are locked, by the service's name.
+
+    Raises:
+        EvidenceError: the bases are not resolved yet.
+    """
+    locked = locks.load(workspace.root).bases
+    return {service.name: build_inputs_of(workspace, service, locked) for service in services}

@@ -1,0 +1,234 @@
+"""Puts new containers in the place of running ones, behind the gateway and without Pulumi: what `invoke dev` does.
+
+The steps are the provider's own: the new one is healthy before the gateway is switched, and only then the old one ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from slipway._internal.commands.nginx import Route, parse_config, render_config
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.stack import how_to_deploy
+from slipway._internal.provider import container
+from slipway._internal.provider.container import ContainerSpec, DevOverlay
+from slipway._internal.provider.handler import CancellationToken
+from slipway._internal.provider.server import desired_inputs
+from slipway._internal.rollout import drain, health, nginx
+from slipway._internal.run import engine
+
+CONTAINER_TYPE = "slipway:docker:Container"
+
+
+@dataclass(frozen=True)
+class ReplacedContainer:
+    """The container that a new one takes the place of; one of Pulumi's is kept, stopped, until Pulumi replaces it."""
+
+    id: str
+    name: str
+    dev: bool
+    image: str
+
+
+@dataclass(frozen=True)
+class SwapRequest:
+    """One service's new container: from which image, with which folders copied into it, in whose place."""
+
+    service: str
+    image: str
+    replaced: ReplacedContainer
+    folders: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass
+class SwapResult:
+    """How the jobs went: new containers by service, what failed, and seconds: each start, and the switch of all."""
+
+    containers: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, SlipwayError] = field(default_factory=dict)
+    starts: dict[str, float] = field(default_factory=dict)
+    switch: float = 0.0
+
+
+class ContainerSwapper:
+    """Swaps a stack's containers; those replaced end in the background, once their last request is answered."""
+
+    def __init__(self, workspace: str, stack: str) -> None:
+        self._workspace, self._stack = workspace, stack
+        self._drain_threads: list[threading.Thread] = []
+
+    def swap(self, requests: Iterable[SwapRequest], on_start: Callable[[str, str], None]) -> SwapResult:
+        """Bring up all the jobs' containers at once, and switch the gateway to those that got healthy.
+
+        Args:
+            requests: what to do.
+            on_start: told a service and its new container's id as soon as that is healthy.
+
+        Raises:
+            SlipwayError: the gateway cannot be switched; what ran before still serves.
+        """
+        requests, cancellation, result = list(requests), CancellationToken(), SwapResult()
+        specs = {request.service: self._spec_of(request) for request in requests}
+        names = {service: container.new_container_name(spec) for service, (_, spec) in specs.items()}
+
+        def start_container(request: SwapRequest) -> Any:
+            started_at = time.monotonic()
+            urn, spec = specs[request.service]
+            new_container = container.create_healthy_container(
+                spec, names[request.service], urn, cancellation, DevOverlay(request.folders)
+            )
+            result.starts[request.service] = time.monotonic() - started_at
+            on_start(request.service, new_container.id)
+            return new_container
+
+        pool = ThreadPoolExecutor(max(1, len(requests)))
+        futures = {request.service: pool.submit(start_container, request) for request in requests}
+        switched = False
+        try:
+            with ExitStack() as until_switched, engine.docker_errors():
+                gateway = (
+                    LiveGateway.of(self._workspace, self._stack)
+                    if any(spec.port for _, spec in specs.values())
+                    else None
+                )
+                if gateway:
+                    until_switched.enter_context(nginx.keepalive_disabled(gateway.container, gateway.live_config))
+                wait(futures.values())
+                self._collect(futures, result)
+                switch_started = time.monotonic()
+                if gateway and result.containers:
+                    upstreams = {name: f"{names[name]}:{specs[name][1].port}" for name in result.containers}
+                    switched = True  # an interrupt from here on: the new ones may be what serves
+                    gateway.switch_upstreams(upstreams, cancellation)
+                result.switch = time.monotonic() - switch_started
+        except BaseException as error:
+            cancellation.cancel()
+            pool.shutdown()
+            if not switched or isinstance(error, SlipwayError):  # what serves then is what served before
+                for service, future in futures.items():
+                    if future.done() and not future.exception():  # the others have removed what they made
+                        with suppress(SlipwayError):
+                            engine.remove_container(future.result().id, name=names[service])
+            raise
+        pool.shutdown()
+        for request in requests:
+            if request.service in result.containers:
+                self._end_in_background(request.replaced, specs[request.service][1])
+        return result
+
+    def wait_for_drains(self) -> None:
+        """Wait until the containers that were replaced have ended, each in its own time."""
+        for thread in self._drain_threads:
+            thread.join()
+        self._drain_threads = []
+
+    def restore_deployed(self, deployed: Mapping[str, str], gateway_config: str) -> None:
+        """Let what Pulumi deployed serve again: start it, switch the gateway back, remove what took its place.
+
+        Args:
+            deployed: service → id of the container that Pulumi's state has.
+            gateway_config: the gateway's nginx.conf as Pulumi left it.
+
+        Raises:
+            SlipwayError: something of it is gone or does not get healthy; what serves goes on.
+        """
+        running = engine.list_containers(self._workspace, self._stack)
+        replaced = {engine_container.service for engine_container in running if engine_container.dev}
+        with engine.docker_errors():
+            for service in sorted(replaced & deployed.keys()):
+                deployed_container = engine.client().containers.get(deployed[service])
+                deployed_container.start()
+                deployed_container.update(restart_policy=engine.RESTART_POLICY)
+                spec = ContainerSpec.from_inputs(_desired_container(self._stack, service)[1])
+                health.wait_until_healthy(
+                    deployed_container,
+                    engine.read_health_check(deployed_container.image),
+                    spec.healthTimeout,
+                    CancellationToken(),
+                    spec.port,
+                )
+            gateway = LiveGateway.of(self._workspace, self._stack)
+            if gateway.live_config != gateway_config:
+                nginx.switch_config(gateway.container, gateway_config, CancellationToken())
+        for engine_container in running:
+            if engine_container.dev:
+                self._end_in_background(
+                    ReplacedContainer(engine_container.id, engine_container.name, True, engine_container.image),
+                    ContainerSpec.from_inputs(_desired_container(self._stack, engine_container.service)[1]),
+                )
+        self.wait_for_drains()
+
+    def _spec_of(self, request: SwapRequest) -> tuple[str, ContainerSpec]:
+        urn, inputs = _desired_container(self._stack, request.service)
+        return urn, replace(ContainerSpec.from_inputs(inputs), image=request.image)
+
+    def _collect(self, futures: Mapping[str, Future[Any]], result: SwapResult) -> None:
+        for service, future in futures.items():
+            error = future.exception()
+            if error is None:
+                result.containers[service] = future.result()
+            elif isinstance(error, SlipwayError):
+                result.failed[service] = error
+            else:
+                raise error
+
+    def _end_in_background(self, replaced: ReplacedContainer, spec: ContainerSpec) -> None:
+        thread = threading.Thread(target=_end_replaced, args=(replaced, spec), daemon=True)
+        self._drain_threads = [*(ending for ending in self._drain_threads if ending.is_alive()), thread]
+        thread.start()
+
+
+@dataclass(frozen=True)
+class LiveGateway:
+    """The stack's gateway as it serves now: its container and its live configuration, read back."""
+
+    container: Any
+    live_config: str
+    routes: tuple[Route, ...]
+
+    @classmethod
+    def of(cls, workspace: str, stack: str) -> LiveGateway:
+        """Return the gateway that runs.
+
+        Raises:
+            SlipwayError: none does, or somebody else has changed its configuration.
+        """
+        running = [
+            candidate for candidate in engine.list_containers(workspace, stack) if candidate.service == nginx.GATEWAY
+        ]
+        if not running or running[-1].state != "running":
+            raise SlipwayError(f"the gateway of {stack} does not run", remedy="Press Enter: `up` restores it.")
+        gateway_container = engine.client().containers.get(running[-1].id)
+        live_config = nginx.read_live_config(gateway_container)
+        return cls(gateway_container, live_config, parse_config(live_config)[0])
+
+    def switch_upstreams(self, upstreams: Mapping[str, str], cancellation: CancellationToken) -> None:
+        """Send services' requests to other containers; those in flight go on."""
+        routes = [replace(route, upstream=upstreams.get(route.service, route.upstream)) for route in self.routes]
+        new_config = render_config(routes, drain_seconds=nginx.WORKER_SHUTDOWN_SECONDS)
+        if new_config != self.live_config:
+            nginx.reload_config(self.container, nginx.disable_keepalive(self.container), new_config, cancellation)
+
+
+def _desired_container(stack: str, service: str) -> tuple[str, dict[str, Any]]:
+    """Return the URN of a service's container, and what Pulumi last wanted it to be."""
+    for urn, inputs in desired_inputs().items():
+        if urn.startswith(f"urn:pulumi:{stack}::") and urn.endswith(f"{CONTAINER_TYPE}::{service}"):
+            return urn, inputs
+    raise SlipwayError(
+        f"{service} has no container in {stack} that `invoke dev` could replace",
+        remedy=f"`{how_to_deploy(stack)}` deploys what infra/targets says.",
+    )
+
+
+def _end_replaced(replaced: ReplacedContainer, spec: ContainerSpec) -> None:
+    with suppress(SlipwayError), engine.docker_errors():
+        drain.drain_container(replaced.id, spec.drainSeconds, CancellationToken(), port=spec.port, remove=replaced.dev)
+        if replaced.dev:
+            engine.remove_image(replaced.image)

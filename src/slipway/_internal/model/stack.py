@@ -1,0 +1,338 @@
+"""A stack's settings: where its images come from, where it runs, and whether it is protected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from slipway._internal.model import peers
+from slipway._internal.model.addresses import registry_problem
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.files import write_atomically
+from slipway._internal.model.names import HOST, KUBERNETES_LABEL, KUBERNETES_NAME, KUBERNETES_PARENT, REGISTRY
+from slipway._internal.model.text import read_text
+
+if TYPE_CHECKING:
+    from slipway._internal.model.workspace import Workspace
+
+Mode = Literal["inline", "external", "hybrid"]
+TargetType = Literal["docker", "kubernetes"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+TARGET_TYPES: tuple[TargetType, ...] = get_args(TargetType)
+MODE_VARIABLE = "SLIPWAY_IMAGES"
+"""The environment variable that sets the mode for one run."""
+UNPROTECT_VARIABLE = "SLIPWAY_UNPROTECT"
+"""The environment variable that names the stack whose protection may be taken away in this run."""
+
+
+@dataclass(frozen=True)
+class _TextRule:
+    """What a text has to look like, and what to say when it does not."""
+
+    fits: Callable[[str], object]
+    remedy: str
+
+
+_NAME_RULE = _TextRule(KUBERNETES_NAME.fullmatch, "Write a name of lower-case letters, digits, dashes and dots.")
+_KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
+    "slipway:kubeconfig": _TextRule(re.compile(r"\S.*").fullmatch, "Write a file's path, such as `~/.kube/config`."),
+    "slipway:context": _TextRule(re.compile(r"\S.*").fullmatch, "Write one that `kubectl config get-contexts` lists."),
+    "slipway:namespace": _TextRule(
+        KUBERNETES_LABEL.fullmatch, "Write lower-case letters, digits and dashes, at most 63."
+    ),
+    "slipway:gateway": _NAME_RULE,
+    "slipway:parent": _TextRule(
+        KUBERNETES_PARENT.fullmatch, "Write NAMESPACE/NAME of a Gateway, such as `infra/public`."
+    ),
+    "slipway:ingress": _NAME_RULE,
+    "slipway:host": _TextRule(HOST.fullmatch, "Write a host name without scheme and port, such as `shop.example.com`."),
+    "slipway:tls": _NAME_RULE,
+    "slipway:ingress-from": _TextRule(
+        partial(peers.are_valid, words=(peers.ANYWHERE,)),
+        "Write `anywhere`, or namespaces and address ranges with commas between them: `envoy-gateway-system`.",
+    ),
+    "slipway:egress-to": _TextRule(
+        partial(peers.are_valid, words=(peers.INTERNET, peers.NOWHERE)),
+        "Write `internet`, `nowhere`, or those and address ranges or namespaces with commas between them: "
+        "`internet, 10.20.0.0/16`.",
+    ),
+    "slipway:admission": (True, False),
+}
+"""The settings that only a stack on Kubernetes has."""
+
+_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
+    "slipway:images": MODES,
+    "slipway:target": TARGET_TYPES,
+    "slipway:protected": (True, False),
+    "slipway:port": range(1, 65536),
+    "slipway:registry": _TextRule(
+        lambda text: REGISTRY.fullmatch(text) and not registry_problem(text),
+        "Write host[:port][/path] without a scheme; an IP address as a whole.",
+    ),
+    **_KUBERNETES_SETTINGS,
+}
+_REQUIRED_SETTINGS = ("slipway:images", "slipway:protected")
+"""The settings that every stack's file says: a default would decide what may run there without a word."""
+MAX_FILE_NAME_CHARACTERS = 200
+"""How many letters the name of a stack's file may have: file systems take 255 bytes."""
+MAX_SHOWN_CHARACTERS = 60
+"""How many letters of a wrong value stand in an error."""
+_INTEGER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_EXPOSURE_SETTINGS = ("slipway:gateway", "slipway:parent", "slipway:ingress")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One place where the services run.
+
+    `mode` is the mode in force, `overridden` says that it is not the file's; `port` is the gateway's and `registry`
+    the one that holds its released images, where the stack has one of its own.
+
+    On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
+    `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
+    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `host`
+    and `tls` (a Secret's name) are what it is reached by. `ingress_from` and `egress_to` say who may call services that
+    have a route, and whom services may call, see `peers`. `admission`: whether the stack applies its admission policy.
+    """
+
+    name: str
+    file: Path
+    mode: Mode
+    target: TargetType
+    protected: bool
+    port: int | None = None
+    registry: str | None = None
+    overridden: bool = False
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+    gateway: str | None = None
+    parent: str | None = None
+    ingress: str | None = None
+    host: str | None = None
+    tls: str | None = None
+    ingress_from: tuple[str, ...] = (peers.ANYWHERE,)
+    egress_to: tuple[str, ...] = (peers.INTERNET,)
+    admission: bool = True
+
+
+def how_to_deploy(stack: str) -> str:
+    """Return the command that deploys a stack, for messages: `invoke up` is for development."""
+    return "invoke up" if stack == "dev" else f"invoke deploy --stack {stack}"
+
+
+def gateway_port_of(workspace: Workspace, stack: Stack) -> int:
+    """Return where a stack's gateway listens: this folder's own port, else the stack's, else the workspace's."""
+    return workspace.local.ports.get(stack.name) or stack.port or workspace.settings.gateway.port
+
+
+def namespace_of(workspace_name: str, stack: Stack) -> str:
+    """Return the namespace that holds what a stack runs on Kubernetes.
+
+    Raises:
+        ConfigError: the stack's name gives none that Kubernetes takes.
+    """
+    return _valid_namespace(stack, stack.namespace or f"{workspace_name}-{stack.name}")
+
+
+def gateway_namespace_of(workspace_name: str, stack: Stack) -> str:
+    """Return the namespace that holds the Gateway which a stack makes; raises what `namespace_of` does."""
+    return _valid_namespace(stack, f"{namespace_of(workspace_name, stack)}-gateway")
+
+
+def _valid_namespace(stack: Stack, namespace: str) -> str:
+    if not KUBERNETES_LABEL.fullmatch(namespace):
+        raise ConfigError(
+            f"{stack.file}: a namespace of the stack would be {namespace!r}, which Kubernetes does not take",
+            remedy="Name one with slipway:namespace: lower-case letters, digits and dashes, at most 63.",
+        )
+    return namespace
+
+
+def names(root: Path) -> tuple[str, ...]:
+    """Return the names of the workspace's stacks: one for each infra/Pulumi.<stack>.yaml."""
+    files = (root / "infra").glob("Pulumi.*.yaml")
+    return tuple(sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in files))
+
+
+def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
+    """Read a stack's settings; SLIPWAY_IMAGES in the environment overrides its mode.
+
+    Raises:
+        ConfigError: there is no such stack, its file or SLIPWAY_IMAGES is wrong, or a protected stack is inline.
+    """
+    path = _stack_file(root, name)
+    config = _read_settings(path, read_text(path))
+    stack = Stack(
+        name,
+        path,
+        mode=config["slipway:images"],
+        target=config.get("slipway:target", "docker"),
+        protected=config["slipway:protected"],
+        port=config.get("slipway:port"),
+        registry=config.get("slipway:registry"),
+        kubeconfig=_absolute_path(root, config.get("slipway:kubeconfig")),
+        context=config.get("slipway:context"),
+        namespace=config.get("slipway:namespace"),
+        gateway=config.get("slipway:gateway"),
+        parent=config.get("slipway:parent"),
+        ingress=config.get("slipway:ingress"),
+        host=config.get("slipway:host"),
+        tls=config.get("slipway:tls"),
+        ingress_from=peers.split(config.get("slipway:ingress-from", peers.ANYWHERE)),
+        egress_to=peers.split(config.get("slipway:egress-to", peers.INTERNET)),
+        admission=config.get("slipway:admission", True),
+    )
+    override = environment.get(MODE_VARIABLE)
+    if override:
+        mode = parse_mode(override, f"the environment variable {MODE_VARIABLE}: ")
+        stack = replace(stack, mode=mode, overridden=mode != stack.mode)
+    refuse_inline_when_protected(stack)
+    return stack
+
+
+def refuse_inline_when_protected(stack: Stack) -> None:
+    """Raise ConfigError when a protected stack would build inside Pulumi: nothing unproven may reach it."""
+    if stack.protected and stack.mode == "inline":
+        where = MODE_VARIABLE if stack.overridden else f"{stack.file}: slipway:images"
+        raise ConfigError(
+            f"{where} is `inline`, but the stack `{stack.name}` is protected and takes no image built on the way",
+            remedy=f"Unset {MODE_VARIABLE}, or set it to `external` or `hybrid`."
+            if stack.overridden
+            else f"Use `external` (or `hybrid`), or set slipway:protected to false in {stack.file}.",
+        )
+
+
+def lost_protection_error(name: str) -> ConfigError:
+    """Return the error for a stack that was protected when it was last deployed, and by its file is not any more."""
+    return ConfigError(
+        f"`{name}` was protected when it was last deployed, and infra/Pulumi.{name}.yaml says that it is not",
+        remedy=f"Restore that file (`git log infra/Pulumi.{name}.yaml` says who changed it). If it is meant: "
+        f"`invoke deploy --stack {name} --unprotect`, or {UNPROTECT_VARIABLE}={name} for `pulumi up`.",
+    )
+
+
+def write_mode(stack: Stack, mode: Mode) -> None:
+    """Set `slipway:images` in the stack's file and leave every other letter as it is."""
+    from slipway._internal.model.stack_file import read_settings
+
+    text = read_text(stack.file)
+    setting = read_settings(stack.file, text, _SETTINGS)["slipway:images"]
+    write_atomically(stack.file, f"{text[: setting.begin]}{mode}{text[setting.end :]}")
+
+
+def _stack_file(root: Path, name: str) -> Path:
+    """Return the one file of a stack; its name has to be written as the file's is, in small and large letters."""
+    path = root / "infra" / f"Pulumi.{name}.yaml"
+    if len(path.name) > MAX_FILE_NAME_CHARACTERS:
+        raise ConfigError(
+            f"{name[:MAX_SHOWN_CHARACTERS]!r}… ({len(name)} letters) is no stack's name", remedy="Write a shorter one."
+        )
+    others = [path.with_suffix(suffix) for suffix in (".yml", ".json") if path.with_suffix(suffix).exists()]
+    if name not in names(root):
+        beside = f" ({others[0].name} is not read)" if others else ""
+        raise ConfigError(
+            f"there is no stack `{name}`: {path} is missing{beside}",
+            remedy=f"Stacks here: {', '.join(names(root)) or 'none'}.",
+        )
+    if others:
+        raise ConfigError(
+            f"the stack `{name}` has two files: {path} and {others[0].name}", remedy=f"Keep {path.name} alone."
+        )
+    if path.is_symlink():
+        raise ConfigError(
+            f"{path} is a link to {path.readlink()}: another stack's settings would decide what may run here",
+            remedy="Put a copy of that file in its place.",
+        )
+    return path
+
+
+def _read_settings(path: Path, text: str) -> dict[str, Any]:
+    from slipway._internal.model.stack_file import read_settings
+
+    settings = read_settings(path, text, _SETTINGS)
+    values: dict[str, Any] = {}
+    for key, setting in settings.items():
+        allowed = _SETTINGS[key]
+        values[key] = setting.text if isinstance(allowed, _TextRule) else _parse_value(setting.text)
+        if remedy := _value_remedy(values[key], allowed):
+            raise ConfigError(f"{path}:{setting.line}: `{key}` is {_excerpt(setting.text)}", remedy=remedy)
+    _check_combinations(path, {key: setting.line for key, setting in settings.items()}, values)
+    if missing := [key for key in _REQUIRED_SETTINGS if key not in values]:
+        raise ConfigError(
+            f"{path}: `{missing[0]}` is not set",
+            remedy="Under `config:`, write whether the stack is protected and where its images come from: "
+            "`slipway:protected: true` with `slipway:images: external`, or `slipway:protected: false`, say.",
+        )
+    return values
+
+
+def _parse_value(text: str) -> object:
+    """Return a text of the file as what Pulumi writes it for: true, false, a whole number; else as it is."""
+    words = {"true": True, "false": False}
+    if text in words:
+        return words[text]
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
+def _excerpt(text: str) -> str:
+    return (
+        repr(text) if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]!r}… ({len(text)} letters)"
+    )
+
+
+def _check_combinations(path: Path, lines: Mapping[str, int], values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for settings that the stack's target does not have, or that do not go together."""
+
+    def refuse(key: str, what: str, remedy: str) -> ConfigError:
+        return ConfigError(f"{path}:{lines[key]}: {what}", remedy=remedy)
+
+    if values.get("slipway:target") != "kubernetes":
+        for key in (key for key in _KUBERNETES_SETTINGS if key in values):
+            raise refuse(
+                key,
+                f"`{key}` is a setting of stacks on Kubernetes, which this one is not",
+                "Set slipway:target to kubernetes, or remove the line.",
+            )
+        return
+    exposed = [key for key in _EXPOSURE_SETTINGS if key in values]
+    if len(exposed) > 1:
+        raise refuse(
+            exposed[1],
+            f"`{exposed[0]}` and `{exposed[1]}` are both set",
+            "Keep one: a Gateway of the stack's own, one that exists, or an Ingress.",
+        )
+    for key in ("slipway:host", "slipway:tls"):
+        if key in values and not exposed:
+            raise refuse(
+                key,
+                f"`{key}` is set, but nothing is exposed under it",
+                "Add slipway:gateway, slipway:parent or slipway:ingress, or remove the line.",
+            )
+
+
+def _absolute_path(root: Path, path: str | None) -> str | None:
+    """Return a path from the settings as an absolute one: below the workspace, where it is not one already."""
+    return str(root / Path(path).expanduser()) if path else None
+
+
+def _value_remedy(value: object, allowed: Collection[Any] | _TextRule) -> str:
+    """Return what a value should be, or nothing where it is that."""
+    if isinstance(allowed, _TextRule):
+        return "" if allowed.fits(str(value)) else allowed.remedy
+    if type(value) is type(next(iter(allowed))) and value in allowed:  # to Python, 1 and True are the same
+        return ""
+    choices = "1 to 65535" if isinstance(allowed, range) else ", ".join(str(choice).lower() for choice in allowed)
+    return f"It may be one of: {choices}."
+
+
+def parse_mode(text: str, where: str = "") -> Mode:
+    """Return the text as a mode; ConfigError naming `where` it stands and the modes when it is none."""
+    for mode in MODES:
+        if mode == text:
+            return mode
+    raise ConfigError(f"{where}{text!r} is no mode", remedy=f"The modes are {', '.join(MODES)}.")

@@ -1,0 +1,531 @@
+"""The workspace as its files describe it: `workspace.toml`, the services found by their folders, and the libs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, cast, get_args
+
+import msgspec
+from msgspec import Meta
+
+from slipway._internal.model import local_settings as locals_
+from slipway._internal.model import schedule
+from slipway._internal.model.addresses import BIND_REMEDY, bind_problem, builder_problem, registry_problem
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.gate_settings import (
+    GateLimits,
+    LoginSettings,
+    RetentionSettings,
+    ScanSettings,
+    SigningSettings,
+)
+from slipway._internal.model.gitignore import holds_only_ignored
+from slipway._internal.model.local_settings import LocalSettings
+from slipway._internal.model.masking import register_secret
+from slipway._internal.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
+from slipway._internal.model.request_limits import BODY_REMEDY, ServiceGatewaySettings, body_problem
+from slipway._internal.model.structured_files import line_of, path_exists, read_toml
+from slipway._internal.model.text import read_text
+from slipway._internal.model.workspace_path import nearest, refuse_unsafe_path
+
+ErrorFactory = Callable[[tuple[str, ...], str, str], ConfigError]
+"""Makes the error of a key in a file: the key, what is wrong with it, the remedy."""
+CACHE_VARIABLE = "SLIPWAY_CACHE"
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[int, Meta(ge=1, le=3600)]
+_MEMORY_SIZE = re.compile(r"[1-9][0-9]{0,8}[kmg]")
+_ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
+_HEALTH_PATH = re.compile(r"/[!-~]*")
+_PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYNC_ENTRY = re.compile(r"(?:([^:/]+):)?((?!\.\.?(?:/|$))[^:/]+(?:/(?!\.\.?(?:/|$))[^:/]+)*)")
+
+
+class GatewaySettings(ServiceGatewaySettings, frozen=True, forbid_unknown_fields=True):
+    """Where the gateway listens on the engine's machine, and the limits of services that say none of their own."""
+
+    port: Port = 8080
+    bind: str = "127.0.0.1"
+
+
+class SecretSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a build secret's value comes from: a file, an environment variable, or the stack's encrypted configuration.
+
+    `config` is the name of a secret there: `build:NAME`.
+    """
+
+    file: str | None = None
+    env: str | None = None
+    config: str | None = None
+
+
+CacheMode = Literal["auto", "registry", "read", "off"]
+"""Where layers are kept for other machines: beside the images, unless those are on this machine (`auto`); always
+there; there, but this machine only reads; nowhere."""
+
+
+class BuildSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How images are built; `builders` names the machine that builds a platform natively: platform → address."""
+
+    platforms: tuple[str, ...] = ("linux/amd64",)
+    cache: CacheMode = "auto"
+    builders: dict[str, str] = {}
+    secrets: dict[str, SecretSource] = {}
+
+
+class BasesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which base images services start from; `official` names each by digest."""
+
+    source: Literal["auto", "official", "hardened"] = "auto"
+    official: dict[str, str] = {}
+
+
+class WorkspaceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`workspace.toml` as it stands."""
+
+    name: str
+    registry: str
+    gateway: GatewaySettings = GatewaySettings()
+    build: BuildSettings = BuildSettings()
+    bases: BasesSettings = BasesSettings()
+    scan: ScanSettings = ScanSettings()
+    signing: SigningSettings = SigningSettings()
+    logins: LoginSettings = LoginSettings()
+    retention: RetentionSettings = RetentionSettings()
+    gate: GateLimits = GateLimits()
+
+
+class ResourceLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A container's limits: memory as Docker writes it (`256m`), processors and GPUs as numbers."""
+
+    memory: str | None = None
+    cpus: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    gpu: Annotated[int, Meta(ge=1, le=1000)] | None = None
+
+
+class ScaleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many of a service run, where the target can tell: between `min` and `max`, so that `cpu` percent is used."""
+
+    min: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    max: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    cpu: Annotated[int, Meta(ge=1, le=100)] = 70
+
+
+class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A service that runs to its end at the times that `schedule` says, as cron has them."""
+
+    schedule: str
+
+
+class DevSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `invoke dev` has to know of a service.
+
+    `sync` names folders that the image holds just as they are, below its WORKDIR at the same path: `app` of the
+    service's own folder, `common:common` of the lib `common`. With `--sync` they are copied instead of built.
+    """
+
+    sync: tuple[str, ...] = ()
+
+
+class TmpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A container's /tmp: whether programs may be run from it, and how large it may get (`64m`)."""
+
+    exec: bool = False
+    size: str | None = None
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """A `service.toml` as it stands.
+
+    `start_timeout` is the seconds that a new container may take to get healthy, where not 60 or the Dockerfile's
+    HEALTHCHECK decides; `drain` the seconds that requests in flight have to end when a container goes.
+    """
+
+    kind: str
+    route: str | None = None
+    port: Port | None = None
+    libs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    health: str | None = None
+    target: str = "run"
+    secrets: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    args: dict[str, str] = {}
+    start_timeout: Seconds | None = None
+    drain: Seconds = 30
+    tmp: TmpSettings = TmpSettings()
+    resources: ResourceLimits = ResourceLimits()
+    scale: ScaleSettings = ScaleSettings()
+    job: JobSettings | None = None
+    dev: DevSettings = DevSettings()
+    gateway: ServiceGatewaySettings = ServiceGatewaySettings()
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: its name is its folder's."""
+
+    name: str
+    folder: Path
+    settings: ServiceSettings
+
+    @property
+    def dockerfile(self) -> Path:
+        return self.folder / "Dockerfile"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything that the files of a workspace say, checked."""
+
+    root: Path
+    settings: WorkspaceSettings
+    services: tuple[Service, ...]
+    local: LocalSettings = field(default_factory=LocalSettings)
+
+    @staticmethod
+    def load(root: Path | None = None) -> Workspace:
+        """Read and check the workspace in a folder, or the one around the current folder.
+
+        Raises:
+            ConfigError: there is none, or anything in it is wrong.
+        """
+        return load_workspace(root or find_root())
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def deployed_name(self) -> str:
+        """What containers, networks, volumes and namespaces are called after: the name, and this folder's suffix."""
+        return f"{self.name}-{self.local.suffix}" if self.local.suffix else self.name
+
+    @property
+    def registry(self) -> str:
+        return self.settings.registry
+
+    @property
+    def local_registry(self) -> bool:
+        """Whether the registry is one on this machine, which Slipway itself runs."""
+        return LOOPBACK.match(self.registry) is not None
+
+    @property
+    def scratch(self) -> Path:
+        """The folder for logs, build results and local state; git ignores it."""
+        return self.root / ".slipway"
+
+    def repository(self, image: str) -> str:
+        """Return the repository that holds a service's images in development, and the bases, registry first."""
+        return f"{self.registry}/{self.name}/{image}"
+
+    def release_repository(self, service: str, registry: str | None = None) -> str:
+        """Return the repository that holds what has passed the gate; `registry` is a stack's own, where it has one."""
+        return f"{registry or self.registry}/{self.name}/release/{service}"
+
+    def lib(self, name: str) -> Path:
+        return self.root / "libs" / name
+
+    def build_secrets(self, environment: Mapping[str, str]) -> dict[str, SecretSource]:
+        """Return the build secrets that have a value now: their file exists, or their variable is set.
+
+        Whether those from a stack's configuration have one is known only when they are read.
+        """
+        return {
+            name: source
+            for name, source in self.settings.build.secrets.items()
+            if source.config
+            or (source.env and environment.get(source.env))
+            or (source.file and Path(source.file).expanduser().is_file())
+        }
+
+    def cache(self, environment: Mapping[str, str]) -> CacheMode:
+        """Return where layers are kept: as workspace.toml says, or SLIPWAY_CACHE for one run.
+
+        Raises:
+            ConfigError: the variable is none of the words.
+        """
+        mode = environment.get(CACHE_VARIABLE) or self.settings.build.cache
+        for word in get_args(CacheMode):
+            if word == mode:
+                return cast(CacheMode, word)
+        raise ConfigError(
+            f"{CACHE_VARIABLE} is {mode!r}", remedy=f"One of: {', '.join(get_args(CacheMode))}; or leave it unset."
+        )
+
+    def service(self, name: str) -> Service:
+        """Return a service by name; ConfigError naming those that exist."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise ConfigError(
+            f"there is no service `{name}`",
+            remedy=f"Services here: {', '.join(candidate.name for candidate in self.services) or 'none yet; see `invoke new`'}.",  # noqa: E501
+        )
+
+    def select_services(self, names: str | None) -> tuple[Service, ...]:
+        """Return the services named in a list with commas, or all without one; ConfigError for an unknown name."""
+        return tuple(self.service(name.strip()) for name in names.split(",")) if names else self.services
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Return the nearest folder at or above `start` that holds a workspace.toml.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    start = (start or Path.cwd()).resolve()
+    if root := nearest(start):
+        return root
+    raise ConfigError(f"no workspace.toml in {start} or above", remedy="Run this inside a Slipway workspace.")
+
+
+def load_workspace(root: Path) -> Workspace:
+    """Read and check the workspace at `root`.
+
+    Raises:
+        ConfigError: anything in it is wrong.
+    """
+    refuse_unsafe_path(root)
+    path = root / "workspace.toml"
+    settings = read_toml(path, WorkspaceSettings)
+    _check_settings(path, settings)
+    services = tuple(_load_services(root))
+    _check_services(services)
+    return Workspace(root, settings, services, locals_.load(root))
+
+
+def _load_services(root: Path) -> Iterator[Service]:
+    folders = sorted((root / "services").glob("*/")) if (root / "services").is_dir() else []
+    for folder in folders:
+        if folder.name.startswith((".", "_")):
+            continue
+        if not path_exists(folder / "service.toml"):
+            if holds_only_ignored(root, folder):
+                continue
+            raise _missing_service_file(root, folder)
+        service = Service(folder.name, folder, read_toml(folder / "service.toml", ServiceSettings))
+        _check_service(root, service)
+        yield service
+
+
+def _missing_service_file(root: Path, folder: Path) -> ConfigError:
+    name = folder.relative_to(root)
+    return ConfigError(
+        f"{folder / 'service.toml'} is missing, and {name} holds files that git does not ignore",
+        remedy=f"If it is a service, write the file, or get it back (`git checkout -- {name}/service.toml`). If not, "
+        f"remove the folder or move it; one whose name begins with _ or . is passed over.",
+    )
+
+
+def _check_settings(path: Path, settings: WorkspaceSettings) -> None:
+    text = read_text(path)
+    if not DNS_LABEL.fullmatch(settings.name):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('name',))}: `name` is {settings.name!r:.80}, which is no DNS label",
+            remedy="Use lower-case letters, digits and dashes, such as `demo` or `team-shop`.",
+        )
+    _check_addresses(path, text, settings)
+    if wrong := body_problem(settings.gateway.body):
+        raise ConfigError(f"{path}:{line_of(text, ('gateway', 'body'))}: {wrong}", remedy=BODY_REMEDY)
+    build = settings.build
+    for keys, platform in [
+        *((("build", "platforms"), platform_name) for platform_name in build.platforms),
+        *((("build", "builders", platform_name), platform_name) for platform_name in build.builders),
+    ]:
+        if not _PLATFORM.fullmatch(platform):
+            raise ConfigError(
+                f"{path}:{line_of(text, keys)}: {platform!r} is no platform of containers",
+                remedy="Write linux/ARCHITECTURE, such as `linux/amd64` or `linux/arm64`.",
+            )
+    for platform, address in build.builders.items():
+        if problem := builder_problem(address):
+            raise ConfigError(
+                f"{path}:{line_of(text, ('build', 'builders', platform))}: {address!r:.80} {problem}",
+                remedy="Write it as buildx has it: tcp://host:1234, ssh://user@host, unix:///path.",
+            )
+    for name, source in build.secrets.items():
+        if [source.file, source.env, source.config].count(None) != 2:
+            raise ConfigError(
+                f"{path}:{line_of(text, ('build', 'secrets', name))}: `{name}` needs exactly one of `file`, `env` and "
+                f"`config`",
+                remedy=f'Write {name} = {{ file = "path" }}, {{ env = "NAME" }} or {{ config = "NAME" }}.',
+            )
+    for name, ref in settings.bases.official.items():
+        if "@sha256:" not in ref:
+            raise ConfigError(
+                f"{path}:{line_of(text, ('bases', 'official', name))}: base `{name}` is not pinned by digest",
+                remedy=f"Write it as {ref}@sha256:… (`docker buildx imagetools inspect {ref}` shows the digest).",
+            )
+
+
+def _check_addresses(path: Path, text: str, settings: WorkspaceSettings) -> None:
+    if not REGISTRY.fullmatch(settings.registry):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r:.80}, which is no registry "
+            "address",
+            remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
+        )
+    if problem := registry_problem(settings.registry):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('registry',))}: the host of `registry`, {settings.registry!r:.80}, {problem}",
+            remedy="Write a host's name or its whole IP address: `127.0.0.1:5000`, `[::1]:5000`, `ghcr.io/acme`.",
+        )
+    if problem := bind_problem(settings.gateway.bind):
+        raise ConfigError(
+            f"{path}:{line_of(text, ('gateway', 'bind'))}: `bind` is {settings.gateway.bind!r:.80}, which {problem}",
+            remedy=BIND_REMEDY,
+        )
+
+
+def _check_service(root: Path, service: Service) -> None:
+    path = service.folder / "service.toml"
+    settings = service.settings
+    text = read_text(path)
+
+    def refuse(keys: tuple[str, ...], what: str, remedy: str) -> ConfigError:
+        return ConfigError(f"{path}:{line_of(text, keys)}: {what}", remedy=remedy)
+
+    if not DNS_LABEL.fullmatch(service.name):
+        raise ConfigError(
+            f"{service.folder}: `{service.name}` is no DNS label, so no service can be called that",
+            remedy="Rename the folder: lower-case letters, digits and dashes, at most 40 characters.",
+        )
+    if RESERVED.match(service.name):
+        raise ConfigError(
+            f"{service.folder}: `{service.name}` is a name that Slipway uses itself, for its gateway and bases",
+            remedy="Rename the folder.",
+        )
+    _check_requests(settings, refuse)
+    for table, key, amount in (
+        ("resources", "memory", settings.resources.memory),
+        ("tmp", "size", settings.tmp.size),
+    ):
+        if amount is not None and not _MEMORY_SIZE.fullmatch(amount):
+            raise refuse((table, key), f"`{key}` is {amount!r}", "Write a whole number and k, m or g: `256m`.")
+    for name in (*settings.secrets, *settings.env, *settings.args):
+        if not _ENV_NAME.fullmatch(name):
+            raise refuse(
+                ("secrets",),
+                f"`{name}` is no variable name",
+                "Use letters, digits and underscores: `API_TOKEN`.",
+            )
+    for lib in settings.libs:
+        folder = root / "libs" / lib
+        if not folder.is_dir() or (any(folder.iterdir()) and holds_only_ignored(root, folder)):
+            known_libs = ", ".join(lib_folder.name for lib_folder in sorted((root / "libs").glob("*/"))) or "none"
+            raise refuse(("libs",), f"there is no lib `{lib}`", f"Libs here (folders under libs/): {known_libs}.")
+    for entry in settings.dev.sync:
+        found = _SYNC_ENTRY.fullmatch(entry)
+        if not found or (found[1] and found[1] not in settings.libs):
+            raise refuse(
+                ("dev", "sync"),
+                f"`sync` names {entry!r}",
+                "Name a folder of the service (`app`), or of a lib that it uses (`common:common`), without . and ...",
+            )
+    _check_runtime(settings, refuse)
+    if not service.dockerfile.is_file():
+        raise ConfigError(
+            f"{service.dockerfile} is missing",
+            remedy="Copy another service's, or take that of a new one: `invoke new NAME --kind KIND`.",
+        )
+
+
+def _check_requests(settings: ServiceSettings, refuse: ErrorFactory) -> None:
+    if problem := body_problem(settings.gateway.body):
+        raise refuse(("gateway", "body"), problem, BODY_REMEDY)
+    if settings.gateway != ServiceGatewaySettings() and settings.route is None:
+        raise refuse(
+            ("gateway",), "a service without a `route` has no [gateway]", "Give it a `route`, or remove the table."
+        )
+    if settings.route is not None and not _ROUTE.fullmatch(settings.route):
+        raise refuse(
+            ("route",),
+            f"`route` is {settings.route!r}",
+            "A route starts with / and has no / at its end: `/api`.",
+        )
+    if settings.route is not None and settings.port is None:
+        raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
+    if settings.health is not None and not (settings.port and _HEALTH_PATH.fullmatch(settings.health)):
+        raise refuse(
+            ("health",),
+            f"`health` is {settings.health!r}" + ("" if settings.port else ", and there is no `port` to ask at"),
+            'Write the path that answers 200 while the service is well, such as "/health"; it needs a `port`.',
+        )
+
+
+def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
+    if settings.scale.max < settings.scale.min:
+        raise refuse(
+            ("scale", "max"),
+            f"`max` is {settings.scale.max}, less than `min`, which is {settings.scale.min}",
+            "Set `max` to the most that may run; the same as `min` for always as many.",
+        )
+    if not settings.job:
+        return
+    if problem := schedule.schedule_problem(settings.job.schedule):
+        raise refuse(
+            ("job", "schedule"),
+            f"`schedule` is {settings.job.schedule!r}: {problem}",
+            "Write minute, hour, day, month and day of the week, as cron has them: `0 3 * * *`; or @daily.",
+        )
+    for key, value in (("route", settings.route), ("port", settings.port)):
+        if value is not None:
+            raise refuse(
+                (key,), f"a job takes no requests, so it has no `{key}`", f"Remove `{key}`, or the table [job]."
+            )
+    if settings.scale != ScaleSettings():
+        raise refuse(
+            ("scale",), "a job has no [scale]: one of it runs at a time", "Remove [scale], or the table [job]."
+        )
+
+
+def _check_needs(services: tuple[Service, ...]) -> None:
+    routed = {service.name: service.settings.route is not None for service in services}
+    for service in services:
+        path = service.folder / "service.toml"
+        for name in service.settings.needs:
+            what = ""
+            if name == service.name:
+                what = "which is the service itself"
+            elif name not in routed:
+                what = "and there is no such service"
+            elif not routed[name]:
+                what = "which has no `route`, so it takes no requests"
+            if what:
+                others = ", ".join(
+                    candidate for candidate, has_route in routed.items() if has_route and candidate != service.name
+                )
+                raise ConfigError(
+                    f"{path}:{line_of(read_text(path), ('needs',))}: `needs` names {name!r}, {what}",
+                    remedy=f"Services that can be called: {others or 'none yet'}.",
+                )
+
+
+def _check_services(services: tuple[Service, ...]) -> None:
+    """Refuse two services with one route. Each listens in a container of its own, so they may have the same port."""
+    _check_needs(services)
+    service_by_route: dict[str, Service] = {}
+    for service in services:
+        route = service.settings.route
+        if route is None:
+            continue
+        owner = service_by_route.setdefault(route, service)
+        if owner is not service:
+            path = service.folder / "service.toml"
+            raise ConfigError(
+                f"{path}:{line_of(read_text(path), ('route',))}: `route` {route} is taken by the service `{owner.name}` "  # noqa: E501
+                f"({owner.folder / 'service.toml'})",
+                remedy="Give one of the two another route.",
+            )
+
+
+def read_build_secret(source: SecretSource, environment: Mapping[str, str]) -> str:
+    """Return a build secret's value, read from its file or variable; nothing that goes out will show it."""
+    file = Path(str(source.file)).expanduser()
+    value = environment[source.env] if source.env else file.read_text(encoding="utf-8")
+    register_secret(value)
+    return value

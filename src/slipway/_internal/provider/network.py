@@ -1,0 +1,86 @@
+"""`slipway:docker:Network`: the network on which a stack's containers and its gateway meet."""
+
+# ruff: noqa: ARG002 - not every kind needs all that it is told
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slipway._internal.provider import ownership
+from slipway._internal.provider.handler import (
+    ActualState,
+    CancellationToken,
+    Diff,
+    ResourceHandler,
+    ResourceState,
+    changed_keys,
+)
+from slipway._internal.provider.values import Props
+from slipway._internal.run import engine
+from slipway._internal.run.engine_objects import empty_network, name_taken_error
+from slipway._internal.run.owner import DeployedObject
+
+
+class NetworkHandler(ResourceHandler):
+    """A bridge network with the name it is given, so there is one of it in an engine."""
+
+    required = ("name",)
+    defaults = {"labels": {}}
+    computed = ("networkId",)
+
+    def diff(self, old: ResourceState, news: Props) -> Diff:
+        changed = changed_keys(old.inputs, news) or ([] if _find_network(old.id) else ["networkId"])
+        return Diff(changed, replaces=changed, delete_before_replace=True)
+
+    def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
+        name, labels = inputs["name"], {**inputs["labels"], engine.URN_LABEL: urn, **ownership.current_owner().labels}
+        if {engine.WORKSPACE_LABEL, engine.STACK_LABEL} <= labels.keys():
+            ownership.refuse_foreign_objects(labels[engine.WORKSPACE_LABEL], labels[engine.STACK_LABEL], urn)
+        with engine.docker_errors():
+            networks = engine.client().networks
+            network = _find_orphaned_network(name, urn) or networks.create(name, driver="bridge", labels=labels)
+        return ActualState(network.id, {**self.public_inputs(inputs), "networkId": network.id})
+
+    def read(self, old: ResourceState) -> ActualState:
+        return ActualState(old.id, old.outputs) if _find_network(old.id) else ActualState("")
+
+    def delete(self, old: ResourceState, cancellation: CancellationToken) -> None:
+        network = _find_network(old.id)
+        if network is None:
+            return
+        labels = network.attrs.get("Labels") or {}
+        ownership.refuse_copied_object(labels, network.name)
+        empty_network(network, lambda container: _belongs_with(labels, container))
+        with engine.docker_errors():
+            network.remove()
+
+
+def _belongs_with(labels: Mapping[str, str], container: DeployedObject) -> bool:
+    """Whether a container is of the same stack and owner as a network, of which a deploy has forgotten it."""
+    stack = {key: labels.get(key, "") for key in (engine.WORKSPACE_LABEL, engine.STACK_LABEL)}
+    return (
+        all(stack.values())
+        and stack.items() <= container.labels.items()
+        and ownership.current_owner().owns(container.labels)
+    )
+
+
+def _find_network(network_id: str) -> Any:
+    with engine.docker_errors():
+        try:
+            return engine.client().networks.get(network_id)
+        except engine.load_sdk().errors.NotFound:
+            return None
+
+
+def _find_orphaned_network(name: str, urn: str) -> Any:
+    """Return the network of this name when a deployment that was killed made it; refuse anyone else's."""
+    for network in engine.client().networks.list(names=[name]):
+        if network.name != name:  # the engine's filter also finds names that only contain it
+            continue
+        if ownership.is_own_network(network, urn):
+            return network
+        labels = network.attrs.get("Labels") or {}
+        raise name_taken_error(DeployedObject("network", name, network.id, labels), ownership.current_owner())
+    return None

@@ -1,0 +1,113 @@
+"""Whose the provider's objects are: it makes, changes and removes nothing of another state's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.workspace_path import workspace_root
+from slipway._internal.run import engine
+from slipway._internal.run.engine_objects import list_objects, name_taken_error
+from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others
+
+
+def current_owner() -> StateOwner:
+    """Return whose the objects are that this provider makes."""
+    return owner_of(workspace_root())
+
+
+def object_labels(workspace: str, stack: str, service: str, urn: str) -> dict[str, str]:
+    """Return the labels by which Slipway finds its containers and volumes again."""
+    labels = {
+        engine.WORKSPACE_LABEL: workspace,
+        engine.STACK_LABEL: stack,
+        engine.SERVICE_LABEL: service,
+        engine.URN_LABEL: urn,
+    }
+    return {**labels, **current_owner().labels}
+
+
+def refuse_foreign_objects(workspace: str, stack: str, urn: str) -> None:
+    """Raise ConfigError where another owner has objects of a stack; the engine is asked once for each deployment."""
+    _check_once(workspace, stack, "::".join(urn.split("::")[:2]))
+
+
+@lru_cache(maxsize=64)
+def _check_once(workspace: str, stack: str, urn: str) -> None:
+    refuse_others(current_owner(), stack, list_objects(workspace, stack), lambda: _known_ids(urn))
+
+
+def forget_checks() -> None:
+    """Forget what the engine had when the deployment before this one began."""
+    _check_once.cache_clear()
+
+
+def refuse_copied_object(labels: Mapping[str, str], name: str) -> None:
+    """Raise ConfigError for an object that this state knows only because it is a copy of the state that made it."""
+    if current_owner().classify(labels) == "copy":
+        thing = DeployedObject("container", name, "", labels)
+        refuse_others(current_owner(), labels.get(engine.STACK_LABEL, ""), [thing], frozenset)
+
+
+def remove_orphaned_container(name: str, urn: str) -> None:
+    """Remove the container of this name where a killed deployment of this state made it, or the state has lost it.
+
+    Raises:
+        SlipwayError: it is somebody else's; it is left as it is.
+    """
+    thing = find_container(name)
+    if thing is None:
+        return
+    if not _is_own(thing, urn):
+        raise name_taken_error(thing, current_owner())
+    engine.remove_container(thing.id, name=name)
+
+
+def refuse_foreign_volume(name: str, urn: str) -> None:
+    """Raise SlipwayError where a volume of this name is somebody else's: the engine would mount it, whoever's it is."""
+    with engine.docker_errors(), suppress(engine.load_sdk().errors.NotFound):
+        volume = engine.client().volumes.get(name)
+        thing = DeployedObject("volume", name, name, volume.attrs.get("Labels") or {})
+        if not _is_own(thing, urn):
+            raise name_taken_error(thing, current_owner())
+
+
+def find_container(name: str) -> DeployedObject | None:
+    """Return the container that has a name; None where none has."""
+    with engine.docker_errors(), suppress(engine.load_sdk().errors.NotFound):
+        details = engine.client().api.inspect_container(name)
+        if details["Name"].lstrip("/") == name:  # the engine also takes the beginning of an id
+            return DeployedObject("container", name, details["Id"], details["Config"].get("Labels") or {})
+    return None
+
+
+def name_conflict_error(name: str, error: BaseException) -> SlipwayError | None:
+    """Return the error for a name that somebody else's container has; None where an error says something else."""
+    if "is already in use by container" not in str(error):
+        return None
+    thing = find_container(name)
+    return name_taken_error(thing, current_owner()) if thing else None
+
+
+def is_own_network(network: Any, urn: str) -> bool:
+    """Say whether a network is one that a killed deployment of this state made."""
+    return _is_own(DeployedObject("network", network.name, network.id, network.attrs.get("Labels") or {}), urn)
+
+
+def _is_own(thing: DeployedObject, urn: str) -> bool:
+    """Whether a thing is of this owner and resource; what an earlier version made, only as far as that is known."""
+    if thing.labels.get(engine.URN_LABEL) != urn:
+        return False
+    verdict = current_owner().classify(thing.labels)
+    if verdict == "unsaid" and thing.kind == "volume":  # which no state knows; the resource is in its labels
+        return True
+    return verdict == "own" or (verdict != "copy" and thing.id in _known_ids(urn))
+
+
+def _known_ids(urn: str) -> Collection[str]:
+    """Return the ids that the state knows of the stack of a resource, as far as it can be read here."""
+    stack, project = urn.split("::")[:2]
+    return read_state_ids(workspace_root(), project, stack.removeprefix("urn:pulumi:")) or ()

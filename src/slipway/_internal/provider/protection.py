@@ -1,0 +1,42 @@
+"""`slipway:index:Protection`: whether the stack was protected when it was last deployed, kept in its state.
+
+A stack's file can be emptied, replaced or taken from another branch. What was protected becomes open only where
+somebody says so, by whichever command it is deployed: also by `pulumi up`.
+"""
+
+# ruff: noqa: ARG002 - not every kind needs all that it is told
+
+from __future__ import annotations
+
+import os
+
+from slipway._internal.model.stack import UNPROTECT_VARIABLE, lost_protection_error
+from slipway._internal.provider.handler import (
+    ActualState,
+    CancellationToken,
+    Diff,
+    ResourceHandler,
+    ResourceState,
+    changed_keys,
+)
+from slipway._internal.provider.values import Props
+
+
+class ProtectionHandler(ResourceHandler):
+    """Whether a stack is protected; to take it away needs UNPROTECT in the environment."""
+
+    required = ("stack", "protected")
+
+    def validate_change(self, olds: Props, news: Props) -> list[tuple[str, str]]:
+        if olds.get("protected") is not True or news.get("protected") is True:
+            return []
+        if os.environ.get(UNPROTECT_VARIABLE) == news.get("stack"):
+            return []
+        problem = lost_protection_error(str(news.get("stack")))
+        return [("protected", f"{problem.message}. {problem.remedy}")]
+
+    def diff(self, old: ResourceState, news: Props) -> Diff:
+        return Diff(changed_keys(old.inputs, news))
+
+    def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
+        return ActualState("protection", self.public_inputs(inputs))

@@ -1,0 +1,67 @@
+"""Starts the provider: as a program that Pulumi runs, or as a thread of a program that drives Pulumi."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import grpc
+
+from slipway._internal.provider.servicer import PROVIDER_NAME, Provider
+from slipway._internal.provider.values import Props
+from slipway._internal.run import engine
+
+# Each resource that Pulumi handles at the same time takes a thread while it waits for its container,
+# and one must be left for Cancel. Threads are made when they are needed.
+MAX_THREADS = 512
+# Pulumi's own limit for one message: a stack's inputs can be larger than gRPC's 4 MiB.
+MAX_MESSAGE_BYTES = 400 * 1024 * 1024
+CLEANUP_SECONDS = 30  # to clear away what was being made when Pulumi was killed
+GRPC_OPTIONS = [(f"grpc.max_{way}_message_length", MAX_MESSAGE_BYTES) for way in ("receive", "send")]
+
+
+def start_server() -> tuple[Any, int, Provider]:
+    """Start the provider on a free port of this machine; return gRPC's server, the port and the provider."""
+    from pulumi.runtime.proto import provider_pb2_grpc
+
+    provider = Provider()
+    server = grpc.server(ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=PROVIDER_NAME), options=GRPC_OPTIONS)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    threading.Thread(target=engine.load_sdk, daemon=True).start()  # imported while Pulumi is busy with itself
+    return server, port, provider
+
+
+def serve_in_thread() -> int:
+    """Serve from this process until it ends, and return the port for `PULUMI_DEBUG_PROVIDERS=slipway:PORT`.
+
+    Pulumi then starts no program of its own, which saves a second Python start in each command.
+    """
+    return _shared_server()[1]
+
+
+def desired_inputs() -> dict[str, Props]:
+    """Return what Pulumi last wanted each resource to be, by URN, as far as this process has served it."""
+    return dict(_shared_server()[2].desired_inputs)
+
+
+@cache
+def _shared_server() -> tuple[Any, int, Provider]:
+    return start_server()
+
+
+def main() -> None:
+    """Serve Pulumi until it ends this process or is killed itself; print the port first, as plugins do."""
+    pulumi_pid = os.getppid()
+    server, port, provider = start_server()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    while server.wait_for_termination(timeout=1) and os.getppid() == pulumi_pid:
+        pass
+    provider.cancel()
+    server.stop(CLEANUP_SECONDS).wait()

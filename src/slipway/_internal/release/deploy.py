@@ -1,0 +1,449 @@
+"""Deploys a stack: prove the ground, clear what an interrupted run left, let Pulumi work, ask every URL."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from slipway._internal.context.commits import warn_of_unknown_commit
+from slipway._internal.context.logs import logs_folder
+from slipway._internal.context.protection import refuse_lost_protection
+from slipway._internal.context.reporter import NullReporter, Reporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.insight.run_recorder import current_recorder, record_run
+from slipway._internal.model import stack as stacks
+from slipway._internal.model.deploy_inputs import DeployInputs
+from slipway._internal.model.errors import ConfigError, EvidenceError, SlipwayError, StackBusy
+from slipway._internal.model.files import write_atomically
+from slipway._internal.model.request_limits import DEFAULT_LIMITS, effective_limits
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Workspace
+from slipway._internal.release.deploy_locks import clear_stale_lock
+from slipway._internal.release.engine_events import EngineEventReporter
+from slipway._internal.release.inputs import read_inputs
+from slipway._internal.release.plugin_watchdog import PluginWatchdog
+from slipway._internal.release.resource_failures import build_log_fetcher
+from slipway._internal.release.session_lock import refuse_during_session
+from slipway._internal.run import ports
+from slipway._internal.run.cluster import refuse_missing_kubeconfig
+from slipway._internal.run.owner import read_state_ids
+from slipway._internal.run.policy import format_advice
+from slipway._internal.run.pulumi import BUILD_TYPES, Outcome, PulumiStack, StateNotSaved
+from slipway._internal.run.state import deploy_marker_file, local_state_folder
+from slipway._internal.targets import DeploymentTarget, target_of
+
+if TYPE_CHECKING:
+    from pulumi.automation.events import EngineEvent
+    from pulumi_policy import Policy
+
+Consent = Callable[[str], bool]
+HEALTHY_STATES = ("healthy", "running", "scheduled", "not run here")
+"""What is said of a service without a URL that is as it should be."""
+
+
+@dataclass(frozen=True)
+class DeployedService:
+    """One service as it runs: image digest, URL (where it has a route) and health."""
+
+    service: str
+    digest: str
+    url: str
+    health: str
+
+
+@dataclass(frozen=True)
+class DeployResult:
+    """What a deploy left in place, and whether it changed anything."""
+
+    stack: str
+    mode: str
+    rows: tuple[DeployedService, ...]
+    operations: Mapping[str, int]
+    changed: bool
+    seconds: float
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every service is healthy or answers its URL; what a service says below 500 is its own affair."""
+        return all(row.health in HEALTHY_STATES or "200" <= row.health[:3] < "500" for row in self.rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "healthy": self.healthy}
+
+
+def deploy_stack(
+    context: RunContext, stack: Stack, reporter: Reporter, consent: Consent, inputs: DeployInputs | None = None
+) -> DeployResult:
+    """Make the stack what the workspace says, and return what then runs.
+
+    Args:
+        context: what there is to work with.
+        stack: the stack.
+        reporter: told each step.
+        consent: asked where something dead is in the way.
+        inputs: what the deploy goes by, where it was read and proven already.
+
+    Raises:
+        ConfigError: the stack was protected, is no more, and nobody said that this is meant.
+        Busy: someone else is deploying, or an interrupted deploy's lock was not cleared with consent.
+        EvidenceError: the mode wants a digest that is not locked.
+        SlipwayError: a build, a container's start or Pulumi failed; what ran before still runs.
+    """
+    started_at = time.monotonic()
+    workspace = context.workspace
+    refuse_during_session(workspace, stack.name)
+    refuse_lost_protection(workspace, stack)
+    warn_of_unknown_commit(workspace, reporter)
+    inputs = inputs or read_inputs(context, stack, reporter)
+    target = target_of(workspace, stack)
+    with record_run(workspace, "deploy", stack) as recorder:
+        with recorder.phase("Pulumi starts"):
+            outcome = update_stack(context, inputs, target, reporter, consent)
+        recorder.add_images(outcome.outputs.get("images", {}))
+        with recorder.phase("ask the URLs"):
+            rows = tuple(check_services(workspace, target, outcome))
+        target.record_starts(recorder)
+    return DeployResult(
+        stack.name, stack.mode, rows, outcome.operations, outcome.has_changes, time.monotonic() - started_at
+    )
+
+
+def update_stack(
+    context: RunContext, inputs: DeployInputs, target: DeploymentTarget, reporter: Reporter, consent: Consent
+) -> Outcome:
+    """Let Pulumi make the stack what the workspace says, after clearing what an interrupted run has left."""
+    stack = inputs.stack
+    if limits_warning := unsupported_limits(context.workspace, stack):
+        reporter.say(limits_warning)
+    pulumi_stack = open_stack(context, stack, inputs)
+    clear_stale_lock(pulumi_stack, consent, reporter)
+    if repair_note := pulumi_stack.repair_state():
+        reporter.say(repair_note)
+    current_recorder().has_work = True
+    with deploy_marker(context.workspace, stack) as interrupted:
+        if interrupted:
+            target.refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
+            reporter.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
+            reconcile_state(pulumi_stack, target)
+        elif drifted := target.drifted_services(lambda: live_images(pulumi_stack)):
+            reporter.say(f"No longer as deployed: {', '.join(drifted)}. Reading what really runs first.")
+            pulumi_stack.refresh()
+        with target.adopt_existing() if interrupted else nullcontext():
+            outcome = run_update(context, inputs, pulumi_stack, target, reporter)
+        target.remove_superseded(reporter, lambda: stack_resource_ids(pulumi_stack))
+        return outcome
+
+
+def unsupported_limits(workspace: Workspace, stack: Stack) -> str:
+    """Return what is said where files set limits of requests that the stack's target cannot; empty where it can."""
+    service_names = [
+        service.name for service in workspace.services if effective_limits(service.settings.gateway) != DEFAULT_LIMITS
+    ]
+    names = [
+        *service_names,
+        *(["workspace.toml"] if effective_limits(workspace.settings.gateway) != DEFAULT_LIMITS else []),
+    ]
+    if stack.target != "kubernetes" or not names:
+        return ""
+    return (
+        f"Not in force on Kubernetes: `body` and `timeouts` under [gateway] of {', '.join(names)}. "
+        "No Gateway or Ingress has a common word for them; set them where yours is configured."
+    )
+
+
+def stack_resource_ids(pulumi_stack: PulumiStack) -> Collection[str] | None:
+    """Return the ids of all that a stack's state knows; None where it cannot be read."""
+    root = pulumi_stack.workspace.root
+    if local_state_folder(root):
+        return read_state_ids(root, pulumi_stack.workspace.name, pulumi_stack.stack.name)
+    return {str(resource["id"]) for resource in pulumi_stack.list_resources() if resource.get("id")}
+
+
+def refuse_foreign_objects(context: RunContext, stack: Stack) -> None:
+    """Raise ConfigError where what runs as the stack is another folder's; nothing is made before, nor removed."""
+    pulumi_stack = open_stack(context, stack)
+    target_of(context.workspace, stack).refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
+
+
+def refuse_foreign_objects_early(context: RunContext, stack: Stack) -> None:
+    """Do that before a first deploy, which may build for minutes; a later one asks while Pulumi starts.
+
+    Nor is anything built for a cluster that no kubeconfig names.
+    """
+    if stack.target == "kubernetes":
+        refuse_missing_kubeconfig(stack)
+    has_state = local_state_folder(context.workspace.root) and read_state_ids(
+        context.workspace.root, context.workspace.name, stack.name
+    )
+    if not has_state and is_target_reachable(context.workspace, stack):
+        refuse_foreign_objects(context, stack)
+
+
+def is_target_reachable(workspace: Workspace, stack: Stack) -> bool:
+    """Say whether the place where a stack runs answers; what does not is brought up, or explained, by what needs it."""
+    try:
+        target_of(workspace, stack).running_images()
+    except SlipwayError:
+        return False
+    return True
+
+
+def run_update(
+    context: RunContext, inputs: DeployInputs, pulumi_stack: PulumiStack, target: DeploymentTarget, reporter: Reporter
+) -> Outcome:
+    """Let Pulumi work; where what it deploys does not start, the place says why and what becomes of it."""
+
+    def new_event_reporter() -> EngineEventReporter:
+        return EngineEventReporter(reporter, logs_folder(context.workspace), build_log_fetcher(context))
+
+    def redeploy(images: Mapping[str, str]) -> None:
+        reporter.say(f"Going back to what ran before: {', '.join(images)}.")
+        retry_reporter = new_event_reporter()
+        with target.report_progress(reporter, retry_reporter.rolling_out):
+            run_with_resource_errors(open_stack(context, inputs.stack, inputs, images).up, retry_reporter)
+
+    event_reporter = new_event_reporter()
+    watchdog = PluginWatchdog(context, event_reporter)
+    try:
+        with target.report_progress(reporter, event_reporter.rolling_out), watchdog:
+            return run_with_resource_errors(pulumi_stack.up, event_reporter)
+    except (ConfigError, EvidenceError, StackBusy):
+        raise
+    except SlipwayError as error:
+        if watchdog.stuck_service:
+            build_without_plugin(context, inputs.stack, watchdog.stuck_service, reporter)
+            return run_update(context, inputs, pulumi_stack, target, reporter)
+        explanation = target.explain_failure(
+            error, event_reporter.failures.failed_rollouts(), lambda: live_images(pulumi_stack), redeploy
+        )
+        if explanation is error:
+            raise
+        raise explanation from error
+
+
+def build_without_plugin(context: RunContext, stack: Stack, service: str, reporter: Reporter) -> None:
+    """Build what is still missing as `invoke build` does: Pulumi's plugin hung at a service, and was ended."""
+    from slipway._internal.build.build_command import build_ahead
+
+    reporter.say(
+        f"{service}: Pulumi's docker-build plugin hangs, as it does when a step prints a line of 64 KiB or more. "
+        "Building without it, then going on."
+    )
+    build_ahead(context, stack, reporter)
+
+
+def live_images(pulumi_stack: PulumiStack) -> Mapping[str, str]:
+    """Return the images of the release that is live, by service; none where nothing ever was."""
+    from slipway._internal.release.releases import live_release, parse_releases
+
+    release = live_release(parse_releases(pulumi_stack.stack.name, pulumi_stack.list_resources()))
+    return release.digests if release else {}
+
+
+def run_with_resource_errors(
+    operation: Callable[[EngineEventReporter], Outcome], event_reporter: EngineEventReporter
+) -> Outcome:
+    """Let Pulumi work; of its own error, which speaks of everything, make one of what went wrong."""
+    try:
+        return operation(event_reporter)
+    except SlipwayError as error:
+        if type(error) is SlipwayError and (resource_error := event_reporter.failures.combined_error()):
+            raise resource_error from error
+        raise
+
+
+def preview_stack(context: RunContext, stack: Stack) -> tuple[list[str], Outcome]:
+    """Return Pulumi's diff as lines, with what policies only advise, and what it counts; nothing changes."""
+    lines: list[str] = []
+    advice: list[str] = []
+
+    def listen(event: EngineEvent) -> None:
+        if event.policy_event and (advisory := format_advice(event.policy_event)):
+            advice.append(advisory)
+
+    refuse_lost_protection(context.workspace, stack)
+    inputs = read_inputs(context, stack, NullReporter(), must_verify=False)
+    outcome = open_stack(context, stack, inputs).preview(listen, on_output=lines.append)
+    return [*diff_lines(lines), *advice], outcome
+
+
+NOISE_PREFIXES = ("Previewing update", "pulumi:pulumi:Stack: (same)", "warning: using pulumi-", "[urn=", "[provider=")
+"""How lines of Pulumi's preview begin that tell a reader nothing."""
+FORGOTTEN_PREFIXES = tuple(f"- {kind}: (delete" for kind in BUILD_TYPES)
+"""How the part about a resource begins that is only forgotten: the image that it built stays."""
+
+
+def diff_lines(lines: list[str]) -> list[str]:
+    """Return the lines of Pulumi's preview that show what would change."""
+    end = next((number for number, line in enumerate(lines) if line.startswith("Resources:")), len(lines))
+    diff, depth = [], None
+    for line in filter(str.strip, lines[:end]):
+        text = line.lstrip()
+        indent = len(line) - len(text)
+        if depth is not None and indent > depth:
+            continue
+        depth = indent if text.startswith(FORGOTTEN_PREFIXES) else None
+        if depth is None and not text.startswith(NOISE_PREFIXES):
+            diff.append(line)
+    return diff
+
+
+def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:
+    """Ask before something is done to a protected stack.
+
+    Raises:
+        ConfigError: nobody consented.
+    """
+    if stack.protected and not consent(question):
+        raise ConfigError(
+            f"`{stack.name}` is protected and nobody said yes",
+            remedy="Answer the question in a terminal, or add --yes.",
+        )
+
+
+def check_services(workspace: Workspace, target: DeploymentTarget, outcome: Outcome) -> Iterator[DeployedService]:
+    """Yield each service as it runs now: asked over its URL where it has one, else its health."""
+    urls, images = outcome.outputs.get("urls", {}), outcome.outputs.get("images", {})
+    health_by_service = target.service_health(
+        [service.name for service in workspace.services if not urls.get(service.name)]
+    )
+    for service in workspace.services:
+        url = urls.get(service.name, "")
+        digest = str(images.get(service.name, "")).partition("@")[2]
+        yield DeployedService(service.name, digest, url, probe_url(url) if url else health_by_service[service.name])
+
+
+def probe_url(url: str, *, seconds: float = 5.0) -> str:
+    """Return what a URL answers: `200 OK`, another status, or why there was no answer. Seconds: `seconds`."""
+    import requests
+
+    end = time.monotonic() + seconds
+    session = requests.Session()
+    session.trust_env = not ports.is_own_address(urlsplit(url).hostname or "")  # no proxy leads back to this machine
+    while True:
+        try:
+            response = session.get(url, timeout=5)
+        except requests.RequestException as error:
+            status = f"no answer ({type(error).__name__})"
+        else:
+            status = f"{response.status_code} {response.reason}"
+            if response.status_code < 500:
+                return status
+        if time.monotonic() > end:
+            return status
+        time.sleep(0.1)
+
+
+def open_stack(
+    context: RunContext,
+    stack: Stack,
+    inputs: DeployInputs | None = None,
+    image_overrides: Mapping[str, str] | None = None,
+) -> PulumiStack:
+    """Open a stack's door with the program and policies of infra/ and the provider, served from this process.
+
+    Args:
+        context: what there is to work with.
+        stack: the stack.
+        inputs: what the program goes by; None where nothing is deployed.
+        image_overrides: images (service → image) in the place of those that the stack's mode says.
+    """
+    from slipway._internal.provider.server import serve_in_thread
+
+    overrides = image_overrides or {}
+
+    def program() -> None:
+        target_of(context.workspace, stack).refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
+        from infra.__main__ import program as infra_program  # imported while Pulumi is busy with its own start
+
+        if inputs:
+            infra_program(inputs, overrides)
+
+    pulumi_stack = PulumiStack(
+        context.workspace,
+        stack,
+        program,
+        policies=partial(load_policies, inputs, overrides.values()),
+        cli=context.bin / "pulumi",
+        log=logs_folder(context.workspace) / f"{stack.name}.pulumi.log",
+        environment={**context.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
+    )
+    return pulumi_stack
+
+
+def load_policies(inputs: DeployInputs | None, override_images: Iterable[str]) -> Sequence[Policy]:
+    """Return what every preview and deploy obeys; it is imported only then.
+
+    Args:
+        inputs: what the deploy goes by, so that the rules judge by nothing else.
+        override_images: images that ran before, and may again.
+    """
+    from infra.policy.__main__ import make_policies as infra_policies
+    from infra.policy.rule import PolicyContext as Judged
+
+    return infra_policies(Judged(inputs=inputs, previous_images=frozenset(override_images)))
+
+
+def reconcile_state(pulumi_stack: PulumiStack, target: DeploymentTarget) -> None:
+    """Make Pulumi's state and what really runs agree again after an interrupted deploy."""
+    if pulumi_stack.exists():
+        pulumi_stack.refresh()
+    target.remove_orphans({str(resource.get("id")) for resource in pulumi_stack.list_resources()})
+
+
+@contextmanager
+def deploy_marker(workspace: Workspace, stack: Stack) -> Iterator[bool]:
+    """Leave a mark while a deploy runs; yield whether an earlier one left its own, so was interrupted."""
+    mark = deploy_marker_file(workspace.root, stack.name)
+    interrupted = mark.is_file()
+    write_atomically(mark, f"{os.getpid()}\n")
+    try:
+        yield interrupted
+    except StateNotSaved:
+        raise
+    except (SlipwayError, KeyboardInterrupt):
+        if not interrupted:
+            mark.unlink(missing_ok=True)
+        raise
+    mark.unlink(missing_ok=True)
+
+
+def remove_stack(
+    context: RunContext, stack: Stack, reporter: Reporter, consent: Consent, *, also_abandoned: bool = False
+) -> Outcome:
+    """Remove everything that the stack runs; its images and its state's history stay.
+
+    Args:
+        context: what there is to work with.
+        stack: the stack.
+        reporter: told each step.
+        consent: answers questions.
+        also_abandoned: remove first what a folder that is gone has left of it.
+    """
+    refuse_during_session(context.workspace, stack.name)
+    target = target_of(context.workspace, stack)
+    pulumi_stack = open_stack(context, stack)
+    if also_abandoned:
+        target.remove_abandoned(reporter, consent)
+    target.refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
+    clear_stale_lock(pulumi_stack, consent, reporter)
+    target.remove_superseded(reporter, lambda: stack_resource_ids(pulumi_stack))
+    outcome = (
+        run_with_resource_errors(pulumi_stack.destroy, EngineEventReporter(reporter, logs_folder(context.workspace)))
+        if pulumi_stack.exists()
+        else Outcome({}, {})
+    )
+    target.wait_deleted(reporter)
+    deploy_marker_file(context.workspace.root, stack.name).unlink(missing_ok=True)
+    return outcome
+
+
+def load_stack(workspace: Workspace, name: str) -> Stack:
+    """Return a stack with the mode in force for this run."""
+    return stacks.load(workspace.root, name, os.environ)

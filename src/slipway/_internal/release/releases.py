@@ -1,0 +1,226 @@
+"""What was deployed in a stack and how that ended, and which digests are still needed: read from Pulumi's state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from slipway._internal.context.logs import logs_folder
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.model import lock
+from slipway._internal.model import stack as stacks
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.stack import Stack
+from slipway._internal.provider.release import MAX_RELEASES, add_results
+from slipway._internal.release.status import shorten_image
+from slipway._internal.run.pulumi import PulumiStack
+
+RELEASE_TYPE, LIVE_TYPE = "slipway:index:Release", "slipway:index:Live"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\b")
+
+
+@dataclass(frozen=True)
+class DeployedRelease:
+    """One release: what was put in place when, by whom, from which commit, and how that ended.
+
+    `digests` is service → image by digest, `contents` service → content digest where that is known, `beside` what ran
+    beside the services (the gateway) → image by digest; `result` is
+    `live`, `good`, `deploying` or `failed` (see slipway/_internal/provider/release.py).
+    """
+
+    id: str
+    time: str
+    actor: str
+    commit: str
+    dirty: bool
+    mode: str
+    result: str
+    digests: Mapping[str, str]
+    contents: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def local_time(self) -> str:
+        """Its time on this machine's clock."""
+        return f"{datetime.fromisoformat(self.time).astimezone():%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def short_commit(self) -> str:
+        """Its commit, shortened; a star says that the files were not quite as committed."""
+        return f"{self.commit[:10] or '-'}{'*' if self.commit and self.dirty else ''}"
+
+    @property
+    def images_summary(self) -> str:
+        """Each service and its digest, shortened."""
+        return ", ".join(f"{service} {short_digest(ref)}" for service, ref in sorted(self.digests.items()))
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class _StateRelease(msgspec.Struct, frozen=True):
+    """A release as the state has it."""
+
+    id: str
+    time: str
+    mode: str
+    result: str
+    digests: dict[str, str]
+    actor: str = ""
+    commit: str | None = None
+    dirty: bool = False
+    contents: dict[str, str] = {}
+    beside: dict[str, str] = {}
+
+
+def list_releases(context: RunContext, stack: Stack) -> list[DeployedRelease]:
+    """Return every release that the stack's state keeps, newest first; none where it was never deployed.
+
+    Raises:
+        SlipwayError: the state cannot be read.
+    """
+    pulumi_stack = _open_for_reading(context, stack)
+    is_deploying = any(lock.alive for lock in pulumi_stack.list_locks())
+    return parse_releases(stack.name, pulumi_stack.list_resources(), busy=is_deploying)
+
+
+def recent_releases(releases: list[DeployedRelease]) -> list[DeployedRelease]:
+    """Return the last twenty, and the one that runs now should it be older."""
+    return [release for number, release in enumerate(releases) if number < MAX_RELEASES or release.result == "live"]
+
+
+def live_release(releases: list[DeployedRelease]) -> DeployedRelease | None:
+    """Return the release that runs now."""
+    return next((release for release in releases if release.result == "live"), None)
+
+
+def parse_releases(name: str, resources: list[dict[str, Any]], *, busy: bool = False) -> list[DeployedRelease]:
+    """Return the releases that a stack's resources in the state tell of.
+
+    Raises:
+        SlipwayError: what stands there is no record of releases.
+    """
+    outputs = {
+        resource_type: _resource_outputs(resources, resource_type) for resource_type in (RELEASE_TYPE, LIVE_TYPE)
+    }
+    try:
+        entries = add_results(list((outputs[RELEASE_TYPE] or {}).get("releases") or []), outputs[LIVE_TYPE], busy=busy)
+        records = msgspec.convert(entries, list[_StateRelease])
+        for record in records:
+            datetime.fromisoformat(record.time)
+    except (ValueError, AttributeError, KeyError, TypeError) as error:  # msgspec's own among them
+        raise SlipwayError(
+            f"the state of `{name}` holds a record of releases that cannot be read: {error}",
+            remedy=f"In infra/: `pulumi stack export --stack {name}` shows it.",
+        ) from error
+    return [
+        DeployedRelease(
+            record.id,
+            record.time,
+            record.actor,
+            record.commit or "",
+            record.dirty,
+            record.mode,
+            record.result,
+            record.digests,
+            record.contents,
+            record.beside,
+        )
+        for record in records
+    ]
+
+
+def needed_digests(context: RunContext) -> dict[str, str]:
+    """Return each digest that a lock or a release of any stack names, or that any stack runs, and the reason.
+
+    Stacks whose settings are no longer in infra/, but whose lock or state is there, count as well.
+
+    Raises:
+        EvidenceError: a lock is damaged.
+        SlipwayError: a state cannot be read. Whoever deletes must not guess.
+    """
+    root = context.workspace.root
+    configured_names = set(stacks.names(root))
+    locked_names = {path.name.removesuffix(".lock.json") for path in (root / "deploy").glob("*.lock.json")}
+    deployed_names = _open_for_reading(context, _stack_named(context, "dev")).list_stacks()
+    needed: dict[str, str] = {}
+    for name in sorted(configured_names | locked_names):
+        for digest, reason in digests_in_lock(lock.load(root, name)):
+            needed.setdefault(digest, reason)
+    for name in sorted(configured_names | set(deployed_names)):
+        for digest, reason in digests_in_state(
+            name, _open_for_reading(context, _stack_named(context, name)).list_resources()
+        ):
+            needed.setdefault(digest, reason)
+    return needed
+
+
+def digests_in_lock(stack_lock: lock.Lock) -> Iterator[tuple[str, str]]:
+    """Yield each digest that a lock names, with the reason."""
+    for service, entry in lock.all_entries(stack_lock).items():
+        yield entry.ref.partition("@")[2], f"{service} is locked for {stack_lock.stack}"
+        for kind, digest in entry.evidence.items():
+            yield digest, f"the {kind} of {service}, which is locked for {stack_lock.stack}"
+
+
+def digests_in_state(name: str, resources: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield each digest that a stack's state names, with the reason: of its releases, and of what it runs."""
+    for release in parse_releases(name, resources):
+        for service, ref in (*release.digests.items(), *release.beside.items()):
+            for digest in _DIGEST.findall(ref):
+                yield digest, f"{service} of the release {release.id} of {name}"
+    for resource in resources:
+        for image in _resource_images(resource):
+            for digest in _DIGEST.findall(image):
+                yield digest, f"runs in {name}"
+
+
+def _resource_images(resource: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the images that a resource runs: a container's own, or those of all that an object of a cluster holds."""
+    outputs = resource.get("outputs") or {}
+    parts: list[Any] = [outputs]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Mapping):
+            image = part.get("image")
+            if isinstance(image, str):
+                yield image
+            if str(resource.get("type")).startswith("kubernetes:"):
+                parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+
+
+def short_digest(ref: str) -> str:
+    """Return the twelve letters of a reference's digest that people compare."""
+    return shorten_image(ref).rpartition(":")[2]
+
+
+def _resource_outputs(resources: list[dict[str, Any]], resource_type: str) -> dict[str, Any] | None:
+    """Return the outputs of the stack's one resource of a kind; None where it has none."""
+    return next(
+        (resource.get("outputs") or {} for resource in resources if resource.get("type") == resource_type), None
+    )
+
+
+def _stack_named(context: RunContext, name: str) -> Stack:
+    """Return what is needed of a stack to read its state, also of one whose settings are no longer there."""
+    file = context.workspace.root / "infra" / f"Pulumi.{name}.yaml"
+    return Stack(name, file, mode="external", target="docker", protected=False)
+
+
+def _open_for_reading(context: RunContext, stack: Stack) -> PulumiStack:
+    """Open a stack's door for reading: no program, no provider."""
+    return PulumiStack(
+        context.workspace,
+        stack,
+        lambda: None,
+        cli=context.bin / "pulumi",
+        log=logs_folder(context.workspace) / f"{stack.name}.pulumi.log",
+        environment=context.environment,
+    )

@@ -1,0 +1,120 @@
+"""Makes one error of what failed inside Pulumi: whose part it was, the lines that show why, the log, the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from slipway._internal.build import remedies
+from slipway._internal.commands import build_history
+from slipway._internal.context.protection import PROTECTION_TYPE
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.files import PRIVATE_MODE, write_atomically
+from slipway._internal.model.masking import mask
+from slipway._internal.model.stack import lost_protection_error
+from slipway._internal.rollout.start_failure import error_from_text
+from slipway._internal.run.process import run
+from slipway._internal.toolchain.builder import builder_of
+
+FetchBuildLog = Callable[[str], str]
+
+IMAGE_TYPE, SLIPWAY_PREFIX, STACK_TYPE = "docker-build:index:Image", "slipway:", "pulumi:pulumi:Stack"
+ROLLOUT_TYPES = ("kubernetes:apps/v1:Deployment",)
+TAIL_LINES = 15
+"""How many lines of a failed build step stand in the error; its log has them all."""
+_FAILED_STEP = re.compile(r"^#(\d+) ERROR", re.MULTILINE)
+_COLOUR = re.compile(r"<\{%.*?%\}>")
+
+
+class ResourceFailures:
+    """Collects the engine's errors, one for each resource; `whole_log` returns a service's build log, or nothing."""
+
+    def __init__(self, fetch_build_log: FetchBuildLog) -> None:
+        self._fetch_build_log = fetch_build_log
+        self._first_errors: dict[tuple[str, str], tuple[str, Path]] = {}
+
+    def add(self, resource_type: str, name: str, message: str, log: Path) -> None:
+        """Remember a resource's first error, and the log of its build where it is an image."""
+        text = _COLOUR.sub("", message).strip().removeprefix("error: ")
+        if text and resource_type != STACK_TYPE:
+            self._first_errors.setdefault((resource_type, name), (text, log))
+
+    def failed_rollouts(self) -> list[str]:
+        """Return the services whose part on a cluster failed."""
+        return list(dict.fromkeys(name for resource_type, name in self._first_errors if resource_type in ROLLOUT_TYPES))
+
+    def combined_error(self) -> SlipwayError | None:
+        """Return the error that tells of them all; None where no resource has failed."""
+        errors = [
+            self._resource_error(resource_type, name, text, log)
+            for (resource_type, name), (text, log) in self._first_errors.items()
+        ]
+        if not errors:
+            return None
+        first, *others = errors
+        for other in others:
+            first.detail = "\n".join(
+                part for part in (first.detail, f"Also: {other.message}", str(other.log or "")) if part
+            )
+        return first
+
+    def _resource_error(self, resource_type: str, name: str, text: str, log: Path) -> SlipwayError:
+        if resource_type == IMAGE_TYPE:
+            return self._build_error(name, text, log)
+        if resource_type == PROTECTION_TYPE:
+            return lost_protection_error(name)
+        error = (
+            error_from_text(text)
+            if resource_type.startswith(SLIPWAY_PREFIX)
+            else SlipwayError(f"{name} ({resource_type}) failed", detail=text)
+        )
+        error.remedy = error.remedy or "Mend that and run it again: what is in place already stays."
+        return error
+
+    def _build_error(self, name: str, text: str, log: Path) -> SlipwayError:
+        if build_log := self._fetch_build_log(name):
+            write_atomically(log, mask(build_log), mode=PRIVATE_MODE)
+        log_text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        detail = failed_step_lines(log_text) or text
+        return SlipwayError(
+            f"{name} could not be built",
+            detail=detail,
+            remedy=remedies.build_remedy(name, f"{text}\n{detail}"),
+            log=log if log_text else None,
+        )
+
+
+def build_log_fetcher(context: RunContext) -> FetchBuildLog:
+    """Return how the whole log of a service's build that has just failed is had from BuildKit.
+
+    The docker-build provider passes lines on without waiting for them: of a step that fails at once, the last
+    ones, which say why, are often lost.
+    """
+    started_at = datetime.now(UTC)
+    buildx, builder = context.bin / "docker-buildx", builder_of(context.workspace)
+
+    def fetch(service: str) -> str:
+        try:
+            listing = run(build_history.list_failed_builds(buildx, builder), env=context.environment, timeout=20)
+            record = build_history.find_newest_failure(listing.output.splitlines(), service, started_at)
+            if record is None:
+                return ""
+            result = run(build_history.show_build_log(buildx, builder, record), env=context.environment, timeout=20)
+        except SlipwayError:  # what was passed on is better than another error
+            return ""
+        return result.output if result.code == 0 else ""
+
+    return fetch
+
+
+def failed_step_lines(log: str) -> str:
+    """Return the last lines of the build step that failed, or of the whole log where none says so."""
+    match = _FAILED_STEP.search(log)
+    lines = log.splitlines()
+    if match:
+        number = f"#{match[1]} "
+        lines = [line.removeprefix(number) for line in lines if line.startswith(number)]
+    return "\n".join(lines[-TAIL_LINES:])

@@ -1,0 +1,266 @@
+"""Goes back to a release that ran: its images, by digest and without a build, in the services' present settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date
+
+from slipway._internal.context.commits import refuse_unreviewed
+from slipway._internal.context.protection import refuse_lost_protection
+from slipway._internal.context.reporter import Reporter
+from slipway._internal.context.run_context import RunContext
+from slipway._internal.gate import evidence
+from slipway._internal.gate.evidence import EvidenceRequirement
+from slipway._internal.gate.verification import refuse_mismatched_tags
+from slipway._internal.model import lock, trust
+from slipway._internal.model import stack as stacks
+from slipway._internal.model.errors import ConfigError, EvidenceError, SlipwayError
+from slipway._internal.model.names import CONTENT_TAG
+from slipway._internal.model.stack import Stack, how_to_deploy
+from slipway._internal.release import deploy
+from slipway._internal.release.deploy import Consent, DeployResult
+from slipway._internal.release.inputs import read_inputs
+from slipway._internal.release.releases import DeployedRelease, list_releases, live_release, short_digest
+from slipway._internal.release.tags import find_tags
+from slipway._internal.run import registry
+
+GOOD_RESULTS = ("live", "good")
+"""The results of releases that can be gone back to."""
+
+
+@dataclass(frozen=True)
+class RollbackStep:
+    """What going back means for one service: the image that runs now (empty: none) and the one that will."""
+
+    service: str
+    current_ref: str
+    ref: str
+    note: str
+
+    @property
+    def as_row(self) -> tuple[str, str, str, str]:
+        return self.service, short_digest(self.current_ref) or "nothing", short_digest(self.ref), self.note
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A way back that is thought through: to which release, and what that means for each service.
+
+    `missing_services` are services of the release that the workspace no longer has.
+    """
+
+    stack: Stack
+    release: DeployedRelease
+    steps: tuple[RollbackStep, ...]
+    missing_services: tuple[str, ...]
+
+    def summary_lines(self) -> list[str]:
+        """Return what there is to say before it is done."""
+        lines = [
+            f"{self.stack.name} goes back to {self.release.id}, of {self.release.local_time} by {self.release.actor}."
+        ]
+        if self.missing_services:
+            lines.append(f"No longer in the workspace, so not deployed: {', '.join(self.missing_services)}.")
+        if self.stack.mode == "inline":
+            lines.append(
+                f"{self.stack.name} is inline: its images come from the lock for this run only. The next "
+                f"`{how_to_deploy(self.stack.name)}` builds the present sources again."
+            )
+        elif self.stack.mode == "hybrid":
+            lines.append(f"{self.stack.name} is hybrid: for this run, every image comes from the lock.")
+        return lines
+
+
+def plan_release_rollback(context: RunContext, stack: Stack, release_id: str | None) -> Rollback:
+    """Think the way back through; nothing is changed and nothing but the state is asked.
+
+    Args:
+        context: what there is to work with.
+        stack: the stack as its file says, whatever SLIPWAY_IMAGES says.
+        release_id: the release to go back to, or None for the last good one.
+
+    Raises:
+        ConfigError: there is no such release, or none to go back to.
+        EvidenceError: a service has no image that could run, or the lock is damaged.
+    """
+    workspace = context.workspace
+    refuse_lost_protection(workspace, stack)
+    history = list_releases(context, stack)
+    stack_lock = lock.load(workspace.root, stack.name)
+    release = choose_release(
+        history, stack.name, release_id, {name: entry.ref for name, entry in stack_lock.services.items()}
+    )
+    names = [service.name for service in workspace.services]
+    steps = tuple(plan_steps(names, release, live_release(history), stack_lock))
+    return Rollback(stack, release, steps, tuple(sorted(set(release.digests) - set(names))))
+
+
+def choose_release(
+    history: list[DeployedRelease], stack: str, release_id: str | None, locked_refs: Mapping[str, str]
+) -> DeployedRelease:
+    """Return the release to go back to: the one named, else the last good one whose images do not run now.
+
+    After a release that failed, that is the one that was live before it. A way back that did not end (the lock names
+    what an earlier good release had, and that failed) goes on.
+
+    Raises:
+        ConfigError: there is no such release, it never ran, or there is none to go back to.
+    """
+    good = [release for release in history if release.result in GOOD_RESULTS]
+    if release_id:
+        return find_good_release(history, good, stack, release_id)
+    live = live_release(history)
+    if history and history[0].result not in GOOD_RESULTS:
+        tried_images = dict(history[0].digests)
+        interrupted = [
+            release
+            for release in good
+            if dict(release.digests) == tried_images and tried_images.items() <= locked_refs.items()
+        ]
+        choice = next(iter([*interrupted, *([live] if live else [])]), None)
+    else:
+        choice = next((release for release in good if live and dict(release.digests) != dict(live.digests)), None)
+    if not choice:
+        raise ConfigError(
+            f"{stack} has no good release to go back to",
+            remedy=f"`invoke releases --stack {stack}` shows what was deployed.",
+        )
+    return choice
+
+
+def find_good_release(
+    history: list[DeployedRelease], good: list[DeployedRelease], stack: str, release_id: str
+) -> DeployedRelease:
+    """Return the good release of that id; ConfigError naming those that there are."""
+    for release in good:
+        if release.id == release_id:
+            return release
+    ids = ", ".join(release.id for release in good) or "none"
+    if any(release.id == release_id for release in history):
+        raise ConfigError(f"the release {release_id} of {stack} never got live", remedy=f"Good ones: {ids}.")
+    raise ConfigError(f"{stack} has no release {release_id}", remedy=f"Good ones: {ids}.")
+
+
+def plan_steps(
+    services: list[str], release: DeployedRelease, live: DeployedRelease | None, stack_lock: lock.Lock
+) -> Iterator[RollbackStep]:
+    """Yield what going back means for each service; one that the release did not have keeps the image that it has.
+
+    Raises:
+        EvidenceError: such a service has no image: it is not locked and was never deployed.
+    """
+    running_refs = live.digests if live else {}
+    for name in services:
+        current_ref = running_refs.get(name, "")
+        if name in release.digests:
+            ref = release.digests[name]
+            yield RollbackStep(name, current_ref, ref, "stays" if ref == current_ref else "goes back")
+            continue
+        ref = stack_lock.services[name].ref if name in stack_lock.services else current_ref
+        if not ref:
+            raise EvidenceError(
+                f"{name} did not exist in {release.id}, and has no image of its own that could run beside it",
+                remedy=f"Build and lock it (`invoke build {name}`, `invoke push {name} --stack {stack_lock.stack}`), or "  # noqa: E501
+                f"take services/{name} out.",
+            )
+        yield RollbackStep(name, current_ref, ref, "stays: it is not in that release")
+
+
+def execute_rollback(
+    context: RunContext, rollback: Rollback, reporter: Reporter, consent: Consent, *, today: date
+) -> DeployResult:
+    """Go back: prove every image, write the lock, deploy what it says. Interrupted anywhere, run it again.
+
+    Raises:
+        EvidenceError: an image is not in the registry, or its evidence does not hold; the lock is as it was.
+        GateRefused: today's policy refuses an image; the lock is as it was.
+        SlipwayError: the deploy failed; what ran before still runs, and the lock says what should.
+    """
+    root, stack = context.workspace.root, rollback.stack
+    deploy.refuse_foreign_objects(context, stack)
+    old_lock = lock.load(root, stack.name)
+    entries = resolve_entries(context, rollback, reporter, today=today)
+    new_lock = lock.with_entries(old_lock, entries)
+    if new_lock != old_lock:
+        lock.save(root, new_lock)
+    external = replace(stack, mode="external", overridden=stack.mode != "external")
+    # What runs beside the services does not go back: an old gateway has old holes.
+    inputs = read_inputs(context, external, reporter, stack_lock=new_lock, already_verified=tuple(entries))
+    return deploy.deploy_stack(context, external, reporter, consent, inputs)
+
+
+def resolve_entries(
+    context: RunContext, rollback: Rollback, reporter: Reporter, *, today: date
+) -> dict[str, lock.LockEntry]:
+    """Return each service's line in the lock, proven where the stack is protected; nothing is changed.
+
+    Raises:
+        EvidenceError: an image is not in the registry, or its evidence does not hold.
+        GateRefused: today's policy refuses an image.
+    """
+    stack_lock = lock.load(context.workspace.root, rollback.stack.name)
+    if rollback.stack.protected:
+        entries = verify_steps(context, rollback.steps, stack_lock, reporter, today=today)
+        refuse_unreviewed(context.workspace.root, lock.path_of(context.workspace.root, stack_lock.stack), entries)
+        refuse_mismatched_tags(entries, f"the release {rollback.release.id}", stack_lock.stack)
+        return entries
+    refs = [step.ref for step in rollback.steps]
+    missing = [ref for ref, digest in registry.resolve_digests(refs).items() if digest is None]
+    if missing:
+        raise EvidenceError(
+            f"the registry no longer has {', '.join(missing)}",
+            remedy=f"Name another release; `invoke releases --stack {stack_lock.stack}` shows them.",
+        )
+    return {
+        step.service: find_entry(context, rollback, step, stack_lock, reporter, today=today) for step in rollback.steps
+    }
+
+
+def verify_steps(
+    context: RunContext, steps: Sequence[RollbackStep], stack_lock: lock.Lock, reporter: Reporter, *, today: date
+) -> dict[str, lock.LockEntry]:
+    """Return the entries that the evidence in the registry gives, every piece of it verified.
+
+    Raises:
+        EvidenceError: evidence does not hold.
+        GateRefused: today's policy refuses an image.
+    """
+    for step in steps:
+        reporter.step(step.service, "verifying")
+    requirements = [requirement_for(step, stack_lock) for step in steps]
+    images = evidence.verify_evidence(context, requirements, trust.load(context.workspace.root), today=today)
+    for service in images:
+        reporter.done(service, "verified")
+    return {service: image.lock_entry for service, image in images.items()}
+
+
+def requirement_for(step: RollbackStep, stack_lock: lock.Lock) -> EvidenceRequirement:
+    """Return what an image has to prove: also what the lock says of it, where it names that image."""
+    entry = stack_lock.services.get(step.service)
+    if entry and entry.ref == step.ref:
+        return EvidenceRequirement.from_entry(step.service, entry)
+    return EvidenceRequirement(step.service, step.ref)
+
+
+def find_entry(
+    context: RunContext, rollback: Rollback, step: RollbackStep, own_lock: lock.Lock, reporter: Reporter, *, today: date
+) -> lock.LockEntry:
+    """Return what is known of an image that needs no evidence: from a lock, its evidence, the release, or its tag."""
+    locks = [own_lock, *(lock.load(context.workspace.root, name) for name in stacks.names(context.workspace.root))]
+    for stack_lock in locks:
+        entry = stack_lock.services.get(step.service)
+        if entry and entry.ref == step.ref:
+            return entry
+    release_repository = context.workspace.release_repository(step.service, rollback.stack.registry)
+    if step.ref.startswith(f"{release_repository}@"):
+        with suppress(SlipwayError):  # what it lacks, or cosign, is asked for where the stack is protected
+            return verify_steps(context, [step], own_lock, reporter, today=today)[step.service]
+    return lock.LockEntry(step.ref, rollback.release.contents.get(step.service) or content_from_tags(step.ref))
+
+
+def content_from_tags(ref: str) -> str:
+    """Return the content digest that an image's tag tells; empty where no such tag is left."""
+    contents = [tag.removeprefix(CONTENT_TAG) for tag in find_tags(ref) if tag.startswith(CONTENT_TAG)]
+    return next((content for content in contents if lock.SHA256.fullmatch(content)), "")

@@ -1,0 +1,54 @@
+"""Whose a stack is while somebody works on it: one `invoke dev` for each, and no deploy beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slipway._internal.model.errors import StackBusy
+from slipway._internal.model.workspace import Workspace
+from slipway._internal.toolchain.locking import file_lock, try_lock
+
+_own_locks: set[Path] = set()
+
+
+@contextmanager
+def dev_session_lock(workspace: Workspace, stack: str) -> Iterator[None]:
+    """Have a stack to oneself for the time of a `with`; the system ends it with the process, however that ends.
+
+    Raises:
+        Busy: another `invoke dev` has it.
+    """
+
+    def refuse() -> None:
+        raise session_busy_error(stack)
+
+    lock = session_lock_path(workspace, stack)
+    with file_lock(lock, refuse):
+        _own_locks.add(lock)
+        try:
+            yield
+        finally:
+            _own_locks.discard(lock)
+
+
+def refuse_during_session(workspace: Workspace, stack: str) -> None:
+    """Raise Busy where another process's `invoke dev` has the stack."""
+    lock = session_lock_path(workspace, stack)
+    if lock in _own_locks or not lock.is_file():
+        return
+    with lock.open("a") as file:
+        if not try_lock(file, shared=True):
+            raise session_busy_error(stack)
+
+
+def session_lock_path(workspace: Workspace, stack: str) -> Path:
+    return workspace.scratch / "run" / f"dev-{stack}.lock"
+
+
+def session_busy_error(stack: str) -> StackBusy:
+    return StackBusy(
+        f"`invoke dev` is at work on `{stack}`",
+        remedy="In its terminal, Enter deploys what you have and Ctrl-C ends it.",
+    )

@@ -1,0 +1,22 @@
+"""Which tags an image has in its repository, found by its digest."""
+
+from __future__ import annotations
+
+from slipway._internal.run import registry
+
+
+def find_tags(ref: str) -> list[str]:
+    """Return the tags that stand for an image, given by digest; those under which evidence is kept are left out.
+
+    Raises:
+        SlipwayError: the registry does not answer, or refuses.
+    """
+    reference = registry.parse_reference(ref)
+    repository = ref.partition("@")[0]
+    tags = registry.open_registry(reference.host, "pull").list_tags(reference.repository)
+    tag_by_ref = {f"{repository}:{tag}": tag for tag in tags if not registry.FALLBACK_TAG_PATTERN.fullmatch(tag)}
+    return [
+        tag_by_ref[name]
+        for name, digest in registry.resolve_digests(tag_by_ref).items()
+        if digest == reference.reference
+    ]

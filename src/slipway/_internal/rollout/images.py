@@ -1,0 +1,54 @@
+"""Fetches images: the engine pulls them, with the login that is meant for pulling."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.provider.handler import CancellationToken
+from slipway._internal.run import engine
+from slipway._internal.run.credentials import login_config_in_environment, read_login
+
+
+def pull_image(ref: str, cancellation: CancellationToken) -> Any:
+    """Return the image, fetched from its registry when the engine doesn't have it.
+
+    Raises:
+        SlipwayError: it can't be had.
+        Cancelled: the user interrupted.
+    """
+    errors, engine_client = engine.load_sdk().errors, engine.client()
+    with suppress(errors.ImageNotFound):
+        return engine_client.images.get(ref)
+    try:
+        for step in engine_client.api.pull(ref, stream=True, decode=True, auth_config=pull_login(ref)):
+            cancellation.sleep(0)
+            if "error" in step:
+                raise _pull_error(ref, step["error"])
+        return engine_client.images.get(ref)
+    except errors.APIError as error:
+        raise _pull_error(ref, error.explanation) from error
+
+
+def pull_login(ref: str) -> dict[str, str] | None:
+    """Return the login that the engine pulls an image with: SLIPWAY_PULL_CONFIG's; None takes the user's.
+
+    Raises:
+        SlipwayError: the login cannot be read.
+    """
+    config = login_config_in_environment("pull")
+    if config is None:
+        return None
+    host = ref.partition("/")[0]
+    login = read_login(host, config)
+    fields = {"username": login.user, "password": login.password, "identitytoken": login.token, "serveraddress": host}
+    return {key: value for key, value in fields.items() if value}
+
+
+def _pull_error(ref: str, reason: str) -> SlipwayError:
+    registry = ref.partition("/")[0]
+    return SlipwayError(
+        f"image {ref} can't be pulled: {reason}",
+        remedy=f"Is it there (`invoke push --stack STACK` pushes it)? May you read it (`docker login {registry}`)?",
+    )

@@ -1,0 +1,175 @@
+"""Asks a container's port on the stack's network, where the gateway will send requests: never on loopback inside it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from slipway._internal.model import bases_lock
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.workspace_path import workspace_root
+from slipway._internal.provider.handler import CancellationToken
+from slipway._internal.rollout import sockets
+from slipway._internal.rollout.hardening import hardened_settings
+from slipway._internal.rollout.images import pull_image
+from slipway._internal.run import engine
+
+CONNECT_SECONDS = 3
+PROBE_SECONDS = 30  # for a container that asks, on a slow line to a far engine
+GATEWAY, PROBE = "gateway", "asker"
+MISSING_PROGRAM_ERRORS = ("executable file not found", "no such file or directory")
+PortState = Literal["open", "refused", "silent"]
+
+
+@dataclass(frozen=True)
+class ContainerAddress:
+    """Where a container is: its own address on the stack's network, and the network's on the engine's machine.
+
+    `pid` is its first process, as the engine's machine counts.
+    """
+
+    ip: str
+    bridge: str
+    network: str
+    pid: int
+
+    @classmethod
+    def of(cls, container: Any) -> ContainerAddress | None:
+        """Return the address of a container of the Docker SDK, as it was looked at last; None when it has none."""
+        for name, network in container.attrs["NetworkSettings"]["Networks"].items():
+            if network.get("IPAddress"):
+                pid = container.attrs["State"].get("Pid", 0)
+                return cls(network["IPAddress"], network.get("Gateway", ""), name, pid)
+        return None
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether this machine is on that network: not so with a far engine, a virtual machine's, or a rootless one."""
+        if sys.platform != "linux" or not engine.address().startswith("unix://"):
+            return False
+        with suppress(OSError), socket.socket() as test_socket:
+            test_socket.bind((self.bridge, 0))
+            return self.ip in sockets.read_proc_net(self.pid, "fib_trie").split()
+        return False
+
+    def probe_port(self, port: int, seconds: float = CONNECT_SECONDS) -> PortState:
+        """Ask a port from this machine, which has to be on the network."""
+        try:
+            socket.create_connection((self.ip, port), timeout=seconds, source_address=(self.bridge, 0)).close()
+        except ConnectionRefusedError:
+            return "refused"
+        except OSError:
+            return "silent"
+        return "open"
+
+    def count_connections(self, port: int) -> int:
+        """Return how many connections to a port there are; this machine has to be on the network."""
+        return sum(sockets.count_connections(sockets.read_proc_net(self.pid, name), port) for name in ("tcp", "tcp6"))
+
+
+def find_listeners(container: Any, address: ContainerAddress) -> list[tuple[str, int]]:
+    """Return at which addresses and ports a container's programs listen; nothing where that cannot be seen."""
+    tables: list[str] = []
+    if address.is_local:
+        tables = [sockets.read_proc_net(address.pid, name) for name in ("tcp", "tcp6")]
+    else:
+        with suppress(Exception):  # it may have no such program, or have ended: then nobody knows
+            tables = [engine.exec_command(container.id, ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1]]
+    return sockets.listening_addresses("\n".join(tables))
+
+
+def is_loopback_only(listeners: list[tuple[str, int]], port: int) -> bool:
+    """Whether a port is listened at, but only where nobody outside the container comes."""
+    addresses = [ipaddress.ip_address(address) for address, listening_port in listeners if listening_port == port]
+    return bool(addresses) and all(listening_port.is_loopback for listening_port in addresses)
+
+
+@contextmanager
+def port_probe(
+    container: Any, address: ContainerAddress, port: int, cancellation: CancellationToken
+) -> Iterator[Callable[[], bool]]:
+    """Yield what says whether a port answers: from this machine, or from a container that is made for it."""
+    if address.is_local:
+        yield lambda: address.probe_port(port) == "open"
+        return
+    probe = _ProbeContainer(container, address, port, cancellation)
+    try:
+        yield probe.probe_port
+    finally:
+        probe.remove()
+
+
+class _ProbeContainer:
+    """A container of the gateway's image on the same network, which does nothing but knock.
+
+    The hardened gateway has no shell but `nc`, as NGINX's official image on Alpine; its image on Debian has `bash`.
+    """
+
+    def __init__(self, container: Any, address: ContainerAddress, port: int, cancellation: CancellationToken) -> None:
+        self._name, self._network = f"{container.name}-{PROBE}", address.network
+        self._labels = {key: value for key, value in container.labels.items() if key != engine.DEV_LABEL}
+        self._cancellation = cancellation
+        self._container: Any = None
+        self._programs = [
+            ["nc", "-z", "-w", str(CONNECT_SECONDS), address.ip, str(port)],
+            ["bash", "-c", f"exec 3<>/dev/tcp/{address.ip}/{port}"],
+        ]
+
+    def probe_port(self) -> bool:
+        """Return whether the port answers.
+
+        Raises:
+            SlipwayError: nobody can ask.
+        """
+        while self._programs:
+            container = self._container or self._create(self._programs[0])
+            try:
+                container.start()
+            except engine.load_sdk().errors.APIError as error:
+                if not any(words in str(error) for words in MISSING_PROGRAM_ERRORS):
+                    raise
+                self.remove()
+                self._programs.pop(0)
+                continue
+            return bool(container.wait(timeout=PROBE_SECONDS)["StatusCode"] == 0)
+        raise SlipwayError(
+            "its port cannot be asked: the gateway's image has neither nc nor bash",
+            remedy="Name another image with NGINX under [bases.official] in workspace.toml, such as nginx:…-alpine.",
+        )
+
+    def remove(self) -> None:
+        """Remove it; none was made is fine."""
+        if self._container:
+            engine.remove_container(self._container.id)
+        self._container = None
+
+    def _create(self, program: list[str]) -> Any:
+        image = self._gateway_image()
+        container = engine.client().containers.create(
+            image,
+            **{**hardened_settings(), "init": False},  # an init would start, whether its program is there or not
+            name=self._name,
+            labels={**self._labels, engine.SERVICE_LABEL: PROBE},
+            user="65532:65532",
+            entrypoint=program[:1],
+            command=program[1:],
+            network=self._network,
+        )
+        self._container = container
+        return container
+
+    def _gateway_image(self) -> str:
+        """Return the gateway's image: of the one that runs, else of the one that will."""
+        containers = engine.list_containers(
+            self._labels.get(engine.WORKSPACE_LABEL, ""), self._labels.get(engine.STACK_LABEL, "")
+        )
+        image = next((container.image for container in containers if container.service == GATEWAY), "")
+        image = image or bases_lock.load(workspace_root()).bases[bases_lock.GATEWAY_BASE]
+        pull_image(image, self._cancellation)
+        return image

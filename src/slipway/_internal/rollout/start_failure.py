@@ -1,0 +1,88 @@
+"""Says why a container did not come up: the reason, its last lines, and a file with all it wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.files import open_private
+from slipway._internal.model.masking import mask, register_secret
+from slipway._internal.model.terminal_text import sanitize_lines
+from slipway._internal.model.workspace_path import workspace_root
+from slipway._internal.provider.handler import Cancelled
+from slipway._internal.run import engine
+
+TAIL_LINES = 20
+MAX_LOG_LINES = 10_000
+"""Lines of a container's log that are saved: one that failed may have written for days."""
+_LOG_PREFIX, _REMEDY_PREFIX = "full log: ", "remedy: "
+
+
+def logs_folder() -> Path:
+    """Return where full logs go: SLIPWAY_LOGS, else .slipway/logs of the workspace."""
+    return Path(os.environ.get("SLIPWAY_LOGS") or workspace_root() / ".slipway" / "logs")
+
+
+def explain_start_failure(
+    service: str, container: Any, error: BaseException, secrets: Sequence[str] = ()
+) -> BaseException:
+    """Return what to tell the user about a container that failed; its log is saved before it is removed.
+
+    Args:
+        service: the service's name.
+        container: the failed container, or None when there was none yet.
+        error: what went wrong.
+        secrets: values to strike out, should the program have written them to its log.
+    """
+    cause = (engine.translate_error(error) if isinstance(error, Exception) else None) or error
+    if isinstance(cause, Cancelled) or not isinstance(cause, SlipwayError):
+        return cause
+    for secret in secrets:
+        register_secret(secret)
+    text = mask(_read_log(container)) if container is not None else ""
+    detail = [cause.detail]
+    if text.strip():
+        detail += [f"its last lines ({service}):", *(f"  {line}" for line in sanitize_lines(text)[-TAIL_LINES:])]
+    return SlipwayError(
+        f"service {service} failed: {cause.message}",
+        remedy=cause.remedy,
+        detail="\n".join(part for part in detail if part),
+        log=_save_log(container.name, text) if text.strip() else None,
+    )
+
+
+def _read_log(container: Any) -> str:
+    try:
+        return str(
+            container.logs(stdout=True, stderr=True, timestamps=False, tail=MAX_LOG_LINES).decode(errors="replace")
+        )
+    except Exception as error:  # the reason for the failure matters more than its log
+        return f"(the log can't be read: {error})"
+
+
+def _save_log(name: str, text: str) -> Path | None:
+    path = logs_folder() / f"{name}.log"
+    try:
+        with open_private(path, "w") as file:
+            file.write(text)
+    except OSError:
+        return None
+    return path
+
+
+def error_to_text(error: SlipwayError) -> str:
+    """Return an error as Pulumi is to show it."""
+    log = f"{_LOG_PREFIX}{error.log}" if error.log else ""
+    remedy = f"{_REMEDY_PREFIX}{error.remedy}" if error.remedy else ""
+    return "\n".join(part for part in (error.message, error.detail, log, remedy) if part)
+
+
+def error_from_text(text: str) -> SlipwayError:
+    """Return the error that `error_to_text` made a text of."""
+    what, *lines = text.splitlines()
+    remedy = lines.pop().removeprefix(_REMEDY_PREFIX) if lines and lines[-1].startswith(_REMEDY_PREFIX) else ""
+    log = Path(lines.pop().removeprefix(_LOG_PREFIX)) if lines and lines[-1].startswith(_LOG_PREFIX) else None
+    return SlipwayError(what, remedy=remedy, detail="\n".join(lines), log=log)

@@ -1,0 +1,93 @@
+"""The one door to registries: what an image's digest is, what refers to it, tags, pushing, copying, deleting.
+
+Registries on this machine's loopback address may speak plain HTTP and are asked without the environment's proxy;
+all others are asked by HTTPS, with Docker's logins and the system's certificates. What is asked with a digest, and
+what a digest is made of, is checked against the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from slipway._internal.run.credentials import LoginPurpose, login_config_in_environment
+from slipway._internal.run.oci import oci_digest, verify_layout
+from slipway._internal.run.registries.client import Manifest, Referrer, Registry
+from slipway._internal.run.registries.http import MAX_CONCURRENT_REQUESTS, REQUEST_SECONDS, certificate_bundle
+from slipway._internal.run.registries.references import (
+    DIGEST_PATTERN,
+    FALLBACK_TAG_PATTERN,
+    ImageReference,
+    fallback_tag,
+    parse_reference,
+)
+from slipway._internal.run.registries.transfer import CopyLogins, CopyResult, copy_image, push_by_digest, push_layout
+
+__all__ = [
+    "DIGEST_PATTERN",
+    "FALLBACK_TAG_PATTERN",
+    "MAX_CONCURRENT_REQUESTS",
+    "CopyLogins",
+    "CopyResult",
+    "ImageReference",
+    "Manifest",
+    "Referrer",
+    "Registry",
+    "certificate_bundle",
+    "copy_image",
+    "fallback_tag",
+    "fetch_reported_digests",
+    "oci_digest",
+    "open_registry",
+    "parse_reference",
+    "push_by_digest",
+    "push_layout",
+    "resolve_digests",
+    "verify_layout",
+]
+
+
+def open_registry(host: str, purpose: LoginPurpose, seconds: float = REQUEST_SECONDS) -> Registry:
+    """Return a registry, with the login for a purpose that the environment names (`credentials.export`).
+
+    Raises:
+        ConfigError: the environment names a folder without a Docker config.
+    """
+    return Registry(host, login_config_in_environment(purpose), seconds)
+
+
+def resolve_digests(refs: Iterable[str]) -> dict[str, str | None]:
+    """Return the digest of each image reference, or None where there is none; many are asked at once.
+
+    Raises:
+        ConfigError: something is no image reference.
+        SlipwayError: a registry does not answer, or refuses.
+    """
+    return _ask_registries(refs, Registry.resolve_digest)
+
+
+def fetch_reported_digests(refs: Iterable[str]) -> dict[str, str | None]:
+    """Return what a registry says the digest of each image reference is: one HEAD request each, unproven.
+
+    Raises:
+        ConfigError: something is no image reference.
+        SlipwayError: a registry does not answer, or refuses.
+    """
+    return _ask_registries(refs, Registry.fetch_reported_digest)
+
+
+def _ask_registries(refs: Iterable[str], ask: Callable[[Registry, str, str], str | None]) -> dict[str, str | None]:
+    references = {ref: parse_reference(ref) for ref in refs}
+    if not references:
+        return {}
+    registries = {host: open_registry(host, "pull") for host in {reference.host for reference in references.values()}}
+    with ThreadPoolExecutor(min(MAX_CONCURRENT_REQUESTS, len(references))) as pool:
+        pending = {
+            ref: pool.submit(ask, registries[reference.host], reference.repository, reference.reference)
+            for ref, reference in references.items()
+        }
+        try:
+            return {ref: future.result() for ref, future in pending.items()}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,85 @@
+"""Reads a value of a stack's configuration, and asks Pulumi for it only where it is encrypted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.masking import register_secret
+from slipway._internal.model.structured_files import read_yaml
+from slipway._internal.run.passphrase import hide_salt, missing_passphrase_error
+from slipway._internal.run.process import ProcessResult, run
+from slipway._internal.run.state import pulumi_environment
+
+PULUMI_SECONDS = 60.0
+NO_STACK_MESSAGE, ALREADY_EXISTS_MESSAGE = "no stack named", "already exists"
+
+
+def read_setting(pulumi: Path, root: Path, stack: str, key: str, environment: Mapping[str, str]) -> str | None:
+    """Return a value of a stack's configuration; None where its file has none of that name, or there is no such file.
+
+    Args:
+        pulumi: the CLI.
+        root: the workspace.
+        stack: the stack's name. Nothing has to be deployed, and the backend need not know it.
+        key: `namespace:name`.
+        environment: what the tools need.
+
+    Raises:
+        ConfigError: it is encrypted with another passphrase, or the file is wrong.
+        SlipwayError: Pulumi cannot tell it.
+    """
+    file = root / "infra" / f"Pulumi.{stack}.yaml"
+    config = read_yaml(file).get("config") if file.is_file() else None
+    value = config.get(key) if isinstance(config, dict) else None
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return str(value)
+    result = _run_pulumi(pulumi, root, stack, ["config", "get", "--json", "--stack", stack, key], environment)
+    if result.code and NO_STACK_MESSAGE in result.output:
+        create_stack(pulumi, root, stack, environment)
+        result = _run_pulumi(pulumi, root, stack, ["config", "get", "--json", "--stack", stack, key], environment)
+    if "incorrect passphrase" in result.output:
+        raise missing_passphrase_error(root, f"the secrets in {file}")
+    if result.code:
+        raise SlipwayError(
+            f"{file}: `{key}` cannot be decrypted",
+            detail=result.tail(),
+            remedy=f"In infra/: `../.venv/bin/pulumi config set --secret --stack {stack} {key}` sets it anew.",
+        )
+    decrypted = str(json.JSONDecoder().raw_decode(result.output[result.output.index("{") :])[0]["value"])
+    register_secret(decrypted)
+    return decrypted
+
+
+def create_stack(pulumi: Path, root: Path, stack: str, environment: Mapping[str, str]) -> None:
+    """Have the backend know a stack that so far is only a file.
+
+    Raises:
+        ConfigError: the file holds secrets of another passphrase.
+        SlipwayError: the backend does not answer.
+    """
+    result = _run_pulumi(pulumi, root, stack, ["stack", "init", stack, "--no-select"], environment)
+    if "incorrect passphrase" in result.output:
+        raise missing_passphrase_error(root, f"the secrets in {root / 'infra' / f'Pulumi.{stack}.yaml'}")
+    if result.code and ALREADY_EXISTS_MESSAGE not in result.output:
+        raise SlipwayError(
+            f"the stack `{stack}` cannot be made where the state is kept",
+            detail=result.tail(),
+            remedy="`backend` in infra/Pulumi.yaml says where that is; `invoke doctor` helps.",
+        )
+
+
+def _run_pulumi(
+    pulumi: Path, root: Path, stack: str, words: list[str], environment: Mapping[str, str]
+) -> ProcessResult:
+    with hide_salt(root / "infra" / f"Pulumi.{stack}.yaml"):
+        return run(
+            [pulumi, "--non-interactive", *words],
+            cwd=root / "infra",
+            env={**environment, **pulumi_environment(root, stack)},
+            timeout=PULUMI_SECONDS,
+        )

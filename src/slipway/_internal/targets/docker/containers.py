@@ -1,0 +1,46 @@
+"""Which of a service's containers is the one that a state knows, and how a container differs from what was deployed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+
+from slipway._internal.model.stack import how_to_deploy
+from slipway._internal.run.engine import ContainerSummary
+
+STALE_SECONDS = 900
+"""After so long a container is in its state, or in none: no deploy waits longer for one to get healthy."""
+
+
+def select_serving(
+    containers: Sequence[ContainerSummary], known_ids: Collection[str] | None
+) -> tuple[ContainerSummary | None, list[ContainerSummary]]:
+    """Return the container that serves as a service, and those that no state knows.
+
+    Args:
+        containers: all of one service, by their age, the oldest first.
+        known_ids: the ids that the stack's state knows; None where that cannot be told.
+    """
+    dev = [container for container in containers if container.dev]
+    rest = [container for container in containers if not container.dev]
+    if known_ids is None:
+        running = [container for container in rest if container.state == "running"] or rest
+        serving = next(reversed(dev or running), None)
+        return serving, [container for container in rest if container is not serving] if not dev else []
+    deployed = [container for container in rest if container.id in known_ids]
+    return next(reversed(dev or deployed), None), [container for container in rest if container.id not in known_ids]
+
+
+def describe_drift(container: ContainerSummary, stack: str) -> str:
+    """Return how a stack's container differs from what was deployed, and what to do; nothing where it does not."""
+    deploy = f"`{how_to_deploy(stack)}`"
+    if container.state != "running":
+        return f"it is {container.state}: {deploy} restores it"
+    if container.health == "unhealthy":
+        return f"unhealthy: {deploy} replaces it"
+    return f"made by `invoke dev`: {deploy} deploys it" if container.dev else ""
+
+
+def is_stale(container: ContainerSummary) -> bool:
+    """Say whether a container was made so long ago that its deploy has ended."""
+    return time.time() - container.created > STALE_SECONDS

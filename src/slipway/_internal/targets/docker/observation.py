@@ -1,0 +1,237 @@
+"""A stack on a Docker engine: a container for each service, and the gateway before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+
+from slipway._internal.context.parallel import run_parallel
+from slipway._internal.context.reporter import Reporter
+from slipway._internal.insight.run_recorder import Recorder
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.stack import Stack, how_to_deploy
+from slipway._internal.model.workspace import Workspace
+from slipway._internal.provider import gateway
+from slipway._internal.provider.handler import CancellationToken
+from slipway._internal.release.status import GATEWAY, ServiceStatus, format_age, shorten_image
+from slipway._internal.rollout import drain, nginx
+from slipway._internal.run import engine
+from slipway._internal.run.engine_objects import empty_network, list_objects, remove_leftovers
+from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others
+from slipway._internal.run.state import list_locks, local_state_folder
+from slipway._internal.targets import Redeploy
+from slipway._internal.targets.docker import abandoned, containers
+
+START_STEP = "container: starting"
+START_PARTS = "container: getting the image", "container: starting", "container: becoming healthy"
+"""What the start of a container is on record as, and what it is made of."""
+
+STRAY_GRACE_SECONDS = 10
+"""How long a container that nothing sends requests to may take to end."""
+
+
+@dataclass(frozen=True)
+class DockerTarget:
+    """One stack on the Docker engine."""
+
+    workspace: Workspace
+    stack: Stack
+
+    @property
+    def deployed_name(self) -> str:
+        """What the stack's containers are called after."""
+        return self.workspace.deployed_name
+
+    def owner(self) -> StateOwner:
+        """Return whose the stack's objects are that this folder deploys; a folder that never did owns none."""
+        return owner_of(self.workspace.root, make=False)
+
+    def own_containers(self) -> list[engine.ContainerSummary]:
+        """Return the stack's containers that are this folder's own."""
+        return self._filter_own(self.owner())
+
+    def _filter_own(self, owner: StateOwner) -> list[engine.ContainerSummary]:
+        verdicts = [
+            (container, owner.classify(container.labels))
+            for container in engine.list_containers(self.deployed_name, self.stack.name)
+        ]
+        known_ids = (self._known_ids() or ()) if any(verdict == "other" for _, verdict in verdicts) else ()
+        return [
+            container
+            for container, verdict in verdicts
+            if verdict in ("own", "unsaid") or (verdict == "other" and container.id in known_ids)
+        ]
+
+    def _known_ids(self) -> Collection[str] | None:
+        """Return the ids that the stack's state knows; None where that cannot be read here at once."""
+        return read_state_ids(self.workspace.root, self.workspace.name, self.stack.name)
+
+    def refuse_foreign_objects(self, known_ids: Callable[[], Collection[str]]) -> None:
+        owner = owner_of(self.workspace.root)
+        refuse_others(owner, self.stack.name, list_objects(self.deployed_name, self.stack.name), known_ids)
+
+    def status(self) -> list[ServiceStatus]:
+        own_containers, known_ids = (
+            [_with_current_health(service) for service in self.own_containers()],
+            self._known_ids(),
+        )
+        if not own_containers:
+            return []
+        rows, deploy = [], how_to_deploy(self.stack.name)
+        expected = [*(service.name for service in self.workspace.services if not service.settings.job), GATEWAY]
+        for name in expected:
+            serving, strays = containers.select_serving(
+                [service for service in own_containers if service.service == name], known_ids
+            )
+            if serving is None:
+                rows.append(ServiceStatus(name, "missing", "-", "-", f"not there: `{deploy}` restores it"))
+            else:
+                drift = containers.describe_drift(serving, self.stack.name) or (
+                    self._gateway_drift(serving) if name == GATEWAY else ""
+                )
+                rows.append(_status_row(serving, drift))
+            rows += [_status_row(service, f"a stray that no state knows: `{deploy}` removes it") for service in strays]
+        rows += [
+            _status_row(service, "no such service any more")
+            for service in own_containers
+            if service.service not in expected
+        ]
+        return rows
+
+    def _gateway_drift(self, container: engine.ContainerSummary) -> str:
+        problem = gateway.find_gateway_problem(container.id)
+        return f"{problem}: `{how_to_deploy(self.stack.name)}` replaces it" if problem else ""
+
+    def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
+        running = [container for container in self.own_containers() if container.service == service]
+        if not running:
+            raise ConfigError(
+                f"{service} does not run in {self.stack.name}",
+                remedy=f"`invoke status --stack {self.stack.name}` shows what does; "
+                f"`{how_to_deploy(self.stack.name)}` starts it.",
+            )
+        serving, _ = containers.select_serving(running, self._known_ids())
+        yield from engine.read_logs((serving or running[-1]).id, tail=tail, follow=follow)
+
+    def running_images(self) -> list[tuple[str, str]]:
+        return [(container.name, container.image) for container in self.own_containers()]
+
+    def running_digests(self) -> dict[str, str]:
+        return {name: container.image.partition("@")[2] for name, container in self._serving_by_service().items()}
+
+    def _serving_by_service(self) -> dict[str, engine.ContainerSummary]:
+        own_containers, known_ids = self.own_containers(), self._known_ids()
+        services = {container.service for container in own_containers}
+        serving = {
+            name: containers.select_serving(
+                [container for container in own_containers if container.service == name], known_ids
+            )[0]
+            for name in services
+        }
+        return {name: container for name, container in serving.items() if container}
+
+    def service_health(self, services: Collection[str]) -> dict[str, str]:
+        serving = self._serving_by_service()
+        jobs = {service.name for service in self.workspace.services if service.settings.job}
+        missing = {name: "not run here" if name in jobs else "missing" for name in services}
+        return {name: engine.current_health(serving[name]) if name in serving else missing[name] for name in services}
+
+    def drifted_services(self, live_images: Callable[[], Mapping[str, str]]) -> list[str]:  # noqa: ARG002
+        return []  # the provider looks for itself at what really runs
+
+    def record_starts(self, recorder: Recorder) -> None:
+        started_services = recorder.services_with_step(START_STEP)
+        for container in self.own_containers() if started_services else []:
+            if container.service in started_services:
+                with suppress(SlipwayError):  # gone since: the record tells its start as a whole
+                    recorder.split_step(
+                        container.service, START_STEP, START_PARTS, engine.read_container_times(container.id)
+                    )
+
+    def remove_orphans(self, known_ids: Collection[str]) -> None:
+        # What `invoke dev` made is in no state either, but serves until the deploy has something in its place.
+        serving = {container.id for container in self.own_containers() if container.dev}
+        remove_leftovers(self.deployed_name, self.stack.name, {*known_ids, *serving}, self._owns)
+
+    def _owns(self, thing: DeployedObject) -> bool:
+        return self.owner().owns(thing.labels)
+
+    def adopt_existing(self) -> AbstractContextManager[None]:
+        return nullcontext()  # it was removed
+
+    @contextmanager
+    def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> Iterator[None]:  # noqa: ARG002
+        try:
+            yield  # the provider tells it
+        finally:
+            nginx.restore_keepalive(self.deployed_name, self.stack.name)
+
+    def remove_superseded(self, reporter: Reporter, known_ids: Callable[[], Collection[str] | None]) -> None:
+        own_containers = self.own_containers()
+        run_parallel(
+            [container for container in own_containers if container.dev],
+            lambda container: container.id,
+            self._end_dev_container,
+        )
+        folder = local_state_folder(self.workspace.root)
+        # What was there before nobody held the lock, and is in no state after that, nobody is about to put there.
+        if folder and list_locks(folder, self.workspace.name, self.stack.name):
+            return
+        stale = [
+            container
+            for container in own_containers
+            if not container.dev and (folder or containers.is_stale(container))
+        ]
+        ids = (
+            known_ids() if stale and (folder or len({container.service for container in stale}) < len(stale)) else None
+        )
+        for container in [] if ids is None else [container for container in stale if container.id not in ids]:
+            reporter.say(f"Removing {container.name}, a stray that no state knows.")
+            engine.remove_container(container.id, name=container.name, grace=STRAY_GRACE_SECONDS)
+
+    def _end_dev_container(self, container: engine.ContainerSummary) -> None:
+        settings = {service.name: service.settings for service in self.workspace.services}.get(container.service)
+        seconds, port = (settings.drain, settings.port) if settings else (0, None)
+        drain.drain_container(container.id, seconds, CancellationToken(), port=port)
+        engine.remove_image(container.image)
+
+    def wait_deleted(self, reporter: Reporter) -> None:  # noqa: ARG002 - the engine removes at once
+        remove_leftovers(self.deployed_name, self.stack.name, (), self._owns)
+        for obj in list_objects(self.deployed_name, self.stack.name):
+            if obj.kind == "network" and self._owns(obj):
+                with engine.docker_errors():
+                    network = engine.client().networks.get(obj.id)
+                    empty_network(
+                        network, lambda inside: engine.WORKSPACE_LABEL in inside.labels and self._owns(inside)
+                    )
+                    network.remove()
+
+    def remove_abandoned(self, reporter: Reporter, consent: Callable[[str], bool]) -> int:
+        owner, known_ids = owner_of(self.workspace.root), self._known_ids() or ()
+        objects = [obj for obj in list_objects(self.deployed_name, self.stack.name) if obj.id not in known_ids]
+        return abandoned.remove_abandoned(owner, self.stack.name, objects, reporter, consent)
+
+    def explain_failure(
+        self,
+        error: SlipwayError,
+        failed_services: Collection[str],  # noqa: ARG002 - the provider has explained it,
+        live_images: Callable[[], Mapping[str, str]],  # noqa: ARG002 - and what ran before still serves
+        redeploy: Redeploy,  # noqa: ARG002
+    ) -> SlipwayError:
+        return error
+
+
+def _with_current_health(container: engine.ContainerSummary) -> engine.ContainerSummary:
+    """Return a container as it is now where the engine has found it unhealthy, which may be long over."""
+    return replace(container, health=engine.current_health(container)) if container.health == "unhealthy" else container
+
+
+def _status_row(container: engine.ContainerSummary, drift: str) -> ServiceStatus:
+    return ServiceStatus(
+        container.service,
+        container.health or container.state,
+        shorten_image(container.image),
+        format_age(container.created),
+        drift,
+    )

@@ -1,0 +1,57 @@
+"""Verbs that only look: status, logs."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from slipway._internal.model.workspace_path import workspace_root
+from slipway._internal.tasks.verb import verb
+
+
+@verb(help={"stack": "The stack to look at.", "json": "Print it as JSON."})
+def status(context: Context, stack: str = "dev", json: bool = False) -> None:
+    """Show what runs, its health and its drift."""
+    from slipway._internal.model.stack import how_to_deploy
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release.status import read_stack_status
+    from slipway._internal.tasks import show
+
+    rows = read_stack_status(load_workspace(workspace_root()), stack)
+    if json:
+        return show.as_json([row.as_dict() for row in rows])
+    if not rows:
+        return show.say(f"Nothing runs in {stack}. [bold]{how_to_deploy(stack)}[/] starts it.")
+    return show.table(rows[0].columns, [row.cells for row in rows])
+
+
+@verb(
+    help={
+        "service": "The service, or `gateway`.",
+        "stack": "The stack it runs in.",
+        "follow": "Go on as new lines come; Ctrl-C ends it.",
+        "tail": "How many of the last lines.",
+        "build": "The log of its last build instead.",
+    }
+)
+def logs(
+    context: Context,
+    service: str,
+    stack: str = "dev",
+    follow: bool = False,
+    tail: int = 100,
+    build: bool = False,
+) -> None:
+    """Print a service's log: invoke logs api --follow."""
+    from contextlib import closing
+
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release.status import read_service_logs
+    from slipway._internal.run import streams
+    from slipway._internal.tasks import show
+
+    streams.end_with_reader()
+    with closing(
+        read_service_logs(load_workspace(workspace_root()), service, stack, follow=follow, tail=tail, build=build)
+    ) as lines:
+        for line in lines:
+            show.log_line(line)

@@ -1,0 +1,239 @@
+"""Verbs that change what runs: up, deploy, preview, down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+
+from slipway._internal.model.workspace_path import workspace_root
+from slipway._internal.tasks.verb import verb
+
+if TYPE_CHECKING:
+    from slipway._internal.model.stack import Stack
+    from slipway._internal.model.workspace import Workspace
+    from slipway._internal.release.deploy import DeployResult
+
+
+UNPROTECT_HELP = "Deploy a stack that was protected and by its file is not any more; --yes alone does not."
+
+
+@verb(
+    optional=["beside"],
+    help={
+        "stack": "The stack to deploy.",
+        "beside": "Run beside another folder of this workspace, under names and at a port of its own: --beside [NAME].",
+        "yes": "Answer yes to every question: a dead deploy's lock is removed.",
+        "dry": "Say what would change, and change nothing.",
+        "no-install": "Install nothing: say what is missing and how to get it.",
+        "json": "Print the result as JSON.",
+        "unprotect": UNPROTECT_HELP,
+    },
+)
+def up(
+    context: Context,
+    stack: str = "dev",
+    beside: str | bool | None = None,
+    yes: bool = False,
+    dry: bool = False,
+    no_install: bool = False,
+    json: bool = False,
+    unprotect: bool = False,
+) -> None:
+    """Set up, build what changed, deploy, print the URLs."""
+    if dry:
+        return _preview(stack, install=not no_install)
+    if beside:
+        _assign_suffix(stack, str(beside) if beside is not True else None, json=json)
+    return _deploy(stack, yes=yes, install=not no_install, json=json, unprotect=unprotect)
+
+
+@verb(
+    help={
+        "stack": "The stack to deploy.",
+        "yes": "Answer yes to every question, also to deploying a protected stack.",
+        "dry": "Say what would change, and change nothing.",
+        "json": "Print the result as JSON.",
+        "unprotect": UNPROTECT_HELP,
+    }
+)
+def deploy(
+    context: Context,
+    stack: str = "dev",
+    yes: bool = False,
+    dry: bool = False,
+    json: bool = False,
+    unprotect: bool = False,
+) -> None:
+    """Deploy a stack, from the images that its mode says."""
+    if dry:
+        return _preview(stack, install=True)
+    return _deploy(stack, yes=yes, install=True, json=json, unprotect=unprotect)
+
+
+@verb(help={"stack": "The stack to look at."})
+def preview(context: Context, stack: str = "dev") -> None:
+    """Show what a deploy would change. Builds nothing."""
+    _preview(stack, install=True)
+
+
+@verb(
+    help={
+        "stack": "The stack whose services go.",
+        "yes": "Do not ask, also where the stack is protected.",
+        "dry": "Say what would be removed, and remove nothing.",
+        "machine": "Also end the registry, builder and Docker engine that Slipway started on this machine.",
+        "abandoned": "Also remove what another folder of this workspace has left running that is gone.",
+    }
+)
+def down(
+    context: Context,
+    stack: str = "dev",
+    yes: bool = False,
+    dry: bool = False,
+    machine: bool = False,
+    abandoned: bool = False,
+) -> None:
+    """Remove what a stack runs; images and state stay."""
+    from slipway._internal.context.protection import was_protected
+    from slipway._internal.context.run_context import current_environment
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.prune import machine as daemons
+    from slipway._internal.release import deploy as flow
+    from slipway._internal.targets import target_of
+    from slipway._internal.tasks import show
+
+    workspace = load_workspace(workspace_root())
+    stack_config = flow.load_stack(workspace, stack)
+    if dry:
+        return show.table(("would be removed", "image"), target_of(workspace, stack_config).running_images())
+    if was_protected(workspace, stack):
+        stack_config = replace(stack_config, protected=True, mode="external")
+    flow.ask_when_protected(
+        stack_config, f"Remove everything that runs in the protected stack {stack}?", show.consent(yes)
+    )
+    with show.progress(f"Removing {stack}") as reporter:
+        outcome = flow.remove_stack(
+            current_environment(workspace), stack_config, reporter, show.consent(yes), also_abandoned=abandoned
+        )
+        if machine:
+            daemons.stop_daemons(workspace, reporter)
+    removed = outcome.operations.get("delete", 0)
+    return show.say(f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}.")
+
+
+@verb(
+    help={
+        "stack": "The stack whose lock goes.",
+        "yes": "Do not ask.",
+    }
+)
+def unlock(context: Context, stack: str = "dev", yes: bool = False) -> None:
+    """Remove the lock of a deploy that has ended on another machine."""
+    from slipway._internal.context.run_context import current_environment
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release import deploy as flow
+    from slipway._internal.release.deploy_locks import remove_locks
+    from slipway._internal.tasks import show
+
+    workspace = load_workspace(workspace_root())
+    pulumi_stack = flow.open_stack(current_environment(workspace), flow.load_stack(workspace, stack))
+    with show.progress(f"Unlocking {stack}") as reporter:
+        count = remove_locks(pulumi_stack, show.consent(yes), reporter)
+    show.say(f"[green]✔[/] {stack}: {'it is free' if count else 'nobody held a lock'}.")
+
+
+def _assign_suffix(stack: str, name: str | None, *, json: bool) -> None:
+    from slipway._internal.context.reporter import NullReporter
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release import deploy as flow
+    from slipway._internal.release.side_by_side import assign_suffix_and_port
+    from slipway._internal.tasks import show
+
+    workspace = load_workspace(workspace_root())
+    with show.progress(f"Making room for {stack}") as progress:
+        assign_suffix_and_port(workspace, flow.load_stack(workspace, stack), name, NullReporter() if json else progress)
+
+
+def _deploy(stack: str, *, yes: bool, install: bool, json: bool, unprotect: bool) -> None:
+    from slipway._internal.context.protection import lift_protection, refuse_lost_protection
+    from slipway._internal.model.errors import SlipwayError
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release import deploy as flow
+    from slipway._internal.tasks import show
+
+    workspace = load_workspace(workspace_root())
+    stack_config = flow.load_stack(workspace, stack)
+    _say_override(stack_config)
+    with lift_protection(stack, wanted=unprotect):
+        refuse_lost_protection(workspace, stack_config)
+        flow.ask_when_protected(stack_config, f"Deploy the protected stack {stack}?", show.consent(yes))
+        result = _run_deploy(workspace, stack_config, yes=yes, install=install, json=json)
+    show.as_json(result.as_dict()) if json else show.deploy_result(result)
+    if not result.healthy:
+        raise SlipwayError(
+            f"{stack} is deployed, but not everything answers",
+            remedy=f"`invoke logs SERVICE --stack {stack}` shows what a service says.",
+        )
+
+
+def _run_deploy(workspace: Workspace, stack_config: Stack, *, yes: bool, install: bool, json: bool) -> DeployResult:
+    from slipway._internal.build.environment import prepare_environment, required_gate_tools
+    from slipway._internal.context.reporter import NullReporter
+    from slipway._internal.context.run_context import current_environment
+    from slipway._internal.insight.run_recorder import record_run
+    from slipway._internal.release import deploy as flow
+    from slipway._internal.tasks import show
+
+    with (
+        record_run(workspace, "deploy", stack_config, from_process_start=True),
+        show.progress(f"Deploying {stack_config.name}") as progress,
+    ):
+        reporter = NullReporter() if json else progress
+        builds_images = stack_config.mode != "external"
+        flow.refuse_foreign_objects_early(current_environment(workspace), stack_config)
+        run_context = prepare_environment(
+            workspace,
+            reporter,
+            building=builds_images,
+            install=install,
+            gate=required_gate_tools(stack_config),
+            stack=stack_config,
+        )
+        if builds_images:
+            from slipway._internal.build.build_command import build_ahead_if_many
+
+            build_ahead_if_many(run_context, stack_config, reporter)
+        return flow.deploy_stack(run_context, stack_config, reporter, show.consent(yes))
+
+
+def _preview(stack: str, *, install: bool) -> None:
+    from slipway._internal.build.environment import prepare_environment
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release import deploy as flow
+    from slipway._internal.tasks import show
+
+    workspace = load_workspace(workspace_root())
+    stack_config = flow.load_stack(workspace, stack)
+    _say_override(stack_config)
+    with show.progress(f"Previewing {stack}") as reporter:
+        run_context = prepare_environment(
+            workspace, reporter, building=stack_config.mode != "external", install=install, stack=stack_config
+        )
+        reporter.step(stack, "asking Pulumi what would change")
+        diff, outcome = flow.preview_stack(run_context, stack_config)
+        reporter.done(stack, "asked Pulumi what would change")
+    for line in diff:
+        show.plain(line)
+    counted = ", ".join(
+        f"{count} to {operation}" for operation, count in outcome.operations.items() if operation != "same"
+    )
+    show.say(f"[green]✔[/] {stack}: {counted or 'nothing would change'}.")
+
+
+def _say_override(stack: Stack) -> None:
+    from slipway._internal.tasks import show
+
+    if stack.overridden:
+        show.note(f"[yellow]SLIPWAY_IMAGES={stack.mode} overrides the mode of {stack.name} for this run.[/]")

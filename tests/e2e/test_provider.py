@@ -20,8 +20,7 @@ from tests.e2e.provider_world import SECRET, Images, World, free_port, images, w
 from tests.e2e.workspace import bake
 from tests.own_python import made_for
 
-from slipway._internal.provider import gateway
-from slipway._internal.rollout import nginx
+from slipway._internal.rollout import gateway, nginx
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import remove_leftovers
 from slipway._internal.run.owner import OWNER_LABEL, DeployedObject

@@ -18,7 +18,7 @@ ALLOWED = {
     "run": {"model", "content", "commands"},
     "toolchain": {"model", "commands", "run"},
     "context": {*BASE, "toolchain"},
-    "rollout": {*BASE, "provider"},
+    "rollout": BASE,
     "provider": {*BASE, "rollout"},
     "insight": TOOLS,
     "targets": {*WORK, "release"},

@@ -39,7 +39,7 @@ STILL_PRIVATE = {
     "slipway._internal.model.request_limits",
     "slipway._internal.model.stack",
     "slipway._internal.model.workspace",
-    "slipway._internal.provider.gateway",
+    "slipway._internal.rollout.gateway",
     "slipway._internal.provider.release",
     "slipway._internal.run",
     "slipway._internal.run.credentials",

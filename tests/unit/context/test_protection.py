@@ -11,8 +11,9 @@ from slipway._internal.context import protection
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.stack import UNPROTECT_VARIABLE, Stack
 from slipway._internal.model.workspace import Workspace, WorkspaceSettings
-from slipway._internal.provider.handler import CancellationToken, ResourceState
+from slipway._internal.provider.handler import ResourceState
 from slipway._internal.provider.protection import ProtectionHandler
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run.state import state_file
 
 OPEN = Stack("prod", Path("Pulumi.prod.yaml"), "inline", "docker", protected=False)

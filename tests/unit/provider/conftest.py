@@ -1,14 +1,7 @@
-"""What all tests of the provider stand on: a state, which is whose its objects are."""
+"""What tests of the provider stand on, as those of its containers do."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from tests.unit.rollout.conftest import state
 
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state in a folder of the test's own."""
-    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}/state")
-    return tmp_path / "state"
+__all__ = ["state"]

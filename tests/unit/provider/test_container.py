@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from slipway._internal.provider import container
-from slipway._internal.provider.container import ContainerHandler, ContainerSpec, container_options
+from slipway._internal.provider.container import ContainerHandler
 from slipway._internal.provider.handler import ResourceState
 from slipway._internal.provider.values import UNKNOWN, SecretValue
+from slipway._internal.rollout.desired import desired_container
 
 IMAGE = f"127.0.0.1:5000/demo/api@sha256:{'a' * 64}"
 INPUTS: dict[str, Any] = {
@@ -91,45 +92,12 @@ def test_a_container_that_is_gone_is_replaced(old: ResourceState, monkeypatch: p
     assert (list(diff.changed), list(diff.replaces)) == (["containerId"], ["containerId"])
 
 
-def test_secrets_are_in_nothing_that_the_engine_shows() -> None:
-    asked = repr(container_options(ContainerSpec.from_inputs(INPUTS), "demo-dev-api-1", "urn"))
-    assert "open sesame" not in asked
-    assert "open sesame" not in repr(ContainerSpec.from_inputs(INPUTS))
+def test_secrets_are_no_outputs() -> None:
     assert "secrets" not in ContainerHandler().preview_outputs(INPUTS)
 
 
-def test_a_container_has_no_privilege_and_no_published_port() -> None:
-    asked = container_options(ContainerSpec.from_inputs(INPUTS), "demo-dev-api-1", "urn")
-    assert asked["read_only"] and asked["cap_drop"] == ["ALL"] and "ports" not in asked
-    assert asked["security_opt"] == ["no-new-privileges:true"]
-    assert asked["mem_limit"] == "256m"
-
-
-def test_a_container_has_an_init_that_takes_in_orphans() -> None:
-    assert container_options(ContainerSpec.from_inputs(INPUTS), "demo-dev-api-1", "urn")["init"] is True
-
-
-@pytest.mark.parametrize(
-    ("tmp", "mounted"),
-    [
-        ({}, "rw,noexec,nosuid,nodev,mode=1777"),
-        ({"tmpExec": True}, "rw,exec,nosuid,nodev,mode=1777"),
-        ({"tmpSize": "64m"}, "rw,noexec,nosuid,nodev,mode=1777,size=64m"),
-        ({"tmpExec": True, "tmpSize": "64m"}, "rw,exec,nosuid,nodev,mode=1777,size=64m"),
-    ],
-)
-def test_tmp_runs_no_programs_and_has_no_size_of_its_own_unless_it_is_said(tmp: dict[str, Any], mounted: str) -> None:
-    assert container_options(ContainerSpec.from_inputs({**INPUTS, **tmp}), "n", "urn")["tmpfs"] == {"/tmp": mounted}
-
-
-def test_port_is_told_in_the_environment_unless_it_is_set_there() -> None:
-    assert container_options(ContainerSpec.from_inputs(INPUTS), "n", "urn")["environment"] == {
-        "PORT": "8000",
-        "LEVEL": "info",
-    }
-    own = ContainerSpec.from_inputs({**INPUTS, "env": {"PORT": "9"}})
-    assert container_options(own, "n", "urn")["environment"] == {"PORT": "9"}
-
-
-def test_without_secrets_there_is_no_volume() -> None:
-    assert container_options(ContainerSpec.from_inputs({**INPUTS, "secrets": {}}), "n", "urn")["mounts"] == []
+def test_what_pulumi_wants_is_noted_for_who_makes_containers_without_it(old: ResourceState) -> None:
+    urn = "urn:pulumi:noted::demo::slipway:docker:Container::api"
+    ContainerHandler().diff(ResourceState(urn, old.id, old.inputs, old.outputs), {**INPUTS, "memory": "64m"})
+    found_urn, spec = desired_container("noted", "api")
+    assert (found_urn, spec.memory, spec.secrets) == (urn, "64m", {"TOKEN": "open sesame"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +9,11 @@ import pytest
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.provider import gateway
-from slipway._internal.provider.gateway import GatewayHandler, GatewaySpec, gateway_options, gateway_url
+from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.provider.handler import ResourceState
 from slipway._internal.provider.values import UNKNOWN
+from slipway._internal.rollout import gateway as gateways
+from slipway._internal.rollout.gateway import GatewaySpec
 from slipway._internal.run import ports
 
 ROUTE = {"service": "api", "route": "/api", "upstream": "demo-dev-api-1:8000"}
@@ -66,7 +67,7 @@ def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
 ) -> None:
     monkeypatch.setattr(ports, "is_port_taken", lambda bind, port: True)
     monkeypatch.setattr(ports, "find_port_holder", lambda port: "process 7 (other)")
-    monkeypatch.setattr(gateway, "describe_port_setting", lambda stack: f"slipway:port in infra/Pulumi.{stack}.yaml")
+    monkeypatch.setattr(gateways, "describe_port_setting", lambda stack: f"slipway:port in infra/Pulumi.{stack}.yaml")
     with pytest.raises(SlipwayError, match=r"port 9090 at 127\.0\.0\.1 is taken by process 7") as caught:
         GatewayHandler().diff(old, {**INPUTS, "port": 9090})
     assert "slipway:port in infra/Pulumi.dev.yaml" in caught.value.remedy
@@ -90,30 +91,6 @@ def test_routes_that_nginx_could_not_serve_are_found_before_anything_happens() -
     assert "api and b have the same route /api" in reason
 
 
-def test_it_publishes_its_port_only_where_it_is_told_to() -> None:
-    asked = gateway_options(GatewaySpec.from_inputs(INPUTS), "urn")
-    assert asked["ports"] == {"8080/tcp": ("127.0.0.1", 8080)}
-    assert asked["user"] == "65532:65532" and asked["read_only"]
-
-
-@pytest.mark.parametrize(
-    ("host", "bind", "port", "expected"),
-    [
-        ("unix:///var/run/docker.sock", "127.0.0.1", 8080, "http://127.0.0.1:8080"),
-        ("unix:///var/run/docker.sock", "0.0.0.0", 80, "http://localhost"),
-        ("ssh://me@server", "0.0.0.0", 80, "http://server"),
-        ("tcp://server:2376", "10.0.0.1", 8080, "http://10.0.0.1:8080"),
-        ("unix:///var/run/docker.sock", "::1", 8080, "http://[::1]:8080"),
-        ("ssh://me@server", "::", 8080, "http://server:8080"),
-    ],
-)
-def test_its_url_says_where_it_is_reached(
-    monkeypatch: pytest.MonkeyPatch, host: str, bind: str, port: int, expected: str
-) -> None:
-    monkeypatch.setenv("DOCKER_HOST", host)
-    assert gateway_url(bind, port) == expected
-
-
 def test_inputs_that_are_wholly_unknown_are_judged_without_being_read(old: ResourceState) -> None:
     diff = GatewayHandler().diff(old, {**INPUTS, "network": UNKNOWN, "routes": UNKNOWN})
     assert "network" in diff.replaces
@@ -123,17 +100,6 @@ def test_inputs_that_are_wholly_unknown_are_judged_without_being_read(old: Resou
 def test_plain_pulumi_may_not_bind_it_to_what_is_no_ip_address_either(bind: str) -> None:
     [(name, reason)] = GatewayHandler().check({**INPUTS, "bind": bind}).failures
     assert name == "bind" and "IP address" in reason
-
-
-def container_at(*ips: str) -> Any:
-    ports = {"8080/tcp": [{"HostIp": ip, "HostPort": "8080"} for ip in ips]}
-    return SimpleNamespace(reload=lambda: None, attrs={"NetworkSettings": {"Ports": ports}})
-
-
-def test_a_gateway_that_the_engine_lets_listen_elsewhere_is_refused() -> None:
-    gateway._check_listen_address(container_at("127.0.0.1"), GatewaySpec.from_inputs(INPUTS))
-    with pytest.raises(SlipwayError, match=r"told to listen on 127\.0\.0\.1, the engine listens on 0\.0\.0\.0, ::"):
-        gateway._check_listen_address(container_at("0.0.0.0", "::"), GatewaySpec.from_inputs(INPUTS))
 
 
 def test_a_gateway_that_hangs_is_replaced(old: ResourceState, monkeypatch: pytest.MonkeyPatch) -> None:

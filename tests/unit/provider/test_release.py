@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from slipway._internal.provider.handler import CancellationToken, ResourceState
+from slipway._internal.provider.handler import ResourceState
 from slipway._internal.provider.release import MAX_RELEASES, LiveHandler, ReleaseHandler, add_results
 from slipway._internal.provider.values import UNKNOWN
+from slipway._internal.rollout.cancellation import CancellationToken
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 

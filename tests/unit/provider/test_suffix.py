@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from slipway._internal.provider.handler import CancellationToken, ResourceState
+from slipway._internal.provider.handler import ResourceState
 from slipway._internal.provider.suffix import SuffixHandler
 from slipway._internal.provider.values import UNKNOWN, SecretValue
+from slipway._internal.rollout.cancellation import CancellationToken
 
 
 def test_a_suffix_is_random_and_shows_no_secret() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from slipway._internal.provider.handler import CancellationToken, Cancelled
 from slipway._internal.rollout import drain, nginx
+from slipway._internal.rollout.cancellation import CancellationToken, Cancelled
 from slipway._internal.rollout.reachability import ContainerAddress
 from slipway._internal.run import engine
 

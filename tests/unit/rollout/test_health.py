@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from slipway._internal.content.healthcheck import Healthcheck
-from slipway._internal.provider.handler import CancellationToken, Cancelled
 from slipway._internal.rollout import health, reachability
+from slipway._internal.rollout.cancellation import CancellationToken, Cancelled
 from slipway._internal.rollout.health import Unhealthy
 from slipway._internal.rollout.reachability import ContainerAddress
 from slipway._internal.run import engine

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slipway._internal.model.errors import SlipwayError
-from slipway._internal.provider.handler import Cancelled
+from slipway._internal.rollout.cancellation import Cancelled
 from slipway._internal.rollout.start_failure import error_to_text, explain_start_failure
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from slipway._internal.provider.handler import CancellationToken, Cancelled
+from slipway._internal.rollout.cancellation import CancellationToken, Cancelled
 from slipway._internal.rollout.drain import run_interruptibly
 from slipway._internal.run.background import Background
 

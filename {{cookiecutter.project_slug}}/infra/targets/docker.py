@@ -10,7 +10,7 @@ from slipway._internal.model.environment import service_environment
 from slipway._internal.model.request_limits import effective_limits
 from slipway._internal.model.stack import Stack, gateway_port_of
 from slipway._internal.model.workspace import Service, Workspace
-from slipway._internal.provider.gateway import gateway_url
+from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway.pulumi import Container, Gateway, Network, RouteArgs
 

@@ -17,7 +17,7 @@ from slipway._internal.content.normalized_contexts import normalize_modes
 from slipway._internal.context.reporter import NullReporter
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.model.errors import SlipwayError
-from slipway._internal.provider.handler import CancellationToken
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.images import pull_image
 from slipway._internal.run import engine
 from slipway._internal.toolchain.builder import builder_of

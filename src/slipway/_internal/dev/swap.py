@@ -1,6 +1,6 @@
 """Puts new containers in the place of running ones, behind the gateway and without Pulumi: what `invoke dev` does.
 
-The steps are the provider's own: the new one is healthy before the gateway is switched, and only then the old one ends.
+The steps are a deployment's own: the new one is healthy before the gateway is switched, and only then the old one ends.
 """
 
 from __future__ import annotations
@@ -15,15 +15,11 @@ from typing import Any
 
 from slipway._internal.commands.nginx import Route, parse_config, render_config
 from slipway._internal.model.errors import SlipwayError
-from slipway._internal.model.stack import how_to_deploy
-from slipway._internal.provider import container
-from slipway._internal.provider.container import ContainerSpec, DevOverlay
-from slipway._internal.provider.handler import CancellationToken
-from slipway._internal.provider.server import desired_inputs
-from slipway._internal.rollout import drain, health, nginx
+from slipway._internal.rollout import container, drain, health, nginx
+from slipway._internal.rollout.cancellation import CancellationToken
+from slipway._internal.rollout.container import ContainerSpec, DevOverlay
+from slipway._internal.rollout.desired import desired_container
 from slipway._internal.run import engine
-
-CONTAINER_TYPE = "slipway:docker:Container"
 
 
 @dataclass(frozen=True)
@@ -145,7 +141,7 @@ class ContainerSwapper:
                 deployed_container = engine.client().containers.get(deployed[service])
                 deployed_container.start()
                 deployed_container.update(restart_policy=engine.RESTART_POLICY)
-                spec = ContainerSpec.from_inputs(_desired_container(self._stack, service)[1])
+                spec = desired_container(self._stack, service)[1]
                 health.wait_until_healthy(
                     deployed_container,
                     engine.read_health_check(deployed_container.image),
@@ -160,13 +156,13 @@ class ContainerSwapper:
             if engine_container.dev:
                 self._end_in_background(
                     ReplacedContainer(engine_container.id, engine_container.name, True, engine_container.image),
-                    ContainerSpec.from_inputs(_desired_container(self._stack, engine_container.service)[1]),
+                    desired_container(self._stack, engine_container.service)[1],
                 )
         self.wait_for_drains()
 
     def _spec_of(self, request: SwapRequest) -> tuple[str, ContainerSpec]:
-        urn, inputs = _desired_container(self._stack, request.service)
-        return urn, replace(ContainerSpec.from_inputs(inputs), image=request.image)
+        urn, spec = desired_container(self._stack, request.service)
+        return urn, replace(spec, image=request.image)
 
     def _collect(self, futures: Mapping[str, Future[Any]], result: SwapResult) -> None:
         for service, future in futures.items():
@@ -214,17 +210,6 @@ class LiveGateway:
         new_config = render_config(routes, drain_seconds=nginx.WORKER_SHUTDOWN_SECONDS)
         if new_config != self.live_config:
             nginx.reload_config(self.container, nginx.disable_keepalive(self.container), new_config, cancellation)
-
-
-def _desired_container(stack: str, service: str) -> tuple[str, dict[str, Any]]:
-    """Return the URN of a service's container, and what Pulumi last wanted it to be."""
-    for urn, inputs in desired_inputs().items():
-        if urn.startswith(f"urn:pulumi:{stack}::") and urn.endswith(f"{CONTAINER_TYPE}::{service}"):
-            return urn, inputs
-    raise SlipwayError(
-        f"{service} has no container in {stack} that `invoke dev` could replace",
-        remedy=f"`{how_to_deploy(stack)}` deploys what infra/targets says.",
-    )
 
 
 def _end_replaced(replaced: ReplacedContainer, spec: ContainerSpec) -> None:

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from slipway._internal.model.errors import SlipwayError
 from slipway._internal.provider.values import UNKNOWN, Props, contains_secret, unwrap_secrets
+from slipway._internal.rollout.cancellation import CancellationToken
 
 
 @dataclass(frozen=True)
@@ -47,29 +46,6 @@ class ActualState:
 
     id: str
     outputs: Props = field(default_factory=dict)
-
-
-class Cancelled(SlipwayError):
-    """The user interrupted the deployment."""
-
-    def __init__(self) -> None:
-        super().__init__("interrupted")
-
-
-class CancellationToken:
-    """Ends the waiting of one call when the user interrupts."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def cancel(self) -> None:
-        """End the waiting."""
-        self._event.set()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait; raise Cancelled as soon as the user interrupts."""
-        if self._event.wait(seconds):
-            raise Cancelled
 
 
 class ResourceHandler(ABC):

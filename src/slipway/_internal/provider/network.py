@@ -7,16 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipway._internal.provider import ownership
-from slipway._internal.provider.handler import (
-    ActualState,
-    CancellationToken,
-    Diff,
-    ResourceHandler,
-    ResourceState,
-    changed_keys,
-)
+from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import Props
+from slipway._internal.rollout import ownership
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import empty_network, name_taken_error
 from slipway._internal.run.owner import DeployedObject

@@ -11,15 +11,9 @@ from __future__ import annotations
 import os
 
 from slipway._internal.model.stack import UNPROTECT_VARIABLE, lost_protection_error
-from slipway._internal.provider.handler import (
-    ActualState,
-    CancellationToken,
-    Diff,
-    ResourceHandler,
-    ResourceState,
-    changed_keys,
-)
+from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import Props
+from slipway._internal.rollout.cancellation import CancellationToken
 
 
 class ProtectionHandler(ResourceHandler):

@@ -32,15 +32,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from slipway._internal.model.workspace_path import workspace_root
-from slipway._internal.provider.handler import (
-    ActualState,
-    CancellationToken,
-    Diff,
-    ResourceHandler,
-    ResourceState,
-    changed_keys,
-)
+from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import Props
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import git
 
 MAX_RELEASES = 20

@@ -12,7 +12,6 @@ from typing import Any
 import grpc
 
 from slipway._internal.provider.servicer import PROVIDER_NAME, Provider
-from slipway._internal.provider.values import Props
 from slipway._internal.run import engine
 
 # Each resource that Pulumi handles at the same time takes a thread while it waits for its container,
@@ -43,11 +42,6 @@ def serve_in_thread() -> int:
     Pulumi then starts no program of its own, which saves a second Python start in each command.
     """
     return _shared_server()[1]
-
-
-def desired_inputs() -> dict[str, Props]:
-    """Return what Pulumi last wanted each resource to be, by URN, as far as this process has served it."""
-    return dict(_shared_server()[2].desired_inputs)
 
 
 @cache

@@ -23,13 +23,14 @@ from slipway import __version__
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.provider.container import ContainerHandler
 from slipway._internal.provider.gateway import GatewayHandler
-from slipway._internal.provider.handler import CancellationToken, ResourceHandler, ResourceState
+from slipway._internal.provider.handler import ResourceHandler, ResourceState
 from slipway._internal.provider.network import NetworkHandler
-from slipway._internal.provider.ownership import forget_checks
 from slipway._internal.provider.protection import ProtectionHandler
 from slipway._internal.provider.release import LiveHandler, ReleaseHandler
 from slipway._internal.provider.suffix import SuffixHandler
 from slipway._internal.provider.values import Props, contains_unknown, from_struct, to_struct, unwrap_secrets
+from slipway._internal.rollout.cancellation import CancellationToken
+from slipway._internal.rollout.ownership import forget_checks
 from slipway._internal.rollout.start_failure import error_to_text
 
 PROVIDER_NAME = "slipway"
@@ -70,8 +71,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._lock = threading.Lock()
         self._cancelled = False
         self._cancellations: set[CancellationToken] = set()
-        self.desired_inputs: dict[str, Props] = {}
-        """What the engine last wanted each resource to be, by URN; secrets plain, so it never leaves this process."""
 
     def cancel(self) -> None:
         """End all waiting; what is being made is cleared away."""
@@ -137,7 +136,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @grpc_errors
     def Diff(self, request: Any, context: Any) -> Any:
-        self.desired_inputs[request.urn] = news = unwrap_secrets(from_struct(request.news))
+        news = unwrap_secrets(from_struct(request.news))
         diff = _handler_of(request).diff(_resource_state(request, request.old_inputs, request.olds), news)
         changed = [name for name in diff.changed if name not in request.ignoreChanges]
         replaces = [name for name in diff.replaces if name in changed]
@@ -156,7 +155,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         handler, inputs = _handler_of(request), unwrap_secrets(from_struct(request.properties))
         if request.preview:
             return provider_pb2.CreateResponse(properties=to_struct(handler.preview_outputs(inputs)))
-        self.desired_inputs[request.urn] = inputs
         with self._cancellation(context) as cancellation:
             actual = handler.create(request.urn, _require_known(inputs), cancellation)
         return provider_pb2.CreateResponse(id=actual.id, properties=to_struct(actual.outputs))

@@ -10,15 +10,9 @@ from __future__ import annotations
 
 import secrets
 
-from slipway._internal.provider.handler import (
-    ActualState,
-    CancellationToken,
-    Diff,
-    ResourceHandler,
-    ResourceState,
-    changed_keys,
-)
+from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import Props
+from slipway._internal.rollout.cancellation import CancellationToken
 
 
 class SuffixHandler(ResourceHandler):

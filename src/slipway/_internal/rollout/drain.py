@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from slipway._internal.provider.handler import CancellationToken
 from slipway._internal.rollout import nginx
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.reachability import ContainerAddress
 from slipway._internal.run import engine
 from slipway._internal.run.background import Background

@@ -10,8 +10,8 @@ from typing import Any
 from slipway._internal.content.healthcheck import Healthcheck
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.masking import mask
-from slipway._internal.provider.handler import CancellationToken
 from slipway._internal.rollout import reachability
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 
 POLL_SECONDS = 0.15  # seconds between two probes, where the check has no start interval of its own

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from slipway._internal.model.errors import SlipwayError
-from slipway._internal.provider.handler import CancellationToken
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 from slipway._internal.run.credentials import login_config_in_environment, read_login
 

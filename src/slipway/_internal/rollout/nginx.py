@@ -12,8 +12,8 @@ from typing import Any
 
 from slipway._internal.commands import nginx
 from slipway._internal.model.errors import SlipwayError
-from slipway._internal.provider.handler import CancellationToken
 from slipway._internal.rollout import container_files
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 
 GATEWAY = "gateway"

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from slipway._internal.model import bases_lock
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.workspace_path import workspace_root
-from slipway._internal.provider.handler import CancellationToken
 from slipway._internal.rollout import sockets
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.hardening import hardened_settings
 from slipway._internal.rollout.images import pull_image
 from slipway._internal.run import engine

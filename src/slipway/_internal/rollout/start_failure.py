@@ -12,7 +12,7 @@ from slipway._internal.model.files import open_private
 from slipway._internal.model.masking import mask, register_secret
 from slipway._internal.model.terminal_text import sanitize_lines
 from slipway._internal.model.workspace_path import workspace_root
-from slipway._internal.provider.handler import Cancelled
+from slipway._internal.rollout.cancellation import Cancelled
 from slipway._internal.run import engine
 
 TAIL_LINES = 20

@@ -12,10 +12,9 @@ from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
-from slipway._internal.provider import gateway
-from slipway._internal.provider.handler import CancellationToken
 from slipway._internal.release.status import GATEWAY, ServiceStatus, format_age, shorten_image
-from slipway._internal.rollout import drain, nginx
+from slipway._internal.rollout import drain, gateway, nginx
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import empty_network, list_objects, remove_leftovers
 from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others

@@ -1,0 +1,30 @@
+"""Ends the waiting of a deployment when the user interrupts."""
+
+from __future__ import annotations
+
+import threading
+
+from slipway._internal.model.errors import SlipwayError
+
+
+class Cancelled(SlipwayError):
+    """The user interrupted the deployment."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
+
+
+class CancellationToken:
+    """Ends the waiting of one call when the user interrupts."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """End the waiting."""
+        self._event.set()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raise Cancelled as soon as the user interrupts."""
+        if self._event.wait(seconds):
+            raise Cancelled

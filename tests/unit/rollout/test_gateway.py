@@ -1,0 +1,48 @@
+"""The gateway's container, as far as no engine is needed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.unit.provider.test_gateway import INPUTS
+
+from slipway._internal.model.errors import SlipwayError
+from slipway._internal.rollout import gateway
+from slipway._internal.rollout.gateway import GatewaySpec, gateway_options, gateway_url
+
+
+def test_it_publishes_its_port_only_where_it_is_told_to() -> None:
+    asked = gateway_options(GatewaySpec.from_inputs(INPUTS), "urn")
+    assert asked["ports"] == {"8080/tcp": ("127.0.0.1", 8080)}
+    assert asked["user"] == "65532:65532" and asked["read_only"]
+
+
+@pytest.mark.parametrize(
+    ("host", "bind", "port", "expected"),
+    [
+        ("unix:///var/run/docker.sock", "127.0.0.1", 8080, "http://127.0.0.1:8080"),
+        ("unix:///var/run/docker.sock", "0.0.0.0", 80, "http://localhost"),
+        ("ssh://me@server", "0.0.0.0", 80, "http://server"),
+        ("tcp://server:2376", "10.0.0.1", 8080, "http://10.0.0.1:8080"),
+        ("unix:///var/run/docker.sock", "::1", 8080, "http://[::1]:8080"),
+        ("ssh://me@server", "::", 8080, "http://server:8080"),
+    ],
+)
+def test_its_url_says_where_it_is_reached(
+    monkeypatch: pytest.MonkeyPatch, host: str, bind: str, port: int, expected: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert gateway_url(bind, port) == expected
+
+
+def container_at(*ips: str) -> Any:
+    ports = {"8080/tcp": [{"HostIp": ip, "HostPort": "8080"} for ip in ips]}
+    return SimpleNamespace(reload=lambda: None, attrs={"NetworkSettings": {"Ports": ports}})
+
+
+def test_a_gateway_that_the_engine_lets_listen_elsewhere_is_refused() -> None:
+    gateway._check_listen_address(container_at("127.0.0.1"), GatewaySpec.from_inputs(INPUTS))
+    with pytest.raises(SlipwayError, match=r"told to listen on 127\.0\.0\.1, the engine listens on 0\.0\.0\.0, ::"):
+        gateway._check_listen_address(container_at("0.0.0.0", "::"), GatewaySpec.from_inputs(INPUTS))

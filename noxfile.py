@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import coverage
@@ -12,6 +14,7 @@ import nox
 sys.path.insert(0, str(Path(__file__).parent))
 
 import wheel_builder
+from tests.tools_ahead import AheadBuild
 
 ROOT = Path(__file__).parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
@@ -22,6 +25,9 @@ COVERAGE_GOAL, LITTLE_COVERAGE = 90, 80  # per cent
 
 nox.options.default_venv_backend = "none"
 TESTS = ["lint", "unit", "bake", "gate", "e2e", "kubernetes"]
+WITH_TOOLS = ("gate", "e2e", "kubernetes")
+TOOLS_LOG = ROOT / ".nox" / "tools.log"
+AHEAD: list[AheadBuild] = []  # at most one
 nox.options.sessions = TESTS
 # The template's folder is copied by every bake: no tool may leave compiled files or a cache in it.
 os.environ.update(PYTHONDONTWRITEBYTECODE="1", RUFF_CACHE_DIR=str(ROOT / ".ruff_cache"))
@@ -57,6 +63,7 @@ def update(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run every test: lint, unit, bake, the gate's steps, then end to end on the real Docker, Pulumi, Kubernetes."""
+    _get_tools_ahead(session, WITH_TOOLS)
     for name in TESTS:
         session.notify(name, posargs=session.posargs)
 
@@ -122,18 +129,23 @@ def bake(session: nox.Session) -> None:
 @nox.session
 def gate(session: nox.Session) -> None:
     """Run the gate's steps on the real Trivy, cosign and registries, good ones and hostile ones."""
+    _get_tools(session, "gate")
     _pytest(session, "tests/gate")
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Run a generated workspace on the real Docker engine, BuildKit, registry and Pulumi."""
+    _get_tools_ahead(session, ["gate"])
+    _get_tools(session, "e2e")
     _pytest(session, "tests/e2e")
 
 
 @nox.session
 def kubernetes(session: nox.Session) -> None:
     """Run a generated workspace on a real Kubernetes node, which is started for it where there is none."""
+    _get_tools_ahead(session, ["gate"])
+    _get_tools(session, "kubernetes")
     _pytest(session, "tests/kubernetes")
 
 
@@ -141,6 +153,25 @@ def kubernetes(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure Slipway beside its rivals, and write docs/benchmarks.md: ./run bench [-- FIGURE… --quick --list]."""
     session.run("python", "-m", "bench", *(word for word in session.posargs if word != "--"))
+
+
+def _get_tools_ahead(session: nox.Session, suites: Sequence[str]) -> None:
+    """Get in the background, to the end of this run at most, what suites need; not where only some tests are to run."""
+    if not _selects_tests(session) and not AHEAD:
+        TOOLS_LOG.parent.mkdir(exist_ok=True)
+        AHEAD.append(AheadBuild(suites, TOOLS_LOG))
+        atexit.register(AHEAD[0].end)
+
+
+def _get_tools(session: nox.Session, suite: str) -> None:
+    """Wait for the tools that a suite needs at once; one that cannot be had is the tests' to tell."""
+    if not _selects_tests(session):
+        command = ["python", "-m", "tests.tools_ahead", suite]
+        session.run(*command, env={"PYTHONPATH": str(ROOT / "src")}, success_codes=[0, 1])
+
+
+def _selects_tests(session: nox.Session) -> bool:
+    return any(word.startswith(("tests/", "-k", "-m", "--lf", "--ff")) for word in session.posargs)
 
 
 def _pytest(session: nox.Session, folder: str, *options: str, env: dict[str, str] | None = None) -> None:

@@ -35,7 +35,7 @@ class Route:
 
     Args:
         service: its name, for the page that says it is down.
-        route: the path it answers below: `/api` stands for /api and /api/…, `/` for all that is left.
+        path: what it answers below: `/api` stands for /api and /api/…, `/` for all that is left.
         upstream: `host:port` on the stack's network.
         limits: how large and how slow its requests may be.
     """

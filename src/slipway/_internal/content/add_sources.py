@@ -48,7 +48,7 @@ def find_problems(add: Instruction, variables: Mapping[str, str], escape: str) -
         escape: the Dockerfile's escape character.
 
     Raises:
-        BadWord: BuildKit could not read a word either.
+        WordError: BuildKit could not read a word either.
     """
     checksum = expand_variables("".join(add.flags.get("checksum", ())[-1:]), variables, escape)
     for word in list_sources(add, escape):

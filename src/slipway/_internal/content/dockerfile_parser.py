@@ -65,7 +65,7 @@ def parse_instructions(text: str, escape: str) -> Iterator[Instruction]:
     """Yield the instructions in their order; the lines of here-documents belong to the one that opens them.
 
     Raises:
-        BadDockerfile: a here-document has no end.
+        DockerfileError: a here-document has no end.
     """
     continuation = re.compile(rf"(?:(?<=[^{re.escape(escape)}])|^){re.escape(escape)}[ \t]*\Z")
     lines = iter(enumerate(text.split("\n"), 1))

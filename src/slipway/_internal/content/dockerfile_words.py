@@ -55,7 +55,7 @@ def expand_variables(word: str, values: Mapping[str, str], escape: str = "\\") -
     an end cut off (`#`, `##`, `%`, `%%`), and with a part exchanged (`/`, `//`).
 
     Raises:
-        BadWord: a quote or brace is open, or a replacement is of no known kind.
+        WordError: a quote or brace is open, or a replacement is of no known kind.
     """
     return _WordReader(word, values, escape).read_until("")
 

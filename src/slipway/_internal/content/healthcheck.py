@@ -44,7 +44,7 @@ def parse(instruction: Instruction) -> Healthcheck:
     """Return what a HEALTHCHECK says.
 
     Raises:
-        BadDockerfile: BuildKit would not take it either; the text names the line.
+        DockerfileError: BuildKit would not take it either; the text names the line.
     """
     word, _, rest = instruction.rest.partition(" ")
     if word.upper() == "NONE" and not rest.strip():

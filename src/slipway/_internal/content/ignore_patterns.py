@@ -65,7 +65,7 @@ def compile_pattern(pattern: str) -> PathTest:
     """Return the test for one cleaned pattern without its `!`.
 
     Raises:
-        BadPattern: the pattern's syntax is wrong; some faults are found only when the test is first used.
+        PatternError: the pattern's syntax is wrong; some faults are found only when the test is first used.
     """
     _check_syntax(pattern)
     kind, expression = _to_go_regex(pattern)

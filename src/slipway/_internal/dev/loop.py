@@ -84,7 +84,7 @@ def run_dev_session(
 
     Raises:
         ConfigError: the stack is none to work on.
-        Busy: somebody else works on it.
+        StackBusy: somebody else works on it.
         SlipwayError: it could not be brought up; or at the end it could not be deployed, and runs what it ran before.
         KeyboardInterrupt: the user did not wait for the end.
     """

@@ -92,7 +92,7 @@ def load_database(context: RunContext, now: datetime) -> Database:
     """Return the database as it lies there, looked at.
 
     Raises:
-        NotUsable: it is missing, outdated, damaged, or of another version than Trivy reads.
+        DatabaseUnavailable: it is missing, outdated, damaged, or of another version than Trivy reads.
     """
     folder = cache_folder() / "db"
     try:

@@ -11,7 +11,7 @@ class SlipwayError(Exception):
     """The work failed (exit code 1), and base of every error that a user sees.
 
     Args:
-        what: one sentence: what is wrong, naming the file, key, service or address.
+        message: one sentence: what is wrong, naming the file, key, service or address.
         remedy: what the user should do next; a command where there is one.
         detail: further lines to show as they are (a log's last lines, a list of differences).
         log: the file that holds the whole story, where there is one.

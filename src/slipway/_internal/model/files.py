@@ -86,7 +86,7 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     In a workspace that file is among the process's temporary ones, which do not outlive it.
 
     Raises:
-        NotWritten: the folder takes no file; what was there before still is.
+        WriteError: the folder takes no file; what was there before still is.
     """
     with disk_errors(path):
         path.parent.mkdir(mode=0o700 if mode == PRIVATE_MODE else 0o777, parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Make of a system's error in a `with`, which writes to path, one that says what to do.
 
     Raises:
-        NotWritten: in the place of OSError.
+        WriteError: in the place of OSError.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Takes TOML, YAML and JSON apart; whatever a text holds, the outcome is plain data within bounds, or Unreadable.
+"""Takes TOML, YAML and JSON apart; whatever a text holds, the outcome is plain data within bounds, or ParseError.
 
 Other packages are imported where they are used: the template reads TOML where there are none.
 """
@@ -32,7 +32,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Return what a TOML text holds.
 
     Raises:
-        Unreadable: it is no TOML, nested too deeply, or has a number that is too large, `nan` or `inf`.
+        ParseError: it is no TOML, nested too deeply, or has a number that is too large, `nan` or `inf`.
     """
     try:
         found = tomllib.loads(text)
@@ -50,7 +50,7 @@ def parse_yaml(text: str) -> Any:
     """Return what a YAML text holds; dates stay texts, and a key that stands twice is refused.
 
     Raises:
-        Unreadable: it is no YAML, nested too deeply, or its aliases stand for too much.
+        ParseError: it is no YAML, nested too deeply, or its aliases stand for too much.
     """
     import yaml
 
@@ -80,7 +80,7 @@ def parse_json(data: bytes | str, into: type[T] | Any = Any, *, unique: bool = F
         unique: refuse a key that stands twice in one object: of a text that decides something.
 
     Raises:
-        Unreadable: it is no JSON, not of that type, nested too deeply, or holds a text that is no Unicode.
+        ParseError: it is no JSON, not of that type, nested too deeply, or holds a text that is no Unicode.
     """
     import msgspec
 
@@ -103,7 +103,7 @@ def convert(data: Any, into: type[T], *, strict: bool = True) -> T:
     """Return plain data as an `into`.
 
     Raises:
-        Unreadable: it is not of that type.
+        ParseError: it is not of that type.
     """
     import msgspec
 
@@ -134,7 +134,7 @@ def _refuse_duplicate_keys(raw: bytes) -> None:
 
 
 def _check_bounds(data: Any) -> None:
-    """Raise Unreadable for what no setting can be: too deep, a number beyond 64 bits, no number, a text with NUL."""
+    """Raise ParseError for what no setting can be: too deep, a number beyond 64 bits, no number, a text with NUL."""
     level: list[Any] = [data]
     for _ in range(MAX_DEPTH):
         next_level: list[Any] = []

@@ -113,7 +113,7 @@ def read_json_or_none(path: Path, into: type[J] | Any = Any, *, limit: int = MAX
     """Return the content of a JSON file that only remembers something; None where it is missing or damaged."""
     try:
         found: J = parsing.parse_json(read_bytes(path, limit), into)
-    except (OSError, ValueError):  # Unreadable among them
+    except (OSError, ValueError):  # ParseError among them
         return None
     return found
 

@@ -91,7 +91,7 @@ def deploy_stack(
 
     Raises:
         ConfigError: the stack was protected, is no more, and nobody said that this is meant.
-        Busy: someone else is deploying, or an interrupted deploy's lock was not cleared with consent.
+        StackBusy: someone else is deploying, or an interrupted deploy's lock was not cleared with consent.
         EvidenceError: the mode wants a digest that is not locked.
         SlipwayError: a build, a container's start or Pulumi failed; what ran before still runs.
     """

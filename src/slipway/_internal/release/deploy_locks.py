@@ -17,7 +17,7 @@ def clear_stale_lock(pulumi_stack: PulumiStack, consent: Callable[[str], bool], 
     """Remove a lock whose owner is dead, on consent; refuse where its owner lives, or may live on another machine.
 
     Raises:
-        Busy: the owner lives or may live, or nobody consented.
+        StackBusy: the owner lives or may live, or nobody consented.
     """
     for lock in pulumi_stack.list_locks():
         name = pulumi_stack.stack.name
@@ -36,7 +36,7 @@ def remove_locks(pulumi_stack: PulumiStack, consent: Callable[[str], bool], repo
     """Remove a stack's locks, on consent also those of other machines; return how many there were.
 
     Raises:
-        Busy: the owner of one lives on this machine, or nobody consented.
+        StackBusy: the owner of one lives on this machine, or nobody consented.
     """
     locks = pulumi_stack.list_locks()
     for lock in locks:

@@ -18,7 +18,7 @@ def dev_session_lock(workspace: Workspace, stack: str) -> Iterator[None]:
     """Have a stack to oneself for the time of a `with`; the system ends it with the process, however that ends.
 
     Raises:
-        Busy: another `invoke dev` has it.
+        StackBusy: another `invoke dev` has it.
     """
 
     def refuse() -> None:
@@ -34,7 +34,7 @@ def dev_session_lock(workspace: Workspace, stack: str) -> Iterator[None]:
 
 
 def refuse_during_session(workspace: Workspace, stack: str) -> None:
-    """Raise Busy where another process's `invoke dev` has the stack."""
+    """Raise StackBusy where another process's `invoke dev` has the stack."""
     lock = session_lock_path(workspace, stack)
     if lock in _own_locks or not lock.is_file():
         return

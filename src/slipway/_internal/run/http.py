@@ -113,7 +113,7 @@ def read_body(response: requests.Response, limit: int, expires: float) -> bytes:
         expires: on the monotonic clock; a server that sends byte after byte is left then.
 
     Raises:
-        TooLong, TooSlow: it is, or was.
+        ResponseTooLarge, ResponseTooSlow: it is, or was.
         requests.ConnectionError: it breaks off.
     """
     import requests

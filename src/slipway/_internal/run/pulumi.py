@@ -92,7 +92,7 @@ class PulumiStack:
         """Make the stack what the program says.
 
         Raises:
-            Busy: someone else is updating the stack.
+            StackBusy: someone else is updating the stack.
             GateRefused: a policy refuses a resource; nothing is made of it.
             SlipwayError: the update failed; its detail has Pulumi's own words.
         """

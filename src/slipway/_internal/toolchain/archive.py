@@ -45,7 +45,8 @@ def unpack_members(archive: Path, wanted: Mapping[str, Path], optional: Collecti
         optional: the names of targets whose member may be missing.
 
     Raises:
-        NotHad: it is no whole archive, a member is missing or no regular file, or something in it is not as it should.
+        ToolUnavailable: it is no whole archive, a member is missing or no regular file, or something in it is not as
+            it should be.
     """
     extracted: set[str] = set()
     try:
@@ -91,7 +92,7 @@ def require_native(file: Path) -> None:
     """See that a program is for this machine; scripts and other files may be there, too.
 
     Raises:
-        NotHad: it is for another processor.
+        ToolUnavailable: it is for another processor.
     """
     with file.open("rb") as stream:
         head = stream.read(20)

@@ -35,7 +35,7 @@ def install_from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
     nothing in the user's environment switches off.
 
     Raises:
-        NotHad: Go is missing or too old, or the build failed (its last lines are in the text).
+        ToolUnavailable: Go is missing or too old, or the build failed (its last lines are in the text).
     """
     recipe = tool.go
     if recipe is None:

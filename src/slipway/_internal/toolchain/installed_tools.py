@@ -28,7 +28,7 @@ class ToolUnavailable(Exception):
 
 
 def find_cached(tool: Tool) -> Path:
-    """Return the tool's binary in the cache. Raises NotHad when it is not there."""
+    """Return the tool's binary in the cache. Raises ToolUnavailable when it is not there."""
     folder = tools_path() / tool.name / tool.version
     if not all(os.access(folder / name, os.X_OK) for name in tool.binaries):
         raise ToolUnavailable(f"cache: {tool.version} is not in {folder.parent}")
@@ -39,7 +39,7 @@ def find_on_path(tool: Tool) -> Path:
     """Return the first binary on PATH (or where its installers put it) in an accepted version.
 
     Raises:
-        NotHad: there is none, or only older ones.
+        ToolUnavailable: there is none, or only older ones.
     """
     if not tool.read:
         return _find_by_folder(tool)
@@ -58,7 +58,7 @@ def find_on_path(tool: Tool) -> Path:
 
 
 def find_beside(tool: Tool, other: Path) -> Path:
-    """Return the tool's binary in the folder of another one. Raises NotHad when not all of it is there."""
+    """Return the tool's binary in the folder of another one. Raises ToolUnavailable when not all of it is there."""
     for folder in (other.parent, other.resolve().parent):
         if all(os.access(folder / name, os.X_OK) for name in tool.binaries):
             return folder / tool.main

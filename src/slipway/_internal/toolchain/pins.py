@@ -77,7 +77,7 @@ def fetch_published_digest(release: VendorRelease, asset: str, url: str, arch: s
     """Return an asset's SHA-256 as its vendor publishes it: beside it, by the release API, or in a file of sums.
 
     Raises:
-        NotHad: none of them says it.
+        ToolUnavailable: none of them says it.
     """
     if release.base:
         sums_url = f"{url}.sha256"

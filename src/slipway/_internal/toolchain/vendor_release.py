@@ -36,7 +36,8 @@ def install_from_release(tool: Tool, into: Path, on_line: OnLine) -> None:
     What has no pinned digest is not even asked for: the place that it comes from could vouch for anything.
 
     Raises:
-        NotHad: there is no release for this machine, none is pinned, it can't be reached, or it is another one.
+        ToolUnavailable: there is no release for this machine, none is pinned, it can't be reached, or it is
+            another one.
     """
     release = tool.release
     if release is None:
@@ -78,7 +79,7 @@ def pinned_digest(tool: Tool, release: VendorRelease, asset: str) -> str:
     """Return the SHA-256 that an asset must have.
 
     Raises:
-        NotHad: tools.toml names none for this version's.
+        ToolUnavailable: tools.toml names none for this version's.
     """
     if release.sha256 and release.sha256_of != tool.version:
         raise ToolUnavailable(
@@ -101,7 +102,7 @@ def _report_progress(on_line: OnLine, name: str, text: str) -> None:
 
 
 def asset_name(release: VendorRelease) -> str:
-    """Return the asset's name for this machine. Raises NotHad for one that vendors build nothing for."""
+    """Return the asset's name for this machine. Raises ToolUnavailable for one that vendors build nothing for."""
     if platform.system() != "Linux" or not asset_arch(release):
         raise ToolUnavailable(f"release: none is known for {platform.system()} on {platform.machine()}")
     return release.asset.replace("{arch}", asset_arch(release))
@@ -127,7 +128,7 @@ def _base_url(default: str) -> str:
 
 
 def fetch(url: str) -> bytes:
-    """Return the first 16 MB of what is at an address. Raises NotHad when it can't be had."""
+    """Return the first 16 MB of what is at an address. Raises ToolUnavailable when it can't be had."""
     with _open_url(url, CONNECT_SECONDS) as answer:
         return bytes(answer.read(16 * CHUNK_BYTES))
 
@@ -155,7 +156,7 @@ def download(url: str, path: Path, tell: OnLine, limit: int = MAX_ASSET_BYTES) -
     """Download a file of at most `limit` bytes within DOWNLOAD_SECONDS, and return its SHA-256.
 
     Raises:
-        NotHad: it can't be had whole, is larger, or takes longer.
+        ToolUnavailable: it can't be had whole, is larger, or takes longer.
     """
     digest, received, start, last_report = hashlib.sha256(), 0, time.monotonic(), time.monotonic()
     try:

@@ -232,7 +232,7 @@ def test_services_that_the_team_added_stay_as_they_are(history: History, shop: P
 
 
 def test_what_the_record_says_to_skip_is_never_touched(history: History, shop: Path) -> None:
-    edit(shop, ".cruft.json", '"skip": []', '"skip": ["infra", "*.sh"], "ours": {"kept": true}')
+    edit(shop, ".cruft.json", '    ".cruft.json"\n  ]', '    "infra",\n    "*.sh"\n  ], "ours": {"kept": true}')
     edit(shop, "run.sh", "echo one", "echo ours")
     save(shop)
     second(history)
@@ -240,7 +240,7 @@ def test_what_the_record_says_to_skip_is_never_touched(history: History, shop: P
     assert (shop / "infra/rules.py").exists() and not (shop / "infra/added.py").exists()
     assert files_in(shop)["run.sh"] == ("file", b"#!/bin/sh\necho ours\n")
     assert (
-        '"skip": [\n    "infra",\n    "*.sh"\n  ],\n  "ours": {\n    "kept": true\n  }\n}'
+        '"skip": [\n    ".cruft.json",\n    "infra",\n    "*.sh"\n  ],\n  "ours": {\n    "kept": true\n  }\n}'
         in (shop / ".cruft.json").read_text()
     )
 

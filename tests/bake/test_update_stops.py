@@ -91,7 +91,7 @@ def test_a_kill_at_any_step_can_be_undone_by_git_and_finished_by_the_next_update
         if not killed_at(step, broken, wanted):
             break
         shutil.copytree(broken, undone, symlinks=True)
-        subprocess.run(UNDO.split(), cwd=undone, check=True)
+        subprocess.run(["git", *UNDO.split()], cwd=undone, check=True)
         assert (files_in(undone), status(undone)) == (old, []), f"undone after a kill at step {step}"
         assert update_workspace(broken, UpdateRequest(), print, agree)
         assert (files_in(broken), status(broken)) == (new, staged), f"finished after a kill at step {step}"
@@ -169,15 +169,15 @@ def test_a_stop_while_the_template_is_rendered_leaves_the_old(
     assert [*(shop / ".slipway" / "tmp").iterdir()] == [], "what the killed one left is gone"
 
 
-def spawn(workspace: Path, *words: str) -> subprocess.Popen[str]:
-    """Start a verb in a workspace, as `invoke` does."""
+def spawn(workspace: Path, *words: str, below: str = ".", apart: bool = False) -> subprocess.Popen[str]:
+    """Start a verb in a workspace, or in a folder below it, as `invoke` does; `apart` keeps the two outputs apart."""
     return subprocess.Popen(
         [sys.executable, "-m", "invoke", "--search-root", str(tasks_for(workspace)), *words],
-        cwd=workspace,
+        cwd=workspace / below,
         env={**os.environ, "PYTHONPATH": str(ENGINE.parent), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE if apart else subprocess.STDOUT,
         text=True,
     )
 
@@ -327,5 +327,5 @@ def test_doctor_is_told_of_an_update_that_was_killed(history: History, shop: Pat
     assert killed_at(6, shop, worked_out(shop))
     (told,) = interrupted_update(shop)
     assert not told.ok and "invoke update" in told.remedy and UNDO in told.remedy
-    subprocess.run(UNDO.split(), cwd=shop, check=True)
+    subprocess.run(["git", *UNDO.split()], cwd=shop, check=True)
     assert not [*interrupted_update(shop)], "where it was undone there is nothing to tell"

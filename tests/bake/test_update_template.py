@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from slipway.check.errors import ConfigError
 from tests.bake.generate import generate
 from tests.bake.history import brought, edit, files_in, git, save
 from tests.conftest import ENGINE, ROOT
 
+from slipway._internal.model import workspace
+from slipway._internal.model.errors import ConfigError
 from slipway._internal.scaffold.update import check_update, update_workspace
 from slipway._internal.scaffold.update_plan import EDITS, UpdateRequest
 from slipway._internal.scaffold.vendored_engine import read_answers
-from slipway.check import workspace
 
 VENDORED = "5881e06824dd"
 """A commit of this template whose workspaces hold the engine's sources."""

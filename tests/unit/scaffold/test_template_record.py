@@ -32,7 +32,12 @@ def test_an_address_is_kept_without_logins(address: str, public: str) -> None:
 
 def test_a_record_has_what_cruft_reads_and_the_private_answers() -> None:
     text = record_text(
-        ANSWERS, template="https://a:b@forge.example/t", commit="1" * 40, checkout="v1", directory=None, skip=["x"]
+        ANSWERS,
+        template="https://a:b@forge.example/t",
+        commit="1" * 40,
+        checkout="v1",
+        directory=None,
+        skip=["x", ".cruft.json"],
     )
     assert json.loads(text) == {
         "template": "https://forge.example/t",
@@ -47,7 +52,7 @@ def test_a_record_has_what_cruft_reads_and_the_private_answers() -> None:
             }
         },
         "directory": None,
-        "skip": ["x"],
+        "skip": [".cruft.json", "x"],
     }
     assert text.endswith("}\n")
 

@@ -40,7 +40,7 @@ def record_text(
         commit: the template's commit; None where it is in no git repository.
         checkout: the branch or tag that was asked for; None for the default branch.
         directory: the template's folder in its repository; None for the top.
-        skip: paths that no update touches.
+        skip: paths that no update touches; the record itself is always among them.
         others: further keys to keep.
     """
     address = without_credentials(template)
@@ -51,7 +51,7 @@ def record_text(
         "checkout": checkout,
         "context": {"cookiecutter": {**kept, "_template": address}},
         "directory": directory,
-        "skip": [*skip],
+        "skip": [NAME, *(path for path in skip if path != NAME)],  # cruft would merge the record itself
         **(others or {}),
     }
     return json.dumps(record, ensure_ascii=False, indent=2) + "\n"

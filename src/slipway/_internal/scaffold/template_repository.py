@@ -55,9 +55,14 @@ def parse_template_ref(text: str | None) -> TemplateRef:
             )
         return TemplateRef(place, version or None)
     folder = Path(place).expanduser()
-    if place.startswith(("/", "./", "../", "~")) or place in (".", "..") or (folder / "cookiecutter.json").is_file():
+    if place.startswith(("/", "./", "../", "~")) or place in (".", "..") or _is_template(folder):
         return TemplateRef(str(folder.resolve()), version or None)
     return TemplateRef(None, text)
+
+
+def _is_template(folder: Path) -> bool:
+    """Whether a folder holds a template, or a bare repository, which holds one."""
+    return (folder / "cookiecutter.json").is_file() or all((folder / name).exists() for name in ("HEAD", "objects"))
 
 
 class TemplateRepository:

@@ -23,6 +23,7 @@ _ONLY_ITS_OWN = {
     "core.excludesFile": "/dev/null",
     "core.hooksPath": "/dev/null",
     "merge.directoryRenames": "false",
+    "merge.renames": "true",
 }
 """Settings of whoever works here that may not decide what a file holds, or where it goes."""
 _AUTHOR = {

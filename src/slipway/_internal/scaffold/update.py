@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slipway._internal.model.errors import SlipwayError
@@ -12,17 +12,17 @@ from slipway._internal.model.scratch import temporary_folder
 from slipway._internal.scaffold.template_repository import Tell
 from slipway._internal.scaffold.tree_store import TreeStore
 from slipway._internal.scaffold.update_apply import (
-    UNDO,
     UpdatePlan,
     apply_update,
     is_interrupted,
     journal_path,
     refuse_to_overwrite,
     resume_update,
+    undo_command,
 )
 from slipway._internal.scaffold.update_plan import Confirm, UpdateRequest, locate_versions, prepare_update
 from slipway._internal.scaffold.update_versions import read_template_origin
-from slipway._internal.scaffold.workspace_checkout import WorkspaceCheckout, open_checkout
+from slipway._internal.scaffold.workspace_checkout import SHOWN, WorkspaceCheckout, open_checkout
 from slipway._internal.toolchain.doctor import CheckResult
 from slipway._internal.toolchain.locking import file_lock
 
@@ -41,13 +41,19 @@ def check_update(root: Path, request: UpdateRequest, tell: Tell) -> VersionGap |
 
     Raises:
         ConfigError: the workspace or its template cannot be read.
-        SlipwayError: an update was interrupted.
+        SlipwayError: an update was interrupted, or left conflicts that nobody has mended.
     """
     checkout, origin = open_checkout(root), read_template_origin(root)
     _refuse_unfinished(checkout)
+    if files := checkout.conflicted_files():
+        raise SlipwayError(
+            f"files are in conflict: {', '.join(files[:SHOWN])}",
+            remedy=f"Mend each, `git add` it and commit. Or undo the update: {undo_command(root)}",
+        )
     with temporary_folder(root / SCRATCH, "update") as folder:
         store = TreeStore(folder / "trees", checkout.objects, checkout.object_format, keep=False)
-        versions = locate_versions(checkout, origin, store, request, folder, tell)
+        # Only versions count here: with other answers than before there is always something to do.
+        versions = locate_versions(checkout, origin, store, replace(request, answers={}), folder, tell)
         if versions is None:
             return None
         return VersionGap(
@@ -69,7 +75,7 @@ def preview_update(root: Path, request: UpdateRequest, tell: Tell, confirm: Conf
     with temporary_folder(root / SCRATCH, "update") as folder:
         update = prepare_update(checkout, request, folder, tell, confirm, keep=False)
     if update:
-        refuse_to_overwrite(root, update.changes)
+        refuse_to_overwrite(checkout, update.changes)
     return update
 
 
@@ -104,7 +110,7 @@ def update_workspace(root: Path, request: UpdateRequest, tell: Tell, confirm: Co
 def interrupted_update(root: Path) -> Iterator[CheckResult]:
     """Tell `invoke doctor` of an update that was killed; nothing where there is none."""
     if journal_path(root).exists() and is_interrupted(open_checkout(root)):
-        remedy = f"Finish it: invoke update. Or undo it: {UNDO}"
+        remedy = f"Finish it: invoke update. Or undo it: {undo_command(root)}"
         yield CheckResult("update", False, "it was interrupted: some files are the old ones, some the new", remedy)
 
 
@@ -115,4 +121,5 @@ def _refuse_unfinished(checkout: WorkspaceCheckout) -> None:
         SlipwayError: with how to finish or undo it.
     """
     if is_interrupted(checkout):
-        raise SlipwayError("an update was interrupted", remedy=f"Finish it: invoke update. Or undo it: {UNDO}")
+        undo = undo_command(checkout.root)
+        raise SlipwayError("an update was interrupted", remedy=f"Finish it: invoke update. Or undo it: {undo}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
@@ -26,8 +27,8 @@ from slipway._internal.scaffold import template_record
 from slipway._internal.scaffold.tree_store import Entry
 from slipway._internal.scaffold.workspace_checkout import SHOWN, WorkspaceCheckout, open_checkout
 
-UNDO = "git restore --source=HEAD --staged --worktree -- ."
-"""What brings back the workspace as it was, in its own folder."""
+UNDO = "restore --source=HEAD --staged --worktree -- ."
+"""What git does to bring back the workspace as it was, in its own folder."""
 COLLAPSE_OVER = 20
 """Files of a folder that are named when all that is done there is to delete them."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -68,6 +69,13 @@ class UpdatePlan(msgspec.Struct, frozen=True):
     news: list[str] = []
 
 
+def undo_command(root: Path) -> str:
+    """Return the command that brings back the workspace as it was, for the folder that the user stands in."""
+    if Path.cwd() == root:
+        return f"git {UNDO}"
+    return f"git -C {shlex.quote(str(root))} {UNDO}"
+
+
 def change_rows(changes: Sequence[FileChange]) -> list[tuple[str, str]]:
     """Return what becomes of each file, in a word, and its path; of a folder in which many only go, one row."""
     kinds: dict[str, list[str]] = {}
@@ -95,7 +103,7 @@ def apply_update(checkout: WorkspaceCheckout, update: UpdatePlan) -> None:
     if open_checkout(checkout.root).head != checkout.head:
         raise ConfigError("another commit was checked out during the update", remedy="Run `invoke update` again.")
     checkout.require_clean()
-    refuse_to_overwrite(checkout.root, update.changes)
+    refuse_to_overwrite(checkout, update.changes)
     _write_update(checkout, update)
 
 
@@ -119,7 +127,8 @@ def resume_update(checkout: WorkspaceCheckout) -> UpdatePlan | None:
     if not is_interrupted(checkout):
         return None
     journal = journal_path(checkout.root)
-    remedy = f"Undo it ({UNDO}) and start anew; or keep what is there and remove {SCRATCH}/{journal.name}."
+    undo = undo_command(checkout.root)
+    remedy = f"Undo it ({undo}) and start anew; or keep what is there and remove {SCRATCH}/{journal.name}."
     update = read_json(journal, UpdatePlan, what="journal of an update", remedy=remedy, limit=MAX_STATE_BYTES)
     if checkout.head != update.head:
         raise ConfigError("an update was interrupted, and another commit is checked out since", remedy=remedy)
@@ -131,12 +140,20 @@ def resume_update(checkout: WorkspaceCheckout) -> UpdatePlan | None:
     return update
 
 
-def refuse_to_overwrite(root: Path, changes: Sequence[FileChange]) -> None:
-    """Refuse to write over what git does not know: files that it ignores.
+def refuse_to_overwrite(checkout: WorkspaceCheckout, changes: Sequence[FileChange]) -> None:
+    """Refuse to write over what git does not know: files that it ignores, and those that it was told not to look at.
 
     Raises:
         ConfigError: it names them.
     """
+    root = checkout.root
+    if unwatched := sorted({change.path for change in changes} & checkout.unwatched_files()):
+        raise ConfigError(
+            f"git is told not to look at files that the update changes: {', '.join(unwatched[:SHOWN])}",
+            remedy="Have it look, then commit or undo what differs: "
+            "git update-index --no-assume-unchanged FILE; git update-index --no-skip-worktree FILE. "
+            "In a sparse checkout: git sparse-checkout disable",
+        )
     removed = {change.path for change in changes if not change.after}
     new = [change.path for change in changes if change.after and not change.before]
     if obstacles := sorted({found for path in new if (found := _find_obstacle(root, path, removed))}):

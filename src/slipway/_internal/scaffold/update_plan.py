@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ def prepare_update(
         return None
     asked = read_questions(versions.new.file(versions.new_commit, QUESTIONS))
     _require_consent(origin, versions.new, confirm)
+    origin = _correct_guessed_answers(origin, request, asked, tell)
     old, new = _render_both(origin, versions, request.answers, asked, folder, tell)
     tell("Merging.")
     trees = use_pin_of_template(store, MergeSides(store.tree_of(old.folder), checkout.tree, store.tree_of(new.folder)))
@@ -116,7 +117,8 @@ def locate_versions(
     """Return the two ends of an update; None where there is nothing to update to."""
     target = parse_template_ref(request.to)
     versions = find_versions(origin, target, request.base, store.entries(checkout.tree), folder, tell)
-    same = versions.new.address == origin.template and not request.answers
+    answers = request.answers.items() - origin.answers.items()
+    same = versions.new.address == origin.template and not answers
     return versions if not same or has_newer_version(versions, asked=bool(target.version)) else None
 
 
@@ -131,6 +133,26 @@ def _require_consent(origin: TemplateOrigin, template: TemplateRepository, confi
     what = f"An update runs code of the template at {template.address} as you: its hooks and extensions."
     if not confirm(f"{what} Go on?"):
         raise ConfigError(f"{what} Nobody confirmed it", remedy="If you trust it, add --yes.")
+
+
+def _correct_guessed_answers(
+    origin: TemplateOrigin, request: UpdateRequest, asked: Mapping[str, str], tell: Tell
+) -> TemplateOrigin:
+    """Tell which answers were read from files because nothing records them; those that were given are better ones."""
+    if origin.template:
+        return origin
+    answers = {**origin.answers, **request.answers}
+    lines = [f"  {name} = {answers[name]}" for name in asked if name in origin.answers]
+    tell(
+        "\n".join(
+            [
+                f"No {template_record.NAME} says how this workspace's template was answered. Its files say:",
+                *lines,
+                "To correct one, stop or undo the update, and run it again with: --answer QUESTION=ANSWER",
+            ]
+        )
+    )
+    return replace(origin, answers=answers)
 
 
 def _render_both(

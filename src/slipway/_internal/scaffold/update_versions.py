@@ -58,16 +58,11 @@ def read_template_origin(root: Path) -> TemplateOrigin:
     """Return what a workspace comes from.
 
     Raises:
-        ConfigError: nothing says so, or the file that does cannot be read.
+        ConfigError: the file that says so cannot be read, or without it those that show the answers.
     """
     file = root / template_record.NAME
     if not path_exists(file):
-        if vendored_engine.has_vendored_engine(root):
-            return TemplateOrigin(vendored_engine.read_answers(root))
-        raise ConfigError(
-            f"{file} is missing: it says which template the workspace comes from",
-            remedy=f"Get it back from git: git log --all --oneline -- {template_record.NAME}",
-        )
+        return TemplateOrigin(vendored_engine.read_answers(root))
     remedy = "Correct it, or get it back from git (`git checkout -- .cruft.json`)."
     raw = read_json(file, dict[str, Any], what="record of a template", remedy=remedy)
     try:
@@ -100,9 +95,13 @@ def find_versions(
     """
     address = target.address or origin.template
     if not address:
+        name = "Name the template's repository: --to URL, or --to PATH of a clone."
+        if vendored_engine.has_vendored_engine(ours):
+            raise ConfigError("this workspace does not say which template it comes from", remedy=name)
         raise ConfigError(
-            "this workspace does not say which template it comes from",
-            remedy="Name the template's repository: --to URL, or --to PATH of a clone.",
+            f"{template_record.NAME} is missing: it says which template the workspace comes from",
+            remedy=f"Get it back from git: git log --all --oneline -- {template_record.NAME}\n"
+            f"Or do without: {name} Add --from VERSION, the one that the workspace was made from.",
         )
     if not target.address:
         _require_repository(origin)
@@ -198,6 +197,7 @@ def _find_base(
             if old.get_commit(origin.commit):
                 return old, origin.commit
         raise ConfigError(f"the template has no commit {origin.commit[:SHORT]} any more", remedy=remedy)
-    if not origin.template and (found := vendored_engine.find_source_commit(new, ours, tell)):
+    vendored = not origin.template and vendored_engine.has_vendored_engine(ours)
+    if vendored and (found := vendored_engine.find_source_commit(new, ours, tell)):
         return new, found
     raise ConfigError("the version of the template that this workspace was made from is unknown", remedy=remedy)

@@ -1,7 +1,8 @@
-"""Workspaces of templates that recorded nothing and put the engine's sources into `slipway/`.
+"""Workspaces that record no template: of the first templates, which put the engine's sources into `slipway/`, or whose
+record was lost.
 
-Their answers are read from the files that the template made of them; their template's commit is the one whose engine
-is theirs.
+Their answers are read from the files that the template made of them. Where a workspace holds the engine's sources, its
+template's commit is the one whose engine is the same.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import ParseError, parse_toml
-from slipway._internal.model.structured_files import read_yaml
+from slipway._internal.model.structured_files import path_exists, read_yaml
 from slipway._internal.model.text import read_text
 from slipway._internal.scaffold.template_repository import Tell, TemplateRepository
 from slipway._internal.scaffold.tree_store import Entry
@@ -26,28 +27,29 @@ _SERVICES = {"web": "demo", "worker": "demo", "api": "api"}
 """First services of the template, and the answer that gives them; the first that is there decides."""
 
 
-def has_vendored_engine(root: Path) -> bool:
+def has_vendored_engine(ours: Files) -> bool:
     """Whether a workspace holds the engine's sources."""
-    return (root / ENGINE / "__init__.py").is_file() and (root / ENGINE / "tasks").is_dir()
+    return f"{ENGINE}/__init__.py" in ours and any(path.startswith(f"{ENGINE}/tasks/") for path in ours)
 
 
 def read_answers(root: Path) -> dict[str, str]:
     """Return the answers that a workspace's files show.
 
     Raises:
-        ConfigError: workspace.toml or Pulumi.yaml cannot be read.
+        ConfigError: workspace.toml or a file of Pulumi cannot be read.
     """
     file = root / "workspace.toml"
     try:
         settings = parse_toml(read_text(file))
     except ParseError as error:
         raise ConfigError(f"{file} cannot be read: {error}", remedy="Correct it first.") from error
-    backend = _at(read_yaml(root / "infra" / "Pulumi.yaml"), "backend", "url") or ""
+    backend = _at(_read_pulumi_file(root / "infra" / "Pulumi.yaml"), "backend", "url") or ""
+    stack = _read_pulumi_file(root / "infra" / "Pulumi.dev.yaml")
     found = {
         "project_slug": settings.get("name"),
         "registry": settings.get("registry"),
         "services": next((answer for name, answer in _SERVICES.items() if (root / "services" / name).is_dir()), "none"),
-        "target": "docker",
+        "target": _at(stack, "config", "slipway:target") or "docker",
         "bases": _at(settings, "bases", "source"),
         "gateway_port": _at(settings, "gateway", "port"),
         "ci": _ci_of(root),
@@ -76,6 +78,10 @@ def find_source_commit(template: TemplateRepository, ours: Files, tell: Tell) ->
 def _alike(ours: Files, theirs: Mapping[str, str]) -> int:
     """Return how many of the workspace's files hold what the template's of the same path hold."""
     return sum(1 for path, entry in ours.items() if theirs.get(path) == entry.oid)
+
+
+def _read_pulumi_file(file: Path) -> Mapping[str, Any]:
+    return read_yaml(file) if path_exists(file) else {}
 
 
 def _ci_of(root: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,15 @@ class WorkspaceCheckout:
                 remedy="Commit them: git add --all && git commit. Or put them away: git stash --include-untracked",
             )
 
+    def conflicted_files(self) -> list[str]:
+        """Return the workspace's files that the index holds in conflict."""
+        return sorted({line.partition("\t")[2] for line in self._records_of("ls-files", "-z", "--unmerged")})
+
+    def unwatched_files(self) -> set[str]:
+        """Return the files whose changes git was told not to look for: it tells nobody that they differ."""
+        marked = (line.split(" ", 1) for line in self._records_of("ls-files", "-z", "-v"))
+        return {path for mark, path in marked if mark == "S" or mark.islower()}
+
     def set_index(self, paths: Mapping[str, Sides]) -> None:
         """Give paths new content in the index, all at once: whoever kills this leaves the old index or the new one."""
         none = "0" * len(self.head)
@@ -94,6 +104,9 @@ class WorkspaceCheckout:
         self._git("read-tree", *below, tree, env=index)
         return index
 
+    def _records_of(self, *words: str) -> list[str]:
+        return self._git(*words).split("\0")[:-1]
+
     def _git(self, *words: str, env: Mapping[str, str] | None = None, stdin: str | None = None) -> str:
         result = run_git(self.root, *words, env=env, stdin=stdin, timeout=SECONDS)
         if result.code:
@@ -107,8 +120,12 @@ def open_checkout(root: Path) -> WorkspaceCheckout:
     """Return a workspace's checkout.
 
     Raises:
-        ConfigError: the workspace is in no git repository, or in no commit of it.
+        ConfigError: the workspace is in no git repository, or in no commit of it; or git is missing.
     """
+    if shutil.which("git") is None:
+        raise ConfigError(
+            "git is not installed, so an update could not be undone", remedy="Install git, then try again."
+        )
     remedy = f'Put it into git first: cd {root} && git init && git add . && git commit -m "Generated".'
     said = _ask(root, "rev-parse", "--show-prefix", "--show-object-format", "--git-path", "objects")
     if said is None:

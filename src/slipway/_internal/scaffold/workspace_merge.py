@@ -130,8 +130,13 @@ def _replace_engine(exclusions: MergeExclusions, base: Files, ours: Files, their
 
 
 def _leave_out_deleted_folders(exclusions: MergeExclusions, base: Files, ours: Files, theirs: Files) -> None:
-    """Leave out what the new template adds in a folder that the team has deleted."""
+    """Leave out what the new template adds in a folder that the team has deleted, or replaced by a file or link."""
     deleted = _folders(base) - _folders(ours)
+    replaced = deleted & ours.keys()
+    # A merge would move the team's file out of the way of what both have deleted.
+    exclusions.untaken |= {
+        path for path in theirs if replaced & {str(folder) for folder in PurePosixPath(path).parents}
+    }
     found: dict[str, int] = {}
     for path in theirs.keys() - base.keys() - ours.keys() - exclusions.removed:
         folders = [str(folder) for folder in PurePosixPath(path).parents]

@@ -94,6 +94,11 @@ def note(text: str) -> None:
     console(stderr=True).print(mask(text))
 
 
+def plain_note(text: str) -> None:
+    """Print a text as it is beside the result, as `plain` does."""
+    sys.stderr.write(f"{sanitize(text)}\n")
+
+
 def plain(text: str) -> None:
     """Print a text as it is, without what would move or clear a terminal."""
     sys.stdout.write(f"{sanitize(text)}\n")

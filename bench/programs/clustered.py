@@ -20,9 +20,9 @@ def main() -> None:
     """Do the work in this process."""
     root, name, state, word = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4]
     sys.path.insert(0, str(root))
-    from infra import targets
     from slipway._internal.model import stack as stacks
     from slipway._internal.model import workspace as workspaces
+    from slipway.pulumi import ServicesArgs, declare_services
 
     declared = [0.0]
 
@@ -32,7 +32,7 @@ def main() -> None:
         images: dict[str, pulumi.Input[str]] = {
             each.name: f"{workspace.repository(each.name)}@sha256:{'0' * 64}" for each in workspace.services
         }
-        targets.deploy(workspace, stacks.load(root, name, os.environ), images, {each: {} for each in images})
+        declare_services(ServicesArgs(workspace, stacks.load(root, name, os.environ), images))
         declared[0] = time.monotonic() - began
 
     backend = automation.ProjectBackend(f"file://{state}")

@@ -6,6 +6,7 @@ import sys
 
 from slipway._internal.model import lock, stack, workspace
 from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.own_targets import refuse_shadowing_target
 
 
 def main() -> int:
@@ -14,6 +15,7 @@ def main() -> int:
         loaded = workspace.load_workspace(workspace.find_root())
         stacks = [stack.load(loaded.root, name, {}) for name in stack.names(loaded.root)]
         for stack_settings in stacks:
+            refuse_shadowing_target(loaded.root, stack_settings.target)
             lock.load(loaded.root, stack_settings.name)
     except SlipwayError as error:
         print(f"{error.message}\n{error.remedy}", file=sys.stderr)

@@ -1,13 +1,14 @@
-"""What a workspace's Pulumi program in infra/ is made of: Slipway's resources, and the way to run the program."""
+"""What a workspace's Pulumi program in infra/ is made of: Slipway's components and resources, and the way to run it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
 from slipway._internal.model.deploy_inputs import DeployInputs
-from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.provider.resources import (
     Container,
     Gateway,
@@ -18,19 +19,53 @@ from slipway._internal.provider.resources import (
     RouteArgs,
     Suffix,
 )
+from slipway._internal.release.release_record import ReleaseRecord
+from slipway._internal.targets.services import Secrets, Services, ServicesArgs, declare_services, read_secrets
+
+if TYPE_CHECKING:
+    from slipway._internal.build.built_images import BuiltImages
+    from slipway._internal.targets.docker.services import DockerServices
+    from slipway._internal.targets.kubernetes.services import KubernetesService, KubernetesServices
 
 __all__ = [
+    "BuiltImages",
+    "ConfigError",
     "Container",
     "DeployInputs",
+    "DockerServices",
     "Gateway",
+    "KubernetesService",
+    "KubernetesServices",
     "Live",
     "Network",
     "Protection",
     "Release",
+    "ReleaseRecord",
     "RouteArgs",
+    "Secrets",
+    "Services",
+    "ServicesArgs",
     "Suffix",
+    "declare_services",
+    "read_secrets",
     "run",
 ]
+_LATE = {
+    "BuiltImages": "slipway._internal.build.built_images",
+    "DockerServices": "slipway._internal.targets.docker.services",
+    "KubernetesService": "slipway._internal.targets.kubernetes.services",
+    "KubernetesServices": "slipway._internal.targets.kubernetes.services",
+}
+"""What is imported only when it is asked for: an SDK takes most of a second."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a component that needs an SDK."""
+    if name in _LATE:
+        from importlib import import_module
+
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def run(program: Callable[[DeployInputs], None]) -> None:

@@ -15,12 +15,12 @@ from tests.e2e.workspace import Workspace, bake
 from tests.own_python import lend
 
 from infra.policy.__main__ import RULES
-from infra.policy.rule import PolicyContext
 from slipway._internal.model import stack as stacks
 from slipway._internal.model import workspace as workspaces
 from slipway._internal.model.errors import GateRefused
 from slipway._internal.run.pulumi import PulumiStack
 from slipway._internal.toolchain.install import ensure_tool
+from slipway.policy import PolicyContext
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
@@ -52,7 +52,7 @@ def live_release(workspace: Workspace) -> dict[str, Any]:
 def test_a_container_of_the_teams_own_without_digest_is_refused(deployed: Workspace) -> None:
     before = deployed.ids()
     own = (
-        "\n    from slipway._internal.provider.resources import Container\n\n"
+        "\n    from slipway.pulumi import Container\n\n"
         '    Container("extra", service="extra", stack=stack.name, workspace=workspace.name, image="nginx:latest",\n'
         f'              network="{deployed.root.name}-dev", memory="64m", cpus=0.5)\n'
     )

@@ -15,12 +15,7 @@ from tests.conftest import ENGINE, ROOT, TEMPLATE
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DECLARED = {canonicalize_name(each.name): each for each in map(Requirement, PROJECT["dependencies"])}
-NOT_IMPORTED = {
-    "pulumi-docker-build": "infra/images.py declares inline images with it",
-    "pulumi-kubernetes": "infra/targets/kubernetes declares its objects with it",
-}
-OWN = {"slipway", "infra"}
-"""The package itself, and the workspace's Pulumi program, which lies beside its tasks.py."""
+OWN = {"slipway"}
 
 
 def imported() -> set[str]:
@@ -42,8 +37,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
         )
         for name in imported()
     }
-    assert needed | NOT_IMPORTED.keys() == DECLARED.keys()
-    assert not needed & NOT_IMPORTED.keys()
+    assert needed == DECLARED.keys()
 
 
 def test_the_locks_have_what_is_declared() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,65 +13,37 @@ import pytest
 from tests.conftest import ENGINE, PYTHONPATH, TEMPLATE
 
 import slipway
+import slipway.policy
 import slipway.pulumi
 import slipway.tasks
 from slipway._internal.model.errors import ConfigError
 
-PUBLIC = {"slipway", "slipway.pulumi", "slipway.tasks"}
-# Most of these go when the engine itself declares targets and images, and infra/ holds what a team owns.
-STILL_PRIVATE = {
-    "slipway._internal.commands",
-    "slipway._internal.commands.admission",
-    "slipway._internal.commands.bake",
-    "slipway._internal.commands.kubectl",
-    "slipway._internal.content",
-    "slipway._internal.content.digest",
-    "slipway._internal.content.dockerfile",
-    "slipway._internal.content.healthcheck",
-    "slipway._internal.content.normalized_contexts",
-    "slipway._internal.content.service_inputs",
-    "slipway._internal.model",
-    "slipway._internal.model.addresses",
-    "slipway._internal.model.environment",
-    "slipway._internal.model.errors",
-    "slipway._internal.model.lock",
-    "slipway._internal.model.masking",
-    "slipway._internal.model.names",
-    "slipway._internal.model.request_limits",
-    "slipway._internal.model.stack",
-    "slipway._internal.model.workspace",
-    "slipway._internal.rollout.gateway",
-    "slipway._internal.provider.release",
-    "slipway._internal.run",
-    "slipway._internal.run.credentials",
-    "slipway._internal.run.owner",
-    "slipway._internal.run.policy",
-    "slipway._internal.toolchain.builder",
-}
-"""What workspaces import though it is not public; the list may only become shorter."""
 
-
-def imported(path: Path) -> Iterator[str]:
-    """Yield the modules of Slipway that a file imports."""
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield what a file imports of Slipway: the module, and the name in it (empty for the module itself)."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] == "slipway")
+            yield from ((alias.name, "") for alias in node.names if alias.name.partition(".")[0] == "slipway")
         elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "slipway":
-            yield str(node.module)
+            yield from ((str(node.module), alias.name) for alias in node.names)
 
 
-def test_a_workspace_imports_what_is_public_and_what_is_listed_here() -> None:
-    found = {name for path in TEMPLATE.rglob("*.py") for name in imported(path)}
-    assert {"slipway", "slipway.pulumi", "slipway.tasks"} <= found
-    assert found - PUBLIC == STILL_PRIVATE
+def test_a_workspace_and_the_kinds_of_services_import_only_what_is_public() -> None:
+    files = [*TEMPLATE.rglob("*.py"), *(ENGINE / "kinds").rglob("*.py")]
+    found = {(name, which) for path in files for name, which in imported(path)}
+    assert {name for name, _ in found} == {"slipway.policy", "slipway.pulumi", "slipway.tasks"}
+    assert not [f"{name}.{which}" for name, which in found if which not in importlib.import_module(name).__all__], (
+        "a name that is not in __all__ is private"
+    )
 
 
 def test_what_is_not_public_says_so_by_its_name() -> None:
     shown = {path.relative_to(ENGINE).parts[0] for path in ENGINE.rglob("*.py") if "kinds" not in path.parts}
-    assert shown == {"__init__.py", "_internal", "check.py", "pulumi.py", "tasks.py"}, "check.py is a command"
+    public = {"__init__.py", "policy.py", "pulumi.py", "tasks.py"}
+    assert shown == {*public, "_internal", "check.py"}, "check.py is a command"
 
 
-@pytest.mark.parametrize("module", [slipway, slipway.pulumi, slipway.tasks])
+@pytest.mark.parametrize("module", [slipway, slipway.policy, slipway.pulumi, slipway.tasks])
 def test_what_is_public_is_there(module: object) -> None:
     for name in module.__all__:  # type: ignore[attr-defined]
         assert getattr(module, name), name

@@ -11,11 +11,9 @@ import pulumi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Pulumi runs this file from its own folder
 
-from slipway.pulumi import DeployInputs, Protection, run
+from slipway.pulumi import DeployInputs, ReleaseRecord, ServicesArgs, declare_services, read_secrets, run
 
-from infra import releases, targets
 from infra.images import images_of
-from infra.secrets import secrets_of
 
 
 def program(inputs: DeployInputs, image_overrides: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -27,19 +25,17 @@ def program(inputs: DeployInputs, image_overrides: Mapping[str, str] = MappingPr
             rollout failed go back to what they had.
     """
     workspace, stack = inputs.workspace, inputs.stack
-    protection = Protection(stack.name, stack=stack.name, protected=stack.protected)
 
-    secrets = secrets_of(workspace, stack)
+    secrets = read_secrets(workspace, stack)
     images = images_of(inputs, image_overrides)
-    release = releases.record_release(inputs, images)
-    running = releases.wait_for_all_images({**images, **inputs.prebuilt_images}, protection)
-    deployed = targets.deploy(workspace, stack, running, secrets)
-    live = releases.mark_live(stack, release, deployed.resources)
+    record = ReleaseRecord(stack.name, inputs, images)
+    services = declare_services(ServicesArgs(workspace, stack, record.images, secrets))
+    record.mark_live(services.resources)
 
     pulumi.export("images", images)
-    pulumi.export("urls", deployed.urls)
-    pulumi.export("live", live.live)
-    pulumi.export("releases", releases.releases_with_results(release, live))
+    pulumi.export("urls", services.urls)
+    pulumi.export("live", record.live)
+    pulumi.export("releases", record.releases)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,9 @@ from pulumi_policy import EnforcementLevel, ResourceValidationArgs
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
 from infra.policy.__main__ import RULES, make_policies
-from infra.policy.pods import POD_TEMPLATE_PATHS
-from infra.policy.rule import PolicyContext, Resource, Violation
 from slipway._internal.model import lock
 from slipway._internal.model.deploy_inputs import DeployInputs
+from slipway.policy import POD_TEMPLATE_PATHS, PolicyContext, Resource, Violation
 
 DIGEST = "sha256:" + "a" * 64
 RELEASED = f"reg.example/shop/release/api@{DIGEST}"
@@ -234,7 +233,7 @@ def test_what_a_preview_does_not_know_is_no_violation(place: PolicyContext) -> N
 
 
 def test_every_rule_is_a_policy_that_refuses_and_says_the_remedy_in_a_line(place: PolicyContext) -> None:
-    for policy in make_policies():
+    for policy in make_policies(place):
         assert policy.enforcement_level is EnforcementLevel.MANDATORY
         assert policy.description.endswith(".")
     limits = next(rule for rule in RULES if rule.name == "limits-set").to_pulumi_policy(

@@ -9,7 +9,7 @@ import pytest
 
 from slipway._internal.context.reporter import NullReporter
 from slipway._internal.model.errors import ConfigError, StackBusy
-from slipway._internal.model.stack import Stack, TargetType
+from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import GatewaySettings, Workspace, WorkspaceSettings
 from slipway._internal.release import deploy
 from slipway._internal.run.state import StateLock
@@ -71,7 +71,7 @@ def test_a_protected_stack_needs_a_yes() -> None:
     ("target", "limited", "said"),
     [("docker", True, ""), ("kubernetes", False, ""), ("kubernetes", True, "[gateway] of workspace.toml")],
 )
-def test_limits_that_a_target_cannot_set_are_said(target: TargetType, limited: bool, said: str) -> None:
+def test_limits_that_a_target_cannot_set_are_said(target: str, limited: bool, said: str) -> None:
     stack = Stack("staging", Path("Pulumi.staging.yaml"), "external", target, protected=False)
     gateway = GatewaySettings(body="10m") if limited else GatewaySettings()
     workspace = Workspace(Path(), WorkspaceSettings("shop", "127.0.0.1:5000", gateway), ())

@@ -12,9 +12,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # Pulumi runs this file from its own folder
 
 from pulumi_policy import EnforcementLevel, Policy, PolicyPack
+from slipway.policy import PolicyContext, Rule
 
 from infra.policy import exposure, images, limits, privileges
-from infra.policy.rule import PolicyContext, Rule
 
 PACK_NAME = "rules"
 RULES = (
@@ -32,7 +32,7 @@ RULES = (
 
 def make_policies(context: PolicyContext | None = None) -> list[Policy]:
     """Return the rules as Pulumi's policies; each of them refuses. Without a `context` the files are asked."""
-    context = context or PolicyContext()
+    context = context or PolicyContext(Path(__file__).resolve().parents[2])
     return [rule.to_pulumi_policy(context, EnforcementLevel.MANDATORY) for rule in RULES]
 
 

@@ -6,11 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from slipway._internal.model.addresses import BIND_REMEDY, bind_problem
-
-from infra.policy import pods
-from infra.policy.pods import child_mapping
-from infra.policy.rule import Resource, Violation, where_declared
+from slipway.policy import BIND_REMEDY, Resource, Violation, bind_problem, child_mapping, containers, where_declared
 
 GATEWAY = "slipway:docker:Gateway"
 SERVICE = re.compile(r"kubernetes:core/[^:]+:Service")
@@ -28,7 +24,7 @@ def check_exposure(resource: Resource) -> Iterator[Violation]:
         yield from _check_backends(resource, [name for name in _ingress_backends(resource) if name])
     elif ROUTE.fullmatch(resource.kind):
         yield from _check_backends(resource, [name for name in _route_backends(resource) if name])
-    for container in pods.containers(resource):
+    for container in containers(resource):
         for port in container.get("ports") or ():
             if port.get("hostPort"):
                 yield Violation(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from infra.policy import pods
-from infra.policy.rule import Resource, Violation, where_declared
+from slipway.policy import Resource, Violation, containers, where_declared
 
 DOCKER_KINDS = ("slipway:docker:Container", "slipway:docker:Gateway")
 BUILD_KINDS = ("docker-build:index:Image", "docker-build:index:Index", "docker:index/image:Image")
@@ -48,5 +47,5 @@ def images_of(resource: Resource) -> Iterator[tuple[str, str]]:
     """Yield each image that a resource runs, with the name of the container that it is for."""
     if resource.kind in DOCKER_KINDS:
         yield resource.name, str(resource.props.get("image") or "")
-    for container in pods.containers(resource):
+    for container in containers(resource):
         yield str(container.get("name") or resource.name), str(container.get("image") or "")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.policy import pods
-from infra.policy.rule import Resource, Violation, where_declared
+from slipway.policy import Resource, Violation, child_mapping, containers, describe_location, where_declared
 
 DOCKER_CONTAINER = "slipway:docker:Container"
 EXAMPLES = {"memory": '"256m"', "cpus": "1.0"}
@@ -29,11 +28,11 @@ def check_limits(resource: Resource) -> Iterator[Violation]:
                     else f"`{key}` {where_declared(resource.name)}"
                 )
                 yield Violation(f"{resource.name} has no limit of `{key}`", f"Give it one {location}.")
-    for container in pods.containers(resource):
-        limits = pods.child_mapping(pods.child_mapping(container, "resources"), "limits")
+    for container in containers(resource):
+        limits = child_mapping(child_mapping(container, "resources"), "limits")
         for key, setting in KUBERNETES_LIMITS.items():
             if not limits.get(key):
-                location = pods.describe_location(
+                location = describe_location(
                     resource, f"resources.limits.{key}", f"[resources] {setting} = {EXAMPLES[setting]}"
                 )
                 name = container.get("name")

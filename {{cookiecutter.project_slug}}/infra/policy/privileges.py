@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.policy import pods
-from infra.policy.pods import Props, child_mapping
-from infra.policy.rule import Resource, Violation
+from slipway.policy import Props, Resource, Violation, child_mapping, containers, pod_spec
 
 HOST_NAMESPACES = {"hostNetwork": "network", "hostPID": "processes", "hostIPC": "shared memory"}
 
@@ -16,7 +14,7 @@ def check_privileges(resource: Resource) -> Iterator[Violation]:
 
     Slipway's own provider gives a container none of these, and has no key for them.
     """
-    spec = pods.pod_spec(resource)
+    spec = pod_spec(resource)
     if spec is None:
         return
     for key, what in HOST_NAMESPACES.items():
@@ -26,7 +24,7 @@ def check_privileges(resource: Resource) -> Iterator[Violation]:
         if volume.get("hostPath") is not None:
             named = f"the volume `{volume.get('name')}`"
             yield _violation(resource, f"reaches into its node's files with {named}", f"`hostPath` of {named}")
-    for container in pods.containers(resource):
+    for container in containers(resource):
         yield from _check_container(resource, container, child_mapping(spec, "securityContext"))
 
 

@@ -16,7 +16,7 @@ from slipway._internal.insight.run_recorder import phase
 from slipway._internal.model import stack as stacks
 from slipway._internal.model.errors import ConfigError, GateRefused, SlipwayError
 from slipway._internal.model.files import write_atomically
-from slipway._internal.model.stack import Stack, TargetType
+from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.run import credentials, process_environment
 from slipway._internal.run.state import pulumi_home
@@ -86,11 +86,11 @@ def prepare_environment(
     return context
 
 
-def stack_targets(workspace: Workspace, stack: Stack | None) -> set[TargetType]:
+def stack_targets(workspace: Workspace, stack: Stack | None) -> set[str]:
     """Return where a stack runs; without one, where all stacks of the workspace do."""
     if stack:
         return {stack.target}
-    targets: set[TargetType] = set()
+    targets: set[str] = set()
     for name in stacks.names(workspace.root):
         with suppress(ConfigError):  # what is wrong with a stack is told by the commands that are for it
             targets.add(stacks.load(workspace.root, name, {}).target)

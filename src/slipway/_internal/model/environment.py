@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from slipway._internal.model.stack import TargetType
 from slipway._internal.model.workspace import Service, Workspace
 
 GATEWAY_URL = "http://gateway:8080"
 """How containers on a Docker engine reach the stack's gateway."""
 
 
-def service_environment(workspace: Workspace, service: Service, target: TargetType) -> dict[str, str]:
+def service_environment(workspace: Workspace, service: Service, target: str) -> dict[str, str]:
     """Return a service's environment on a target; what its own `[env]` says counts more than what is given."""
     settings = {"PORT": service.settings.port, "ROUTE": service.settings.route}
     addresses = {
@@ -24,7 +23,7 @@ def url_variable(service: str) -> str:
     return f"{service.upper().replace('-', '_')}_URL"
 
 
-def service_url(service: Service, target: TargetType) -> str:
+def service_url(service: Service, target: str) -> str:
     """Return the address that other services call one by, its route included and without a slash at the end.
 
     A Docker engine's containers have other names after each deploy, so there they are called through the gateway.

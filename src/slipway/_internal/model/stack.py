@@ -14,15 +14,14 @@ from slipway._internal.model.addresses import registry_problem
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_atomically
 from slipway._internal.model.names import HOST, KUBERNETES_LABEL, KUBERNETES_NAME, KUBERNETES_PARENT, REGISTRY
+from slipway._internal.model.own_targets import ENGINE_TARGETS, list_own_targets
 from slipway._internal.model.text import read_text
 
 if TYPE_CHECKING:
     from slipway._internal.model.workspace import Workspace
 
 Mode = Literal["inline", "external", "hybrid"]
-TargetType = Literal["docker", "kubernetes"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-TARGET_TYPES: tuple[TargetType, ...] = get_args(TargetType)
 MODE_VARIABLE = "SLIPWAY_IMAGES"
 """The environment variable that sets the mode for one run."""
 UNPROTECT_VARIABLE = "SLIPWAY_UNPROTECT"
@@ -66,7 +65,7 @@ _KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
 
 _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:images": MODES,
-    "slipway:target": TARGET_TYPES,
+    "slipway:target": ENGINE_TARGETS,
     "slipway:protected": (True, False),
     "slipway:port": range(1, 65536),
     "slipway:registry": _TextRule(
@@ -102,7 +101,7 @@ class Stack:
     name: str
     file: Path
     mode: Mode
-    target: TargetType
+    target: str
     protected: bool
     port: int | None = None
     registry: str | None = None
@@ -166,7 +165,7 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         ConfigError: there is no such stack, its file or SLIPWAY_IMAGES is wrong, or a protected stack is inline.
     """
     path = _stack_file(root, name)
-    config = _read_settings(path, read_text(path))
+    config = _read_settings(root, path, read_text(path))
     stack = Stack(
         name,
         path,
@@ -251,15 +250,18 @@ def _stack_file(root: Path, name: str) -> Path:
     return path
 
 
-def _read_settings(path: Path, text: str) -> dict[str, Any]:
+def _read_settings(root: Path, path: Path, text: str) -> dict[str, Any]:
     from slipway._internal.model.stack_file import read_settings
 
     settings = read_settings(path, text, _SETTINGS)
+    known = {**_SETTINGS, "slipway:target": (*ENGINE_TARGETS, *list_own_targets(root))}
     values: dict[str, Any] = {}
     for key, setting in settings.items():
-        allowed = _SETTINGS[key]
+        allowed = known[key]
         values[key] = setting.text if isinstance(allowed, _TextRule) else _parse_value(setting.text)
         if remedy := _value_remedy(values[key], allowed):
+            if key == "slipway:target":
+                remedy += " Others are your own: infra/targets/NAME.py."
             raise ConfigError(f"{path}:{setting.line}: `{key}` is {_excerpt(setting.text)}", remedy=remedy)
     _check_combinations(path, {key: setting.line for key, setting in settings.items()}, values)
     if missing := [key for key in _REQUIRED_SETTINGS if key not in values]:

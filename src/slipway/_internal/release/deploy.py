@@ -36,6 +36,7 @@ from slipway._internal.run.owner import read_state_ids
 from slipway._internal.run.policy import format_advice
 from slipway._internal.run.pulumi import BUILD_TYPES, Outcome, PulumiStack, StateNotSaved
 from slipway._internal.run.state import deploy_marker_file, local_state_folder
+from slipway._internal.run.team_code import find_function, load_infra, team_errors
 from slipway._internal.targets import DeploymentTarget, target_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pulumi_policy import Policy
 
 Consent = Callable[[str], bool]
-HEALTHY_STATES = ("healthy", "running", "scheduled", "not run here")
+HEALTHY_STATES = ("healthy", "running", "scheduled", "not run here", "not observed")
 """What is said of a service without a URL that is as it should be."""
 
 
@@ -360,16 +361,14 @@ def open_stack(
 
     def program() -> None:
         target_of(context.workspace, stack).refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
-        from infra.__main__ import program as infra_program  # imported while Pulumi is busy with its own start
-
         if inputs:
-            infra_program(inputs, overrides)
+            run_infra_program(inputs, overrides)  # loaded while Pulumi is busy with its own start
 
     pulumi_stack = PulumiStack(
         context.workspace,
         stack,
         program,
-        policies=partial(load_policies, inputs, overrides.values()),
+        policies=partial(load_policies, context.workspace, inputs, overrides.values()),
         cli=context.bin / "pulumi",
         log=logs_folder(context.workspace) / f"{stack.name}.pulumi.log",
         environment={**context.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
@@ -377,17 +376,36 @@ def open_stack(
     return pulumi_stack
 
 
-def load_policies(inputs: DeployInputs | None, override_images: Iterable[str]) -> Sequence[Policy]:
+def load_policies(
+    workspace: Workspace, inputs: DeployInputs | None, override_images: Iterable[str]
+) -> Sequence[Policy]:
     """Return what every preview and deploy obeys; it is imported only then.
 
     Args:
+        workspace: the workspace.
         inputs: what the deploy goes by, so that the rules judge by nothing else.
         override_images: images that ran before, and may again.
     """
-    from infra.policy.__main__ import make_policies as infra_policies
-    from infra.policy.rule import PolicyContext as Judged
+    from slipway._internal.policy.rule import PolicyContext
 
-    return infra_policies(Judged(inputs=inputs, previous_images=frozenset(override_images)))
+    file = workspace.root / "infra" / "policy" / "__main__.py"
+    make_policies = find_function(load_infra(workspace.root, "policy.__main__"), "make_policies", file)
+    policy_context = PolicyContext(workspace.root, inputs, frozenset(override_images))
+    with team_errors(workspace.root):
+        policies: Sequence[Policy] = make_policies(policy_context)
+        return policies
+
+
+def run_infra_program(inputs: DeployInputs, image_overrides: Mapping[str, str]) -> None:
+    """Run the workspace's program in infra/.
+
+    Raises:
+        ConfigError: it cannot be run; the file and the line are named.
+    """
+    root = inputs.workspace.root
+    program = find_function(load_infra(root, "__main__"), "program", root / "infra" / "__main__.py")
+    with team_errors(root):
+        program(inputs, image_overrides)
 
 
 def reconcile_state(pulumi_stack: PulumiStack, target: DeploymentTarget) -> None:

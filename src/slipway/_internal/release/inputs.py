@@ -9,6 +9,7 @@ from slipway._internal.context.run_context import RunContext
 from slipway._internal.gate import prebuilt_images
 from slipway._internal.model import lock
 from slipway._internal.model.deploy_inputs import DeployInputs
+from slipway._internal.model.own_targets import refuse_shadowing_target
 from slipway._internal.model.stack import Stack
 
 
@@ -32,11 +33,13 @@ def read_inputs(
         must_verify: False for a preview, which changes nothing.
 
     Raises:
+        ConfigError: a file of the workspace would be taken for the stack's target.
         EvidenceError: the lock is damaged, names images of other repositories, or is not proven where it has to be.
         GateRefused: the stack is protected, and today's policy refuses an image.
         SlipwayError: the stack is protected, and the registry does not answer.
     """
     workspace = context.workspace
+    refuse_shadowing_target(workspace.root, stack.target)
     if stack.mode == "inline":
         return DeployInputs(workspace, stack, prebuilt_images=prebuilt_images.base_refs(workspace, stack))
     stack_lock = stack_lock or lock.load(workspace.root, stack.name)

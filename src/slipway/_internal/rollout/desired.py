@@ -33,5 +33,5 @@ def desired_container(stack: str, service: str) -> tuple[str, ContainerSpec]:
             return urn, ContainerSpec.from_inputs(inputs)
     raise SlipwayError(
         f"{service} has no container in {stack} that `invoke dev` could replace",
-        remedy=f"`{how_to_deploy(stack)}` deploys what infra/targets says.",
+        remedy=f"`{how_to_deploy(stack)}` deploys what the files say.",
     )

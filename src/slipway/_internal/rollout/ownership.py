@@ -99,7 +99,7 @@ def is_own_network(network: Any, urn: str) -> bool:
 
 def _is_own(thing: DeployedObject, urn: str) -> bool:
     """Whether a thing is of this owner and resource; what an earlier version made, only as far as that is known."""
-    if thing.labels.get(engine.URN_LABEL) != urn:
+    if _flat_urn(thing.labels.get(engine.URN_LABEL, "")) != _flat_urn(urn):
         return False
     verdict = current_owner().classify(thing.labels)
     if verdict == "unsaid" and thing.kind == "volume":  # which no state knows; the resource is in its labels
@@ -111,3 +111,9 @@ def _known_ids(urn: str) -> Collection[str]:
     """Return the ids that the state knows of the stack of a resource, as far as it can be read here."""
     stack, project = urn.split("::")[:2]
     return read_state_ids(workspace_root(), project, stack.removeprefix("urn:pulumi:")) or ()
+
+
+def _flat_urn(urn: str) -> str:
+    """Return a URN without the types of the resource's parents: a resource that moved in the tree is the same one."""
+    head, separator, rest = urn.rpartition("$")
+    return f"{head.rpartition('::')[0]}::{rest}" if separator else urn

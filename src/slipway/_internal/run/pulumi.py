@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from slipway._internal.model.workspace import Workspace
 from slipway._internal.run import passphrase, statefile
 from slipway._internal.run.policy import PolicyServer, ViolationCollector, serve_policies
 from slipway._internal.run.pulumi_command import PulumiCli, extract_diagnosis
+from slipway._internal.run.resource_tree import COMPONENT_TYPES
 from slipway._internal.run.state import (
     PASSPHRASE_VARIABLES,
     StateLock,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from pulumi_policy import Policy
 
 BUILD_TYPES = ("docker-build:index:Image", "pulumi:providers:docker-build")
-"""What lives in the state only until the image is in the registry: see infra/images.py."""
+"""What lives in the state only until the image is in the registry: see `BuiltImages`."""
 OnEvent = Callable[[EngineEvent], None]
 _DISK_ERRORS = re.compile(
     r"no space left on device|disk quota exceeded|read-only file system|input/output error|stale NFS file handle", re.I
@@ -304,13 +306,14 @@ class PulumiStack:
 class OperationCounter:
     """Passes engine events on, and counts what they say was done.
 
-    That an image's resource is forgotten, whose image stays, is nothing that was done.
+    Not counted: a component, which is nothing but its parts; and that an image's resource is forgotten, whose image
+    stays.
     """
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
         self._operations: dict[str, int] = {}
-        self._dropped_builds = 0
+        self._uncounted: Counter[str] = Counter()
         self._outputs: dict[str, Any] = {}
         self.violations = ViolationCollector()
 
@@ -320,16 +323,20 @@ class OperationCounter:
         if event.summary_event:
             self._operations = {operation_of(op): count for op, count in event.summary_event.resource_changes.items()}
         started = event.resource_pre_event
-        if started and started.metadata.type in BUILD_TYPES and operation_of(started.metadata.op) == "delete":
-            self._dropped_builds += 1
+        if started and _is_uncounted(started.metadata.type, operation_of(started.metadata.op)):
+            self._uncounted[operation_of(started.metadata.op)] += 1
         finished = event.res_outputs_event
         if finished and finished.metadata.type == "pulumi:pulumi:Stack" and finished.metadata.new:
             self._outputs = dict(finished.metadata.new.outputs or {})
         self._on_event(event)
 
     def outcome(self) -> Outcome:
-        operations = {**self._operations, "delete": self._operations.get("delete", 0) - self._dropped_builds}
-        return Outcome({operation: count for operation, count in operations.items() if count > 0}, self._outputs)
+        operations = {name: count - self._uncounted[name] for name, count in self._operations.items()}
+        return Outcome({name: count for name, count in operations.items() if count > 0}, self._outputs)
+
+
+def _is_uncounted(resource_type: str, operation: str) -> bool:
+    return resource_type in COMPONENT_TYPES or (resource_type in BUILD_TYPES and operation == "delete")
 
 
 def operation_of(op: object) -> str:

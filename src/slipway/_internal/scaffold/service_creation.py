@@ -37,9 +37,15 @@ INITIAL_SERVICES: dict[str, tuple[tuple[str, str, str | None], ...]] = {
 _IGNORED_FILES = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules", ".pytest_cache", ".venv")
 
 
-def list_kinds() -> list[str]:
-    """Return the names of the kinds there are."""
-    return sorted(folder.name for folder in KINDS_FOLDER.iterdir() if (folder / "service.toml").is_file())
+def list_kinds(root: Path | None = None) -> list[str]:
+    """Return the names of the kinds there are: Slipway's, and those in kinds/ of a workspace."""
+    return sorted(_kind_folders(root))
+
+
+def _kind_folders(root: Path | None) -> dict[str, Path]:
+    """Return each kind's folder; a team's own kind takes the place of Slipway's of the same name."""
+    parents = [KINDS_FOLDER, *([root / "kinds"] if root else [])]
+    return {file.parent.name: file.parent for parent in parents for file in parent.glob("*/service.toml")}
 
 
 def create_service(root: Path, name: str, kind: str, *, route: str | None = None) -> Path:
@@ -48,7 +54,7 @@ def create_service(root: Path, name: str, kind: str, *, route: str | None = None
     Args:
         root: the workspace.
         name: a DNS label.
-        kind: one of `list_kinds()`.
+        kind: one of `list_kinds(root)`.
         route: the path that it answers below; the first free one of /NAME, /NAME-2, … if not given.
 
     Raises:
@@ -76,7 +82,7 @@ def create_service(root: Path, name: str, kind: str, *, route: str | None = None
 def _write_files(
     root: Path, folder: Path, kind: str, name: str, route: str | None, other_settings: Mapping[str, dict[str, Any]]
 ) -> None:
-    shutil.copytree(KINDS_FOLDER / kind, folder, ignore=_IGNORED_FILES)
+    shutil.copytree(_kind_folders(root)[kind], folder, ignore=_IGNORED_FILES)
     file = folder / "service.toml"
     text = file.read_text(encoding="utf-8")
     _refuse_missing_libs(root, kind, tomllib.loads(text))
@@ -102,8 +108,11 @@ def _refuse_unusable(root: Path, name: str, kind: str) -> None:
         raise ConfigError(
             f"{name!r} is a name that Slipway uses itself, for its gateway and bases", remedy="Choose another name."
         )
-    if kind not in list_kinds():
-        raise ConfigError(f"there is no kind {kind!r}", remedy=f"Kinds: {', '.join(list_kinds())}.")
+    if kind not in list_kinds(root):
+        raise ConfigError(
+            f"there is no kind {kind!r}",
+            remedy=f"Kinds: {', '.join(list_kinds(root))}. One of your own is a folder in kinds/ with a service.toml.",
+        )
     folder = root / "services" / name
     if folder.is_dir() and not (folder / "service.toml").exists() and holds_only_ignored(root, folder):
         raise ConfigError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_atomically
+from slipway._internal.model.own_targets import SHADOWING_PATHS, shadowing_target_note
 from slipway._internal.model.scratch import FOLDER_NAME as SCRATCH
 from slipway._internal.scaffold import template_record
 from slipway._internal.scaffold.changelog import new_entries
@@ -91,6 +92,7 @@ def prepare_update(
     notes += left
     tree = store.edit(merged.tree, put={template_record.NAME: store.write_text(_record_text(origin, versions, new))})
     notes += _keep_engine_edits(checkout, store, trees, keep=keep)
+    notes += _note_shadowing_targets(store, tree)
     notes += _note_local_template(origin, versions.new)
     notes += _note_new_questions(asked, origin.answers.keys() | request.answers.keys(), new.answers)
     return UpdatePlan(
@@ -215,6 +217,11 @@ def _keep_engine_edits(checkout: WorkspaceCheckout, store: TreeStore, trees: Mer
         f"somebody edited {ENGINE}/, which is removed: the engine is a package now. The edits are kept "
         f"in {SCRATCH}/{EDITS}; put what you need of them into your tasks.py, or propose it to the template"
     ]
+
+
+def _note_shadowing_targets(store: TreeStore, tree: str) -> list[str]:
+    """Return a note for each file that the team has changed, and that would be taken for one of Slipway's targets."""
+    return [shadowing_target_note(path) for path in SHADOWING_PATHS if path in store.entries(tree)]
 
 
 def _note_local_template(origin: TemplateOrigin, template: TemplateRepository) -> list[str]:

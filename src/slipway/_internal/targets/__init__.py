@@ -1,4 +1,4 @@
-"""Where a stack's services run, as the flows ask it: a Docker engine, or a Kubernetes cluster."""
+"""Where a stack's services run, as the flows ask it: a Docker engine, a Kubernetes cluster, or a team's own target."""
 
 from __future__ import annotations
 
@@ -109,6 +109,10 @@ def target_of(workspace: Workspace, stack: Stack) -> DeploymentTarget:
         from slipway._internal.targets.kubernetes.observation import KubernetesTarget
 
         return KubernetesTarget(workspace, stack, cluster_of(workspace, stack))
-    from slipway._internal.targets.docker.observation import DockerTarget
+    if stack.target == "docker":
+        from slipway._internal.targets.docker.observation import DockerTarget
 
-    return DockerTarget(workspace, stack)
+        return DockerTarget(workspace, stack)
+    from slipway._internal.targets.own import OwnTarget
+
+    return OwnTarget(workspace, stack)

@@ -61,7 +61,7 @@ def doctor(context: Context, json: bool = False) -> None:
 @verb(
     help={
         "name": "The service's name, a DNS label such as `orders`; also its folder under services/.",
-        "kind": "python-api, node-web or worker.",
+        "kind": "python-api, node-web, worker, or one of your own in kinds/.",
     }
 )
 def new(context: Context, name: str, kind: str = "python-api") -> None:

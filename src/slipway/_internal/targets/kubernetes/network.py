@@ -14,10 +14,15 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicyPortArgs,
     NetworkPolicySpecArgs,
 )
+
 from slipway._internal.model import peers
 from slipway._internal.model.workspace import Service
-
-from infra.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext, pod_selector
+from slipway._internal.targets.kubernetes.context import (
+    NAMESPACE_LABEL,
+    KubernetesContext,
+    ServiceContext,
+    pod_selector,
+)
 
 ALL_POLICY_TYPES = ("Ingress", "Egress")
 DNS_NAMESPACE = "kube-system"
@@ -25,17 +30,17 @@ NODE_DNS_CIDR = "169.254.20.10/32"
 """Where a node's own DNS cache listens, in clusters that have one."""
 
 
-def default_deny(stack_ctx: KubernetesContext) -> Iterator[NetworkPolicy]:
+def default_deny(stack_ctx: KubernetesContext) -> None:
     """Declare what holds for all pods of the namespace: nothing goes in or out but questions for names, and what
     `slipway:egress-to` names."""
-    yield _namespace_policy(stack_ctx, "slipway.closed", LabelSelectorArgs(), types=ALL_POLICY_TYPES)
+    _namespace_policy(stack_ctx, "slipway.closed", LabelSelectorArgs(), types=ALL_POLICY_TYPES)
     resolvers = [_namespace_peer(DNS_NAMESPACE), NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=NODE_DNS_CIDR))]
     ports = [NetworkPolicyPortArgs(protocol=protocol, port=53) for protocol in ("UDP", "TCP")]
     names = NetworkPolicyEgressRuleArgs(to=resolvers, ports=ports)
-    yield _namespace_policy(stack_ctx, "slipway.names", LabelSelectorArgs(), egress=[names], types=["Egress"])
+    _namespace_policy(stack_ctx, "slipway.names", LabelSelectorArgs(), egress=[names], types=["Egress"])
     if others := list(_named_peers(stack_ctx.stack.egress_to)):
         outside = NetworkPolicyEgressRuleArgs(to=others)
-        yield _namespace_policy(stack_ctx, "slipway.egress", LabelSelectorArgs(), egress=[outside], types=["Egress"])
+        _namespace_policy(stack_ctx, "slipway.egress", LabelSelectorArgs(), egress=[outside], types=["Egress"])
 
 
 def allow_service(ctx: ServiceContext) -> list[NetworkPolicy]:

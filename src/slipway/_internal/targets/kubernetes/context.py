@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pulumi
 from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
 from slipway._internal.commands.kubectl import NAME_LABEL, PART_OF_LABEL, STACK_LABEL
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.stack import Stack, namespace_of
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.run.owner import owner_of
+from slipway._internal.run.resource_tree import FLAT_STATE
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """The label by which Kubernetes itself names each namespace."""
@@ -24,12 +26,13 @@ POD_SECURITY_LEVEL = "restricted"
 
 @dataclass(frozen=True)
 class KubernetesContext:
-    """A stack's place in its cluster. What it makes waits for `prerequisites`: the namespace."""
+    """A stack's place in its cluster. Its objects belong to `parent` and wait for `prerequisites`: the namespace."""
 
     workspace: Workspace
     stack: Stack
     namespace: str
     provider: Provider
+    parent: pulumi.Resource
     prerequisites: tuple[pulumi.Resource, ...] = ()
 
     @property
@@ -49,21 +52,25 @@ class KubernetesContext:
         """Return the metadata of an object that is in no namespace."""
         return ObjectMetaArgs(name=name, labels=self.labels)
 
-    def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+    def opts(
+        self, after: Sequence[pulumi.Resource] = (), parent: pulumi.Resource | None = None
+    ) -> pulumi.ResourceOptions:
         """Return the options of a resource: in this cluster, after the namespace and what else it needs."""
-        return pulumi.ResourceOptions(provider=self.provider, depends_on=[*self.prerequisites, *after])
-
-    def for_service(self, service: Service) -> ServiceContext:
-        """Return one service's part of the place."""
-        return ServiceContext(self, service)
+        return pulumi.ResourceOptions(
+            parent=parent or self.parent,
+            aliases=[FLAT_STATE],
+            provider=self.provider,
+            depends_on=[*self.prerequisites, *after],
+        )
 
 
 @dataclass(frozen=True)
 class ServiceContext:
-    """One service's part of a place: all of its objects are named after it."""
+    """One service's part of a place: all of its objects are named after it, and belong to `parent`."""
 
     stack_ctx: KubernetesContext
     service: Service
+    parent: pulumi.Resource
 
     @property
     def name(self) -> str:
@@ -87,7 +94,8 @@ class ServiceContext:
         )
 
     def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
-        return self.stack_ctx.opts(after)
+        """Return the options of one of its objects."""
+        return self.stack_ctx.opts(after, self.parent)
 
 
 def pod_selector(stack_ctx: KubernetesContext, service: str) -> dict[str, str]:
@@ -95,14 +103,14 @@ def pod_selector(stack_ctx: KubernetesContext, service: str) -> dict[str, str]:
     return {NAME_LABEL: service, PART_OF_LABEL: stack_ctx.workspace.deployed_name}
 
 
-def declare_namespace(workspace: Workspace, stack: Stack) -> KubernetesContext:
-    """Declare the stack's namespace and the way to its cluster.
+def declare_namespace(workspace: Workspace, stack: Stack, parent: pulumi.Resource) -> KubernetesContext:
+    """Declare the stack's namespace and the way to its cluster, as parts of `parent`.
 
     Raises:
         ConfigError: the namespace's name is none, or slipway:kubeconfig names no file.
     """
     stack_ctx = KubernetesContext(
-        workspace, stack, namespace_of(workspace.deployed_name, stack), _cluster_provider(stack)
+        workspace, stack, namespace_of(workspace.deployed_name, stack), _cluster_provider(stack, parent), parent
     )
     security_labels = {
         f"pod-security.kubernetes.io/{mode}": POD_SECURITY_LEVEL for mode in ("enforce", "warn", "audit")
@@ -114,10 +122,10 @@ def declare_namespace(workspace: Workspace, stack: Stack) -> KubernetesContext:
         annotations=dict(owner_of(workspace.root).labels),
     )
     namespace = Namespace(stack_ctx.namespace, metadata=metadata, opts=stack_ctx.opts())
-    return KubernetesContext(workspace, stack, stack_ctx.namespace, stack_ctx.provider, (namespace,))
+    return replace(stack_ctx, prerequisites=(namespace,))
 
 
-def _cluster_provider(stack: Stack) -> Provider:
+def _cluster_provider(stack: Stack, parent: pulumi.Resource) -> Provider:
     """Return the way to the cluster.
 
     A deploy makes the objects what the files say, whoever else has changed the same fields meanwhile (`kubectl edit`);
@@ -137,4 +145,5 @@ def _cluster_provider(stack: Stack) -> Provider:
         cluster_identifier=stack.context or "current",
         enable_patch_force=True,
         enable_secret_mutable=True,
+        opts=pulumi.ResourceOptions(parent=parent, aliases=[FLAT_STATE]),
     )

@@ -12,27 +12,28 @@ from typing import Any
 
 from pulumi_policy import EnforcementLevel, ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
 from pulumi_policy.proxy import UnknownValueError
+
 from slipway._internal.model import lock
 from slipway._internal.model import stack as stacks
 from slipway._internal.model import workspace as workspaces
+from slipway._internal.model.deploy_inputs import DeployInputs
 from slipway._internal.model.lock import all_entries
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.run.policy import REMEDY_PREFIX
-from slipway.pulumi import DeployInputs
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class PolicyContext:
     """Where resources are judged: the workspace and its stacks, each read once and only when a rule asks for it.
 
-    A deploy by Invoke gives what it has read and proven: `inputs`, and `also`, the images that ran before and go back
-    in place of those that do not start. Without them, as in `pulumi up`, the files are asked.
+    Args:
+        root: the workspace's folder.
+        inputs: what a deploy by Invoke has read and proven. Without it, as in `pulumi up`, the files are asked.
+        previous_images: images that ran before and go back in the place of those that do not start.
     """
 
     def __init__(
-        self, root: Path = ROOT, inputs: DeployInputs | None = None, previous_images: Collection[str] = frozenset()
+        self, root: Path, inputs: DeployInputs | None = None, previous_images: Collection[str] = frozenset()
     ) -> None:
         self._root = root
         self._inputs = inputs

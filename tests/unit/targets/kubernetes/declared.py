@@ -1,4 +1,4 @@
-"""What a stack on Kubernetes declares, recorded by Pulumi's own mocks instead of a cluster."""
+"""What a stack declares on its target, recorded by Pulumi's own mocks instead of a cluster or an engine."""
 
 from __future__ import annotations
 
@@ -14,20 +14,29 @@ import pulumi
 from slipway._internal.model import lock
 from slipway._internal.model import stack as stacks
 from slipway._internal.model import workspace as workspaces
+from slipway.pulumi import Live, ServicesArgs, declare_services
 
 DIGEST = "@sha256:" + "d" * 64
 
 
 @dataclass
 class Declared(pulumi.runtime.Mocks):
-    """All resources by type and name; each has the outputs that it was given as inputs."""
+    """All resources by type and name; each has the outputs that it was given as inputs.
 
-    urls: dict[str, str] = field(default_factory=dict)
-    waited: int = 0
+    `tree` has what each is a part of, `flat` whether it is known by where earlier versions declared it, and `waited`
+    what is in place before the release is the one that runs.
+    """
+
+    urls: Mapping[str, str] = field(default_factory=dict)
+    waited: set[tuple[str, str]] = field(default_factory=set)
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    tree: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    flat: set[tuple[str, str]] = field(default_factory=set)
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         kind = args.typ.rpartition(":")[2]
+        if not args.custom:
+            return None, {}
         assert (kind, args.name) not in self.objects
         self.objects[kind, args.name] = args.inputs
         return f"{args.name}-id", {**args.inputs, "text": "0123456789"}
@@ -62,14 +71,41 @@ class Declared(pulumi.runtime.Mocks):
         return [each for each in self.objects.values() if "apiVersion" in each]
 
 
-def declare(root: Path, secrets: Mapping[str, Mapping[str, str]] | None = None, name: str = "dev") -> Declared:
-    """Return what the workspace's stack declares; images are outputs, as inline ones are."""
-    from infra import targets
+class RecordingMonitor(pulumi.runtime.mocks.MockMonitor):
+    """Notes what each resource is a part of, and what it waits for."""
 
+    mocks: Declared
+
+    def RegisterResource(self, request: Any) -> Any:
+        which = request.type.rpartition(":")[2], request.name
+        self.mocks.tree[which] = which_of(request.parent)
+        if any(alias.spec.noParent for alias in request.aliases):
+            self.mocks.flat.add(which)
+        if which[0] == "Live":
+            self.mocks.waited = {which_of(urn) for urn in request.dependencies}
+        return super().RegisterResource(request)
+
+
+def which_of(urn: str) -> tuple[str, str]:
+    """Return the kind and the name in a URN; that of the stack itself is empty."""
+    if not urn or "pulumi:pulumi:Stack" in urn.split("::")[2].rsplit("$", maxsplit=1)[-1]:
+        return "", ""
+    kinds, name = urn.split("::")[2:]
+    return kinds.rpartition(":")[2], name
+
+
+def declare(
+    root: Path,
+    secrets: Mapping[str, Mapping[str, str]] | None = None,
+    name: str = "dev",
+    opts: pulumi.ResourceOptions | None = None,
+) -> Declared:
+    """Return what the workspace's stack declares; images are outputs, as inline ones are."""
     workspace = workspaces.load_workspace(root)
     stack = stacks.load(root, name, {})
     declared = Declared()
-    pulumi.runtime.set_mocks(declared, project=workspace.name, stack=name)
+    monitor = RecordingMonitor(declared)
+    pulumi.runtime.set_mocks(declared, project=workspace.name, stack=name, monitor=monitor)
 
     def program() -> None:
         images: dict[str, pulumi.Input[str]] = {
@@ -81,10 +117,12 @@ def declare(root: Path, secrets: Mapping[str, Mapping[str, str]] | None = None, 
             each.name: {key: pulumi.Output.secret(value) for key, value in (secrets or {}).get(each.name, {}).items()}
             for each in workspace.services
         }
-        deployed = targets.deploy(workspace, stack, images, given)
-        declared.urls, declared.waited = deployed.urls, len(deployed.resources)
+        deployed = declare_services(ServicesArgs(workspace, stack, images, given), opts)
+        Live("record", release={}, opts=pulumi.ResourceOptions(depends_on=deployed.resources))
+        declared.urls = deployed.urls
 
     pulumi.runtime.test(program)()
+    del declared.objects["Live", "record"], declared.tree["Live", "record"]
     return declared
 
 

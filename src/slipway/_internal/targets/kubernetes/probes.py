@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from pulumi_kubernetes.core.v1 import ExecActionArgs, HTTPGetActionArgs, ProbeArgs, TCPSocketActionArgs
+
 from slipway._internal.content import dockerfile
 from slipway._internal.content.healthcheck import DEFAULT_START_SECONDS, Healthcheck
 from slipway._internal.model.workspace import Service

@@ -21,10 +21,10 @@ from pulumi_kubernetes.networking.v1 import (
     IngressTLSArgs,
     ServiceBackendPortArgs,
 )
-from slipway import Workspace
-from slipway._internal.model.stack import Stack, gateway_namespace_of
 
-from infra.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext
+from slipway._internal.model.stack import Stack, gateway_namespace_of
+from slipway._internal.model.workspace import Workspace
+from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 GATEWAY_NAME = "gateway"
@@ -63,11 +63,11 @@ def declare_entry_point(stack_ctx: KubernetesContext) -> EntryPoint:
     return EntryPoint(({**parent, "sectionName": "https" if has_tls else "http"},), tuple(resources))
 
 
-def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> list[pulumi.Resource]:
+def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
     """Declare what leads to a service: the name that others call it by, and the route from outside where it has one."""
     if ctx.service.settings.port is None:
-        return []
-    cluster_service = Service(
+        return
+    Service(
         ctx.name,
         metadata=ctx.metadata(annotations=SKIP_AWAIT),
         spec=ServiceSpecArgs(
@@ -78,10 +78,9 @@ def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> list[pulumi.
         opts=ctx.opts(),
     )
     if ctx.service.settings.route and entry_point.parents:
-        return [cluster_service, _route(ctx, entry_point)]
-    if ctx.service.settings.route and ctx.stack_ctx.stack.ingress:
-        return [cluster_service, _ingress(ctx)]
-    return [cluster_service]
+        _route(ctx, entry_point)
+    elif ctx.service.settings.route and ctx.stack_ctx.stack.ingress:
+        _ingress(ctx)
 
 
 def service_urls(workspace: Workspace, stack: Stack) -> dict[str, str]:

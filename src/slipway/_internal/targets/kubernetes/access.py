@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret, ServiceAccount
+
 from slipway._internal.commands.admission import allowed_prefixes
 from slipway._internal.model.names import LOOPBACK
 from slipway._internal.run.credentials import HUB, HUB_LOGIN, login_config_of, read_login
-
-from infra.targets.kubernetes.context import KubernetesContext, ServiceContext
+from slipway._internal.targets.kubernetes.context import KubernetesContext, ServiceContext
 
 PULL_SECRET = "slipway.pull"  # noqa: S105
 """The pull secret's name: no service can have it."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.infra.conftest import change, settings
-from tests.unit.infra.declared import DIGEST, Declared, declare, decoded, login_of
+from tests.unit.targets.kubernetes.conftest import change, settings
+from tests.unit.targets.kubernetes.declared import DIGEST, Declared, declare, decoded, login_of
 
 from slipway._internal.model.errors import ConfigError
 
@@ -24,8 +24,22 @@ def test_the_demo_is_declared_whole_and_all_is_waited_for(root: Path) -> None:
     assert found.kinds("demo-dev") == {"Namespace"}
     stacks_own = {name for kind, name in found.objects if name.startswith("slipway.")}
     assert stacks_own == {"slipway.closed", "slipway.names", "slipway.egress", "slipway.demo-dev.images"}
-    assert found.waited == 5 + 3 + 3 + 2  # rules, network policies, workloads, services
+    assert found.waited == found.objects.keys(), "the release is live when all of it is in place"
     assert found.urls == {}
+
+
+def test_what_is_declared_is_a_tree_and_known_by_where_it_was_declared_before(root: Path) -> None:
+    settings(root, "gateway: nginx", "tls: cert", "host: demo.example")
+    change(root, "api", "", "[scale]\nmin = 2\nmax = 4")
+    found = declare(root, SECRET)
+    stack = ("KubernetesServices", "dev")
+    assert found.tree[stack] == ("", "")
+    for which in found.objects:
+        service = ("KubernetesService", which[1])
+        assert found.tree[which] == (service if service in found.tree else stack), which
+        assert which in found.flat, which
+    assert {name for kind, name in found.tree if kind == "KubernetesService"} == {"api", "web", "worker"}
+    assert found.tree["KubernetesService", "api"] == stack
 
 
 def test_every_object_is_named_and_labelled(root: Path) -> None:
@@ -514,6 +528,9 @@ def test_the_docker_target_needs_no_kubernetes_and_leaves_jobs_out(root: Path) -
         "config:\n  slipway:images: inline\n  slipway:protected: false\n  slipway:target: docker\n"
     )
     found: Declared = declare(root)
+    parts = {("Network", "dev"), ("Container", "api"), ("Container", "web"), ("Gateway", "dev")}
+    assert found.objects.keys() == parts == found.flat == found.waited
+    assert {found.tree[which] for which in parts} == {("DockerServices", "dev")}
     assert found["Gateway", "dev"]["image"].startswith("registry.example/demo/release/gateway@sha256:")
     assert sorted(name for kind, name in found.objects if kind == "Container") == ["api", "web"]
     assert found["Container", "web"]["env"]["API_URL"] == "http://gateway:8080/api"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pulumi
 from pulumi_kubernetes.admissionregistration.v1 import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
+
 from slipway._internal.commands import admission
+from slipway._internal.targets.kubernetes.context import KubernetesContext
 
-from infra.targets.kubernetes.context import KubernetesContext
 
-
-def declare_admission_policy(stack_ctx: KubernetesContext) -> Iterator[pulumi.Resource]:
+def declare_admission_policy(stack_ctx: KubernetesContext) -> None:
     """Declare the admission policy and its binding, unless somebody else applies it (`slipway:admission`)."""
     if not stack_ctx.stack.admission:
         return
@@ -22,8 +20,7 @@ def declare_admission_policy(stack_ctx: KubernetesContext) -> Iterator[pulumi.Re
     policy = ValidatingAdmissionPolicy(
         name, metadata=stack_ctx.cluster_metadata(name), spec=allowed, opts=stack_ctx.opts()
     )
-    yield policy
-    yield ValidatingAdmissionPolicyBinding(
+    ValidatingAdmissionPolicyBinding(
         name,
         metadata=stack_ctx.cluster_metadata(name),
         spec=binding,

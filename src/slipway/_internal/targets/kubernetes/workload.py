@@ -15,11 +15,11 @@ from pulumi_kubernetes.apps.v1 import (
 from pulumi_kubernetes.batch.v1 import CronJob, CronJobSpecArgs, JobSpecArgs, JobTemplateSpecArgs
 from pulumi_kubernetes.core.v1 import PodTemplateSpecArgs, Secret
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from slipway._internal.model.workspace import JobSettings
 
-from infra.targets.kubernetes import pods, probes
-from infra.targets.kubernetes.config import ServiceConfig
-from infra.targets.kubernetes.context import ServiceContext
+from slipway._internal.model.workspace import JobSettings
+from slipway._internal.targets.kubernetes import pods, probes
+from slipway._internal.targets.kubernetes.config import ServiceConfig
+from slipway._internal.targets.kubernetes.context import ServiceContext
 
 MIN_READY_SECONDS = 2
 """How long a pod has to be well before an old one may go."""

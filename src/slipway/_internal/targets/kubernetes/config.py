@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
-from slipway._internal.model.environment import service_environment
-from slipway.pulumi import Suffix
 
-from infra.secrets import Secrets
-from infra.targets.kubernetes.context import ServiceContext
+from slipway._internal.model.environment import service_environment
+from slipway._internal.provider.resources import Suffix
+from slipway._internal.run.resource_tree import FLAT_STATE
+from slipway._internal.targets.kubernetes.context import ServiceContext
+from slipway._internal.targets.services import Secrets
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def declare_config(ctx: ServiceContext, secrets: Secrets) -> ServiceConfig:
         config_name = f"{ctx.name}-{environment_digest(environment)}"
         resources.append(_config_map(ctx, config_name, environment))
     if secrets:
-        secret_name = pulumi.Output.concat(ctx.name, "-", Suffix(ctx.name, of=secrets).text)
+        secret_name = pulumi.Output.concat(ctx.name, "-", _suffix(ctx, secrets).text)
         resources.append(_secret(ctx, secret_name, secrets))
     return ServiceConfig(config_name, secret_name, tuple(resources))
 
@@ -46,6 +47,11 @@ def declare_config(ctx: ServiceContext, secrets: Secrets) -> ServiceConfig:
 def environment_digest(environment: Mapping[str, str]) -> str:
     """Return what tells one environment from another, short enough for a name."""
     return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _suffix(ctx: ServiceContext, secrets: Secrets) -> Suffix:
+    opts = pulumi.ResourceOptions(parent=ctx.parent, aliases=[FLAT_STATE])
+    return Suffix(ctx.name, of=secrets, opts=opts)
 
 
 def _config_map(ctx: ServiceContext, name: str, environment: Mapping[str, str]) -> ConfigMap:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pulumi
 from pulumi_kubernetes.autoscaling.v2 import (
     CrossVersionObjectReferenceArgs,
@@ -16,17 +14,17 @@ from pulumi_kubernetes.autoscaling.v2 import (
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
-from infra.targets.kubernetes.context import ServiceContext
-from infra.targets.kubernetes.pods import DEFAULT_CPUS, millicores
+from slipway._internal.targets.kubernetes.context import ServiceContext
+from slipway._internal.targets.kubernetes.pods import DEFAULT_CPUS, millicores
 
 
-def declare_scaling(ctx: ServiceContext, workload: pulumi.Resource) -> Iterator[pulumi.Resource]:
+def declare_scaling(ctx: ServiceContext, workload: pulumi.Resource) -> None:
     """Declare an autoscaler of what runs where the number may vary, and a budget for drains where there are several."""
     scale = ctx.service.settings.scale
     if scale.max > scale.min:
-        yield _autoscaler(ctx, workload)
+        _autoscaler(ctx, workload)
     if scale.min > 1:
-        yield _disruption_budget(ctx)
+        _disruption_budget(ctx)
 
 
 def _autoscaler(ctx: ServiceContext, workload: pulumi.Resource) -> HorizontalPodAutoscaler:

@@ -31,12 +31,12 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
-from slipway._internal.model.workspace import ResourceLimits
 
-from infra.targets.kubernetes.access import PULL_SECRET
-from infra.targets.kubernetes.config import ServiceConfig
-from infra.targets.kubernetes.context import ServiceContext
-from infra.targets.kubernetes.probes import Probes
+from slipway._internal.model.workspace import ResourceLimits
+from slipway._internal.targets.kubernetes.access import PULL_SECRET
+from slipway._internal.targets.kubernetes.config import ServiceConfig
+from slipway._internal.targets.kubernetes.context import ServiceContext
+from slipway._internal.targets.kubernetes.probes import Probes
 
 SECRETS_DIR = "/run/secrets"
 SECRETS_GID = 65532

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slipway._internal.commands.kubectl import NAME_LABEL
-
-from infra.policy.rule import Resource, where_declared
+from slipway._internal.policy.rule import Resource, where_declared
 
 POD_TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
     "Pod": (),

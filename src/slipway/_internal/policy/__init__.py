@@ -1,0 +1,1 @@
+"""What the rules of a workspace's policy pack are made of."""

@@ -1,0 +1,94 @@
+"""The record of a stack's releases, as part of the Pulumi program that makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+
+from slipway._internal.model.deploy_inputs import DeployInputs
+from slipway._internal.provider.release import add_results
+from slipway._internal.provider.resources import Live, Protection, Release
+from slipway._internal.run.resource_tree import FLAT_STATE
+
+
+class ReleaseRecord(pulumi.ComponentResource):
+    """What a stack runs and ran: a release is on record as soon as its images are known, live when all is in place.
+
+    Args:
+        name: its name in the state: the stack's.
+        inputs: what the deploy goes by.
+        images: each service's image, by digest. When they are others than before, a new release begins.
+        opts: Pulumi's options.
+
+    Attributes:
+        images: the images for those who run them, the gateway's too. They are known only when all are: one that cannot
+            be built changes nothing. Nor does a stack that lost its protection without anybody's word: its record in
+            the state comes first. In a preview, which builds none, each is known by itself.
+    """
+
+    images: Mapping[str, pulumi.Input[str]]
+
+    def __init__(
+        self,
+        name: str,
+        inputs: DeployInputs,
+        images: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("slipway:index:ReleaseRecord", name, None, opts)
+        stack = inputs.stack
+        self._name = stack.name
+        self._child_opts = pulumi.ResourceOptions(parent=self, aliases=[FLAT_STATE])
+        self._protection = Protection(stack.name, stack=stack.name, protected=stack.protected, opts=self._child_opts)
+        # Of an image that is built on the way, its tag in the registry tells the content.
+        contents = {name: entry.content for name, entry in inputs.lock_entries.items() if images.get(name) == entry.ref}
+        self._release = Release(
+            stack.name,
+            mode=stack.mode,
+            digests=images,
+            contents=contents,
+            beside=inputs.prebuilt_images,
+            opts=self._child_opts,
+        )
+        self._live: Live | None = None
+        self.images = self._wait_for_all({**images, **inputs.prebuilt_images})
+        self.register_outputs({})
+
+    def mark_live(self, deployed: Sequence[pulumi.Resource]) -> None:
+        """Declare that the release runs as soon as all that was deployed is in place; a component stands for its parts.
+
+        Args:
+            deployed: what has to be in place.
+        """
+        opts = pulumi.ResourceOptions(depends_on=deployed)
+        self._live = Live(
+            self._name,
+            release=self._release.newest,
+            opts=pulumi.ResourceOptions.merge(self._child_opts, opts),
+        )
+
+    @property
+    def live(self) -> pulumi.Output[str]:
+        """The id of the release that runs now; known when all is in place."""
+        return self._marked().live
+
+    @property
+    def releases(self) -> pulumi.Output[list[dict[str, Any]]]:
+        """The last twenty releases, newest first, each with its result; known when all is in place."""
+        live = self._marked()
+        return pulumi.Output.all(self._release.releases, live.live, live.good).apply(
+            lambda resolved: add_results(resolved[0], {"live": resolved[1], "good": resolved[2]})
+        )
+
+    def _marked(self) -> Live:
+        if self._live is None:
+            raise RuntimeError("call mark_live first: what a release consists of decides whether it is live")
+        return self._live
+
+    def _wait_for_all(self, images: Mapping[str, pulumi.Input[str]]) -> Mapping[str, pulumi.Input[str]]:
+        if pulumi.runtime.is_dry_run():
+            return images
+        resolved = pulumi.Output.all(*images.values(), self._protection.protected)
+        return {name: resolved[number] for number, name in enumerate(images)}

@@ -1,0 +1,108 @@
+"""Runs a stack's services on a Docker engine: a network, a container for each service, and the gateway before them."""
+
+from __future__ import annotations
+
+import pulumi
+
+from slipway._internal.model import lock
+from slipway._internal.model.request_limits import effective_limits
+from slipway._internal.model.stack import gateway_port_of
+from slipway._internal.model.workspace import Service
+from slipway._internal.provider.resources import Container, Gateway, Network, RouteArgs
+from slipway._internal.rollout.gateway import gateway_url
+from slipway._internal.run import engine
+from slipway._internal.run.resource_tree import FLAT_STATE
+from slipway._internal.targets.services import ServicesArgs
+
+
+class DockerServices(pulumi.ComponentResource):
+    """A stack's services on a Docker engine; a container goes only after its successor is healthy.
+
+    Jobs are left out: an engine has nothing that starts them at their times.
+
+    Args:
+        name: its name in the state: the stack's.
+        args: what runs; `images` also has the gateway's.
+        opts: Pulumi's options. `transforms` reach the network, the containers and the gateway.
+
+    Attributes:
+        network: what the containers and the gateway meet on.
+        containers: each service's container.
+        gateway: what brings requests to the services that have a route.
+        urls: the URL of each service that has a route.
+    """
+
+    network: Network
+    containers: dict[str, Container]
+    gateway: Gateway
+    urls: dict[str, str]
+
+    def __init__(self, name: str, args: ServicesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:docker:DockerServices", name, None, opts)
+        self._args = args
+        self._child_opts = pulumi.ResourceOptions(parent=self, aliases=[FLAT_STATE])
+        workspace, stack = args.workspace, args.stack
+        self.network = Network(
+            stack.name,
+            name=f"{workspace.deployed_name}-{stack.name}",
+            labels={engine.WORKSPACE_LABEL: workspace.deployed_name, engine.STACK_LABEL: stack.name},
+            opts=self._child_opts,
+        )
+        self.containers = {
+            service.name: self._declare_container(service) for service in workspace.services if not service.settings.job
+        }
+        routed = [service for service in workspace.services if service.settings.route]
+        self.gateway = self._declare_gateway(routed)
+        address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
+        self.urls = {service.name: f"{address}{service.settings.route}" for service in routed}
+        self.register_outputs({})
+
+    def _declare_gateway(self, routed: list[Service]) -> Gateway:
+        workspace, stack = self._args.workspace, self._args.stack
+        return Gateway(
+            stack.name,
+            workspace=workspace.deployed_name,
+            stack=stack.name,
+            image=self._args.images[lock.GATEWAY],
+            network=self.network.network_name,
+            bind=workspace.settings.gateway.bind,
+            port=gateway_port_of(workspace, stack),
+            routes=[self._route(service) for service in routed],
+            drain_seconds=max((service.settings.drain for service in routed), default=None),
+            opts=self._child_opts,
+        )
+
+    def _route(self, service: Service) -> RouteArgs:
+        """Return where the gateway sends a service's requests, and how large and how slow they may be."""
+        limits = effective_limits(service.settings.gateway, self._args.workspace.settings.gateway)
+        container = self.containers[service.name]
+        return RouteArgs(
+            service=service.name,
+            route=str(service.settings.route),
+            upstream=pulumi.Output.format("{0}:{1}", container.container_name, service.settings.port),
+            body=limits.body,
+            connect=limits.connect,
+            idle=limits.idle,
+        )
+
+    def _declare_container(self, service: Service) -> Container:
+        """Declare a service's container: its image by digest, its environment, its secrets as files, its limits."""
+        settings = service.settings
+        return Container(
+            service.name,
+            workspace=self._args.workspace.deployed_name,
+            stack=self._args.stack.name,
+            service=service.name,
+            image=self._args.images[service.name],
+            network=self.network.network_name,
+            env=self._args.environment(service),
+            secrets=self._args.secrets.get(service.name),
+            port=settings.port,
+            memory=settings.resources.memory,
+            cpus=settings.resources.cpus,
+            health_timeout=settings.start_timeout,
+            drain_seconds=settings.drain,
+            tmp_exec=settings.tmp.exec,
+            tmp_size=settings.tmp.size,
+            opts=self._child_opts,
+        )

@@ -1,0 +1,104 @@
+"""Runs services on Kubernetes: a namespace, closed but for what is named, and in it what each service needs."""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi_kubernetes.core.v1 import Secret
+
+from slipway._internal.model.workspace import Service
+from slipway._internal.targets.kubernetes import (
+    access,
+    admission,
+    config,
+    context,
+    network,
+    routes,
+    scaling,
+    workload,
+)
+from slipway._internal.targets.kubernetes.context import KubernetesContext, ServiceContext
+from slipway._internal.targets.kubernetes.routes import EntryPoint
+from slipway._internal.targets.services import Secrets, ServicesArgs
+
+
+class KubernetesServices(pulumi.ComponentResource):
+    """A stack's services on a cluster, in a namespace of the Pod Security Standard `restricted`.
+
+    Args:
+        name: its name in the state: the stack's.
+        args: what runs.
+        opts: Pulumi's options. `transforms` reach every object in the cluster.
+
+    Attributes:
+        services: each service's component.
+        urls: the URL of each service that has a route, where the stack's host is known.
+
+    Raises:
+        ConfigError: the namespace's name, the kubeconfig or a service's Dockerfile is wrong.
+    """
+
+    services: dict[str, KubernetesService]
+    urls: dict[str, str]
+
+    def __init__(self, name: str, args: ServicesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:kubernetes:KubernetesServices", name, None, opts)
+        stack_ctx = context.declare_namespace(args.workspace, args.stack, self)
+        network.default_deny(stack_ctx)
+        admission.declare_admission_policy(stack_ctx)
+        pull_secret = access.declare_pull_secret(stack_ctx)
+        entry_point = routes.declare_entry_point(stack_ctx)
+        self.services = {
+            service.name: KubernetesService(
+                service,
+                stack_ctx,
+                image=args.images[service.name],
+                secrets=args.secrets.get(service.name, {}),
+                pull_secret=pull_secret,
+                entry_point=entry_point,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for service in args.workspace.services
+        }
+        self.urls = routes.service_urls(args.workspace, args.stack)
+        self.register_outputs({})
+
+
+class KubernetesService(pulumi.ComponentResource):
+    """One service on a cluster: what runs, as whom, with which settings, who reaches it, and how many there are.
+
+    Args:
+        service: the service.
+        stack_ctx: the stack's namespace and cluster.
+        image: by digest.
+        secrets: its run-time secrets.
+        pull_secret: the login that images are pulled with, where there is one.
+        entry_point: what routes from outside are attached to.
+        opts: Pulumi's options.
+
+    Attributes:
+        workload: its Deployment, or its CronJob.
+    """
+
+    workload: pulumi.Resource
+
+    def __init__(
+        self,
+        service: Service,
+        stack_ctx: KubernetesContext,
+        *,
+        image: pulumi.Input[str],
+        secrets: Secrets,
+        pull_secret: Secret | None,
+        entry_point: EntryPoint,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("slipway:kubernetes:KubernetesService", service.name, None, opts)
+        ctx = ServiceContext(stack_ctx, service, self)
+        service_config = config.declare_config(ctx, secrets)
+        account = access.declare_service_account(ctx)
+        policies = network.allow_service(ctx)
+        pod = workload.PodInputs(image, service_config, pull_secret)
+        self.workload = workload.declare_workload(ctx, pod, after=[account, *service_config.resources, *policies])
+        scaling.declare_scaling(ctx, self.workload)
+        routes.expose_service(ctx, entry_point)
+        self.register_outputs({})

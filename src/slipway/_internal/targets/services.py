@@ -1,0 +1,121 @@
+"""What a target is given to declare, what it returns, and how the target that a stack names is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+
+from slipway._internal.model.environment import service_environment
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.masking import register_secret
+from slipway._internal.model.own_targets import ENGINE_TARGETS, own_target_file, refuse_shadowing_target
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Service, Workspace
+from slipway._internal.run.team_code import find_function, load_infra_module
+
+Secrets = Mapping[str, pulumi.Output[str]]
+"""A service's run-time secrets: name → value, which Pulumi keeps encrypted."""
+FUNCTION = "declare_services"
+"""The function that a team's own target has."""
+
+
+@dataclass(frozen=True)
+class ServicesArgs:
+    """What runs in a stack.
+
+    Attributes:
+        workspace: the workspace, with its services.
+        stack: the stack's settings.
+        images: each service's image by digest, and that of the gateway where Slipway runs one.
+        secrets: each service's run-time secrets; see `read_secrets`.
+    """
+
+    workspace: Workspace
+    stack: Stack
+    images: Mapping[str, pulumi.Input[str]]
+    secrets: Mapping[str, Secrets] = field(default_factory=dict)
+
+    def environment(self, service: Service) -> dict[str, str]:
+        """Return the environment variables of a service: PORT, ROUTE, those that it needs, and its own `[env]`.
+
+        On other targets than `docker`, services call each other at http://NAME:PORT.
+        """
+        return service_environment(self.workspace, service, self.stack.target)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a target has declared.
+
+    Attributes:
+        urls: the URL of each service that has one.
+        resources: what has to be in place for the release to be the one that runs; a component stands for all in it.
+    """
+
+    urls: Mapping[str, str]
+    resources: Sequence[pulumi.Resource]
+
+
+def declare_services(args: ServicesArgs, opts: pulumi.ResourceOptions | None = None) -> Services:
+    """Declare what a stack runs, on the target that its file names: Slipway's, or a team's in infra/targets/NAME.py.
+
+    Args:
+        args: what runs.
+        opts: options of the target's component; its `transforms` reach everything that is declared in it.
+
+    Raises:
+        ConfigError: the target's settings are wrong, or infra/targets/NAME.py has no function `declare_services`.
+    """
+    name, root = args.stack.target, args.workspace.root
+    refuse_shadowing_target(root, name)
+    if name not in ENGINE_TARGETS:
+        return _declare_own_target(args, opts)
+    # A target is imported only where a stack runs there: an SDK takes most of a second.
+    if name == "kubernetes":
+        from slipway._internal.targets.kubernetes.services import KubernetesServices
+
+        cluster = KubernetesServices(args.stack.name, args, opts)
+        return Services(cluster.urls, [cluster])
+    from slipway._internal.targets.docker.services import DockerServices
+
+    engine = DockerServices(args.stack.name, args, opts)
+    return Services(engine.urls, [engine])
+
+
+def _declare_own_target(args: ServicesArgs, opts: pulumi.ResourceOptions | None) -> Services:
+    """Call the function of a team's own target."""
+    file = own_target_file(args.workspace.root, args.stack.target)
+    declare = find_function(load_infra_module(args.workspace.root, file), FUNCTION, file)
+    services = declare(args, opts)
+    if not isinstance(services, Services):
+        raise ConfigError(
+            f"{file}: {FUNCTION} returned {type(services).__name__}",
+            remedy="Have it return slipway.pulumi.Services(urls, resources).",
+        )
+    return services
+
+
+def read_secrets(workspace: Workspace, stack: Stack) -> dict[str, Secrets]:
+    """Return each service's run-time secrets: what its `secrets` names, from the stack's encrypted configuration.
+
+    Raises:
+        ConfigError: one has no value in this stack.
+    """
+    return {service.name: _service_secrets(service, stack) for service in workspace.services}
+
+
+def _service_secrets(service: Service, stack: Stack) -> Secrets:
+    config = pulumi.Config(service.name)
+    values = {name: config.get_secret(name) for name in service.settings.secrets}
+    for name, value in values.items():
+        register_secret(config.get(name))
+        if value is None:
+            raise ConfigError(
+                f"{service.name} needs the secret {name}, which has no value in the stack {stack.name}",
+                remedy=f"In infra/: `../.venv/bin/pulumi config set --secret --stack {stack.name} "
+                f"{service.name}:{name}`; it asks for the value. Or take it out of `secrets` in "
+                f"services/{service.name}/service.toml.",
+            )
+    return {name: value for name, value in values.items() if value is not None}

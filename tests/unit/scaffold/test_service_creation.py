@@ -125,3 +125,19 @@ def test_a_broken_neighbour_is_named(root: Path) -> None:
     (root / "services" / "orders" / "service.toml").write_text("route = ", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"orders/service\.toml"):
         service_creation.create_service(root, "shop", "node-web")
+
+
+def test_a_teams_own_kinds_stand_beside_slipways_and_before_one_of_the_same_name(root: Path) -> None:
+    for kind in ("go-api", "worker"):
+        (root / "kinds" / kind).mkdir(parents=True)
+        (root / "kinds" / kind / "service.toml").write_text(f'kind = "{kind}"\nport = 8000\nroute = "/SERVICE"\n')
+        (root / "kinds" / kind / "Dockerfile").write_text(f"# {kind} of our own\n")
+    (root / "kinds" / "notes").mkdir()
+    assert service_creation.list_kinds(root) == sorted({*service_creation.list_kinds(), "go-api"})
+    for kind in ("go-api", "worker"):
+        folder = service_creation.create_service(root, f"our-{kind}", kind)
+        assert (folder / "Dockerfile").read_text() == f"# {kind} of our own\n"
+        assert f'route = "/our-{kind}"' in (folder / "service.toml").read_text()
+    with pytest.raises(ConfigError, match="no kind 'ruby'") as caught:
+        service_creation.create_service(root, "orders", "ruby")
+    assert "go-api" in caught.value.remedy and "python-api" in caught.value.remedy

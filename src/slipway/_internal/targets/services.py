@@ -13,7 +13,7 @@ from slipway._internal.model.masking import register_secret
 from slipway._internal.model.own_targets import ENGINE_TARGETS, own_target_file, refuse_shadowing_target
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Service, Workspace
-from slipway._internal.run.team_code import find_function, load_infra_module
+from slipway._internal.run.team_code import find_function, load_infra_module, team_errors
 
 Secrets = Mapping[str, pulumi.Output[str]]
 """A service's run-time secrets: name → value, which Pulumi keeps encrypted."""
@@ -88,7 +88,8 @@ def _declare_own_target(args: ServicesArgs, opts: pulumi.ResourceOptions | None)
     """Call the function of a team's own target."""
     file = own_target_file(args.workspace.root, args.stack.target)
     declare = find_function(load_infra_module(args.workspace.root, file), FUNCTION, file)
-    services = declare(args, opts)
+    with team_errors(args.workspace.root):
+        services = declare(args, opts)
     if not isinstance(services, Services):
         raise ConfigError(
             f"{file}: {FUNCTION} returned {type(services).__name__}",

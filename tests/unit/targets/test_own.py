@@ -10,6 +10,7 @@ from tests.unit.targets.kubernetes.declared import declare
 
 from slipway._internal.context.reporter import NullReporter
 from slipway._internal.context.run_context import RunContext
+from slipway._internal.model import own_targets
 from slipway._internal.model import stack as stacks
 from slipway._internal.model import workspace as workspaces
 from slipway._internal.model.errors import ConfigError
@@ -82,6 +83,7 @@ def test_what_is_wrong_in_it_is_named_by_file_and_line(root: Path) -> None:
         ("docker", "docker.py", "own-docker"),
         ("kubernetes", "kubernetes/__init__.py", "own-kubernetes"),
         ("kubernetes", "kubernetes.py", "own-kubernetes"),
+        ("kubernetes", "kubernetes/pods.py", "own-kubernetes"),
     ],
 )
 def test_a_target_of_an_earlier_version_is_refused_and_never_silently_not_used(
@@ -107,3 +109,10 @@ def test_what_slipway_cannot_see_there_it_says(root: Path) -> None:
         with pytest.raises(ConfigError, match=r"rack\.py.*cannot see") as caught:
             work()
         assert "invoke releases --stack dev" in caught.value.remedy
+
+
+def test_an_update_says_which_files_are_not_used_any_more() -> None:
+    paths = ["infra/targets/docker.py", "infra/targets/kubernetes/pods.py", "infra/targets/rack.py", "infra/docker.py"]
+    assert own_targets.shadowing_targets(paths) == paths[:2]
+    note = own_targets.shadowing_target_note(paths[1])
+    assert paths[1] in note and "a deploy refuses it" in note and "own-kubernetes.py" in note

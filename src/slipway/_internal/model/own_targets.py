@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from slipway._internal.model.errors import ConfigError
@@ -10,10 +11,8 @@ from slipway._internal.model.errors import ConfigError
 ENGINE_TARGETS = ("docker", "kubernetes")
 """The targets that Slipway has."""
 FOLDER = "infra/targets"
-SHADOWING_PATHS = tuple(
-    path for name in ENGINE_TARGETS for path in (f"{FOLDER}/{name}.py", f"{FOLDER}/{name}/__init__.py")
-)
-"""Where a workspace could seem to have one of Slipway's targets; earlier versions kept them there."""
+_SHADOWING = re.compile(rf"{FOLDER}/({'|'.join(ENGINE_TARGETS)})(?:\.py|/.*\.py)")
+"""What seems to be one of Slipway's targets in a workspace; earlier versions kept them there."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -36,9 +35,15 @@ def refuse_shadowing_target(root: Path, target: str) -> None:
     Raises:
         ConfigError: there is one.
     """
-    for path in SHADOWING_PATHS:
-        if Path(path).relative_to(FOLDER).parts[0].removesuffix(".py") == target and (root / path).is_file():
+    found = sorted(path.relative_to(root).as_posix() for path in (root / FOLDER).rglob("*.py"))
+    for path in shadowing_targets(found):
+        if _target_in(path) == target:
             raise ConfigError(f"{root / path} is not used: Slipway declares `{target}` itself", remedy=_remedy(path))
+
+
+def shadowing_targets(paths: Iterable[str]) -> list[str]:
+    """Return those of a workspace's paths that seem to be one of Slipway's targets."""
+    return [path for path in paths if _SHADOWING.fullmatch(path)]
 
 
 def shadowing_target_note(path: str) -> str:
@@ -46,11 +51,14 @@ def shadowing_target_note(path: str) -> str:
     return f"{path} is not used any more, and a deploy refuses it: Slipway declares that target itself. {_remedy(path)}"
 
 
+def _target_in(path: str) -> str:
+    found = _SHADOWING.fullmatch(path)
+    return found[1] if found else ""
+
+
 def _remedy(path: str) -> str:
-    found = Path(path)
-    old = found if found.parent.name == "targets" else found.parent
-    name = f"own-{old.stem}"
+    name = f"own-{_target_in(path)}"
     return (
-        f"Say what you have changed in it as `transforms` in infra/__main__.py (docs/how-to/targets.md), and remove "
-        f"{old}; or make it a target of your own: rename it to {FOLDER}/{name}.py, and set `slipway:target: {name}`."
+        f"Say what you have changed in it as `transforms` in infra/__main__.py, and remove {path}; or make a target of "
+        f"your own of it, {FOLDER}/{name}.py with a function `declare_services`, and set `slipway:target: {name}`."
     )

@@ -67,7 +67,7 @@ def find_function(module: ModuleType, name: str, file: Path) -> Callable[..., An
     """
     function = getattr(module, name, None)
     if not callable(function):
-        raise ConfigError(f"{file} has no function `{name}`", remedy="Add it; docs/how-to/targets.md shows one.")
+        raise ConfigError(f"{file} has no function `{name}`", remedy=f"Add it: Slipway calls `{name}`.")
     return function  # type: ignore[no-any-return]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_atomically
-from slipway._internal.model.own_targets import SHADOWING_PATHS, shadowing_target_note
+from slipway._internal.model.own_targets import shadowing_target_note, shadowing_targets
 from slipway._internal.model.scratch import FOLDER_NAME as SCRATCH
 from slipway._internal.scaffold import template_record
 from slipway._internal.scaffold.changelog import new_entries
@@ -221,7 +221,7 @@ def _keep_engine_edits(checkout: WorkspaceCheckout, store: TreeStore, trees: Mer
 
 def _note_shadowing_targets(store: TreeStore, tree: str) -> list[str]:
     """Return a note for each file that the team has changed, and that would be taken for one of Slipway's targets."""
-    return [shadowing_target_note(path) for path in SHADOWING_PATHS if path in store.entries(tree)]
+    return [shadowing_target_note(path) for path in shadowing_targets(sorted(store.entries(tree)))]
 
 
 def _note_local_template(origin: TemplateOrigin, template: TemplateRepository) -> list[str]:

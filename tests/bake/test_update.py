@@ -312,3 +312,15 @@ def test_a_folder_that_the_template_renames_does_not_take_the_teams_files_along(
     assert not done.conflicts and not done.notes
     assert (shop / "infra" / "own.py").is_file() and (shop / "ops" / "main.py").is_file()
     assert not (shop / "infra" / "main.py").exists() and not (shop / "ops" / "own.py").exists()
+
+
+def test_a_target_of_an_earlier_version_that_the_team_has_changed_is_told_of(history: History, shop: Path) -> None:
+    path = "infra/targets/docker.py"
+    history.release("1.1.0", {f"{INSIDE}/{path}": "MEMORY = 1\n"})
+    brought(shop)
+    save(shop)
+    edit(shop, path, "MEMORY = 1\n", "MEMORY = 2\n")
+    save(shop)
+    history.release("1.2.0", {f"{INSIDE}/{path}": None})
+    done = brought(shop)
+    assert any(f"{path} is not used any more, and a deploy refuses it" in note for note in done.notes), done.notes

@@ -17,7 +17,7 @@ from tests.conftest import TEMPLATE
 from tests.own_python import lend
 from wheel_builder import pin_wheel, sha256_of
 
-from slipway._internal.model import stack, workspace
+from slipway._internal.model import own_targets, stack, workspace
 
 COPIED = re.compile(r"\.py$|\.sh$|\.lock$|Dockerfile|\.dockerignore$|requirements[\w-]*\.(txt|in)$")
 RENDERED = {".toml", ".yaml", ".md"}
@@ -93,7 +93,7 @@ def test_the_model_reads_the_whole_workspace(baked: Path) -> None:
     assert len(set(ports)) == len(ports), "stacks on one machine would fight for the gateway's port"
 
 
-@pytest.mark.parametrize("target", stack.TARGET_TYPES)
+@pytest.mark.parametrize("target", own_targets.ENGINE_TARGETS)
 def test_every_stack_runs_where_the_answer_says_and_the_handbook_speaks_of_that(tmp_path: Path, target: str) -> None:
     made = generate_here(tmp_path, target=target).workspace
     stacks = [stack.load(made, name, {}) for name in stack.names(made)]
@@ -111,7 +111,14 @@ def test_every_stack_runs_where_the_answer_says_and_the_handbook_speaks_of_that(
 
 
 def test_all_targets_that_there_are_can_be_answered() -> None:
-    assert QUESTIONS["_choices"]["target"] == list(stack.TARGET_TYPES)
+    assert QUESTIONS["_choices"]["target"] == list(own_targets.ENGINE_TARGETS)
+
+
+def test_a_workspace_before_its_services_is_small(baked: Path) -> None:
+    files = [path for name, path in files_of(baked).items() if not name.startswith("services/")]
+    assert len(files) <= 70, len(files)
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files if path.suffix == ".py")
+    assert lines <= 1500, lines
 
 
 DECIDING = (

@@ -133,9 +133,10 @@ def copy_image(
         GateRefused: what came is not what its digest says.
         SlipwayError: a registry fails or refuses.
     """
-    source_ref, target_ref = parse_reference(source), parse_reference(f"{target}@{source.partition('@')[2]}")
+    source_ref = parse_reference(source)
     if not DIGEST_PATTERN.fullmatch(source_ref.reference):
         raise SlipwayError(f"{source} names no digest", remedy="Copy by digest: host/repository@sha256:….")
+    target_ref = parse_reference(f"{target}@{source_ref.reference}")
     deadline = time.monotonic() + timeout
     source_registry, target_registry = Registry(source_ref.host, logins.pull), Registry(target_ref.host, logins.push)
     scratch.mkdir(parents=True, exist_ok=True)

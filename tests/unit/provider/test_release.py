@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
+from slipway._internal.model.errors import SlipwayError
 from slipway._internal.provider.handler import ResourceState
-from slipway._internal.provider.release import MAX_RELEASES, LiveHandler, ReleaseHandler, add_results
+from slipway._internal.provider.release import (
+    MAX_RELEASES,
+    LiveHandler,
+    ReleaseHandler,
+    add_results,
+    check_before_live,
+)
 from slipway._internal.provider.values import UNKNOWN
 from slipway._internal.rollout.cancellation import CancellationToken
 
@@ -171,3 +178,23 @@ def test_a_preview_of_a_new_release_shows_that_another_one_will_run() -> None:
 
 def test_nothing_deployed_has_no_releases() -> None:
     assert add_results([], None) == []
+
+
+def test_a_release_gets_live_when_what_is_asked_before_has_no_objection(stack: Stack) -> None:
+    first = stack.deploy("a")
+    asked: list[str] = []
+
+    def object_once() -> None:
+        asked.append("live?")
+        if len(asked) == 1:
+            raise SlipwayError("not rolled out in staging: api")
+
+    with check_before_live(object_once):
+        with pytest.raises(SlipwayError, match="not rolled out"):
+            stack.deploy("b")
+        assert [result for _, result in stack.results()] == ["failed", "live"]
+        third = stack.deploy("c")
+    assert len(asked) == 2
+    assert [name for name, result in stack.results() if result == "live"] == [third]
+    assert stack.deploy("a") != first
+    assert len(asked) == 2

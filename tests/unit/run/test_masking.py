@@ -68,7 +68,7 @@ def test_a_step_of_a_build_inside_pulumi_that_prints_a_secret_tells_nobody(tmp_p
     narrator = EngineEventReporter(NullReporter(), tmp_path)
     urn = "urn:pulumi:dev::demo::docker-build:index:Image::api"
     for severity in ("info", "error"):
-        said = SimpleNamespace(urn=urn, message=f"#5 0.1 {SENTINEL}\n", severity=severity)
+        said = SimpleNamespace(urn=urn, message=f"#5 0.1 {SENTINEL}\n", severity=severity, ephemeral=False)
         narrator._handle_diagnostic(urn, said)  # type: ignore[arg-type]
     error = narrator.failures.combined_error()
     assert error is not None

@@ -27,7 +27,8 @@ them is live.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -41,6 +42,17 @@ MAX_RELEASES = 20
 
 ReleaseResult = Literal["live", "good", "deploying", "failed"]
 ReleaseRecord = dict[str, Any]
+_live_checks: list[Callable[[], None]] = []
+
+
+@contextmanager
+def check_before_live(check: Callable[[], None]) -> Iterator[None]:
+    """Have a check run before a release is taken up as what runs, for the time of a `with`; its error prevents that."""
+    _live_checks.append(check)
+    try:
+        yield
+    finally:
+        _live_checks.remove(check)
 
 
 class ReleaseHandler(ResourceHandler):
@@ -84,6 +96,8 @@ class LiveHandler(ResourceHandler):
         return self._mark_live(news, old.outputs.get("good") or [])
 
     def _mark_live(self, inputs: Props, earlier: Sequence[ReleaseRecord]) -> Props:
+        for check in [*_live_checks]:
+            check()
         now: ReleaseRecord = inputs["release"]
         before = [release for release in earlier if release["id"] != now["id"]]
         return {**self.public_inputs(inputs), "live": now["id"], "good": [now, *before][:MAX_RELEASES]}

@@ -199,30 +199,42 @@ def run_update(
     context: RunContext, inputs: DeployInputs, pulumi_stack: PulumiStack, target: DeploymentTarget, reporter: Reporter
 ) -> Outcome:
     """Let Pulumi work; where what it deploys does not start, the place says why and what becomes of it."""
+    from slipway._internal.provider.release import check_before_live
 
     def new_event_reporter() -> EngineEventReporter:
         return EngineEventReporter(reporter, logs_folder(context.workspace), build_log_fetcher(context))
 
+    unfinished: list[str] = []
+
+    def refuse_unfinished() -> None:
+        unfinished[:] = target.unfinished_rollouts()
+        if unfinished:
+            raise SlipwayError(f"not rolled out in {inputs.stack.name}: {', '.join(unfinished)}")
+
+    def update(pulumi_stack: PulumiStack, event_reporter: EngineEventReporter) -> Outcome:
+        with target.report_progress(reporter, event_reporter.rolling_out), check_before_live(refuse_unfinished):
+            outcome = run_with_resource_errors(pulumi_stack.up, event_reporter)
+            if outcome.has_changes:  # of settings alone, which make no release
+                refuse_unfinished()
+            return outcome
+
     def redeploy(images: Mapping[str, str]) -> None:
         reporter.say(f"Going back to what ran before: {', '.join(images)}.")
-        retry_reporter = new_event_reporter()
-        with target.report_progress(reporter, retry_reporter.rolling_out):
-            run_with_resource_errors(open_stack(context, inputs.stack, inputs, images).up, retry_reporter)
+        update(open_stack(context, inputs.stack, inputs, images), new_event_reporter())
 
     event_reporter = new_event_reporter()
     watchdog = PluginWatchdog(context, event_reporter)
     try:
-        with target.report_progress(reporter, event_reporter.rolling_out), watchdog:
-            return run_with_resource_errors(pulumi_stack.up, event_reporter)
+        with watchdog:
+            return update(pulumi_stack, event_reporter)
     except (ConfigError, EvidenceError, StackBusy):
         raise
     except SlipwayError as error:
         if watchdog.stuck_service:
             build_without_plugin(context, inputs.stack, watchdog.stuck_service, reporter)
             return run_update(context, inputs, pulumi_stack, target, reporter)
-        explanation = target.explain_failure(
-            error, event_reporter.failures.failed_rollouts(), lambda: live_images(pulumi_stack), redeploy
-        )
+        failed_services = [*event_reporter.failures.failed_rollouts(), *unfinished]
+        explanation = target.explain_failure(error, failed_services, lambda: live_images(pulumi_stack), redeploy)
         if explanation is error:
             raise
         raise explanation from error

@@ -126,7 +126,8 @@ class EngineEventReporter:
 
     def _handle_diagnostic(self, urn: str, event: DiagnosticEvent) -> None:
         self._handle_output(urn, event.message)
-        if event.severity == "error":
+        # What a plugin says of its waiting is ephemeral: a pod that is not ready yet may be in a moment.
+        if event.severity == "error" and not event.ephemeral:
             self.failures.add(
                 _resource_type(urn),
                 _resource_name(urn),

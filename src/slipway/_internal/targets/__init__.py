@@ -63,6 +63,9 @@ class DeploymentTarget(Protocol):
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> AbstractContextManager[None]:
         """Tell the report, for the time of a `with`, how far the services in `rolling` are, which may change."""
 
+    def unfinished_rollouts(self) -> list[str]:
+        """Wait for the end of what Pulumi calls done, and return the services whose rollout has not ended well."""
+
     def remove_superseded(self, reporter: Reporter, known_ids: Callable[[], Collection[str] | None]) -> None:
         """After a deploy: remove what it took the place of, and what is this folder's but in no state.
 

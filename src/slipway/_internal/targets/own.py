@@ -62,6 +62,9 @@ class OwnTarget:
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def unfinished_rollouts(self) -> list[str]:
+        return []
+
     def remove_superseded(self, reporter: Reporter, known_ids: Callable[[], Collection[str] | None]) -> None:
         """Do nothing: what a deploy replaces, Pulumi removes."""
 

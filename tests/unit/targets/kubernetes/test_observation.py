@@ -401,3 +401,29 @@ def test_what_runs_is_known_by_digest(tmp_path: Path) -> None:
     here = place(tmp_path, deployment(), cron())
     assert here.running_digests() == {"api": f"sha256:{'a' * 64}", "report": f"sha256:{'a' * 64}"}
     assert here.running_images() == [("api", ref("a")), ("report", ref("a", "report"))]
+
+
+def test_what_pulumi_calls_done_too_early_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = place(tmp_path, deployment(updatedReplicas=0))
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        monkeypatch.setattr(here.cluster, "items", read(deployment()))
+
+    monkeypatch.setattr(observation.time, "sleep", wait)
+    assert here.unfinished_rollouts() == []
+    assert len(waits) == 1
+
+
+def test_a_rollout_that_has_failed_after_all_is_named_and_one_that_is_no_service_any_more_is_not(
+    tmp_path: Path,
+) -> None:
+    late = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
+    here = place(tmp_path, deployment(conditions=late), deployment("gone", conditions=late))
+    assert here.unfinished_rollouts() == ["api"]
+
+
+def test_a_rollout_that_is_under_way_for_ever_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observation, "ROLLOUT_SECONDS", -1.0)
+    assert place(tmp_path, deployment(updatedReplicas=0)).unfinished_rollouts() == ["api"]

@@ -102,3 +102,30 @@ def test_a_rollout_that_takes_too_long_is_trouble_with_the_pod_that_is_not_ready
 )
 def test_a_rollout_is_done_when_all_pods_are_new_and_ready(status: dict[str, int], done: bool) -> None:
     assert pod_status.is_rolled_out(the_deployment(deployment(**status))) is done
+
+
+DONE = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+BEGUN = {**DONE, "reason": "ReplicaSetUpdated"}
+LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({"conditions": [DONE]}, "done"),
+        ({"conditions": [DONE], "readyReplicas": 0}, "done"),  # it ended well, and its pods ended later
+        ({"conditions": [BEGUN]}, "under way"),
+        ({"conditions": [DONE], "updatedReplicas": 0}, "under way"),
+        ({"conditions": [DONE], "replicas": 2}, "under way"),  # the pods of before are still there
+        ({"conditions": [LATE]}, "failed"),
+        ({"conditions": [LATE], "observedGeneration": 0}, "under way"),  # the one before has failed
+        ({"conditions": [DONE], "observedGeneration": 0}, "under way"),  # the one before is done
+        ({}, "done"),  # nobody tells a deadline
+    ],
+)
+def test_a_rollout_is_judged_by_what_the_cluster_has_seen_of_the_last_change(
+    status: dict[str, Any], state: str
+) -> None:
+    data = deployment()
+    data["status"].update(status)
+    assert pod_status.rollout_state(the_deployment(data)) == state

@@ -31,6 +31,9 @@ NAMESPACE_DELETE_SECONDS = 90.0
 """How long a namespace may take to go, once Pulumi has removed what was in it."""
 HEALTH_WAIT_SECONDS = 30.0
 """How long a service may be on its way to be healthy, once Pulumi is done: a rollout by hand ends."""
+ROLLOUT_POLL_SECONDS = 0.5
+ROLLOUT_SECONDS = 900.0
+"""How long rollouts may be under way that Pulumi calls done. Kubernetes itself gives up those that stand still."""
 PROGRESS_POLL_SECONDS = 3.0
 """How often it is looked how far rollouts are."""
 PROGRESS_MESSAGE_LIMIT = 160
@@ -264,6 +267,26 @@ class KubernetesTarget:
                 for name in names:
                     if name in snapshot.deployments and name in rolling and not over.is_set():
                         reporter.step(name, "rolling out", _describe_progress(_deployment_row(name, snapshot)))
+
+    def unfinished_rollouts(self) -> list[str]:
+        """Ask the cluster itself.
+
+        Pulumi's plugin has one watch for all Deployments of a namespace. Where several change at once, it may judge one
+        by its state of before the change, and call a rollout done that has only begun.
+        """
+        end = time.monotonic() + ROLLOUT_SECONDS
+        while True:
+            deployments = self.take_snapshot().deployments
+            states = {
+                service.name: pod_status.rollout_state(deployments[service.name])
+                for service in self.workspace.services
+                if service.name in deployments
+            }
+            failed = [name for name, state in states.items() if state == "failed"]
+            under_way = [name for name, state in states.items() if state == "under way"]
+            if failed or not under_way or time.monotonic() > end:
+                return failed or under_way
+            time.sleep(ROLLOUT_POLL_SECONDS)
 
     def remove_superseded(self, reporter: Reporter, known_ids: Callable[[], Collection[str] | None]) -> None:
         """A cluster holds nothing that Pulumi does not know."""

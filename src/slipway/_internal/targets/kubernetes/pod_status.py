@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from slipway._internal.run.kubernetes_objects import Condition, ContainerStatus, Deployment, Job, Pod
 
@@ -87,6 +88,18 @@ def is_rolled_out(deployment: Deployment) -> bool:
     replicas, status = deployment.spec.replicas, deployment.status
     is_observed = status.observed_generation >= deployment.metadata.generation
     return is_observed and status.updated_replicas == replicas == status.ready_replicas == status.replicas
+
+
+def rollout_state(deployment: Deployment) -> Literal["done", "under way", "failed"]:
+    """Return how far a Deployment's last change is, as Kubernetes sees it; pods that end later do not count."""
+    replicas, status = deployment.spec.replicas, deployment.status
+    progress = find_condition(status.conditions, "Progressing")
+    if status.observed_generation < deployment.metadata.generation:
+        return "under way"
+    if progress and progress.status == "False":
+        return "failed"
+    is_new = status.updated_replicas == replicas == status.replicas
+    return "done" if is_new and (not progress or progress.reason == "NewReplicaSetAvailable") else "under way"
 
 
 def is_ready(pod: Pod) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from slipway._internal.context.protection import PROTECTION_TYPE
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.release.resource_failures import IMAGE_TYPE, STACK_TYPE, ResourceFailures, failed_step_lines
@@ -54,6 +56,46 @@ def test_what_the_builder_passed_on_counts_where_there_is_no_more(tmp_path: Path
     found.add(IMAGE_TYPE, "api", "failed to solve: no space left on device", tmp_path / "api.build.log")
     error = found.combined_error()
     assert error and error.log is None and "no space left" in error.detail
+
+
+URN = "urn:pulumi:prod::shop::kubernetes:core/v1:Service::api"
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        (
+            f'resource "{URN}" was not successfully created by the Kubernetes API server: services "api" is forbidden: '
+            "exceeded quota",
+            'the cluster refuses it: services "api" is forbidden: exceeded quota',
+        ),
+        (
+            f'resource "{URN}" was successfully created, but the Kubernetes API server reported that it failed to '
+            "fully initialize or become live: 'api' timed out waiting to be Ready",
+            "it is there, but not ready: 'api' timed out waiting to be Ready",
+        ),
+        (
+            '2 errors occurred:\n\t* the Kubernetes API server reported that "shop-prod/api" failed to fully '
+            "initialize or become live: 'api' timed out waiting to be Ready\n\t* [MinimumReplicasUnavailable] no pod",
+            "2 errors occurred:\n\t* 'api' timed out waiting to be Ready\n\t* [MinimumReplicasUnavailable] no pod",
+        ),
+        (
+            f'creation of resource "{URN}" with kind gateway.networking.k8s.io/v1/HTTPRoute failed because the '
+            "Kubernetes API server reported that the apiVersion for this resource does not exist.",
+            "its creation with kind gateway.networking.k8s.io/v1/HTTPRoute failed because the Kubernetes API server "
+            "reported that the apiVersion for this resource does not exist.",
+        ),
+        ("configured Kubernetes cluster is unreachable: no", "configured Kubernetes cluster is unreachable: no"),
+    ],
+)
+def test_what_the_plugin_for_kubernetes_says_is_told_without_the_resource_s_long_name(
+    text: str, detail: str, tmp_path: Path
+) -> None:
+    found = failures()
+    found.add("kubernetes:core/v1:Service", "api", text, tmp_path / "none")
+    error = found.combined_error()
+    assert error and error.message == "api (kubernetes:core/v1:Service) failed"
+    assert error.detail == detail
 
 
 def test_a_container_s_own_error_comes_through_whole(tmp_path: Path) -> None:

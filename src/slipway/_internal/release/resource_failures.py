@@ -22,11 +22,24 @@ from slipway._internal.toolchain.builder import builder_of
 FetchBuildLog = Callable[[str], str]
 
 IMAGE_TYPE, SLIPWAY_PREFIX, STACK_TYPE = "docker-build:index:Image", "slipway:", "pulumi:pulumi:Stack"
+KUBERNETES_PREFIX = "kubernetes:"
 ROLLOUT_TYPES = ("kubernetes:apps/v1:Deployment",)
 TAIL_LINES = 15
 """How many lines of a failed build step stand in the error; its log has them all."""
 _FAILED_STEP = re.compile(r"^#(\d+) ERROR", re.MULTILINE)
 _COLOUR = re.compile(r"<\{%.*?%\}>")
+_KUBERNETES_PHRASES = (
+    (r'resource "urn:[^"]*" was not successfully created by the Kubernetes API server: ', "the cluster refuses it: "),
+    (
+        r'resource "urn:[^"]*" was successfully created, but the Kubernetes API server reported that it failed to '
+        r"fully initialize or become live: ",
+        "it is there, but not ready: ",
+    ),
+    # Of a change, the plugin says the same whether the cluster has refused it or it did not become ready.
+    (r'the Kubernetes API server reported that "[^"]*" failed to fully initialize or become live: ', ""),
+    (r'(creation|update) of resource "urn:[^"]*"', r"its \1"),
+)
+"""How Pulumi's plugin begins its errors, and what stands for that where the error names the resource already."""
 
 
 class ResourceFailures:
@@ -66,6 +79,8 @@ class ResourceFailures:
             return self._build_error(name, text, log)
         if resource_type == PROTECTION_TYPE:
             return lost_protection_error(name)
+        if resource_type.startswith(KUBERNETES_PREFIX):
+            text = shorten_kubernetes_error(text)
         error = (
             error_from_text(text)
             if resource_type.startswith(SLIPWAY_PREFIX)
@@ -85,6 +100,13 @@ class ResourceFailures:
             remedy=remedies.build_remedy(name, f"{text}\n{detail}"),
             log=log if log_text else None,
         )
+
+
+def shorten_kubernetes_error(text: str) -> str:
+    """Return what Pulumi's plugin for Kubernetes says of a resource, without the resource's own long name."""
+    for pattern, replacement in _KUBERNETES_PHRASES:
+        text = re.sub(pattern, replacement, text)
+    return text
 
 
 def build_log_fetcher(context: RunContext) -> FetchBuildLog:

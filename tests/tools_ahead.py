@@ -62,7 +62,8 @@ def tools_of(suite: str) -> tuple[str, ...]:
 
     gate = "registry", "crane", environment.SCANNER, environment.SIGNER
     e2e = *environment.TOOLS, "buildkit", "registry"
-    cluster = *components.TOOLS, *environment.KUBERNETES_TOOLS, kubernetes_plugin.PLUGIN
+    # Tools of one module go together: the second is built in no time.
+    cluster = *environment.KUBERNETES_TOOLS, *components.TOOLS, kubernetes_plugin.PLUGIN
     needed = {"gate": gate, "e2e": e2e, "kubernetes": (*e2e, *cluster)}[suite]
     return tuple(dict.fromkeys(needed))
 

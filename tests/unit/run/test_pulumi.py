@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 from pulumi.automation.events import EngineEvent
+from tests.conftest import ENGINE
 
 from slipway._internal.run.pulumi import OperationCounter, Outcome
+from slipway._internal.run.resource_tree import COMPONENT_TYPES
 
 
 def event(**parts: object) -> EngineEvent:
@@ -41,6 +44,23 @@ def test_an_image_that_is_forgotten_is_no_change() -> None:
     tally(begins("slipway:docker:Container", "delete"))
     tally(event(summary_event=SimpleNamespace(resource_changes={"same": 3, "delete": 3})))
     assert tally.outcome() == Outcome({"same": 3, "delete": 1}, {})
+
+
+def test_a_component_is_nothing_but_its_parts() -> None:
+    tally = OperationCounter(lambda _event: None)
+    for kind in COMPONENT_TYPES:
+        tally(begins(kind, "create"))
+    tally(event(summary_event=SimpleNamespace(resource_changes={"same": 3, "create": len(COMPONENT_TYPES)})))
+    assert tally.outcome() == Outcome({"same": 3}, {})
+
+
+def test_every_component_of_the_engine_is_known_as_one() -> None:
+    found = {
+        kind
+        for path in ENGINE.rglob("*.py")
+        for kind in re.findall(r'super\(\).__init__\("(slipway:\w+:\w+)", \S+, None, opts\)', path.read_text("utf-8"))
+    }
+    assert found == {*COMPONENT_TYPES}
 
 
 def test_what_stays_as_it_was_is_no_change() -> None:

@@ -70,13 +70,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the code where it stands: format, lint, types."""
+    """Check the code where it stands: format, lint, types, which module imports which."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "local_extensions.py", "noxfile.py", "wheel_builder.py", env={"MYPYPATH": CODE})
     # bench/programs run in a generated workspace, whose modules are not here.
     session.run("mypy", "-p", "bench", "--exclude", "bench/programs/", env={"MYPYPATH": CODE})
     session.run("mypy", "-p", "slipway", "-p", "infra", "-m", "tasks", env={"MYPYPATH": CODE})
+    session.run("lint-imports", "--no-cache", "--no-logo", env={"PYTHONPATH": CODE})
 
 
 @nox.session

@@ -20,7 +20,8 @@ from slipway._internal.provider.resources import (
     Suffix,
 )
 from slipway._internal.release.release_record import ReleaseRecord
-from slipway._internal.targets.services import Secrets, Services, ServicesArgs, declare_services, read_secrets
+from slipway._internal.targets.declaration import declare_services
+from slipway._internal.targets.services import Secrets, Services, ServicesArgs, read_secrets
 
 if TYPE_CHECKING:
     from slipway._internal.build.built_images import BuiltImages

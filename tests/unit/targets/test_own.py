@@ -105,7 +105,7 @@ def test_a_target_of_an_earlier_version_is_refused_and_never_silently_not_used(
 def test_what_slipway_cannot_see_there_it_says(root: Path) -> None:
     target = target_of(workspaces.load_workspace(root), stacks.load(root, "dev", {}))
     assert target.service_health(["api"]) == {"api": "not observed"}
-    for work in (target.status, lambda: target.logs("api", follow=False, tail=1)):
+    for work in (lambda: target.status(dict), lambda: target.logs("api", follow=False, tail=1)):
         with pytest.raises(ConfigError, match=r"rack\.py.*cannot see") as caught:
             work()
         assert "invoke releases --stack dev" in caught.value.remedy

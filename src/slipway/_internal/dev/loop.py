@@ -32,8 +32,8 @@ from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.release.deploy import Consent, deploy_stack, load_stack, refuse_foreign_objects_early
 from slipway._internal.release.session_lock import dev_session_lock
-from slipway._internal.release.status import GATEWAY
 from slipway._internal.run import engine
+from slipway._internal.targets.status import GATEWAY
 
 REREAD_SECONDS = 0.3
 """Seconds after which a file that could not be read is looked at again: its writer may not have been done."""

@@ -11,11 +11,9 @@ import re
 import tomllib
 from typing import Any, TypeVar
 
+from slipway._internal.model.parsing_limits import MAX_DEPTH
+
 T = TypeVar("T")
-MAX_DEPTH = 64
-"""Levels that lists and tables may be in each other."""
-MAX_NODES = 50_000
-"""Values that a YAML text may have, those counted that its aliases stand for."""
 MAX_INTEGER = 2**63 - 1
 _BYTE_OFFSET = re.compile(r"\s*\(byte (\d+)\)")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from slipway._internal.model.parsing import MAX_DEPTH, MAX_NODES
+from slipway._internal.model.parsing_limits import MAX_DEPTH, MAX_NODES
 
 
 class BoundedLoader(yaml.SafeLoader):  # type: ignore[misc]

@@ -37,7 +37,8 @@ from slipway._internal.run.policy import format_advice
 from slipway._internal.run.pulumi import BUILD_TYPES, Outcome, PulumiStack, StateNotSaved
 from slipway._internal.run.state import deploy_marker_file, local_state_folder
 from slipway._internal.run.team_code import find_function, load_infra, team_errors
-from slipway._internal.targets import DeploymentTarget, target_of
+from slipway._internal.targets import target_of
+from slipway._internal.targets.target import DeploymentTarget
 
 if TYPE_CHECKING:
     from pulumi.automation.events import EngineEvent

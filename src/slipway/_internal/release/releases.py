@@ -17,8 +17,8 @@ from slipway._internal.model import stack as stacks
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.stack import Stack
 from slipway._internal.provider.release import MAX_RELEASES, add_results
-from slipway._internal.release.status import shorten_image
 from slipway._internal.run.pulumi import PulumiStack
+from slipway._internal.targets.status import shorten_image
 
 RELEASE_TYPE, LIVE_TYPE = "slipway:index:Release", "slipway:index:Live"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\b")

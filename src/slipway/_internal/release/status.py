@@ -1,46 +1,18 @@
-"""What runs in a stack, how healthy it is, and whether it still is what was deployed."""
+"""What runs in a stack, how healthy it is, whether it still is what was deployed, and what it writes."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from collections.abc import Generator, Mapping, Sequence
 
 from slipway._internal.context.logs import build_log, logs_folder
+from slipway._internal.context.run_context import current_environment
 from slipway._internal.model import stack as stacks
-from slipway._internal.model.errors import ConfigError
-from slipway._internal.model.stack import how_to_deploy
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
+from slipway._internal.release.releases import list_releases, live_release
 from slipway._internal.targets import target_of
-
-GATEWAY = "gateway"
-STATE_COLOURS = {"healthy": "green", "running": "green", "scheduled": "green", "starting": "yellow"}
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """One service where it runs. `drift` says how it differs from what was deployed, or nothing."""
-
-    columns: ClassVar[tuple[str, ...]] = ("service", "state", "image", "since", "drift")
-
-    service: str
-    state: str
-    image: str
-    since: str
-    drift: str
-
-    @property
-    def coloured_state(self) -> str:
-        return f"[{STATE_COLOURS.get(self.state, 'red')}]{self.state}[/]"
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Its line in a table of these columns."""
-        return self.service, self.coloured_state, self.image, self.since, self.drift or "none"
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+from slipway._internal.targets.status import GATEWAY, ServiceStatus
 
 
 def read_stack_status(workspace: Workspace, stack: str) -> Sequence[ServiceStatus]:
@@ -50,22 +22,18 @@ def read_stack_status(workspace: Workspace, stack: str) -> Sequence[ServiceStatu
         ConfigError: there is no such stack.
         SlipwayError: the place where it runs does not answer.
     """
-    return target_of(workspace, stacks.load(workspace.root, stack, {})).status()
+    config = stacks.load(workspace.root, stack, {})
+    return target_of(workspace, config).status(lambda: _live_images(workspace, config))
 
 
-def shorten_image(image: str) -> str:
-    """Return an image with its digest cut to the twelve letters that people compare."""
-    name, separator, digest = image.partition("@sha256:")
-    return f"{name}{separator}{digest[:12]}" if separator else image
-
-
-def format_age(timestamp: int) -> str:
-    """Return how long ago a moment (seconds since 1970) was, in the largest unit that fits."""
-    seconds = max(0, int(time.time() - timestamp))
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+def _live_images(workspace: Workspace, stack: Stack) -> Mapping[str, str] | None:
+    """Return the images of the release that is live; none while another is on its way; None where nobody knows."""
+    try:
+        releases = list_releases(current_environment(workspace), stack)
+    except SlipwayError:
+        return None
+    live = live_release(releases)
+    return live.digests if live and releases[0].result != "deploying" else {}
 
 
 def read_service_logs(

@@ -13,8 +13,8 @@ from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.own_targets import own_target_file
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
-from slipway._internal.release.status import ServiceStatus
-from slipway._internal.targets import Redeploy
+from slipway._internal.targets.status import ServiceStatus
+from slipway._internal.targets.target import Redeploy
 
 NOT_OBSERVED = "not observed"
 """What is said of the health of a service that only its target's own tools can see."""
@@ -30,7 +30,7 @@ class OwnTarget:
     def refuse_foreign_objects(self, known_ids: Callable[[], Collection[str]]) -> None:
         """Do nothing: whose objects there are, only the target's own provider knows."""
 
-    def status(self) -> Sequence[ServiceStatus]:
+    def status(self, live_images: Callable[[], Mapping[str, str] | None]) -> Sequence[ServiceStatus]:
         """Raise ConfigError: what runs cannot be seen from here."""
         raise self._unseen_error("what runs")
 

@@ -1,4 +1,4 @@
-"""What a target is given to declare, what it returns, and how the target that a stack names is found."""
+"""What a target is given to declare, and what it returns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ import pulumi
 from slipway._internal.model.environment import service_environment
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.masking import register_secret
-from slipway._internal.model.own_targets import ENGINE_TARGETS, own_target_file, refuse_shadowing_target
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Service, Workspace
-from slipway._internal.run.team_code import find_function, load_infra_module, team_errors
 
 Secrets = Mapping[str, pulumi.Output[str]]
 """A service's run-time secrets: name → value, which Pulumi keeps encrypted."""
-FUNCTION = "declare_services"
-"""The function that a team's own target has."""
 
 
 @dataclass(frozen=True)
@@ -56,46 +52,6 @@ class Services:
 
     urls: Mapping[str, str]
     resources: Sequence[pulumi.Resource]
-
-
-def declare_services(args: ServicesArgs, opts: pulumi.ResourceOptions | None = None) -> Services:
-    """Declare what a stack runs, on the target that its file names: Slipway's, or a team's in infra/targets/NAME.py.
-
-    Args:
-        args: what runs.
-        opts: options of the target's component; its `transforms` reach everything that is declared in it.
-
-    Raises:
-        ConfigError: the target's settings are wrong, or infra/targets/NAME.py has no function `declare_services`.
-    """
-    name, root = args.stack.target, args.workspace.root
-    refuse_shadowing_target(root, name)
-    if name not in ENGINE_TARGETS:
-        return _declare_own_target(args, opts)
-    # A target is imported only where a stack runs there: an SDK takes most of a second.
-    if name == "kubernetes":
-        from slipway._internal.targets.kubernetes.services import KubernetesServices
-
-        cluster = KubernetesServices(args.stack.name, args, opts)
-        return Services(cluster.urls, [cluster])
-    from slipway._internal.targets.docker.services import DockerServices
-
-    engine = DockerServices(args.stack.name, args, opts)
-    return Services(engine.urls, [engine])
-
-
-def _declare_own_target(args: ServicesArgs, opts: pulumi.ResourceOptions | None) -> Services:
-    """Call the function of a team's own target."""
-    file = own_target_file(args.workspace.root, args.stack.target)
-    declare = find_function(load_infra_module(args.workspace.root, file), FUNCTION, file)
-    with team_errors(args.workspace.root):
-        services = declare(args, opts)
-    if not isinstance(services, Services):
-        raise ConfigError(
-            f"{file}: {FUNCTION} returned {type(services).__name__}",
-            remedy="Have it return slipway.pulumi.Services(urls, resources).",
-        )
-    return services
 
 
 def read_secrets(workspace: Workspace, stack: Stack) -> dict[str, Secrets]:

@@ -50,18 +50,13 @@ class Heard(NullReporter):
         self.said.append(words)
 
 
-@pytest.fixture(autouse=True)
-def live(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(KubernetesTarget, "_live_images", lambda _self: LIVE)
-
-
 def only(place: KubernetesTarget) -> KubernetesServiceStatus:
-    (row,) = place.status()
+    (row,) = place.status(lambda: LIVE)
     return row
 
 
 def test_nothing_is_there_where_nothing_was_deployed(tmp_path: Path) -> None:
-    assert place(tmp_path).status() == []
+    assert place(tmp_path).status(lambda: LIVE) == []
 
 
 def test_a_service_whose_pods_are_all_ready_is_healthy(tmp_path: Path) -> None:
@@ -83,7 +78,7 @@ def test_a_rollout_under_way_is_starting(tmp_path: Path) -> None:
 
 
 def test_a_service_that_is_not_there_is_missing_and_one_that_is_no_service_any_more_is_told(tmp_path: Path) -> None:
-    missing, old = place(tmp_path, deployment("old"), pod("old-1", "old")).status()
+    missing, old = place(tmp_path, deployment("old"), pod("old-1", "old")).status(lambda: LIVE)
     assert (missing.service, missing.state) == ("api", "missing")
     assert (old.service, old.drift) == ("old", "no such service any more")
 
@@ -110,11 +105,9 @@ def test_a_paused_rollout_is_drift(tmp_path: Path) -> None:
     assert "paused" in only(place(tmp_path, paused)).drift
 
 
-def test_a_state_that_cannot_be_read_is_said_and_not_taken_for_no_drift(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(KubernetesTarget, "_live_images", lambda _self: None)
-    assert only(place(tmp_path, deployment())).drift == DRIFT_UNKNOWN
+def test_a_state_that_cannot_be_read_is_said_and_not_taken_for_no_drift(tmp_path: Path) -> None:
+    (row,) = place(tmp_path, deployment()).status(lambda: None)
+    assert row.drift == DRIFT_UNKNOWN
 
 
 def cron(service: str = "report", **spec: Any) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
-from slipway._internal.release.status import GATEWAY, ServiceStatus, format_age, shorten_image
 from slipway._internal.rollout import drain, gateway, nginx
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import empty_network, list_objects, remove_leftovers
 from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others
 from slipway._internal.run.state import list_locks, local_state_folder
-from slipway._internal.targets import Redeploy
 from slipway._internal.targets.docker import abandoned, containers
+from slipway._internal.targets.status import GATEWAY, ServiceStatus, format_age, shorten_image
+from slipway._internal.targets.target import Redeploy
 
 START_STEP = "container: starting"
 START_PARTS = "container: getting the image", "container: starting", "container: becoming healthy"
@@ -70,7 +70,7 @@ class DockerTarget:
         owner = owner_of(self.workspace.root)
         refuse_others(owner, self.stack.name, list_objects(self.deployed_name, self.stack.name), known_ids)
 
-    def status(self) -> list[ServiceStatus]:
+    def status(self, live_images: Callable[[], Mapping[str, str] | None]) -> list[ServiceStatus]:  # noqa: ARG002
         own_containers, known_ids = (
             [_with_current_health(service) for service in self.own_containers()],
             self._known_ids(),

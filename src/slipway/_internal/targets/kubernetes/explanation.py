@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slipway._internal.context.logs import logs_folder
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.files import PRIVATE_MODE, write_atomically
 from slipway._internal.model.masking import mask
-from slipway._internal.release.status import shorten_image
+from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Workspace
+from slipway._internal.run.cluster import Cluster
 from slipway._internal.run.kubernetes_objects import Event, Namespace
-from slipway._internal.targets import Redeploy
 from slipway._internal.targets.kubernetes import pod_status
 from slipway._internal.targets.kubernetes.pod_status import PodProblem
-
-if TYPE_CHECKING:
-    from slipway._internal.targets.kubernetes.observation import ClusterSnapshot, KubernetesTarget
+from slipway._internal.targets.kubernetes.snapshot import ClusterSnapshot, image_of
+from slipway._internal.targets.status import shorten_image
+from slipway._internal.targets.target import Redeploy
 
 TAIL_LINES, MAX_EVENTS, LOG_FILE_LINES = 15, 4, 5000
 """How many lines of a log and how many events stand in the error; how many lines its file has."""
@@ -81,10 +81,10 @@ class RollbackPlan:
     notes: tuple[str, ...]
 
 
-def inspect_failed_rollout(target: KubernetesTarget, service: str, snapshot: ClusterSnapshot) -> FailedRollout:
+def inspect_failed_rollout(
+    cluster: Cluster, workspace: Workspace, stack: Stack, service: str, snapshot: ClusterSnapshot
+) -> FailedRollout:
     """Look at a service whose rollout failed, while its pods are there; what cannot be read is left out."""
-    from slipway._internal.targets.kubernetes.observation import image_of
-
     problem = snapshot.find_problem(service) or PodProblem(
         "ProgressDeadlineExceeded", "", _newest_unready_pod(snapshot, service)
     )
@@ -93,24 +93,24 @@ def inspect_failed_rollout(target: KubernetesTarget, service: str, snapshot: Clu
     log: Path | None = None
     if problem.pod:
         with suppress(SlipwayError):
-            lines += format_warnings(target.cluster.list_events("Pod", problem.pod))
-        log_lines = read_last_lines(target, service, problem)
+            lines += format_warnings(cluster.list_events("Pod", problem.pod))
+        log_lines = read_last_lines(cluster, service, problem)
         if log_lines:
-            log = logs_folder(target.workspace) / f"{service}.{target.stack.name}.log"
+            log = logs_folder(workspace) / f"{service}.{stack.name}.log"
             write_atomically(log, mask("\n".join(log_lines)) + "\n", mode=PRIVATE_MODE)
             lines += log_lines[-TAIL_LINES:]
     spec = snapshot.deployments[service].spec.template.spec
     return FailedRollout(service, image_of(service, spec), problem, tuple(lines), log)
 
 
-def read_last_lines(target: KubernetesTarget, service: str, problem: PodProblem) -> list[str]:
+def read_last_lines(cluster: Cluster, service: str, problem: PodProblem) -> list[str]:
     """Return the last lines of a pod; of the run that crashed, where its container runs again since.
 
     While the container waits to be started again, Kubernetes shows that run without being asked for it.
     """
     for previous in (problem.restarted, not problem.restarted):
         with suppress(SlipwayError):
-            lines = target.cluster.read_pod_logs(problem.pod, service, tail=LOG_FILE_LINES, previous=previous)
+            lines = cluster.read_pod_logs(problem.pod, service, tail=LOG_FILE_LINES, previous=previous)
             if lines and not lines[0].startswith(LOG_UNAVAILABLE):
                 return lines
     return []
@@ -160,16 +160,16 @@ def apply_rollback(plan: RollbackPlan, redeploy: Redeploy) -> list[str]:
 
 
 def rollout_error(
-    target: KubernetesTarget, failures: Sequence[FailedRollout], plan: RollbackPlan, rollback_notes: Sequence[str]
+    stack: str, failures: Sequence[FailedRollout], plan: RollbackPlan, rollback_notes: Sequence[str]
 ) -> SlipwayError:
     """Return the error that tells of all the services that failed."""
     first, *others = failures
     reason = _REASON_ALIASES.get(first.problem.reason, first.problem.reason)
     lines = list(first.lines)
     for other in others:
-        lines += [f"Also: {summarize_failure(other, target.stack.name)}", *other.lines]
+        lines += [f"Also: {summarize_failure(other, stack)}", *other.lines]
     return SlipwayError(
-        summarize_failure(first, target.stack.name),
+        summarize_failure(first, stack),
         detail="\n".join([*lines, *plan.notes, *rollback_notes]),
         remedy=REASON_REMEDIES.get(reason, "Mend that and run it again.").format(service=first.service),
         log=first.log,

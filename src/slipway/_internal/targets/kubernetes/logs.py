@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from slipway._internal.commands import kubectl
 from slipway._internal.model.errors import ConfigError, SlipwayError
@@ -17,9 +16,7 @@ from slipway._internal.run import process
 from slipway._internal.run.cluster import Cluster
 from slipway._internal.run.kubernetes_objects import Pod
 from slipway._internal.targets.kubernetes import pod_status
-
-if TYPE_CHECKING:
-    from slipway._internal.targets.kubernetes.observation import ClusterSnapshot
+from slipway._internal.targets.kubernetes.snapshot import ClusterSnapshot
 
 POD_POLL_SECONDS = 3.0
 """How often it is looked for new pods, and for containers that were started again."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -17,14 +17,14 @@ from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, gateway_namespace_of, how_to_deploy
 from slipway._internal.model.workspace import Service, Workspace
-from slipway._internal.release.status import GATEWAY, ServiceStatus, format_age, shorten_image
 from slipway._internal.run.cluster import Cluster, Forbidden
-from slipway._internal.run.kubernetes_objects import CronJob, Deployment, Event, Job, Namespace, Pod, PodSpec
+from slipway._internal.run.kubernetes_objects import CronJob, Deployment, Event, Job, Namespace, Pod
 from slipway._internal.run.owner import OWNER_LABEL, DeployedObject, owner_of, refuse_others
-from slipway._internal.targets import Redeploy
 from slipway._internal.targets.kubernetes import explanation, pod_status
 from slipway._internal.targets.kubernetes import logs as tails
-from slipway._internal.targets.kubernetes.pod_status import PodProblem
+from slipway._internal.targets.kubernetes.snapshot import ClusterSnapshot, image_of
+from slipway._internal.targets.status import GATEWAY, ServiceStatus, format_age, shorten_image
+from slipway._internal.targets.target import Redeploy
 
 OBJECT_KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
 NAMESPACE_DELETE_SECONDS = 90.0
@@ -63,19 +63,6 @@ class KubernetesServiceStatus(ServiceStatus):
     def cells(self) -> tuple[str, ...]:
         drift = self.drift or "none"
         return self.service, self.coloured_state, self.ready, str(self.restarts), self.image, self.since, drift
-
-
-@dataclass(frozen=True)
-class ClusterSnapshot:
-    """What there is of a stack, by service."""
-
-    deployments: dict[str, Deployment] = field(default_factory=dict)
-    cron_jobs: dict[str, CronJob] = field(default_factory=dict)
-    job_runs: dict[str, list[Job]] = field(default_factory=dict)
-    pods: dict[str, list[Pod]] = field(default_factory=dict)
-
-    def find_problem(self, service: str) -> PodProblem | None:
-        return pod_status.find_deployment_problem(self.deployments[service], self.pods.get(service, []))
 
 
 @dataclass(frozen=True)
@@ -121,12 +108,12 @@ class KubernetesTarget:
                     f"`kubectl delete namespace {name}`.",
                 )
 
-    def status(self) -> list[KubernetesServiceStatus]:
+    def status(self, live_images: Callable[[], Mapping[str, str] | None]) -> list[KubernetesServiceStatus]:
         snapshot = self.take_snapshot()
         if not snapshot.deployments and not snapshot.cron_jobs:
             return []
-        live_images = self._live_images()
-        rows = [self._status_row(service, snapshot, live_images) for service in self.workspace.services]
+        deployed_images = live_images()
+        rows = [self._status_row(service, snapshot, deployed_images) for service in self.workspace.services]
         known = {service.name for service in self.workspace.services}
         for name in sorted((snapshot.deployments.keys() | snapshot.cron_jobs.keys()) - known):
             row = _deployment_row(name, snapshot) if name in snapshot.deployments else _cron_job_row(name, snapshot)
@@ -152,18 +139,6 @@ class KubernetesTarget:
                 name, "missing", "-", "-", f"not there: `{how_to_deploy(self.stack.name)}` restores it"
             )
         return _with_drift(row, DRIFT_UNKNOWN if live_images is None and not drift else drift)
-
-    def _live_images(self) -> Mapping[str, str] | None:
-        """Return the images of the release that is live; none while another is on its way; None where nobody knows."""
-        from slipway._internal.context.run_context import current_environment
-        from slipway._internal.release.releases import list_releases, live_release
-
-        try:
-            lines = list_releases(current_environment(self.workspace), self.stack)
-        except SlipwayError:
-            return None
-        live = live_release(lines)
-        return live.digests if live and lines[0].result != "deploying" else {}
 
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
         if service == GATEWAY:
@@ -330,10 +305,11 @@ class KubernetesTarget:
         if not stuck_services:
             return error
         failures = [
-            explanation.inspect_failed_rollout(self, name, snapshot) for name in stuck_services
+            explanation.inspect_failed_rollout(self.cluster, self.workspace, self.stack, name, snapshot)
+            for name in stuck_services
         ]  # before their pods go
         plan = explanation.plan_rollback(failures, live_images())
-        return explanation.rollout_error(self, failures, plan, explanation.apply_rollback(plan, redeploy))
+        return explanation.rollout_error(self.stack.name, failures, plan, explanation.apply_rollback(plan, redeploy))
 
 
 def _images_by_service(snapshot: ClusterSnapshot) -> dict[str, str]:
@@ -343,12 +319,6 @@ def _images_by_service(snapshot: ClusterSnapshot) -> dict[str, str]:
         for name, deployment in snapshot.cron_jobs.items()
     }
     return {**images, **jobs}
-
-
-def image_of(service: str, spec: PodSpec) -> str:
-    """Return the image of the service's own container; of the first one where none is called that."""
-    images = {container.name: container.image for container in reversed(spec.containers)}
-    return images.get(service) or next(reversed(images.values()), "")
 
 
 def _describe_progress(row: KubernetesServiceStatus) -> str:

@@ -19,7 +19,8 @@ def main(words: list[str]) -> None:
         sys.exit("usage: python -m slipway.tasks FOLDER VERB…, where FOLDER is a workspace's")
     from invoke.program import Program
 
-    Program(namespace=verbs(Path(words[0]).resolve()), name="invoke").run(["invoke", *words[1:]])
+    sys.argv = ["invoke", *words[1:]]
+    Program(namespace=verbs(Path(words[0]).resolve()), name="invoke").run()
 
 
 if __name__ == "__main__":

@@ -2,60 +2,139 @@
 
 from __future__ import annotations
 
+import copy
+import sys
+from collections.abc import Callable
+
 import pytest
 from invoke import Collection, Context, task
-from invoke.parser import Argument, ParseError, Parser, ParserContext
+from invoke.main import program
+from invoke.parser import ParseError, Parser, ParseResult
 
-from slipway._internal.tasks import optional_words
+from slipway._internal.tasks.optional_words import OptionalWordsTask
+
+Parse = Callable[[str], ParseResult]
 
 
-@task(positional=["mode"], optional=["mode"])
-def mode(context: Context, mode: str | None = None, stack: str = "dev") -> None:
+@task(klass=OptionalWordsTask, positional=["mode"], optional=["mode"], help={"mode": "Which one."})
+def mode(context: Context, mode: str | None = None, stack: str = "dev", dry: bool = False) -> None:
     """Take one word, or none."""
 
 
-@task
+@task(klass=OptionalWordsTask)
 def other(context: Context, needed: str) -> None:
     """Take one word that must be given."""
 
 
-@pytest.fixture(autouse=True)
-def parser() -> Parser:
-    optional_words.allow_optional_words()
-    return Parser(contexts=Collection(mode, other).to_contexts())
+@task
+def teams_own(context: Context) -> None:
+    """Take nothing."""
 
 
-def test_the_word_may_be_left_out(parser: Parser) -> None:
-    (found,) = parser.parse_argv(["mode"])
+@pytest.fixture
+def namespace() -> Collection:
+    tasks = copy.deepcopy([mode, other])  # as Invoke does: a task gives its help away once
+    collection = Collection(*tasks)
+    for one in tasks:
+        one.namespace = lambda: collection
+    collection.add_task(teams_own)
+    return collection
+
+
+@pytest.fixture
+def parse(namespace: Collection, monkeypatch: pytest.MonkeyPatch) -> Parse:
+    """Parse a command line as Invoke does; the first result is Invoke's own flags."""
+
+    def parsed(line: str) -> ParseResult:
+        monkeypatch.setattr(sys, "argv", ["invoke", *line.split()])
+        core = Parser(initial=program.initial_context, ignore_unknown=True).parse_argv(line.split())
+        return Parser(namespace.to_contexts(), initial=program.initial_context).parse_argv(core.unparsed)
+
+    return parsed
+
+
+@pytest.mark.parametrize("line", ["mode", "mode --stack prod", "--echo mode --dry", "-c tasks mode -s prod"])
+def test_the_word_may_be_left_out(parse: Parse, line: str) -> None:
+    _, found = parse(line)
     assert found.args["mode"].value is None
 
 
-def test_the_word_is_taken_with_flags_around_it(parser: Parser) -> None:
-    (found,) = parser.parse_argv(["mode", "external", "--stack", "prod"])
-    assert found.args["mode"].value == "external"
-    assert found.args["stack"].value == "prod"
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mode external --stack prod",
+        "mode --stack prod external",
+        "mode --stack=prod --dry external",
+        "mode -sprod external",
+        "mode -ds prod external",
+        "--hide out mode --stack prod external",
+        "mode external --hide out --stack prod",
+        "mode --mode external --stack prod",
+    ],
+)
+def test_the_word_is_taken_with_flags_around_it(parse: Parse, line: str) -> None:
+    _, found = parse(line)
+    assert (found.args["mode"].value, found.args["stack"].value) == ("external", "prod")
 
 
-def test_the_next_tasks_name_is_not_taken_for_the_word(parser: Parser) -> None:
-    first, second = parser.parse_argv(["mode", "other", "x"])
+def test_the_next_tasks_name_is_not_taken_for_the_word(parse: Parse) -> None:
+    _, first, second, third = parse("mode other x teams-own")
     assert first.args["mode"].value is None
     assert second.args["needed"].value == "x"
+    assert third.name == "teams-own"
 
 
-def test_a_word_that_must_be_given_still_must_be(parser: Parser) -> None:
+def test_a_task_that_a_team_has_added_is_not_taken_for_the_word_either(parse: Parse) -> None:
+    _, first, second = parse("mode teams-own")
+    assert (first.args["mode"].value, second.name) == (None, "teams-own")
+
+
+def test_each_task_of_a_line_takes_its_own_word(parse: Parse) -> None:
+    _, first, second, third = parse("mode inline other x mode external")
+    assert [first.args["mode"].value, second.args["needed"].value, third.args["mode"].value] == [
+        "inline",
+        "x",
+        "external",
+    ]
+
+
+def test_a_word_that_must_be_given_still_must_be(parse: Parse) -> None:
     with pytest.raises(ParseError, match="needed"):
-        parser.parse_argv(["other"])
+        parse("other")
 
 
-def test_a_second_word_is_refused(parser: Parser) -> None:
+def test_a_word_that_must_be_given_may_be_a_tasks_name(parse: Parse) -> None:
+    _, found = parse("other mode")
+    assert (found.name, found.args["needed"].value) == ("other", "mode")
+
+
+def test_a_second_word_is_refused(parse: Parse) -> None:
     with pytest.raises(ParseError, match="No idea what 'more' is"):
-        parser.parse_argv(["mode", "external", "more"])
+        parse("mode external more")
 
 
-@pytest.mark.parametrize("name", ["mode", "other"])
+def test_what_comes_after_two_dashes_is_no_word(parse: Parse) -> None:
+    _, found = parse("mode -- external")
+    assert found.args["mode"].value is None
+
+
+@pytest.mark.parametrize("line", ["mode", "other", "mode external", "other x", "teams-own mode"])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_is_asked_for_without_the_words_of_the_task(name: str, flag: str) -> None:
-    initial = ParserContext(args=[Argument(names=("help", "h"), optional=True)])
-    first, second = Parser(contexts=Collection(mode, other).to_contexts(), initial=initial).parse_argv([name, flag])
-    assert first.args["help"].value == name
-    assert second.args["mode" if name == "mode" else "needed"].value is None
+def test_help_is_asked_for_without_the_words_of_the_task(parse: Parse, line: str, flag: str) -> None:
+    core, *found = parse(f"{line} {flag}")
+    assert core.args["help"].value == found[-1].name
+
+
+def test_help_still_tells_of_the_word(parse: Parse) -> None:
+    _, found = parse("mode external")
+    assert found.help_for("--mode") == ("-m [STRING], --mode[=STRING]", "Which one.")
+
+
+def test_the_word_is_taken_where_the_verbs_are_part_of_a_larger_collection(
+    namespace: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["invoke", "ship.mode", "external"])
+    outer = Collection()
+    outer.add_collection(namespace, name="ship")
+    (found,) = Parser(outer.to_contexts()).parse_argv(["ship.mode", "external"])
+    assert found.args["mode"].value == "external"

@@ -1,41 +1,77 @@
 """Lets a verb take a word that may be left out: `invoke mode` and `invoke mode external`.
 
-Invoke knows only positional arguments that must be given (pyinvoke/invoke#159), and copies collections and parser
-contexts, so a subclass of either is lost. Its parser asks a context which positional arguments are still missing, once
-for each word and once at the end of the task's words. Here the first question is answered with the optional ones too,
-for a word that is neither a flag nor a task's name. Arguments that are not marked `optional` are treated as before, but
-for one thing: `invoke new --help` asks for help and does not name a service `--help`.
+Invoke knows only positional arguments that must be given (pyinvoke/invoke#159). But it asks a task for its arguments
+when the command line is known already, so the task answers by it: an optional word that is not there is no positional
+argument this time. Whether it is there is told by Invoke's own parser, which is shown the command line without such
+arguments, and stops at the first word that is neither a flag's value nor a task's name.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from invoke.collection import Collection
+from invoke.exceptions import ParseError
+from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 from invoke.parser.parser import Parser
+from invoke.tasks import Task
 
 
-def allow_optional_words() -> None:
-    """Teach Invoke's parser in this process; doing it twice changes nothing."""
-    setattr(ParserContext, "missing_positional_args", property(_missing_arguments))  # noqa: B010 - a type checker may not see it
+class OptionalWordsTask(Task[Any]):
+    """A task whose arguments that are both `positional` and `optional` may be left out; all may for its `--help`."""
+
+    namespace: Callable[[], Collection] = Collection
+    """Returns the tasks that the command line may name beside this one."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        arguments = super().get_arguments(ignore_unknown_help)
+        if any(argument.positional for argument in arguments):
+            words, asks_for_help = count_words(self, self.namespace(), sys.argv[1:])
+            _set_positional(arguments, words, required=not asks_for_help)
+        return arguments
 
 
-def _missing_arguments(context: ParserContext) -> list[Argument]:
-    unset = [arg for arg in context.positional_args if arg.value is None]
-    caller = sys._getframe(1)
-    parser = caller.f_locals["self"]
-    word = caller.f_locals.get("token", "-") if caller.f_code.co_name == "handle" else "-"
-    if _asks_for_help(parser, word):
-        return []
-    if word.startswith("-") or word in parser.contexts:
-        return [arg for arg in unset if not arg.optional]
-    return unset
+def count_words(task: Task[Any], namespace: Collection, argv: Sequence[str]) -> tuple[int, bool]:
+    """Return how many words of its own a command line gives a task, and whether it asks for the task's help.
+
+    Args:
+        task: one of the namespace.
+        namespace: every task whose name is no other task's word; it may be part of a larger one.
+        argv: the command line, without the program's name.
+    """
+    named: dict[str | None, Task[Any]] = {
+        token: namespace[token.rpartition(".")[2]] for token in argv if token.rpartition(".")[2] in namespace
+    }
+    words: Counter[Task[Any]] = Counter()
+    while task in named.values():
+        contexts = [ParserContext(name, args=_arguments(each, words[each])) for name, each in named.items()]
+        parser = Parser(contexts, initial=program.initial_context, ignore_unknown=True)
+        try:
+            found = parser.parse_argv(list(argv))
+        except ParseError:  # as Invoke itself will say
+            break
+        last = named.get(found[-1].name)
+        unknown = found.unparsed[0] if found.unparsed else "-"
+        if last is None or unknown.startswith("-") or words[last] == len(list(last.positional)):
+            return words[task], named.get(found[0].args["help"].value) == task
+        words[last] += 1
+    return words[task], False
 
 
-def _asks_for_help(parser: Parser, word: str) -> bool:
-    """Whether a word is, or one before it was, Invoke's own flag for a task's help."""
-    flags = parser.initial.flags if parser.initial else {}
-    if "--help" not in flags:
-        return False
-    return bool(flags["--help"].value) or (word in flags and flags[word] is flags["--help"])
+def _arguments(task: Task[Any], words: int) -> list[Argument]:
+    """Return a task's arguments, of which so many words are given."""
+    arguments = Task.get_arguments(copy.deepcopy(task), ignore_unknown_help=True)  # which takes the help out of a task
+    _set_positional(arguments, words, required=False)
+    return arguments
+
+
+def _set_positional(arguments: Sequence[Argument], words: int, *, required: bool) -> None:
+    """Leave positional what the command line gives, and with `required` what it must."""
+    for number, argument in enumerate([argument for argument in arguments if argument.positional]):
+        argument.positional = number < words or (required and not argument.optional)

@@ -14,6 +14,7 @@ from invoke.tasks import Task
 
 from slipway._internal.model.workspace_path import refuse_unsafe_path, workspace_root
 from slipway._internal.run import process_environment, streams
+from slipway._internal.tasks.optional_words import OptionalWordsTask
 
 SERVICES_HELP = "Only these, with commas between them: api,web. Default: all."
 """What verbs say of `services`."""
@@ -45,7 +46,7 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
             if output_lost and (body.__name__ in READING_VERBS or kwargs.get("json") or kwargs.get("dry")):
                 raise Exit(code=1)
 
-        return Task(run_verb, **options)
+        return OptionalWordsTask(run_verb, **options)
 
     return decorate
 

@@ -109,7 +109,7 @@ def test_what_was_killed_comes_back_with_its_data(address: str, daemon: str) -> 
     )
     assert victim is not None
     os.kill(victim.pid, signal.SIGKILL)
-    while background.read_start_time(victim.pid):
+    while background.read_living_start_time(victim.pid):
         time.sleep(0.01)
     assert registry_daemon.ensure_local_registry(address).started_by_slipway
     assert builder.ensure_builder().started_by_slipway

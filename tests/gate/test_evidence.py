@@ -77,8 +77,9 @@ here = workspace.load_workspace(Path(said["root"]))
 ground = RunContext(here, Path(said["bin"]), {})
 files = {kind: Path(path) for kind, path in said["files"].items()}
 attached = evidence.AttestationInputs("api", said["content"], None, files)
-evidence.attach_evidence(ground, said["ref"], attached, signing_keys.load_signer(ground, trust.load(here.root), os.environ), Death())
-"""  # noqa: E501
+signer = signing_keys.load_signer(ground, trust.load(here.root), os.environ)
+evidence.attach_evidence(ground, said["ref"], attached, signer, Death())
+"""
 
 
 @dataclass

@@ -14,12 +14,12 @@ from pulumi.automation import CommandError
 from slipway._internal.model import scratch
 from slipway._internal.run import pulumi_command
 from slipway._internal.run.process import run
+from slipway._internal.run.process_status import read_start_time
 from slipway._internal.run.pulumi_command import PulumiCli
 from slipway._internal.run.sessions import (
     end_orphaned_sessions,
     end_processes,
     program_name,
-    read_start_time,
     session_processes,
 )
 

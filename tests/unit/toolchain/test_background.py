@@ -15,7 +15,7 @@ from slipway._internal.toolchain.background import (
     daemon_environment,
     find_running,
     launch_daemon,
-    read_start_time,
+    read_living_start_time,
     stop_daemon,
     wait_until_ready,
 )
@@ -73,7 +73,7 @@ def test_one_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
 def test_a_process_that_has_ended_but_is_not_reaped_counts_as_gone() -> None:
     child = subprocess.Popen(["/bin/true"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert read_start_time(child.pid) is None
+    assert read_living_start_time(child.pid) is None
     child.wait()
 
 

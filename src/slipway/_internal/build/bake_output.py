@@ -15,10 +15,8 @@ from slipway._internal.insight.run_recorder import current_recorder
 from slipway._internal.model.errors import GateRefused, SlipwayError
 from slipway._internal.model.files import open_private
 from slipway._internal.model.masking import mask
+from slipway._internal.model.terminal_text import TAIL_LINES
 from slipway._internal.run.process import ProcessResult
-
-TAIL_LINES = 15
-"""How many lines of a failed step stand in the error; its log has them all."""
 
 
 class BakeOutputHandler:
@@ -60,7 +58,8 @@ class BakeOutputHandler:
         in_test_stage = _is_test_step(first) and first.target != service
         error_type = GateRefused if in_test_stage else SlipwayError
         return error_type(
-            f"{service} {'did not pass its tests' if in_test_stage else 'could not be built'}: step {first.step} failed",  # noqa: E501
+            f"{service} {'did not pass its tests' if in_test_stage else 'could not be built'}: step {first.step} "
+            "failed",
             detail="\n".join(lines) or first.text,
             remedy=remedies.build_remedy(service, "\n".join([first.text, *lines])),
             log=self._paths[service],

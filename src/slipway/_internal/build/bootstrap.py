@@ -25,8 +25,9 @@ _OFFICIAL_HINT = 'Where image registries can be reached, source = "official" und
 
 
 def bootstrap_debian(workspace: Workspace, reporter: Reporter, *, install: bool, fresh: bool) -> Path:
-    """Return the folder that holds rootfs.tar, or one for each platform by `commands.rootfs_name` where they are not just
-    this machine's own; all workspaces on the machine share it for a week.
+    """Return the folder that holds rootfs.tar, which all workspaces on the machine share for a week.
+
+    Where the platforms are not just this machine's own, it holds one for each, by `commands.rootfs_name`.
 
     Args:
         workspace: whose logs are written.
@@ -36,7 +37,7 @@ def bootstrap_debian(workspace: Workspace, reporter: Reporter, *, install: bool,
 
     Raises:
         SlipwayError: mmdebstrap is missing or failed; the log's last lines are in it.
-    """  # noqa: E501
+    """
     archive = tools_path().with_name("bases") / commands.recipe_digest() / "rootfs.tar"
     logs = workspace.scratch / "logs"
     with file_lock(archive.with_name(".lock"), lambda: reporter.say("Base images: another bootstrap runs, waiting.")):

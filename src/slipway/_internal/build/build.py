@@ -55,9 +55,9 @@ PROVENANCE_ENVIRONMENT = {"BUILDX_METADATA_PROVENANCE": "max"}
 class BuildPlan:
     """One service: what decides its image, the digest of that, and where such an image is already.
 
-    `tag` is the image's name in the registry, `pushed_digest` its digest there, `layout` the folder that holds or will hold
-    its OCI layout.
-    """  # noqa: E501
+    `tag` is the image's name in the registry, `pushed_digest` its digest there, `layout` the folder that holds or will
+    hold its OCI layout.
+    """
 
     service: Service
     inputs: BuildInputs

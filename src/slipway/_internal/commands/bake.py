@@ -16,6 +16,7 @@ from typing import Literal
 
 from slipway._internal.content.digest import BuildInputs
 from slipway._internal.model.names import LOOPBACK
+from slipway._internal.model.parsing import JsonObject
 from slipway._internal.model.workspace import CacheMode
 
 # 1980-01-01, for two reasons. BuildKit takes every file's time that is later down to it and leaves earlier
@@ -43,7 +44,6 @@ JUNIT_GLOB = "/tmp/junit*.xml"  # noqa: S108 - in the stage
 NO_ATTESTATIONS = ("type=provenance,disabled=true", "type=sbom,disabled=true")
 
 BakeOutput = Literal["oci", "registry", "dev", "none"]
-JsonObject = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,13 @@ def target_names(targets: Iterable[BakeTarget]) -> list[str]:
 def make_test_definition(targets: Iterable[BakeTarget], reports: Path) -> dict[str, JsonObject]:
     """Return the part of a definition that runs each `test` stage and fetches the JUnit file that it wrote.
 
-    A test stage need not write one: where there is none, nothing is fetched. Build the targets that `report_target_names` names.
+    A test stage need not write one: where there is none, nothing is fetched. Build the targets that
+    `report_target_names` names.
 
     Args:
         targets: whose tests to run.
         reports: the folder that gets a folder per service, named after it.
-    """  # noqa: E501
+    """
     found: dict[str, JsonObject] = {}
     for target in targets:
         stage = _make_target(target, "none", reports / target.service, "test")

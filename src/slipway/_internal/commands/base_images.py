@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slipway._internal.commands import bake
 from slipway._internal.content.digest import BuildInputs
+from slipway._internal.model.parsing import JsonObject
 
 DEBIAN_SUITE = "trixie"
 """The Debian release that bases are made of; the packages that bases/*/Dockerfile name are its."""
@@ -23,8 +24,6 @@ MULTI_PLATFORM_DOCKERFILE = "FROM scratch\nARG TARGETARCH\nADD rootfs-${TARGETAR
 
 SHARED_FILES = ("distroless.sh", "apt.conf")
 BASE_SECRETS = ("ca",)
-
-JsonObject = dict[str, object]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from slipway._internal.commands.bake import NO_ATTESTATIONS, JsonObject, csv_fields, escape_expressions
+from slipway._internal.commands.bake import NO_ATTESTATIONS, csv_fields, escape_expressions
+from slipway._internal.model.parsing import JsonObject
 
 MOUNT_ID = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._/-]*")
 """The ids that are carried; BuildKit takes others, which no Dockerfile of Slipway's kinds has."""
@@ -20,10 +21,11 @@ _MOUNT_FLAG = "--mount=type=cache,id={id},target=/cache,sharing=locked"
 _SAVE_DOCKERFILE = f"""\
 FROM {{image}} AS carried
 ARG RUN_OF
-RUN {_MOUNT_FLAG} mkdir /saved && tar --create --numeric-owner --exclude=./_logs --directory=/cache --file=/saved/{{file}} .
+RUN {_MOUNT_FLAG} mkdir /saved && \
+tar --create --numeric-owner --exclude=./_logs --directory=/cache --file=/saved/{{file}} .
 FROM scratch
 COPY --from=carried /saved /
-"""  # noqa: E501
+"""
 _LOAD_DOCKERFILE = f"""\
 FROM {{image}} AS carried
 ARG RUN_OF

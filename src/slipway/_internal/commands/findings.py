@@ -236,7 +236,8 @@ def _truncate(text: str) -> str:
 def _describe_expired(verdict: ScanVerdict) -> list[str]:
     expired = {exception for _, exception in verdict.expired}
     return [
-        f"The exception for {scan_exception.id} ended on {scan_exception.until}; its reason was: {scan_exception.reason}"  # noqa: E501
+        f"The exception for {scan_exception.id} ended on {scan_exception.until}; its reason was: "
+        f"{scan_exception.reason}"
         for scan_exception in sorted(expired, key=lambda scan_exception: scan_exception.id)
     ]
 

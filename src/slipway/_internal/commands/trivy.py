@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import msgspec
 
-JsonObject = dict[str, Any]
+from slipway._internal.model.parsing import JsonObject
+
 SbomFormat = Literal["cyclonedx", "spdx-json"]
 ReportFormat = Literal["table", "sarif"]
 

@@ -53,9 +53,9 @@ class DevConsole(Reporter, Protocol):
 class RunningService:
     """One service as it serves now.
 
-    `image` is what its container was made from, `built_manifest` what that was built from, `served_manifest` what the container has,
-    which is newer where sources were copied into it. A manifest is None when nobody can be sure of it.
-    """  # noqa: E501
+    `image` is what its container was made from, `built_manifest` what that was built from, `served_manifest` what the
+    container has, which is newer where sources were copied into it. A manifest is None when nobody can be sure of it.
+    """
 
     container: ReplacedContainer
     image: str
@@ -167,7 +167,8 @@ class DevLoop:
         self._deploy_stack()
         methods = "copied where [dev] sync allows it" if self._syncing else "built"
         self._console.say(
-            f"Watching {', '.join(sorted(self._watched_services()))}: what changes is {methods}. Enter deploys, Ctrl-C ends it."  # noqa: E501
+            f"Watching {', '.join(sorted(self._watched_services()))}: what changes is {methods}. Enter deploys, Ctrl-C "
+            "ends it."
         )
 
     def run(self) -> None:

@@ -23,7 +23,10 @@ GIT_LOCK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Change:
-    """Files that were saved, and when that was noticed (seconds of `time.monotonic`); `deploy_requested` asks for a deploy."""  # noqa: E501
+    """Files that were saved, and when that was noticed, in seconds of `time.monotonic`.
+
+    `deploy_requested` asks for a deploy.
+    """
 
     noticed_at: float
     paths: frozenset[Path] = frozenset()

@@ -76,7 +76,7 @@ def policies_folder(workspace: Workspace) -> Path:
 
 
 def stale_policies(workspace: Workspace) -> list[Path]:
-    """Return the files that are not what policy/ makes of them, missing ones too; raises what `render_policies` does."""  # noqa: E501
+    """Return the files that are not what policy/ makes of them, missing ones too; it raises as `render_policies`."""
     return [
         path
         for path, text in render_policies(workspace).items()

@@ -24,9 +24,9 @@ from slipway._internal.model.trust import Identity, PublicKey, TrustedSigners
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.run.credentials import login_config_of
 from slipway._internal.run.process import run
+from slipway._internal.run.registries.references import CREATED_ANNOTATION
 from slipway._internal.run.registry import Manifest, Registry, parse_reference
 
-CREATED_ANNOTATION = "org.opencontainers.image.created"
 MAX_BUNDLE_BYTES = 128 * 1024 * 1024
 """How large a bundle may be: what cosign itself reads."""
 FINISHED_KEY = "finishedOn"
@@ -103,7 +103,7 @@ def open_registries(workspace: Workspace, refs: Iterable[str]) -> Mapping[str, R
 
 
 def list_bundle_digests(registry: Registry, ref: str) -> frozenset[str]:
-    """Return the digests of the bundles that a registry lists for an image; raises what `Registry.list_referrers` does."""  # noqa: E501
+    """Return the digests of the bundles that a registry lists for an image; it raises as `list_referrers`."""
     reference = parse_reference(ref)
     referrers = registry.list_referrers(reference.repository, reference.reference)
     return frozenset(

@@ -95,9 +95,9 @@ class VerifiedImage:
 class VerificationResult:
     """What became of one image: the verified bundle of each kind, and what is wrong, by whose rule.
 
-    `find_failing_kinds` are kinds whose newest bundle is genuine and says no, or nothing that can be read; `listed_digests` is all that
-    the registry listed.
-    """  # noqa: E501
+    `find_failing_kinds` are kinds whose newest bundle is genuine and says no, or nothing that can be read;
+    `listed_digests` is all that the registry listed.
+    """
 
     requirement: EvidenceRequirement
     bundles: dict[str, VerifiedBundle] = field(default_factory=dict)
@@ -340,9 +340,9 @@ def _attached_kinds(
 ) -> set[str]:
     """Return the kinds that are attached already, by somebody trusted, and say what they should.
 
-    One that says no is none: the one that is to be attached has passed, and is newer (`find_failing_kinds`). A signature that
-    names no commit is none where there is a `commit`.
-    """  # noqa: E501
+    One that says no is none: the one that is to be attached has passed, and is newer (`find_failing_kinds`). A
+    signature that names no commit is none where there is a `commit`.
+    """
     result = VerificationResult(requirement)
     available = list(bundles)
     for kind in requirement.kinds:
@@ -522,7 +522,8 @@ def _raise_problems(results: Sequence[VerificationResult]) -> None:
     if len(refusals) == 1:
         raise refusals[0]
     if refusals:
-        what = f"the scan policy of today refuses {', '.join(result.requirement.service for result in results if result.refusal)}"  # noqa: E501
+        refused = ", ".join(result.requirement.service for result in results if result.refusal)
+        what = f"the scan policy of today refuses {refused}"
         raise GateRefused(what, detail="\n".join(detail), remedy=refusals[0].remedy)
 
 

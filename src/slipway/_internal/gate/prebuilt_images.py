@@ -62,5 +62,6 @@ def refuse_missing(workspace: Workspace, stack: Stack, stack_lock: lock.Lock, sh
         raise EvidenceError(
             f"{lock.path_of(workspace.root, stack_lock.stack)} is stale: it has no proven image for the {missing}, "
             "which runs in front of the services",
-            remedy=f"Run `invoke ship --stack {ship_stack}`: what has passed stays, the rest goes through the gate too.",  # noqa: E501
+            remedy=f"Run `invoke ship --stack {ship_stack}`: what has passed stays, the rest goes through the gate "
+            "too.",
         )

@@ -20,18 +20,17 @@ from slipway._internal.context.reporter import Reporter
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.model.errors import GateRefused, SlipwayError
 from slipway._internal.model.files import MAX_STATE_BYTES, MEGABYTE, read_bytes, write_atomically
-from slipway._internal.model.parsing import convert, parse_json
+from slipway._internal.model.parsing import JsonObject, convert, parse_json
 from slipway._internal.model.scratch import temporary_folder
+from slipway._internal.model.terminal_text import TAIL_LINES
 from slipway._internal.model.workspace import Service
 from slipway._internal.run.process import run
 from slipway._internal.toolchain.locking import file_lock
 from slipway._internal.toolchain.paths import state_path
 
-Json = dict[str, Any]
-DockerfileResults = Mapping[str, Sequence[Json]]
+DockerfileResults = Mapping[str, Sequence[JsonObject]]
 
 DATABASE_SCHEMA = 2
-TAIL_LINES = 15
 TRIVY_SLACK_SECONDS = 10
 """How many seconds Trivy has to give up by itself, which says more than being stopped."""
 _NEW_PREFIX = ".slipway-new-"
@@ -201,7 +200,7 @@ def write_sboms(context: RunContext, service: Service, layout: Path, into: Path)
         GateRefused: Trivy failed.
     """
     log = _new_log(context, f"{service.name}.sbom")
-    documents: dict[str, list[Json]] = {file: [] for file in SBOM_FORMATS}
+    documents: dict[str, list[JsonObject]] = {file: [] for file in SBOM_FORMATS}
     for _, manifest in list_images(layout):
         with _trivy_folder(context) as work_folder:
             _write_single_image_layout(work_folder / service.name, layout, manifest)
@@ -216,7 +215,7 @@ def write_sboms(context: RunContext, service: Service, layout: Path, into: Path)
         write_atomically(into / file, json.dumps(trivy.merge_sboms(parts), indent=1))
 
 
-def list_images(layout: Path) -> list[tuple[str, Json]]:
+def list_images(layout: Path) -> list[tuple[str, JsonObject]]:
     """Return the images in an OCI layout: each one's platform and descriptor, without attestations.
 
     Raises:
@@ -231,7 +230,7 @@ def list_images(layout: Path) -> list[tuple[str, Json]]:
     return images
 
 
-def _walk_index(layout: Path, index: Json) -> Iterator[tuple[str, Json]]:
+def _walk_index(layout: Path, index: JsonObject) -> Iterator[tuple[str, JsonObject]]:
     for descriptor in index["manifests"]:
         if descriptor.get("annotations", {}).get("vnd.docker.reference.type") == "attestation-manifest":
             continue
@@ -244,12 +243,12 @@ def _walk_index(layout: Path, index: Json) -> Iterator[tuple[str, Json]]:
             yield "/".join(part for part in parts if part), descriptor
 
 
-def _read_index(path: Path) -> Json:
-    index: Json = parse_json(read_bytes(path, MAX_STATE_BYTES), dict[str, Any])
+def _read_index(path: Path) -> JsonObject:
+    index: JsonObject = parse_json(read_bytes(path, MAX_STATE_BYTES), dict[str, Any])
     return index
 
 
-def _write_single_image_layout(folder: Path, layout: Path, manifest: Json) -> None:
+def _write_single_image_layout(folder: Path, layout: Path, manifest: JsonObject) -> None:
     """Make a layout that holds one image of another: Trivy takes the first, whatever platforms there are."""
     folder.mkdir(exist_ok=True)
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}', encoding="utf-8")
@@ -330,9 +329,9 @@ def _failure_remedy(output: str) -> str:
 
 def _read_output(
     output: Path, log: Path, shape: type[trivy.ScanReport | trivy.SbomDocument] = trivy.ScanReport
-) -> Json:
+) -> JsonObject:
     try:
-        content: Json = parse_json(read_bytes(output, MAX_STATE_BYTES), dict[str, Any])
+        content: JsonObject = parse_json(read_bytes(output, MAX_STATE_BYTES), dict[str, Any])
         convert(content, shape)
     except (OSError, ValueError) as error:
         raise GateRefused(

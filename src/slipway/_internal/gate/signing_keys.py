@@ -123,7 +123,8 @@ def read_public_key(context: RunContext, signer: Signer) -> PublicKey:
         wrong_password = "decrypt" in result.output
         raise GateRefused(
             f"the signing key {signer.key} does not open{': its password is another one' if wrong_password else ''}",
-            remedy=f"Correct {_password_source(context.workspace)}, or make a new pair: move the key away, then `invoke keys`.",  # noqa: E501
+            remedy=f"Correct {_password_source(context.workspace)}, or make a new pair: move the key away, then "
+            "`invoke keys`.",
             detail=result.tail(),
         )
     return trust.parse_public_key(Path(str(signer.key)), match[0])
@@ -153,7 +154,8 @@ def _signer_from_key(context: RunContext, environment: Mapping[str, str]) -> Sig
     if password is None:
         raise GateRefused(
             f"the password of {key} is missing",
-            remedy=f"Put it into {_password_source(workspace)}. A lost one cannot be recovered: move the key away, then "  # noqa: E501
+            remedy=f"Put it into {_password_source(workspace)}. A lost one cannot be recovered: move the key away, "
+            "then "
             "`invoke keys` makes a pair.",
         )
     register_secret(password)

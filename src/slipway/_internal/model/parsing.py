@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from slipway._internal.model.parsing_limits import MAX_DEPTH
 
 T = TypeVar("T")
+JsonObject = dict[str, Any]
+"""A table of JSON, of which nothing is known but its keys' type."""
 MAX_INTEGER = 2**63 - 1
 _BYTE_OFFSET = re.compile(r"\s*\(byte (\d+)\)")
 

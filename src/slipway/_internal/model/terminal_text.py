@@ -12,6 +12,8 @@ from slipway._internal.model.masking import mask
 
 MAX_LINE_CHARACTERS = 500
 """Letters of a line that are shown of output in passing: of a failed step, of progress."""
+TAIL_LINES = 15
+"""How many last lines of a failed step or pod stand in its error; its log has them all."""
 MAX_LINES = 200
 """Lines that are shown of an error's output."""
 

@@ -263,7 +263,8 @@ class Workspace:
                 return service
         raise ConfigError(
             f"there is no service `{name}`",
-            remedy=f"Services here: {', '.join(candidate.name for candidate in self.services) or 'none yet; see `invoke new`'}.",  # noqa: E501
+            remedy="Services here: "
+            f"{', '.join(candidate.name for candidate in self.services) or 'none yet; see `invoke new`'}.",
         )
 
     def select_services(self, names: str | None) -> tuple[Service, ...]:
@@ -517,7 +518,8 @@ def _check_services(services: tuple[Service, ...]) -> None:
         if owner is not service:
             path = service.folder / "service.toml"
             raise ConfigError(
-                f"{path}:{line_of(read_text(path), ('route',))}: `route` {route} is taken by the service `{owner.name}` "  # noqa: E501
+                f"{path}:{line_of(read_text(path), ('route',))}: `route` {route} is taken by the service "
+                f"`{owner.name}` "
                 f"({owner.folder / 'service.toml'})",
                 remedy="Give one of the two another route.",
             )

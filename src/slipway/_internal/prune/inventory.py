@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway._internal.prune.retention import RepositoryImage, RepositoryType
+from slipway._internal.run.registries.references import CREATED_ANNOTATION
 from slipway._internal.run.registry import FALLBACK_TAG_PATTERN, MAX_CONCURRENT_REQUESTS, Manifest, Registry
-
-CREATED_ANNOTATION = "org.opencontainers.image.created"
 
 
 @dataclass
 class RepositoryInventory:
-    """One repository's manifests by digest. `tags` and `uploaded_at` are what the registry and its files tell of them."""  # noqa: E501
+    """One repository's manifests by digest; `tags` and `uploaded_at` are what the registry and its files tell."""
 
     registry: Registry
     repository: str

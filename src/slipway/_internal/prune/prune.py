@@ -204,7 +204,8 @@ def execute_prune(
     _journal_path(workspace).unlink(missing_ok=True)
     freed = FreedBytes(collected_bytes, plan.folder_bytes, _prune_cache(context) if plan.cache_bytes else 0)
     reporter.say(
-        f"Came free: {format_bytes(freed.registries)} in the registry on this machine, {format_bytes(freed.folders)} in .slipway, "  # noqa: E501
+        f"Came free: {format_bytes(freed.registries)} in the registry on this machine, {format_bytes(freed.folders)} "
+        "in .slipway, "
         f"{format_bytes(freed.cache)} in the builder's cache."
     )
     return freed

@@ -15,6 +15,7 @@ from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.files import PRIVATE_MODE, write_atomically
 from slipway._internal.model.masking import mask
 from slipway._internal.model.stack import lost_protection_error
+from slipway._internal.model.terminal_text import TAIL_LINES
 from slipway._internal.rollout.start_failure import error_from_text
 from slipway._internal.run.process import run
 from slipway._internal.toolchain.builder import builder_of
@@ -24,8 +25,6 @@ FetchBuildLog = Callable[[str], str]
 IMAGE_TYPE, SLIPWAY_PREFIX, STACK_TYPE = "docker-build:index:Image", "slipway:", "pulumi:pulumi:Stack"
 KUBERNETES_PREFIX = "kubernetes:"
 ROLLOUT_TYPES = ("kubernetes:apps/v1:Deployment",)
-TAIL_LINES = 15
-"""How many lines of a failed build step stand in the error; its log has them all."""
 _FAILED_STEP = re.compile(r"^#(\d+) ERROR", re.MULTILINE)
 _COLOUR = re.compile(r"<\{%.*?%\}>")
 _KUBERNETES_PHRASES = (

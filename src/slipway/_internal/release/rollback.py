@@ -162,7 +162,8 @@ def plan_steps(
         if not ref:
             raise EvidenceError(
                 f"{name} did not exist in {release.id}, and has no image of its own that could run beside it",
-                remedy=f"Build and lock it (`invoke build {name}`, `invoke push {name} --stack {stack_lock.stack}`), or "  # noqa: E501
+                remedy=f"Build and lock it (`invoke build {name}`, `invoke push {name} --stack {stack_lock.stack}`), "
+                "or "
                 f"take services/{name} out.",
             )
         yield RollbackStep(name, current_ref, ref, "stays: it is not in that release")

@@ -35,8 +35,9 @@ WORKER_TITLE, SHUTTING_DOWN = "nginx: worker process", "is shutting down"
 class KeepaliveOff:
     """A gateway whose kept connections end.
 
-    `effective_at` is when busy clients have learnt of it, in the seconds of `time.monotonic`; `config` is its configuration.
-    """  # noqa: E501
+    `effective_at` is when busy clients have learnt of it, in the seconds of `time.monotonic`; `config` is its
+    configuration.
+    """
 
     effective_at: float
     config: str
@@ -71,7 +72,7 @@ def wait_until_started(container: Any, cancellation: CancellationToken) -> None:
 
 
 def switch_config(container: Any, config: str, cancellation: CancellationToken) -> None:
-    """Make NGINX serve another configuration; requests that began under the old one go on, see `has_requests_in_flight`.
+    """Make NGINX serve another configuration; requests that began under the old one go on.
 
     The new file is tested beside the live one, unless it only names other containers. When NGINX refuses it or doesn't
     reload, the live one stays. All that takes time is done while connections close; where the live file is the same,
@@ -84,7 +85,7 @@ def switch_config(container: Any, config: str, cancellation: CancellationToken) 
 
     Raises:
         SlipwayError: NGINX refused the configuration or did not take it up.
-    """  # noqa: E501
+    """
     with keepalive_disabled(container) as keepalive_off:
         if keepalive_off.config == config:
             return
@@ -96,7 +97,7 @@ def switch_config(container: Any, config: str, cancellation: CancellationToken) 
 
 @contextmanager
 def keepalive_disabled(container: Any, config: str | None = None) -> Iterator[KeepaliveOff]:
-    """Let kept client connections end for the time of a `with`: takes and yields what `disable_keepalive` takes and returns."""  # noqa: E501
+    """Let kept client connections end for the time of a `with`; takes and yields what `disable_keepalive` does."""
     try:
         yield disable_keepalive(container, config)
     finally:

@@ -15,7 +15,8 @@ from slipway._internal.model.workspace_path import workspace_root
 from slipway._internal.rollout.cancellation import Cancelled
 from slipway._internal.run import engine
 
-TAIL_LINES = 20
+SHOWN_LOG_LINES = 20
+"""How many last lines of a container's log stand in the error: more than of a step, for a traceback is among them."""
 MAX_LOG_LINES = 10_000
 """Lines of a container's log that are saved: one that failed may have written for days."""
 _LOG_PREFIX, _REMEDY_PREFIX = "full log: ", "remedy: "
@@ -45,7 +46,7 @@ def explain_start_failure(
     text = mask(_read_log(container)) if container is not None else ""
     detail = [cause.detail]
     if text.strip():
-        detail += [f"its last lines ({service}):", *(f"  {line}" for line in sanitize_lines(text)[-TAIL_LINES:])]
+        detail += [f"its last lines ({service}):", *(f"  {line}" for line in sanitize_lines(text)[-SHOWN_LOG_LINES:])]
     return SlipwayError(
         f"service {service} failed: {cause.message}",
         remedy=cause.remedy,

@@ -124,7 +124,8 @@ def _require_valid_address(host: str, source: str) -> str:
         return host
     raise ConfigError(
         f"{source} is {host!r}, which is no address of an engine",
-        remedy=f"Write {DEFAULT_ADDRESS}, tcp://HOST:PORT or ssh://USER@HOST; without it, that of this machine is used.",  # noqa: E501
+        remedy=f"Write {DEFAULT_ADDRESS}, tcp://HOST:PORT or ssh://USER@HOST; without it, that of this machine is "
+        "used.",
     )
 
 
@@ -139,7 +140,8 @@ def require_helper(host: str, config: Path | None = None) -> None:
     key, name = _missing_helper(host, read_config(config))
     if key:
         raise ConfigError(
-            f"{(config or config_folder()) / 'config.json'}: `{key}` is {name!r}, and docker-credential-{name} is not on PATH",  # noqa: E501
+            f"{(config or config_folder()) / 'config.json'}: `{key}` is {name!r}, and docker-credential-{name} is not "
+            "on PATH",
             remedy=f"Install docker-credential-{name}, or take `{key}` out of that file and log in again; or set "
             f"DOCKER_CONFIG to another folder. It is asked for the login of {host}.",
         )

@@ -94,7 +94,8 @@ def name_taken_error(thing: DeployedObject, owner: StateOwner) -> SlipwayError:
             f" on {machine}" if thing.labels.get(HOST_LABEL) != owner.host else ""
         )
     elif engine.WORKSPACE_LABEL in thing.labels:
-        owner_text = f"of the workspace {thing.labels[engine.WORKSPACE_LABEL]}, stack {thing.labels.get(engine.STACK_LABEL, '-')}"  # noqa: E501
+        stack = thing.labels.get(engine.STACK_LABEL, "-")
+        owner_text = f"of the workspace {thing.labels[engine.WORKSPACE_LABEL]}, stack {stack}"
     else:
         owner_text = "not Slipway's"
     command = {"container": "docker rm -f", "network": "docker network rm", "volume": "docker volume rm"}[thing.kind]

@@ -42,13 +42,13 @@ def oci_digest(path: Path) -> str:
 def hardlink_shared_blobs(layouts: Iterable[Path], to: Path) -> None:
     """Give a layout that is to be made the blobs of earlier ones, as hard links: BuildKit sends only what is missing.
 
-    What the new image does not need is left over: see `remove_unreferenced_blobs`. What is damaged, in a way that its size tells, is not
-    handed on. Where a file system has no hard links, all is sent.
+    What the new image does not need is left over: see `remove_unreferenced_blobs`. What is damaged, in a way that its
+    size tells, is not handed on. Where a file system has no hard links, all is sent.
 
     Args:
         layouts: folders of OCI layouts.
         to: the folder of the new one.
-    """  # noqa: E501
+    """
     for layout in layouts:
         with suppress(OSError, LookupError, SlipwayError):
             for descriptor in _walk_descriptors(layout):

@@ -30,7 +30,7 @@ as an earlier version made it."""
 
 @dataclass(frozen=True)
 class StateOwner:
-    """One state. `folder` is the workspace's, `state` the state's folder or its backend's URL, `machine_name` the machine."""  # noqa: E501
+    """One state: the workspace's folder, the state's own or its backend's URL, and the machine's name."""
 
     id: str
     folder: str
@@ -208,7 +208,8 @@ def is_folder_gone(owner: StateOwner, labels: Mapping[str, str]) -> bool:
 
 def _copied_state_error(owner: StateOwner, stack: str, thing: DeployedObject) -> ConfigError:
     return ConfigError(
-        f"{owner.folder} is a copy of {thing.labels.get(FOLDER_LABEL)}, its state included: what runs belongs to that folder",  # noqa: E501
+        f"{owner.folder} is a copy of {thing.labels.get(FOLDER_LABEL)}, its state included: what runs belongs to that "
+        "folder",
         remedy=f"Give this one a state of its own: remove {owner.state}, then `invoke up --stack {stack} --beside`.",
     )
 

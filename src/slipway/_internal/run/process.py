@@ -18,7 +18,7 @@ from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.files import open_private
 from slipway._internal.model.masking import mask
 from slipway._internal.model.scratch import track_session
-from slipway._internal.run.sessions import read_start_time
+from slipway._internal.run.process_status import read_start_time, read_status
 
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.02
@@ -207,11 +207,10 @@ def start_daemon(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str
 
 def read_own_start_time() -> float:
     """Return when this process began, in seconds since 1970; this moment where the system does not tell."""
-    try:
-        ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError):
+    status = read_status("self")
+    if status is None:
         return time.time()
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(status.start_ticks) / os.sysconf("SC_CLK_TCK")
     return time.time() - age
 
 

@@ -16,7 +16,8 @@ from pulumi import automation
 from semver import VersionInfo
 
 from slipway._internal.model.scratch import track_session
-from slipway._internal.run.sessions import end_processes, program_name, read_start_time, session_processes
+from slipway._internal.run.process_status import read_start_time
+from slipway._internal.run.sessions import end_processes, program_name, session_processes
 
 INTERRUPT_SECONDS, PLUGIN_SECONDS = 30.0, 2.0
 """How long Pulumi has to end in order after an interrupt; how long a plugin has to end, and then Pulumi without it."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway._internal.model.scratch import PROCESS_VARIABLE
+from slipway._internal.run.process_status import read_start_time, read_status
 
 POLL_SECONDS = 0.05
 END_SECONDS = 10.0
@@ -19,19 +20,10 @@ def session_processes(leader: int) -> list[int]:
     """Return the processes of a session by number, however they are grouped; where there is no /proc, the leader."""
     pids = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            state, _, _, session = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:4]
-            if int(session) == leader and state not in "ZX":
-                pids.append(int(folder.name))
+        status = read_status(folder.name)
+        if status and status.session == leader and not status.has_ended:
+            pids.append(int(folder.name))
     return pids if pids or Path("/proc/self").exists() else [leader]
-
-
-def read_start_time(pid: int) -> str:
-    """Return when a process began, in a form to compare; nothing where it is gone or that is not told."""
-    with suppress(OSError, IndexError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}:{Path(f'/proc/{pid}/stat').read_text(errors='replace').rpartition(')')[2].split()[19]}"
-    return ""
 
 
 def end_orphaned_sessions(sessions: Mapping[int, str], mark: str, seconds: float = END_SECONDS) -> None:
@@ -96,8 +88,9 @@ def _send_signal(pids: Iterable[int], number: signal.Signals) -> list[int]:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
     except ProcessLookupError:
         return False
-    except (OSError, IndexError):
+    except OSError:
         return not Path("/proc").is_dir()
+    status = read_status(pid)
+    return not status.has_ended if status else not Path("/proc").is_dir()

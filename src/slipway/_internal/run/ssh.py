@@ -61,7 +61,8 @@ def parse_address(address: str, setting: str = "DOCKER_HOST") -> SshServer:
     if parts.password is not None:
         raise ConfigError(
             f"{setting} holds a password, which ssh does not take",
-            remedy=f"Write {ADDRESS_FORM}, and log in with a key: `ssh-copy-id {parts.username or 'USER'}@{parts.hostname}`.",  # noqa: E501
+            remedy=f"Write {ADDRESS_FORM}, and log in with a key: `ssh-copy-id "
+            f"{parts.username or 'USER'}@{parts.hostname}`.",
         )
     try:
         port = parts.port

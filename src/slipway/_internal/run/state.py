@@ -20,6 +20,7 @@ from slipway._internal.model.parsing import ParseError, parse_toml
 from slipway._internal.model.structured_files import path_exists, read_json_or_none, read_yaml
 from slipway._internal.model.text import read_text
 from slipway._internal.run import passphrase
+from slipway._internal.run.process_status import read_status
 
 GO_SETTINGS = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 """For programs in Go that live for seconds: until they hold so much memory, they collect garbage less often."""
@@ -274,9 +275,5 @@ def _shown_text(value: object) -> str:
 
 def _is_pulumi_process(pid: int) -> bool:
     """Whether the process lives and is a Pulumi: a dead owner's number may have gone to another program."""
-    try:
-        process_status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    name, _, rest = process_status.partition("(")[2].rpartition(")")
-    return name == "pulumi" and rest.split()[0] not in "ZX"  # ended, and nobody has asked how
+    status = read_status(pid)
+    return status is not None and status.name == "pulumi" and not status.has_ended

@@ -15,6 +15,7 @@ from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.files import MEGABYTE, write_atomically
 from slipway._internal.model.structured_files import read_json_or_none
 from slipway._internal.run import process
+from slipway._internal.run.process_status import format_start_time, read_status
 from slipway._internal.toolchain.paths import make_private, restrict_state_folder
 
 OnLine = Callable[[str], None]
@@ -47,7 +48,7 @@ def launch_daemon(folder: Path, argv: Sequence[str | Path], *, env: dict[str, st
         if (folder / LOG_FILE).stat().st_size > MAX_LOG_BYTES:
             (folder / LOG_FILE).unlink()
     pid = process.start_daemon(argv, log=folder / LOG_FILE, env={**daemon_environment(), **(env or {})})
-    started = DaemonProcess(pid, read_start_time(pid) or "")
+    started = DaemonProcess(pid, read_living_start_time(pid) or "")
     write_atomically(folder / PID_FILE, json.dumps(asdict(started)))
     return started
 
@@ -58,7 +59,7 @@ def find_running(folder: Path) -> DaemonProcess | None:
     if known is None or not 0 < known.pid < 2**31:
         return None
     process.reap_child(known.pid)
-    if known.born and read_start_time(known.pid) == known.born:
+    if known.born and read_living_start_time(known.pid) == known.born:
         return known
     with suppress(FileNotFoundError):
         (folder / PID_FILE).unlink()
@@ -119,18 +120,13 @@ def daemon_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def read_start_time(pid: int) -> str | None:
+def read_living_start_time(pid: int) -> str | None:
     """Return when a living process began, in a form to compare; None when there is none, or it has ended."""
-    try:
-        process_status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
+    status = read_status(pid)
+    if status is None:
         return None if Path("/proc/self").exists() else _start_time_from_ps(pid)
-    # After the command's name, which may hold anything: state is the first field, start time the twentieth.
-    fields = process_status.rpartition(")")[2].split()
     # A killed program's first thread is a zombie at once; others may still hold its sockets for a moment.
-    ended = fields[0] in "ZX" and int(fields[17]) <= 1
-    return None if ended else f"{boot}:{fields[19]}"
+    return None if status.has_ended and status.threads <= 1 else format_start_time(status) or None
 
 
 def _start_time_from_ps(pid: int) -> str | None:

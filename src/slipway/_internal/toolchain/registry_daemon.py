@@ -97,7 +97,8 @@ def is_responding(host: str, port: int) -> bool:
         break
     listener_name = find_listener(port)
     raise ConfigError(
-        f"port {port} of {host} is taken by something that is no registry{f' ({listener_name})' if listener_name else ''}: {problem}",  # noqa: E501
+        f"port {port} of {host} is taken by something that is no "
+        f"registry{f' ({listener_name})' if listener_name else ''}: {problem}",
         remedy='Choose another port in workspace.toml: registry = "127.0.0.1:5001".',
     )
 

@@ -174,7 +174,7 @@ class Registry:
         return Manifest(response.body, digest, str(manifest.content.get("mediaType") or media_type))
 
     def get_manifest(self, repository: str, reference: str) -> Manifest:
-        """Return a manifest by tag or digest; raises as `find_manifest` does, and a SlipwayError where there is none."""  # noqa: E501
+        """Return a manifest by tag or digest; raises as `find_manifest`, and a SlipwayError where there is none."""
         existing = self.find_manifest(repository, reference)
         if existing is None:
             raise SlipwayError(
@@ -312,7 +312,7 @@ class Registry:
     def _iterate_pages(
         self, path: str, missing_statuses: Collection[int], accept: str = "application/json"
     ) -> Iterator[Response]:
-        """Yield an answer and those that follow it; one that says, in a number of `missing_statuses`, that nothing is there."""  # noqa: E501
+        """Yield an answer and those that follow it; also one that says, by a missing status, that nothing is there."""
         visited: set[str] = set()
         length, expires = 0, time.monotonic() + LIST_TIMEOUT_FACTOR * self._seconds
         while path:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.run.credentials import HUB
 
+CREATED_ANNOTATION = "org.opencontainers.image.created"
+"""What a manifest says of when its image, or what is attached to one, was made."""
 DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
 FALLBACK_TAG_PATTERN = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
 """The tag under which a registry without the referrers API has what refers to a digest; a suffix is old cosign's."""

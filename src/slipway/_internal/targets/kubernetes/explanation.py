@@ -13,6 +13,7 @@ from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.files import PRIVATE_MODE, write_atomically
 from slipway._internal.model.masking import mask
 from slipway._internal.model.stack import Stack
+from slipway._internal.model.terminal_text import TAIL_LINES
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.run.cluster import Cluster
 from slipway._internal.run.kubernetes_objects import Event, Namespace
@@ -22,8 +23,8 @@ from slipway._internal.targets.kubernetes.snapshot import ClusterSnapshot, image
 from slipway._internal.targets.status import shorten_image
 from slipway._internal.targets.target import Redeploy
 
-TAIL_LINES, MAX_EVENTS, LOG_FILE_LINES = 15, 4, 5000
-"""How many lines of a log and how many events stand in the error; how many lines its file has."""
+MAX_EVENTS, LOG_FILE_LINES = 4, 5000
+"""How many events stand in the error; how many lines a log's file has."""
 MESSAGE_LIMIT, EVENT_KEY_LIMIT = 400, 60
 """Letters of an event that are shown, and by which two are taken for the same."""
 LOG_UNAVAILABLE = "unable to retrieve container logs"

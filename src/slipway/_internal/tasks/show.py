@@ -142,7 +142,7 @@ def deploy_result(result: DeployResult) -> None:
     """Print what a deploy has left in place."""
     table(
         ("service", "image digest", "URL", "health"),
-        [(row.service, row.digest, row.url or "-", row.health) for row in result.rows],
+        [(row.service, _short_digest(row.digest), row.url or "-", row.health) for row in result.rows],
     )
     if result.changed:
         say(f"[green]✔[/] {result.stack} is deployed ({result.mode}, {result.seconds:.1f} s).")
@@ -285,6 +285,11 @@ class LiveReporter:
             seconds = max(0.0, self._durations.get(service, now - self._started_at[service]))
             grid.add_row(marks.get(how, Spinner("dots")), service, state, Text(detail), f"{seconds:.1f} s")
         return grid
+
+
+def _short_digest(digest: str) -> str:
+    """Return a digest's first twelve letters in a terminal, where the whole would break the line."""
+    return digest[: len("sha256:") + 12] if sys.stdout.isatty() else digest
 
 
 def _render_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -81,9 +81,9 @@ def _problem(question: str, answers: Mapping[str, Any]) -> str | None:
         return f"  project_slug: {shown} can't name the workspace: {rule}; for example: team-shop"
     if question == "registry" and not names.REGISTRY.fullmatch(answer):
         rule = "host[:port][/path] in lower case, without scheme or spaces, port 1 to 65535"
-        return f"  registry: {shown} is no registry address: {rule}; for example: 127.0.0.1:5000 or ghcr.io/acme"
+        return f"  registry: {shown} is not a registry address: {rule}; for example: 127.0.0.1:5000 or ghcr.io/acme"
     if question == "gateway_port" and not (re.fullmatch(r"[0-9]{1,5}", answer) and 1 <= int(answer) <= 65535):
-        return f"  gateway_port: {shown} is no port: a whole number from 1 to 65535; for example: 8080"
+        return f"  gateway_port: {shown} is not a port: a whole number from 1 to 65535; for example: 8080"
     if question == "state" and answer not in _BACKENDS and not _BUCKET.fullmatch(answer):
         return f"  state: {shown} is neither local, service nor a bucket's URL; for example: s3://team-state"
     return None

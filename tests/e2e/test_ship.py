@@ -652,7 +652,7 @@ ATTACKS: dict[Callable[[Attack], None], str] = {
     another_content: "is not there",
     another_commit: "it says commit",
     nobodys_commit: "commits that this repository does not have",
-    no_commit: "no commit is named",
+    no_commit: "names no commit",
     the_base_as_gateway: "outside this stack's repositories",
     an_unproven_gateway: "gateway never went through the gate",
     another_image_as_gateway: "a tag was moved by hand, or that was changed",

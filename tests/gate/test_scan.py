@@ -496,7 +496,7 @@ def test_a_mirror_that_never_answers_is_given_up(world: World) -> None:
 def test_a_layout_that_is_no_image_refuses(world: World) -> None:
     world.knows()
     (world.root / "empty").mkdir()
-    with pytest.raises(GateRefused, match="no OCI layout"):
+    with pytest.raises(GateRefused, match="not an OCI layout"):
         world.scan(world.root / "empty")
     layout = world.image(PACKAGES)
     for blob in (layout / "blobs" / "sha256").iterdir():

@@ -85,7 +85,7 @@ def test_requests_in_flight_get_the_given_time_at_a_reload() -> None:
         (Route("api", "/.slipway/x", "a:1"), "is the gateway's"),
         (Route("api", "/api", "a"), "not host:port"),
         (Route("api", "/api", "a:1;"), "not host:port"),
-        (Route("a$b", "/api", "a:1"), "no DNS label"),
+        (Route("a$b", "/api", "a:1"), "not a DNS label"),
     ],
 )
 def test_what_cannot_stand_in_the_file_is_refused(route: Route, says: str) -> None:

@@ -140,4 +140,4 @@ def test_a_copy_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path, mo
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(SlipwayError, match="No space left") as caught:
         normalize_modes(inputs, tmp_path / ".slipway")
-    assert "make room" in caught.value.remedy
+    assert "free some space" in caught.value.remedy

@@ -155,7 +155,7 @@ def test_only_stages_that_the_image_needs_count(tmp_path: Path, text: str, count
 def test_a_frontend_that_is_not_pinned_is_refused(tmp_path: Path, text: str) -> None:
     found = refused(tmp_path, text)
     assert "names a frontend that is not pinned" in found.message
-    assert "Take it out" in found.remedy
+    assert "Remove it" in found.remedy
 
 
 def test_a_frontend_by_argument_is_held_to_the_same(tmp_path: Path) -> None:

@@ -78,5 +78,5 @@ def test_a_commit_of_another_repository_is_refused_where_the_whole_history_is_he
 
 
 def test_without_a_commit_nothing_is_for_a_protected_stack(shop: Workspace) -> None:
-    with pytest.raises(EvidenceError, match="no commit is named"):
+    with pytest.raises(EvidenceError, match="names no commit"):
         commits.refuse_unreviewed(shop.root, LOCK, entries(None))

@@ -135,7 +135,7 @@ def _docker_config(root: Path) -> object:
 
 
 def _state(_root: Path, data: bytes) -> object:
-    found = json.loads(data)  # by Pulumi's own API: what is no JSON never comes this far
+    found = json.loads(data)  # by Pulumi's own API: what is not JSON never comes this far
     resources = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
     list(releases.digests_in_state("dev", resources))
     return [

@@ -132,7 +132,7 @@ BAD: list[tuple[str, str, Mapping[str, Any], str, str, str]] = [
     ("exposed-by-route", GATEWAY, gateway(bind="0.0.0.0"), "dev", "0.0.0.0", "`bind` of [gateway]"),
     ("exposed-by-route", GATEWAY, gateway("worker", "/w"), "dev", "no such `route`", "services/worker/service.toml"),
     ("exposed-by-route", GATEWAY, gateway("api", "/other"), "dev", "/other", "services/api/service.toml"),
-    ("exposed-by-route", GATEWAY, gateway("own", "/own"), "dev", "no service of this workspace", "invoke new own"),
+    ("exposed-by-route", GATEWAY, gateway("own", "/own"), "dev", "not a service of this workspace", "invoke new own"),
     ("exposed-by-route", SERVICE, {"spec": {"type": "LoadBalancer"}}, "dev", "LoadBalancer", "`route`"),
     ("exposed-by-route", SERVICE, {"spec": {"type": "NodePort"}}, "dev", "NodePort", "`type`"),
     ("exposed-by-route", SERVICE, {"spec": {"externalIPs": ["10.0.0.1"]}}, "dev", "externalIPs", "`route`"),

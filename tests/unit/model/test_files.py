@@ -16,7 +16,7 @@ from slipway._internal.model.text import read_text
 
 
 def odd_files(folder: Path) -> dict[str, Path]:
-    """Make everything that is no readable file, and name it."""
+    """Make everything that is not a readable file, and name it."""
     found = {name: folder / name for name in ("folder", "pipe", "dangling", "circle", "socket", "large", "latin")}
     found["folder"].mkdir()
     os.mkfifo(found["pipe"])
@@ -58,8 +58,8 @@ def test_line_ends_and_the_mark_of_windows_editors_are_no_content(tmp_path: Path
     [
         (errno.ENOSPC, "the disk is full", "invoke prune"),
         (errno.EDQUOT, "quota", "invoke prune"),
-        (errno.EROFS, "only be read", "read-only"),
-        (errno.EACCES, "may not write", "belongs to you"),
+        (errno.EROFS, "read-only", "read-only"),
+        (errno.EACCES, "lack permission", "belongs to you"),
         (errno.EIO, "reports an error", "run it again"),
         (errno.ENAMETOOLONG, "too long", "shorter"),
     ],

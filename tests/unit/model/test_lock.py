@@ -1,4 +1,4 @@
-"""A lock names every service by digest; anything else is no lock."""
+"""A lock names every service by digest; anything else is not a lock."""
 
 from __future__ import annotations
 
@@ -62,31 +62,31 @@ GOOD = {"ref": REF, "content": "c" * 64, "commit": "f" * 40, "evidence": {"sbom"
         ("api", {"ref": f"127.0.0.1:5000/shop/api@sha256:{'a' * 63}"}, "not locked by digest"),
         ("api", {"ref": f"127.0.0.1:5000/shop/api@sha512:{'a' * 128}"}, "not locked by digest"),
         ("api", {"ref": f"{REF}\n"}, "not locked by digest"),
-        ("api", {"ref": f"@sha256:{'a' * 64}"}, "is no repository"),
-        ("api", {"ref": f"api@sha256:{'a' * 64}"}, "is no repository"),
-        ("api", {"ref": f"http://127.0.0.1/shop/api@sha256:{'a' * 64}"}, "is no repository"),
-        ("api", {"ref": f"127.0.0.1:5000/shop/../api@sha256:{'a' * 64}"}, "is no repository"),
+        ("api", {"ref": f"@sha256:{'a' * 64}"}, "is not a repository"),
+        ("api", {"ref": f"api@sha256:{'a' * 64}"}, "is not a repository"),
+        ("api", {"ref": f"http://127.0.0.1/shop/api@sha256:{'a' * 64}"}, "is not a repository"),
+        ("api", {"ref": f"127.0.0.1:5000/shop/../api@sha256:{'a' * 64}"}, "is not a repository"),
         ("api", {"ref": 1}, "Expected `str`"),
         ("api", {"commit": ""}, "no commit of git"),
         ("api", {"commit": "main"}, "no commit of git"),
         ("api", {"commit": "f" * 39}, "no commit of git"),
         ("api", {"commit": "F" * 40}, "no commit of git"),
         ("api", {"commit": "0" * 40}, "no commit of git"),
-        ("gateway", {}, "no service's name"),
-        ("base-nginx", {}, "no service's name"),
+        ("gateway", {}, "not a service name"),
+        ("base-nginx", {}, "not a service name"),
         ("api", {"commit": f"{'f' * 40}\n"}, "no commit of git"),
         ("api", {"commit": 40}, "Expected `str | null`"),
         ("api", {"content": "c"}, "no content digest"),
         ("api", {"content": "C" * 64}, "no content digest"),
-        ("api", {"evidence": {"sbom": "sha256:1"}}, "no piece of evidence"),
-        ("api", {"evidence": {"../sbom": f"sha256:{'5' * 64}"}}, "no piece of evidence"),
+        ("api", {"evidence": {"sbom": "sha256:1"}}, "not evidence named by digest"),
+        ("api", {"evidence": {"../sbom": f"sha256:{'5' * 64}"}}, "not evidence named by digest"),
         ("api", {"evidence": [1]}, "Expected `object`"),
         ("api", {"time": "2099-01-01"}, "unknown field"),
-        ("../api", {}, "no service's name"),
-        ("a/b", {}, "no service's name"),
-        ("", {}, "no service's name"),
-        ("API", {}, "no service's name"),
-        ("a\x1b[2J", {}, "no service's name"),
+        ("../api", {}, "not a service name"),
+        ("a/b", {}, "not a service name"),
+        ("", {}, "not a service name"),
+        ("API", {}, "not a service name"),
+        ("a\x1b[2J", {}, "not a service name"),
     ],
 )
 def test_a_line_that_says_what_no_gate_wrote_is_refused(
@@ -116,6 +116,6 @@ def test_a_line_without_a_commit_can_be_read_and_is_not_for_a_protected_stack(
     path = lock.path_of(tmp_path, "dev")
     path.parent.mkdir()
     path.write_text(json.dumps({"stack": "dev", "services": {"api": {"ref": REF, "content": "c" * 64, **line}}}))
-    with pytest.raises(EvidenceError, match="api: no commit is named") as caught:
+    with pytest.raises(EvidenceError, match="api: names no commit") as caught:
         lock.refuse_without_commit(path, lock.load(tmp_path, "dev").services)
     assert caught.value.exit_code == 4

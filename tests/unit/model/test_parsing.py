@@ -123,7 +123,7 @@ def test_json_of_another_type_is_unreadable() -> None:
 def test_a_key_that_stands_twice_is_refused_where_the_text_decides() -> None:
     twice = b'{"a": {"b": 1, "b": 2}}'
     assert parse_json(twice) == {"a": {"b": 2}}
-    with pytest.raises(ParseError, match="`b` stands there twice"):
+    with pytest.raises(ParseError, match="`b` appears twice"):
         parse_json(twice, unique=True)
 
 

@@ -89,7 +89,7 @@ def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
         ('kind = "worker"\nstart_timeout = 60', "service.toml:2: unknown key `start_timeout`"),
         ("kind = ", "not valid TOML"),
         ('port = 1\nroute = "/x"', "missing key"),
-        ('kind = "worker"\nsecrets = ["a b"]', "`a b` is no variable name"),
+        ('kind = "worker"\nsecrets = ["a b"]', "`a b` is not a variable name"),
         ('kind = "worker"\n[resources]\ngpu = 0', "service.toml:3: `resources.gpu`"),
         ('kind = "worker"\n[scale]\nmin = 3', "service.toml:2: `max` is 1, less than `min`, which is 3"),
         ('kind = "worker"\n[scale]\nmin = 3\nmax = 2', "service.toml:4: `max` is 2"),
@@ -174,7 +174,7 @@ def test_a_workspace_in_a_folder_whose_name_is_misread_is_refused(root: Path) ->
 
 def test_a_folder_that_is_no_dns_label_is_refused(root: Path) -> None:
     add_service(root, "My_Api", 'kind = "worker"\n')
-    assert "`My_Api` is no DNS label" in refusal(root).message
+    assert "`My_Api` is not a DNS label" in refusal(root).message
 
 
 @pytest.mark.parametrize("name", ["gateway", "base-node"])

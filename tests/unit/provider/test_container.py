@@ -45,11 +45,11 @@ def test_defaults_are_filled_in() -> None:
     ("change", "says"),
     [
         ({"image": "api:latest"}, ("image", "isn't pinned")),
-        ({"memory": "lots"}, ("memory", "no amount")),
-        ({"tmpSize": "64 MB"}, ("tmpSize", "no amount")),
+        ({"memory": "lots"}, ("memory", "not an amount")),
+        ({"tmpSize": "64 MB"}, ("tmpSize", "not an amount")),
         ({"env": {"TOKEN": SecretValue("x")}}, ("env", "holds a secret")),
-        ({"secrets": {"../x": "y"}}, ("secrets", "no file name")),
-        ({"volumes": []}, ("volumes", "is no input")),
+        ({"secrets": {"../x": "y"}}, ("secrets", "not a file name")),
+        ({"volumes": []}, ("volumes", "is not an input")),
         ({"service": None}, ("service", "is required")),
     ],
 )

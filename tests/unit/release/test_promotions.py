@@ -114,7 +114,7 @@ def test_what_is_of_no_commit_is_not_promoted_to_a_protected_stack(ground: RunCo
     api = lock.LockEntry(ref("api", "2"), "2" * 64, None, {"sbom": f"sha256:{'2' * 64}"})
     write(ground, "staging", api=api, web=entry("web", "1"))
     assert promotions.plan_promotion(ground, STAGING, replace(STAGING, name="test")).has_changes
-    with pytest.raises(EvidenceError, match="api: no commit is named") as caught:
+    with pytest.raises(EvidenceError, match="api: names no commit") as caught:
         promotions.plan_promotion(ground, STAGING, PROD)
     assert caught.value.exit_code == 4
 

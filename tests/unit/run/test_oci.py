@@ -66,13 +66,13 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"manifests": [{}]}', '{"manifests": 1}'])
 def test_what_is_no_layout_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
-    with pytest.raises(SlipwayError, match="no OCI layout"):
+    with pytest.raises(SlipwayError, match="not an OCI layout"):
         oci_digest(tmp_path)
     file = tmp_path / "file"
     file.write_text("no archive")
-    with pytest.raises(SlipwayError, match="no OCI layout"):
+    with pytest.raises(SlipwayError, match="not an OCI layout"):
         oci_digest(file)
-    with pytest.raises(SlipwayError, match="no OCI layout"):
+    with pytest.raises(SlipwayError, match="not an OCI layout"):
         oci_digest(tmp_path / "missing")
 
 
@@ -139,7 +139,7 @@ def test_what_is_damaged_is_not_lent(tmp_path: Path) -> None:
     old["image"].write_bytes(b"")
     hardlink_shared_blobs([tmp_path / "old"], tmp_path / "new")
     assert not (tmp_path / "new").exists()
-    with pytest.raises(SlipwayError, match="is no OCI layout") as refused:
+    with pytest.raises(SlipwayError, match="is not an OCI layout") as refused:
         remove_unreferenced_blobs(tmp_path / "old")
     assert "Remove it" in refused.value.remedy
 

@@ -487,7 +487,7 @@ def test_a_registry_that_is_down_is_named_with_the_remedy() -> None:
 def test_what_is_no_registry_is_told_apart(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
     handler.manners = staticmethod(lambda self: not self.say(404))  # type: ignore[assignment]
-    with pytest.raises(SlipwayError, match="is no registry: 404"):
+    with pytest.raises(SlipwayError, match="is not a registry: 404"):
         registry.Registry(host).ping()
 
 

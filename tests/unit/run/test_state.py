@@ -167,7 +167,7 @@ def test_a_shared_backends_stack_is_of_somebody_elses_passphrase_where_none_is_h
     ("data", "alive"),
     [
         ({"pid": 2**22 - 1, "hostname": os.uname().nodename, "username": "ann"}, False),
-        ({"pid": os.getpid(), "hostname": os.uname().nodename}, False),  # lives, but is no Pulumi
+        ({"pid": os.getpid(), "hostname": os.uname().nodename}, False),  # lives, but is not Pulumi
         ({"pid": 1, "hostname": "elsewhere"}, True),  # nobody can tell from here
         ({}, False),  # a lock that was cut off while it was written
     ],

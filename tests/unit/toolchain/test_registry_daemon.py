@@ -61,7 +61,7 @@ def test_a_registry_that_answers_is_used_as_it_is(serve: Serve, status: int) -> 
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_port_that_something_else_has_is_a_configuration_error_naming_it(serve: Serve, status: int) -> None:
     port = serve(status, {})
-    with pytest.raises(ConfigError, match=f"port {port} .* no registry") as caught:
+    with pytest.raises(ConfigError, match=f"port {port} .* not a registry") as caught:
         ensure_local_registry(f"127.0.0.1:{port}")
     assert "workspace.toml: registry" in caught.value.remedy
     assert "process " in caught.value.message

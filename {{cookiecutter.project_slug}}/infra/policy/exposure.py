@@ -79,7 +79,7 @@ def _unrouted_violation(resource: Resource, name: str, verb: str) -> Violation:
             f'Write route = "/{name}" in services/{name}/service.toml, or take it out {where_declared(resource.name)}.',
         )
     return Violation(
-        f"{resource.name} {verb} {name}, which is no service of this workspace",
+        f"{resource.name} {verb} {name}, which is not a service of this workspace",
         f"Take it out {where_declared(resource.name)}, or make it a service with a `route` (`invoke new {name}`).",
     )
 

@@ -171,6 +171,6 @@ def wrapper_of(workspace: Workspace) -> Path:
 
 
 def _own_python(workspace: Workspace) -> bool:
-    """Whether this runs in the workspace's .venv, which is no other workspace's, too."""
+    """Whether this runs in the workspace's .venv, and not another workspace's."""
     own = workspace.root / ".venv"
     return Path(sys.prefix) == own and not own.is_symlink()

@@ -78,7 +78,7 @@ def parse_findings(report: Mapping[str, Any], *, dockerfile: bool = True) -> tup
     """Return all that a report of Trivy's holds, the worst first; that it holds no Dockerfile's only where asked for.
 
     Raises:
-        GateRefused: it is no report of an image.
+        GateRefused: it is not a report of an image.
     """
     try:
         convert(report, ScanReport)
@@ -102,7 +102,7 @@ def evaluate_report(
     Without `dockerfile` it may be the report of an image that was built elsewhere.
 
     Raises:
-        GateRefused: it is no report of an image.
+        GateRefused: it is not a report of an image.
     """
     refused, let_through, expired = [], [], []
     for finding in parse_findings(report, dockerfile=dockerfile):

@@ -25,7 +25,7 @@ def parse(text: str) -> JUnitResults:
     """Return what a JUnit file says; a skipped test is in neither list.
 
     Raises:
-        ValueError: it is no JUnit file.
+        ValueError: it is not a JUnit file.
     """
     passed, failed = [], []
     for case in _parse_root(text).iter("testcase"):
@@ -42,7 +42,7 @@ def merge(texts: Sequence[str]) -> str:
     """Return one JUnit file for several: a stage may write more than one, and does on more than one platform.
 
     Raises:
-        ValueError: one is no JUnit file.
+        ValueError: one is not a JUnit file.
     """
     if len(texts) == 1:
         return texts[0]
@@ -92,7 +92,7 @@ def _parse_root(text: str) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 - of a build of this workspace
     except ElementTree.ParseError as error:
-        raise ValueError(f"it is no XML: {error}") from error
+        raise ValueError(f"it is not XML: {error}") from error
     if root.tag not in ("testsuites", "testsuite"):
         raise ValueError(f"its root is <{root.tag}>")
     return root

@@ -104,7 +104,7 @@ def _parse_limits(found: re.Match[str]) -> RequestLimits:
 def _check_routes(routes: Sequence[Route]) -> None:
     for service_route in routes:
         if not _SERVICE.fullmatch(service_route.service):
-            raise ConfigError(f"service name {service_route.service!r} is no DNS label")
+            raise ConfigError(f"service name {service_route.service!r} is not a DNS label")
         if not _ROUTE.fullmatch(service_route.path):
             raise ConfigError(
                 f"service {service_route.service} has the route {service_route.path!r}",

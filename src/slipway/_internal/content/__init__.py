@@ -1,1 +1,1 @@
-"""What BuildKit would be sent for a service's image, and the digest of it."""
+"""The files that BuildKit is sent for a service's image, and their digest."""

@@ -1,4 +1,4 @@
-"""What `ADD` takes from other machines, and whether it is pinned: the same content has to give the same image.
+"""Remote sources of `ADD`, and whether they are pinned: the same content has to give the same image.
 
 BuildKit takes a source that begins with http:// or https:// as a file, one that is git's (an address that ends in
 .git, git://, ssh://, user@host:path) as a repository. Their content counts in no digest, so it has to be named.
@@ -22,7 +22,7 @@ _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]
 
 
 class TrackedVariables(dict[str, str]):
-    """Variables' values, which remembers those that were asked for in vain."""
+    """Values of variables; it records which unset ones were read."""
 
     def __init__(self, known: Mapping[str, str]) -> None:
         super().__init__(known)
@@ -58,12 +58,12 @@ def find_problems(add: Instruction, variables: Mapping[str, str], escape: str) -
             if not (_COMMIT.fullmatch(checksum) or any(_COMMIT.fullmatch(commit) for commit in _named_commits(source))):
                 yield (
                     f"ADD {source} names no commit",
-                    f"Write {source.partition('#')[0]}#COMMIT with all of its digits.",
+                    f"Write {source.partition('#')[0]}#COMMIT with the full hash.",
                 )
         elif is_remote(source):
             if not _CHECKSUM.fullmatch(checksum):
                 yield (
-                    f"ADD {source} has no checksum, so what it gives may change and nobody would notice",
+                    f"ADD {source} has no checksum, so its content may change unnoticed",
                     f"Write ADD --checksum=sha256:… (`curl -L {source} | sha256sum`), or put the file into git.",
                 )
         elif values.unknown and _may_begin_an_address(word):

@@ -49,10 +49,10 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 @dataclass(frozen=True, slots=True)
 class ContextEntry:
-    """One thing in a context.
+    """One entry of a context.
 
     Attributes:
-        path: relative to the context, `/` between its parts; bytes that are no UTF-8 as surrogates.
+        path: relative to the context, `/` between its parts; bytes that are not UTF-8 as surrogates.
         kind: what it is for BuildKit.
         mode: permission bits as they are sent: 755 for folders and for files that their owner may run, else 644; 0 for
             a link.
@@ -73,7 +73,7 @@ class ContextEntry:
 
 @dataclass(frozen=True, slots=True)
 class _PendingFolder:
-    """A folder still to be read: where it is, how its entries are judged, the left-out folders above them."""
+    """A folder still to be read: its path, the ignore state for its entries, and the ignored folders above them."""
 
     path: str
     state: MatchState
@@ -83,13 +83,13 @@ class _PendingFolder:
 
 
 def walk(root: Path, ignore: Dockerignore | None = None, stat_cache: StatCache | None = None) -> list[ContextEntry]:
-    """Return all that BuildKit would be sent of a context, sorted by path.
+    """Return every entry of a context that BuildKit is sent, sorted by path.
 
     A folder that is left out is not read, unless an exception could take something in it back in. What
     vanishes meanwhile is taken as never there. The memory is told of each folder before it is read.
 
     Raises:
-        ConfigError: root is no folder, or something in it cannot be read.
+        ConfigError: root is not a folder, or something in it cannot be read.
     """
     rules = ignore or Dockerignore()
     top = os.fsencode(root)
@@ -130,7 +130,7 @@ def fingerprint_tree(
     is as it was, is not read.
 
     Raises:
-        ConfigError: root is no folder, or something in it cannot be read.
+        ConfigError: root is not a folder, or something in it cannot be read.
     """
     top = os.fsencode(root)
     found = {}

@@ -1,4 +1,4 @@
-"""What the last reading of a workspace found: the status of every file that decides an image, and what came of it.
+"""The saved state of the last scan: the status of every file that decides an image, and the images themselves.
 
 `.slipway/known.json` holds the status of each file and folder that was read (`files`, by path from the workspace's
 root, with the fingerprint of what is in a context), and the image that each service's content has (`images`). While
@@ -33,13 +33,13 @@ class BuiltImage:
 
     @property
     def available(self) -> bool:
-        """Whether it can still be had, as far as this machine knows."""
+        """Whether the image still exists, as far as this machine knows."""
         return self.pushed or (bool(self.layout) and Path(self.layout, "index.json").is_file())
 
 
 @dataclass(frozen=True)
 class SavedState:
-    """What is written down."""
+    """The file's content."""
 
     complete: bool = False
     files: StatIndex = field(default_factory=dict)
@@ -47,14 +47,14 @@ class SavedState:
 
 
 def unchanged_images(root: Path) -> dict[str, BuiltImage] | None:
-    """Return every service's image where nothing that decides one has changed; None says: read the workspace."""
+    """Return every service's image if nothing that decides one has changed; None if the workspace must be read."""
     saved = load(root)
     is_unchanged_tree = saved.complete and all(is_unchanged(path, status) for path, (status, _) in saved.files.items())
     return saved.images if is_unchanged_tree and all(image.available for image in saved.images.values()) else None
 
 
 def open_stat_cache(root: Path, saved: SavedState | None = None) -> StatCache:
-    """Return the memory for a reading that begins now, before anything of the workspace is read.
+    """Return the stat cache for a scan that begins now, before anything of the workspace is read.
 
     Args:
         root: the workspace's.
@@ -67,7 +67,7 @@ def open_stat_cache(root: Path, saved: SavedState | None = None) -> StatCache:
 
 
 def forget_images(root: Path) -> None:
-    """Forget which images there are: somebody removes some, or found one missing. What is known of files stays."""
+    """Forget all images, because one was removed or is missing. The status of files is kept."""
     saved = load(root)
     if saved.images:
         _write(root, SavedState(False, saved.files))
@@ -76,13 +76,13 @@ def forget_images(root: Path) -> None:
 def save(
     root: Path, stat_cache: StatCache, images: Mapping[str, BuiltImage] | None = None, *, complete: bool = False
 ) -> None:
-    """Write down what a reading found.
+    """Save the results of a scan.
 
     Args:
         root: the workspace's.
         stat_cache: the reading's.
         images: the image of each service; None where the reading was not about them.
-        complete: whether the reading was of all services: what it did not come by is forgotten.
+        complete: whether the scan covered all services: what it did not see is forgotten.
     """
     saved = load(root)
     files = stat_cache.settled() if complete else {**stat_cache.previous, **stat_cache.settled()}
@@ -92,7 +92,7 @@ def save(
 
 
 def load(root: Path) -> SavedState:
-    """Return what is written down; nothing where that is missing, damaged or of another version."""
+    """Load the file; empty where it is missing, damaged or of another version."""
     try:
         document = json.loads(read_bytes(path_of(root), MAX_STATE_BYTES))
         if document["format"] != FORMAT:

@@ -1,4 +1,4 @@
-"""Reading one file of a context as BuildKit does: links are followed within the context, never out of it."""
+"""Reads one file of a context as BuildKit does: links are followed within the context, never out of it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def resolve_inside(root: Path, name: str) -> Path | None:
 
 
 def unreadable_error(path: Path | str, error: OSError) -> ConfigError:
-    """Return the error for a file that cannot be read: BuildKit would send it empty, without a word."""
+    """Return the error for a file that cannot be read: BuildKit would silently send it empty."""
     return ConfigError(
         f"cannot read {path}: {error.strerror}",
         remedy="Make it readable, or list it in .dockerignore if the image does not need it.",

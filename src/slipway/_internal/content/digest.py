@@ -82,7 +82,7 @@ def content_digest(inputs: BuildInputs) -> str:
 def content_digests(inputs: Mapping[str, BuildInputs], stat_cache: StatCache | None = None) -> dict[str, str]:
     """Return the content digest of each, by the same keys; a context that several share is read once.
 
-    What the memory knows, and is as it was, is not read; it learns the rest.
+    Unchanged files that the stat cache knows are not read; it records the others.
 
     Raises:
         ConfigError: as for `content_digest`.
@@ -104,7 +104,7 @@ def content_manifests(
 ) -> dict[str, ContentManifest]:
     """Return the manifest of each, by the same keys; a context that several share is read once.
 
-    What the memory knows, and is as it was, is not read; it learns the rest.
+    Unchanged files that the stat cache knows are not read; it records the others.
 
     Raises:
         ConfigError: as for `content_digest`.

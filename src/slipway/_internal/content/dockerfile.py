@@ -1,4 +1,4 @@
-"""What a build has to know of a Dockerfile before it starts: its arguments, stages and images."""
+"""What a build needs from a Dockerfile before it starts: arguments, stages and images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """A Dockerfile as far as a build has to know it.
+    """What a build needs from a Dockerfile.
 
     Attributes:
         path: the file.
@@ -170,13 +170,13 @@ def _read_bytes(path: Path) -> bytes:
         text = read_inside(path.parent, "dockerfile")
     if text is None and path.is_symlink():
         raise ConfigError(
-            f"{path} links to nothing within its folder, and BuildKit follows it no further",
+            f"{path} is a link out of its folder, which BuildKit does not follow",
             remedy="Put a copy in its place, or move the shared part into a base.",
         )
     if text is None:
         raise ConfigError(
             f"{path} is missing",
-            remedy="Write one; `invoke new NAME --kind KIND` makes a service with one.",
+            remedy="Write one; `invoke new NAME --kind KIND` creates a service with one.",
         )
     return text
 
@@ -208,7 +208,7 @@ def _collect_stages(instructions: list[Instruction], escape: str) -> tuple[dict[
 def _parse_from(number: int, instruction: Instruction) -> Stage:
     parts = instruction.rest.split()
     if len(parts) not in (1, 3) or (len(parts) == 3 and parts[1].lower() != "as"):
-        raise DockerfileError(f"line {instruction.line}: FROM wants `image` or `image AS name`")
+        raise DockerfileError(f"line {instruction.line}: FROM needs `image` or `image AS name`")
     name = parts[2] if len(parts) == 3 else ""
     return Stage(number, name, Reference(instruction.line, "FROM", parts[0]), ())
 

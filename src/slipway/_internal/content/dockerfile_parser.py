@@ -1,4 +1,4 @@
-"""A Dockerfile's text taken apart: continued lines, comments, here-documents, flags."""
+"""Parses a Dockerfile's text: continued lines, comments, here-documents, flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of a Dockerfile's line: splitting them, taking their quotes away, replacing their variables."""
+"""Splits a Dockerfile's line into words, removes quotes and replaces variables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 MAX_BRACE_DEPTH = 50
-"""How many braces may stand in each other in a word."""
+"""How deeply braces may be nested in a word."""
 _VARIABLE_NAME = re.compile(r"\d+|[@*#?\-$!]|[^\W\d]\w*")
 
 
@@ -123,7 +123,7 @@ class _WordReader:
             return self._read_plain_variable()
         self.depth += 1
         if self.depth > MAX_BRACE_DEPTH:
-            raise WordError(f"{self.word[:MAX_BRACE_DEPTH]}…: more than {MAX_BRACE_DEPTH} braces stand in each other")
+            raise WordError(f"{self.word[:MAX_BRACE_DEPTH]}…: more than {MAX_BRACE_DEPTH} nested braces")
         value = self._read_braced_variable()
         self.depth -= 1
         return value
@@ -154,7 +154,7 @@ class _WordReader:
         is_set = bool(self.values.get(name)) if operator == ":" else name in self.values
         operator = self._next() if operator == ":" else operator
         if operator not in ("-", "+", "?") or not operator:
-            raise WordError(f"{self.word}: the replacement of {name} is of no known kind")
+            raise WordError(f"{self.word}: the replacement of {name} has an unknown form")
         other = self.read_until("}")
         if operator == "?" and not is_set:
             raise WordError(f"{name} is not set: {other or 'it has to be'}")

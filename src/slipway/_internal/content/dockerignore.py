@@ -1,4 +1,4 @@
-"""Which files of a context `.dockerignore` keeps from BuildKit, read and judged as BuildKit does it."""
+"""Decides which files of a context `.dockerignore` excludes, exactly as BuildKit does."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _parse_rule(line: str, location: str) -> DockerignoreRule | None:
         return None
     pattern = clean_path(pattern)
     if pattern == "!":
-        raise PatternError("a lone ! takes nothing back in")
+        raise PatternError("a lone ! has no pattern")
     exception = pattern.startswith("!")
     pattern = pattern[exception:]
     return DockerignoreRule(pattern, exception, compile_pattern(pattern), location)

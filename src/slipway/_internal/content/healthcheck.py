@@ -1,4 +1,4 @@
-"""A Dockerfile's HEALTHCHECK: the command that says whether a container is well, and how often it is asked."""
+"""A Dockerfile's HEALTHCHECK: the command that checks a container's health, and how often it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway._internal.content.dockerfile_parser import DockerfileError, Instruc
 
 SHELL = ("/bin/sh", "-c")
 DEFAULT_START_SECONDS = 60
-"""How long a container may take to get healthy where nothing says more."""
+"""How long a container may take to become healthy by default."""
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _FLAGS = {"interval", "timeout", "start-period", "start-interval", "retries"}
@@ -41,16 +41,16 @@ class Healthcheck:
 
 
 def parse(instruction: Instruction) -> Healthcheck:
-    """Return what a HEALTHCHECK says.
+    """Parse a HEALTHCHECK.
 
     Raises:
-        DockerfileError: BuildKit would not take it either; the text names the line.
+        DockerfileError: BuildKit would not accept it either; the text names the line.
     """
     word, _, rest = instruction.rest.partition(" ")
     if word.upper() == "NONE" and not rest.strip():
         return Healthcheck(())
     if word.upper() != "CMD" or not rest.strip():
-        raise DockerfileError(f"line {instruction.line}: HEALTHCHECK wants `CMD command` or `NONE`")
+        raise DockerfileError(f"line {instruction.line}: HEALTHCHECK needs `CMD command` or `NONE`")
     if unknown := instruction.flags.keys() - _FLAGS:
         raise DockerfileError(f"line {instruction.line}: HEALTHCHECK has no flag --{min(unknown)}")
     flags = {name: values[-1] for name, values in instruction.flags.items()}
@@ -72,7 +72,7 @@ def parse(instruction: Instruction) -> Healthcheck:
 def parse_duration(text: str) -> float:
     """Return a duration as Go writes it (`1m30s`, `1.5s`, `0`) in seconds; ValueError when it is none."""
     if text != "0" and not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
-        raise ValueError(f"{text!r} is no duration such as 5s or 1m30s")
+        raise ValueError(f"{text!r} is not a duration such as 5s or 1m30s")
     return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
 
 

@@ -2,7 +2,7 @@
 
 BuildKit checks a pattern's syntax by the rules of Go's `filepath.Match`, then turns it into a regular
 expression of Go's dialect (RE2) by simple replacement. The two disagree at the edges: `[^a]` also matches
-`/`, `\\d` is any digit, `[*]` is no star. Whoever wants to know what BuildKit sends has to follow the
+`/`, `\\d` is any digit, `[*]` is not a star. Whoever wants to know what BuildKit sends has to follow the
 expression, so it is built here the same way and then put into Python's dialect.
 """
 

@@ -1,4 +1,4 @@
-"""Copies of build contexts with the modes that git keeps, for checkouts that have other ones.
+"""Copies of build contexts with normalized modes, for checkouts whose files have others.
 
 Git keeps of a mode only whether a file's owner may run it; the rest is what the umask of the clone was. The content
 digest counts modes as git does, so an image has to get them like that, too, and BuildKit sends what the disk has. A
@@ -91,9 +91,9 @@ def _update_copy(root: Path, rules: Dockerignore, copy: Path, stat_cache: StatCa
                 _copy_entry(_full_path(root, entry.path), _full_path(copy, entry.path), entry)
     except (OSError, shutil.Error) as error:
         raise SlipwayError(
-            f"the build context {root} could not be copied to {copy}, which takes place where its files do not have "
+            f"the build context {root} could not be copied to {copy}, needed because its files do not have "
             f"the modes 644 and 755: {error}",
-            remedy="If somebody works on its files, run it again; if the disk is full, make room.",
+            remedy="If its files were being changed, run it again; if the disk is full, free some space.",
         ) from error
     if build_context.fingerprint_tree(copy, None, stat_cache) != expected:
         raise SlipwayError(

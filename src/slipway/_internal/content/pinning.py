@@ -1,4 +1,4 @@
-"""Refuses what is not pinned in a Dockerfile (images, what `ADD` fetches, the frontend): it may change unnoticed."""
+"""Refuses images, sources of `ADD` and frontends in a Dockerfile that are not pinned: they may change unnoticed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check(
 
 
 def _check_frontend(dockerfile: Dockerfile, args: Mapping[str, str]) -> None:
-    """Refuse a frontend that is not pinned: it decides what becomes of the Dockerfile."""
+    """Refuse a frontend that is not pinned: it decides how the Dockerfile is built."""
     for where, frontend in (
         (f"{dockerfile.path}: the line `syntax={dockerfile.syntax}`", dockerfile.syntax),
         (
@@ -64,7 +64,7 @@ def _check_frontend(dockerfile: Dockerfile, args: Mapping[str, str]) -> None:
         if image and not _PINNED_REFERENCE.search(image):
             raise ConfigError(
                 f"{where} names a frontend that is not pinned by digest",
-                remedy=f"Take it out (the builder brings a frontend), or write {image}@sha256:…",
+                remedy=f"Remove it (the builder has a frontend of its own), or write {image}@sha256:…",
             )
 
 

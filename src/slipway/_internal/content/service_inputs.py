@@ -1,4 +1,4 @@
-"""Which inputs decide a service's image, gathered from the workspace."""
+"""The inputs that decide a service's image, gathered from the workspace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the file system says of files that were read, so that what is as it was need not be read again.
+"""Caches file metadata; unchanged files are not hashed again.
 
 A file or folder is as it was when its size, both its times in nanoseconds, its inode and its device are. Whatever is
 done to it (a write, a rename, another mode or attribute, an entry more) moves its time of change to the clock's, and
@@ -40,7 +40,7 @@ class FilesystemClock:
     def read(cls, folder: Path) -> FilesystemClock:
         """Return the present moment by the file system of a folder, which is made: a file is written in it.
 
-        Where the disk is full, or may only be read, the clock is one that believes nothing.
+        On a full or read-only disk the clock trusts no record.
         """
         try:
             return cls._read(folder)
@@ -66,7 +66,7 @@ class FilesystemClock:
 
 @dataclass
 class StatCache:
-    """What is known of files and folders from an earlier reading, and what this reading learns.
+    """The status of files and folders from an earlier scan, and what this scan records.
 
     Attributes:
         clock: when this reading began.
@@ -79,19 +79,19 @@ class StatCache:
     current: StatIndex = field(default_factory=dict)
 
     def fingerprint(self, path: str, status: FileStat) -> str | None:
-        """Return a file's fingerprint where it is as it was; None says: read it."""
+        """Return an unchanged file's fingerprint; None if it must be read."""
         entry = self.previous.get(path)
         return entry[1] if entry and entry[0] == status else None
 
     def record(self, path: str, status: FileStat, fingerprint: str | None = None) -> None:
-        """Take down what was found; the status must be from before the reading."""
+        """Record an entry; its status must be from before it was read."""
         if self.current.get(path, (status, None))[0] != ALWAYS_STALE:
             self.current[path] = (status, fingerprint)
 
     def record_path(self, path: Path) -> None:
-        """Take down the status of a file, a folder or nothing before that is read.
+        """Record the status of a file, a folder or a missing path before it is read.
 
-        A file that is a link is never believed: nobody knows what its end depends on.
+        A link is never trusted: its target may change without it.
         """
         name = str(path)
         try:
@@ -109,25 +109,25 @@ class StatCache:
             self.current.setdefault(name, (stat_of(status), None))
 
     def settled(self) -> StatIndex:
-        """Return what of this reading still holds the next time that the status is the same."""
+        """Return the records of this scan that the next one may trust."""
         return {
             path: entry for path, entry in self.current.items() if entry[0] == ABSENT or self.clock.is_settled(entry[0])
         }
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was read is believed the next time."""
+        """Whether the next scan may trust every record."""
         return len(self.settled()) == len(self.current)
 
 
 ABSENT: FileStat = (-1, 0, 0, 0, 0)
-"""In place of a status: there is nothing."""
+"""In place of a status: the path is missing."""
 ALWAYS_STALE: FileStat = (-2, 0, 0, 0, -1)
-"""In place of a status: whatever is there is to be read each time."""
+"""In place of a status: to be read every time."""
 
 
 def is_unchanged(path: str, before: FileStat) -> bool:
-    """Whether a file, or a folder with a slash behind it, is as it was."""
+    """Whether a file, or a folder with a slash at its end, is unchanged."""
     try:
         status = os.lstat(path)
     except OSError:

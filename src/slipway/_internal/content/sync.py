@@ -1,4 +1,4 @@
-"""What `invoke dev` makes of a change: nothing, a copy of the sources into the container, or a build."""
+"""Decides what `invoke dev` does about a change: nothing, a copy of the sources into the container, or a build."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def choose_action(
     wanted: Mapping[str, str],
     sync: Sequence[SyncFolder],
 ) -> SyncAction:
-    """Return how a service gets to its present sources.
+    """Return how a service is brought up to its present sources.
 
     Args:
         image: the manifest that the running container's image was built from; None when it is not known for sure.
@@ -115,7 +115,7 @@ def list_entries(inputs: BuildInputs, folder: SyncFolder) -> list[tuple[Path, st
 def matches_image(
     packed: bytes, inputs: BuildInputs, folder: SyncFolder, image: ContentManifest, wanted: ContentManifest
 ) -> bool:
-    """Whether an image holds a folder just as the sources have it, apart from what has changed since it was built.
+    """Whether an image's folder equals the sources, apart from changes since the image was built.
 
     If it does not, the Dockerfile puts it elsewhere or makes files in it, and a copy would break the program.
 

@@ -37,7 +37,7 @@ def run_parallel(items: Iterable[T], name: Callable[[T], str], work: Callable[[T
 
 
 def combine_errors(failed: dict[str, BaseException]) -> BaseException:
-    """Return one error for several; what is no SlipwayError is a mistake in Slipway and goes first."""
+    """Return one error for several; what is not a SlipwayError is a mistake in Slipway and goes first."""
     errors = list(failed.values())
     unexpected = [error for error in errors if not isinstance(error, SlipwayError)]
     if unexpected or len(errors) == 1:

@@ -311,7 +311,7 @@ class DevLoop:
         return build_inputs_by_service(self._workspace, map(self._workspace.service, sorted(names)))
 
     def _update_method(self, name: str, inputs: BuildInputs, manifest: ContentManifest) -> sync.SyncAction:
-        """Return how a service gets to its present sources."""
+        """Return how a service is brought up to its present sources."""
         running = self._running.get(name)
         if running is None:
             return "nothing"

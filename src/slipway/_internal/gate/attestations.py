@@ -112,7 +112,7 @@ def list_bundle_digests(registry: Registry, ref: str) -> frozenset[str]:
 
 
 def list_bundles(registry: Registry, ref: str, digests: Collection[str] = ()) -> list[Bundle]:
-    """Return the bundles attached to an image, the oldest first; what is no bundle, or is damaged, is passed over.
+    """Return the bundles attached to an image, the oldest first; what is not a bundle, or is damaged, is passed over.
 
     An upload that broke off leaves a manifest without its bytes: it must not keep others from counting.
 

@@ -290,7 +290,7 @@ def _read_junit(path: Path) -> str:
     try:
         data = b"" if path.is_symlink() else read_bytes(path, MAX_REPORT_BYTES)
     except OSError:
-        data = b""  # which is no JUnit file
+        data = b""  # which is not a JUnit file
     return data.decode(errors="replace")
 
 

@@ -55,7 +55,7 @@ class Candidate:
 
     @property
     def is_prebuilt(self) -> bool:
-        """Whether it is no service, but runs beside them and was built elsewhere."""
+        """Whether it is not a service, but runs beside them and was built elsewhere."""
         return self.name in lock.PREBUILT
 
     @property
@@ -370,10 +370,10 @@ def verify_published(
 
 
 def refuse_invalid_version(version: str | None) -> None:
-    """Raise ConfigError when a version is no tag that an image may have."""
+    """Raise ConfigError when a version is not a tag that an image may have."""
     if version is not None and (not TAG.fullmatch(version) or version.startswith((CONTENT_TAG, "sha256-"))):
         raise ConfigError(
-            f"{version!r} cannot be a version: it is no tag that an image may have",
+            f"{version!r} cannot be a version: it is not a tag that an image may have",
             remedy="Use letters, digits, dots and dashes, such as 1.4.0; h- is Slipway's, sha256- is cosign's.",
         )
 

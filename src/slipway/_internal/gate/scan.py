@@ -224,7 +224,7 @@ def list_images(layout: Path) -> list[tuple[str, JsonObject]]:
     try:
         images = list(_walk_index(layout, _read_index(layout / "index.json")))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise GateRefused(f"{layout} is no OCI layout: {error}", remedy="Run `invoke build` again.") from error
+        raise GateRefused(f"{layout} is not an OCI layout: {error}", remedy="Run `invoke build` again.") from error
     if not images:
         raise GateRefused(f"{layout} holds no image", remedy="Run `invoke build` again.")
     return images

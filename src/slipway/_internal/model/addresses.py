@@ -1,4 +1,4 @@
-"""Which addresses something may listen on, or be reached at; none is one that a program reads as another."""
+"""Checks addresses to listen on or connect to, and refuses those that programs read in different ways."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _BUILDER_ADDRESS = re.compile(r"([a-z][a-z-]*)://([!-~]+)")
 
 
 def bind_problem(bind: str) -> str:
-    """Return why nothing may listen on an address; nothing where it is a plain IP address of a machine.
+    """Return why nothing may listen on an address; empty for a plain IP address of a machine.
 
-    A Docker engine takes no host name: of whatever it cannot read as an IP address, it listens on all of the machine's.
+    A Docker engine does not resolve host names: for whatever is not an IP address it listens on every address.
     """
     try:
         address = ipaddress.ip_address(bind)
     except ValueError:
-        return "is no IP address"
+        return "is not an IP address"
     if "%" in bind:
         return "has a zone, which the engine does not know"
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return f"is the IPv4 address {address.ipv4_mapped} in another dress"
+        return f"is the IPv4 address {address.ipv4_mapped} written as IPv6"
     if address.is_multicast or bind == "255.255.255.255":
         return "is the address of many machines"
     return ""
@@ -48,7 +48,7 @@ def url_authority(host: str, port: int) -> str:
 
 
 def registry_problem(registry: str) -> str:
-    """Return why the host of host[:port][/path] is none: numbers that are no IP address, or one that is nobody's."""
+    """Return why the host of host[:port][/path] is invalid:a malformed IP address, or no machine's."""
     authority = registry.partition("/")[0]
     host, _ = _host_and_port(authority)
     if not authority.startswith("[") and not _NUMERIC_HOST.fullmatch(host):
@@ -58,14 +58,14 @@ def registry_problem(registry: str) -> str:
     address = ipaddress.ip_address(host)
     if str(address) != host:
         return f"is {address} written in another way"
-    return "is no machine's address" if address.is_unspecified else ""
+    return "does not belong to a machine" if address.is_unspecified else ""
 
 
 def builder_problem(address: str) -> str:
-    """Return why an address is none of a builder, as buildx has it for its driver `remote`; nothing where it is one."""
+    """Return why an address is not one that buildx's `remote` driver accepts for a builder; empty where it is."""
     match = _BUILDER_ADDRESS.fullmatch(address)
     if not match:
-        return "is no address of a builder"
+        return "is not the address of a builder"
     scheme, rest = match.groups()
     if scheme == "unix":
         return "" if rest.startswith("/") else "is a path that does not begin with /"
@@ -73,14 +73,14 @@ def builder_problem(address: str) -> str:
         return "" if _HOST.match(rest) else "names nothing"
     user, at, rest = rest.rpartition("@")
     if at and (scheme == "tcp" or not _HOST.fullmatch(user)):
-        return "names a user as no builder has one"
+        return "names a user, which only ssh:// addresses may"
     return _host_problem(rest.partition("/")[0], needs_port=scheme == "tcp")
 
 
 def _host_problem(authority: str, *, needs_port: bool) -> str:
     host, port = _host_and_port(authority)
     if not authority.startswith("[") and not _HOST.fullmatch(host):
-        return "has no name of a host"
+        return "has no host name"
     if (port or needs_port) and not (_PORT.fullmatch(port) and int(port) < 65536):
         return "has no port from 1 to 65535"
     return registry_problem(authority)

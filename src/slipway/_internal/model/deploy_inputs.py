@@ -1,4 +1,4 @@
-"""What a deploy goes by, read once: whoever verifies and whoever declares has the same bytes before them."""
+"""The inputs of a deploy, read once: what was verified is what gets declared."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from slipway._internal.model.workspace import Workspace
 
 @dataclass(frozen=True)
 class DeployInputs:
-    """What a deploy goes by.
+    """The inputs of a deploy.
 
     Attributes:
         workspace: the files of the workspace.
         stack: the stack's own settings.
-        lock_entries: each service's line in the stack's lock; none for a stack that is inline. Proven where the stack
-            is protected.
-        prebuilt_images: what runs beside the services (`lock.GATEWAY`), by digest; proven where the stack is protected.
+        lock_entries: each service's line in the stack's lock; none for an inline stack; verified for a protected one.
+        prebuilt_images: what runs beside the services (`lock.GATEWAY`), by digest; verified where the stack is protected.
     """
 
     workspace: Workspace

@@ -1,4 +1,4 @@
-"""The environment that a service is given where it runs: its port and route, whom it calls, and what it says itself."""
+"""A service's environment where it runs: its port and route, the addresses it calls, and its own `[env]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ GATEWAY_URL = "http://gateway:8080"
 
 
 def service_environment(workspace: Workspace, service: Service, target: str) -> dict[str, str]:
-    """Return a service's environment on a target; what its own `[env]` says counts more than what is given."""
+    """Return a service's environment on a target; its own `[env]` overrides what Slipway sets."""
     settings = {"PORT": service.settings.port, "ROUTE": service.settings.route}
     addresses = {
         url_variable(name): service_url(workspace.service(name), target) for name in sorted(service.settings.needs)

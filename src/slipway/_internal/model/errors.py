@@ -1,4 +1,4 @@
-"""The one family of errors: each says what is wrong, what to do about it, and the exit code it ends with."""
+"""The errors that users see: each says what is wrong, what to do about it, and has an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SlipwayError(Exception):
         message: one sentence: what is wrong, naming the file, key, service or address.
         remedy: what the user should do next; a command where there is one.
         detail: further lines to show as they are (a log's last lines, a list of differences).
-        log: the file that holds the whole story, where there is one.
+        log: the file with the full output, where there is one.
     """
 
     exit_code = 1
@@ -32,13 +32,13 @@ class ConfigError(SlipwayError):
 
 
 class GateRefused(SlipwayError):
-    """A gate step said no, or could not be carried out."""
+    """A gate step failed, or could not run."""
 
     exit_code = 3
 
 
 class EvidenceError(SlipwayError):
-    """A lock or its evidence is missing, stale or does not fit."""
+    """A lock or its evidence is missing, stale or does not match."""
 
     exit_code = 4
 

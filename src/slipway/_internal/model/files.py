@@ -1,4 +1,4 @@
-"""Reads ordinary files up to a bound; writes so that a reader sees the old text or the new one, never half of it."""
+"""Reads ordinary files up to a size limit, and writes atomically: a reader sees the old text or the new one."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from slipway._internal.model import scratch
 from slipway._internal.model.errors import SlipwayError
 
 PRIVATE_MODE = 0o600
-"""The mode of logs, records and reports: what a program printed may be nobody else's business."""
+"""The mode of logs, records and reports: programs may print what other users must not see."""
 MEGABYTE = 1_000_000
 MAX_STATE_BYTES = 200 * MEGABYTE
-"""Bytes of the longest file that Slipway wrote itself and still reads."""
+"""The size limit, in bytes, of files that Slipway itself wrote."""
 UNKNOWN_SYSTEM = "new"
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your quota of disk space is used up",
-    errno.EROFS: "the file system can only be read",
+    errno.EROFS: "the file system is read-only",
     errno.EIO: "the disk reports an error",
-    errno.EACCES: "you may not write there",
-    errno.EPERM: "you may not write there",
+    errno.EACCES: "you lack permission to write there",
+    errno.EPERM: "you lack permission to write there",
     errno.ENAMETOOLONG: "the path is too long",
     errno.EMFILE: "this process has too many open files",
     errno.ENFILE: "the machine has too many open files",
-    errno.ESTALE: "the network file system has lost it",
+    errno.ESTALE: "the network file system no longer has it",
     errno.ENODEV: "the device is gone",
     errno.ENXIO: "the device is gone",
     errno.ENOTDIR: "a file is where a folder should be",
     errno.EISDIR: "a folder is where a file should be",
-    errno.ELOOP: "a link there leads back to itself",
+    errno.ELOOP: "a link there points to itself",
     errno.EFBIG: "the file would be larger than is allowed",
 }
-"""What a system's error about a path means."""
+"""What a system's error about a path means, in words."""
 write_failures: list[str] = []
-"""What could not be written down in this process although the work itself was done; the verb says so at its end."""
+"""Logs, records and caches that this process could not write; the verb names them at its end."""
 
 
 class WriteError(SlipwayError, OSError):
-    """A file could not be written: the disk is full, may only be read, is damaged."""
+    """A file could not be written: the disk is full, read-only or damaged."""
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -67,7 +67,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+            raise OSError(errno.EINVAL, "it is not an ordinary file", str(path))
         parts: list[bytes] = []
         left = limit + 1
         while left > 0 and (part := os.read(descriptor, min(left, max(status.st_size + 1, 4096)))):
@@ -81,12 +81,12 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write text to path by way of another file that is renamed over it; parents are made as needed.
+    """Write text to a temporary file and rename it to path; parents are made as needed.
 
     In a workspace that file is among the process's temporary ones, which do not outlive it.
 
     Raises:
-        WriteError: the folder takes no file; what was there before still is.
+        WriteError: the folder takes no file; the old text is still there.
     """
     with disk_errors(path):
         path.parent.mkdir(mode=0o700 if mode == PRIVATE_MODE else 0o777, parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def write_best_effort(path: Path, text: str, *, mode: int = 0o644) -> bool:
-    """Write what is only remembered: a record, a log, a cache. That it fails is told, and no failure of the work."""
+    """Write a record, a log or a cache. A failure is reported at the verb's end and does not fail the work."""
     try:
         write_atomically(path, text, mode=mode)
     except WriteError as error:
@@ -114,7 +114,7 @@ def write_best_effort(path: Path, text: str, *, mode: int = 0o644) -> bool:
 
 
 def note_write_failure(error: OSError) -> None:
-    """Have the verb say at its end, once, that something could not be written down."""
+    """Have the verb report at its end, once, that something could not be written."""
     what = (error if isinstance(error, WriteError) else write_error(error)).message
     if what not in write_failures:
         write_failures.append(what)
@@ -123,13 +123,13 @@ def note_write_failure(error: OSError) -> None:
 def open_private(path: Path, mode: str = "a") -> LogFile:
     """Open a text file that only this user may read, to write (`w`) or add (`a`) to it; parents are made as needed.
 
-    It is a log: that a full disk does not take it is told at the verb's end, and fails nothing.
+    For logs: a full disk is reported at the verb's end and does not fail the work.
     """
     return LogFile(path, mode)
 
 
 class LogFile:
-    """A log that is written as far as the disk takes it."""
+    """A log that ends early when the disk is full."""
 
     def __init__(self, path: Path, mode: str = "a") -> None:
         self._file: IO[str] | None = None
@@ -143,7 +143,7 @@ class LogFile:
         self._path = path
 
     def write(self, text: str) -> None:
-        """Add a text; where the disk does not take it, the log ends here."""
+        """Add a text; if the disk is full, the log ends here."""
         try:
             if self._file:
                 self._file.write(text)
@@ -176,10 +176,10 @@ def _open_private(name: str, flags: int) -> int:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Make of a system's error in a `with`, which writes to path, one that says what to do.
+    """Replace a system's error, raised in a `with` that writes to path, by one that says what to do.
 
     Raises:
-        WriteError: in the place of OSError.
+        WriteError: in place of OSError.
     """
     try:
         yield
@@ -212,7 +212,7 @@ def free_bytes(path: Path) -> int | None:
 
 
 def format_megabytes(count: float) -> str:
-    """Return bytes as a reader takes them in: `3.2 MB`."""
+    """Return bytes for a reader: `3.2 MB`."""
     return f"{count / MEGABYTE:,.1f} MB" if count < 100 * MEGABYTE else f"{count / MEGABYTE:,.0f} MB"
 
 
@@ -228,16 +228,18 @@ def _nearest_folder(path: Path) -> Path:
 def _write_remedy(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            "Make room and run it again: `invoke prune` removes images that nothing needs any more; "
+            "Free some space and run it again: `invoke prune` removes images that nothing needs any more; "
             f"`df -h {_nearest_folder(path)}` and `df -i` show what is used."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"See that {_nearest_folder(path)} belongs to you and is not mounted read-only (`ls -ld`, `findmnt -T`)."
+        return (
+            f"Check that {_nearest_folder(path)} belongs to you and is not mounted read-only (`ls -ld`, `findmnt -T`)."
+        )
     if error.errno == errno.ENAMETOOLONG:
         return "Move the workspace to a shorter path, or shorten the name."
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         return f"Remove or rename what is in the way at {path}."
-    return f"See that {_nearest_folder(path)} can be written to, and run it again."
+    return f"Check that {_nearest_folder(path)} can be written to, and run it again."
 
 
 def _temporary_path(path: Path) -> Path:
@@ -262,8 +264,8 @@ def _remove_stale_temporaries(path: Path) -> None:
 
 
 def _system_id() -> str:
-    """Return what tells this system's processes from another's of the same number: a folder may be shared by several,
-    machines or containers; UNTOLD where nothing does."""
+    """Return what distinguishes this system's processes from another's with the same ids: machines or
+    containers may share a folder; `UNKNOWN_SYSTEM` where nothing does."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         return f"{zlib.crc32(f'{boot}{_PID_NAMESPACE.readlink()}'.encode()):08x}"

@@ -1,4 +1,4 @@
-"""What the gate asks for, as `workspace.toml` says it: the scan's policy, the signature, logins, retention, limits."""
+"""The gate's settings in `workspace.toml`: scan policy, signing, logins, retention, limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NonEmptyText = Annotated[str, Meta(min_length=1)]
 
 
 class ScanException(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One finding that is let through for a time: its id (a CVE, a secret's or a check's rule), until when, and why."""
+    """A finding that is accepted for a time: its id (a CVE, or the rule of a secret or check), until when, and why."""
 
     id: NonEmptyText
     until: datetime.date

@@ -1,4 +1,4 @@
-"""Tells a folder that a change of branches has left, with nothing in it but what git ignores, from one that counts.
+"""Recognizes folders that hold only files git ignores, such as a change of branches leaves behind.
 
 The ignore files are read here, and git is not started: every command reads the workspace, also where there is no git.
 """

@@ -1,4 +1,4 @@
-"""What is this folder's alone: `.slipway/local.toml`, which git ignores. With it a clone runs beside another."""
+"""Settings of this checkout alone, in `.slipway/local.toml`, which git ignores: they let it run beside another."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def path_of(root: Path) -> Path:
 
 
 def load(root: Path) -> LocalSettings:
-    """Read what is this folder's alone; nothing where there is no such file.
+    """Read this checkout's own settings; empty where there is no such file.
 
     Raises:
         ConfigError: a key is not known, or a value is wrong.

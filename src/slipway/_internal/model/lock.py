@@ -17,9 +17,9 @@ from slipway._internal.model.structured_files import path_exists, read_json
 VERSION = 1
 GATEWAY = "gateway"
 PREBUILT = (GATEWAY,)
-"""What may run beside the services. No service can have such a name (`names.RESERVED`)."""
+"""Images that run beside the services. No service can have such a name (`names.RESERVED`)."""
 MAX_SHOWN_CHARACTERS = 120
-"""How many letters of a wrong value stand in an error."""
+"""How many characters of a wrong value an error quotes."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"(?!0+\Z)[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -54,7 +54,7 @@ def path_of(root: Path, stack: str) -> Path:
 
 
 def stack_of(path: Path) -> str:
-    """Return whose lock a file is; the other way round than `path_of`."""
+    """Return the stack that a lock file belongs to; the reverse of `path_of`."""
     return path.name.removesuffix(".lock.json")
 
 
@@ -62,7 +62,7 @@ def load(root: Path, stack: str) -> Lock:
     """Read a stack's lock; a stack that was never locked has an empty one.
 
     Raises:
-        EvidenceError: the file is no lock, is another stack's, or names an image without a digest.
+        EvidenceError: the file is not a lock, is another stack's, or names an image without a digest.
     """
     path = path_of(root, stack)
     remedy = f"Restore {path} from git, or write it anew with `invoke push --stack {stack}`."
@@ -73,10 +73,11 @@ def load(root: Path, stack: str) -> Lock:
         raise EvidenceError(f"{path} is the lock of stack `{lock.stack}`, version {lock.version}", remedy=remedy)
     if unknown := lock.beside.keys() - set(PREBUILT):
         raise EvidenceError(
-            f"{path}: `{printable_excerpt(min(unknown))}` runs beside no service that Slipway knows", remedy=remedy
+            f"{path}: `{printable_excerpt(min(unknown))}` is not an image that Slipway runs beside services",
+            remedy=remedy,
         )
     if reserved := sorted(name for name in lock.services if RESERVED.match(name)):
-        raise EvidenceError(f"{path}: `{printable_excerpt(reserved[0])}`: that is no service's name", remedy=remedy)
+        raise EvidenceError(f"{path}: `{printable_excerpt(reserved[0])}`: this is not a service name", remedy=remedy)
     for service, entry in (*lock.services.items(), *lock.beside.items()):
         if problem := _entry_problem(service, entry):
             raise EvidenceError(f"{path}: `{printable_excerpt(service)}`: {problem}", remedy=remedy)
@@ -105,25 +106,25 @@ def refuse_foreign_images(
         raise EvidenceError(
             f"{path} names images outside this stack's repositories",
             detail="\n".join(foreign),
-            remedy="Restore it from git. Where the registry was changed, push or ship again.",
+            remedy="Restore it from git. If the registry was changed, push or ship again.",
         )
 
 
 def refuse_without_commit(path: Path, entries: Mapping[str, LockEntry]) -> None:
-    """Refuse images that are of no commit, which no protected stack takes: nobody could have reviewed them.
+    """Refuse images without a commit, which no protected stack accepts: nobody could have reviewed them.
 
     Raises:
         EvidenceError: there are some.
     """
     if missing := [name for name, entry in entries.items() if not entry.commit]:
         raise EvidenceError(
-            f"{path}: {', '.join(missing)}: no commit is named, so nobody knows what was reviewed",
-            remedy=f"Commit all that is in the images, then `invoke ship --stack {stack_of(path)}` again.",
+            f"{path}: {', '.join(missing)}: names no commit, so nobody can tell what was reviewed",
+            remedy=f"Commit everything that is in the images, then `invoke ship --stack {stack_of(path)}` again.",
         )
 
 
 def with_entries(lock: Lock, entries: Mapping[str, LockEntry]) -> Lock:
-    """Return the lock with these entries replaced, in the order of names; those of BESIDE have a table of their own."""
+    """Return the lock with these entries replaced, sorted by name; those of BESIDE go into a table of their own."""
     services = {name: entry for name, entry in entries.items() if name not in PREBUILT}
     beside = {name: entry for name, entry in entries.items() if name in PREBUILT}
     return Lock(
@@ -147,7 +148,7 @@ def save(root: Path, lock: Lock) -> Path:
 
 
 def printable_excerpt(text: str) -> str:
-    """Return a text from a file as a message can hold it: no control characters, and not too long."""
+    """Return a text from a file fit for a message: without control characters, and cut to a length."""
     safe = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return safe if len(safe) <= MAX_SHOWN_CHARACTERS else f"{safe[:MAX_SHOWN_CHARACTERS]}…"
 
@@ -156,11 +157,11 @@ def _entry_problem(service: str, entry: LockEntry) -> str:
     """Return what is wrong with a service's line in words; empty where nothing is."""
     name, _, digest = entry.ref.partition("@")
     if not DNS_LABEL.fullmatch(service):
-        return "that is no service's name"
+        return "this is not a service name"
     if not _DIGEST.fullmatch(digest):
         return f"it is not locked by digest: {printable_excerpt(entry.ref)}"
     if not REGISTRY.fullmatch(name) or "/" not in name:
-        return f"{printable_excerpt(name)} is no repository"
+        return f"{printable_excerpt(name)} is not a repository"
     if entry.content and not SHA256.fullmatch(entry.content):
         return f"`content` is {printable_excerpt(entry.content)!r} and no content digest"
     if entry.commit is not None and not _COMMIT.fullmatch(entry.commit):
@@ -171,7 +172,5 @@ def _entry_problem(service: str, entry: LockEntry) -> str:
         if not _EVIDENCE_KIND.fullmatch(kind) or not _DIGEST.fullmatch(evidence_digest)
     ]
     return (
-        f"`evidence` names {printable_excerpt(unknown[0])!r}, which is no piece of evidence by digest"
-        if unknown
-        else ""
+        f"`evidence` names {printable_excerpt(unknown[0])!r}, which is not evidence named by digest" if unknown else ""
     )

@@ -1,7 +1,7 @@
-"""Strikes known secrets out of every text that goes out: terminal, logs, records, reports, errors.
+"""Masks known secrets in every text that leaves Slipway: terminal, logs, records, reports, errors.
 
-Whoever comes to know a secret's value says so with `register_secret`. Whoever writes text for people or into a log asks
-`mask`. A value is also found encoded (base64, URL, JSON, HTML), and of one with several lines each line is.
+Code that learns a secret's value calls `register_secret`; code that writes for people or into a log calls `mask`. A
+value is also found when encoded (base64, URL, JSON, HTML), and each line of a value with several lines on its own.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 MIN_SECRET_CHARACTERS = 4
-"""Letters of a value that is struck out; shorter ones stand in every other line by chance."""
+"""The length from which a value is masked; shorter ones appear in other text by chance."""
 MIN_SECRET_LINE_CHARACTERS = 8
-"""Letters of one line of a value that has several, and of a value in the environment."""
+"""The same for one line of a value with several, and for values of the environment."""
 _CERTIFICATE = re.compile(r"-----BEGIN ((?:TRUSTED )?CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 _PEM_MARKER = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
 _URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@", re.IGNORECASE)
@@ -29,19 +29,19 @@ _SECRET_NAME = rf"[A-Za-z0-9_.:/-]*(?:{_SECRET_WORDS})[A-Za-z0-9_-]*"
 _SECRET_ASSIGNMENT = re.compile(rf"""["']?{_SECRET_NAME}["']?\s*[:=]\s*["']?([^\s"',;]+)""", re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(_SECRET_NAME, re.IGNORECASE)
 _HARMLESS_VALUE = re.compile(r"(?:/|\.{1,2}/|~)[^\s]*|[a-z]+|[0-9]{1,7}")
-"""What a variable with such a name may hold that is none: a path, a word, a small number."""
+"""Values of such variables that are not secret: a path, a word, a small number."""
 _BASE64_WIDTHS = (76, 64)
 """Columns at which programs break base64: `base64`, PEM."""
 
 _masked_forms: tuple[str, ...] = ()
-"""Everything that is struck out, the longest first."""
+"""Everything that is masked, the longest first."""
 _registered_secrets: set[str] = set()
 _registry_lock = threading.Lock()
 _environment_read = False
 
 
 def register_secret(value: str | None) -> None:
-    """Strike a value out of whatever goes out from now on; one that is too short is left alone."""
+    """Mask a value from now on; one that is too short is not masked."""
     global _masked_forms  # noqa: PLW0603 - known to the whole process, or it would be forgotten somewhere
     if not value or value in _registered_secrets:
         return
@@ -51,7 +51,7 @@ def register_secret(value: str | None) -> None:
 
 
 def mask(text: str) -> str:
-    """Return a text with all known secrets struck out."""
+    """Return a text with all known secrets masked."""
     if not _environment_read:
         _read_environment()
     for form in _masked_forms:
@@ -61,7 +61,7 @@ def mask(text: str) -> str:
 
 
 def mask_all(value: Any) -> Any:
-    """Return what JSON can hold with all known secrets struck out of its texts."""
+    """Return a JSON value with all known secrets masked in its texts."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
@@ -70,13 +70,13 @@ def mask_all(value: Any) -> Any:
 
 
 class StreamMasker:
-    """Strikes secrets out of a text that comes in parts, also those that lie across a border."""
+    """Masks secrets in a text that comes in parts, also those that span two parts."""
 
     def __init__(self) -> None:
         self._pending = ""
 
     def feed(self, part: str) -> str:
-        """Take the next part; return what can be told of the text so far."""
+        """Take the next part; return the text that is safe to show so far."""
         text = mask(self._pending + part)
         withheld = _partial_match_length(text)
         self._pending = text[len(text) - withheld :]
@@ -89,7 +89,7 @@ class StreamMasker:
 
 
 def forget_secrets() -> None:
-    """Know no secret any more: for tests."""
+    """Forget all secrets: for tests."""
     global _masked_forms, _environment_read  # noqa: PLW0603
     with _registry_lock:
         _registered_secrets.clear()
@@ -121,7 +121,7 @@ def _read_environment() -> None:
 
 
 def _forms_of(value: str) -> Iterator[str]:
-    """Yield all that is to be struck out for a value."""
+    """Yield every form of a value to mask."""
     value = _CERTIFICATE.sub("", value).strip()  # certificates are public, and hundreds are in one file
     lines = [line.strip() for line in value.splitlines()]
     if len(value) >= MIN_SECRET_CHARACTERS:

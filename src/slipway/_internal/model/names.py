@@ -1,4 +1,4 @@
-"""What names and addresses look like, with their sources. The template reads this file too: it needs only `re`."""
+"""The syntax of names and addresses, and their specifications. The template reads it too: it needs only `re`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes TOML, YAML and JSON apart; whatever a text holds, the outcome is plain data within bounds, or ParseError.
+"""Parses TOML, YAML and JSON: any text gives plain data within bounds, or a ParseError.
 
 Other packages are imported where they are used: the template reads TOML where there are none.
 """
@@ -16,12 +16,16 @@ from slipway._internal.model.parsing_limits import MAX_DEPTH
 T = TypeVar("T")
 JsonObject = dict[str, Any]
 """A table of JSON, of which nothing is known but its keys' type."""
+MAX_DEPTH = 64
+"""How deeply lists and tables may be nested."""
+MAX_NODES = 50_000
+"""How many values a YAML text may have, expanded aliases included."""
 MAX_INTEGER = 2**63 - 1
 _BYTE_OFFSET = re.compile(r"\s*\(byte (\d+)\)")
 
 
 class ParseError(ValueError):
-    """A text that is none of its format, or is beyond every measure; `line` is where, or 0."""
+    """A text that is not valid in its format, or exceeds the bounds; `line` is where, or 0."""
 
     def __init__(self, why: str, line: int = 0) -> None:
         super().__init__(why)
@@ -32,7 +36,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Return what a TOML text holds.
 
     Raises:
-        ParseError: it is no TOML, nested too deeply, or has a number that is too large, `nan` or `inf`.
+        ParseError: it is not TOML, nested too deeply, or has a number that is too large, `nan` or `inf`.
     """
     try:
         found = tomllib.loads(text)
@@ -50,7 +54,7 @@ def parse_yaml(text: str) -> Any:
     """Return what a YAML text holds; dates stay texts, and a key that stands twice is refused.
 
     Raises:
-        ParseError: it is no YAML, nested too deeply, or its aliases stand for too much.
+        ParseError: it is not YAML, nested too deeply, or its aliases stand for too much.
     """
     import yaml
 
@@ -80,7 +84,7 @@ def parse_json(data: bytes | str, into: type[T] | Any = Any, *, unique: bool = F
         unique: refuse a key that stands twice in one object: of a text that decides something.
 
     Raises:
-        ParseError: it is no JSON, not of that type, nested too deeply, or holds a text that is no Unicode.
+        ParseError: it is not JSON, not of that type, nested too deeply, or holds a text that is not Unicode.
     """
     import msgspec
 
@@ -93,7 +97,7 @@ def parse_json(data: bytes | str, into: type[T] | Any = Any, *, unique: bool = F
         why = str(error)
         offset = _BYTE_OFFSET.search(why)
         line = raw[: int(offset[1])].count(b"\n") + 1 if offset else 0
-        raise ParseError(_one_line(_BYTE_OFFSET.sub("", why) or "it is no JSON"), line) from error
+        raise ParseError(_one_line(_BYTE_OFFSET.sub("", why) or "it is not JSON"), line) from error
     if unique:
         _refuse_duplicate_keys(raw)
     return found
@@ -123,7 +127,7 @@ def _refuse_duplicate_keys(raw: bytes) -> None:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise ParseError(f"the key `{_one_line(key)}` stands there twice")
+                raise ParseError(f"the key `{_one_line(key)}` appears twice")
             found[key] = value
         return found
 
@@ -158,7 +162,7 @@ def _check_value(value: Any) -> None:
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ParseError("a number is too large")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ParseError(f"{value} is no number to calculate with")
+        raise ParseError(f"{value} is not a finite number")
 
 
 def _one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Who may talk with services on Kubernetes, as a stack's settings name them: words, namespaces, address ranges."""
+"""Peers in a Kubernetes stack's network settings: keywords, namespaces, address ranges."""
 
 from __future__ import annotations
 

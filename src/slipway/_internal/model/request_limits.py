@@ -1,4 +1,4 @@
-"""How requests pass the gateway: how large and how slow they may be, for all services or for one."""
+"""The gateway's limits for requests, size and time, for all services or for one."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class RequestLimits:
 
 
 DEFAULT_LIMITS = RequestLimits()
-"""The limits of a service of which nothing is said."""
+"""The limits of a service without settings."""
 
 
 def effective_limits(*settings: ServiceGatewaySettings) -> RequestLimits:
-    """Return the limits in force by settings of which each earlier one counts more."""
+    """Return the limits in force; earlier settings override later ones."""
 
     def first(*values: int | str | None, default: int | str) -> int | str:
         return next((value for value in values if value is not None), default)

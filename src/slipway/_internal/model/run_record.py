@@ -1,4 +1,4 @@
-"""What a run leaves behind: what was built or deployed, how long each step took, how it ended. `.slipway/records/`."""
+"""Records of runs in `.slipway/records/`: what was built or deployed, how long each step took, how it ended."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from slipway._internal.model.structured_files import read_json_or_none
 
 VERSION = 1
 MAX_RECORDS = 50
-"""So many of the newest records stay."""
+"""How many of the newest records are kept."""
 MAX_RECORD_BYTES = 20 * MEGABYTE
 MAX_TIMESTAMP = 253402300800.0
-"""The first moment that a date cannot tell, in seconds since 1970."""
+"""The first moment that a date cannot express, in seconds since 1970."""
 
 BUILD_VERBS = ("build", "ship", "test")
 DEPLOY_VERBS = ("deploy", "rollback")
@@ -102,7 +102,7 @@ def save(root: Path, record: RunRecord) -> Path:
 
 
 def load_all(root: Path) -> list[RunRecord]:
-    """Return what is kept, the oldest first; a file that is no record of this version is passed over."""
+    """Return what is kept, the oldest first; a file that is not a record of this version is passed over."""
     found = (_load_record(path) for path in _record_paths(folder_of(root)))
     return [record for record in found if record is not None]
 

@@ -22,13 +22,13 @@ _PART = re.compile(r"(?:[*?]|(?P<begin>\w+)(?:-(?P<end>\w+))?)(?:/(?P<step>[1-9]
 def schedule_problem(schedule: str) -> str:
     """Return what is wrong with a schedule, or nothing (github.com/robfig/cron, which Kubernetes reads it with)."""
     if schedule.startswith("@"):
-        return "" if schedule in MACROS else f"{schedule!r} is no word for a schedule"
+        return "" if schedule in MACROS else f"{schedule!r} is not a schedule keyword"
     fields = schedule.split()
     if len(fields) != len(_FIELDS):
         return f"it has {len(fields)} fields instead of {len(_FIELDS)}"
     for text, (name, least, most, words) in zip(fields, _FIELDS, strict=True):
         if not all(_is_valid_part(part, least, most, words) for part in text.split(",")):
-            return f"{text!r} is no {name}, which goes from {least} to {most}"
+            return f"{text!r} is not a valid {name}, which goes from {least} to {most}"
     return ""
 
 

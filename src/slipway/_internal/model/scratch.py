@@ -23,7 +23,7 @@ PROCESS_VARIABLE = "SLIPWAY_PROCESS"
 """The variable by which programs are known whose starter has a folder: that holds the folder's name."""
 _LOCK_FILE = "lock"
 EndSessions = Callable[[Mapping[int, str], str], None]
-"""Given the numbers of sessions, when the leader of each began, and the MARK that their programs have."""
+"""Given the numbers of sessions, when the leader of each began, and the mark that their programs carry."""
 _process_folders: dict[Path, tuple[int, Path, int]] = {}
 """Scratch folder → this process's number, its folder there, and the descriptor that holds the lock."""
 _folders_lock = threading.Lock()

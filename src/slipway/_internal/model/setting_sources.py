@@ -1,4 +1,4 @@
-"""Which file and key decide a setting, for remedies: a stack's own file comes before workspace.toml."""
+"""The file and key that decide a setting, for remedies: a stack's own file overrides workspace.toml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REGISTRY_SETTING = "`registry` in workspace.toml"
 
 
 def describe_port_setting(stack: str, root: Path | None = None) -> str:
-    """Return what says a stack's gateway port, as a part of a sentence."""
+    """Return the setting that decides a stack's gateway port, as a part of a sentence."""
     root = root or workspace_root()
     file = f"infra/Pulumi.{stack}.yaml"
     if any(candidate.port for candidate in _load_stacks(root) if candidate.name == stack):
@@ -27,7 +27,7 @@ def describe_port_setting(stack: str, root: Path | None = None) -> str:
 
 
 def describe_registry_setting(host: str, root: Path | None = None) -> str:
-    """Return what names a registry, as a part of a sentence; what workspace.toml says where nothing names it."""
+    """Return the setting that names a registry, as a part of a sentence; workspace.toml's where no other does."""
     root = root or workspace_root()
     with suppress(SlipwayError):
         if read_toml(root / "workspace.toml", WorkspaceSettings).registry.partition("/")[0] == host:

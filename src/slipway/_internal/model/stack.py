@@ -30,7 +30,7 @@ UNPROTECT_VARIABLE = "SLIPWAY_UNPROTECT"
 
 @dataclass(frozen=True)
 class _TextRule:
-    """What a text has to look like, and what to say when it does not."""
+    """The pattern of a setting's text, and the remedy for one that does not match."""
 
     fits: Callable[[str], object]
     remedy: str
@@ -75,11 +75,11 @@ _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     **_KUBERNETES_SETTINGS,
 }
 _REQUIRED_SETTINGS = ("slipway:images", "slipway:protected")
-"""The settings that every stack's file says: a default would decide what may run there without a word."""
+"""The settings that every stack's file must have: a default would silently decide what may run there."""
 MAX_FILE_NAME_CHARACTERS = 200
 """How many letters the name of a stack's file may have: file systems take 255 bytes."""
 MAX_SHOWN_CHARACTERS = 60
-"""How many letters of a wrong value stand in an error."""
+"""How many characters of a wrong value an error quotes."""
 _INTEGER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _EXPOSURE_SETTINGS = ("slipway:gateway", "slipway:parent", "slipway:ingress")
 
@@ -195,11 +195,11 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
 
 
 def refuse_inline_when_protected(stack: Stack) -> None:
-    """Raise ConfigError when a protected stack would build inside Pulumi: nothing unproven may reach it."""
+    """Raise ConfigError when a protected stack would build inside Pulumi: nothing unverified may reach it."""
     if stack.protected and stack.mode == "inline":
         where = MODE_VARIABLE if stack.overridden else f"{stack.file}: slipway:images"
         raise ConfigError(
-            f"{where} is `inline`, but the stack `{stack.name}` is protected and takes no image built on the way",
+            f"{where} is `inline`, but the stack `{stack.name}` is protected and accepts no image that a deploy builds",
             remedy=f"Unset {MODE_VARIABLE}, or set it to `external` or `hybrid`."
             if stack.overridden
             else f"Use `external` (or `hybrid`), or set slipway:protected to false in {stack.file}.",
@@ -207,16 +207,16 @@ def refuse_inline_when_protected(stack: Stack) -> None:
 
 
 def lost_protection_error(name: str) -> ConfigError:
-    """Return the error for a stack that was protected when it was last deployed, and by its file is not any more."""
+    """Return the error for a stack that was protected at its last deploy, and no longer is according to its file."""
     return ConfigError(
         f"`{name}` was protected when it was last deployed, and infra/Pulumi.{name}.yaml says that it is not",
-        remedy=f"Restore that file (`git log infra/Pulumi.{name}.yaml` says who changed it). If it is meant: "
+        remedy=f"Restore that file (`git log infra/Pulumi.{name}.yaml` says who changed it). If that is intended: "
         f"`invoke deploy --stack {name} --unprotect`, or {UNPROTECT_VARIABLE}={name} for `pulumi up`.",
     )
 
 
 def write_mode(stack: Stack, mode: Mode) -> None:
-    """Set `slipway:images` in the stack's file and leave every other letter as it is."""
+    """Set `slipway:images` in the stack's file and leave everything else as it is."""
     from slipway._internal.model.stack_file import read_settings
 
     text = read_text(stack.file)
@@ -225,11 +225,11 @@ def write_mode(stack: Stack, mode: Mode) -> None:
 
 
 def _stack_file(root: Path, name: str) -> Path:
-    """Return the one file of a stack; its name has to be written as the file's is, in small and large letters."""
+    """Return the one file of a stack; the name must match the file's, case included."""
     path = root / "infra" / f"Pulumi.{name}.yaml"
     if len(path.name) > MAX_FILE_NAME_CHARACTERS:
         raise ConfigError(
-            f"{name[:MAX_SHOWN_CHARACTERS]!r}… ({len(name)} letters) is no stack's name", remedy="Write a shorter one."
+            f"{name[:MAX_SHOWN_CHARACTERS]!r}… ({len(name)} letters) is not a stack name", remedy="Write a shorter one."
         )
     others = [path.with_suffix(suffix) for suffix in (".yml", ".json") if path.with_suffix(suffix).exists()]
     if name not in names(root):
@@ -240,7 +240,7 @@ def _stack_file(root: Path, name: str) -> Path:
         )
     if others:
         raise ConfigError(
-            f"the stack `{name}` has two files: {path} and {others[0].name}", remedy=f"Keep {path.name} alone."
+            f"the stack `{name}` has two files: {path} and {others[0].name}", remedy=f"Keep only {path.name}."
         )
     if path.is_symlink():
         raise ConfigError(
@@ -274,7 +274,7 @@ def _read_settings(root: Path, path: Path, text: str) -> dict[str, Any]:
 
 
 def _parse_value(text: str) -> object:
-    """Return a text of the file as what Pulumi writes it for: true, false, a whole number; else as it is."""
+    """Convert a text of the file as Pulumi does: true, false, a whole number; else unchanged."""
     words = {"true": True, "false": False}
     if text in words:
         return words[text]
@@ -288,7 +288,7 @@ def _excerpt(text: str) -> str:
 
 
 def _check_combinations(path: Path, lines: Mapping[str, int], values: Mapping[str, Any]) -> None:
-    """Raise ConfigError for settings that the stack's target does not have, or that do not go together."""
+    """Raise ConfigError for settings that the stack's target does not have, or that conflict."""
 
     def refuse(key: str, what: str, remedy: str) -> ConfigError:
         return ConfigError(f"{path}:{lines[key]}: {what}", remedy=remedy)
@@ -323,7 +323,7 @@ def _absolute_path(root: Path, path: str | None) -> str | None:
 
 
 def _value_remedy(value: object, allowed: Collection[Any] | _TextRule) -> str:
-    """Return what a value should be, or nothing where it is that."""
+    """Return what a value should be, or nothing where it is valid."""
     if isinstance(allowed, _TextRule):
         return "" if allowed.fits(str(value)) else allowed.remedy
     if type(value) is type(next(iter(allowed))) and value in allowed:  # to Python, 1 and True are the same
@@ -337,4 +337,4 @@ def parse_mode(text: str, where: str = "") -> Mode:
     for mode in MODES:
         if mode == text:
             return mode
-    raise ConfigError(f"{where}{text!r} is no mode", remedy=f"The modes are {', '.join(MODES)}.")
+    raise ConfigError(f"{where}{text!r} is not a mode", remedy=f"The modes are {', '.join(MODES)}.")

@@ -1,7 +1,7 @@
-"""Reads a stack's file as Pulumi does and stricter: what is not written plainly decides whether a stack is protected.
+"""Reads a stack's file as Pulumi does, but stricter: an ambiguous file must not decide whether a stack is protected.
 
-YAML has many ways to say one thing, and its readers do not agree: a doubled key, an anchor, `yes`, a second document.
-Each of them is refused, so Slipway never reads another setting than Pulumi, or than the reviewer of the file.
+YAML parsers disagree on duplicate keys, anchors, `yes` and second documents. Each of them is refused, so that Slipway,
+Pulumi and the reviewer of the file read the same settings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SETTING_PREFIX = "slipway:"
 # Ends of lines that only YAML sees, and marks that turn the direction of writing.
 _INVISIBLE_CHARACTER = re.compile("[\x85\u2028-\u202e\u2066-\u2069]")
 MIN_SIMILARITY = 0.7
-"""How alike two words are that one is taken for a misspelling of the other."""
+"""The similarity from which a word counts as a misspelling of another."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read_settings(path: Path, text: str, known: Mapping[str, object]) -> dict[st
         known: the keys that there are.
 
     Raises:
-        ConfigError: the text is no YAML that is read in one way only, has a key that nothing knows at its top, has a
+        ConfigError: the text is not YAML that is read in one way only, has a key that nothing knows at its top, has a
             setting of Slipway's that nothing knows, or one that is none but looks like one.
     """
     _refuse_invisible_characters(path, text)
@@ -72,7 +72,7 @@ def read_settings(path: Path, text: str, known: Mapping[str, object]) -> dict[st
 
 
 def _refuse_invisible_characters(path: Path, text: str) -> None:
-    """Refuse what ends a line, a comment too, for YAML but not for those who read it, or turns its direction."""
+    """Refuse characters that end a line for YAML but not for a reader, or change the direction of text."""
     if found := _INVISIBLE_CHARACTER.search(text):
         raise ConfigError(
             f"{path}:{text.count(chr(10), 0, found.start()) + 1}: {found[0]!r} is a letter that nobody sees, and that "
@@ -103,7 +103,7 @@ def _config_table(path: Path, root: yaml.Node | None) -> yaml.MappingNode | None
     if root is None or _is_empty(root):
         return None
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{path}:1: this is no table of keys", remedy="Write `config:` and the settings under it.")
+        raise ConfigError(f"{path}:1: this is not a table of keys", remedy="Write `config:` and the settings under it.")
     config = None
     for key, value in _unique_pairs(path, root):
         line = key.start_mark.line + 1
@@ -112,7 +112,8 @@ def _config_table(path: Path, root: yaml.Node | None) -> yaml.MappingNode | None
         if key.value == "config" and not _is_empty(value):
             if not isinstance(value, yaml.MappingNode):
                 raise ConfigError(
-                    f"{path}:{line}: `config` is no table", remedy="Write each setting on a line of its own below it."
+                    f"{path}:{line}: `config` is not a table",
+                    remedy="Write each setting on a line of its own below it.",
                 )
             config = value
     return config
@@ -123,7 +124,7 @@ def _unique_pairs(path: Path, table: yaml.MappingNode) -> Iterator[tuple[yaml.Sc
     for key, value in table.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
-            raise ConfigError(f"{path}:{line}: this key is no plain name", remedy="Write `NAMESPACE:NAME: VALUE`.")
+            raise ConfigError(f"{path}:{line}: this key is not a plain name", remedy="Write `NAMESPACE:NAME: VALUE`.")
         if key.value in seen:
             raise ConfigError(
                 f"{path}:{line}: `{key.value}` is written twice, first on line {seen[key.value]}",
@@ -134,7 +135,7 @@ def _unique_pairs(path: Path, table: yaml.MappingNode) -> Iterator[tuple[yaml.Sc
 
 
 def _refuse_misspelled_key(path: Path, line: int, key: str, known: Mapping[str, object]) -> None:
-    """Refuse a key that is not Slipway's by its letters, but would be by its looks; a service's secrets stay."""
+    """Refuse a key that looks like one of Slipway's but is not; secrets of services are let through."""
     namespace, colon, name = (part.strip() for part in key.partition(":"))
     if colon and (path.parents[1] / "services" / namespace).is_dir():
         return
@@ -156,7 +157,7 @@ def _is_empty(node: yaml.Node) -> bool:
 
 
 class _AmbiguousYaml(Exception):
-    """A way to write YAML that its readers understand differently."""
+    """YAML that parsers understand differently."""
 
     def __init__(self, what: str, line: int) -> None:
         super().__init__(what)
@@ -170,7 +171,7 @@ class _UnambiguousLoader(BoundedLoader):
         event = self.peek_event()
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            raise _AmbiguousYaml("an anchor or alias (`&`, `*`) stands for a text that is written elsewhere", line)
+            raise _AmbiguousYaml("an anchor or alias (`&`, `*`) refers to a text that is written elsewhere", line)
         if event.tag is not None:
-            raise _AmbiguousYaml(f"the tag `{event.tag}` changes what a value is", line)
+            raise _AmbiguousYaml(f"the tag `{event.tag}` changes the type of a value", line)
         return super().compose_node(parent, index)

@@ -1,4 +1,4 @@
-"""Reads TOML, YAML and JSON into frozen values; what is wrong is found here, by file, line, key and remedy."""
+"""Reads TOML, YAML and JSON files into frozen values; errors name file, line, key and remedy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_toml(path: Path, into: type[T]) -> T:
     """Return the file's content as an `into`, whose fields are the known keys.
 
     Raises:
-        ConfigError: the file is missing, is no TOML, has an unknown key or a value of the wrong type.
+        ConfigError: the file is missing, is not TOML, has an unknown key or a value of the wrong type.
     """
     text = read_text(path)
     try:
@@ -63,7 +63,7 @@ def read_yaml(path: Path, *, text: str | None = None) -> dict[str, Any]:
         text: what it holds, where the caller has read it.
 
     Raises:
-        ConfigError: the file is missing, is no YAML, or holds something else than keys and values.
+        ConfigError: the file is missing, is not YAML, or holds something else than keys and values.
     """
     remedy = "Correct that line: it takes keys and values, `key: value`."
     try:
@@ -110,7 +110,7 @@ def read_json(
 
 
 def read_json_or_none(path: Path, into: type[J] | Any = Any, *, limit: int = MAX_STATE_BYTES) -> J | None:
-    """Return the content of a JSON file that only remembers something; None where it is missing or damaged."""
+    """Return the content of a JSON file that serves as a cache; None where it is missing or damaged."""
     try:
         found: J = parsing.parse_json(read_bytes(path, limit), into)
     except (OSError, ValueError):  # ParseError among them
@@ -119,7 +119,7 @@ def read_json_or_none(path: Path, into: type[J] | Any = Any, *, limit: int = MAX
 
 
 def path_exists(path: Path) -> bool:
-    """Whether there is anything of this name, be it a link that leads nowhere."""
+    """Whether anything has this name, a broken link included."""
     return os.path.lexists(path)
 
 
@@ -156,7 +156,7 @@ def _named_tables(value: Mapping[str, Any] | list[Any], *, single: bool) -> Iter
 
 
 def unknown_key_error(path: Path, line: int, keys: tuple[str, ...], known: Iterable[str]) -> ConfigError:
-    """Return the error for a key that nothing knows, with the nearest known one and all of them."""
+    """Return the error for an unknown key, with the nearest known key and the list of all."""
     known = sorted(known)
     near = difflib.get_close_matches(keys[-1], known, n=1)
     hint = f"Did you mean `{near[0]}`? " if near else ""
@@ -209,12 +209,12 @@ def _type_error(path: Path, text: str, message: str, into: type[msgspec.Struct])
 
 
 def _without_indexes(keys: Iterable[str]) -> list[str]:
-    """Return keys without the numbers of a list's entries, which no file shows."""
+    """Return keys without list indexes, which no file shows."""
     return [key for key in keys if not key.isdigit()]
 
 
 def _choices(kind: Any, keys: tuple[str, ...]) -> list[str]:
-    """Return the words that a key takes; none where it takes others than some words."""
+    """Return the words that a key accepts; empty where it accepts other values."""
     if not keys:
         return [repr(word) for word in get_args(kind)] if get_origin(kind) is Literal else []
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

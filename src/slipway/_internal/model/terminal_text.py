@@ -1,6 +1,6 @@
-"""Makes what builds, containers and tools print fit for a terminal: no line can move, clear, recolour or flood it.
+"""Makes the output of builds, containers and tools safe for a terminal: no line can move, clear, recolour or flood it.
 
-Known secrets are struck out too: before a line is cut, and again where only a control sequence parted their letters.
+Known secrets are masked too: before a line is cut, and again after control sequences between their letters are gone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from slipway._internal.model.masking import mask
 
 MAX_LINE_CHARACTERS = 500
-"""Letters of a line that are shown of output in passing: of a failed step, of progress."""
+"""How many characters of a line are shown of a failed step or of progress."""
 TAIL_LINES = 15
 """How many last lines of a failed step or pod stand in its error; its log has them all."""
 MAX_LINES = 200
-"""Lines that are shown of an error's output."""
+"""How many lines of output an error shows."""
 
 _CONTROL_SEQUENCES = re.compile(
     r"(?:\x1b\]|\x9d)[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC: titles, links, the clipboard
@@ -23,12 +23,12 @@ _CONTROL_SEQUENCES = re.compile(
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, moves, clearing
     r"|\x1b[ -/]*[0-~]?"  # any other, such as a reset
 )
-# Controls of both sets, marks that turn the direction of writing, halves of letters (bytes that were no UTF-8).
+# Controls of both sets, marks that turn the direction of writing, halves of letters (bytes that were not UTF-8).
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def sanitize_line(line: str, limit: int | None = MAX_LINE_CHARACTERS) -> str:
-    """Return a line as it may be shown: of a progress bar, what stood there in the end; only its start if it is long.
+    """Return a line that is safe to show: the last state of a progress bar; only its start if it is long.
 
     Args:
         line: the line, without its end.
@@ -42,12 +42,12 @@ def sanitize_line(line: str, limit: int | None = MAX_LINE_CHARACTERS) -> str:
 
 
 def sanitize(text: str) -> str:
-    """Return a text as it may be shown, all of it."""
+    """Return a whole text that is safe to show."""
     return "\n".join(sanitize_line(line, None) for line in mask(text).split("\n"))
 
 
 def sanitize_lines(text: str, lines: int = MAX_LINES) -> list[str]:
-    """Return a text's lines as they may be shown; of very many, the first ones and the last ones."""
+    """Return a text's lines, safe to show; of very many, the first and the last."""
     found: Sequence[str] = mask(text).split("\n")
     if found and not found[-1]:
         found = found[:-1]

@@ -1,4 +1,4 @@
-"""Reads the texts that people write. Only Python's own library is used: the template reads some, too."""
+"""Reads text files that people write. Only the standard library is used, since the template needs it too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import MEGABYTE, read_bytes
 
 TEXT_LIMIT = MEGABYTE
-"""Bytes of the longest file that people write and Slipway reads."""
+"""The size limit, in bytes, of files that people write."""
 
 
 def read_text(path: Path, *, limit: int = TEXT_LIMIT) -> str:
@@ -26,7 +26,7 @@ def read_text(path: Path, *, limit: int = TEXT_LIMIT) -> str:
         raise ConfigError(f"{path}:{line}: this is not UTF-8 text", remedy="Save it as UTF-8.") from error
     except (OSError, ValueError) as error:
         raise ConfigError(
-            why_unreadable(path, error), remedy="See what is there and to whom it belongs (`ls -ld`)."
+            why_unreadable(path, error), remedy="Check what is there and who owns it (`ls -ld`)."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Whom the workspace trusts: the public keys and the CI identities in `policy/`, whose signatures count."""
+"""The signers that the workspace trusts: public keys and CI identities in `policy/`."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class PublicKey:
 
     @property
     def hint(self) -> str:
-        """What cosign writes into a signature to say which key made it."""
+        """The hint by which cosign names the key in a signature."""
         return base64.b64encode(bytes.fromhex(self.fingerprint)).decode()
 
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
-    """A trusted keyless identity: who issued it, and whose it is, in full or as a regular expression."""
+    """A trusted keyless identity: its issuer, and its subject in full or as a regular expression."""
 
     issuer: NonEmptyText
     subject: str | None = None
@@ -56,7 +56,7 @@ class IdentityFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class TrustedSigners:
-    """Everybody whose signature counts."""
+    """Everyone whose signature counts."""
 
     keys: tuple[PublicKey, ...] = ()
     identities: tuple[Identity, ...] = ()
@@ -92,7 +92,7 @@ def load(root: Path) -> TrustedSigners:
     """Read `policy/keys/*.pub` and `policy/identities.toml`; where there are none, nobody is trusted.
 
     Raises:
-        ConfigError: one of the files is no public key, or names no identity.
+        ConfigError: one of the files is not a public key, or names no identity.
     """
     keys = tuple(parse_public_key(path, read_text(path)) for path in sorted(keys_folder(root).glob("*.pub")))
     return TrustedSigners(keys, tuple(_read_identities(identities_path(root))))
@@ -107,14 +107,14 @@ def parse_public_key(path: Path, text: str) -> PublicKey:
     if "PRIVATE KEY" in text:
         raise ConfigError(
             f"{path} is a private key, and policy/ is in git",
-            remedy="Move it out of the workspace, take it for stolen if it was committed, and make a new one with "
+            remedy="Move it out of the workspace, treat it as stolen if it was committed, and make a new one with "
             "`invoke keys`.",
         )
     match = _PEM.fullmatch(text)
     der = _decode_base64(match["body"]) if match else b""
     if der[:1] != bytes([DER_SEQUENCE]):
         raise ConfigError(
-            f"{path} is no public key",
+            f"{path} is not a public key",
             remedy="Put one key in PEM there (`-----BEGIN PUBLIC KEY-----`): "
             "`cosign public-key --key PRIVATE` prints it; `invoke keys` writes it.",
         )
@@ -140,7 +140,7 @@ def _read_identities(path: Path) -> Iterator[Identity]:
         pattern = identity.subject_regexp
         if pattern and not (pattern.startswith("^") and pattern.endswith("$")):
             raise ConfigError(
-                f"{path}: `subject-regexp` of [[identity]] number {number} would match in the middle of anything",
+                f"{path}: `subject-regexp` of [[identity]] number {number} is not anchored",
                 remedy="Begin it with ^ and end it with $, or write the whole `subject`.",
             )
         yield identity

@@ -32,7 +32,7 @@ from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace_path import nearest, refuse_unsafe_path
 
 ErrorFactory = Callable[[tuple[str, ...], str, str], ConfigError]
-"""Makes the error of a key in a file: the key, what is wrong with it, the remedy."""
+"""Makes the error for a key in a file: the key, what is wrong with it, the remedy."""
 CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
@@ -63,8 +63,8 @@ class SecretSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 CacheMode = Literal["auto", "registry", "read", "off"]
-"""Where layers are kept for other machines: beside the images, unless those are on this machine (`auto`); always
-there; there, but this machine only reads; nowhere."""
+"""Where layers are kept for other machines: beside the images unless the registry is local (`auto`); always there;
+there, but read-only for this machine; nowhere."""
 
 
 class BuildSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,7 +107,7 @@ class ResourceLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScaleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many of a service run, where the target can tell: between `min` and `max`, so that `cpu` percent is used."""
+    """How many instances of a service run: between `min` and `max`, aiming at `cpu` percent of use."""
 
     min: Annotated[int, Meta(ge=1, le=10_000)] = 1
     max: Annotated[int, Meta(ge=1, le=10_000)] = 1
@@ -121,7 +121,7 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DevSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `invoke dev` has to know of a service.
+    """A service's settings for `invoke dev`.
 
     `sync` names folders that the image holds just as they are, below its WORKDIR at the same path: `app` of the
     service's own folder, `common:common` of the lib `common`. With `--sync` they are copied instead of built.
@@ -179,7 +179,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Everything that the files of a workspace say, checked."""
+    """A workspace as its files describe it, checked."""
 
     root: Path
     settings: WorkspaceSettings
@@ -326,7 +326,7 @@ def _check_settings(path: Path, settings: WorkspaceSettings) -> None:
     text = read_text(path)
     if not DNS_LABEL.fullmatch(settings.name):
         raise ConfigError(
-            f"{path}:{line_of(text, ('name',))}: `name` is {settings.name!r:.80}, which is no DNS label",
+            f"{path}:{line_of(text, ('name',))}: `name` is {settings.name!r:.80}, which is not a DNS label",
             remedy="Use lower-case letters, digits and dashes, such as `demo` or `team-shop`.",
         )
     _check_addresses(path, text, settings)
@@ -339,7 +339,7 @@ def _check_settings(path: Path, settings: WorkspaceSettings) -> None:
     ]:
         if not _PLATFORM.fullmatch(platform):
             raise ConfigError(
-                f"{path}:{line_of(text, keys)}: {platform!r} is no platform of containers",
+                f"{path}:{line_of(text, keys)}: {platform!r} is not a container platform",
                 remedy="Write linux/ARCHITECTURE, such as `linux/amd64` or `linux/arm64`.",
             )
     for platform, address in build.builders.items():
@@ -366,7 +366,7 @@ def _check_settings(path: Path, settings: WorkspaceSettings) -> None:
 def _check_addresses(path: Path, text: str, settings: WorkspaceSettings) -> None:
     if not REGISTRY.fullmatch(settings.registry):
         raise ConfigError(
-            f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r:.80}, which is no registry "
+            f"{path}:{line_of(text, ('registry',))}: `registry` is {settings.registry!r:.80}, which is not a registry "
             "address",
             remedy="Write host[:port][/path] without a scheme, such as `127.0.0.1:5000` or `ghcr.io/acme`.",
         )
@@ -392,7 +392,7 @@ def _check_service(root: Path, service: Service) -> None:
 
     if not DNS_LABEL.fullmatch(service.name):
         raise ConfigError(
-            f"{service.folder}: `{service.name}` is no DNS label, so no service can be called that",
+            f"{service.folder}: `{service.name}` is not a DNS label, so it cannot name a service",
             remedy="Rename the folder: lower-case letters, digits and dashes, at most 40 characters.",
         )
     if RESERVED.match(service.name):
@@ -411,7 +411,7 @@ def _check_service(root: Path, service: Service) -> None:
         if not _ENV_NAME.fullmatch(name):
             raise refuse(
                 ("secrets",),
-                f"`{name}` is no variable name",
+                f"`{name}` is not a variable name",
                 "Use letters, digits and underscores: `API_TOKEN`.",
             )
     for lib in settings.libs:
@@ -431,7 +431,7 @@ def _check_service(root: Path, service: Service) -> None:
     if not service.dockerfile.is_file():
         raise ConfigError(
             f"{service.dockerfile} is missing",
-            remedy="Copy another service's, or take that of a new one: `invoke new NAME --kind KIND`.",
+            remedy="Copy another service's, or that of a new one: `invoke new NAME --kind KIND`.",
         )
 
 
@@ -453,8 +453,8 @@ def _check_requests(settings: ServiceSettings, refuse: ErrorFactory) -> None:
     if settings.health is not None and not (settings.port and _HEALTH_PATH.fullmatch(settings.health)):
         raise refuse(
             ("health",),
-            f"`health` is {settings.health!r}" + ("" if settings.port else ", and there is no `port` to ask at"),
-            'Write the path that answers 200 while the service is well, such as "/health"; it needs a `port`.',
+            f"`health` is {settings.health!r}" + ("" if settings.port else ", and there is no `port` to request it at"),
+            'Write the path that answers 200 while the service is healthy, such as "/health"; it needs a `port`.',
         )
 
 
@@ -463,7 +463,7 @@ def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
         raise refuse(
             ("scale", "max"),
             f"`max` is {settings.scale.max}, less than `min`, which is {settings.scale.min}",
-            "Set `max` to the most that may run; the same as `min` for always as many.",
+            "Set `max` to the most that may run; the same as `min` for a fixed number.",
         )
     if not settings.job:
         return
@@ -480,7 +480,7 @@ def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
             )
     if settings.scale != ScaleSettings():
         raise refuse(
-            ("scale",), "a job has no [scale]: one of it runs at a time", "Remove [scale], or the table [job]."
+            ("scale",), "a job has no [scale]: one instance runs at a time", "Remove [scale], or the table [job]."
         )
 
 
@@ -507,7 +507,7 @@ def _check_needs(services: tuple[Service, ...]) -> None:
 
 
 def _check_services(services: tuple[Service, ...]) -> None:
-    """Refuse two services with one route. Each listens in a container of its own, so they may have the same port."""
+    """Refuse two services with one route. They may share a port, since each has a container of its own."""
     _check_needs(services)
     service_by_route: dict[str, Service] = {}
     for service in services:
@@ -526,7 +526,7 @@ def _check_services(services: tuple[Service, ...]) -> None:
 
 
 def read_build_secret(source: SecretSource, environment: Mapping[str, str]) -> str:
-    """Return a build secret's value, read from its file or variable; nothing that goes out will show it."""
+    """Return a build secret's value, read from its file or variable; it is masked from now on."""
     file = Path(str(source.file)).expanduser()
     value = environment[source.env] if source.env else file.read_text(encoding="utf-8")
     register_secret(value)

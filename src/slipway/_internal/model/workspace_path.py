@@ -1,4 +1,4 @@
-"""Where the workspace is, and where it may lie: what Pulumi, Python and BuildKit would misread is refused at once."""
+"""Where the workspace is. A path that Pulumi, Python or BuildKit would misread is refused at once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from slipway._internal.model.errors import ConfigError
 
 UNSAFE_CHARACTERS = {
-    "%": "Pulumi reads it in the address of its state as the beginning of another letter",
-    "#": "Pulumi reads it in the address of its state as the address's end",
-    "?": "Pulumi reads it in the address of its state as the address's end",
+    "%": "in the URL of Pulumi's state it begins an escaped character",
+    "#": "in the URL of Pulumi's state it ends the path",
+    "?": "in the URL of Pulumi's state it ends the path",
     ":": "it separates folders in PATH, where .venv/bin and .slipway/bin stand",
     **dict.fromkeys(
         '"$`\\', "pip writes the path into the scripts in .venv/bin, where a shell may read it as something else"
@@ -44,7 +44,7 @@ def refuse_unsafe_path(root: Path) -> None:
     found = next((char for char in text if char in UNSAFE_CHARACTERS or not char.isprintable()), None)
     if found is None:
         return
-    why = UNSAFE_CHARACTERS.get(found, "no tool prints or reads it as it is")
+    why = UNSAFE_CHARACTERS.get(found, "tools do not print or read it unchanged")
     name = found if found in UNSAFE_CHARACTERS else repr(found)
     raise ConfigError(
         f"the workspace lies in {text!r}, and {name} in a path does not work: {why}",

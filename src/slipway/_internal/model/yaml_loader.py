@@ -1,4 +1,4 @@
-"""A loader for YAML from people and programs: plain data only, within bounds, and read as Pulumi reads it."""
+"""A YAML loader for plain data within bounds, which reads scalars as Pulumi does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slipway._internal.model.parsing_limits import MAX_DEPTH, MAX_NODES
 
 
 class BoundedLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """Refuses what is nested too deeply, aliases that stand for too much or for themselves, and a key twice."""
+    """Refuses deep nesting, aliases that expand too far or contain themselves, and duplicate keys."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -39,7 +39,7 @@ class BoundedLoader(yaml.SafeLoader):  # type: ignore[misc]
             if event.anchor:
                 self._sizes[event.anchor] = self._nodes - before
         if self._nodes > MAX_NODES:
-            raise refuse("it holds too much")
+            raise refuse("it is too large")
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -48,7 +48,7 @@ class BoundedLoader(yaml.SafeLoader):  # type: ignore[misc]
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key `{key.value}` stands there twice", key.start_mark
+                        None, None, f"the key `{key.value}` appears twice", key.start_mark
                     )
                 if key.tag != "tag:yaml.org,2002:merge":
                     seen.add((key.tag, key.value))

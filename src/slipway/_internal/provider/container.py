@@ -45,10 +45,10 @@ class ContainerHandler(ResourceHandler):
         for key in ("memory", "tmpSize"):
             amount = inputs.get(key)
             if amount not in (None, UNKNOWN) and not _SIZE.fullmatch(str(amount)):
-                problems.append((key, f"{amount!r} is no amount; write a whole number and k, m or g: 256m"))
+                problems.append((key, f"{amount!r} is not an amount; write a whole number and k, m or g: 256m"))
         for name in inputs.get("secrets") or {}:
             if not _FILE_NAME.fullmatch(name):
-                problems.append(("secrets", f"{name!r} is no file name"))
+                problems.append(("secrets", f"{name!r} is not a file name"))
         return problems
 
     def diff(self, old: ResourceState, news: Props) -> Diff:

@@ -44,7 +44,7 @@ class GatewayHandler(ResourceHandler):
         if not contains_unknown(bind) and (problem := bind_problem(str(bind))):
             return [("bind", f"{bind!r} {problem}. {BIND_REMEDY}")]
         if not contains_unknown(port) and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):
-            return [("port", f"{port!r} is no port: 1 to 65535")]
+            return [("port", f"{port!r} is not a port: 1 to 65535")]
         if contains_unknown(inputs):
             return []
         try:

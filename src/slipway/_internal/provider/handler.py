@@ -68,7 +68,7 @@ class ResourceHandler(ABC):
         known = {*self.required, *self.defaults, *self.optional, *self.secret}
         for key, value in inputs.items():
             if key not in known and not key.startswith("__"):
-                failures.append((key, f"is no input of this resource; it has {', '.join(sorted(known))}"))
+                failures.append((key, f"is not an input of this resource; it has {', '.join(sorted(known))}"))
             elif key not in self.secret and contains_secret(value):
                 failures.append((key, "holds a secret that all could read there; use `secrets`"))
         return CheckedInputs(inputs, tuple(failures or self.validate_inputs(unwrap_secrets(inputs))))

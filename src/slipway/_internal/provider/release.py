@@ -14,7 +14,7 @@ each. After the third Release has [A', B, A], and Live A': the digests differ fr
 (B's), so they are a release of their own; A is `good`. Had B been tried again instead, with success, there would be no
 new record: Release has B's digests already, and Live, which never got B, takes it up now.
 
-A deploy that changes neither digests nor mode (an environment, a limit) is no release: A stays live if it fails, too.
+A deploy that changes neither digests nor mode (an environment, a limit) is no release: A stays live even if it fails.
 An image that cannot be built is none either: Release waits for all digests.
 
 Live keeps the whole records of what was live, twenty of them, so twenty failed releases push none out. Records that an

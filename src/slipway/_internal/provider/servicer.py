@@ -188,7 +188,7 @@ def _handler_of(request: Any) -> ResourceHandler:
     type_token = request.urn.split("::")[2].rpartition("$")[2]
     if type_token not in RESOURCE_HANDLERS:
         raise SlipwayError(
-            f"{type_token} is no resource of Slipway's; there are {', '.join(sorted(RESOURCE_HANDLERS))}"
+            f"{type_token} is not a resource of Slipway's; there are {', '.join(sorted(RESOURCE_HANDLERS))}"
         )
     return RESOURCE_HANDLERS[type_token]
 

@@ -67,7 +67,7 @@ def decide_retention(
         elif not image.tags:
             decisions.append(_decide_untagged(image, now))
         elif repository_type == "other":
-            decisions.append(RetentionDecision(image, True, "it has a tag, and is no service's"))
+            decisions.append(RetentionDecision(image, True, "it has a tag, and is not a service's"))
         elif image.created_at is None:
             decisions.append(RetentionDecision(image, True, "its age is not known here"))
         else:

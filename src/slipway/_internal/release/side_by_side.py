@@ -43,7 +43,7 @@ def assign_suffix_and_port(workspace: Workspace, stack: Stack, name: str | None,
     suffix = name or local_settings.suffix or suggest_suffix(workspace.root, workspace.name)
     if not local.SUFFIX_PATTERN.fullmatch(suffix):
         raise ConfigError(
-            f"{suffix!r} is no name for a folder that runs beside another",
+            f"{suffix!r} is not a valid name for `--beside`",
             remedy="Use lower-case letters, digits and dashes, at most 20: "
             f"`invoke up --stack {stack.name} --beside feature-x`.",
         )

@@ -167,7 +167,7 @@ def _listen_error(spec: GatewaySpec, error: BaseException) -> SlipwayError | Non
     text = str(error)
     if "cannot assign requested address" in text:
         return SlipwayError(
-            f"{spec.bind} is no address of the engine's machine, so the gateway cannot listen there",
+            f"{spec.bind} is not an address of the engine's machine, so the gateway cannot listen there",
             remedy="Set `bind` under [gateway] in workspace.toml to one that it has: 127.0.0.1 for itself alone.",
         )
     return (

@@ -258,7 +258,7 @@ class Authorization:
             raise _TokenRefused(f"{realm}: {error}") from error
         token = body.get("token") or body.get("access_token") or ""
         if not isinstance(token, str) or not _TOKEN_PATTERN.fullmatch(token):
-            raise _TokenRefused(f"{realm} gives something that is no token")
+            raise _TokenRefused(f"{realm} returns something that is not a token")
         return token
 
 

@@ -38,7 +38,7 @@ def read_config(config: Path | None = None) -> dict[str, Any]:
     """Return what a folder's config.json says, by default the user's; nothing where there is none.
 
     Raises:
-        ConfigError: it cannot be read, or is no JSON object.
+        ConfigError: it cannot be read, or is not a JSON object.
     """
     file = (config or config_folder()) / "config.json"
     hint = "DOCKER_CONFIG names its folder" if os.environ.get("DOCKER_CONFIG") and not config else ""
@@ -49,7 +49,7 @@ def read_config(config: Path | None = None) -> dict[str, Any]:
     try:
         convert(config_data, _DockerConfig)
     except ParseError as error:
-        raise ConfigError(f"{file} is no config of Docker: {error}", remedy=remedy) from error
+        raise ConfigError(f"{file} is not a Docker configuration file: {error}", remedy=remedy) from error
     _mask_logins(config_data)
     return config_data
 
@@ -86,7 +86,7 @@ def engine_address() -> str:
     """Return the engine's address: DOCKER_HOST, else the Docker context in use, else the default socket.
 
     Raises:
-        ConfigError: DOCKER_HOST is no address, or there is no such context.
+        ConfigError: DOCKER_HOST is not an address, or there is no such context.
     """
     if host := os.environ.get("DOCKER_HOST"):
         return _require_valid_address(host, "DOCKER_HOST")
@@ -123,9 +123,8 @@ def _require_valid_address(host: str, source: str) -> str:
     if valid:
         return host
     raise ConfigError(
-        f"{source} is {host!r}, which is no address of an engine",
-        remedy=f"Write {DEFAULT_ADDRESS}, tcp://HOST:PORT or ssh://USER@HOST; without it, that of this machine is "
-        "used.",
+        f"{source} is {host!r}, which is not the address of an engine",
+        remedy=f"Write {DEFAULT_ADDRESS}, tcp://HOST:PORT or ssh://USER@HOST; without it, this machine's is used.",
     )
 
 

@@ -80,7 +80,7 @@ def is_loopback(url: str) -> bool:
 
 
 def redirect_target(response: requests.Response) -> str | None:
-    """Return where an answer sends the request on to; None when it is no redirect.
+    """Return where an answer sends the request on to; None when it is not a redirect.
 
     Raises:
         RedirectRefused: to an address without TLS, or what was to be written to another origin.
@@ -93,7 +93,7 @@ def redirect_target(response: requests.Response) -> str | None:
         target = urljoin(response.url, location)
         source_origin, target_origin = origin(response.url), origin(target)
     except ValueError:
-        raise RedirectRefused(f"{shown}, which is no address") from None
+        raise RedirectRefused(f"{shown}, which is not an address") from None
     local = target_origin[0] == source_origin[0] == "http" and is_loopback(target) and is_loopback(response.url)
     if target_origin[0] != "https" and not local:
         raise RedirectRefused(f"{shown}, which is not HTTPS")

@@ -26,7 +26,7 @@ def oci_digest(path: Path) -> str:
     """Return the digest (`sha256:…`) of the one image in an OCI layout: a folder, or a tar archive of one.
 
     Raises:
-        SlipwayError: it is no OCI layout, holds several images or none, or its manifest is not what its name
+        SlipwayError: it is not an OCI layout, holds several images or none, or its manifest is not what its name
         says.
     """
     if path.is_dir():
@@ -74,7 +74,7 @@ def merge_platforms(parts: Mapping[str, Path], into: Path) -> None:
         into: the folder to make.
 
     Raises:
-        SlipwayError: a part is no OCI layout of one image.
+        SlipwayError: a part is not an OCI layout of one image.
     """
     manifests = []
     (into / BLOBS_FOLDER).mkdir(parents=True)
@@ -101,7 +101,7 @@ def verify_layout(layout: Path) -> str:
 
     Raises:
         GateRefused: a blob is missing or was changed.
-        SlipwayError: it is no OCI layout of one image.
+        SlipwayError: it is not an OCI layout of one image.
     """
     digest = _single_image_digest(layout, lambda name: read_bytes(layout / name, MAX_STATE_BYTES))
     for descriptor in _walk_descriptors(layout):
@@ -210,4 +210,4 @@ def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _invalid_layout_error(path: Path, why: str) -> SlipwayError:
-    return SlipwayError(f"{path} is no OCI layout: {why}", remedy="Remove it, and run `invoke build` again.")
+    return SlipwayError(f"{path} is not an OCI layout: {why}", remedy="Remove it, and run `invoke build` again.")

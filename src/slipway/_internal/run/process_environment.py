@@ -87,7 +87,7 @@ def _require_home(environment: MutableMapping[str, str]) -> None:
     """Set HOME where it is not (cron, some containers); programs in Go do not ask the user database.
 
     Raises:
-        ConfigError: there is none, or it is no folder.
+        ConfigError: there is none, or it is not a folder.
     """
     home = environment.get("HOME", "")
     if not home:
@@ -97,7 +97,9 @@ def _require_home(environment: MutableMapping[str, str]) -> None:
             home = ""
     if not Path(home or "/dev/null").is_dir():
         raise ConfigError(
-            f"HOME is {home}, which is no folder" if home else f"HOME is not set, and user {os.getuid()} has no home",
+            f"HOME is {home}, which is not a folder"
+            if home
+            else f"HOME is not set, and user {os.getuid()} has no home",
             remedy="Set HOME to a folder that this user may write: caches and the state of what runs are kept there.",
         )
     environment["HOME"] = home
@@ -118,7 +120,7 @@ def _require_paths(environment: MutableMapping[str, str]) -> None:
     temporary_folder = environment.get("TMPDIR")
     if temporary_folder and not _is_writable(Path(temporary_folder)):
         raise ConfigError(
-            f"TMPDIR is {temporary_folder}, which is no folder that this user may write",
+            f"TMPDIR is {temporary_folder}, which is not a folder that this user may write",
             remedy="Make it, or unset TMPDIR.",
         )
     for variable, default in XDG_FOLDERS.items():

@@ -154,7 +154,7 @@ class PulumiStack:
         return statefile.repair_state(self.workspace.root, self.workspace.name, self.stack.name)
 
     def _state_file(self) -> Path | None:
-        """Return the file that holds the stack's state; None where the backend is no folder."""
+        """Return the file that holds the stack's state; None where the backend is not a folder."""
         folder = local_state_folder(self.workspace.root)
         return state_file(folder, self.workspace.name, self.stack.name) if folder else None
 

@@ -60,7 +60,7 @@ def resolve_digests(refs: Iterable[str]) -> dict[str, str | None]:
     """Return the digest of each image reference, or None where there is none; many are asked at once.
 
     Raises:
-        ConfigError: something is no image reference.
+        ConfigError: something is not an image reference.
         SlipwayError: a registry does not answer, or refuses.
     """
     return _ask_registries(refs, Registry.resolve_digest)
@@ -70,7 +70,7 @@ def fetch_reported_digests(refs: Iterable[str]) -> dict[str, str | None]:
     """Return what a registry says the digest of each image reference is: one HEAD request each, unproven.
 
     Raises:
-        ConfigError: something is no image reference.
+        ConfigError: something is not an image reference.
         SlipwayError: a registry does not answer, or refuses.
     """
     return _ask_registries(refs, Registry.fetch_reported_digest)

@@ -172,7 +172,7 @@ def _workspace_name(model: Path) -> str | None:
 
 
 def local_state_folder(root: Path) -> Path | None:
-    """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is no folder.
+    """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is not a folder.
 
     Raises:
         ConfigError: the file is damaged, or its address is none.
@@ -189,7 +189,7 @@ def local_state_folder(root: Path) -> Path | None:
         path = root / "infra" / "Pulumi.yaml"
         where = "PULUMI_BACKEND_URL" if "PULUMI_BACKEND_URL" in os.environ else f"{path}: backend: url"
         raise ConfigError(
-            f"{where} is {url[:200]!r}, which is no address: {error}", remedy="Write `file://` and a folder's path."
+            f"{where} is {url[:200]!r}, which is not an address: {error}", remedy="Write `file://` and a folder's path."
         ) from error
 
 

@@ -49,7 +49,7 @@ class _Checkpoint(msgspec.Struct):
 
 
 class _StateDocument(msgspec.Struct):
-    """What a whole state has: cut short, it is no JSON."""
+    """What a whole state has: cut short, it is not JSON."""
 
     version: int
     checkpoint: _Checkpoint
@@ -112,7 +112,7 @@ def require_space(file: Path) -> None:
     needed = STATE_COPIES * (file.stat().st_size if file.is_file() else 0) + SPACE_MARGIN
     free = free_bytes(folder)
     remedy = (
-        "Nothing was changed. Make room and run it again: `invoke prune` removes images that nothing needs any more; "
+        "Nothing was changed. Free some space and run it again: `invoke prune` removes images that nothing needs; "
         f"`df -h {folder}` and `df -i {folder}` show what is used."
     )
     if free is not None and free < needed:

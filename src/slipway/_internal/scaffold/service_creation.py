@@ -135,7 +135,7 @@ def _read_settings(root: Path) -> dict[str, dict[str, Any]]:
     """Return what the service.toml of each service says.
 
     Raises:
-        ConfigError: one is no TOML: what it has taken cannot be known.
+        ConfigError: one is not TOML: what it has taken cannot be known.
     """
     settings = {}
     for file in sorted((root / "services").glob("*/service.toml")):

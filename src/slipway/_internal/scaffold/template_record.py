@@ -78,7 +78,7 @@ def generated_record(answers: Mapping[str, Any], folder: Path) -> str:
 def without_credentials(address: str) -> str:
     """Return an address without the user, password and query that may be somebody's login.
 
-    Of an SSH address the user stays: it names the account of the service and is no secret.
+    Of an SSH address the user stays: it names the account of the service and is not a secret.
     """
     if "://" not in address:
         return address  # a path, or `git@host:path`, which takes no password

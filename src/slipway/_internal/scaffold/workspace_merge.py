@@ -20,7 +20,7 @@ ENGINE = "slipway"
 SERVICES = "services/"
 Files = Mapping[str, Entry]
 _UNTOLD = "\ufffd"
-"""Stands in a path for bytes that are no UTF-8: git knows the file, and no text names it."""
+"""Stands in a path for bytes that are not UTF-8: git knows the file, and no text names it."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ MAX_LOG_LINE_CHARACTERS = 10_000
 """Letters of a log's line that are shown in a terminal."""
 
 PIPE_COLUMNS = 200
-"""Columns when the output is no terminal: nothing is cut off in a file or a pipe."""
+"""Columns when the output is not a terminal: nothing is cut off in a file or a pipe."""
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -45,8 +45,7 @@ def unpack_members(archive: Path, wanted: Mapping[str, Path], optional: Collecti
         optional: the names of targets whose member may be missing.
 
     Raises:
-        ToolUnavailable: it is no whole archive, a member is missing or no regular file, or something in it is not as
-            it should be.
+        ToolUnavailable: the archive is incomplete, or a member is missing or not allowed.
     """
     extracted: set[str] = set()
     try:
@@ -63,7 +62,7 @@ def unpack_members(archive: Path, wanted: Mapping[str, Path], optional: Collecti
             while content.read(CHUNK_BYTES):  # to its end, where its own checksum is
                 pass
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
-        raise ToolUnavailable(f"release: {archive.name} is no whole .tar.gz: {error}") from error
+        raise ToolUnavailable(f"release: {archive.name} is not a complete .tar.gz: {error}") from error
     missing = [name for name, target in wanted.items() if name not in extracted and target.name not in optional]
     if missing:
         raise ToolUnavailable(f"release: the archive holds no {missing[0]}")

@@ -71,7 +71,7 @@ def is_responding(host: str, port: int) -> bool:
     """Return whether a registry answers there; False when nothing does.
 
     Raises:
-        ConfigError: something does, and it is no registry.
+        ConfigError: something does, and it is not a registry.
     """
     problem = ""
     for _ in range(MAX_RESETS):
@@ -97,7 +97,7 @@ def is_responding(host: str, port: int) -> bool:
         break
     listener_name = find_listener(port)
     raise ConfigError(
-        f"port {port} of {host} is taken by something that is no "
+        f"port {port} of {host} is taken by something that is not a "
         f"registry{f' ({listener_name})' if listener_name else ''}: {problem}",
         remedy='Choose another port in workspace.toml: registry = "127.0.0.1:5001".',
     )

@@ -36,8 +36,7 @@ def install_from_release(tool: Tool, into: Path, on_line: OnLine) -> None:
     What has no pinned digest is not even asked for: the place that it comes from could vouch for anything.
 
     Raises:
-        ToolUnavailable: there is no release for this machine, none is pinned, it can't be reached, or it is
-            another one.
+        ToolUnavailable: there is no release for this machine, or it is not pinned, unreachable, or different.
     """
     release = tool.release
     if release is None:

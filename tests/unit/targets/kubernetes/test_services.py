@@ -502,7 +502,7 @@ def test_the_cluster_is_the_one_that_the_settings_name(root: Path) -> None:
     assert (provider["kubeconfig"], provider["context"]) == (str(root / "kube.yaml"), "prod")
     assert found["Deployment", "api"]["metadata"]["namespace"] == "shop"
     settings(root, "kubeconfig: gone.yaml")
-    with pytest.raises(ConfigError, match=r"slipway:kubeconfig is .*gone\.yaml, which is no file"):
+    with pytest.raises(ConfigError, match=r"slipway:kubeconfig is .*gone\.yaml, which is not a file"):
         declare(root)
 
 

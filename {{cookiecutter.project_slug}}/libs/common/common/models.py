@@ -25,7 +25,7 @@ class Item:
         try:
             return Item(id=int(data["id"]), name=str(data["name"]), stock=int(data["stock"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"this is no item: {dict(data)}") from error
+            raise ValueError(f"this is not an item: {dict(data)}") from error
 
 
 def total(items: list[Item]) -> int:

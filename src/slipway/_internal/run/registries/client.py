@@ -49,7 +49,7 @@ class Manifest:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What it says; nothing where it is no JSON object."""
+        """What it says; nothing where it is not a JSON object."""
         try:
             found = json.loads(self.bytes)
         except (ValueError, RecursionError):
@@ -121,7 +121,7 @@ class Registry:
         response = self._http.send(Request("GET", "/v2/", login=False))
         if response.status not in (200, 401):
             raise SlipwayError(
-                f"what answers at {self._http.base_url} is no registry: {response.status} to /v2/",
+                f"what answers at {self._http.base_url} is not a registry: {response.status} to /v2/",
                 remedy=f"Correct {describe_registry_setting(self.host)}.",
             )
 
@@ -326,7 +326,7 @@ class Registry:
             try:
                 path = next_path(following[1], path) if following else ""
             except ValueError:
-                raise self._unbounded_list_error(response, "goes on at what is no address") from None
+                raise self._unbounded_list_error(response, "goes on at what is not an address") from None
             if path in visited:
                 raise self._unbounded_list_error(response, "names a page again that was read already")
             if path and (len(visited) >= MAX_PAGES or length > LIST_LIMIT):
@@ -347,7 +347,7 @@ class Registry:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise SlipwayError(
                 f"the registry {self.host} gives no list of {key} for {replace_unprintable(response.url)}",
-                remedy="It is no sound registry.",
+                remedy="The registry does not follow the OCI specification.",
             )
         return names
 
@@ -359,7 +359,7 @@ class Registry:
         if not isinstance(document, dict):
             raise SlipwayError(
                 f"the registry {self.host} gives no JSON object for {replace_unprintable(response.url)}",
-                remedy="It is no sound registry.",
+                remedy="The registry does not follow the OCI specification.",
             )
         return document
 

@@ -30,7 +30,7 @@ def parse_reference(ref: str) -> ImageReference:
     """Return an image reference's parts, filled up as Docker does: Docker Hub, `library/`, `latest`.
 
     Raises:
-        ConfigError: it is no image reference.
+        ConfigError: it is not an image reference.
     """
     name, _, digest = ref.partition("@")
     first, slash, rest = name.partition("/")

@@ -135,7 +135,7 @@ def _cluster_provider(stack: Stack, parent: pulumi.Resource) -> Provider:
     """
     if stack.kubeconfig and not Path(stack.kubeconfig).is_file():
         raise ConfigError(
-            f"{stack.file}: slipway:kubeconfig is {stack.kubeconfig}, which is no file",
+            f"{stack.file}: slipway:kubeconfig is {stack.kubeconfig}, which is not a file",
             remedy="Correct it, or remove the line: then KUBECONFIG or ~/.kube/config counts.",
         )
     return Provider(

@@ -59,7 +59,7 @@ def test_files_that_differ_from_the_commit_are_for_unprotected_stacks_only(
     monkeypatch.setattr(commits.git, "head_commit", lambda _root: COMMIT)
     report = Said()
     assert commits.commit_to_sign(shop, STAGING, None, report) is None
-    assert "no protected stack takes them" in report.lines[0]
+    assert "protected stacks will refuse them" in report.lines[0]
     with pytest.raises(EvidenceError, match="files differ from the commit"):
         commits.commit_to_sign(shop, PROD, None, report)
 

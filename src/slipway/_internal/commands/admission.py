@@ -1,4 +1,4 @@
-"""What a cluster is told about images: the trust policy, and which registries a stack's namespace takes images from.
+"""Admission policies for a cluster: whose signatures count, and which registries a namespace takes images from.
 
 The trust policy, as a policy-controller ClusterImagePolicy and as a Kyverno ClusterPolicy, says what
 `gate.evidence` asks for: each kind of evidence, the signature among them, by a trusted signer. A cluster asks
@@ -35,7 +35,7 @@ POD_IMAGES_CEL = " + ".join(
 
 
 def allowed_prefixes(workspace: Workspace, stack: Stack) -> list[str]:
-    """Return what a stack's images may begin with: its release repositories, and those of development.
+    """Return the allowed prefixes of a stack's images: its release repositories, and those of development.
 
     A protected stack in `external` mode has released images only. Any other may have a lock that a push has written, or
     go back to a release that was built inline.
@@ -47,14 +47,14 @@ def allowed_prefixes(workspace: Workspace, stack: Stack) -> list[str]:
 
 
 def images_policy_name(namespace: str) -> str:
-    """Return how a namespace's admission policy and its binding are called; both are in no namespace."""
+    """Return the name of a namespace's admission policy and its binding; both are cluster-wide."""
     return f"slipway.{namespace}.images"
 
 
 def images_policy(prefixes: Sequence[str]) -> dict[str, Any]:
     """Return a ValidatingAdmissionPolicy's spec: each image by digest, and with one of the prefixes.
 
-    Pods that are on their way out are let go, whatever they run.
+    Pods that are being deleted are let through.
     """
     allowed = json.dumps(list(prefixes))
     unpinned = "variables.images.filter(each, !each.matches('@sha256:[0-9a-f]{64}$'))"

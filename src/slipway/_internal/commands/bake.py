@@ -1,4 +1,4 @@
-"""One bake definition for many services, and the command that carries it out; nothing here runs anything.
+"""Builds one bake definition for many services, and the command line that runs it.
 
 Inline and external builds give the same image, to the byte: they share `SOURCE_DATE_EPOCH`, which is the
 time of the image and of all that a build writes, the media types, and they are without attestations, whose
@@ -153,7 +153,7 @@ def argv(
     chosen: Sequence[str] | None = None,
     metadata: Path | None = None,
 ) -> list[str]:
-    """Return the command that carries out a bake definition.
+    """Return the command that runs a bake definition.
 
     Bake asks before it reads or writes outside the folder it runs in; the flags say yes to exactly what the
     definition names.

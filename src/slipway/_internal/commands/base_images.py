@@ -1,4 +1,4 @@
-"""The base images: which there are, what decides each, and the commands that make them."""
+"""The base images: their names, their inputs, and the commands that build them."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def make_definition(
 
 
 def argv(buildx: Path, file: Path, builder: str, bases: Iterable[str], rootfs: Path | None) -> list[str]:
-    """Return the command that carries out a definition; bake asks before it reads outside the workspace."""
+    """Return the command that runs a definition; bake asks before it reads outside the workspace."""
     allowed = [f"--allow=fs.read={rootfs}"] if rootfs else []
     flags = [f"--builder={builder}", f"--file={file}", "--progress=rawjson", *allowed]
     return [str(buildx), "bake", *flags, *sorted(bases)]

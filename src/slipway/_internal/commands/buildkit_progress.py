@@ -1,4 +1,4 @@
-"""What BuildKit tells while bake runs (`--progress=rawjson`), as events that each belong to one service."""
+"""Parses BuildKit's JSON progress (`--progress=rawjson`) into events that each belong to one service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cache mounts carried between builders: the bake definitions that read one into an archive, and fill one from it.
+"""Bake definitions that save a cache mount into an archive, and load one from it.
 
 A cache mount is in no image and no layer cache: BuildKit keeps it beside both, under its id. The only way to it is a
 build that mounts it. No secret is given to these builds.
@@ -67,7 +67,7 @@ def load_definition(caches: Mapping[str, str], folder: Path, nonce: str) -> dict
 
 
 def argv(buildx: Path, file: Path, builder: str, caches: Mapping[str, str], folder: Path) -> list[str]:
-    """Return the command that carries out a definition."""
+    """Return the command that runs a definition."""
     allowed = [f"--allow=fs.{way}={folder.absolute()}" for way in ("read", "write")]
     flags = [f"--builder={builder}", f"--file={file}", "--progress=rawjson", *allowed]
     return [str(buildx), "bake", *flags, *map(bake_target_name, caches)]

@@ -1,4 +1,4 @@
-"""What a scan's report says, and whether that may be released; nothing but the report and the settings decides.
+"""Evaluates a scan's report against the scan policy: which findings refuse a release.
 
 The same verdict is reached when the image is scanned and, on the attested report, whenever it is deployed.
 """
@@ -33,7 +33,7 @@ DOCKERFILE_UNKNOWN = "dockerfile-unknown"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the scan found.
+    """One finding of a scan.
 
     Attributes:
         kind: `blind` where the scanner could not judge a part of the image.
@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ScanVerdict:
-    """What the policy says: what refuses, what an exception lets through, and what one did until it ended."""
+    """The verdict: findings that refuse, findings that an exception accepts, and exceptions that have ended."""
 
     refused: tuple[Finding, ...]
     let_through: tuple[tuple[Finding, ScanException], ...]
@@ -170,7 +170,7 @@ def _result_findings(result: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _blind_findings(report: Mapping[str, Any], dockerfile: bool) -> Iterator[Finding]:
-    """Yield what Trivy passes over in silence: an unknown system, one without packages, a Dockerfile it can't read."""
+    """Yield what Trivy silently skips: an unknown system, one without packages, a Dockerfile it can't read."""
     results = _results(report)
     images = report.get("SlipwayPlatforms") or {"": report["Metadata"]}
     for platform, metadata in images.items():
@@ -190,13 +190,13 @@ def _blind_image_findings(
     name = f"{system.get('Family', '')} {system.get('Name', '')}".strip()
     package_classes = {result.get("Class") for result in results if result.get("Packages")}
     if name and "os-pkgs" not in package_classes:
-        title = f"{name}: its packages are not there, or Trivy does not know that system"
+        title = f"{name}: its packages are missing, or Trivy does not know that system"
         yield Finding("blind", PACKAGES_UNKNOWN, "CRITICAL", image, title)
     elif not package_classes & {"os-pkgs", "lang-pkgs"}:
-        title = "no system and no packages were found in it, so nothing was judged"
+        title = "no system and no packages were found in it, so nothing was scanned"
         yield Finding("blind", PACKAGES_UNKNOWN, "CRITICAL", image, title)
     if system.get("EOSL"):
-        title = f"{name} gets no security updates any more, so no advisories tell what is wrong with it"
+        title = f"{name} no longer gets security updates, so no advisory covers its vulnerabilities"
         yield Finding("blind", SYSTEM_END_OF_LIFE, "HIGH", image, title)
 
 
@@ -252,7 +252,9 @@ def _remedy(verdict: ScanVerdict, service: str) -> str:
             "`invoke setup --fresh`."
         )
     if "secret" in kinds:
-        advice.append("Take the secret out of the image, make it a build secret, and revoke it: it was readable.")
+        advice.append(
+            "Remove the secret from the image, make it a build secret, and revoke it, because it was readable."
+        )
     if "misconfiguration" in kinds:
         advice.append("Correct the Dockerfile.")
     if "blind" in kinds:
@@ -265,6 +267,4 @@ def _remedy(verdict: ScanVerdict, service: str) -> str:
         'reason = "…"',
         f'services = ["{service}"]',
     ]
-    return "\n".join(
-        [*advice, "Or let it through for a time, in workspace.toml:", *(f"    {line}" for line in snippet)]
-    )
+    return "\n".join([*advice, "Or accept it for a time, in workspace.toml:", *(f"    {line}" for line in snippet)])

@@ -1,4 +1,4 @@
-"""Argument lists for kubectl, the door to a cluster for all that Pulumi does not do."""
+"""Argument lists for kubectl, which does everything on a cluster that Pulumi does not."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _check_routes(routes: Sequence[Route]) -> None:
         if not _ROUTE.fullmatch(service_route.path):
             raise ConfigError(
                 f"service {service_route.service} has the route {service_route.path!r}",
-                remedy="Write it like /api or /shop/cart, without a slash at the end; / takes what is left.",
+                remedy="Write it like /api or /shop/cart, without a slash at the end; / takes everything else.",
             )
         if service_route.path == OWN_PATH or service_route.path.startswith(f"{OWN_PATH}/"):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""The part of the gateway's nginx.conf that is the same for all routes: how requests and answers pass."""
+"""The part of the gateway's nginx.conf that is the same for all routes."""
 
 from __future__ import annotations
 

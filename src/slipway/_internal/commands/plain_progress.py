@@ -1,4 +1,4 @@
-"""What BuildKit tells in its plain way (`#5 [build 2/5] RUN …`, `#5 CACHED`), as the same events as its JSON gives.
+"""Parses BuildKit's plain progress (`#5 [build 2/5] RUN …`, `#5 CACHED`) into the same events as its JSON.
 
 The docker-build provider passes a build on in this form only.
 """

@@ -1,4 +1,4 @@
-"""How an image was built, as BuildKit recorded it (`mode=max`), made ready to be attested as SLSA provenance v0.2."""
+"""Turns BuildKit's record of a build (`mode=max`) into SLSA provenance v0.2 for an attestation."""
 
 from __future__ import annotations
 

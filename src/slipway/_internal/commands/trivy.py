@@ -161,7 +161,7 @@ def make_sbom(trivy: Path, layout: str, kind: SbomFormat, output: Path, cache: P
 
 
 def scan_dockerfiles(trivy: Path, output: Path, cache: Path, seconds: int) -> list[str]:
-    """Return the command that judges all Dockerfiles in the folder it runs in, by the checks that Trivy itself has.
+    """Return the command that checks all Dockerfiles in the current folder with Trivy's built-in checks.
 
     Args:
         trivy: the binary.
@@ -191,7 +191,7 @@ def download_database(trivy: Path, cache: Path, repository: str | None, seconds:
 
 
 def blank_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that take Trivy's own out of an environment; it takes an empty one for none."""
+    """Return the variables that blank Trivy's own in an environment; it treats an empty one as unset."""
     return {name: "" for name in environment if name.startswith("TRIVY_") and name not in ALLOWED_VARIABLES}
 
 
@@ -249,7 +249,7 @@ def make_predicate(
 
 
 def merge_sboms(documents: Sequence[JsonObject]) -> JsonObject:
-    """Return one list of packages for an image of several platforms; what several have stands there once."""
+    """Return one list of packages for an image of several platforms, without duplicates."""
     first, *others = documents
     merged = dict(first)
     for other in others:
@@ -289,7 +289,7 @@ def _merge_dependencies(entries: Iterable[JsonObject]) -> list[JsonObject]:
 
 
 def is_complete_database(head: bytes, size: int) -> bool:
-    """Return whether a vulnerability database is one, and as long as it says: a copy that was cut off is not.
+    """Return whether a file is a complete vulnerability database; a truncated copy is not.
 
     Trivy finds out only where it happens to read a page that is not there.
 

@@ -1,1 +1,1 @@
-"""What every capability works with: the run context, the reporter, logs, locks, parallel work."""
+"""Shared by all capabilities: the run context, the reporter, logs, locks, parallel work."""

@@ -1,4 +1,4 @@
-"""Which commit images are of: said where it cannot be known, refused where a protected stack has to know it."""
+"""The commit that images are built from: a warning where it is unknown, a refusal where a protected stack needs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slipway._internal.run import git
 
 
 def warn_of_unknown_commit(workspace: Workspace, reporter: Reporter) -> None:
-    """Say so where there is a repository, but the commit that a lock or a release is of cannot be known."""
+    """Warn where there is a repository, but the commit for a lock or a release cannot be determined."""
     if git.may_have_commit_problem(workspace.root) and (problem := git.find_commit_problem(workspace.root)):
         reporter.say(f"Without a commit: {problem.message}. {problem.remedy}")
 
@@ -35,20 +35,22 @@ def commit_to_sign(workspace: Workspace, stack: Stack, commit: str | None, repor
         return commit
     if git.head_commit(workspace.root) is None:
         raise EvidenceError(
-            f"{workspace.root} is in no commit, so nobody knows what was reviewed; nothing is signed without one",
+            f"{workspace.root} is in no commit, so nobody can tell what was reviewed; nothing is signed without one",
             remedy="git init && git add . && git commit",
         )
     if stack.protected:
         raise EvidenceError(
             f"files differ from the commit, or git ignores some that are in an image, and `{stack.name}` is protected",
-            remedy="`git status` shows which: commit them, and ship again.",
+            remedy="`git status` shows them. Commit them, and ship again.",
         )
-    reporter.say("Files differ from the commit, so the images are signed without one: no protected stack takes them.")
+    reporter.say(
+        "Files differ from the commit, so the images are signed without one; protected stacks will refuse them."
+    )
     return None
 
 
 def refuse_unreviewed(root: Path, path: Path, entries: Mapping[str, lock.LockEntry]) -> None:
-    """Refuse images for a protected stack that are of no commit, or of one that this repository never had.
+    """Refuse images for a protected stack without a commit, or with one that this repository never had.
 
     A part of the history (`git clone --depth 1`), or none at all, cannot tell; the signature still says which commit.
 
@@ -62,5 +64,5 @@ def refuse_unreviewed(root: Path, path: Path, entries: Mapping[str, lock.LockEnt
         raise EvidenceError(
             f"{path} names commits that this repository does not have",
             detail="\n".join(wrong),
-            remedy="`git fetch` if they are newer than this clone; else the lock is another repository's: restore it.",
+            remedy="Run `git fetch` if they are newer than this clone. Otherwise restore the lock from git.",
         )

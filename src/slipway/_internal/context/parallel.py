@@ -1,4 +1,4 @@
-"""Work on several services at the same time: all of them are carried to their end, and what failed is told together."""
+"""Works on several services in parallel: each runs to its end, and all failures are reported together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_PARALLEL = 10
 def run_parallel(items: Iterable[T], name: Callable[[T], str], work: Callable[[T], R]) -> dict[str, R]:
     """Return what `work` returns for each item, by the item's name.
 
-    Every item is worked on to its end, also when another fails: a user mends all that is wrong at once. An interrupt
+    Every item runs to its end even when another fails, so that a user can fix everything at once. An interrupt
     ends the programs that are running, and nothing more begins.
 
     Raises:
@@ -37,7 +37,7 @@ def run_parallel(items: Iterable[T], name: Callable[[T], str], work: Callable[[T
 
 
 def combine_errors(failed: dict[str, BaseException]) -> BaseException:
-    """Return one error for several; what is not a SlipwayError is a mistake in Slipway and goes first."""
+    """Return one error for several. Unexpected exceptions are bugs and take precedence."""
     errors = list(failed.values())
     unexpected = [error for error in errors if not isinstance(error, SlipwayError)]
     if unexpected or len(errors) == 1:

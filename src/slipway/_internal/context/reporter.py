@@ -1,4 +1,4 @@
-"""How flows tell what they are doing: whoever calls them decides how that looks."""
+"""The reporter, to which capabilities report progress; the caller decides how it is shown."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """What a flow says while it works."""
+    """Receives the progress of a capability."""
 
     def say(self, text: str) -> None:
-        """Tell one thing that was done or decided."""
+        """Report one thing that was done or decided."""
 
     def step(self, service: str, state: str, detail: str = "") -> None:
-        """Tell where a service is now: `state` is a word or two, `detail` the newest line of its work."""
+        """Report a service's state: `state` is a word or two, `detail` the newest line of its output."""
 
     def done(self, service: str, state: str) -> None:
-        """Tell how a service's part ended well."""
+        """Report that a service is done."""
 
     def failed(self, service: str, state: str) -> None:
-        """Tell that a service's part failed."""
+        """Report that a service failed."""
 
 
 class NullReporter:
-    """A report that nobody reads: for `--json`, and for tests."""
+    """A reporter that shows nothing: for `--json`, and for tests."""
 
     def say(self, text: str) -> None: ...
 
@@ -34,7 +34,7 @@ class NullReporter:
 
 
 class ToolLineReporter:
-    """Takes a toolchain's lines (`tool: what happens`) for a report: progress moves in place, the rest is said once."""
+    """Passes a toolchain's lines (`tool: text`) to a reporter: progress as steps, the rest once each."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -52,4 +52,4 @@ class ToolLineReporter:
 
 
 PROGRESS_PREFIXES = ("building, ", "downloading, ")
-"""How lines begin that come again and again while a tool is fetched or built."""
+"""How progress lines begin, which repeat while a tool is downloaded or built."""

@@ -16,10 +16,6 @@ from slipway._internal.model.parsing_limits import MAX_DEPTH
 T = TypeVar("T")
 JsonObject = dict[str, Any]
 """A table of JSON, of which nothing is known but its keys' type."""
-MAX_DEPTH = 64
-"""How deeply lists and tables may be nested."""
-MAX_NODES = 50_000
-"""How many values a YAML text may have, expanded aliases included."""
 MAX_INTEGER = 2**63 - 1
 _BYTE_OFFSET = re.compile(r"\s*\(byte (\d+)\)")
 

@@ -1,1 +1,1 @@
-"""The doors to the outside: processes, registry, Docker engine, Pulumi."""
+"""Clients to the outside: processes, registry, Docker engine, Pulumi, Kubernetes."""

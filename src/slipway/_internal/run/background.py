@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """Work that has been started; whoever waits gets its result or its error, or leaves it to itself."""
+    """Work in a thread: a caller waits for its result or error, or abandons it."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work

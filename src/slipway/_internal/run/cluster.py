@@ -1,4 +1,4 @@
-"""The one door to a Kubernetes cluster apart from Pulumi: kubectl, so that every way to log in works."""
+"""The client for a Kubernetes cluster: kubectl, so that every way to log in works."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Forbidden(SlipwayError):
-    """The cluster knows the user, who may not do this."""
+    """The cluster does not permit this to the user."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ class Cluster:
         return self.decode(output, into, argv)
 
     def decode(self, output: str, into: type[T], argv: Sequence[str]) -> T:
-        """Return kubectl's answer to a command as an `into`; SlipwayError where it is none."""
+        """Return kubectl's answer to a command as an `into`; SlipwayError if it has another form."""
         try:
             return parse_json(output, into)
         except ParseError as error:
             raise SlipwayError(
-                f"kubectl said something about {self.where.namespace} that cannot be read: {error}",
+                f"kubectl printed something about {self.where.namespace} that cannot be read: {error}",
                 remedy=f"Look for what is wrong with it: {' '.join(argv)}",
             ) from error
 
@@ -168,7 +168,7 @@ def kubectl_path(workspace: Workspace) -> Path:
     found = str(installed) if installed.is_file() else shutil.which("kubectl")
     if not found:
         raise SlipwayError(
-            "kubectl is missing, which a stack on Kubernetes is looked at with",
+            "kubectl is missing, which reads the state of stacks on Kubernetes",
             remedy="Run `invoke setup`, or put kubectl on PATH.",
         )
     return Path(found)
@@ -188,8 +188,8 @@ def explain_kubectl_error(output: str, where: ClusterNamespace, stack: Stack) ->
             detail = lines[-1] if lines else output.strip()
             return error_class(message.format(**names), remedy=remedy.format(**names), detail=detail)
     return SlipwayError(
-        f"kubectl could not do it in {where.namespace}",
-        remedy="Mend what the lines above say and run it again.",
+        f"kubectl failed in {where.namespace}",
+        remedy="Fix what the lines above name and run it again.",
         detail="\n".join(lines[-12:]),
     )
 
@@ -207,7 +207,7 @@ _KUBECTL_ERRORS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...
         re.compile(r'context "([^"]*)" does not exist|no context exists with the name: "([^"]*)"'),
         ConfigError,
         "the kubeconfig of `{stack}` has no context `{name}`",
-        "`kubectl config get-contexts` lists those that there are; see {settings}.",
+        "`kubectl config get-contexts` lists the contexts; see {settings}.",
     ),
     _NO_KUBECONFIG,
     (
@@ -237,13 +237,13 @@ _KUBECTL_ERRORS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...
     (
         re.compile(r"getting credentials: exec: executable (\S+) failed"),
         SlipwayError,
-        "logging in to the cluster of `{stack}` failed: `{name}` says no",
-        "Log in again, in the way that the cluster's vendor says.",
+        "logging in to the cluster of `{stack}` failed: `{name}` refused it",
+        "Log in again, as the cluster's vendor describes.",
     ),
     (
         re.compile(r"x509: "),
         SlipwayError,
-        "the cluster of `{stack}` shows a certificate that is not trusted",
+        "the cluster of `{stack}` presents a certificate that is not trusted",
         "The kubeconfig has to hold the cluster's present CA: log in again, or see {settings}.",
     ),
     (
@@ -253,7 +253,7 @@ _KUBECTL_ERRORS: tuple[tuple[re.Pattern[str], type[SlipwayError], str, str], ...
         ),
         SlipwayError,
         "the cluster of `{stack}` does not answer",
-        "See that it runs and that this machine reaches it (`kubectl cluster-info`); which one it is say {settings}.",
+        "Check that it runs and that this machine reaches it (`kubectl cluster-info`); {settings} say which one it is.",
     ),
 )
 """What kubectl says when it cannot do something: words, whose fault it is, what that means, what to do."""

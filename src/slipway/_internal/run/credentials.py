@@ -1,4 +1,4 @@
-"""How a registry is told who asks: Docker's config and credential helpers, token services, passwords."""
+"""Authenticates at registries: Docker's config and credential helpers, token services, passwords."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PARAMETER_PATTERN = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 
 @dataclass(frozen=True)
 class Login:
-    """What `docker login` left for a registry; both empty when it left nothing."""
+    """The login that `docker login` stored for a registry; both empty without one."""
 
     user: str = ""
     password: str = ""
@@ -253,7 +253,7 @@ class Authorization:
         except ResponseTooLarge as error:
             raise _TokenRefused(f"{realm} answers with more than {MAX_TOKEN_BYTES} bytes") from error
         except ResponseTooSlow as error:
-            raise _TokenRefused(f"{realm} gave no whole answer in time") from error
+            raise _TokenRefused(f"{realm} did not answer completely in time") from error
         except (requests.RequestException, ValueError, TypeError, OSError, RecursionError) as error:
             raise _TokenRefused(f"{realm}: {error}") from error
         token = body.get("token") or body.get("access_token") or ""

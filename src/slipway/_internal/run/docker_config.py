@@ -73,7 +73,7 @@ class _DockerConfig(msgspec.Struct, rename="camel"):
 
 
 def _mask_logins(config: dict[str, Any]) -> None:
-    """Have nothing that goes out show the logins that a configuration holds in the clear."""
+    """Mask the logins that a configuration holds in plain text."""
     for login in (config.get("auths") or {}).values():
         pair = str(login.get("auth") or "")
         with suppress(ValueError):
@@ -106,7 +106,7 @@ def engine_address() -> str:
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{source} is {name!r}, and Docker has no such context",
-            remedy="`docker context ls` lists those that there are; `docker context use default` takes this machine's.",
+            remedy="`docker context ls` lists them; `docker context use default` takes this machine's.",
         ) from error
     return _require_valid_address(str(host), f"the Docker context {name!r}")
 
@@ -141,7 +141,7 @@ def require_helper(host: str, config: Path | None = None) -> None:
         raise ConfigError(
             f"{(config or config_folder()) / 'config.json'}: `{key}` is {name!r}, and docker-credential-{name} is not "
             "on PATH",
-            remedy=f"Install docker-credential-{name}, or take `{key}` out of that file and log in again; or set "
+            remedy=f"Install docker-credential-{name}, or remove `{key}` from that file and log in again; or set "
             f"DOCKER_CONFIG to another folder. It is asked for the login of {host}.",
         )
 

@@ -1,4 +1,4 @@
-"""The one door to the Docker engine: connecting, asking what runs, logs, health, clearing away."""
+"""The client for the Docker engine: connecting, listing what runs, logs, health, removal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _import_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class ContainerSummary:
-    """What the engine says about one of Slipway's containers.
+    """One of Slipway's containers, as the engine describes it.
 
     `state` is the engine's word (running, exited, restarting, …); `health` is healthy, unhealthy, starting
     or empty without a health check; `created` is seconds since 1970; `dev` says that `invoke dev` made it.
@@ -146,7 +146,7 @@ def _certificates() -> dict[str, Any]:
 
 @contextmanager
 def docker_errors(host: str | None = None) -> Iterator[None]:
-    """Turn whatever the Docker SDK raises inside into a SlipwayError that says what to do."""
+    """Turn errors of the Docker SDK raised inside into a SlipwayError with a remedy."""
     try:
         yield
     except Exception as error:
@@ -309,7 +309,7 @@ def probe(container: str, command: list[str], seconds: float) -> ProbeResult:
 
     result = run_with_timeout(run, seconds)
     if result is None:
-        return ProbeResult(False, f"the health check gave no answer within {seconds:.0f} s", finished)
+        return ProbeResult(False, f"the health check did not answer within {seconds:.0f} s", finished)
     return ProbeResult(result[0] == 0, result[1], finished)
 
 

@@ -1,4 +1,4 @@
-"""What an engine has of a stack, whose it is, and the clearing away of what no deploy needs any more."""
+"""A stack's objects on an engine: listing them, checking who owns them, removing what no deploy needs."""
 
 from __future__ import annotations
 
@@ -101,6 +101,6 @@ def name_taken_error(thing: DeployedObject, owner: StateOwner) -> SlipwayError:
     command = {"container": "docker rm -f", "network": "docker network rm", "volume": "docker volume rm"}[thing.kind]
     return ConfigError(
         f"there is already a {thing.kind} {thing.name}, which is {owner_text}",
-        remedy=f"It was left as it is. Rename it or, if nobody needs it, `{command} {thing.name}`; or give this "
+        remedy=f"It was not changed. Rename it or, if nobody needs it, `{command} {thing.name}`; or give this "
         "workspace names of its own: `invoke up --stack STACK --beside`.",
     )

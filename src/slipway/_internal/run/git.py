@@ -1,4 +1,4 @@
-"""The one door to git: which commit is checked out, whether anything differs from it, and who works here."""
+"""The client for git: the commit that is checked out, uncommitted changes, and the user's name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def require_known_commit(root: Path) -> None:
         EvidenceError: with git's reason and the remedy.
     """
     if problem := find_commit_problem(root):
-        raise EvidenceError(f"the commit of {root} cannot be known: {problem.message}", remedy=problem.remedy)
+        raise EvidenceError(f"the commit of {root} cannot be determined: {problem.message}", remedy=problem.remedy)
 
 
 def find_commit_problem(root: Path) -> SlipwayError | None:
@@ -55,7 +55,7 @@ def find_commit_problem(root: Path) -> SlipwayError | None:
         result = run_git(root, "rev-parse", "--git-dir")
     except SlipwayError as error:
         missing = shutil.which("git") is None
-        remedy = "Install git." if missing else "Run `git status` there, and mend what it says."
+        remedy = "Install git." if missing else "Run `git status` there, and fix what it reports."
         return SlipwayError("git is not installed" if missing else error.message, remedy=remedy)
     if result.code == 0:
         return None
@@ -66,7 +66,7 @@ def find_commit_problem(root: Path) -> SlipwayError | None:
         )
     reason = next(iter(result.errors.splitlines()), "git does not say why").removeprefix("fatal: ")
     return SlipwayError(
-        reason, remedy=f"Run `git status` in {root} and mend what it says; {git_folder} may be damaged."
+        reason, remedy=f"Run `git status` in {root} and fix what it reports; {git_folder} may be damaged."
     )
 
 

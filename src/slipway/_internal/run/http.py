@@ -1,4 +1,4 @@
-"""HTTP as registries and token services are asked by it: redirects by hand, no cookies, and bodies with an end."""
+"""HTTP for registries and token services: redirects handled by hand, no cookies, bodies of limited size."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class ResponseTooLarge(Exception):
-    """An answer has more bytes than it may."""
+    """A response has more bytes than allowed."""
 
 
 class ResponseTooSlow(Exception):
-    """The time is over, and the answer is not."""
+    """A response took longer than allowed."""
 
 
 class RedirectRefused(Exception):
-    """An answer sends on to where Slipway does not go; the text says why."""
+    """A response redirects to where Slipway does not follow; the text says why."""
 
 
 def new_session(*, environment: bool, connections: int = 10) -> requests.Session:

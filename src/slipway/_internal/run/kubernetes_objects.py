@@ -1,4 +1,4 @@
-"""What a cluster says of its objects, as far as Slipway reads it."""
+"""Kubernetes objects, as far as Slipway reads them."""
 
 from __future__ import annotations
 

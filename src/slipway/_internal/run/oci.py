@@ -1,4 +1,4 @@
-"""Reading what a build left: an OCI layout, in a folder or an archive; its digest, and whether every byte is right."""
+"""Reads OCI layouts, in folders or archives: their digests, and whether every blob is intact."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _read_descriptors(layout: Path, path: Path) -> list[dict[str, Any]]:
 
 def _changed_error(layout: Path, why: str) -> GateRefused:
     return GateRefused(
-        f"{layout} is not what was built any more: {why}", remedy="Remove that folder, and build and scan it again."
+        f"{layout} has changed since it was built: {why}", remedy="Remove that folder, and build and scan it again."
     )
 
 

@@ -1,4 +1,4 @@
-"""Whose a stack's objects on an engine are: the state that knows them. Two states never share a name by mistake."""
+"""The owner of a stack's objects on an engine: the state that knows them. Two states never share names by mistake."""
 
 from __future__ import annotations
 

@@ -70,9 +70,7 @@ def ensure_passphrase(root: Path, stack: str | None, states: Path | None) -> Non
         return
     file = root / "infra" / f"Pulumi.{stack}.yaml"
     if stack and holds_secrets(_read_text(file)):
-        lost_remedy = (
-            "If it is lost for good, take the `secure:` values and `encryptionsalt` out of that file and set them anew."
-        )
+        lost_remedy = "If it is lost for good, remove the `secure:` values and `encryptionsalt` from that file, and set them again."
         raise missing_passphrase_error(root, f"the secrets in {file}", lost=lost_remedy)
     for state in sorted(states.glob("*.json")) if states else ():
         if state.stem != stack and _is_locked(state):
@@ -89,11 +87,11 @@ def missing_passphrase_error(root: Path, what: str, lost: str = "") -> ConfigErr
     """Return the error for secrets whose passphrase is not here, with how it is had."""
     in_ci = f"In CI, set {VARIABLE} from its secrets." if os.environ.get("CI") else ""
     return ConfigError(
-        f"{what} are encrypted with a passphrase that is not here",
+        f"{what} are encrypted with a passphrase that is not on this machine",
         remedy=" ".join(
             part
             for part in (
-                f"Whoever set them has it, in .slipway/passphrase: get it from them by a safe way and put it into "
+                f"Whoever set them has it in .slipway/passphrase. Get it from them securely and put it into "
                 f"{passphrase_file(root)} (mode 0600), or name it by {VARIABLE} or {FILE_VARIABLE}.",
                 in_ci,
                 lost,

@@ -143,6 +143,12 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def session(session: nox.Session) -> None:
+    """Record docs/session.svg anew, the terminal session in the README."""
+    session.run("pytest", "tests/e2e/test_session.py", *session.posargs, env={"SLIPWAY_RECORD_SESSION": "1"})
+
+
+@nox.session
 def kubernetes(session: nox.Session) -> None:
     """Run a generated workspace on a real Kubernetes node, which is started for it where there is none."""
     _get_tools_ahead(session, ["gate"])

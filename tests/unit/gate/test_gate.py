@@ -291,7 +291,7 @@ def test_an_image_bears_the_commit_only_where_nothing_in_it_differs_from_it(
 
 def test_nothing_is_signed_whose_commit_cannot_be_known(ground: RunContext) -> None:
     (ground.workspace.root / ".git").mkdir(parents=True)
-    with pytest.raises(EvidenceError, match="cannot be known"):
+    with pytest.raises(EvidenceError, match="cannot be determined"):
         gate.commit_of_images(ground.workspace, [candidate("api", "a")])
 
 

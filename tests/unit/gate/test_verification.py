@@ -83,7 +83,7 @@ def test_what_was_proven_just_now_is_not_proven_again(ground: RunContext, asked:
     ("lines", "said"),
     [
         (locked(api=entry("api", commit=None)), "api: names no commit"),
-        (locked(gateway=entry(lock.GATEWAY, commit=None)), "gateway: no commit is named"),
+        (locked(gateway=entry(lock.GATEWAY, commit=None)), "gateway: names no commit"),
         (locked(api=entry("api", evidence={})), "api never went through the gate"),
         (locked(gateway=entry(lock.GATEWAY, evidence={})), "gateway never went through the gate"),
         (locked(gateway=entry("api")), "outside this stack's repositories"),

@@ -110,7 +110,7 @@ def test_events_come_in_their_order_whichever_time_they_have(tmp_path: Path) -> 
             "CA",
         ),
         ('error: error loading config file "/x": yaml: line 3', ConfigError, "damaged", "kubeconfig"),
-        ("error: something new", SlipwayError, "could not do it", "Mend"),
+        ("error: something new", SlipwayError, "kubectl failed", "Fix"),
     ],
 )
 def test_a_refusal_says_what_it_means_and_what_to_do(

@@ -111,7 +111,7 @@ def test_a_checkout_of_another_user_is_named_with_the_remedy(repository: Path) -
     assert "another user" in found.message
     assert f"git config --global --add safe.directory '{repository}'" in found.remedy
     assert git.may_have_commit_problem(repository / "services")
-    with pytest.raises(EvidenceError, match="cannot be known") as caught:
+    with pytest.raises(EvidenceError, match="cannot be determined") as caught:
         git.require_known_commit(repository)
     assert caught.value.remedy == found.remedy
 

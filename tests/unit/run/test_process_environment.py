@@ -149,5 +149,5 @@ def test_a_home_that_this_user_may_not_look_into_is_named(
 
     monkeypatch.setattr(Path, "stat", stat)
     monkeypatch.setattr(process_environment.os, "access", lambda path, _mode: path != home)
-    with pytest.raises(ConfigError, match="lack permission"):
+    with pytest.raises(ConfigError, match="may not write"):
         sanitize_environment(tmp_path, around)

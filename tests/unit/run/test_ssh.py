@@ -88,11 +88,16 @@ def test_why_there_is_no_connection_is_told_with_what_ssh_said(said: str, reason
 @pytest.mark.parametrize(
     ("said", "state", "reason", "remedy"),
     [
-        (PROHIBITED, "silent", "forwards no", "AllowStreamLocalForwarding yes"),
+        (PROHIBITED, "silent", "does not forward", "AllowStreamLocalForwarding yes"),
         ("channel 1: open failed: connect failed: open failed", "denied", "may not use", "usermod -aG docker me"),
         ("channel 1: open failed: connect failed: open failed", "absent", "there is no /var", "PATH/OF/docker.sock"),
         ("channel 1: open failed: connect failed: open failed", "silent", "nothing answers", "systemctl start docker"),
-        ("channel 1: open failed: connect failed: open failed", "refused", "forwards no", "AllowStreamLocalForwarding"),
+        (
+            "channel 1: open failed: connect failed: open failed",
+            "refused",
+            "does not forward",
+            "AllowStreamLocalForwarding",
+        ),
         ("", "", "nothing answers", "systemctl start docker"),
     ],
 )

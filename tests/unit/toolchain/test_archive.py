@@ -39,7 +39,7 @@ def test_what_is_wanted_comes_out_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
 def test_a_wanted_member_that_is_no_regular_file_is_refused(tmp_path: Path, kind: bytes) -> None:
     file = packed(tmp_path, (member("bin/tool", kind, "/etc/passwd"), b""))
-    with pytest.raises(ToolUnavailable, match="no regular file"):
+    with pytest.raises(ToolUnavailable, match="not a regular file"):
         unpack_members(file, {"bin/tool": tmp_path / "tool"}, ())
     assert not (tmp_path / "tool").exists()
 
@@ -47,13 +47,13 @@ def test_a_wanted_member_that_is_no_regular_file_is_refused(tmp_path: Path, kind
 @pytest.mark.parametrize("name", ["/etc/passwd", "../tool", "bin/../../tool", "bin/.."])
 def test_an_archive_that_leads_out_of_itself_is_refused(tmp_path: Path, name: str) -> None:
     file = packed(tmp_path, (member("bin/tool"), b"program"), (member(name), b"x"))
-    with pytest.raises(ToolUnavailable, match="leads out of it"):
+    with pytest.raises(ToolUnavailable, match="points outside it"):
         unpack_members(file, {"bin/tool": tmp_path / "tool"}, ())
 
 
 def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     file = packed(tmp_path, (member("tool"), b"one"), (member("./tool"), b"two"))
-    with pytest.raises(ToolUnavailable, match="there twice"):
+    with pytest.raises(ToolUnavailable, match="appears twice"):
         unpack_members(file, {"tool": tmp_path / "tool"}, ())
 
 
@@ -71,7 +71,7 @@ def test_an_archive_that_is_cut_short_is_refused(tmp_path: Path, cut: int) -> No
 
     file = packed(tmp_path, (member("tool"), os.urandom(500)))
     file.write_bytes(file.read_bytes()[:-cut])
-    with pytest.raises(ToolUnavailable, match="no whole"):
+    with pytest.raises(ToolUnavailable, match="not a complete"):
         unpack_members(file, {"tool": tmp_path / "tool"}, ())
 
 
@@ -81,7 +81,7 @@ def test_an_archive_that_is_cut_short_is_refused(tmp_path: Path, cut: int) -> No
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "a.tar.gz"
     file.write_bytes(content)
-    with pytest.raises(ToolUnavailable, match=r"no whole|holds no"):
+    with pytest.raises(ToolUnavailable, match=r"not a complete|holds no"):
         unpack_members(file, {"tool": tmp_path / "tool"}, ())
 
 

@@ -75,7 +75,7 @@ def test_a_repository_that_git_cannot_read_is_a_finding_and_none_is_not(tmp_path
     (tmp_path / ".git").mkdir()
     [broken] = doctor._git(workspace(tmp_path))
     assert not broken.ok
-    assert "the commit cannot be known" in broken.found
+    assert "the commit cannot be determined" in broken.found
     assert broken.remedy
 
 

@@ -38,7 +38,7 @@ def test_an_accepted_version_on_path_is_used(program: Program, says: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("says", "why"), [("1.9.9", "1.9.9, at least 2.0.0"), ("(devel)", "does not tell its version")]
+    ("says", "why"), [("1.9.9", "1.9.9, at least 2.0.0"), ("(devel)", "does not report its version")]
 )
 def test_any_other_version_on_path_is_passed_over_saying_why(program: Program, says: str, why: str) -> None:
     program("crane", says)
@@ -72,7 +72,7 @@ def test_a_tool_that_cannot_tell_is_only_taken_from_a_folder_named_by_its_versio
     dumb = Tool("plugin", "2.1.0", ("plugin",), also_in=(f"{tmp_path}/plugin-v2.1.0",))
     program("plugin", folder="plugin-v2.1.0")
     assert find_on_path(dumb) == tmp_path / "plugin-v2.1.0" / "plugin"
-    with pytest.raises(ToolUnavailable, match="does not tell its version"):
+    with pytest.raises(ToolUnavailable, match="does not report its version"):
         find_on_path(Tool("plugin", "2.2.0", ("plugin",), also_in=dumb.also_in))
 
 

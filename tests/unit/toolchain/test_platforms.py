@@ -76,7 +76,7 @@ def test_nodes_that_are_written_down_are_known_without_starting_buildx(tmp_path:
         ('platforms = ["arm64"]', 4, "not a container platform"),
         ('platforms = ["windows/amd64"]', 4, "not a container platform"),
         ('builders = { "arm64" = "tcp://x:1" }', 4, "not a container platform"),
-        ('builders = { "linux/arm64" = "10.0.0.5:1234" }', 4, "no address"),
+        ('builders = { "linux/arm64" = "10.0.0.5:1234" }', 4, "not the address of a builder"),
         ('builders = { "linux/arm64" = "tcp://0:1234" }', 4, "not an IP address"),
         ('builders = { "linux/arm64" = "tcp://127.1:1234" }', 4, "not an IP address"),
         ('builders = { "linux/arm64" = "ssh://ci@0x7f000001" }', 4, "not an IP address"),

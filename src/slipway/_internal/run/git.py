@@ -34,7 +34,7 @@ def head_commit(root: Path) -> str | None:
 
 
 def require_known_commit(root: Path) -> None:
-    """Refuse to go on where there is a repository but its commit cannot be known.
+    """Refuse to go on where there is a repository but its commit cannot be determined.
 
     Raises:
         EvidenceError: with git's reason and the remedy.
@@ -44,7 +44,7 @@ def require_known_commit(root: Path) -> None:
 
 
 def find_commit_problem(root: Path) -> SlipwayError | None:
-    """Return why the commit cannot be known although there is a repository; None where it is, or there is none.
+    """Return why the commit cannot be determined although there is a repository; None where it is, or there is none.
 
     A repository without any commit has none, which is known.
     """

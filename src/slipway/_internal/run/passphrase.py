@@ -70,7 +70,9 @@ def ensure_passphrase(root: Path, stack: str | None, states: Path | None) -> Non
         return
     file = root / "infra" / f"Pulumi.{stack}.yaml"
     if stack and holds_secrets(_read_text(file)):
-        lost_remedy = "If it is lost for good, remove the `secure:` values and `encryptionsalt` from that file, and set them again."
+        lost_remedy = (
+            "If it is lost for good, remove `encryptionsalt` and the `secure:` values from that file; set them again."
+        )
         raise missing_passphrase_error(root, f"the secrets in {file}", lost=lost_remedy)
     for state in sorted(states.glob("*.json")) if states else ():
         if state.stem != stack and _is_locked(state):

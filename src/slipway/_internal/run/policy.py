@@ -1,4 +1,4 @@
-"""Serves policies to Pulumi from this process, so that no second Python starts, and tells what they refuse."""
+"""Serves policies to Pulumi from this process, so that no second Python starts, and reports what they refuse."""
 
 from __future__ import annotations
 
@@ -128,5 +128,5 @@ def parse_violation(event: PolicyEvent) -> PolicyViolation:
         resource=f"{name} ({kind.split('::')[-1].split('$')[-1]})" if name else "the stack",
         description=description,
         what=what or description,
-        remedy=remedy or f"Mend that, or the rule {event.policy_name} in infra/policy/.",
+        remedy=remedy or f"Fix that, or change the rule {event.policy_name} in infra/policy/.",
     )

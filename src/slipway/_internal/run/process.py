@@ -1,4 +1,4 @@
-"""The one door to the shell: every program that Slipway runs is started here, by argument list, without a shell."""
+"""Runs programs: every one that Slipway starts, by argument list and without a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment of this process and of all that it starts: what in it would break the work is mended or refused.
+"""Checks the environment of this process and its children: what would break the work is corrected or refused.
 
 One place, asked once at each verb's start: whatever the user's shell, company or machine has set, the programs that
 Slipway starts read the same variables.

@@ -1,4 +1,4 @@
-"""The one door to Pulumi: the Automation API with an inline program, or the same engine's other commands."""
+"""The client for Pulumi: the Automation API with an inline program, and the CLI's other commands."""
 
 from __future__ import annotations
 
@@ -284,8 +284,8 @@ class PulumiStack:
             if "incorrect passphrase" in str(error):
                 raise self._wrong_passphrase_error() from error
             raise SlipwayError(
-                f"Pulumi could not do it for `{self.stack.name}`",
-                remedy="Mend what the lines above say and run it again: what is in place already stays.",
+                f"Pulumi failed for `{self.stack.name}`",
+                remedy="Fix what the lines above name and run it again: what is in place already stays.",
                 detail=extract_diagnosis(str(error)),
                 log=self.log,
             ) from error
@@ -295,7 +295,7 @@ class PulumiStack:
         free = free_bytes(folder) if folder else None
         free_space = f" ({format_megabytes(free)} are free in {folder})" if free is not None else ""
         return StateNotSaved(
-            f"a disk would not take what was written while `{self.stack.name}` was deployed: {reason}{free_space}",
+            f"a disk was full or failed while `{self.stack.name}` was deployed: {reason}{free_space}",
             remedy="Make room (`invoke prune` removes images that nothing needs any more) and run it again with --yes: "
             "it reads what really runs, and goes on from there.",
             detail=extract_diagnosis(output),

@@ -1,4 +1,4 @@
-"""The one door to registries: what an image's digest is, what refers to it, tags, pushing, copying, deleting.
+"""The client for registries: digests, referrers, tags, pushing, copying, deleting.
 
 Registries on this machine's loopback address may speak plain HTTP and are asked without the environment's proxy;
 all others are asked by HTTPS, with Docker's logins and the system's certificates. What is asked with a digest, and

@@ -120,11 +120,11 @@ def connection_error(address: str, server: SshServer, output: str) -> SlipwayErr
             f"there is no host {server.host}",
             "Correct DOCKER_HOST, or name the host in ~/.ssh/config.",
         ),
-        "Bad configuration option": ("ssh does not take its configuration", "Correct ~/.ssh/config."),
+        "Bad configuration option": ("ssh rejects its configuration", "Correct ~/.ssh/config."),
     }
     otherwise = ("ssh could not connect", f"See that {manual_command} works from this machine.")
     reason, remedy = next((explanation for words, explanation in reasons.items() if words in output), otherwise)
-    return SlipwayError(f"the Docker engine at {address} is not reached: {reason}", remedy=remedy, detail=output)
+    return SlipwayError(f"the Docker engine at {address} cannot be reached: {reason}", remedy=remedy, detail=output)
 
 
 def engine_error(address: str, server: SshServer, output: str, state: str) -> SlipwayError:
@@ -138,7 +138,7 @@ def engine_error(address: str, server: SshServer, output: str, state: str) -> Sl
     """
     forwarding = "`AllowStreamLocalForwarding yes` (and no `DisableForwarding`) in sshd_config"
     if state == "refused" or "administratively prohibited" in output:
-        reason = "its sshd forwards no sockets"
+        reason = "its sshd does not forward sockets"
         remedy = f"On the server, set {forwarding}; in authorized_keys, the key must not have `restrict`."
     elif state == "denied":
         reason = f"this user may not use {server.socket} there"

@@ -1,4 +1,4 @@
-"""Where Pulumi's state is and who holds a stack's lock; the passphrase and the home that belong to it."""
+"""Pulumi's state: where it is, who holds a stack's lock, and the passphrase and home that belong to it."""
 
 from __future__ import annotations
 

@@ -95,10 +95,10 @@ def find_damage(file: Path) -> str:
             return ""  # nobody has looked into it
         raise SlipwayError(
             f"{file}, the state, cannot be read: {error.strerror or error}",
-            remedy=f"Nothing was changed. `ls -l {file}` shows whose it is: see that this user may read and write it.",
+            remedy=f"Nothing was changed. `ls -l {file}` shows its owner: this user must be able to read and write it.",
         ) from error
     except ParseError as error:
-        return f"it is no state: {error}"
+        return f"it is not a state: {error}"
     return ""
 
 
@@ -124,7 +124,7 @@ def require_space(file: Path) -> None:
     with suppress(OSError):
         filesystem = os.statvfs(folder)
         if filesystem.f_files and filesystem.f_favail < MIN_FREE_INODES:
-            raise SlipwayError(f"the disk of {folder} has no room for more files (inodes)", remedy=remedy)
+            raise SlipwayError(f"the disk of {folder} has no free inodes", remedy=remedy)
 
 
 def remove_temporary_files(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""The standard streams of this process: whatever they lead to, no write to them ends the work.
+"""The standard streams of this process: a failed write to them does not end the work.
 
 A character that the output's encoding lacks becomes a question mark; a stream that is closed leads nowhere; one that
 takes no more (a reader that went away, a full disk) is remembered, and the rest is dropped. What was lost is said at

@@ -56,7 +56,9 @@ def unpack_members(archive: Path, wanted: Mapping[str, Path], optional: Collecti
                     name = _safe_member_path(member)
                     if name in wanted:
                         if name in extracted or not member.isreg() or member.issparse():
-                            raise ToolUnavailable(f"release: {name} in the archive is there twice, or no regular file")
+                            raise ToolUnavailable(
+                                f"release: {name} in the archive appears twice, or is not a regular file"
+                            )
                         extracted.add(name)
                         _extract_member(tar, member, wanted[name])
             while content.read(CHUNK_BYTES):  # to its end, where its own checksum is
@@ -72,7 +74,7 @@ def _safe_member_path(member: tarfile.TarInfo) -> str:
     """Return a member's path, as `a/b`; one that leads out of the archive says that somebody means ill."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
-        raise ToolUnavailable(f"release: the archive holds {member.name!r}, which leads out of it")
+        raise ToolUnavailable(f"release: the archive holds {member.name!r}, which points outside it")
     return str(path)
 
 

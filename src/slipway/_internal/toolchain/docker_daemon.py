@@ -1,4 +1,4 @@
-"""The Docker engine: whether it answers and, for root on Debian or Ubuntu, how it is got and started."""
+"""The Docker engine: whether it answers and, for root on Debian or Ubuntu, how it is installed and started."""
 
 from __future__ import annotations
 

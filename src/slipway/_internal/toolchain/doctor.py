@@ -1,4 +1,4 @@
-"""What `invoke doctor` finds on this machine: each fact with its remedy where something is wrong."""
+"""The checks of `invoke doctor` on this machine, each with its remedy where something is wrong."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def _registry(workspace: Workspace) -> Iterator[CheckResult]:
         socket.create_connection((host, port), CONNECT_SECONDS).close()
         yield CheckResult("registry", True, f"{host}:{port} can be reached")
     except OSError as error:
-        remedy = "Look at the network and proxy, or at `registry` in workspace.toml."
+        remedy = "Check the network and proxy, or `registry` in workspace.toml."
         yield CheckResult("registry", False, f"{host}:{port} cannot be reached: {error}", remedy)
 
 
@@ -247,7 +247,7 @@ def _git(workspace: Workspace) -> Iterator[CheckResult]:
         return
     problem = git.find_commit_problem(workspace.root)
     if problem:
-        yield CheckResult("git", False, f"the commit cannot be known: {problem.message}", problem.remedy)
+        yield CheckResult("git", False, f"the commit cannot be determined: {problem.message}", problem.remedy)
         return
     commit = git.head_commit(workspace.root)
     yield CheckResult("git", True, f"commit {commit[:12]}" if commit else "no commit yet")
@@ -260,14 +260,18 @@ def _disk(workspace: Workspace) -> Iterator[CheckResult]:
     ):
         existing = next(parent for parent in (path, *path.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
-        remedy = "Make room: `invoke prune --machine` removes what nothing needs." if free < MIN_FREE_BYTES else ""
+        remedy = (
+            "Free some space: `invoke prune --machine` removes what nothing needs." if free < MIN_FREE_BYTES else ""
+        )
         yield CheckResult(name, free >= MIN_FREE_BYTES, f"{free / 1e9:.1f} GB free at {existing}", remedy)
 
 
 def _caches(_workspace: Workspace) -> Iterator[CheckResult]:
     """What Slipway has left on this machine and could have removed, before it fills the disk."""
     total = sum(leftover.bytes for leftover in leftovers.find_leftovers())
-    remedy = "" if total < MAX_CACHE_BYTES else "`invoke prune --machine` removes them, and says first what would go."
+    remedy = (
+        "" if total < MAX_CACHE_BYTES else "`invoke prune --machine` removes them, and first says what it would remove."
+    )
     yield CheckResult("caches", total < MAX_CACHE_BYTES, f"{total / 1e9:.1f} GB of old tools and Go's caches", remedy)
 
 
@@ -280,9 +284,7 @@ def _state(workspace: Workspace) -> Iterator[CheckResult]:
             f"state of {file.stem}",
             not damage,
             f"{file} is damaged: {damage}" if damage else "whole",
-            f"`{how_to_deploy(file.stem)}` puts its last whole backup back and reads what really runs."
-            if damage
-            else "",
+            f"`{how_to_deploy(file.stem)}` restores its last good backup and reads what really runs." if damage else "",
         )
     if folder:
         statefile.require_space(state_file(folder, workspace.name, "x"))  # its error is the fact
@@ -291,7 +293,7 @@ def _state(workspace: Workspace) -> Iterator[CheckResult]:
 def _certificates(workspace: Workspace) -> Iterator[CheckResult]:
     added = sorted(path.name for path in ADDED_CERTIFICATES.glob("**/*.crt")) if ADDED_CERTIFICATES.is_dir() else []
     if not added:
-        yield CheckResult("certificates", True, "none added to this machine's: TLS does not look inspected")
+        yield CheckResult("certificates", True, "none added on this machine: TLS does not seem to be inspected")
         return
     passed_to_builds = "ca" in workspace.build_secrets(os.environ)
     remedy = 'Give builds this machine\'s bundle: ca = { file = "…" } under [build.secrets] of workspace.toml.'
@@ -312,6 +314,4 @@ def _sources(workspace: Workspace) -> Iterator[CheckResult]:
     network = is_reachable()
     available = network or complete or bool(go)
     found = "vendors' releases can be reached" if network else "vendors' releases cannot be reached"
-    yield CheckResult(
-        "network", available, found, "" if available else "Look at the proxy, or set SLIPWAY_TOOLS_MIRROR."
-    )
+    yield CheckResult("network", available, found, "" if available else "Check the proxy, or set SLIPWAY_TOOLS_MIRROR.")

@@ -106,7 +106,7 @@ def _mount_binfmt(platform: str) -> None:
     result = run(["mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT_FOLDER], timeout=MOUNT_SECONDS)
     if result.code:
         raise SlipwayError(
-            f"{platform} cannot be emulated here: the kernel takes no further kinds of programs (binfmt_misc)",
+            f"{platform} cannot be emulated here: the kernel accepts no further binary formats (binfmt_misc)",
             remedy="In a container it needs to be privileged. "
             f'Or name a machine that is {platform}: [build.builders] "{platform}" = "ssh://user@host".',
             detail=result.tail(),

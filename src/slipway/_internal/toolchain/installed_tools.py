@@ -49,7 +49,7 @@ def find_on_path(tool: Tool) -> Path:
         if version != tool.version and _is_own(path):
             continue  # a link to what an earlier Slipway installed
         if version is None:
-            reasons.append(f"{path} does not tell its version")
+            reasons.append(f"{path} does not report its version")
         elif _version_key(version) < _version_key(tool.accepts):
             reasons.append(f"{path} is {version}, at least {tool.accepts} is needed")
         else:
@@ -88,7 +88,7 @@ def _find_by_folder(tool: Tool) -> Path:
         folder = Path(location).expanduser()
         if tool.version in folder.name and os.access(folder / tool.main, os.X_OK):
             return folder / tool.main
-    raise ToolUnavailable(f"PATH: {tool.main} does not tell its version, so none there is used")
+    raise ToolUnavailable(f"PATH: {tool.main} does not report its version, so none there is used")
 
 
 def _path_candidates(tool: Tool) -> list[Path]:

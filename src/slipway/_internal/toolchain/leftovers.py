@@ -1,4 +1,4 @@
-"""What Slipway has left on this machine, and what of it can go: old tools, Go's caches, mount points."""
+"""What Slipway left on this machine and may remove: old tools, Go's caches, mount points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One install or start at a time: a file lock, which the system lets go of however its holder ends."""
+"""File locks for one install or start at a time; the system releases them however their holder ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folders on this machine that belong to Slipway: cached tools, and the state of what it runs."""
+"""Slipway's folders on this machine: cached tools, and the state of its daemons."""
 
 from __future__ import annotations
 

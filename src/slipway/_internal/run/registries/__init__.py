@@ -1,1 +1,1 @@
-"""The rooms behind the registry door: names, the wire, what a registry holds, and carrying images there."""
+"""The parts of the registry client: references, HTTP, one registry's content, and transfer of images."""

@@ -1,4 +1,4 @@
-"""What one registry holds: manifests, blobs, tags, what refers to an image; each checked against its digest."""
+"""Reads and writes one registry: manifests, blobs, tags, referrers; each checked against its digest."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ class Registry:
     def _digest_mismatch(self, repository: str, expected: str, digest: str) -> SlipwayError:
         return SlipwayError(
             f"the registry {self.host} gives other bytes than {expected} in {repository}: those of {digest}",
-            remedy="It is damaged or not to be trusted, or something between changes what it sends: nothing was used.",
+            remedy="The registry, or something between it and this machine, changes data. Nothing of it was used.",
         )
 
     def _list_from_referrers_api(self, repository: str, digest: str, artifact_type: str) -> list[dict[str, Any]] | None:
@@ -339,7 +339,7 @@ class Registry:
     def _unbounded_list_error(self, response: Response, why: str) -> SlipwayError:
         return SlipwayError(
             f"the list that the registry {self.host} gives at {replace_unprintable(response.url)} {why}",
-            remedy="It has no end, or is not to be read whole: nothing was done with a part of it.",
+            remedy="The list cannot be read as a whole, so nothing was done with a part of it.",
         )
 
     def _parse_names(self, response: Response, key: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""How a registry is asked one thing: scheme, login, retries, and a limit in seconds and bytes for the whole of it."""
+"""One request to a registry: scheme, login, retries, and limits in seconds and bytes for the whole of it."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ class HttpClient:
         if isinstance(error, ResponseTooLarge):
             return SlipwayError(
                 f"the registry {self.host} gives more than {request.limit} bytes for {request.path}",
-                remedy="Nothing that Slipway reads there is so large: look at it with `crane`.",
+                remedy="Nothing that Slipway reads there is that large: inspect it with `crane`.",
             )
         if isinstance(error, RedirectRefused):
             return SlipwayError(
@@ -281,7 +281,7 @@ class HttpClient:
 
     def _timeout_error(self, request: Request) -> SlipwayError:
         return SlipwayError(
-            f"the registry {self.host} gave no whole answer to {request.path} within {self._seconds:.0f} s",
+            f"the registry {self.host} did not completely answer {request.path} within {self._seconds:.0f} s",
             remedy="Try again; if it stays, the network or the registry is too slow: its own log says more.",
         )
 

@@ -1,4 +1,4 @@
-"""Carrying images: from a build's result to a registry, and from one registry to another, with all that proves them."""
+"""Transfers images: from a build's result to a registry, and between registries, with their evidence."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def copy_image(
                     log=log,
                 )
             if oci_digest(layout) != digest:
-                raise GateRefused(f"{ref} came as {oci_digest(layout)}", remedy="The registry is not to be trusted.")
+                raise GateRefused(f"{ref} came as {oci_digest(layout)}", remedy="Do not trust this registry.")
             seconds_left = max(1.0, deadline - time.monotonic())
             push_by_digest(crane, layout, target, log, seconds_left, _login_environment(logins.push))
 
@@ -203,7 +203,7 @@ def ensure_referrers_listed(registry: Registry, repository: str, subject: str, r
         registry.put_manifest(repository, Manifest(content.encode(), "", INDEX_TYPE), fallback_tag(subject))
     raise SlipwayError(
         f"the registry {registry.host} does not tell of {len(missing)} signatures or attestations of {subject}",
-        remedy="Somebody else changes them at this moment: try again.",
+        remedy="Somebody else is changing them right now: try again.",
     )
 
 
@@ -214,7 +214,7 @@ def _require_subject(registry: Registry, repository: str, referrer: Referrer, su
         reason = f"belongs to {actual_subject or 'no image'}" if manifest else "is not there"
         raise EvidenceError(
             f"{registry.host}/{repository}: {referrer.digest}, listed as evidence of {subject}, {reason}",
-            remedy="Ship the image again, so that its evidence is whole.",
+            remedy="Ship the image again, so that its evidence is complete.",
         )
 
 

@@ -1,1 +1,1 @@
-"""A single-node Kubernetes on this machine, to try things on: its parts, certificates, network, and its end."""
+"""A single-node Kubernetes on this machine, to try things on: components, certificates, network, teardown."""

@@ -1,4 +1,4 @@
-"""The node's parts in the order of their start: the files that each needs, its command, and how it says it is ready."""
+"""The node's components in start order: files, command and readiness check of each."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def start_component(layout: NodeLayout, component: Component, on_line: OnLine) -
         component.name,
         seconds=START_SECONDS,
         on_line=on_line,
-        remedy="The log says why. `invoke cluster down` removes everything, to begin anew.",
+        remedy="The log says why. `invoke cluster down` removes everything, for a fresh start.",
     )
     return needs_start
 

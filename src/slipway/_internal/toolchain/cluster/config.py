@@ -1,4 +1,4 @@
-"""What each part of the node is told: configuration files and arguments. Nothing is written here."""
+"""Configuration files and arguments of the node's components. Nothing is written here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the node needs of this machine's kernel, and how it is given back: a bridge, packet rules, settings, mounts."""
+"""The node's changes to this machine's kernel, and how they are undone: bridge, packet rules, settings, mounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The node as a whole: up, mended where a part is gone, looked at, and down without a trace."""
+"""The node as a whole: start, repair, status, and removal without a trace."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ from slipway._internal.toolchain.install import find_installed_tool
 from slipway._internal.toolchain.locking import file_lock
 
 READY_SECONDS, END_SECONDS = 120.0, 30.0
-ALTERNATIVES = (
-    "Use a cluster that somebody runs, or kind or k3d on a Docker engine: name its context in the stack's file."
-)
+ALTERNATIVES = "Use an existing cluster, or kind or k3d on a Docker engine: name its context in the stack's file."
 CONTAINER_LOGS = Path("/var/log/containers")
 CNI_CACHE = Path("/var/lib/cni")
 SHIMS = Path("/run/containerd/s")
@@ -98,7 +96,7 @@ def plan_start() -> list[str]:
     layout = node_layout()
     steps = [f"get {name}" for name in node_parts.TOOLS if find_installed_tool(name) is None]
     if not kernel.is_network_up():
-        steps.append("make the pods' bridge and let their packets through")
+        steps.append("make the pods' bridge and allow their packets")
     steps += [
         f"start {name}"
         for name in node_parts.START_ORDER

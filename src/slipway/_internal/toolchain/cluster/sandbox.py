@@ -41,7 +41,9 @@ def build_image_archive() -> bytes:
         env = {"CGO_ENABLED": "0", "GOWORK": "off", "GOTMPDIR": str(folder)}
         result = run(argv, cwd=folder, env=env, timeout=BUILD_SECONDS)
         if result.code:
-            raise SlipwayError("Go could not build the pods' sandbox", remedy="See its words.", detail=result.tail())
+            raise SlipwayError(
+                "Go could not build the pods' sandbox", remedy="See the output above.", detail=result.tail()
+            )
         return pack_image(binary.read_bytes(), ARCHITECTURES[platform.machine().lower()])
 
 
@@ -88,7 +90,9 @@ def ensure_image(layout: NodeLayout) -> None:
         file.write_bytes(build_image_archive())
         result = run([*ctr, "import", str(file)], timeout=IMPORT_SECONDS)
     if result.code:
-        raise SlipwayError("containerd refused the pods' sandbox image", remedy="See its words.", detail=result.tail())
+        raise SlipwayError(
+            "containerd refused the pods' sandbox image", remedy="See the output above.", detail=result.tail()
+        )
 
 
 def _digest(data: bytes) -> str:

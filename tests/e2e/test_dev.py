@@ -179,11 +179,11 @@ def test_the_end_of_broken_work_is_what_was_deployed(deployed: Workspace) -> Non
         deployed.edit(API, '"lantern"', '"sextant"')
         serves(deployed, "/api/items", "sextant")
         deployed.edit(API, "app = FastAPI(", 'raise RuntimeError("out of rope")\napp = FastAPI(')
-        made.says("The one before still serves")
+        made.says("The previous one still serves")
         with calling(deployed.port, "/api/items") as seen:
             assert made.end() == 1, made.text
         assert seen.failures == []
-        assert "runs again what was deployed before" in made.text
+        assert "is back to what was deployed before" in made.text
     assert made_by_dev() == []
     assert "lantern" in deployed.get("/api/items")[1]
     rows = deployed.invoke("status", "--json").json()
@@ -224,7 +224,7 @@ def test_a_second_ctrl_c_ends_at_once(deployed: Workspace) -> None:
         made.child.send_signal(signal.SIGINT)
         made.says("Ctrl-C again ends at once")
         assert made.end() == 130
-        assert "goes on serving" in made.text
+        assert "keeps serving" in made.text
     assert deployed.get("/api/items")[0] == 200
     assert deployed.up("--yes")["healthy"]
     assert made_by_dev() == []
@@ -274,7 +274,7 @@ def test_what_does_not_build_or_start_is_told_and_the_one_before_serves(working:
     since = len(working.lines)
     saving.edit(API, "app = FastAPI(", 'raise RuntimeError("out of rope")\napp = FastAPI(')
     working.says("out of rope", since)
-    working.says("The one before still serves", since)
+    working.says("The previous one still serves", since)
     assert saving.get("/api/items")[0] == 200
     saving.restore()
     saving.edit(API, '"cable"', '"hawser"')

@@ -656,7 +656,7 @@ ATTACKS: dict[Callable[[Attack], None], str] = {
     the_base_as_gateway: "outside this stack's repositories",
     an_unproven_gateway: "gateway never went through the gate",
     another_image_as_gateway: "a tag was moved by hand, or that was changed",
-    no_gateway: "it has no proven image for the gateway",
+    no_gateway: "it has no verified image for the gateway",
     other_evidence: "is not attached to the image",
     less_evidence: "tests: the lock names none",
     no_evidence: "worker never went through the gate",

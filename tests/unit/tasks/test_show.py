@@ -49,6 +49,13 @@ def test_a_table_is_plain_and_whole_without_a_terminal(capsys: pytest.CaptureFix
     assert "\x1b" not in out
 
 
+def test_digests_are_short_in_a_terminal_and_whole_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"shop/api@sha256:{'a1' * 32} is built"
+    assert show.short_digests(text) == text
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert show.short_digests(text) == f"shop/api@sha256:{'a1' * 6} is built"
+
+
 def test_each_service_has_a_colour_of_its_own_and_the_same_each_time() -> None:
     names = ["web", "api", "worker"]
     assert show.assign_colours(names) == show.assign_colours(reversed(names))

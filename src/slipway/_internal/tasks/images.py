@@ -14,7 +14,7 @@ from slipway._internal.tasks.verb import SERVICES_HELP, verb
     help={
         "services": SERVICES_HELP,
         "why": "Say what changed in each digest since the last build.",
-        "local": "Build also what the registry has already: the gate's steps need the result here.",
+        "local": "Also build what the registry already has: the gate's steps need the result here.",
         "dry": "Say what would be built, and build nothing.",
     },
 )
@@ -35,7 +35,7 @@ def build(
         result = build_services(workspace_root(), services, reporter, local=local, dry=dry, explain=why)
     show.table(
         ("service", "content digest", "image"),
-        [(plan.service.name, plan.content[:12], plan.summary(dry)) for plan in result.plans],
+        [(plan.service.name, plan.content[:12], show.short_digests(plan.summary(dry))) for plan in result.plans],
     )
     if why:
         show.table(("service", "why"), [(name, line) for name, lines in result.reasons.items() for line in lines])
@@ -46,7 +46,7 @@ def build(
     positional=["services"],
     optional=["services"],
     help={
-        "stack": "The stack whose lock remembers the digests.",
+        "stack": "The stack whose lock records the digests.",
         "services": SERVICES_HELP,
         "dry": "Say what would be pushed and locked, and do neither.",
     },

@@ -1,8 +1,9 @@
-"""What a user sees: colour and movement in a terminal, plain lines elsewhere, a message for every error."""
+"""Output for users: colour and live progress in a terminal, plain lines elsewhere, a message for every error."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -130,7 +131,7 @@ def unchanged_images(images: Mapping[str, BuiltImage]) -> None:
     for name, image in images.items() if len(images) <= MAX_UNCHANGED_LINES else ():
         where = "is in the registry" if image.pushed else "is built"
         plain(f"{name:<{width}}  {image.tag.rpartition('h-')[2][:12]}  {image.digest} {where}")
-    plain(f"✔ Nothing changed: {len(images)} of {len(images)} images are what the files say.")
+    plain(f"✔ Nothing changed: {len(images)} of {len(images)} images are up to date.")
 
 
 def shipped_images(images: Iterable[ShippedImage]) -> None:
@@ -142,12 +143,17 @@ def deploy_result(result: DeployResult) -> None:
     """Print what a deploy has left in place."""
     table(
         ("service", "image digest", "URL", "health"),
-        [(row.service, _short_digest(row.digest), row.url or "-", row.health) for row in result.rows],
+        [(row.service, short_digests(row.digest), row.url or "-", row.health) for row in result.rows],
     )
     if result.changed:
         say(f"[green]✔[/] {result.stack} is deployed ({result.mode}, {result.seconds:.1f} s).")
     else:
         say(f"[green]✔[/] Nothing changed: {result.stack} runs what it should ({result.seconds:.1f} s).")
+
+
+def short_digests(text: str) -> str:
+    """Cut a text's digests to their first twelve characters in a terminal, where whole ones would break the line."""
+    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1", text) if sys.stdout.isatty() else text
 
 
 @contextmanager
@@ -285,11 +291,6 @@ class LiveReporter:
             seconds = max(0.0, self._durations.get(service, now - self._started_at[service]))
             grid.add_row(marks.get(how, Spinner("dots")), service, state, Text(detail), f"{seconds:.1f} s")
         return grid
-
-
-def _short_digest(digest: str) -> str:
-    """Return a digest's first twelve letters in a terminal, where the whole would break the line."""
-    return digest[: len("sha256:") + 12] if sys.stdout.isatty() else digest
 
 
 def _render_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

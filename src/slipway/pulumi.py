@@ -1,4 +1,4 @@
-"""What a workspace's Pulumi program in infra/ is made of: Slipway's components and resources, and the way to run it."""
+"""For a workspace's Pulumi program in infra/: Slipway's components and resources, and the function that runs it."""
 
 from __future__ import annotations
 

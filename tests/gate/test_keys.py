@@ -143,7 +143,7 @@ def test_a_missing_or_damaged_key_refuses_with_the_remedy(ground: RunContext) ->
     assert "invoke keys" in caught.value.remedy
     assert signing_keys.ensure_key_pair(ground, {})
     signing_keys.key_file(ground.workspace).write_text("no key")
-    with pytest.raises(GateRefused, match="does not open") as caught:
+    with pytest.raises(GateRefused, match="cannot be opened") as caught:
         works(ground)
     assert caught.value.exit_code == 3
 

@@ -34,7 +34,7 @@ OF_NO_STACK = {
         "Run `invoke up` or `invoke build` first: each leaves a record",
     },
     "it is about the verb, in whichever stack": {
-        "nobody works on it by `invoke dev`",
+        "`invoke dev` does not work on it",
         "`invoke dev` works with a Docker engine only",
         "made by `invoke dev`",
         "`invoke dev` is at work on",

@@ -10,8 +10,8 @@ from slipway._internal.build.remedies import build_remedy
 @pytest.mark.parametrize(
     ("said", "remedy"),
     [
-        ("write /oci/x: no space left on device", "Make room"),
-        ("npm error ENOSPC", "Make room"),
+        ("write /oci/x: no space left on device", "Free some disk space"),
+        ("npm error ENOSPC", "Free some disk space"),
         ("Temporary failure in name resolution", "proxy"),
         ("connect ECONNREFUSED 127.0.0.1:9", "pip-conf"),
         ("CERTIFICATE_VERIFY_FAILED", "`ca`"),

@@ -266,7 +266,7 @@ def test_sources_that_change_while_they_are_built_do_not_pass(
             file.write("# a thought\n")
 
     monkeypatch.setattr(checks.bake_runner, "run_bake", edited)
-    with pytest.raises(SlipwayError, match="api: its sources were changed while it was built"):
+    with pytest.raises(SlipwayError, match="api: its sources changed during the build"):
         prove(ground, api)
     assert not api.is_built and not list(folder(ground).iterdir())
 

@@ -296,7 +296,7 @@ def test_a_signature_about_no_content_is_none(shop: workspace.Workspace) -> None
     found = evidence._signature_mismatch(
         shop, EvidenceRequirement("api", REF), signature(workspace="shop", service="api"), "signature", DIGEST
     )
-    assert "which content" in found
+    assert "name the content" in found
 
 
 def test_the_signature_says_the_commit_only_where_there_is_one(shop: workspace.Workspace) -> None:

@@ -84,7 +84,7 @@ def test_its_content_is_its_digest(ground: RunContext) -> None:
 @pytest.mark.parametrize("sent", [f"sha256:{'e' * 64}", ""])
 def test_other_bytes_than_were_asked_for_are_not_scanned(ground: RunContext, world: World, sent: str) -> None:
     world.sent = sent
-    with pytest.raises(GateRefused, match="other bytes came"):
+    with pytest.raises(GateRefused, match="other bytes were received"):
         prove(ground)
     assert world.steps == ["fetched"] and not planned(ground).is_built
 

@@ -92,7 +92,7 @@ def test_what_was_proven_just_now_is_not_proven_again(ground: RunContext, asked:
             "outside this stack's repositories",
         ),
         (locked(api=entry("api", ref=f"evil.example/shop/release/api@sha256:{'a' * 64}")), "outside this stack's"),
-        (lock.Lock("prod", services={"api": entry("api")}), "has no proven image for the gateway"),
+        (lock.Lock("prod", services={"api": entry("api")}), "has no verified image for the gateway"),
         (lock.Lock("prod"), "has no digest for api"),
     ],
 )

@@ -41,7 +41,7 @@ LONG: dict[str, Any] = {**SHORT, "build_seconds": 300.0, "deploy_seconds": 20.0}
         ({**LONG, "services": 20}, "hybrid", "1 of 20 services change at a time: lock the others"),
         ({**LONG, "services": 20, "changed": 15}, "external", "300.0 s"),
         ({**SHORT, "services": 20, "changed": 2}, "hybrid", "2 of 20"),
-        ({**SHORT, "services": 20, "changed": 9}, "external", "9 of 20 services change at a time: that is much"),
+        ({**SHORT, "services": 20, "changed": 9}, "external", "9 of 20 services change at a time: that is a lot"),
         ({**SHORT, "team": 5}, "inline", "short enough"),
         ({**SHORT, "team": 9}, "external", "9 people work here and building took 4.0 s"),
         ({**SHORT, "team": 9, "deploy_seconds": 9.0}, "inline", "short enough"),

@@ -78,7 +78,7 @@ def test_a_rollback_deploys_the_lock_that_it_has_made(ground: RunContext, monkey
 
 def test_a_protected_stacks_lock_without_the_gateway_is_stale(ground: RunContext) -> None:
     write(ground, PROD, gateway=False)
-    with pytest.raises(EvidenceError, match="is stale: it has no proven image for the gateway") as caught:
+    with pytest.raises(EvidenceError, match="is stale: it has no verified image for the gateway") as caught:
         inputs.read_inputs(ground, PROD, NullReporter())
     assert caught.value.exit_code == 4 and "invoke ship --stack prod" in caught.value.remedy
 

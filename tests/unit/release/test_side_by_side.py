@@ -80,7 +80,7 @@ def test_a_shared_state_has_its_stacks_once(root: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", ["Not_one", "x" * 21, "-x", "x-"])
 def test_a_name_that_is_none_is_refused(root: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="is not a name"):
+    with pytest.raises(ConfigError, match="is not a valid name for `--beside`"):
         run_beside(root, name)
 
 

@@ -1,1 +1,1 @@
-"""Builds images, and makes sure of all that building needs: bases, tools, the builder."""
+"""Builds images, and ensures what building needs: bases, tools, the builder."""

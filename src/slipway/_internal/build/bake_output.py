@@ -1,4 +1,4 @@
-"""Follows a bake as it runs: tells the report, keeps a log for each service, and knows what failed."""
+"""Follows a bake: reports progress, keeps a log for each service, and finds out what failed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BakeOutputHandler:
         if not causes:
             output = "\n".join(self._progress.text[-TAIL_LINES:]) or result.tail(TAIL_LINES)
             return SlipwayError(
-                "the build could not be started", detail=output, remedy="Mend that; `invoke doctor` helps."
+                "the build could not be started", detail=output, remedy="Fix that; `invoke doctor` helps."
             )
         first = causes[0]
         service = service_of(first.target)

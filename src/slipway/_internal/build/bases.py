@@ -1,4 +1,4 @@
-"""Makes sure that every base image is there, and writes down which one it is: bases/bases.lock.json."""
+"""Ensures that every base image exists, and records its digest in bases/bases.lock.json."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def choose_source(workspace: Workspace, old_lock: BasesLock | None, reporter: Re
     ref = workspace.settings.bases.official.get(GATEWAY_BASE, "")
     obstacle = pull_obstacle(ref) if ref else "workspace.toml names none"
     if obstacle:
-        reporter.say(f"Base images: hardened ones, built here; official ones cannot be had ({obstacle}).")
+        reporter.say(f"Base images: hardened ones, built here; official ones are unavailable ({obstacle}).")
         return HARDENED
     reporter.say("Base images: the official ones, by the digests in workspace.toml.")
     return OFFICIAL
@@ -178,12 +178,12 @@ def _build_missing(
     workspace = context.workspace
     builder.ensure_builder(install=install, on_line=reporter.say)
     lock = workspace.scratch / "bases" / ".lock"
-    with file_lock(lock, lambda: reporter.say("Base images: another build is under way, waiting.")):
+    with file_lock(lock, lambda: reporter.say("Base images: another build is running, waiting.")):
         digests = {} if fresh else registry.resolve_digests(tags.values())
         missing = {name: ref for name, ref in tags.items() if not digests.get(ref)}
         if not missing:
             return
-        reporter.say(f"Base images: building {', '.join(sorted(missing))}; once, and it takes some minutes.")
+        reporter.say(f"Base images: building {', '.join(sorted(missing))}; once, in some minutes.")
         debian_ref = read_dockerfile(workspace.root / "bases" / "python" / "Dockerfile").arguments.get("DEBIAN")
         debian_reachable = debian_ref and not pull_obstacle(debian_ref)
         rootfs = None if debian_reachable else bootstrap_debian(workspace, reporter, install=install, fresh=fresh)

@@ -116,7 +116,7 @@ def make_rootfs(archive: Path, reporter: Reporter, log: Path, platform: str = ""
         if result.code:
             raise SlipwayError(
                 "mmdebstrap could not make a Debian to build base images from",
-                remedy=f"See that apt's mirror answers (`apt-get update`), then try again. {_OFFICIAL_HINT}",
+                remedy=f"Check that apt's mirror answers (`apt-get update`), then try again. {_OFFICIAL_HINT}",
                 detail=result.tail(),
                 log=log,
             )

@@ -202,7 +202,7 @@ def refuse_changed_sources(plan: BuildPlan) -> None:
     """Raise SlipwayError when a service's sources are no longer those of its content digest: somebody works on them."""
     if content_digest(plan.inputs) != plan.content:
         raise SlipwayError(
-            f"{plan.service.name}: its sources were changed while it was built, so nobody knows what is in the image",
+            f"{plan.service.name}: its sources changed during the build, so the image may hold a mix of both",
             remedy="Run it again.",
         )
 
@@ -253,7 +253,7 @@ def push_images(
             context.workspace.root
         )  # or the next `invoke build` would believe that they are there
         raise EvidenceError(
-            f"not built yet as the sources are now: {', '.join(unbuilt)}", remedy="Run `invoke build` first."
+            f"not built yet from the present sources: {', '.join(unbuilt)}", remedy="Run `invoke build` first."
         )
     old_lock = lock.load(context.workspace.root, stack)
     commit = git.head_commit(context.workspace.root)

@@ -1,4 +1,4 @@
-"""What `invoke build` does: it decides what is needed before it contacts anything, and builds that and nothing else."""
+"""The command `invoke build`: decides what is needed before it contacts anything, and builds only that."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def build_ahead_if_many(context: RunContext, stack: Stack, reporter: Reporter) -
     missing = _missing_images(context.workspace, services)
     if len(missing) <= build.MAX_BATCH_SIZE:
         return
-    reporter.say(f"{len(missing)} images are to be built: {build.MAX_BATCH_SIZE} at once, before Pulumi begins.")
+    reporter.say(f"{len(missing)} images have to be built: {build.MAX_BATCH_SIZE} at once, before Pulumi begins.")
     _build_and_push(context, missing, reporter)
 
 

@@ -1,4 +1,4 @@
-"""Carries the services' cache mounts (pip's, npm's) in and out of the builder, for a CI whose builder starts empty."""
+"""Saves and loads the services' cache mounts (pip's, npm's), for a CI whose builder starts empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ground that a flow stands on: Docker engine, registry, builder, tools and bases, brought up where missing."""
+"""Prepares the environment: Docker engine, registry, builder, tools and bases, started or installed where missing."""
 
 from __future__ import annotations
 

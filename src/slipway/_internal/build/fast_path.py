@@ -1,4 +1,4 @@
-"""The quick answer: nothing has changed. It costs a look at each file, and imports next to nothing."""
+"""The fast path of `invoke build` when nothing has changed: it only stats files and imports next to nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do about a build that failed, by what its last lines say."""
+"""Remedies for failed builds, chosen by their last lines."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def build_remedy(service: str, text: str) -> str:
         text: the error and the last lines of the step that failed.
     """
     if DISK_FULL.search(text):
-        return "Make room on the disk (`invoke doctor` shows how much there is), then build again."
+        return "Free some disk space (`invoke doctor` shows how much there is), then build again."
     if LOGIN_FAILED.search(text):
         return (
             "The program that keeps Docker's logins has failed, which `credsStore` or `credHelpers` in Docker's "
-            "config.json names: mend it, or take the key out of that file and log in again."
+            "config.json names: fix it, or remove the key from that file and log in again."
         )
     if UNREACHABLE.search(text):
         return (
-            "Something could not be reached: look at the network and the proxy. A private index comes in as the build "
+            "Something could not be reached: check the network and the proxy. A private index comes in as the build "
             "secret `pip-conf` or `npmrc`, a company's CA as `ca`: [build.secrets] in workspace.toml."
         )
-    return f"Mend the step in services/{service}/Dockerfile or what it runs, then build again."
+    return f"Fix the step in services/{service}/Dockerfile or what it runs, then build again."

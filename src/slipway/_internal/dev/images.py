@@ -1,4 +1,4 @@
-"""The images of `invoke dev`: built as quickly as can be, or the running one with folders of sources laid over it."""
+"""The images of `invoke dev`: built as quickly as possible, or the running one with source folders copied over it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows the logs of a stack's services while they run, each line told with its service's name."""
+"""Follows the logs of a stack's services while they run, each line with its service's name."""
 
 from __future__ import annotations
 

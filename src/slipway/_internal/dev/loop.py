@@ -1,4 +1,4 @@
-"""The inner loop: `invoke dev` watches, builds or copies what a change reaches, and swaps it in behind the gateway.
+"""The loop of `invoke dev`: watches, builds or copies what a change affects, and swaps it in behind the gateway.
 
 Two tiers. A change of sources goes the short way, in this process: BuildKit or a copy, a new container, the gateway.
 A change of anything else goes the ordinary way, by Pulumi; so does all at the end, so that what runs is a release.
@@ -115,7 +115,7 @@ def refuse_unsuitable_stack(stack: Stack) -> None:
     """Raise ConfigError when a stack takes only what was proven, or locked, before it is deployed."""
     if stack.protected:
         raise ConfigError(
-            f"`{stack.name}` is protected: nobody works on it by `invoke dev`",
+            f"`{stack.name}` is protected: `invoke dev` does not work on it",
             remedy=f"Work on another stack (`invoke dev --stack dev`); {_how_to_bring(stack.name)} bring it here.",
         )
     if stack.target != "docker":
@@ -194,21 +194,21 @@ class DevLoop:
         if not any(container.dev for container in engine.list_containers(self._workspace.deployed_name, name)):
             self._console.say(f"Ended. {name} runs what was deployed.")
             return
-        self._console.say(f"Deploying what you have, so that {name} runs a release. Ctrl-C again ends at once.")
+        self._console.say(f"Deploying your present files, so that {name} runs a release. Ctrl-C again ends at once.")
         try:
             self._deploy_stack()
         except KeyboardInterrupt:
-            self._console.say(f"Stopped. What you worked on goes on serving until the next {_how_to_go_on(name)}.")
+            self._console.say(f"Stopped. Your last changes keep serving until the next {_how_to_go_on(name)}.")
             raise
         except SlipwayError as error:
             self._console.show_error(error)
             self._swapper.restore_deployed(self._deployed, self._deployed_config)
             raise SlipwayError(
-                f"what you have cannot be deployed, so {name} runs again what was deployed before",
-                remedy=f"Mend that; then {_how_to_go_on(name)}.",
+                f"your files cannot be deployed, so {name} is back to what was deployed before",
+                remedy=f"Fix that; then {_how_to_go_on(name)}.",
             ) from error
         self._log_follower.stop()
-        self._console.say(f"Ended. {name} runs what you have, as a release.")
+        self._console.say(f"Ended. {name} runs your present files, as a release.")
 
     def _handle_change(self, change: Change) -> None:
         """Do what a change asks for."""
@@ -248,7 +248,7 @@ class DevLoop:
                 self._console.say(f"{request.service:<12} {time.monotonic() - change.noticed_at:.1f} s  {durations}")
         for error in result.failed.values():
             self._console.show_error(error)
-            self._console.say("The one before still serves. Watching.")
+            self._console.say("The previous one still serves. Watching.")
 
     def _load_workspace(self) -> Workspace:
         """Return the workspace as its files are now; what cannot be read may be half written, so it is read again."""

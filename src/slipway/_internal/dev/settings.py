@@ -1,4 +1,4 @@
-"""What `invoke dev` cannot change by itself: settings that Pulumi deploys."""
+"""Settings that `invoke dev` cannot change itself, because Pulumi deploys them."""
 
 from __future__ import annotations
 

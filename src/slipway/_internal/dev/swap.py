@@ -1,4 +1,4 @@
-"""Puts new containers in the place of running ones, behind the gateway and without Pulumi: what `invoke dev` does.
+"""Replaces running containers behind the gateway, without Pulumi, for `invoke dev`.
 
 The steps are a deployment's own: the new one is healthy before the gateway is switched, and only then the old one ends.
 """

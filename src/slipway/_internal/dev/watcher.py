@@ -1,4 +1,4 @@
-"""Watches all that decides what a stack runs, and tells of changes: sources, settings, bases."""
+"""Watches everything that decides what a stack runs, and reports changes: sources, settings, bases."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class WorkspaceWatcher:
                 self.changes.put(
                     SlipwayError(
                         f"the files cannot be watched: {error}",
-                        remedy="On Linux, more folders may be watched by: sysctl fs.inotify.max_user_watches=524288",
+                        remedy="On Linux, raise the limit: sysctl fs.inotify.max_user_watches=524288",
                     )
                 )
                 return

@@ -1,1 +1,1 @@
-"""The gate: nothing is released that was not tested, scanned, described, signed and verified."""
+"""The gate: only images that were tested, scanned, described, signed and verified are released."""

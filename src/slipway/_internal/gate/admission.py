@@ -1,4 +1,4 @@
-"""Writes `policy/kubernetes/`: what a cluster's admission asks of images, made from `policy/` and the stacks' files."""
+"""Writes `policy/kubernetes/`: admission policies for clusters, made from `policy/` and the stacks' files."""
 
 from __future__ import annotations
 

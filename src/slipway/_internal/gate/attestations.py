@@ -1,4 +1,4 @@
-"""What is attached to an image in its registry: read by digest, taken apart, and verified by cosign piece by piece.
+"""The bundles attached to an image in its registry: read by digest, parsed, and verified by cosign one by one.
 
 A registry is believed nothing: whoever may write to it may attach anything to anything. What counts is a bundle that
 cosign verifies against a trusted signer, about this image's digest.

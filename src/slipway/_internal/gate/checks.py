@@ -1,4 +1,4 @@
-"""What one service has to pass before anything is pushed: build, test, scan, SBOM. Steps that passed are not repeated.
+"""The gate's checks of one service before anything is pushed: build, test, scan, SBOM. Passed steps are not repeated.
 
 Each step leaves its result in .slipway/gate/SERVICE/CONTENT DIGEST/, written whole or not at all, so a run that was
 killed goes on where it stopped. Nothing in there is believed on its own: the image's bytes are checked against their
@@ -79,7 +79,7 @@ def require_passed(context: RunContext, plan: BuildPlan, today: date) -> GateRes
     missing = sorted(file for file in FILE_BY_KIND.values() if not (folder / file).is_file())
     if not plan.is_built or missing:
         raise GateRefused(
-            f"{plan.service.name} has not passed the steps before this one as its sources are now",
+            f"{plan.service.name} has not passed the earlier steps with its present sources",
             detail=", ".join(missing),
             remedy="Run `invoke ship --stack STACK`, or `invoke build`, `test`, `scan` and `sbom`.",
         )
@@ -102,7 +102,7 @@ def require_built(context: RunContext, services: Sequence[Service]) -> list[Buil
     missing = [plan.service.name for plan in plans if not plan.is_built]
     if missing:
         raise GateRefused(
-            f"not built here as the sources are now: {', '.join(missing)}",
+            f"not built here from the present sources: {', '.join(missing)}",
             remedy="Run `invoke ship --stack STACK`, which does every step, or `invoke build --local` first.",
         )
     return plans
@@ -156,7 +156,7 @@ def run_checks(
     if registry.verify_layout(plan.layout) != digest:
         raise GateRefused(
             f"{name}: {plan.layout} was changed while it was scanned",
-            remedy="Remove that folder and run it again; find out who else writes there.",
+            remedy="Remove that folder and run it again, and find out what else writes there.",
         )
     reporter.step(name, "passed")
     return GateResult(plan, digest, folder)
@@ -270,15 +270,15 @@ def _store_test_results(workspace: Workspace, plan: BuildPlan, reports: Path) ->
         ) from error
     if tests.failed:
         raise GateRefused(
-            f"{name}: its test stage ended well, but {folder / JUNIT_FILE} names {len(tests.failed)} failed tests",
+            f"{name}: its test stage succeeded, but {folder / JUNIT_FILE} names {len(tests.failed)} failed tests",
             detail="\n".join(tests.failed[:20]),
-            remedy=f"Mend the tests, and the exit status of the test stage in services/{name}/Dockerfile.",
+            remedy=f"Fix the tests, and the exit status of the test stage in services/{name}/Dockerfile.",
             log=build_log(logs_folder(workspace), name),
         )
     if not tests.passed:
         raise GateRefused(
-            f"{name}: its test stage ended well, but {folder / JUNIT_FILE} names no test that passed",
-            remedy=f"Write one in services/{name}/tests, or look why none is found or all are skipped.",
+            f"{name}: its test stage succeeded, but {folder / JUNIT_FILE} names no test that passed",
+            remedy=f"Write one in services/{name}/tests, or find out why none is found or all are skipped.",
             log=build_log(logs_folder(workspace), name),
         )
     predicate = junit.make_predicate(tests, [(f"services/{name}", plan.content)], datetime.now(UTC))

@@ -325,7 +325,7 @@ def _run_cosign(context: RunContext, argv: list[str], signer: Signer, service: s
     if result.code:
         raise SlipwayError(
             f"{service}: cosign could not {argv[1]} {argv[-1]}",
-            remedy="Run the same command again: what is attached already stays.",
+            remedy="Run the same command again: what is already attached stays.",
             detail=result.tail(),
             log=log,
         )
@@ -454,7 +454,7 @@ def _signature_mismatch(
         for name, value in expected.items()
         if value is not None and annotations.get(name) != value
     ]
-    return ", ".join(mismatches) or ("" if annotations.get("content") else "it does not say which content it is for")
+    return ", ".join(mismatches) or ("" if annotations.get("content") else "it does not name the content it is for")
 
 
 def _evaluate_policy(workspace: Workspace, verification: VerificationResult, today: date) -> None:
@@ -523,7 +523,7 @@ def _raise_problems(results: Sequence[VerificationResult]) -> None:
         raise refusals[0]
     if refusals:
         refused = ", ".join(result.requirement.service for result in results if result.refusal)
-        what = f"the scan policy of today refuses {refused}"
+        what = f"the present scan policy refuses {refused}"
         raise GateRefused(what, detail="\n".join(detail), remedy=refusals[0].remedy)
 
 

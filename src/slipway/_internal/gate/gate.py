@@ -274,7 +274,7 @@ def push_image(context: RunContext, candidate: Candidate, result: GateResult, re
     if digest != result.digest:
         raise GateRefused(
             f"{candidate.name}: {digest} was pushed, but {result.digest} was scanned",
-            remedy="Something else writes into .slipway/oci; find out what, and ship again.",
+            remedy="Something else writes to .slipway/oci: find out what, and ship again.",
         )
     reporter.step(candidate.name, f"pushed {digest[7:19]}")
 
@@ -415,7 +415,7 @@ def refuse_moved_tags(images: Sequence[tuple[Candidate, str]], tags: ImageTags) 
     ]
     if moved:
         raise GateRefused(
-            "tags never move, and these are other images' already",
+            "tags never move, and these already belong to other images",
             detail="\n".join(moved),
             remedy="Give another --version. An h- or commit tag is another image's only when a build is not "
             "reproducible or somebody pushed by hand: `crane delete` that image, if nothing runs it.",

@@ -1,4 +1,4 @@
-"""What `invoke doctor` says of the gate: whom policy/ trusts, what signs, and how old the scanner's database is."""
+"""The gate's part of `invoke doctor`: whom policy/ trusts, what signs, and the age of the scanner's database."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def _signer(workspace: Workspace) -> CheckResult:
         return CheckResult("signing", True, f"with {signing.key}")
     key_exists = signing_keys.key_file(workspace).is_file()
     return CheckResult(
-        "signing", True, f"with {signing.key}" if key_exists else f"{signing.key} is not here: only who ships needs it"
+        "signing",
+        True,
+        f"with {signing.key}" if key_exists else f"{signing.key} is not here; only machines that ship need it",
     )
 
 

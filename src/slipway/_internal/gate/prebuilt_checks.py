@@ -1,4 +1,4 @@
-"""The gate for what runs beside the services: it passes like a service, but nobody here builds it from sources.
+"""The gate for images that run beside the services: they pass as services do, but are not built here.
 
 So it has no tests and no provenance of ours: it is fetched by the digest that `bases/bases.lock.json` names, scanned,
 described, pushed to its own release repository and signed there.
@@ -105,6 +105,8 @@ def _fetch_image(context: RunContext, ref: str, plan: BuildPlan) -> None:
                 log=log,
             )
         if registry.verify_layout(work_folder / "oci") != f"sha256:{plan.content}":
-            raise GateRefused(f"{ref} was asked for, and other bytes came", remedy="Its registry is not to be trusted.")
+            raise GateRefused(
+                f"{ref} was requested, and other bytes were received", remedy="Do not trust its registry."
+            )
         plan.layout.parent.mkdir(parents=True, exist_ok=True)
         (work_folder / "oci").rename(plan.layout)

@@ -1,4 +1,4 @@
-"""What runs beside the services and is built elsewhere: the gateway, by digest."""
+"""Images that run beside the services and are built elsewhere: the gateway, by digest."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def refuse_missing(workspace: Workspace, stack: Stack, stack_lock: lock.Lock, sh
     missing = ", ".join(name for name in names_for(stack) if name not in stack_lock.beside)
     if missing and stack.protected:
         raise EvidenceError(
-            f"{lock.path_of(workspace.root, stack_lock.stack)} is stale: it has no proven image for the {missing}, "
+            f"{lock.path_of(workspace.root, stack_lock.stack)} is stale: it has no verified image for the {missing}, "
             "which runs in front of the services",
             remedy=f"Run `invoke ship --stack {ship_stack}`: what has passed stays, the rest goes through the gate "
             "too.",

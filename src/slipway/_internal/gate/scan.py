@@ -1,4 +1,4 @@
-"""The gate's scan and its lists of what an image holds: Trivy on the bytes that would be pushed, never on others."""
+"""The gate's scan and SBOMs: Trivy runs on exactly the bytes that would be pushed."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def ensure_database(context: RunContext, reporter: Reporter, now: datetime) -> D
         GateRefused: there is no scanner, or no database of today to be had.
     """
     if not os.access(context.bin / "trivy", os.X_OK):
-        raise GateRefused("Trivy is not here, so nothing can be scanned", remedy="Run `invoke setup`.")
+        raise GateRefused("Trivy is not installed, so nothing can be scanned", remedy="Run `invoke setup`.")
     with file_lock(
-        state_path("trivy.lock"), lambda: reporter.say("Another process updates Trivy's database, waiting.")
+        state_path("trivy.lock"), lambda: reporter.say("Another process is updating Trivy's database, waiting.")
     ):
         try:
             return load_database(context, now)
@@ -109,7 +109,7 @@ def load_database(context: RunContext, now: datetime) -> Database:
     if version != DATABASE_SCHEMA:
         raise DatabaseUnavailable(f"in {folder} has version {version}; Trivy reads version {DATABASE_SCHEMA}")
     if not is_complete:
-        raise DatabaseUnavailable(f"in {folder} is damaged: trivy.db is not whole")
+        raise DatabaseUnavailable(f"in {folder} is damaged: trivy.db is incomplete")
     if next_update <= now.astimezone(UTC):
         raise DatabaseUnavailable(f"in {folder} is outdated since {next_update:%Y-%m-%d %H:%M} UTC")
     return Database(folder, context.workspace.settings.scan.database or trivy.DEFAULT_DATABASE, updated, next_update)
@@ -130,7 +130,7 @@ def scan_dockerfiles(context: RunContext, services: Sequence[Service]) -> Docker
             write_atomically(work_folder / "files" / path, trivy.without_ignore_comments(_dockerfile_text(service)))
         output, seconds = work_folder / "report.json", _time_limit(context)
         command = trivy.scan_dockerfiles(context.bin / "trivy", output, work_folder / "cache", seconds)
-        _run_trivy(context, command, work_folder / "files", log, "the Dockerfiles could not be judged")
+        _run_trivy(context, command, work_folder / "files", log, "the Dockerfiles could not be checked")
         results = _read_output(output, log).get("Results") or []
     return {
         service.name: [result for result in results if result.get("Target") == path]
@@ -316,12 +316,12 @@ def _run_trivy(context: RunContext, command: Sequence[str], cwd: Path, log: Path
         raise GateRefused(what, detail=result.tail(TAIL_LINES), remedy=_failure_remedy(result.output), log=log)
 
 
-_LONGER_REMEDY = "Try again, or give it longer: `seconds` under [gate] in workspace.toml."
+_LONGER_REMEDY = "Try again, or allow more time: `seconds` under [gate] in workspace.toml."
 
 
 def _failure_remedy(output: str) -> str:
     if "Java DB" in output or "java-db" in output:
-        return "The image holds .jar files: get what names them with `trivy image --download-java-db-only`."
+        return "The image holds .jar files: get the database for them with `trivy image --download-java-db-only`."
     if "deadline exceeded" in output or "timeout" in output:
         return _LONGER_REMEDY
     return "Read the log; `invoke doctor` says what is wrong with the tools here."
@@ -335,10 +335,10 @@ def _read_output(
         convert(content, shape)
     except (OSError, ValueError) as error:
         raise GateRefused(
-            f"Trivy ended well but left no report: {error}", remedy=_failure_remedy(""), log=log
+            f"Trivy succeeded but left no report: {error}", remedy=_failure_remedy(""), log=log
         ) from error
     if not content:
-        raise GateRefused("Trivy ended well but left an empty report", remedy=_failure_remedy(""), log=log)
+        raise GateRefused("Trivy succeeded but left an empty report", remedy=_failure_remedy(""), log=log)
     return content
 
 

@@ -1,4 +1,4 @@
-"""Who signs: the key pair that is made once, or the key or the CI's identity that `workspace.toml` names."""
+"""The signer: a key pair that is made once, or the key or CI identity that `workspace.toml` names."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def read_public_key(context: RunContext, signer: Signer) -> PublicKey:
     if result.code or not match:
         wrong_password = "decrypt" in result.output
         raise GateRefused(
-            f"the signing key {signer.key} does not open{': its password is another one' if wrong_password else ''}",
+            f"the signing key {signer.key} cannot be opened{': its password is another one' if wrong_password else ''}",
             remedy=f"Correct {_password_source(context.workspace)}, or make a new pair: move the key away, then "
             "`invoke keys`.",
             detail=result.tail(),

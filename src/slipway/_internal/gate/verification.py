@@ -1,4 +1,4 @@
-"""What a protected stack asks before anything is deployed: every digest proven anew, nothing taken on trust."""
+"""Verifies every digest, with its evidence, before anything is deployed to a protected stack."""
 
 from __future__ import annotations
 

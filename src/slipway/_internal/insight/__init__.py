@@ -1,1 +1,1 @@
-"""Records of builds and deploys, and what is made of them: reports and advice."""
+"""Records of builds and deploys, and the reports and advice made from them."""

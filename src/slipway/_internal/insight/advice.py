@@ -1,4 +1,4 @@
-"""Says which mode suits each stack, and why, by what is on record: `invoke mode --advise`.
+"""Advises which mode suits each stack, and why, from the records: `invoke mode --advise`.
 
 Building inside Pulumi suits few services, short builds and a small team, where the answer should come at once. Long
 builds, many services, several stacks that build the same, and whatever has to be proven before it runs want images
@@ -125,7 +125,7 @@ def _reasons(profile: StackProfile) -> Iterator[tuple[Mode, str]]:
     few_change = profile.services >= MANY_SERVICES and 0 < profile.changed <= profile.services * FEW_CHANGED_SHARE
     change = f"{profile.changed:.0f} of {profile.services} services change at a time"
     if profile.protected:
-        yield "external", "it is protected: only what the gate has proven may run there"
+        yield "external", "it is protected: only what has passed the gate may run there"
     if profile.gated:
         yield "external", "what it runs has passed the gate, which building inside Pulumi would skip"
     if profile.others and profile.mode != "external":
@@ -142,7 +142,7 @@ def _reasons(profile: StackProfile) -> Iterator[tuple[Mode, str]]:
     if few_change:
         yield "hybrid", f"{change}: lock the others"
     if profile.services >= MANY_SERVICES:
-        yield "external", f"{change}: that is much to build in a deploy"
+        yield "external", f"{change}: that is a lot to build in a deploy"
     if profile.team > LARGE_TEAM and profile.share >= MOST_SHARE:
         yield (
             "external",

@@ -1,4 +1,4 @@
-"""Which steps a run had to wait for: the chain that reaches from its last step back to its first."""
+"""The critical path of a run: the chain of steps from its last back to its first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the report of the last build or deploy: one file to look at, or its facts."""
+"""Makes the report of the last build or deploy: one HTML file, or JSON."""
 
 from __future__ import annotations
 

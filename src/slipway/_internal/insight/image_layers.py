@@ -1,4 +1,4 @@
-"""What an image is made of: its layers, their sizes as they are pushed, and the instruction that made each."""
+"""An image's layers: their compressed sizes, and the instruction that made each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gathers what a report shows: a record, what follows from it, the workspace's dependencies, and the runs before."""
+"""Gathers a report's data: a record, figures derived from it, the workspace's dependencies, and earlier runs."""
 
 from __future__ import annotations
 

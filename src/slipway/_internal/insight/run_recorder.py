@@ -1,4 +1,4 @@
-"""Keeps the record of a run: its phases, and what was done for each service, when, and how it ended.
+"""Records a run: its phases, and each service's steps with their times and results.
 
 One run is recorded at a time in a process. What is called on the way joins the record that is open, from whatever
 thread, so a flow that is called alone leaves a record and one that is part of another adds to that one's.

@@ -19,7 +19,7 @@ def read_text(path: Path, *, limit: int = TEXT_LIMIT) -> str:
         what = f"{path} is a link to something that is missing" if path.is_symlink() else f"{path} is missing"
         raise ConfigError(
             what,
-            remedy="Get it back from git (`git checkout -- FILE`), or copy it from a workspace generated anew.",
+            remedy="Restore it from git (`git checkout -- FILE`), or copy it from a workspace generated anew.",
         ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

@@ -317,7 +317,7 @@ def _missing_service_file(root: Path, folder: Path) -> ConfigError:
     name = folder.relative_to(root)
     return ConfigError(
         f"{folder / 'service.toml'} is missing, and {name} holds files that git does not ignore",
-        remedy=f"If it is a service, write the file, or get it back (`git checkout -- {name}/service.toml`). If not, "
+        remedy=f"If it is a service, write the file, or restore it (`git checkout -- {name}/service.toml`). If not, "
         f"remove the folder or move it; one whose name begins with _ or . is passed over.",
     )
 

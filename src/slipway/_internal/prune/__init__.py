@@ -1,1 +1,1 @@
-"""Retention: what goes from registries and from this machine, and what stays."""
+"""Retention: removes what nothing needs from registries and this machine."""

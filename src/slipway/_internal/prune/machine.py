@@ -17,7 +17,7 @@ def stop_daemons(workspace: Workspace, reporter: Reporter) -> None:
         return  # somebody else's engine
     others = foreign_containers()
     if others is None:
-        reporter.say("The Docker engine stays up: it does not answer, so nobody can tell what else it runs.")
+        reporter.say("The Docker engine stays up: it does not answer, so what else it runs is unknown.")
     elif others:
         reporter.say(f"The Docker engine stays up: it also runs {', '.join(others)}.")
     elif docker_daemon.stop_engine():

@@ -1,4 +1,4 @@
-"""What `invoke prune --machine` removes beside images in registries: all that Slipway made here and needs no more."""
+"""The extra removals of `invoke prune --machine`: what Slipway left on this machine and no longer needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retention: what goes from the registries, from this workspace's scratch and from the builder's cache, and what stays.
+"""Prunes the registries, this workspace's scratch folder and the builder's cache.
 
 Order of deletion: an image first, then its parts, then its evidence, so that a killed run leaves no image without
 them; what is to go is written down before, so that the next run finds the rest, which no registry tells of.
@@ -412,7 +412,7 @@ def _read_journal(workspace: Workspace) -> dict[str, list[str]]:
     path = _journal_path(workspace)
     if not path_exists(path):
         return {}
-    remedy = "Remove it: `invoke prune` finds anew what may go."
+    remedy = "Remove it: `invoke prune` works out again what to delete."
     return read_json(path, dict[str, list[str]], what="list of deletions", error=SlipwayError, remedy=remedy)
 
 

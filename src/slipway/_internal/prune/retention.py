@@ -1,4 +1,4 @@
-"""Decides which images stay in a repository and why; it asks nobody, and deletes nothing."""
+"""Decides which images stay in a repository and why; a pure function that deletes nothing."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def decide_retention(
         if reason:
             decisions.append(RetentionDecision(image, True, reason))
         elif set(image.tags) & set(current):
-            decisions.append(RetentionDecision(image, True, "what the sources are now"))
+            decisions.append(RetentionDecision(image, True, "built from the present sources"))
         elif not image.tags:
             decisions.append(_decide_untagged(image, now))
         elif repository_type == "other":
             decisions.append(RetentionDecision(image, True, "it has a tag, and is not a service's"))
         elif image.created_at is None:
-            decisions.append(RetentionDecision(image, True, "its age is not known here"))
+            decisions.append(RetentionDecision(image, True, "its age is unknown"))
         else:
             aging.append(image)
     return decisions + _decide_by_age(aging, retention, now)
@@ -77,7 +77,7 @@ def decide_retention(
 
 def _decide_untagged(image: RepositoryImage, now: datetime) -> RetentionDecision:
     if image.created_at is None or now - image.created_at < GRACE_PERIOD:
-        return RetentionDecision(image, True, "it has no tag yet: a gate may be at work on it")
+        return RetentionDecision(image, True, "it has no tag yet: a gate run may be working on it")
     return RetentionDecision(image, False, "it has no tag, and nothing needs it")
 
 

@@ -1,1 +1,1 @@
-"""Makes what a workspace is made of: new services, and a newer template."""
+"""Creates services, and brings newer templates into a workspace."""

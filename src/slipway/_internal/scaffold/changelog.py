@@ -1,4 +1,4 @@
-"""What a template's CHANGELOG.md says of the versions between two of its commits."""
+"""The entries that a template's CHANGELOG.md gained between two commits."""
 
 from __future__ import annotations
 

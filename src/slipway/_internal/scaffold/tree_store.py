@@ -184,7 +184,7 @@ class TreeStore:
             raise SlipwayError(
                 f"`git {words[0]}` failed",
                 detail=result.errors,
-                remedy="See whether the repository is damaged: git fsck",
+                remedy="Check whether the repository is damaged: git fsck",
             )
         return result.output
 

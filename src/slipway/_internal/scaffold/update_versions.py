@@ -1,4 +1,4 @@
-"""Which version of which template a workspace comes from, and which one an update goes to."""
+"""The template version that a workspace comes from, and the one that an update goes to."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_template_origin(root: Path) -> TemplateOrigin:
     file = root / template_record.NAME
     if not path_exists(file):
         return TemplateOrigin(vendored_engine.read_answers(root))
-    remedy = "Correct it, or get it back from git (`git checkout -- .cruft.json`)."
+    remedy = "Correct it, or restore it from git (`git checkout -- .cruft.json`)."
     raw = read_json(file, dict[str, Any], what="record of a template", remedy=remedy)
     try:
         found = msgspec.convert(raw, _Record)

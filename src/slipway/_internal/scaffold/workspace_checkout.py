@@ -111,7 +111,7 @@ class WorkspaceCheckout:
         result = run_git(self.root, *words, env=env, stdin=stdin, timeout=SECONDS)
         if result.code:
             raise SlipwayError(
-                f"`git {words[0]}` failed", detail=result.errors, remedy="Run `git status`, and mend what it says."
+                f"`git {words[0]}` failed", detail=result.errors, remedy="Run `git status`, and fix what it reports."
             )
         return result.output
 
@@ -131,7 +131,7 @@ def open_checkout(root: Path) -> WorkspaceCheckout:
     if said is None:
         if problem := find_commit_problem(root):
             raise ConfigError(problem.message, remedy=problem.remedy)
-        raise ConfigError(f"{root} is in no git repository, so an update could not be undone", remedy=remedy)
+        raise ConfigError(f"{root} is not in a git repository, so an update could not be undone", remedy=remedy)
     prefix, object_format, objects = said.split("\n")[:3]
     tree = _ask(root, "rev-parse", "--verify", "--quiet", f"HEAD:{prefix}")
     head = _ask(root, "rev-parse", "--verify", "--quiet", "HEAD")

@@ -1,4 +1,4 @@
-"""The verb that carries cache mounts in and out of the builder."""
+"""The verb that saves and loads cache mounts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cache(context: Context, action: str, folder: str = ".slipway/cache") -> None
 
     transfer = {"save": cache_mounts.save_caches, "load": cache_mounts.load_caches}.get(action)
     if transfer is None:
-        raise ConfigError(f"{action!r} is nothing to do with a cache", remedy="One of: save, load.")
+        raise ConfigError(f"{action!r} is not an action for the cache", remedy="One of: save, load.")
     workspace = load_workspace(workspace_root())
     cache_folder = workspace_root() / folder
     if action == "load" and not any(cache_folder.glob("*.tar")):

@@ -17,7 +17,7 @@ ACTIONS = "up, down, status"
 @verb(
     positional=["action"],
     help={
-        "action": "up: start it, or mend it; down: remove it with all that runs in it; status: look at it.",
+        "action": "up: start or repair it; down: remove it with all that runs in it; status: show its state.",
         "no-install": "With up: install nothing, and say what is missing.",
         "json": "With status: print it as JSON.",
         "dry": "With up or down: say what would be done, and do nothing.",
@@ -38,7 +38,7 @@ def cluster(context: Context, action: str, no_install: bool = False, json: bool 
         "status": lambda: _show_status(json),
     }
     if action not in actions:
-        raise ConfigError(f"{action!r} is nothing to do with a cluster", remedy=f"One of: {ACTIONS}.")
+        raise ConfigError(f"{action!r} is not an action for the cluster", remedy=f"One of: {ACTIONS}.")
     actions[action]()
 
 
@@ -82,7 +82,7 @@ def _show_status(as_json: bool) -> None:
         ("part", "process", "log"), [(part.name, str(part.pid or "gone"), part.log) for part in cluster_status.parts]
     )
     if cluster_status.state == "broken":
-        return show.say("A part is gone, or the node is not ready. [bold]invoke cluster up[/] mends it.")
+        return show.say("A part is missing, or the node is not ready. [bold]invoke cluster up[/] repairs it.")
     return _say_running(cluster_status, "is up")
 
 

@@ -1,4 +1,4 @@
-"""Verbs of the gate: ship, which carries everything through it, and each of its steps on its own; keys and prune."""
+"""Verbs of the gate: ship, its single steps, keys and prune."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def scan(context: Context, services: str | None = None, update: bool = False) ->
         )
     for name, table in tables.items():
         show.plain(f"{name}\n{table}")
-    return show.say(f"[green]✔[/] Nothing that the policy refuses. Results: {workspace.scratch / 'gate'}")
+    return show.say(f"[green]✔[/] The policy refuses nothing. Results: {workspace.scratch / 'gate'}")
 
 
 @verb(positional=["services"], optional=["services"], help={"services": SERVICES_HELP})
@@ -165,7 +165,7 @@ def sign(context: Context, services: str | None = None, stack: str = "staging") 
     help={
         "stack": "The stack whose lock is verified. Default: staging.",
         "services": SERVICES_HELP,
-        "json": "Print the proofs as JSON.",
+        "json": "Print the evidence as JSON.",
     },
 )
 def verify(context: Context, services: str | None = None, stack: str = "staging", json: bool = False) -> None:
@@ -201,7 +201,7 @@ def verify(context: Context, services: str | None = None, stack: str = "staging"
         ("service", "image", "signed by", "evidence"),
         [(image.service, image.ref, image.signer, ", ".join(image.evidence)) for image in images.values()],
     )
-    return show.say(f"[green]✔[/] Everything that {stack} locks is proven.")
+    return show.say(f"[green]✔[/] Everything that {stack} locks is verified.")
 
 
 @verb()
@@ -232,7 +232,7 @@ def keys(context: Context) -> None:
 
 @verb(
     help={
-        "dry": "Only say what would go.",
+        "dry": "Only say what would be removed.",
         "yes": "Do not ask.",
         "machine": "Also what Slipway has left on this machine: old tools, Go's caches, engine images, history, logs.",
     }
@@ -251,7 +251,7 @@ def prune(context: Context, dry: bool = False, yes: bool = False, machine: bool 
     from slipway._internal.tasks import show
 
     workspace = load_workspace(workspace_root())
-    with show.progress("Looking what could go") as reporter:
+    with show.progress("Looking for what can be removed") as reporter:
         run_context = prepare_environment(workspace, reporter, building=True)
         needed = releases.needed_digests(run_context)
         plan = flow.plan_prune(run_context, needed, datetime.now(UTC))
@@ -267,7 +267,7 @@ def prune(context: Context, dry: bool = False, yes: bool = False, machine: bool 
     if dry:
         return show.say(f"{summary} Nothing was deleted.")
     if not yes and not show.confirm(f"{summary} Delete?"):
-        raise ConfigError("nobody said yes, so nothing was deleted", remedy="Answer in a terminal, or add --yes.")
+        raise ConfigError("nothing was confirmed, so nothing was deleted", remedy="Answer in a terminal, or add --yes.")
     with show.progress("Deleting") as reporter, workspace_lock(workspace, reporter):
         flow.execute_prune(
             run_context, plan, reporter, releases.needed_digests(run_context)

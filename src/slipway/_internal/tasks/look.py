@@ -1,4 +1,4 @@
-"""Verbs that only look: status, logs."""
+"""Verbs that only read: status, logs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def status(context: Context, stack: str = "dev", json: bool = False) -> None:
     help={
         "service": "The service, or `gateway`.",
         "stack": "The stack it runs in.",
-        "follow": "Go on as new lines come; Ctrl-C ends it.",
-        "tail": "How many of the last lines.",
+        "follow": "Keep printing new lines; Ctrl-C ends it.",
+        "tail": "How many of the last lines to print.",
         "build": "The log of its last build instead.",
     }
 )

@@ -1,4 +1,4 @@
-"""Lets a verb take a word that may be left out: `invoke mode` and `invoke mode external`.
+"""Lets a verb take an optional word: `invoke mode` and `invoke mode external`.
 
 Invoke knows only positional arguments that must be given (pyinvoke/invoke#159). But it asks a task for its arguments
 when the command line is known already, so the task answers by it: an optional word that is not there is no positional

@@ -1,4 +1,4 @@
-"""Verbs for what was deployed before, and where it goes next: releases, rollback, promote."""
+"""Verbs for releases: releases, rollback, promote."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
         "release": "The release to go back to, as `invoke releases` names it. Default: the last good one.",
         "stack": "The stack that goes back.",
         "yes": "Answer yes to every question, also to changing a protected stack.",
-        "dry": "Say what would run, make sure that it could, and change nothing.",
+        "dry": "Say what would run, verify that it can, and change nothing.",
     },
 )
 def rollback(
@@ -97,9 +97,9 @@ def rollback(
 
 @verb(
     help={
-        "from": "The stack whose digests go on.",
+        "from": "The stack whose digests are promoted.",
         "to": "The stack that gets them.",
-        "yes": "Do not ask, also where the stack that gets them is protected.",
+        "yes": "Do not ask, even where the receiving stack is protected.",
         "dry": "Verify and say what would be locked, and change nothing.",
     }
 )
@@ -122,7 +122,7 @@ def promote(
     workspace = load_workspace(workspace_root())
     if not from_ or not to:
         raise ConfigError(
-            "a promotion goes from one stack to another", remedy="`invoke promote --from staging --to prod`"
+            "the two stacks of a promotion must differ", remedy="`invoke promote --from staging --to prod`"
         )
     source, target = (stacks.load(workspace_root(), name, {}) for name in (from_, to))
     refuse_lost_protection(workspace, target)  # before tools are fetched for it

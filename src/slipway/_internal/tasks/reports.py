@@ -1,4 +1,4 @@
-"""What is made of the records of builds and deploys: the report, and the advice of `invoke mode --advise`."""
+"""Verbs that read the records: the report, and the advice of `invoke mode --advise`."""
 
 from __future__ import annotations
 

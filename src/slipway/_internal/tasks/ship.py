@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from slipway._internal.release.deploy import DeployResult
 
 
-UNPROTECT_HELP = "Deploy a stack that was protected and by its file is not any more; --yes alone does not."
+UNPROTECT_HELP = "Deploy a stack that was protected and whose file no longer says so; --yes alone does not."
 
 
 @verb(
     optional=["beside"],
     help={
         "stack": "The stack to deploy.",
-        "beside": "Run beside another folder of this workspace, under names and at a port of its own: --beside [NAME].",
+        "beside": "Run beside another checkout of this workspace, with its own names and port: --beside [NAME].",
         "yes": "Answer yes to every question: a dead deploy's lock is removed.",
         "dry": "Say what would change, and change nothing.",
         "no-install": "Install nothing: say what is missing and how to get it.",
@@ -80,11 +80,11 @@ def preview(context: Context, stack: str = "dev") -> None:
 
 @verb(
     help={
-        "stack": "The stack whose services go.",
-        "yes": "Do not ask, also where the stack is protected.",
+        "stack": "The stack to remove.",
+        "yes": "Do not ask, even where the stack is protected.",
         "dry": "Say what would be removed, and remove nothing.",
         "machine": "Also end the registry, builder and Docker engine that Slipway started on this machine.",
-        "abandoned": "Also remove what another folder of this workspace has left running that is gone.",
+        "abandoned": "Also remove what another checkout, which no longer exists, left running.",
     }
 )
 def down(
@@ -125,7 +125,7 @@ def down(
 
 @verb(
     help={
-        "stack": "The stack whose lock goes.",
+        "stack": "The stack whose lock is removed.",
         "yes": "Do not ask.",
     }
 )

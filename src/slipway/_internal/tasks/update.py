@@ -1,4 +1,4 @@
-"""The verb that brings a newer template and engine in."""
+"""The verb that updates the template and the engine."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _refuse_conflicts(found: UpdatePlan, dry: bool) -> None:
     raise SlipwayError(
         f"{files} in conflict, the rest is at {found.version}",
         detail=detail,
-        remedy=f"Mend each, `git add` it, run `invoke doctor` and commit. To undo all of it: {undo}",
+        remedy=f"Resolve each, `git add` it, run `invoke doctor` and commit. To undo all of it: {undo}",
     )
 
 

@@ -11,7 +11,7 @@ from slipway._internal.tasks.verb import verb
 @verb(
     help={
         "no-install": "Install nothing: say what is missing and how to get it.",
-        "fresh": "Build hardened bases again although they are there, with the packages of today.",
+        "fresh": "Build hardened bases again, with today's packages.",
     }
 )
 def setup(context: Context, no_install: bool = False, fresh: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""One record as one HTML page that needs nothing else: no network, no other file.
+"""Renders a record as one self-contained HTML page: no network, no other file.
 
 `report.html`, `report.css` and `report.js` are beside this. The page draws everything from its data, as text and
 never as markup, and its own policy lets no other script run and nothing be fetched.

@@ -81,6 +81,22 @@ def test_prose_is_wrapped(page: Path) -> None:
     assert list(unwrapped_lines(page.read_text(encoding="utf-8"))) == []
 
 
+def test_the_changelog_groups_what_changed_in_each_version() -> None:
+    """Each entry stands in a group: a merge that keeps both sides' lines would put some before the first."""
+    groups: dict[str, list[str]] = {}
+    version = group = ""
+    for line in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            version, group = line, ""
+        elif line.startswith("### "):
+            group = line.removeprefix("### ")
+            groups.setdefault(version, []).append(group)
+        elif version and line.strip():
+            assert group, f"{version} has an entry in no group: {line}"
+    known = ["Added", "Changed", "Fixed"]
+    assert groups and all(found == [name for name in known if name in found] for found in groups.values()), groups
+
+
 @pytest.mark.parametrize("picture", PICTURES, ids=named)
 def test_a_picture_asks_nobody_for_anything(picture: Path) -> None:
     text = picture.read_text(encoding="utf-8")

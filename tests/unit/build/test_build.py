@@ -84,7 +84,7 @@ def bakes(monkeypatch: pytest.MonkeyPatch, *, change: Path | None = None) -> lis
             json.dumps({n: {"buildx.build.provenance": provenance, "containerimage.digest": DIGEST} for n in names})
         )
         if change:
-            change.write_text("changed while it was built")
+            change.write_text("changed during the build")
 
     monkeypatch.setattr(build, "bake_services", bake)
     monkeypatch.setattr(build.provenance, "make_predicate", lambda *_: {"made": "up"})
@@ -166,7 +166,7 @@ def test_sources_that_change_during_the_build_give_no_image(
 ) -> None:
     bakes(monkeypatch, change=context.workspace.root / "services" / "api" / "late.py")
     plans = [*plan(context).values()]
-    with pytest.raises(SlipwayError, match="api: its sources were changed while it was built") as refused:
+    with pytest.raises(SlipwayError, match="api: its sources changed during the build") as refused:
         build.build_missing(context, plans, NullReporter())
     assert refused.value.remedy == "Run it again."
     assert not (context.workspace.scratch / "oci" / "api").exists()
@@ -207,7 +207,7 @@ def test_a_push_locks_digests_and_says_what_was_locked_already(context: RunConte
 
 def test_a_push_of_what_was_never_built_is_refused_by_name(context: RunContext, remote: Remote) -> None:
     write_layout(plan(context)["web"].layout)
-    with pytest.raises(EvidenceError, match=r"not built yet as the sources are now: api$") as refused:
+    with pytest.raises(EvidenceError, match=r"not built yet from the present sources: api$") as refused:
         build.push_images(context, context.workspace.services, "prod", NullReporter(), dry=False)
     assert "invoke build" in refused.value.remedy
     assert remote.pushed == [] and not (context.workspace.root / "deploy").exists()

@@ -194,9 +194,9 @@ def test_what_the_sources_are_now_stays_and_an_age_that_is_unknown_is_no_reason_
     plan = planned(context, api=content)
     assert plan.is_empty
     assert {decision.why for _, decision in plan.decisions} == {
-        "what the sources are now",
-        "its age is not known here",
-        "it has a tag, and is no service's",
+        "built from the present sources",
+        "its age is unknown",
+        "it has a tag, and is not a service's",
     }
 
 

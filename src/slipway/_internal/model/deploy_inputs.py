@@ -20,7 +20,7 @@ class DeployInputs:
         workspace: the files of the workspace.
         stack: the stack's own settings.
         lock_entries: each service's line in the stack's lock; none for an inline stack; verified for a protected one.
-        prebuilt_images: what runs beside the services (`lock.GATEWAY`), by digest; verified where the stack is protected.
+        prebuilt_images: what runs beside the services (`lock.GATEWAY`), by digest; verified likewise.
     """
 
     workspace: Workspace

@@ -25,7 +25,7 @@ def cache(context: Context, action: str, folder: str = ".slipway/cache") -> None
 
     transfer = {"save": cache_mounts.save_caches, "load": cache_mounts.load_caches}.get(action)
     if transfer is None:
-        raise ConfigError(f"{action!r} is not an action for the cache", remedy="One of: save, load.")
+        raise ConfigError(f"unknown action {action!r}", remedy="Use save or load.")
     workspace = load_workspace(workspace_root())
     cache_folder = workspace_root() / folder
     if action == "load" and not any(cache_folder.glob("*.tar")):

@@ -38,7 +38,7 @@ def cluster(context: Context, action: str, no_install: bool = False, json: bool 
         "status": lambda: _show_status(json),
     }
     if action not in actions:
-        raise ConfigError(f"{action!r} is not an action for the cluster", remedy=f"One of: {ACTIONS}.")
+        raise ConfigError(f"unknown action {action!r}", remedy=f"One of: {ACTIONS}.")
     actions[action]()
 
 

@@ -177,7 +177,7 @@ def test_another_passphrase_than_the_states_is_told_with_where_it_comes_from(
 def test_whatever_else_fails_is_told_with_pulumis_words_and_the_log(dev: PulumiStack, api: Automation) -> None:
     api.fails = failed("error: the provider broke")
     for work in (up, lambda stack: stack.preview(lambda _event: None), lambda stack: stack.refresh()):
-        with pytest.raises(SlipwayError, match="Pulumi could not do it for `dev`") as refused:
+        with pytest.raises(SlipwayError, match="Pulumi failed for `dev`") as refused:
             work(dev)
         assert refused.value.log == dev.log
 

@@ -158,7 +158,7 @@ def test_work_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "exec_command", lambda *_: time.sleep(5))
     probe = engine.probe("abc", ["check"], 0.05)
     assert not probe.ok
-    assert "no answer" in probe.output
+    assert "did not answer" in probe.output
 
 
 @pytest.mark.parametrize("check", [CHECK, NONE])

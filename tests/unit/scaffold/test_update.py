@@ -425,7 +425,7 @@ def test_a_workspace_that_is_in_no_commit_is_refused(template: Template, shop: P
         template.record(bare, {"project_slug": "shop"})
         if around:
             git(bare.parent, "init", "--quiet")
-        with pytest.raises(ConfigError, match="no commit has the workspace" if around else "in no git repository"):
+        with pytest.raises(ConfigError, match="no commit has the workspace" if around else "not in a git repository"):
             check(bare)
     (shop / ".git" / "HEAD").unlink()
     with pytest.raises(ConfigError) as refused:

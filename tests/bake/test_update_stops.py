@@ -265,7 +265,7 @@ def test_a_tree_with_changes_is_refused_by_name(history: History, shop: Path) ->
 
 def test_a_workspace_that_is_in_no_commit_is_refused(history: History, tmp_path: Path) -> None:
     shop = history.generate(tmp_path / "work", commit=False)
-    with pytest.raises(ConfigError, match="is in no git repository") as refused:
+    with pytest.raises(ConfigError, match="is not in a git repository") as refused:
         update_workspace(shop, UpdateRequest(), print, agree)
     assert "git init && git add" in refused.value.remedy
     git(shop, "init", "--quiet")

@@ -11,19 +11,28 @@ import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from tests.unit.provider.test_container import INPUTS
 
+from slipway._internal.model.errors import ConfigError
 from slipway._internal.provider.server import serve_in_thread, start_server
+from slipway._internal.provider.servicer import Provider
 from slipway._internal.provider.values import UNKNOWN, SecretValue, from_struct, to_struct
 
 URN = "urn:pulumi:dev::demo::slipway:docker:Container::api"
 
 
 @pytest.fixture
-def provider() -> Iterator[Any]:
+def served() -> Iterator[tuple[int, Provider]]:
+    """A running provider, and its port."""
+    server, port, provider = start_server()
+    yield port, provider
+    server.stop(None)
+
+
+@pytest.fixture
+def provider(served: tuple[int, Provider]) -> Iterator[Any]:
     """A client of a running provider."""
-    server, port, _ = start_server()
+    port, _ = served
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield provider_pb2_grpc.ResourceProviderStub(channel)
-    server.stop(None)
 
 
 @pytest.fixture
@@ -63,6 +72,26 @@ def test_without_an_engine_the_error_says_address_and_remedy_and_shows_no_traceb
     assert no_engine in said
     assert "invoke setup" in said
     assert "Traceback" not in said
+
+
+def test_what_failed_is_kept_as_the_error_that_it_was_until_pulumi_starts_anew(
+    provider: Any, served: tuple[int, Provider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "gopher://engine")
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.Create(provider_pb2.CreateRequest(urn=URN, properties=to_struct(INPUTS)))
+    kept = served[1].errors[URN]
+    assert isinstance(kept, ConfigError) and "DOCKER_HOST" in kept.message and kept.remedy
+    assert caught.value.details().splitlines()[-1] == f"remedy: {kept.remedy}", "as plain `pulumi up` shows it"
+    provider.Configure(provider_pb2.ConfigureRequest())
+    assert not served[1].errors
+
+
+def test_inputs_that_are_wrong_are_a_question_of_configuration(provider: Any, served: tuple[int, Provider]) -> None:
+    checked = provider.Check(provider_pb2.CheckRequest(urn=URN, news=to_struct({**INPUTS, "colour": "red"})))
+    kept = served[1].errors[URN]
+    assert [failure.property for failure in checked.failures] == ["colour"]
+    assert isinstance(kept, ConfigError) and kept.message.startswith("api (slipway:docker:Container): `colour` is no")
 
 
 def test_a_bug_is_told_in_two_lines(provider: Any) -> None:

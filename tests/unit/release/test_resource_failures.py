@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from slipway._internal.context.protection import PROTECTION_TYPE
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.release.resource_failures import IMAGE_TYPE, STACK_TYPE, ResourceFailures, failed_step_lines
-from slipway._internal.rollout.start_failure import error_to_text
 
 LOG = """\
 #7 [build 2/5] WORKDIR /app
@@ -22,8 +23,8 @@ LOG = """\
 """
 
 
-def failures(whole: str = "") -> ResourceFailures:
-    return ResourceFailures(lambda _service: whole)
+def failures(whole: str = "", errors: Mapping[str, SlipwayError] = MappingProxyType({})) -> ResourceFailures:
+    return ResourceFailures(lambda _service: whole, errors.get)
 
 
 def test_nothing_failed_is_no_error(tmp_path: Path) -> None:
@@ -100,12 +101,18 @@ def test_what_the_plugin_for_kubernetes_says_is_told_without_the_resource_s_long
 
 def test_a_container_s_own_error_comes_through_whole(tmp_path: Path) -> None:
     own = SlipwayError("api failed", detail="its last lines\n  boom", remedy="Mend it.", log=tmp_path / "api.log")
-    found = failures()
-    found.add("slipway:docker:Container", "api", error_to_text(own), tmp_path / "none")
-    found.add("slipway:docker:Container", "api", "something after it", tmp_path / "none")
+    found = failures(errors={"urn:api": own})
+    found.add("slipway:docker:Container", "api", "whatever Pulumi shows of it", tmp_path / "none", "urn:api")
+    found.add("slipway:docker:Container", "api", "something after it", tmp_path / "none", "urn:api")
+    assert found.combined_error() is own
+    assert (own.message, own.detail, own.remedy) == ("api failed", "its last lines\n  boom", "Mend it.")
+
+
+def test_a_question_of_configuration_stays_one(tmp_path: Path) -> None:
+    found = failures(errors={"urn:api": ConfigError("DOCKER_HOST is no address", remedy="Write one.")})
+    found.add("slipway:docker:Container", "api", "DOCKER_HOST is no address\nremedy: Write one.", tmp_path, "urn:api")
     error = found.combined_error()
-    assert error
-    assert (error.message, error.detail, error.remedy, error.log) == (own.message, own.detail, own.remedy, own.log)
+    assert isinstance(error, ConfigError) and error.exit_code == 2 and error.remedy == "Write one."
 
 
 def test_further_failures_are_named_too(tmp_path: Path) -> None:
@@ -113,7 +120,8 @@ def test_further_failures_are_named_too(tmp_path: Path) -> None:
     found.add("slipway:docker:Container", "api", "api failed", tmp_path / "none")
     found.add("slipway:docker:Container", "web", "web failed", tmp_path / "none")
     error = found.combined_error()
-    assert error and error.message == "api failed" and "Also: web failed" in error.detail
+    assert error and error.message == "api (slipway:docker:Container) failed"
+    assert "api failed" in error.detail and "Also: web (slipway:docker:Container) failed" in error.detail
 
 
 def test_the_services_whose_rollout_failed_are_known_once_each(tmp_path: Path) -> None:

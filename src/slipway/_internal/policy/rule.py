@@ -20,7 +20,7 @@ from slipway._internal.model.deploy_inputs import DeployInputs
 from slipway._internal.model.lock import all_entries
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Service, Workspace
-from slipway._internal.run.policy import REMEDY_PREFIX
+from slipway._internal.run.policy import ViolationText
 
 
 class PolicyContext:
@@ -121,7 +121,7 @@ class Rule:
             for found in until_unknown(
                 self.check(Resource(args.resource_type, args.name, stack_name, args.props, context))
             ):
-                report(f"{found.message}\n{REMEDY_PREFIX}{found.remedy}", None)
+                report(ViolationText(found.message, found.remedy), None)
 
         return ResourceValidationPolicy(self.name, self.description, validate, enforcement_level=level)
 

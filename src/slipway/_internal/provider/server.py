@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from slipway._internal.model.errors import SlipwayError
 from slipway._internal.provider.servicer import PROVIDER_NAME, Provider
 from slipway._internal.run import engine
 
@@ -42,6 +43,11 @@ def serve_in_thread() -> int:
     Pulumi then starts no program of its own, which saves a second Python start in each command.
     """
     return _shared_server()[1]
+
+
+def resource_error(urn: str) -> SlipwayError | None:
+    """Return what the last call for a resource failed with, where this process served it; None where it did not."""
+    return _shared_server()[2].errors.get(urn)
 
 
 @cache

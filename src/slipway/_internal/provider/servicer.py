@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from slipway import __version__
-from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.provider.container import ContainerHandler
 from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.provider.handler import ResourceHandler, ResourceState
@@ -49,17 +49,18 @@ RpcMethod = Callable[[Any, Any, grpc.ServicerContext], Any]
 
 
 def grpc_errors(method: RpcMethod) -> RpcMethod:
-    """Answer with an error's plain words instead of a traceback."""
+    """Answer with an error's plain words instead of a traceback, and keep the error for who runs in this process."""
 
     @functools.wraps(method)
     def guarded(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
         try:
             return method(self, request, context)
         except SlipwayError as error:
-            message = error_to_text(error)
+            failure = error
         except Exception as error:  # a bug: its kind and place help more than nothing
-            message = _bug_report(error)
-        return context.abort(grpc.StatusCode.UNKNOWN, message)
+            failure = _bug_report(error)
+        self.errors[request.urn] = failure
+        return context.abort(grpc.StatusCode.UNKNOWN, error_to_text(failure))
 
     return guarded
 
@@ -71,6 +72,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._lock = threading.Lock()
         self._cancelled = False
         self._cancellations: set[CancellationToken] = set()
+        self.errors: dict[str, SlipwayError] = {}
+        """What the last call for each resource failed with, by URN: Pulumi carries no more than its text."""
 
     def cancel(self) -> None:
         """End all waiting; what is being made is cleared away."""
@@ -115,6 +118,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Configure(self, request: Any, context: Any) -> Any:
         forget_checks()
+        self.errors.clear()
         self._cancelled = False  # a provider in a thread may outlive an interrupted deployment
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, acceptResources=False, acceptOutputs=False, supportsPreview=True
@@ -131,6 +135,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         problems = checked.failures or handler.validate_change(
             unwrap_secrets(from_struct(request.olds)), unwrap_secrets(checked.inputs)
         )
+        if problems:
+            self.errors[request.urn] = _invalid_inputs_error(request.urn, problems)
         failures = [provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in problems]
         return provider_pb2.CheckResponse(inputs=to_struct(checked.inputs), failures=failures)
 
@@ -210,9 +216,17 @@ def _property_diff(name: str, replaces: list[str], news: Props) -> Any:
     return provider_pb2.PropertyDiff(kind=kind, inputDiff=name in news)
 
 
-def _bug_report(error: Exception) -> str:
+def _invalid_inputs_error(urn: str, problems: Sequence[tuple[str, str]]) -> ConfigError:
+    *_, type_token, name = urn.split("::")
+    return ConfigError(
+        f"{name} ({type_token.rpartition('$')[2]}): " + "; ".join(f"`{key}` {reason}" for key, reason in problems),
+        remedy=f"Correct it where infra/ declares `{name}`.",
+    )
+
+
+def _bug_report(error: Exception) -> SlipwayError:
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
     location = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}: {error}{location}\nThis is a bug in Slipway's provider."
+    return SlipwayError(f"{type(error).__name__}: {error}{location}", detail="This is a bug in Slipway's provider.")

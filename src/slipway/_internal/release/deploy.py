@@ -33,7 +33,6 @@ from slipway._internal.release.session_lock import refuse_during_session
 from slipway._internal.run import ports
 from slipway._internal.run.cluster import refuse_missing_kubeconfig
 from slipway._internal.run.owner import read_state_ids
-from slipway._internal.run.policy import format_advice
 from slipway._internal.run.pulumi import BUILD_TYPES, Outcome, PulumiStack, StateNotSaved
 from slipway._internal.run.state import deploy_marker_file, local_state_folder
 from slipway._internal.run.team_code import find_function, load_infra, team_errors
@@ -41,7 +40,6 @@ from slipway._internal.targets import target_of
 from slipway._internal.targets.target import DeploymentTarget
 
 if TYPE_CHECKING:
-    from pulumi.automation.events import EngineEvent
     from pulumi_policy import Policy
 
 Consent = Callable[[str], bool]
@@ -201,9 +199,10 @@ def run_update(
 ) -> Outcome:
     """Let Pulumi work; where what it deploys does not start, the place says why and what becomes of it."""
     from slipway._internal.provider.release import check_before_live
+    from slipway._internal.provider.server import resource_error
 
     def new_event_reporter() -> EngineEventReporter:
-        return EngineEventReporter(reporter, logs_folder(context.workspace), build_log_fetcher(context))
+        return EngineEventReporter(reporter, logs_folder(context.workspace), build_log_fetcher(context), resource_error)
 
     unfinished: list[str] = []
 
@@ -214,7 +213,7 @@ def run_update(
 
     def update(pulumi_stack: PulumiStack, event_reporter: EngineEventReporter) -> Outcome:
         with target.report_progress(reporter, event_reporter.rolling_out), check_before_live(refuse_unfinished):
-            outcome = run_with_resource_errors(pulumi_stack.up, event_reporter)
+            outcome = run_with_resource_errors(partial(pulumi_stack.up, on_advice=reporter.say), event_reporter)
             if outcome.has_changes:  # of settings alone, which make no release
                 refuse_unfinished()
             return outcome
@@ -277,13 +276,9 @@ def preview_stack(context: RunContext, stack: Stack) -> tuple[list[str], Outcome
     lines: list[str] = []
     advice: list[str] = []
 
-    def listen(event: EngineEvent) -> None:
-        if event.policy_event and (advisory := format_advice(event.policy_event)):
-            advice.append(advisory)
-
     refuse_lost_protection(context.workspace, stack)
     inputs = read_inputs(context, stack, NullReporter(), must_verify=False)
-    outcome = open_stack(context, stack, inputs).preview(listen, on_output=lines.append)
+    outcome = open_stack(context, stack, inputs).preview(advice.append, on_output=lines.append)
     return [*diff_lines(lines), *advice], outcome
 
 
@@ -457,6 +452,8 @@ def remove_stack(
         consent: answers questions.
         also_abandoned: remove first what a folder that is gone has left of it.
     """
+    from slipway._internal.provider.server import resource_error
+
     refuse_during_session(context.workspace, stack.name)
     target = target_of(context.workspace, stack)
     pulumi_stack = open_stack(context, stack)
@@ -466,7 +463,10 @@ def remove_stack(
     clear_stale_lock(pulumi_stack, consent, reporter)
     target.remove_superseded(reporter, lambda: stack_resource_ids(pulumi_stack))
     outcome = (
-        run_with_resource_errors(pulumi_stack.destroy, EngineEventReporter(reporter, logs_folder(context.workspace)))
+        run_with_resource_errors(
+            pulumi_stack.destroy,
+            EngineEventReporter(reporter, logs_folder(context.workspace), find_error=resource_error),
+        )
         if pulumi_stack.exists()
         else Outcome({}, {})
     )

@@ -14,8 +14,13 @@ from slipway._internal.insight.run_recorder import current_recorder
 from slipway._internal.model.files import open_private
 from slipway._internal.model.masking import mask
 from slipway._internal.model.run_record import StepType
-from slipway._internal.release.resource_failures import IMAGE_TYPE, ROLLOUT_TYPES, FetchBuildLog, ResourceFailures
-from slipway._internal.run.policy import format_advice
+from slipway._internal.release.resource_failures import (
+    IMAGE_TYPE,
+    ROLLOUT_TYPES,
+    FetchBuildLog,
+    FindError,
+    ResourceFailures,
+)
 from slipway._internal.run.pulumi import operation_of
 
 STEP_STATES = {
@@ -58,7 +63,13 @@ class EngineEventReporter:
     `rolling` are the services whose rollout on a cluster is under way.
     """
 
-    def __init__(self, reporter: Reporter, logs: Path, fetch_build_log: FetchBuildLog = lambda _service: "") -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        logs: Path,
+        fetch_build_log: FetchBuildLog = lambda _service: "",
+        find_error: FindError = lambda _urn: None,
+    ) -> None:
         self._reporter = reporter
         self._logs = logs
         self._written_logs: set[Path] = set()
@@ -68,7 +79,7 @@ class EngineEventReporter:
         self._last_output_at: dict[str, float] = {}
         self._started = False
         self.rolling_out: set[str] = set()
-        self.failures = ResourceFailures(fetch_build_log)
+        self.failures = ResourceFailures(fetch_build_log, find_error)
 
     def __call__(self, event: EngineEvent) -> None:
         if not self._started:
@@ -87,8 +98,6 @@ class EngineEventReporter:
             self._recorder.fail_service(_resource_name(metadata.urn))
         elif event.diagnostic_event and event.diagnostic_event.urn:
             self._handle_diagnostic(event.diagnostic_event.urn, event.diagnostic_event)
-        elif event.policy_event and (advisory := format_advice(event.policy_event)):
-            self._reporter.say(advisory)
 
     def silent_builds(self, seconds: float) -> list[str]:
         """Return the services whose builds are under way and have said nothing for some seconds."""
@@ -133,6 +142,7 @@ class EngineEventReporter:
                 _resource_name(urn),
                 mask(event.message),
                 build_log(self._logs, _resource_name(urn)),
+                urn,
             )
 
     def _handle_output(self, urn: str, message: str) -> None:

@@ -16,13 +16,14 @@ from slipway._internal.model.files import PRIVATE_MODE, write_atomically
 from slipway._internal.model.masking import mask
 from slipway._internal.model.stack import lost_protection_error
 from slipway._internal.model.terminal_text import TAIL_LINES
-from slipway._internal.rollout.start_failure import error_from_text
 from slipway._internal.run.process import run
 from slipway._internal.toolchain.builder import builder_of
 
 FetchBuildLog = Callable[[str], str]
+FindError = Callable[[str], SlipwayError | None]
+"""Returns the error that a call of Slipway's provider for a resource, by its URN, ended with."""
 
-IMAGE_TYPE, SLIPWAY_PREFIX, STACK_TYPE = "docker-build:index:Image", "slipway:", "pulumi:pulumi:Stack"
+IMAGE_TYPE, STACK_TYPE = "docker-build:index:Image", "pulumi:pulumi:Stack"
 KUBERNETES_PREFIX = "kubernetes:"
 ROLLOUT_TYPES = ("kubernetes:apps/v1:Deployment",)
 _FAILED_STEP = re.compile(r"^#(\d+) ERROR", re.MULTILINE)
@@ -42,17 +43,21 @@ _KUBERNETES_PHRASES = (
 
 
 class ResourceFailures:
-    """Collects the engine's errors, one for each resource; `whole_log` returns a service's build log, or nothing."""
+    """Collects the engine's errors, one for each resource.
 
-    def __init__(self, fetch_build_log: FetchBuildLog) -> None:
+    `fetch_build_log` returns a service's build log, or nothing; `find_error` what Slipway's own provider failed with.
+    """
+
+    def __init__(self, fetch_build_log: FetchBuildLog, find_error: FindError) -> None:
         self._fetch_build_log = fetch_build_log
-        self._first_errors: dict[tuple[str, str], tuple[str, Path]] = {}
+        self._find_error = find_error
+        self._first_errors: dict[tuple[str, str], tuple[str, Path, SlipwayError | None]] = {}
 
-    def add(self, resource_type: str, name: str, message: str, log: Path) -> None:
+    def add(self, resource_type: str, name: str, message: str, log: Path, urn: str = "") -> None:
         """Remember a resource's first error, and the log of its build where it is an image."""
         text = _COLOUR.sub("", message).strip().removeprefix("error: ")
         if text and resource_type != STACK_TYPE:
-            self._first_errors.setdefault((resource_type, name), (text, log))
+            self._first_errors.setdefault((resource_type, name), (text, log, self._find_error(urn)))
 
     def failed_rollouts(self) -> list[str]:
         """Return the services whose part on a cluster failed."""
@@ -61,8 +66,8 @@ class ResourceFailures:
     def combined_error(self) -> SlipwayError | None:
         """Return the error that tells of them all; None where no resource has failed."""
         errors = [
-            self._resource_error(resource_type, name, text, log)
-            for (resource_type, name), (text, log) in self._first_errors.items()
+            self._resource_error(resource_type, name, text, log, error)
+            for (resource_type, name), (text, log, error) in self._first_errors.items()
         ]
         if not errors:
             return None
@@ -73,18 +78,16 @@ class ResourceFailures:
             )
         return first
 
-    def _resource_error(self, resource_type: str, name: str, text: str, log: Path) -> SlipwayError:
+    def _resource_error(
+        self, resource_type: str, name: str, text: str, log: Path, error: SlipwayError | None
+    ) -> SlipwayError:
         if resource_type == IMAGE_TYPE:
             return self._build_error(name, text, log)
         if resource_type == PROTECTION_TYPE:
             return lost_protection_error(name)
         if resource_type.startswith(KUBERNETES_PREFIX):
             text = shorten_kubernetes_error(text)
-        error = (
-            error_from_text(text)
-            if resource_type.startswith(SLIPWAY_PREFIX)
-            else SlipwayError(f"{name} ({resource_type}) failed", detail=text)
-        )
+        error = error or SlipwayError(f"{name} ({resource_type}) failed", detail=text)
         error.remedy = error.remedy or "Mend that and run it again: what is in place already stays."
         return error
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.files import open_private
 from slipway._internal.model.masking import mask, register_secret
 from slipway._internal.model.terminal_text import sanitize_lines
@@ -19,7 +19,6 @@ SHOWN_LOG_LINES = 20
 """How many last lines of a container's log stand in the error: more than of a step, for a traceback is among them."""
 MAX_LOG_LINES = 10_000
 """Lines of a container's log that are saved: one that failed may have written for days."""
-_LOG_PREFIX, _REMEDY_PREFIX = "full log: ", "remedy: "
 
 
 def logs_folder() -> Path:
@@ -47,7 +46,8 @@ def explain_start_failure(
     detail = [cause.detail]
     if text.strip():
         detail += [f"its last lines ({service}):", *(f"  {line}" for line in sanitize_lines(text)[-SHOWN_LOG_LINES:])]
-    return SlipwayError(
+    kind = ConfigError if isinstance(cause, ConfigError) else SlipwayError
+    return kind(
         f"service {service} failed: {cause.message}",
         remedy=cause.remedy,
         detail="\n".join(part for part in detail if part),
@@ -75,15 +75,7 @@ def _save_log(name: str, text: str) -> Path | None:
 
 
 def error_to_text(error: SlipwayError) -> str:
-    """Return an error as Pulumi is to show it."""
-    log = f"{_LOG_PREFIX}{error.log}" if error.log else ""
-    remedy = f"{_REMEDY_PREFIX}{error.remedy}" if error.remedy else ""
+    """Return an error as Pulumi is to show it; nothing reads it back (`Provider.errors` holds the error itself)."""
+    log = f"full log: {error.log}" if error.log else ""
+    remedy = f"remedy: {error.remedy}" if error.remedy else ""
     return "\n".join(part for part in (error.message, error.detail, log, remedy) if part)
-
-
-def error_from_text(text: str) -> SlipwayError:
-    """Return the error that `error_to_text` made a text of."""
-    what, *lines = text.splitlines()
-    remedy = lines.pop().removeprefix(_REMEDY_PREFIX) if lines and lines[-1].startswith(_REMEDY_PREFIX) else ""
-    log = Path(lines.pop().removeprefix(_LOG_PREFIX)) if lines and lines[-1].startswith(_LOG_PREFIX) else None
-    return SlipwayError(what, remedy=remedy, detail="\n".join(lines), log=log)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slipway._internal.model.errors import GateRefused
 from slipway._internal.model.package_data import package_path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PACK_FOLDER = package_path("_internal", "run", "pack")
 """The policy pack that Pulumi is given. Its program, pulumi-analyzer-policy-slipway, says where the policies answer."""
-MANDATORY, REMEDY_PREFIX = "mandatory", "remedy: "
+MANDATORY = "mandatory"
 SERVER_THREADS = 4
 MAX_MESSAGE_BYTES = 400 * 1024 * 1024  # Pulumi's own limit
 
@@ -34,14 +34,67 @@ class PolicyServer:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+class ViolationText(str):
+    """What a policy reports: a text to Pulumi, which knows no more, and what it is made of to who runs in this process.
+
+    So plain `pulumi up` shows the remedy in a line of its own, and nobody has to find it there again.
+    """
+
+    what: str
+    remedy: str
+
+    def __new__(cls, what: str, remedy: str) -> ViolationText:
+        text = super().__new__(cls, f"{what}\nremedy: {remedy}")
+        text.what, text.remedy = what, remedy
+        return text
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a policy has reported: its own sentence, what is wrong, and the remedy, if it says one."""
+
+    description: str
+    what: str
+    remedy: str = ""
+
+
+class PolicyReports:
+    """What the policies that this process serves have reported, by policy and by the text that the engine is sent."""
+
+    def __init__(self) -> None:
+        self._reports: dict[tuple[str, str], Report] = {}
+
+    def add(self, policy: str, sent: str, description: str, message: str) -> None:
+        """Remember what a policy has reported; `sent` is the text that the engine gets of it."""
+        what, remedy = (message.what, message.remedy) if isinstance(message, ViolationText) else (message, "")
+        self._reports[policy, sent.strip()] = Report(description, what or description, remedy)
+
+    def violation(self, event: PolicyEvent) -> PolicyViolation:
+        """Return what an event of the engine is about; what another process has reported is its text alone."""
+        text = event.message.strip()
+        report = self._reports.get((event.policy_name, text)) or Report("", text)
+        kind, _, name = (event.resource_urn or "").rpartition("::")
+        return PolicyViolation(
+            policy=event.policy_name,
+            resource=f"{name} ({kind.split('::')[-1].split('$')[-1]})" if name else "the stack",
+            description=report.description,
+            what=report.what,
+            remedy=report.remedy or f"Fix that, or change the rule {event.policy_name} in infra/policy/.",
+            mandatory=event.enforcement_level == MANDATORY,
+        )
+
+
 @contextmanager
-def serve_policies(policies: Sequence[Policy], environment: Mapping[str, str], folder: Path) -> Iterator[PolicyServer]:
+def serve_policies(
+    policies: Sequence[Policy], environment: Mapping[str, str], folder: Path, reports: PolicyReports
+) -> Iterator[PolicyServer]:
     """Answer for these policies on a free port of this machine for the time of a `with`.
 
     Args:
         policies: what is asked of every resource; mandatory where a policy says nothing else.
         environment: Pulumi's; its PATH is added to.
         folder: where Pulumi runs. It is given the pack from there: a comma in the workspace's path would part it.
+        reports: gets what the policies report.
     """
     if not policies:
         yield PolicyServer()
@@ -51,11 +104,23 @@ def serve_policies(policies: Sequence[Policy], environment: Mapping[str, str], f
     from pulumi_policy import EnforcementLevel
     from pulumi_policy.policy import _PolicyAnalyzerServicer  # PolicyPack itself never returns
 
+    class Analyzer(_PolicyAnalyzerServicer):
+        """Pulumi's own, which also keeps what is reported as it is: the engine passes on a text."""
+
+        def _create_report_violation(self, response: Any, policy: str, description: str, *level: Any) -> Any:
+            report = super()._create_report_violation(response, policy, description, *level)
+
+            def report_and_keep(message: str, urn: str | None = None) -> None:
+                report(message, urn)
+                reports.add(policy, response.diagnostics[-1].message, description, message)
+
+            return report_and_keep
+
     server = grpc.server(
         ThreadPoolExecutor(SERVER_THREADS, thread_name_prefix="policy"),
         options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)],
     )
-    servicer = _PolicyAnalyzerServicer("rules", "1.0.0", list(policies), EnforcementLevel.MANDATORY)
+    servicer = Analyzer("rules", "1.0.0", list(policies), EnforcementLevel.MANDATORY)
     analyzer_pb2_grpc.add_AnalyzerServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -77,22 +142,28 @@ class PolicyViolation:
     description: str
     what: str
     remedy: str
+    mandatory: bool
 
     @property
     def summary(self) -> str:
         return f"{self.policy}: {self.what}"
 
+    @property
+    def advice(self) -> str:
+        """The line for what a policy only advises; nothing where it refuses."""
+        return "" if self.mandatory else f"Advice of {self.summary} {self.remedy}"
+
 
 class ViolationCollector:
-    """Collects what policies have said to the engine; each thing once, however often it is said."""
+    """Collects what policies refuse; each thing once, however often it is said."""
 
     def __init__(self) -> None:
         self._violations: dict[PolicyViolation, None] = {}
 
-    def record(self, event: PolicyEvent) -> None:
+    def record(self, violation: PolicyViolation) -> None:
         """Remember what a policy refuses; what it only advises refuses nothing."""
-        if event.enforcement_level == MANDATORY:
-            self._violations[parse_violation(event)] = None
+        if violation.mandatory:
+            self._violations[violation] = None
 
     def refusal(self) -> GateRefused | None:
         """Return the error that tells of them all; None where nothing is refused."""
@@ -109,24 +180,3 @@ class ViolationCollector:
                 ]
             ),
         )
-
-
-def format_advice(event: PolicyEvent) -> str:
-    """Return the line for what a policy only advises; nothing where it refuses."""
-    advice = parse_violation(event)
-    return "" if event.enforcement_level == MANDATORY else f"Advice of {advice.summary} {advice.remedy}"
-
-
-def parse_violation(event: PolicyEvent) -> PolicyViolation:
-    """Return what a policy has said: its description in one line, then what is wrong, and a line with the remedy."""
-    description, *lines = event.message.strip().splitlines()
-    remedy = next((line.removeprefix(REMEDY_PREFIX) for line in lines if line.startswith(REMEDY_PREFIX)), "")
-    what = "\n".join(line for line in lines if not line.startswith(REMEDY_PREFIX))
-    kind, _, name = (event.resource_urn or "").rpartition("::")
-    return PolicyViolation(
-        policy=event.policy_name,
-        resource=f"{name} ({kind.split('::')[-1].split('$')[-1]})" if name else "the stack",
-        description=description,
-        what=what or description,
-        remedy=remedy or f"Fix that, or change the rule {event.policy_name} in infra/policy/.",
-    )

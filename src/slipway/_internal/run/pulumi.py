@@ -22,7 +22,7 @@ from slipway._internal.model.masking import mask
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.run import passphrase, statefile
-from slipway._internal.run.policy import PolicyServer, ViolationCollector, serve_policies
+from slipway._internal.run.policy import PolicyReports, PolicyServer, ViolationCollector, serve_policies
 from slipway._internal.run.pulumi_command import PulumiCli, extract_diagnosis
 from slipway._internal.run.resource_tree import COMPONENT_TYPES
 from slipway._internal.run.state import (
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 BUILD_TYPES = ("docker-build:index:Image", "pulumi:providers:docker-build")
 """What lives in the state only until the image is in the registry: see `BuiltImages`."""
 OnEvent = Callable[[EngineEvent], None]
+OnAdvice = Callable[[str], None]
+"""Gets a line for what a policy only advises."""
 _DISK_ERRORS = re.compile(
     r"no space left on device|disk quota exceeded|read-only file system|input/output error|stale NFS file handle", re.I
 )
@@ -81,6 +83,7 @@ class PulumiStack:
     environment: Mapping[str, str] = field(default_factory=dict)
     policies: Callable[[], Sequence[Policy]] = tuple
     _failure: SlipwayError | None = None
+    _reports: PolicyReports = field(default_factory=PolicyReports)
 
     @property
     def _folder(self) -> Path:
@@ -88,9 +91,9 @@ class PulumiStack:
         return self.workspace.root / "infra"
 
     def _serve_policies(self) -> AbstractContextManager[PolicyServer]:
-        return serve_policies(self.policies(), self.environment, self._folder)
+        return serve_policies(self.policies(), self.environment, self._folder, self._reports)
 
-    def up(self, on_event: OnEvent) -> Outcome:
+    def up(self, on_event: OnEvent, on_advice: OnAdvice | None = None) -> Outcome:
         """Make the stack what the program says.
 
         Raises:
@@ -98,7 +101,7 @@ class PulumiStack:
             GateRefused: a policy refuses a resource; nothing is made of it.
             SlipwayError: the update failed; its detail has Pulumi's own words.
         """
-        counter = OperationCounter(on_event)
+        counter = OperationCounter(on_event, self._reports, on_advice)
         self._prepare_change()
         with self._translated_errors(counter.violations), self._serve_policies() as policy:
             self._open_stack(policy.environment).up(
@@ -110,7 +113,7 @@ class PulumiStack:
             )
         return counter.outcome()
 
-    def preview(self, on_event: OnEvent, *, on_output: Callable[[str], None] | None = None) -> Outcome:
+    def preview(self, on_advice: OnAdvice | None = None, *, on_output: Callable[[str], None] | None = None) -> Outcome:
         """Say what `up` would do; nothing is built and nothing changes.
 
         Raises:
@@ -123,7 +126,7 @@ class PulumiStack:
             if on_output:
                 on_output(line)
 
-        counter = OperationCounter(on_event)
+        counter = OperationCounter(lambda _event: None, self._reports, on_advice)
         with self._translated_errors(counter.violations), self._serve_policies() as policy:
             self._open_stack(policy.environment).preview(
                 on_event=counter,
@@ -310,8 +313,12 @@ class OperationCounter:
     stays.
     """
 
-    def __init__(self, on_event: OnEvent) -> None:
+    def __init__(
+        self, on_event: OnEvent, reports: PolicyReports | None = None, on_advice: OnAdvice | None = None
+    ) -> None:
         self._on_event = on_event
+        self._reports = reports or PolicyReports()
+        self._on_advice = on_advice
         self._operations: dict[str, int] = {}
         self._uncounted: Counter[str] = Counter()
         self._outputs: dict[str, Any] = {}
@@ -319,7 +326,10 @@ class OperationCounter:
 
     def __call__(self, event: EngineEvent) -> None:
         if event.policy_event:
-            self.violations.record(event.policy_event)
+            violation = self._reports.violation(event.policy_event)
+            self.violations.record(violation)
+            if violation.advice and self._on_advice:
+                self._on_advice(violation.advice)
         if event.summary_event:
             self._operations = {operation_of(op): count for op, count in event.summary_event.resource_changes.items()}
         started = event.resource_pre_event

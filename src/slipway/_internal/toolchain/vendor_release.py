@@ -118,7 +118,7 @@ def is_reachable() -> bool:
     try:
         fetch(_base_url(WEB_URL))
     except ToolUnavailable as error:
-        return " answers " in str(error)
+        return isinstance(error.__cause__, urllib.error.HTTPError)  # an answer, although not the one asked for
     return True
 
 

@@ -89,7 +89,7 @@ def test_an_image_is_the_same_bytes_when_built_again_without_a_cache(
             argv = bake.argv(ground.bin / "docker-buildx", file, BUILDER, [target], progress="plain")
             result = run([*argv, "--no-cache"], cwd=workspace.root, env=ground.environment)
         assert result.code == 0, result.tail(40)
-        found.add(registry.resolve_digests([ref])[ref])
+        found.add(registry.resolve_digests([ref], workspace)[ref])
     assert len(found) == 1
     assert None not in found
 

@@ -28,6 +28,7 @@ from slipway._internal.content import build_context, dockerignore, normalized_co
 from slipway._internal.content.digest import BuildInputs, content_digest
 from slipway._internal.content.normalized_contexts import normalize_modes
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
 from slipway._internal.run import registry
 from slipway._internal.run.process import ProcessResult, run
 from slipway._internal.toolchain import builder
@@ -568,7 +569,8 @@ def test_an_inline_build_and_an_external_one_give_the_same_digest(
     layout = tmp_path / "oci" / "api"
     pushed = registry.push_layout(ensure_tool("crane"), layout, external)
     found = registry.resolve_digests(
-        [inline, external, f"{repository}/external:other", f"{repository}/external@{pushed}"]
+        [inline, external, f"{repository}/external:other", f"{repository}/external@{pushed}"],
+        Workspace(tmp_path, WorkspaceSettings("demo", repository.partition("/")[0]), ()),
     )
     assert found == {
         inline: pushed,

@@ -47,7 +47,7 @@ def shipped(world: World, **instead: object) -> lock.LockEntry:  # noqa: F811
     ref = world.image()
     world.attach(ref, **instead)
     part = registry.parse_reference(ref)
-    held = registry.open_registry(part.host, "push")
+    held = registry.open_registry(part.host, "push", world.ground.workspace)
     for tag in (f"h-{part.reference[7:]}", f"v{world.number}"):
         held.add_tag(part.repository, part.reference, tag)
     proof = {} if instead else dict(world.verify(EvidenceRequirement("api", ref, CONTENT))["api"].evidence)
@@ -77,14 +77,14 @@ def test_another_registry_gets_the_image_its_evidence_and_its_tags(
         elsewhere = replace(PROD, registry=f"{there.host}/inner")
         promotion = promotions.plan_promotion(ground, STAGING, elsewhere)
         promotions.verify_promotion(ground, promotion, NullReporter(), today=TODAY)
-        assert registry.open_registry(there.host, "pull").list_tags("inner/shop/release/api") == ()
+        assert registry.open_registry(there.host, "pull", ground.workspace).list_tags("inner/shop/release/api") == ()
         for _ in range(2):  # the second time, all is there
             promotions.execute_promotion(ground, promotion, NullReporter(), today=TODAY)
         ref = f"{there.host}/inner/shop/release/api@{entry.ref.partition('@')[2]}"
         assert prod(world) == {"api": lock.LockEntry(ref, entry.content, entry.commit, entry.evidence)}
         proof = world.verify(EvidenceRequirement("api", ref, entry.content, entry.commit, entry.evidence))["api"]
         assert proof.evidence == entry.evidence
-        assert set(find_tags(ref)) == {*find_tags(entry.ref), f"h-{CONTENT}"}
+        assert set(find_tags(ref, ground.workspace)) == {*find_tags(entry.ref, ground.workspace), f"h-{CONTENT}"}
 
 
 def test_evidence_that_was_taken_away_keeps_all_back(world: World, ground: RunContext, tmp_path: Path) -> None:  # noqa: F811
@@ -94,7 +94,7 @@ def test_evidence_that_was_taken_away_keeps_all_back(world: World, ground: RunCo
         promotion = promotions.plan_promotion(ground, STAGING, replace(PROD, registry=there.host))
         with pytest.raises(EvidenceError, match="does not hold"):
             promotions.execute_promotion(ground, promotion, NullReporter(), today=TODAY)
-        assert registry.open_registry(there.host, "pull").list_tags("shop/release/api") == ()
+        assert registry.open_registry(there.host, "pull", ground.workspace).list_tags("shop/release/api") == ()
     assert prod(world) == {}
 
 

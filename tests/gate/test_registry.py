@@ -12,6 +12,7 @@ from tests.gate import registries
 from tests.gate.registries import Referrers, Running, Signer, Tokens, accounts, front
 
 from slipway._internal.model.errors import ConfigError, EvidenceError, GateRefused, SlipwayError
+from slipway._internal.model.workspace import Workspace, WorkspaceSettings
 from slipway._internal.run import registry
 from slipway._internal.run.registry import CopyLogins, Registry
 from slipway._internal.toolchain import registry_daemon as local
@@ -44,6 +45,11 @@ def secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     with registries.serve(tmp_path / "secured", login=True, certificate=certificate) as running:
         yield running
+
+
+def workspace_of(host: str) -> Workspace:
+    """A workspace whose registry that is."""
+    return Workspace(Path("/nowhere"), WorkspaceSettings("demo", host), ())
 
 
 @pytest.fixture
@@ -135,7 +141,8 @@ def test_a_tag_never_moves_whoever_pushes(real: Running, crane: Path, tmp_path: 
         door.add_tag("demo/api", second, "h-1")
     door.add_tag("demo/api", second, "h-2")
     door.add_tag("demo/api", second, "h-2")
-    assert registry.resolve_digests([f"{repository}:h-1", f"{repository}:h-2", f"{repository}:h-3"]) == {
+    refs = [f"{repository}:{tag}" for tag in ("h-1", "h-2", "h-3")]
+    assert registry.resolve_digests(refs, workspace_of(real.host)) == {
         f"{repository}:h-1": first,
         f"{repository}:h-2": second,
         f"{repository}:h-3": None,
@@ -222,7 +229,7 @@ def test_a_folder_for_logins_without_a_config_is_a_mistake_in_the_configuration(
 ) -> None:
     monkeypatch.setenv("SLIPWAY_PULL_CONFIG", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="holds no config"):
-        registry.resolve_digests([f"{real.host}/demo/api:one"])
+        registry.resolve_digests([f"{real.host}/demo/api:one"], workspace_of(real.host))
 
 
 def test_a_token_that_has_expired_is_fetched_anew_with_what_the_helper_gives_now(

@@ -113,7 +113,7 @@ def test_hardened_bases_that_the_registry_has_are_not_built(
     tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of = workspace(tmp_path, "hardened")
-    monkeypatch.setattr(registry, "resolve_digests", lambda refs: dict.fromkeys(refs, DIGEST))
+    monkeypatch.setattr(registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs, DIGEST))
     monkeypatch.setattr(bases, "_build_missing", lambda *args, **more: pytest.fail("it built"))
     found = ensure(of, report)
     assert found["python-run"] == f"127.0.0.1:5000/demo/base-python-run@{DIGEST}"
@@ -153,7 +153,7 @@ def test_a_base_of_the_workspaces_own_is_taken_beside_hardened_ones(
     of = workspace(tmp_path, "hardened", **mine)
     dockerfile = tmp_path / "services" / "api" / "Dockerfile"
     dockerfile.write_text("ARG RUBY_RUN\nFROM ${RUBY_RUN} AS run\n", encoding="utf-8")
-    monkeypatch.setattr(registry, "resolve_digests", lambda refs: dict.fromkeys(refs, DIGEST))
+    monkeypatch.setattr(registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs, DIGEST))
     assert ensure(of, report) == {
         "nginx": f"127.0.0.1:5000/demo/base-nginx@{DIGEST}",
         "ruby-run": mine["ruby-run"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,15 +48,14 @@ def test_what_was_protected_and_is_no_more_is_refused(shop: Workspace) -> None:
     assert caught.value.exit_code == 2 and "--unprotect" in caught.value.remedy
 
 
-def test_it_is_let_go_where_somebody_says_so_of_this_very_stack(shop: Workspace) -> None:
+def test_it_is_let_go_where_somebody_says_so_of_this_very_stack(
+    shop: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployed(shop, True)
-    with protection.lift_protection("prod", wanted=True):
-        protection.refuse_lost_protection(shop, OPEN)
-    for stack, wanted in (("prod", False), ("staging", True)):
-        with (
-            protection.lift_protection(stack, wanted=wanted),
-            pytest.raises(ConfigError, match="was protected"),
-        ):
+    protection.refuse_lost_protection(shop, replace(OPEN, protection_lifted=True))
+    for variable, refused in (("prod", False), ("staging", True), ("", True)):
+        monkeypatch.setenv(UNPROTECT_VARIABLE, variable)
+        with pytest.raises(ConfigError, match="was protected") if refused else nullcontext():
             protection.refuse_lost_protection(shop, OPEN)
 
 
@@ -101,6 +102,14 @@ def test_pulumi_itself_refuses_to_take_protection_away_unasked(
     found = ProtectionHandler().validate_change(inputs(before), inputs(after))
     assert bool(found) is refused
     assert all("SLIPWAY_UNPROTECT=prod" in reason for _, reason in found)
+
+
+@pytest.mark.parametrize(("lifted", "refused"), [("prod", False), ("staging", True), ("", True)])
+def test_the_deploy_that_runs_in_this_process_says_whose_protection_it_takes_away(
+    monkeypatch: pytest.MonkeyPatch, lifted: str, refused: bool
+) -> None:
+    monkeypatch.delenv(UNPROTECT_VARIABLE, raising=False)
+    assert bool(ProtectionHandler(lambda: lifted).validate_change(inputs(True), inputs(False))) is refused
 
 
 def test_a_first_deploy_has_nothing_to_compare_with() -> None:

@@ -149,7 +149,9 @@ def world(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
         "find_failing_kinds",
         lambda _ground, _ref, name, *_, **__: world.failing_evidence.get(name, frozenset()),
     )
-    monkeypatch.setattr(gate.registry, "resolve_digests", lambda refs: {ref: world.tags.get(ref) for ref in refs})
+    monkeypatch.setattr(
+        gate.registry, "resolve_digests", lambda refs, _workspace: {ref: world.tags.get(ref) for ref in refs}
+    )
     monkeypatch.setattr(gate, "Registry", Registry)
     monkeypatch.setattr(gate.lock, "save", save)
     monkeypatch.setattr(gate.git, "head_commit", lambda _root: COMMIT)

@@ -79,7 +79,7 @@ def did(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         steps.append(("copied", f"{target}@{source.partition('@')[2]}"))
 
     class Registry:
-        def __init__(self, host: str, purpose: str) -> None:
+        def __init__(self, host: str, purpose: str, _workspace: object) -> None:
             assert purpose == "push"
             self.host = host
 

@@ -149,7 +149,9 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, DeployInputs]
     monkeypatch.setattr(rollback, "read_inputs", read_inputs)
     monkeypatch.setattr(rollback.deploy, "refuse_foreign_objects", lambda *_: None)
     monkeypatch.setattr(rollback, "find_tags", lambda *_: [])
-    monkeypatch.setattr(rollback.registry, "resolve_digests", lambda refs: {each: each[-71:] for each in refs})
+    monkeypatch.setattr(
+        rollback.registry, "resolve_digests", lambda refs, _workspace: {each: each[-71:] for each in refs}
+    )
     return calls
 
 
@@ -172,7 +174,9 @@ def test_an_image_whose_content_nobody_recorded_is_found_by_its_tag(
     ground: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        rollback, "find_tags", lambda image: ["v1", "h-old", f"h-{'0' * 64}"] if image == ref("api", "1") else []
+        rollback,
+        "find_tags",
+        lambda image, _workspace: ["v1", "h-old", f"h-{'0' * 64}"] if image == ref("api", "1") else [],
     )
     assert carry_out(ground, back(STACK))["api"].content == "0" * 64
     assert carry_out(ground, back(STACK, "3"))["api"].content == ""
@@ -190,7 +194,7 @@ def test_what_a_lock_knows_of_an_image_is_kept(ground: RunContext, deployed: lis
 def test_an_image_that_is_gone_is_said_before_anything_changes(
     ground: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollback.registry, "resolve_digests", dict.fromkeys)
+    monkeypatch.setattr(rollback.registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs))
     with pytest.raises(EvidenceError, match="no longer has"):
         carry_out(ground, back(STACK))
     assert not (ground.workspace.root / "deploy").exists() and not deployed
@@ -225,7 +229,9 @@ def test_on_a_protected_stack_the_lock_says_what_was_proven(
     assert not deployed
     asked.clear()
     tags = {f"{ref('api', '1').partition('@')[0]}:h-{'a' * 64}": ref("api", "1")[-71:]}
-    monkeypatch.setattr(rollback.registry, "resolve_digests", lambda refs: {each: tags.get(each) for each in refs})
+    monkeypatch.setattr(
+        rollback.registry, "resolve_digests", lambda refs, _workspace: {each: tags.get(each) for each in refs}
+    )
     entries = carry_out(ground, back(PROD))
     assert entries == {"api": lock.LockEntry(ref("api", "1"), "a" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})}
     assert asked == [EvidenceRequirement("api", ref("api", "1"))]

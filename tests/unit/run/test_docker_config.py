@@ -109,17 +109,22 @@ def test_a_missing_program_for_logins_is_named_where_it_would_be_asked(
     ],
 )
 def test_for_a_registry_on_this_machine_a_missing_program_is_done_without(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, config: dict[str, object], left: dict[str, object]
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    config: dict[str, object],
+    left: dict[str, object],
 ) -> None:
     context(folder, "far", "ssh://me@far")
     write(folder, **config)
     before = docker_config.engine_address()
     copy = tmp_path_factory.mktemp("copy") / "docker"
     for _ in range(2):
-        docker_config.bypass_missing_helper("127.0.0.1:5000", copy)
-    assert docker_config.config_folder() == copy
+        assert docker_config.without_missing_helper("127.0.0.1:5000", copy) == copy
+    assert docker_config.config_folder() == folder, "it is passed on, and not exported"
     assert json.loads((copy / "config.json").read_text()) == left
     assert (copy / "config.json").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("DOCKER_CONFIG", str(copy))
     assert docker_config.engine_address() == before
     assert json.loads((folder / "config.json").read_text()) == config  # the user's own is never written
 
@@ -129,5 +134,4 @@ def test_a_program_that_is_there_is_asked(folder: Path, tmp_path: Path) -> None:
     program.parent.mkdir()
     program.touch(mode=0o755)
     write(folder, credsStore="there")
-    docker_config.bypass_missing_helper("127.0.0.1:5000", tmp_path / "copy")
-    assert docker_config.config_folder() == folder
+    assert docker_config.without_missing_helper("127.0.0.1:5000", tmp_path / "copy") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,7 @@ from slipway._internal.model.workspace import Workspace, WorkspaceSettings
 from slipway._internal.run import registry
 from slipway._internal.run.credentials import (
     CONFIG_VARIABLES,
-    export_logins,
+    check_logins,
     login_config_of,
     login_environment,
     read_login,
@@ -29,6 +30,8 @@ from slipway._internal.run.registry import ImageReference
 BODY = b'{"schemaVersion": 2}'
 A = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 B = "sha256:" + "b" * 64
+WORKSPACE = Workspace(Path("/nowhere"), WorkspaceSettings("demo", "registry.example"), ())
+"""One that names no logins: the user's own are taken."""
 
 
 @pytest.mark.parametrize(
@@ -123,11 +126,11 @@ def test_a_digest_is_looked_up_and_a_missing_one_is_none(server: tuple[str, type
 def test_many_are_looked_up_at_once(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
     refs = [f"{host}/demo/api:{number}" for number in range(50)] + [f"{host}/demo/api:one"]
-    found = registry.resolve_digests(refs)
+    found = registry.resolve_digests(refs, WORKSPACE)
     assert list(found) == refs
     assert found == dict.fromkeys(refs[:-1]) | {refs[-1]: A}
     assert len(handler.seen) == 51
-    assert registry.resolve_digests([]) == {}
+    assert registry.resolve_digests([], WORKSPACE) == {}
 
 
 def test_without_the_digests_header_the_manifest_is_hashed(server: tuple[str, type[Handler]]) -> None:
@@ -403,12 +406,13 @@ def test_each_purpose_logs_in_with_its_own_config(
     for variable in CONFIG_VARIABLES.values():
         monkeypatch.setenv(variable, "")
     assert login_environment(workspace, "pull") == {"DOCKER_CONFIG": str(tmp_path / "pull")}
-    export_logins(workspace)
-    assert registry.resolve_digests([f"{host}/demo/api:one"]) == {f"{host}/demo/api:one": A}
+    check_logins(workspace)
+    assert registry.resolve_digests([f"{host}/demo/api:one"], workspace) == {f"{host}/demo/api:one": A}
     with pytest.raises(SlipwayError, match="answers 403") as caught:
-        registry.open_registry(host, "push").delete_manifest("demo/api", A)
+        registry.open_registry(host, "push", workspace).delete_manifest("demo/api", A)
     assert f"docker --config {tmp_path / 'push'} login {host}" in caught.value.remedy
     assert "secret" not in f"{caught.value} {caught.value.detail} {caught.value.remedy}"
+    assert not any(os.environ[variable] for variable in CONFIG_VARIABLES.values()), "values are passed, not exported"
     monkeypatch.setenv("SLIPWAY_PUSH_CONFIG", str(tmp_path / "pull"))
     assert login_config_of(workspace, "push") == tmp_path / "pull"
 
@@ -424,7 +428,7 @@ def test_a_folder_without_a_config_is_refused_and_the_user_s_own_is_not_taken(
     assert login_environment(workspace, "pull") == {}
     monkeypatch.setenv("SLIPWAY_PULL_CONFIG", str(tmp_path / "gone"))
     with pytest.raises(ConfigError, match="the environment variable SLIPWAY_PULL_CONFIG"):
-        registry.resolve_digests(["127.0.0.1:1/a:t"])
+        registry.resolve_digests(["127.0.0.1:1/a:t"], workspace)
 
 
 def test_a_login_that_has_expired_is_asked_for_again(
@@ -480,7 +484,7 @@ def test_a_registry_that_gives_new_tokens_for_ever_is_not_asked_for_ever(
 
 def test_a_registry_that_is_down_is_named_with_the_remedy() -> None:
     with pytest.raises(SlipwayError, match=r"127\.0\.0\.1:1 does not answer") as caught:
-        registry.resolve_digests(["127.0.0.1:1/a:t", "127.0.0.1:1/b:t"])
+        registry.resolve_digests(["127.0.0.1:1/a:t", "127.0.0.1:1/b:t"], WORKSPACE)
     assert "invoke setup" in caught.value.remedy
 
 

@@ -155,10 +155,10 @@ def _ensure_hardened(
     workspace = context.workspace
     custom = [name for name in names if name not in commands.BUILDABLE_BASES]
     tags = hardened_tags(workspace, [name for name in names if name not in custom])
-    digests = registry.resolve_digests(tags.values())
+    digests = registry.resolve_digests(tags.values(), workspace)
     if fresh or not all(digests.values()):
         _build_missing(context, tags, reporter, install=install, fresh=fresh)
-        digests = registry.resolve_digests(tags.values())
+        digests = registry.resolve_digests(tags.values(), workspace)
     refs = {
         name: f"{workspace.repository(commands.BUILDABLE_BASES[name].repository_name)}@{digests[ref]}"
         for name, ref in tags.items()
@@ -179,7 +179,7 @@ def _build_missing(
     builder.ensure_builder(install=install, on_line=reporter.say)
     lock = workspace.scratch / "bases" / ".lock"
     with file_lock(lock, lambda: reporter.say("Base images: another build is running, waiting.")):
-        digests = {} if fresh else registry.resolve_digests(tags.values())
+        digests = {} if fresh else registry.resolve_digests(tags.values(), workspace)
         missing = {name: ref for name, ref in tags.items() if not digests.get(ref)}
         if not missing:
             return

@@ -37,6 +37,7 @@ from slipway._internal.model.scratch import remove_if_killed
 from slipway._internal.model.structured_files import read_json_or_none
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.run import git, registry
+from slipway._internal.run.credentials import login_config_of
 from slipway._internal.run.oci import hardlink_shared_blobs, merge_platforms, remove_unreferenced_blobs
 from slipway._internal.toolchain.builder import builder_of
 
@@ -137,7 +138,7 @@ def plan_builds(
         if image.tag == tags.get(name) and image.available
     }
     look_up = registry.resolve_digests if images is None else registry.fetch_reported_digests
-    looked_up = look_up(tag for name, tag in tags.items() if name not in known_digests)
+    looked_up = look_up((tag for name, tag in tags.items() if name not in known_digests), workspace)
     pushed_digests = {
         name: known_digests[name] if name in known_digests else looked_up[tag] for name, tag in tags.items()
     }
@@ -282,7 +283,9 @@ def upload_image(context: RunContext, plan: BuildPlan, reporter: Reporter) -> st
     """Push one OCI layout and return its digest, after asking the registry what it now holds."""
     name = plan.service.name
     reporter.step(name, "pushing")
-    digest = registry.push_layout(context.bin / "crane", plan.layout, plan.tag)
+    digest = registry.push_layout(
+        context.bin / "crane", plan.layout, plan.tag, config=login_config_of(context.workspace, "push")
+    )
     reporter.done(name, f"pushed {digest[7:19]}")
     return digest
 

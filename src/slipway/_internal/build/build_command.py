@@ -51,7 +51,7 @@ def build_services(
     workspace = load_workspace(root)
     services = workspace.select_services(chosen)
     with record_run(workspace, "build", from_process_start=True):
-        credentials.export_logins(workspace)
+        credentials.check_logins(workspace)
         daemons.ensure_registry(workspace, on_line=ToolLineReporter(reporter))
         if not has_bases(workspace):
             prepare_environment(workspace, reporter, building=True)

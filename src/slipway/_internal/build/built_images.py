@@ -70,7 +70,7 @@ class BuiltImages(pulumi.ComponentResource):
         tags = {name: f"{repositories[name]}:{content_tag(content)}" for name, content in contents.items()}
         pushed_digests: dict[str, str | None] = {}
         with suppress(SlipwayError) if pulumi.runtime.is_dry_run() else nullcontext():
-            pushed_digests = registry.resolve_digests(tags.values())
+            pushed_digests = registry.resolve_digests(tags.values(), self._workspace)
         return {
             name: f"{repositories[name]}@{pushed_digests[tag]}"
             if pushed_digests.get(tag)

@@ -57,7 +57,7 @@ def prepare_environment(
         GateRefused: one of the gate's tools is missing and could not be had.
         SlipwayError: something else is.
     """
-    credentials.export_logins(workspace)
+    credentials.check_logins(workspace)
     targets = stack_targets(workspace, stack)
     if "docker" in targets or (building and not builder.runs_as_process()):
         docker_daemon.ensure_engine(

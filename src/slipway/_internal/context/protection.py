@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -42,12 +40,13 @@ def refuse_lost_protection(workspace: Workspace, stack: Stack) -> None:
     Raises:
         ConfigError: nobody has said that this is meant.
     """
-    if (
-        not stack.protected
-        and os.environ.get(UNPROTECT_VARIABLE) != stack.name
-        and was_protected(workspace, stack.name)
-    ):
+    if not stack.protected and not is_protection_lifted(stack) and was_protected(workspace, stack.name):
         raise lost_protection_error(stack.name)
+
+
+def is_protection_lifted(stack: Stack) -> bool:
+    """Whether somebody has said that a stack's protection may be taken away in this run."""
+    return stack.protection_lifted or os.environ.get(UNPROTECT_VARIABLE) == stack.name
 
 
 def was_protected(workspace: Workspace, stack: str) -> bool:
@@ -64,18 +63,3 @@ def was_protected(workspace: Workspace, stack: str) -> bool:
         return False
     resources = latest.resources if latest else []
     return any(resource.type == PROTECTION_TYPE and resource.inputs.get("protected") is True for resource in resources)
-
-
-@contextmanager
-def lift_protection(stack: str, *, wanted: bool) -> Iterator[None]:
-    """Let the protection of a stack be taken away meanwhile, where that is wanted."""
-    previous = os.environ.get(UNPROTECT_VARIABLE)
-    if wanted:
-        os.environ[UNPROTECT_VARIABLE] = stack
-    try:
-        yield
-    finally:
-        if previous is None:
-            os.environ.pop(UNPROTECT_VARIABLE, None)
-        else:
-            os.environ[UNPROTECT_VARIABLE] = previous

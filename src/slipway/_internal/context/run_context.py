@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.workspace import Workspace
+from slipway._internal.run import credentials
 from slipway._internal.toolchain import builder
 
 
@@ -33,8 +36,16 @@ def current_environment(workspace: Workspace) -> RunContext:
         {
             "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "BUILDX_CONFIG": str(builder.buildx_folder()),
+            **_docker_variables(workspace),
         },
     )
+
+
+def _docker_variables(workspace: Workspace) -> dict[str, str]:
+    config: Path | None = None
+    with suppress(ConfigError):  # that it is damaged is told by what needs it
+        config = credentials.user_config_of(workspace)
+    return {"DOCKER_CONFIG": str(config)} if config else {}
 
 
 def tools_folder(workspace: Workspace) -> Path:

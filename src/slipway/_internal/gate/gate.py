@@ -90,7 +90,7 @@ def plan_candidates(context: RunContext, services: Sequence[Service], stack: Sta
         plan.service.name: context.workspace.release_repository(plan.service.name, stack.registry) for plan in plans
     }
     tags = {plan.service.name: f"{repositories[plan.service.name]}:{content_tag(plan.content)}" for plan in plans}
-    released = registry.resolve_digests(tags.values())
+    released = registry.resolve_digests(tags.values(), context.workspace)
     return [Candidate(plan, repositories[plan.service.name], released[tags[plan.service.name]]) for plan in plans]
 
 
@@ -100,7 +100,7 @@ def plan_prebuilt_candidates(context: RunContext, stack: Stack) -> list[Candidat
     for plan in prebuilt_checks.plan_prebuilt(context.workspace, stack):
         repository = context.workspace.release_repository(plan.service.name, stack.registry)
         planned_tags.append((plan, repository, f"{repository}:{content_tag(plan.content)}"))
-    released = registry.resolve_digests(tag for _, _, tag in planned_tags)
+    released = registry.resolve_digests((tag for _, _, tag in planned_tags), context.workspace)
     return [
         Candidate(plan, repository, released[tag], prebuilt_images.PREBUILT_EVIDENCE_KINDS)
         for plan, repository, tag in planned_tags
@@ -163,12 +163,12 @@ def ship_services(
             for candidate in candidates
             if candidate.name in verified_images
         ]
-        refuse_moved_tags(shipped_digests, ImageTags(None, version))
+        refuse_moved_tags(workspace, shipped_digests, ImageTags(None, version))
     if pending:
         signer, trust = _ensure_signer(context, trust, reporter)
         database = scan.ensure_database(context, reporter, datetime.now(UTC))
         results = _run_checks(context, pending, reporter, database, today)
-        refuse_moved_tags([(candidate, results[candidate.name].digest) for candidate in pending], tags)
+        refuse_moved_tags(workspace, [(candidate, results[candidate.name].digest) for candidate in pending], tags)
         renew_evidence = partial(
             renew_failing_evidence, context, trust=trust, reporter=reporter, database=database, today=today
         )
@@ -331,7 +331,9 @@ def sign_pushed(
     candidates = plan_candidates(context, services, stack)
     results = {candidate.name: checks.require_passed(context, candidate.plan, today) for candidate in candidates}
     refs = {candidate.name: f"{candidate.repository}@{results[candidate.name].digest}" for candidate in candidates}
-    missing = [ref for ref, digest in registry.resolve_digests(refs.values()).items() if digest is None]
+    missing = [
+        ref for ref, digest in registry.resolve_digests(refs.values(), context.workspace).items() if digest is None
+    ]
     if missing:
         raise EvidenceError(
             f"not in the registry: {', '.join(missing)}", remedy=f"Run `invoke push --stack {stack.name}` first."
@@ -398,7 +400,7 @@ def commit_of_images(workspace: Workspace, candidates: Iterable[Candidate]) -> s
     return None if image_files & git.list_ignored(root, ("services", "libs")) else commit
 
 
-def refuse_moved_tags(images: Sequence[tuple[Candidate, str]], tags: ImageTags) -> None:
+def refuse_moved_tags(workspace: Workspace, images: Sequence[tuple[Candidate, str]], tags: ImageTags) -> None:
     """Refuse before anything is pushed when a tag that would be set is another image's.
 
     Raises:
@@ -407,7 +409,7 @@ def refuse_moved_tags(images: Sequence[tuple[Candidate, str]], tags: ImageTags) 
     digest_by_tag = {
         f"{candidate.repository}:{tag}": digest for candidate, digest in images for tag in tags.for_candidate(candidate)
     }
-    registry_digests = registry.resolve_digests(digest_by_tag)
+    registry_digests = registry.resolve_digests(digest_by_tag, workspace)
     moved = [
         f"{ref} is {registry_digests[ref]}, but {digest} was built"
         for ref, digest in digest_by_tag.items()

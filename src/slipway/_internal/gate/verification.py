@@ -14,7 +14,7 @@ from slipway._internal.model import lock, trust
 from slipway._internal.model.errors import EvidenceError
 from slipway._internal.model.names import content_tag
 from slipway._internal.model.stack import Stack
-from slipway._internal.model.workspace import Service
+from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.run import registry
 
 
@@ -63,7 +63,7 @@ def verify_stack(
     lock.refuse_foreign_images(path, entries, repositories)
     if stack.protected:
         commits.refuse_unreviewed(workspace.root, path, entries)
-    refuse_mismatched_tags(entries, path.name, stack.name)
+    refuse_mismatched_tags(context.workspace, entries, path.name, stack.name)
     requirements = [requirement_for(name, entry) for name, entry in entries.items()]
     return evidence.verify_evidence(context, requirements, trust.load(workspace.root), today=datetime.now(UTC).date())
 
@@ -75,10 +75,11 @@ def requirement_for(name: str, entry: lock.LockEntry) -> EvidenceRequirement:
     )
 
 
-def refuse_mismatched_tags(entries: Mapping[str, lock.LockEntry], name: str, stack: str) -> None:
+def refuse_mismatched_tags(workspace: Workspace, entries: Mapping[str, lock.LockEntry], name: str, stack: str) -> None:
     """Refuse when the tag of a content is not of the image that it should be of.
 
     Args:
+        workspace: whose login is taken.
         entries: what is said of each service.
         name: what says it.
         stack: whose images they are.
@@ -88,7 +89,7 @@ def refuse_mismatched_tags(entries: Mapping[str, lock.LockEntry], name: str, sta
         SlipwayError: the registry does not answer.
     """
     tags = {f"{entry.ref.partition('@')[0]}:{content_tag(entry.content)}": entry.ref for entry in entries.values()}
-    registry_digests = registry.resolve_digests(tags)
+    registry_digests = registry.resolve_digests(tags, workspace)
     moved = [
         f"{tag} is {registry_digests[tag] or 'not there'}, but {name} says {ref.partition('@')[2]}"
         for tag, ref in tags.items()

@@ -35,7 +35,7 @@ def collect_last_run(workspace: Workspace, last: str | None) -> dict[str, Any]:
             f"no {last or 'build or deploy'} is on record here",
             remedy="Run `invoke up` or `invoke build` first: each leaves a record in .slipway/records.",
         )
-    credentials.export_logins(workspace)
+    credentials.check_logins(workspace)
     remove_unneeded(workspace, [ref for run in all_records for ref in run.images.values()])
     return collect_report_data(workspace, record, all_records, read_layers(workspace, record.images))
 

@@ -62,7 +62,7 @@ def _layers_of_image(workspace: Workspace, service: str, ref: str) -> list[Layer
     remembered: list[Layer] | None = read_json_or_none(cache_path, list[Layer])
     if remembered is not None:
         return remembered
-    for blob, manifest in (_layout_readers(workspace, service), _registry_readers(repository)):
+    for blob, manifest in (_layout_readers(workspace, service), _registry_readers(workspace, repository)):
         with suppress(OSError, LookupError, ValueError, TypeError, AttributeError, RecursionError, SlipwayError):
             layers = _read_manifest(blob, manifest, digest)
             write_best_effort(cache_path, msgspec.json.encode(layers).decode())
@@ -100,12 +100,12 @@ def _layout_readers(workspace: Workspace, service: str) -> tuple[BlobReader, Blo
     return manifest, manifest
 
 
-def _registry_readers(ref: str) -> tuple[BlobReader, BlobReader]:
+def _registry_readers(workspace: Workspace, ref: str) -> tuple[BlobReader, BlobReader]:
     def open_repository() -> tuple[registry.Registry, str]:
         if not ref:
             raise LookupError("it was never pushed")
         parts = registry.parse_reference(f"{ref}:latest")
-        return registry.open_registry(parts.host, "pull"), parts.repository
+        return registry.open_registry(parts.host, "pull", workspace), parts.repository
 
     def blob(digest: str) -> bytes:
         client, repository = open_repository()

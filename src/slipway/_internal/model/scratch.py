@@ -124,10 +124,15 @@ def process_folder(scratch: Path) -> Path:
             folder = _new_folder(parent, str(os.getpid()))
             if (descriptor := _try_lock(folder, own=True)) is not None:
                 break  # else a sweep came between, and removes it
-        os.environ[PROCESS_VARIABLE] = folder.name
         _process_folders[scratch] = (os.getpid(), folder, descriptor)
         atexit.register(_remove_process_folder, scratch)
         return folder
+
+
+def process_mark() -> dict[str, str]:
+    """Return the variable by which what this process starts is known as its own; none where it has no folder."""
+    folders = [folder for process, folder, _ in [*_process_folders.values()] if process == os.getpid()]
+    return {PROCESS_VARIABLE: folders[-1].name} if folders else {}
 
 
 @contextmanager

@@ -88,7 +88,8 @@ _EXPOSURE_SETTINGS = ("slipway:gateway", "slipway:parent", "slipway:ingress")
 class Stack:
     """One place where the services run.
 
-    `mode` is the mode in force, `overridden` says that it is not the file's; `port` is the gateway's and `registry`
+    `mode` is the mode in force, `overridden` says that it is not the file's; `protection_lifted`, that its protection
+    may be taken away in this run; `port` is the gateway's and `registry`
     the one that holds its released images, where the stack has one of its own.
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
@@ -106,6 +107,7 @@ class Stack:
     port: int | None = None
     registry: str | None = None
     overridden: bool = False
+    protection_lifted: bool = False
     kubeconfig: str | None = None
     context: str | None = None
     namespace: str | None = None

@@ -9,6 +9,7 @@ somebody says so, by whichever command it is deployed: also by `pulumi up`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from slipway._internal.model.stack import UNPROTECT_VARIABLE, lost_protection_error
 from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
@@ -21,10 +22,14 @@ class ProtectionHandler(ResourceHandler):
 
     required = ("stack", "protected")
 
+    def __init__(self, lifted_stack: Callable[[], str] = str) -> None:
+        """Take what returns the stack whose protection the deploy that runs here may take away; empty for none."""
+        self._lifted_stack = lifted_stack
+
     def validate_change(self, olds: Props, news: Props) -> list[tuple[str, str]]:
         if olds.get("protected") is not True or news.get("protected") is True:
             return []
-        if os.environ.get(UNPROTECT_VARIABLE) == news.get("stack"):
+        if news.get("stack") in (self._lifted_stack(), os.environ.get(UNPROTECT_VARIABLE)):
             return []
         problem = lost_protection_error(str(news.get("stack")))
         return [("protected", f"{problem.message}. {problem.remedy}")]

@@ -7,12 +7,14 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.provider.servicer import PROVIDER_NAME, Provider
+from slipway._internal.rollout import images
 from slipway._internal.run import engine
 
 # Each resource that Pulumi handles at the same time takes a thread while it waits for its container,
@@ -37,12 +39,19 @@ def start_server() -> tuple[Any, int, Provider]:
     return server, port, provider
 
 
-def serve_in_thread() -> int:
+def serve_in_thread(pull_config: Path | None = None, *, lifted_stack: str = "") -> int:
     """Serve from this process until it ends, and return the port for `PULUMI_DEBUG_PROVIDERS=slipway:PORT`.
 
     Pulumi then starts no program of its own, which saves a second Python start in each command.
+
+    Args:
+        pull_config: the folder of the Docker config to pull images with; None for the user's own.
+        lifted_stack: the stack whose protection may be taken away.
     """
-    return _shared_server()[1]
+    _, port, provider = _shared_server()
+    provider.lifted_stack = lifted_stack
+    images.use_pull_config(pull_config)
+    return port
 
 
 def resource_error(urn: str) -> SlipwayError | None:

@@ -33,7 +33,7 @@ from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.ownership import forget_checks
 from slipway._internal.rollout.start_failure import error_to_text
 
-PROVIDER_NAME = "slipway"
+PROVIDER_NAME, PROTECTION = "slipway", "slipway:index:Protection"
 RESOURCE_HANDLERS: dict[str, ResourceHandler] = {
     "slipway:docker:Network": NetworkHandler(),
     "slipway:docker:Container": ContainerHandler(),
@@ -41,7 +41,7 @@ RESOURCE_HANDLERS: dict[str, ResourceHandler] = {
     "slipway:index:Release": ReleaseHandler(),
     "slipway:index:Live": LiveHandler(),
     "slipway:index:Suffix": SuffixHandler(),
-    "slipway:index:Protection": ProtectionHandler(),
+    PROTECTION: ProtectionHandler(),
 }
 HANDSHAKE_OPTIONS = {"accept_secrets": True, "accept_resources": False, "accept_outputs": False}
 
@@ -69,6 +69,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """Serves Slipway's resources to one Pulumi engine at a time."""
 
     def __init__(self) -> None:
+        self.lifted_stack = ""
+        """The stack whose protection may be taken away, as who runs the deploy in this process says."""
+        self._handlers = {**RESOURCE_HANDLERS, PROTECTION: ProtectionHandler(lambda: self.lifted_stack)}
         self._lock = threading.Lock()
         self._cancelled = False
         self._cancellations: set[CancellationToken] = set()
@@ -97,6 +100,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         finally:
             with self._lock:
                 self._cancellations.discard(cancellation)
+
+    def _handler_of(self, request: Any) -> ResourceHandler:
+        type_token = request.urn.split("::")[2].rpartition("$")[2]
+        if type_token not in self._handlers:
+            raise SlipwayError(
+                f"{type_token} is not a resource of Slipway's; there are {', '.join(sorted(self._handlers))}"
+            )
+        return self._handlers[type_token]
 
     def Handshake(self, request: Any, context: Any) -> Any:
         return provider_pb2.ProviderHandshakeResponse(**HANDSHAKE_OPTIONS)
@@ -130,7 +141,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @grpc_errors
     def Check(self, request: Any, context: Any) -> Any:
-        handler = _handler_of(request)
+        handler = self._handler_of(request)
         checked = handler.check(from_struct(request.news))
         problems = checked.failures or handler.validate_change(
             unwrap_secrets(from_struct(request.olds)), unwrap_secrets(checked.inputs)
@@ -143,7 +154,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     @grpc_errors
     def Diff(self, request: Any, context: Any) -> Any:
         news = unwrap_secrets(from_struct(request.news))
-        diff = _handler_of(request).diff(_resource_state(request, request.old_inputs, request.olds), news)
+        diff = self._handler_of(request).diff(_resource_state(request, request.old_inputs, request.olds), news)
         changed = [name for name in diff.changed if name not in request.ignoreChanges]
         replaces = [name for name in diff.replaces if name in changed]
         response = provider_pb2.DiffResponse
@@ -158,7 +169,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @grpc_errors
     def Create(self, request: Any, context: Any) -> Any:
-        handler, inputs = _handler_of(request), unwrap_secrets(from_struct(request.properties))
+        handler, inputs = self._handler_of(request), unwrap_secrets(from_struct(request.properties))
         if request.preview:
             return provider_pb2.CreateResponse(properties=to_struct(handler.preview_outputs(inputs)))
         with self._cancellation(context) as cancellation:
@@ -167,7 +178,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @grpc_errors
     def Update(self, request: Any, context: Any) -> Any:
-        handler, news = _handler_of(request), unwrap_secrets(from_struct(request.news))
+        handler, news = self._handler_of(request), unwrap_secrets(from_struct(request.news))
         old = _resource_state(request, request.old_inputs, request.olds)
         if request.preview:
             return provider_pb2.UpdateResponse(
@@ -179,24 +190,17 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @grpc_errors
     def Read(self, request: Any, context: Any) -> Any:
-        actual = _handler_of(request).read(_resource_state(request, request.inputs, request.properties))
+        actual = self._handler_of(request).read(_resource_state(request, request.inputs, request.properties))
         # The inputs go back as they came, still wrapped: so secrets stay secrets in the state.
         return provider_pb2.ReadResponse(id=actual.id, properties=to_struct(actual.outputs), inputs=request.inputs)
 
     @grpc_errors
     def Delete(self, request: Any, context: Any) -> Any:
         with self._cancellation(context) as cancellation:
-            _handler_of(request).delete(_resource_state(request, request.old_inputs, request.properties), cancellation)
+            self._handler_of(request).delete(
+                _resource_state(request, request.old_inputs, request.properties), cancellation
+            )
         return empty_pb2.Empty()
-
-
-def _handler_of(request: Any) -> ResourceHandler:
-    type_token = request.urn.split("::")[2].rpartition("$")[2]
-    if type_token not in RESOURCE_HANDLERS:
-        raise SlipwayError(
-            f"{type_token} is not a resource of Slipway's; there are {', '.join(sorted(RESOURCE_HANDLERS))}"
-        )
-    return RESOURCE_HANDLERS[type_token]
 
 
 def _resource_state(request: Any, inputs: Any, outputs: Any) -> ResourceState:

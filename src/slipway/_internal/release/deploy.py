@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from slipway._internal.context.commits import warn_of_unknown_commit
 from slipway._internal.context.logs import logs_folder
-from slipway._internal.context.protection import refuse_lost_protection
+from slipway._internal.context.protection import is_protection_lifted, refuse_lost_protection
 from slipway._internal.context.reporter import NullReporter, Reporter
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.insight.run_recorder import current_recorder, record_run
@@ -32,6 +32,7 @@ from slipway._internal.release.resource_failures import build_log_fetcher
 from slipway._internal.release.session_lock import refuse_during_session
 from slipway._internal.run import ports
 from slipway._internal.run.cluster import refuse_missing_kubeconfig
+from slipway._internal.run.credentials import login_config_of
 from slipway._internal.run.owner import read_state_ids
 from slipway._internal.run.pulumi import BUILD_TYPES, Outcome, PulumiStack, StateNotSaved
 from slipway._internal.run.state import deploy_marker_file, local_state_folder
@@ -134,8 +135,8 @@ def update_stack(
         elif drifted := target.drifted_services(lambda: live_images(pulumi_stack)):
             reporter.say(f"No longer as deployed: {', '.join(drifted)}. Reading what really runs first.")
             pulumi_stack.refresh()
-        with target.adopt_existing() if interrupted else nullcontext():
-            outcome = run_update(context, inputs, pulumi_stack, target, reporter)
+        environment = target.adoption_environment() if interrupted else {}
+        outcome = run_update(context, inputs, pulumi_stack, target, reporter, environment)
         target.remove_superseded(reporter, lambda: stack_resource_ids(pulumi_stack))
         return outcome
 
@@ -195,7 +196,12 @@ def is_target_reachable(workspace: Workspace, stack: Stack) -> bool:
 
 
 def run_update(
-    context: RunContext, inputs: DeployInputs, pulumi_stack: PulumiStack, target: DeploymentTarget, reporter: Reporter
+    context: RunContext,
+    inputs: DeployInputs,
+    pulumi_stack: PulumiStack,
+    target: DeploymentTarget,
+    reporter: Reporter,
+    environment: Mapping[str, str],
 ) -> Outcome:
     """Let Pulumi work; where what it deploys does not start, the place says why and what becomes of it."""
     from slipway._internal.provider.release import check_before_live
@@ -213,7 +219,8 @@ def run_update(
 
     def update(pulumi_stack: PulumiStack, event_reporter: EngineEventReporter) -> Outcome:
         with target.report_progress(reporter, event_reporter.rolling_out), check_before_live(refuse_unfinished):
-            outcome = run_with_resource_errors(partial(pulumi_stack.up, on_advice=reporter.say), event_reporter)
+            up = partial(pulumi_stack.up, on_advice=reporter.say, environment=environment)
+            outcome = run_with_resource_errors(up, event_reporter)
             if outcome.has_changes:  # of settings alone, which make no release
                 refuse_unfinished()
             return outcome
@@ -232,7 +239,7 @@ def run_update(
     except SlipwayError as error:
         if watchdog.stuck_service:
             build_without_plugin(context, inputs.stack, watchdog.stuck_service, reporter)
-            return run_update(context, inputs, pulumi_stack, target, reporter)
+            return run_update(context, inputs, pulumi_stack, target, reporter, environment)
         failed_services = [*event_reporter.failures.failed_rollouts(), *unfinished]
         explanation = target.explain_failure(error, failed_services, lambda: live_images(pulumi_stack), redeploy)
         if explanation is error:
@@ -366,6 +373,9 @@ def open_stack(
     from slipway._internal.provider.server import serve_in_thread
 
     overrides = image_overrides or {}
+    port = serve_in_thread(
+        login_config_of(context.workspace, "pull"), lifted_stack=stack.name if is_protection_lifted(stack) else ""
+    )
 
     def program() -> None:
         target_of(context.workspace, stack).refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
@@ -379,7 +389,7 @@ def open_stack(
         policies=partial(load_policies, context.workspace, inputs, overrides.values()),
         cli=context.bin / "pulumi",
         log=logs_folder(context.workspace) / f"{stack.name}.pulumi.log",
-        environment={**context.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{serve_in_thread()}"},
+        environment={**context.environment, "PULUMI_DEBUG_PROVIDERS": f"slipway:{port}"},
     )
     return pulumi_stack
 

@@ -18,7 +18,7 @@ def read_manual_inputs(name: str) -> DeployInputs:
     """Return what the program in infra/ goes by where Pulumi itself runs it; raises what `read_inputs` does."""
     workspace = workspaces.load_workspace(workspaces.find_root())
     stack = stacks.load(workspace.root, name, os.environ)
-    credentials.export_logins(workspace)
+    credentials.check_logins(workspace)
     if tools := required_gate_tools(stack):
         prepare_tools(workspace, NullReporter(), tools, install=True)
     return read_inputs(current_environment(workspace), stack, NullReporter())

@@ -21,6 +21,7 @@ from slipway._internal.model.errors import ConfigError, EvidenceError
 from slipway._internal.model.names import content_tag
 from slipway._internal.model.scratch import process_folder
 from slipway._internal.model.stack import Stack
+from slipway._internal.model.workspace import Workspace
 from slipway._internal.release.releases import short_digest
 from slipway._internal.release.tags import find_tags
 from slipway._internal.run import registry
@@ -156,7 +157,7 @@ def execute_promotion(context: RunContext, promotion: Promotion, reporter: Repor
     if to_copy:
         verify_entries(context, {step.service: step.new_entry for step in to_copy}, reporter, today=today)
     for step in to_copy:
-        tag_image(step)
+        tag_image(context.workspace, step)
     root = context.workspace.root
     old_lock = lock.load(root, promotion.target.name)
     new_lock = lock.with_entries(old_lock, {step.service: step.new_entry for step in promotion.steps})
@@ -178,12 +179,12 @@ def copy_to_target(context: RunContext, step: PromotionStep) -> None:
     )
 
 
-def tag_image(step: PromotionStep) -> None:
+def tag_image(workspace: Workspace, step: PromotionStep) -> None:
     """Give an image that has proven itself in the target's repository the tags of the source's, its content's last."""
     reference = registry.parse_reference(step.new_entry.ref)
-    registry_client = registry.open_registry(reference.host, "push")
+    registry_client = registry.open_registry(reference.host, "push", workspace)
     content = content_tag(step.new_entry.content)
-    other_tags = [tag for tag in find_tags(step.source.ref) if tag != content]
+    other_tags = [tag for tag in find_tags(step.source.ref, workspace) if tag != content]
     for tag in (*other_tags, content):
         registry_client.add_tag(reference.repository, reference.reference, tag)
 

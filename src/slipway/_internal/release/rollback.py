@@ -19,6 +19,7 @@ from slipway._internal.model import stack as stacks
 from slipway._internal.model.errors import ConfigError, EvidenceError, SlipwayError
 from slipway._internal.model.names import CONTENT_TAG
 from slipway._internal.model.stack import Stack, how_to_deploy
+from slipway._internal.model.workspace import Workspace
 from slipway._internal.release import deploy
 from slipway._internal.release.deploy import Consent, DeployResult
 from slipway._internal.release.inputs import read_inputs
@@ -205,10 +206,10 @@ def resolve_entries(
     if rollback.stack.protected:
         entries = verify_steps(context, rollback.steps, stack_lock, reporter, today=today)
         refuse_unreviewed(context.workspace.root, lock.path_of(context.workspace.root, stack_lock.stack), entries)
-        refuse_mismatched_tags(entries, f"the release {rollback.release.id}", stack_lock.stack)
+        refuse_mismatched_tags(context.workspace, entries, f"the release {rollback.release.id}", stack_lock.stack)
         return entries
     refs = [step.ref for step in rollback.steps]
-    missing = [ref for ref, digest in registry.resolve_digests(refs).items() if digest is None]
+    missing = [ref for ref, digest in registry.resolve_digests(refs, context.workspace).items() if digest is None]
     if missing:
         raise EvidenceError(
             f"the registry no longer has {', '.join(missing)}",
@@ -258,10 +259,12 @@ def find_entry(
     if step.ref.startswith(f"{release_repository}@"):
         with suppress(SlipwayError):  # what it lacks, or cosign, is asked for where the stack is protected
             return verify_steps(context, [step], own_lock, reporter, today=today)[step.service]
-    return lock.LockEntry(step.ref, rollback.release.contents.get(step.service) or content_from_tags(step.ref))
+    return lock.LockEntry(
+        step.ref, rollback.release.contents.get(step.service) or content_from_tags(step.ref, context.workspace)
+    )
 
 
-def content_from_tags(ref: str) -> str:
+def content_from_tags(ref: str, workspace: Workspace) -> str:
     """Return the content digest that an image's tag tells; empty where no such tag is left."""
-    contents = [tag.removeprefix(CONTENT_TAG) for tag in find_tags(ref) if tag.startswith(CONTENT_TAG)]
+    contents = [tag.removeprefix(CONTENT_TAG) for tag in find_tags(ref, workspace) if tag.startswith(CONTENT_TAG)]
     return next((content for content in contents if lock.SHA256.fullmatch(content)), "")

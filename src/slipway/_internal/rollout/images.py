@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 from slipway._internal.run.credentials import login_config_in_environment, read_login
+
+_pull_config: list[Path] = []
+
+
+def use_pull_config(folder: Path | None) -> None:
+    """Name the folder of the Docker config that this process pulls with; None for SLIPWAY_PULL_CONFIG's, or the user's.
+
+    As `use_workspace` does for the workspace: a provider that Pulumi has started itself is told by the variable alone.
+    """
+    _pull_config[:] = [folder] if folder else []
 
 
 def pull_image(ref: str, cancellation: CancellationToken) -> Any:
@@ -32,12 +43,12 @@ def pull_image(ref: str, cancellation: CancellationToken) -> Any:
 
 
 def pull_login(ref: str) -> dict[str, str] | None:
-    """Return the login that the engine pulls an image with: SLIPWAY_PULL_CONFIG's; None takes the user's.
+    """Return the login that the engine pulls an image with: that of the config named; None takes the user's.
 
     Raises:
         SlipwayError: the login cannot be read.
     """
-    config = login_config_in_environment("pull")
+    config = _pull_config[0] if _pull_config else login_config_in_environment("pull")
     if config is None:
         return None
     host = ref.partition("/")[0]

@@ -60,7 +60,7 @@ def login_config_of(workspace: Workspace, purpose: LoginPurpose) -> Path | None:
     """Return the folder of the Docker config to log in with; None for the user's own.
 
     Raises:
-        ConfigError: the folder that is named holds no config.json.
+        ConfigError: the folder that is named holds no config.json, or the user's config is damaged.
     """
     variable = CONFIG_VARIABLES[purpose]
     configured = os.environ.get(variable)
@@ -68,7 +68,22 @@ def login_config_of(workspace: Workspace, purpose: LoginPurpose) -> Path | None:
     if not configured:
         configured = getattr(workspace.settings.logins, purpose)
         source = f"{workspace.root / 'workspace.toml'}: [logins] {purpose}"
-    return _require_config_folder(workspace.root / Path(configured).expanduser(), source) if configured else None
+    if configured:
+        return _require_config_folder(workspace.root / Path(configured).expanduser(), source)
+    return user_config_of(workspace)
+
+
+def user_config_of(workspace: Workspace) -> Path | None:
+    """Return the folder of a Docker config like the user's without a program for logins that is missing; else None.
+
+    A registry on this machine needs no login, so nobody has to be asked for one.
+
+    Raises:
+        ConfigError: the user's config is damaged.
+    """
+    if not workspace.local_registry:
+        return None
+    return docker_config.without_missing_helper(workspace.registry.partition("/")[0], workspace.scratch / "docker")
 
 
 def login_config_in_environment(purpose: LoginPurpose) -> Path | None:
@@ -85,23 +100,18 @@ def login_config_in_environment(purpose: LoginPurpose) -> Path | None:
     )
 
 
-def export_logins(workspace: Workspace) -> None:
-    """Put workspace.toml's logins into the environment, for all that runs from here and knows no workspace.
-
-    Pulumi's provider is such a program, and so is the door to registries itself.
+def check_logins(workspace: Workspace) -> None:
+    """Refuse logins that cannot work before anything is begun with them.
 
     Raises:
         ConfigError: a folder that is named holds no config.json; or a config is damaged, or names a program for logins
             that is missing.
     """
     host = workspace.registry.partition("/")[0]
-    if workspace.local_registry:
-        docker_config.bypass_missing_helper(host, workspace.scratch / "docker")
-    else:
+    if not workspace.local_registry:
         docker_config.require_helper(host)
-    for purpose, variable in CONFIG_VARIABLES.items():
+    for purpose in CONFIG_VARIABLES:
         if config := login_config_of(workspace, purpose):
-            os.environ[variable] = str(config)
             docker_config.require_helper(host, config)
 
 

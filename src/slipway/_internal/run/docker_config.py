@@ -146,10 +146,10 @@ def require_helper(host: str, config: Path | None = None) -> None:
         )
 
 
-def bypass_missing_helper(host: str, copy: Path) -> None:
-    """Let nothing that starts from here ask a program for logins that is missing, for a registry on this machine.
+def without_missing_helper(host: str, copy: Path) -> Path | None:
+    """Return a folder like the user's, but for the key that names a program for logins which is missing; else None.
 
-    Where it is missing, DOCKER_CONFIG becomes a folder like the user's, but for the key that names it.
+    With it, nothing asks that program for the login of a registry on this machine.
 
     Args:
         host: the registry.
@@ -161,7 +161,7 @@ def bypass_missing_helper(host: str, copy: Path) -> None:
     user_folder, config_data = config_folder(), read_config()
     key, _ = _missing_helper(host, config_data)
     if not key:
-        return
+        return None
     if key == "credHelpers":
         config_data = {**config_data, key: {name: helper for name, helper in config_data[key].items() if name != host}}
     config_data = {name: value for name, value in config_data.items() if name != key or key == "credHelpers"}
@@ -172,7 +172,7 @@ def bypass_missing_helper(host: str, copy: Path) -> None:
         if part.name != "config.json" and not (copy / part.name).is_symlink():
             (copy / part.name).symlink_to(part)
     write_atomically(copy / "config.json", json.dumps(config_data), mode=0o600)
-    os.environ["DOCKER_CONFIG"] = str(copy)
+    return copy
 
 
 def _missing_helper(host: str, config: Mapping[str, Any]) -> tuple[str, str]:

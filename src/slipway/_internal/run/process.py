@@ -17,7 +17,7 @@ from typing import IO
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.files import open_private
 from slipway._internal.model.masking import mask
-from slipway._internal.model.scratch import track_session
+from slipway._internal.model.scratch import process_mark, track_session
 from slipway._internal.run.process_status import read_start_time, read_status
 
 GRACE_SECONDS = 10.0
@@ -159,7 +159,7 @@ def _start_child(
         return subprocess.Popen(
             [str(word) for word in argv],
             cwd=cwd,
-            env={name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None},
+            env=child_environment(env),
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if errors is None else errors,
@@ -172,6 +172,15 @@ def _start_child(
         raise SlipwayError(
             f"cannot run {argv[0]}: {error.strerror}", remedy="Run `invoke doctor` to see what is missing."
         ) from error
+
+
+def child_environment(variables: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Return the environment of a program that ends with this one: this process's own, its mark, and these variables.
+
+    One that is None is taken out.
+    """
+    environment = {**os.environ, **process_mark(), **(variables or {})}
+    return {name: value for name, value in environment.items() if value is not None}
 
 
 def start_daemon(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> int:

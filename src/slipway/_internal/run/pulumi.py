@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pulumi import automation
@@ -93,8 +94,18 @@ class PulumiStack:
     def _serve_policies(self) -> AbstractContextManager[PolicyServer]:
         return serve_policies(self.policies(), self.environment, self._folder, self._reports)
 
-    def up(self, on_event: OnEvent, on_advice: OnAdvice | None = None) -> Outcome:
+    def up(
+        self,
+        on_event: OnEvent,
+        on_advice: OnAdvice | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Outcome:
         """Make the stack what the program says.
+
+        Args:
+            on_event: gets each of the engine's events.
+            on_advice: gets what policies only advise.
+            environment: more variables, for this update.
 
         Raises:
             StackBusy: someone else is updating the stack.
@@ -104,7 +115,7 @@ class PulumiStack:
         counter = OperationCounter(on_event, self._reports, on_advice)
         self._prepare_change()
         with self._translated_errors(counter.violations), self._serve_policies() as policy:
-            self._open_stack(policy.environment).up(
+            self._open_stack({**environment, **policy.environment}).up(
                 on_event=counter,
                 on_output=self._log_line,
                 on_error=self._log_line,

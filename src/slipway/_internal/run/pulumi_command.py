@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from pulumi import automation
 from semver import VersionInfo
 
 from slipway._internal.model.scratch import track_session
+from slipway._internal.run.process import child_environment
 from slipway._internal.run.process_status import read_start_time
 from slipway._internal.run.sessions import end_processes, program_name, session_processes
 
@@ -48,7 +48,7 @@ class PulumiCli(automation.PulumiCommand):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env={**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"},
+            env=child_environment({**additional_env, "PULUMI_AUTOMATION_API": "true"}),
             encoding="utf-8",
             errors="replace",
             start_new_session=True,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from slipway._internal.run.credentials import LoginPurpose, login_config_in_environment
+from slipway._internal.model.workspace import Workspace
+from slipway._internal.run.credentials import LoginPurpose, login_config_of
 from slipway._internal.run.oci import oci_digest, verify_layout
 from slipway._internal.run.registries.client import Manifest, Referrer, Registry
 from slipway._internal.run.registries.http import MAX_CONCURRENT_REQUESTS, REQUEST_SECONDS, certificate_bundle
@@ -47,40 +48,43 @@ __all__ = [
 ]
 
 
-def open_registry(host: str, purpose: LoginPurpose, seconds: float = REQUEST_SECONDS) -> Registry:
-    """Return a registry, with the login for a purpose that the environment names (`credentials.export`).
+def open_registry(host: str, purpose: LoginPurpose, workspace: Workspace, seconds: float = REQUEST_SECONDS) -> Registry:
+    """Return a registry, with the workspace's login for a purpose.
 
     Raises:
-        ConfigError: the environment names a folder without a Docker config.
+        ConfigError: the folder that is named for it holds no Docker config.
     """
-    return Registry(host, login_config_in_environment(purpose), seconds)
+    return Registry(host, login_config_of(workspace, purpose), seconds)
 
 
-def resolve_digests(refs: Iterable[str]) -> dict[str, str | None]:
+def resolve_digests(refs: Iterable[str], workspace: Workspace) -> dict[str, str | None]:
     """Return the digest of each image reference, or None where there is none; many are asked at once.
 
     Raises:
         ConfigError: something is not an image reference.
         SlipwayError: a registry does not answer, or refuses.
     """
-    return _ask_registries(refs, Registry.resolve_digest)
+    return _ask_registries(refs, workspace, Registry.resolve_digest)
 
 
-def fetch_reported_digests(refs: Iterable[str]) -> dict[str, str | None]:
+def fetch_reported_digests(refs: Iterable[str], workspace: Workspace) -> dict[str, str | None]:
     """Return what a registry says the digest of each image reference is: one HEAD request each, unproven.
 
     Raises:
         ConfigError: something is not an image reference.
         SlipwayError: a registry does not answer, or refuses.
     """
-    return _ask_registries(refs, Registry.fetch_reported_digest)
+    return _ask_registries(refs, workspace, Registry.fetch_reported_digest)
 
 
-def _ask_registries(refs: Iterable[str], ask: Callable[[Registry, str, str], str | None]) -> dict[str, str | None]:
+def _ask_registries(
+    refs: Iterable[str], workspace: Workspace, ask: Callable[[Registry, str, str], str | None]
+) -> dict[str, str | None]:
     references = {ref: parse_reference(ref) for ref in refs}
     if not references:
         return {}
-    registries = {host: open_registry(host, "pull") for host in {reference.host for reference in references.values()}}
+    config = login_config_of(workspace, "pull")
+    registries = {host: Registry(host, config) for host in {reference.host for reference in references.values()}}
     with ThreadPoolExecutor(min(MAX_CONCURRENT_REQUESTS, len(references))) as pool:
         pending = {
             ref: pool.submit(ask, registries[reference.host], reference.repository, reference.reference)

@@ -157,19 +157,18 @@ def _assign_suffix(stack: str, name: str | None, *, json: bool) -> None:
 
 
 def _deploy(stack: str, *, yes: bool, install: bool, json: bool, unprotect: bool) -> None:
-    from slipway._internal.context.protection import lift_protection, refuse_lost_protection
+    from slipway._internal.context.protection import refuse_lost_protection
     from slipway._internal.model.errors import SlipwayError
     from slipway._internal.model.workspace import load_workspace
     from slipway._internal.release import deploy as flow
     from slipway._internal.tasks import show
 
     workspace = load_workspace(workspace_root())
-    stack_config = flow.load_stack(workspace, stack)
+    stack_config = replace(flow.load_stack(workspace, stack), protection_lifted=unprotect)
     _say_override(stack_config)
-    with lift_protection(stack, wanted=unprotect):
-        refuse_lost_protection(workspace, stack_config)
-        flow.ask_when_protected(stack_config, f"Deploy the protected stack {stack}?", show.consent(yes))
-        result = _run_deploy(workspace, stack_config, yes=yes, install=install, json=json)
+    refuse_lost_protection(workspace, stack_config)
+    flow.ask_when_protected(stack_config, f"Deploy the protected stack {stack}?", show.consent(yes))
+    result = _run_deploy(workspace, stack_config, yes=yes, install=install, json=json)
     show.as_json(result.as_dict()) if json else show.deploy_result(result)
     if not result.healthy:
         raise SlipwayError(

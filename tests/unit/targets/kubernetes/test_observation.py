@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -380,9 +379,7 @@ def test_what_exists_is_taken_over_in_the_stacks_own_namespace_only(
     here = place(tmp_path)
     assert isinstance(here.cluster, Cluster)
     here.cluster.namespaces = [Namespace(ObjectMeta("shop-staging", labels=labels))]
-    with here.adopt_existing():
-        assert (os.environ.get(observation.UPSERT_VARIABLE) == "true") is taken
-    assert observation.UPSERT_VARIABLE not in os.environ
+    assert here.adoption_environment() == ({observation.UPSERT_VARIABLE: "true"} if taken else {})
 
 
 def test_the_gateways_log_is_the_clusters_own_business(tmp_path: Path) -> None:

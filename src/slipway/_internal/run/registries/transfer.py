@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slipway._internal.commands import crane as commands
 from slipway._internal.model.errors import EvidenceError, GateRefused, SlipwayError
-from slipway._internal.run.credentials import login_command, login_config_in_environment
+from slipway._internal.run.credentials import login_command
 from slipway._internal.run.oci import INDEX_TYPE, oci_digest, verify_layout
 from slipway._internal.run.process import run
 from slipway._internal.run.registries.client import Manifest, Referrer, Registry, tag_conflict
@@ -37,7 +37,14 @@ class CopyResult:
     evidence: tuple[str, ...]
 
 
-def push_layout(crane: Path, layout: Path, ref: str, log: Path | None = None, timeout: float = PUSH_SECONDS) -> str:
+def push_layout(
+    crane: Path,
+    layout: Path,
+    ref: str,
+    log: Path | None = None,
+    timeout: float = PUSH_SECONDS,
+    config: Path | None = None,
+) -> str:
     """Push an OCI layout under a tag and return its digest, having made sure that the registry holds exactly it.
 
     Args:
@@ -46,12 +53,12 @@ def push_layout(crane: Path, layout: Path, ref: str, log: Path | None = None, ti
         ref: `host/repository:tag`.
         log: a file that gets crane's output.
         timeout: seconds that crane may take.
+        config: the folder of the Docker config to log in with; None for the user's own.
 
     Raises:
         GateRefused: the tag is another image's.
         SlipwayError: the layout is damaged, crane failed, or the registry holds something else afterwards.
     """
-    config = login_config_in_environment("push")
     built = verify_layout(layout) if layout.is_dir() else oci_digest(layout)
     reference = parse_reference(ref)
     registry = Registry(reference.host, config)

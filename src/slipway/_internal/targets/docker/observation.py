@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from slipway._internal.context.parallel import run_parallel
@@ -156,8 +156,8 @@ class DockerTarget:
     def _owns(self, thing: DeployedObject) -> bool:
         return self.owner().owns(thing.labels)
 
-    def adopt_existing(self) -> AbstractContextManager[None]:
-        return nullcontext()  # it was removed
+    def adoption_environment(self) -> Mapping[str, str]:
+        return {}  # it was removed
 
     @contextmanager
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> Iterator[None]:  # noqa: ARG002

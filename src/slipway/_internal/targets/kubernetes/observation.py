@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -200,19 +199,10 @@ class KubernetesTarget:
     def remove_orphans(self, known_ids: Collection[str]) -> None:
         """What an interrupted deploy has made, the next one takes over: it is known by its name."""
 
-    @contextmanager
-    def adopt_existing(self) -> Iterator[None]:
+    def adoption_environment(self) -> Mapping[str, str]:
         """As the target's: only where the namespace is the stack's own. Since 4.26 the provider refuses what exists."""
-        before = os.environ.get(UPSERT_VARIABLE)
         namespace = self._find_namespace(self.cluster.where.namespace)
-        if namespace and self._owns(namespace):
-            os.environ[UPSERT_VARIABLE] = "true"
-        try:
-            yield
-        finally:
-            os.environ.pop(UPSERT_VARIABLE, None)
-            if before is not None:
-                os.environ[UPSERT_VARIABLE] = before
+        return {UPSERT_VARIABLE: "true"} if namespace and self._owns(namespace) else {}
 
     def _find_namespace(self, name: str) -> Namespace | None:
         """Return a namespace; None where there is none, or none that this login may see."""

@@ -20,6 +20,7 @@ import pytest
 from tests.e2e.workspace import Ran, Workspace, bake, wait_until
 from tests.ground import left_as_it_was
 
+from slipway._internal.model.project import Project
 from slipway._internal.run import engine as docker
 from slipway._internal.run.state import local_state_folder, state_file
 from slipway._internal.toolchain import docker_daemon
@@ -41,7 +42,7 @@ class First:
 
     def resources(self) -> list[dict[str, Any]]:
         """Return what the dev stack's state holds."""
-        path = state_file(local_state_folder(self.workspace.root), NAME, "dev")
+        path = state_file(local_state_folder(Project(self.workspace.root)), NAME, "dev")
         return list(json.loads(path.read_text(encoding="utf-8"))["checkpoint"]["latest"].get("resources") or [])
 
     def as_committed(self) -> bool:

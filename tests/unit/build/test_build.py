@@ -17,7 +17,7 @@ from slipway._internal.context.reporter import NullReporter
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.model import bases_lock, lock
 from slipway._internal.model.errors import EvidenceError, SlipwayError
-from slipway._internal.model.workspace import load_workspace
+from slipway._internal.model.workspace import Workspace, load_workspace
 
 MANIFEST = '{"schemaVersion": 2, "layers": []}'
 DIGEST = f"sha256:{hashlib.sha256(MANIFEST.encode()).hexdigest()}"
@@ -45,12 +45,13 @@ class Remote:
         self.asked: list[list[str]] = []
         self.pushed: list[str] = []
 
-    def look_up(self, tags: Any) -> dict[str, str | None]:
+    def look_up(self, tags: Any, _workspace: Workspace) -> dict[str, str | None]:
         asked = [*tags]
         self.asked.append(asked)
         return {tag: self.has.get(tag) for tag in asked}
 
-    def push(self, _crane: Path, layout: Path, tag: str) -> str:
+    def push(self, _crane: Path, layout: Path, tag: str, *, config: Path | None) -> str:
+        assert config is None, "no login is named"
         self.pushed.append(tag)
         self.has[tag] = build.registry.oci_digest(layout)
         return self.has[tag]

@@ -24,6 +24,7 @@ from slipway._internal.gate import attestations, evidence, scan, signing_keys
 from slipway._internal.insight import advice, image_layers, report_data
 from slipway._internal.model import bases_lock, lock, peers, run_record, schedule, stack, trust, workspace
 from slipway._internal.model.gate_settings import ScanSettings
+from slipway._internal.model.project import Project
 from slipway._internal.prune import prune
 from slipway._internal.release import releases
 from slipway._internal.rollout import container_files as provider_files
@@ -248,7 +249,7 @@ READERS = (
     _reader("service.toml", good.SERVICE, _settings, "services/api/service.toml"),
     _reader("a job's service.toml", good.JOB, _settings, "services/job/service.toml"),
     _reader("Pulumi.STACK.yaml", good.STACK, _stack, "infra/Pulumi.staging.yaml"),
-    _reader("Pulumi.yaml", good.PROJECT, state.local_state_folder, "infra/Pulumi.yaml"),
+    _reader("Pulumi.yaml", good.PROJECT, lambda root: state.local_state_folder(Project(root)), "infra/Pulumi.yaml"),
     _reader("bases.lock.json", good.BASES, bases_lock.load, "bases/bases.lock.json"),
     _reader("dev.lock.json", good.LOCK, lambda root: lock.load(root, "dev"), "deploy/dev.lock.json"),
     _reader("identities.toml", good.IDENTITIES, lambda root: trust.load(root).digest, "policy/identities.toml"),

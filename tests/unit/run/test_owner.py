@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.project import Project
 from slipway._internal.run import owner
 from slipway._internal.run.owner import (
     FOLDER_LABEL,
@@ -39,14 +40,14 @@ def made_by(who: StateOwner, kind: str = "container") -> DeployedObject:
 
 
 def test_a_state_folder_keeps_its_id(root: Path) -> None:
-    first = owner_of(root)
+    first = owner_of(Project(root))
     assert (root / ".slipway" / "state" / owner.OWNER_FILE).read_text().strip() == first.id
     owner._cached_owner.cache_clear()
-    assert owner_of(root) == first
+    assert owner_of(Project(root)) == first
 
 
 def test_looking_makes_no_state_folder(root: Path) -> None:
-    assert owner_of(root, make=False).id == owner.NO_OWNER
+    assert owner_of(Project(root), make=False).id == owner.NO_OWNER
     assert not (root / ".slipway").exists()
 
 
@@ -54,11 +55,11 @@ def test_an_empty_id_is_written_anew(root: Path) -> None:
     path = root / ".slipway" / "state" / owner.OWNER_FILE
     path.parent.mkdir(parents=True)
     path.write_text("")
-    assert owner_of(root).id and owner_of(root).id == path.read_text().strip()
+    assert owner_of(Project(root)).id and owner_of(Project(root)).id == path.read_text().strip()
 
 
 def test_two_clones_are_two_owners(root: Path, tmp_path: Path) -> None:
-    one, two = owner_of(root), owner_of(workspace(tmp_path / "two"))
+    one, two = owner_of(Project(root)), owner_of(Project(workspace(tmp_path / "two")))
     assert one.classify(made_by(two).labels) == "other"
     with pytest.raises(ConfigError, match="deployed from") as caught:
         refuse_others(one, "dev", [made_by(two)], tuple)
@@ -67,52 +68,52 @@ def test_two_clones_are_two_owners(root: Path, tmp_path: Path) -> None:
 
 
 def test_two_clones_with_one_shared_state_are_one_owner(tmp_path: Path) -> None:
-    one = owner_of(workspace(tmp_path / "one", "s3://team-state"))
-    two = owner_of(workspace(tmp_path / "two", "s3://team-state"))
+    one = owner_of(Project(workspace(tmp_path / "one", "s3://team-state")))
+    two = owner_of(Project(workspace(tmp_path / "two", "s3://team-state")))
     assert two.classify(made_by(one).labels) == "own"
-    assert two.classify(made_by(owner_of(workspace(tmp_path / "three", "s3://others"))).labels) == "other"
+    assert two.classify(made_by(owner_of(Project(workspace(tmp_path / "three", "s3://others")))).labels) == "other"
 
 
 def test_a_backends_password_is_in_no_label(tmp_path: Path) -> None:
-    found = owner_of(workspace(tmp_path / "one", "https://me:secret@pulumi.example"))
+    found = owner_of(Project(workspace(tmp_path / "one", "https://me:secret@pulumi.example")))
     assert "secret" not in repr(found) and "pulumi.example" in found.id
 
 
 def test_a_folder_that_was_moved_is_the_same_owner(root: Path, tmp_path: Path) -> None:
-    thing = made_by(owner_of(root))
+    thing = made_by(owner_of(Project(root)))
     root.rename(tmp_path / "moved")
-    assert owner_of(tmp_path / "moved").classify(thing.labels) == "own"
+    assert owner_of(Project(tmp_path / "moved")).classify(thing.labels) == "own"
 
 
 def test_a_folder_copied_with_its_state_is_refused_whatever_that_knows(root: Path, tmp_path: Path) -> None:
-    thing = made_by(owner_of(root))
+    thing = made_by(owner_of(Project(root)))
     shutil.copytree(root, tmp_path / "copy")
-    copy = owner_of(tmp_path / "copy")
+    copy = owner_of(Project(tmp_path / "copy"))
     with pytest.raises(ConfigError, match="is a copy of") as caught:
         refuse_others(copy, "dev", [thing], lambda: ["id-1"])
     assert str(tmp_path / "copy" / ".slipway" / "state") in caught.value.remedy
-    assert owner_of(root).classify(thing.labels) == "own"
+    assert owner_of(Project(root)).classify(thing.labels) == "own"
 
 
 def test_a_state_that_was_removed_and_begun_anew_in_its_place_is_the_same_owner(root: Path) -> None:
-    thing = made_by(owner_of(root))
+    thing = made_by(owner_of(Project(root)))
     shutil.rmtree(root / ".slipway")
     owner._cached_owner.cache_clear()
-    again = owner_of(root)
+    again = owner_of(Project(root))
     assert again.id != thing.labels[OWNER_LABEL]
     assert again.classify(thing.labels) == "own"
 
 
 def test_a_state_that_went_to_another_backend_knows_its_objects(root: Path, tmp_path: Path) -> None:
-    thing = made_by(owner_of(root))
-    shared = owner_of(workspace(tmp_path / "two", "s3://team-state"))
+    thing = made_by(owner_of(Project(root)))
+    shared = owner_of(Project(workspace(tmp_path / "two", "s3://team-state")))
     refuse_others(shared, "dev", [thing], lambda: ["id-1"])
     with pytest.raises(ConfigError):
         refuse_others(shared, "dev", [thing], tuple)
 
 
 def test_the_same_path_on_another_machine_is_another_owner(root: Path) -> None:
-    mine = owner_of(root)
+    mine = owner_of(Project(root))
     labels = {OWNER_LABEL: "x", FOLDER_LABEL: mine.folder, STATE_LABEL: mine.state, HOST_LABEL: "elsewhere/0"}
     with pytest.raises(ConfigError, match="on elsewhere") as caught:
         refuse_others(mine, "dev", [DeployedObject("network", "shop-dev", "n", labels)], tuple)
@@ -121,10 +122,10 @@ def test_the_same_path_on_another_machine_is_another_owner(root: Path) -> None:
 
 def test_a_folder_that_is_gone_is_said_to_be_with_the_way_to_take_over(root: Path, tmp_path: Path) -> None:
     two = workspace(tmp_path / "two")
-    thing = made_by(owner_of(two))
+    thing = made_by(owner_of(Project(two)))
     shutil.rmtree(two)
     with pytest.raises(ConfigError, match="that folder is gone") as caught:
-        refuse_others(owner_of(root), "dev", [thing], tuple)
+        refuse_others(owner_of(Project(root)), "dev", [thing], tuple)
     assert "invoke down --stack dev --abandoned" in caught.value.remedy
 
 
@@ -133,22 +134,22 @@ def test_objects_of_an_earlier_version_are_adopted_where_the_state_knows_one_of_
         DeployedObject("container", "shop-dev-api-1", "id-1", {}),
         DeployedObject("container", "shop-dev-gateway", "id-2", {}),
     ]
-    refuse_others(owner_of(root), "dev", old, lambda: ["id-2"])
+    refuse_others(owner_of(Project(root)), "dev", old, lambda: ["id-2"])
     with pytest.raises(ConfigError, match="an earlier version of Slipway made shop-dev-api-1, shop-dev-gateway"):
-        refuse_others(owner_of(root), "dev", old, tuple)
+        refuse_others(owner_of(Project(root)), "dev", old, tuple)
 
 
 def test_a_second_owner_of_a_namespace_is_refused_in_its_own_words(root: Path, tmp_path: Path) -> None:
-    two = owner_of(workspace(tmp_path / "two"))
+    two = owner_of(Project(workspace(tmp_path / "two")))
     with pytest.raises(ConfigError, match="in this cluster") as caught:
-        refuse_others(owner_of(root), "dev", [DeployedObject("namespace", "shop-dev", "", two.labels)], tuple)
+        refuse_others(owner_of(Project(root)), "dev", [DeployedObject("namespace", "shop-dev", "", two.labels)], tuple)
     assert "kubectl delete namespace shop-dev" in caught.value.remedy
 
 
 def test_a_folder_that_this_user_may_not_look_into_is_not_taken_for_gone(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = owner_of(workspace(tmp_path / "private" / "two"))
+    other = owner_of(Project(workspace(tmp_path / "private" / "two")))
     whole = Path.stat
 
     def stat(path: Path, **options: bool) -> object:
@@ -157,7 +158,7 @@ def test_a_folder_that_this_user_may_not_look_into_is_not_taken_for_gone(
         return whole(path, **options)
 
     monkeypatch.setattr(Path, "stat", stat)
-    assert not owner.is_folder_gone(owner_of(root), other.labels)
+    assert not owner.is_folder_gone(owner_of(Project(root)), other.labels)
     with pytest.raises(ConfigError) as caught:
-        refuse_others(owner_of(root), "dev", [made_by(other)], tuple)
+        refuse_others(owner_of(Project(root)), "dev", [made_by(other)], tuple)
     assert "gone" not in caught.value.message and "--abandoned" not in caught.value.remedy

@@ -9,6 +9,7 @@ import pytest
 
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.masking import MASK, mask
+from slipway._internal.model.project import Project
 from slipway._internal.run.passphrase import VARIABLES
 from slipway._internal.run.stack_config import read_setting
 
@@ -45,16 +46,16 @@ def pulumi(root: Path, *, init: str = "touch {made}", get: str = "echo 'a warnin
 
 
 def test_what_the_file_does_not_have_is_not_asked_for(root: Path) -> None:
-    assert read_setting(root / "no-pulumi", root, "dev", "build:other", {}) is None
-    assert read_setting(root / "no-pulumi", root, "unknown", "build:token", {}) is None
+    assert read_setting(root / "no-pulumi", Project(root), "dev", "build:other", {}) is None
+    assert read_setting(root / "no-pulumi", Project(root), "unknown", "build:token", {}) is None
 
 
 def test_what_is_not_encrypted_is_read_from_the_file(root: Path) -> None:
-    assert read_setting(root / "no-pulumi", root, "dev", "build:plain", {}) == "5"
+    assert read_setting(root / "no-pulumi", Project(root), "dev", "build:plain", {}) == "5"
 
 
 def test_a_stack_that_was_never_deployed_is_made_known_first(root: Path) -> None:
-    assert read_setting(pulumi(root), root, "dev", "build:token", {}) == "open sesame"
+    assert read_setting(pulumi(root), Project(root), "dev", "build:token", {}) == "open sesame"
     asked = (root / "asked").read_text().splitlines()
     assert [line.split("--non-interactive ")[1].split(" --")[0] for line in asked] == [
         "config get",
@@ -70,7 +71,7 @@ def test_another_passphrase_is_named_with_the_file(root: Path, where: str) -> No
     said = "echo 'error: incorrect passphrase'; exit 1"
     program = pulumi(root, init=said) if where == "init" else pulumi(root, get=said)
     with pytest.raises(ConfigError) as caught:
-        read_setting(program, root, "dev", "build:token", {})
+        read_setting(program, Project(root), "dev", "build:token", {})
     assert str(root / "infra" / "Pulumi.dev.yaml") in caught.value.message
     assert "PULUMI_CONFIG_PASSPHRASE" in caught.value.remedy
 
@@ -79,7 +80,7 @@ def test_what_cannot_be_decrypted_is_named_with_the_command_that_sets_it_anew(ro
     with pytest.raises(SlipwayError) as caught:
         read_setting(
             pulumi(root, get="echo 'error: cipher: message authentication failed'; exit 1"),
-            root,
+            Project(root),
             "dev",
             "build:token",
             {},
@@ -90,5 +91,5 @@ def test_what_cannot_be_decrypted_is_named_with_the_command_that_sets_it_anew(ro
 
 def test_a_backend_that_does_not_answer_is_no_missing_stack(root: Path) -> None:
     with pytest.raises(SlipwayError, match="dev") as caught:
-        read_setting(pulumi(root, init="echo 'error: access denied'; exit 1"), root, "dev", "build:token", {})
+        read_setting(pulumi(root, init="echo 'error: access denied'; exit 1"), Project(root), "dev", "build:token", {})
     assert caught.value.detail == "error: access denied"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.project import Project
 from slipway._internal.run import state, statefile
 from slipway._internal.run.owner import owner_of, read_state_ids
 
@@ -25,12 +26,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_backend_is_relative_to_the_project(root: Path) -> None:
-    assert state.local_state_folder(root) == (root / ".slipway" / "state").resolve()
+    assert state.local_state_folder(Project(root)) == (root / ".slipway" / "state").resolve()
 
 
 def test_an_absolute_file_backend_is_taken_as_it_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///var/state")
-    assert state.local_state_folder(root) == Path("/var/state")
+    assert state.local_state_folder(Project(root)) == Path("/var/state")
 
 
 @pytest.mark.parametrize(
@@ -46,31 +47,36 @@ def test_an_address_is_read_as_pulumi_reads_it(
     root: Path, monkeypatch: pytest.MonkeyPatch, url: str, folder: str
 ) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", url)
-    assert state.local_state_folder(root) == Path(folder)
+    assert state.local_state_folder(Project(root)) == Path(folder)
 
 
 @pytest.mark.parametrize("url", ["https://api.pulumi.com", "s3://team-state", "gs://x"])
 def test_other_backends_have_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", url)
-    assert state.local_state_folder(root) is None
+    assert state.local_state_folder(Project(root)) is None
 
 
 @pytest.mark.parametrize("elsewhere", ["", "file:///var/state", "s3://team-state"])
+@pytest.mark.parametrize("known", [None, "harbour"])
 @pytest.mark.parametrize(
     "open_state",
     [
         state.backend_url,
         state.local_state_folder,
-        state.read_project_name,
+        lambda project: project.name,
         state.pulumi_environment,
         state.lacks_passphrase,
         owner_of,
-        lambda root: statefile.repair_state(root, "harbour", "dev"),
-        lambda root: read_state_ids(root, "harbour", "dev"),
+        lambda project: statefile.repair_state(project, "dev"),
+        lambda project: read_state_ids(project, "dev"),
     ],
 )
 def test_a_project_that_is_not_named_as_the_workspace_is_refused_wherever_its_state_is_opened(
-    root: Path, monkeypatch: pytest.MonkeyPatch, open_state: Callable[[Path], object], elsewhere: str
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    open_state: Callable[[Project], object],
+    known: str | None,
+    elsewhere: str,
 ) -> None:
     if elsewhere:
         monkeypatch.setenv("PULUMI_BACKEND_URL", elsewhere)
@@ -78,7 +84,7 @@ def test_a_project_that_is_not_named_as_the_workspace_is_refused_wherever_its_st
     text = (root / "infra" / "Pulumi.yaml").read_text()
     (root / "infra" / "Pulumi.yaml").write_text(f"# Where it runs\n{text}")
     with pytest.raises(ConfigError) as caught:
-        open_state(root)
+        open_state(Project(root, known))
     assert f"{root}/infra/Pulumi.yaml:2: `name` is 'shop'" in caught.value.message
     assert f"'harbour' by {root}/workspace.toml" in caught.value.message
     assert "`name: harbour`" in caught.value.remedy
@@ -89,26 +95,26 @@ def test_the_same_name_is_taken_and_what_is_wrong_in_the_workspaces_file_is_told
     root: Path, model: str
 ) -> None:
     (root / "workspace.toml").write_text(model)
-    assert state.read_project_name(root) == "shop"
+    assert Project(root).name == "shop"
 
 
 def test_an_address_of_a_state_that_is_none_is_refused_by_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "nonsense")
     with pytest.raises(ConfigError, match="PULUMI_BACKEND_URL is 'nonsense'"):
-        state.local_state_folder(root)
+        state.local_state_folder(Project(root))
 
 
 def test_a_folder_for_the_state_that_cannot_be_made_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///dev/null/state")
     with pytest.raises(ConfigError, match="/dev/null/state, cannot be made"):
-        state.pulumi_environment(root)
+        state.pulumi_environment(Project(root))
 
 
 def test_a_passphrase_is_made_once_for_this_users_eyes_only(root: Path) -> None:
-    first = state.pulumi_environment(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]
+    first = state.pulumi_environment(Project(root))["PULUMI_CONFIG_PASSPHRASE_FILE"]
     text = Path(first).read_text()
     assert stat.S_IMODE(Path(first).stat().st_mode) == 0o600
-    assert Path(state.pulumi_environment(root)["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text() == text
+    assert Path(state.pulumi_environment(Project(root))["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text() == text
     assert len(text) >= 32
 
 
@@ -116,21 +122,21 @@ def test_with_local_state_pulumi_has_a_home_where_it_can_keep_no_debug_log(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PULUMI_HOME", raising=False)
-    home = Path(state.pulumi_environment(root)["PULUMI_HOME"])
+    home = Path(state.pulumi_environment(Project(root))["PULUMI_HOME"])
     assert (home / "logs").is_file()
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
-    assert "PULUMI_HOME" not in state.pulumi_environment(root)
+    assert "PULUMI_HOME" not in state.pulumi_environment(Project(root))
 
 
 def test_the_home_is_the_users_own_where_the_state_is_elsewhere_or_one_is_named(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PULUMI_HOME", raising=False)
-    assert str(state.pulumi_home(root)) == state.pulumi_environment(root)["PULUMI_HOME"]
+    assert str(state.pulumi_home(Project(root))) == state.pulumi_environment(Project(root))["PULUMI_HOME"]
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
-    assert state.pulumi_home(root) == Path.home() / ".pulumi"
+    assert state.pulumi_home(Project(root)) == Path.home() / ".pulumi"
     monkeypatch.setenv("PULUMI_HOME", "/elsewhere")
-    assert state.pulumi_home(root) == Path("/elsewhere")
+    assert state.pulumi_home(Project(root)) == Path("/elsewhere")
 
 
 def test_how_often_go_programs_collect_garbage_is_for_the_user_to_say(
@@ -138,7 +144,7 @@ def test_how_often_go_programs_collect_garbage_is_for_the_user_to_say(
 ) -> None:
     monkeypatch.delenv("GOMEMLIMIT", raising=False)
     monkeypatch.setenv("GOGC", "50")
-    assert {name: state.pulumi_environment(root)[name] for name in state.GO_SETTINGS} == {
+    assert {name: state.pulumi_environment(Project(root))[name] for name in state.GO_SETTINGS} == {
         "GOGC": "50",
         "GOMEMLIMIT": "1GiB",
     }
@@ -146,21 +152,21 @@ def test_how_often_go_programs_collect_garbage_is_for_the_user_to_say(
 
 def test_a_passphrase_of_the_users_own_comes_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.pulumi_environment(root)
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.pulumi_environment(Project(root))
     assert not (root / ".slipway" / "passphrase").exists()
 
 
 def test_a_shared_backends_stack_is_of_somebody_elses_passphrase_where_none_is_here(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not state.lacks_passphrase(root), "a folder of one's own"
+    assert not state.lacks_passphrase(Project(root)), "a folder of one's own"
     monkeypatch.setenv("PULUMI_BACKEND_URL", "https://api.pulumi.com")
-    assert not state.lacks_passphrase(root), "the service has keys of its own"
+    assert not state.lacks_passphrase(Project(root)), "the service has keys of its own"
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team-state")
-    assert state.lacks_passphrase(root)
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.pulumi_environment(root, "dev", make=False)
+    assert state.lacks_passphrase(Project(root))
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in state.pulumi_environment(Project(root), "dev", make=False)
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "given by a colleague")
-    assert not state.lacks_passphrase(root)
+    assert not state.lacks_passphrase(Project(root))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +188,7 @@ def test_a_state_that_pulumi_compressed_is_there_and_the_next_is_not_compressed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_SELF_MANAGED_STATE_GZIP", "1")
-    told = state.pulumi_environment(root)
+    told = state.pulumi_environment(Project(root))
     assert {told[name] for name in state.COMPRESSION_VARIABLES} == {"false"}
     file = state.state_file(root / "state", "shop", "dev")
     file.parent.mkdir(parents=True)

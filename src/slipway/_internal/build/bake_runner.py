@@ -79,8 +79,8 @@ def secret_files(context: RunContext) -> Iterator[dict[str, Path]]:
 
 
 def _config_secret(context: RunContext, name: str) -> str | None:
-    root = context.workspace.root
-    return read_setting(context.bin / "pulumi", root, context.stack, f"build:{name}", context.environment)
+    project = context.workspace.project
+    return read_setting(context.bin / "pulumi", project, context.stack, f"build:{name}", context.environment)
 
 
 def read_metadata(path: Path) -> dict[str, dict[str, Any]]:

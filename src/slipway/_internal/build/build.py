@@ -128,7 +128,7 @@ def plan_builds(
         EvidenceError: the bases are not resolved yet.
         SlipwayError: the registry does not answer.
     """
-    inputs = build_inputs_by_service(workspace, services)
+    inputs = build_inputs_by_service(workspace, services, stat_cache)
     manifests = content_manifests(inputs, stat_cache)
     contents = {name: manifest_digest(manifest) for name, manifest in manifests.items()}
     tags = {name: f"{workspace.repository(name)}:{content_tag(content)}" for name, content in contents.items()}
@@ -201,7 +201,7 @@ def new_layouts_folder(workspace: Workspace) -> Iterator[Path]:
 
 def refuse_changed_sources(plan: BuildPlan) -> None:
     """Raise SlipwayError when a service's sources are no longer those of its content digest: somebody works on them."""
-    if content_digest(plan.inputs) != plan.content:
+    if content_digest(plan.inputs.as_on_disk()) != plan.content:
         raise SlipwayError(
             f"{plan.service.name}: its sources changed during the build, so the image may hold a mix of both",
             remedy="Run it again.",

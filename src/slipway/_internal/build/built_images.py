@@ -13,7 +13,6 @@ import pulumi_docker_build as docker_build
 from slipway._internal.commands.bake import IMAGE_EXPORT, build_args, layer_cache_options
 from slipway._internal.content import build_state
 from slipway._internal.content.digest import BuildInputs, content_digests
-from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.content.normalized_contexts import normalize_modes
 from slipway._internal.content.service_inputs import build_inputs_by_service
 from slipway._internal.model.errors import SlipwayError
@@ -63,7 +62,8 @@ class BuiltImages(pulumi.ComponentResource):
             return {}
         root = self._workspace.root
         stat_cache = build_state.open_stat_cache(root)
-        inputs = build_inputs_by_service(self._workspace, [self._workspace.service(name) for name in names])
+        services = [self._workspace.service(name) for name in names]
+        inputs = build_inputs_by_service(self._workspace, services, stat_cache)
         contents = content_digests(inputs, stat_cache)
         build_state.save(root, stat_cache)
         repositories = {name: self._workspace.repository(name) for name in contents}
@@ -82,7 +82,7 @@ class BuiltImages(pulumi.ComponentResource):
         """Build a service's image, push it, and return it by digest. Secrets and times are not in the tag."""
         workspace = self._workspace
         inputs = normalize_modes(inputs, workspace.scratch)
-        dockerfile = read_dockerfile(inputs.dockerfile)
+        dockerfile = inputs.read_dockerfile()
         # What a resource is given stays in the state for a while, so it gets no more than its build reads.
         all_secrets = workspace.build_secrets(os.environ).items()
         secrets = {name: source for name, source in all_secrets if dockerfile.mounts_secret(name)}

@@ -68,7 +68,7 @@ def prepare_environment(
         prepare_tools(workspace, reporter, KUBERNETES_TOOLS, install=install)
         ensure_kubernetes_plugin(
             tools_folder(workspace),
-            pulumi_home(workspace.root),
+            pulumi_home(workspace.project),
             install=install,
             on_line=ToolLineReporter(reporter),
         )

@@ -27,10 +27,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slipway._internal.content import build_context, dockerfile, dockerignore, pinning
+from slipway._internal.content import build_context, dockerignore, pinning
+from slipway._internal.content.dockerfile import Dockerfile
+from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.content.stat_cache import StatCache
 from slipway._internal.model.errors import ConfigError
 
@@ -57,6 +59,7 @@ class BuildInputs:
         platforms: such as `linux/amd64`; their order is without meaning.
         args: build arguments; never a secret.
         bases: build argument → image reference with a digest; only the digest counts.
+        parsed: what the Dockerfile said when these inputs were gathered; None has it read when it is needed.
     """
 
     dockerfile: Path
@@ -66,6 +69,19 @@ class BuildInputs:
     platforms: tuple[str, ...] = ()
     args: Mapping[str, str] = field(default_factory=dict)
     bases: Mapping[str, str] = field(default_factory=dict)
+    parsed: Dockerfile | None = field(default=None, compare=False, repr=False)
+
+    def as_on_disk(self) -> BuildInputs:
+        """Return them without what was read: as the files are now."""
+        return replace(self, parsed=None)
+
+    def read_dockerfile(self) -> Dockerfile:
+        """Return the Dockerfile, as it was read already where it was.
+
+        Raises:
+            ConfigError: it is missing, or BuildKit could not make sense of it either.
+        """
+        return self.parsed or read_dockerfile(self.dockerfile)
 
 
 def content_digest(inputs: BuildInputs) -> str:
@@ -170,9 +186,11 @@ def _sha256(data: bytes) -> str:
 
 def _make_manifest(inputs: BuildInputs, trees: _TreeCache, stat_cache: StatCache | None) -> ContentManifest:
     if stat_cache:
+        if str(inputs.dockerfile) not in stat_cache.current:
+            inputs = inputs.as_on_disk()  # what is taken down of it now may be of later bytes than were read
         for path in _control_files(inputs):
             stat_cache.record_path(path)
-    parsed = dockerfile.read(inputs.dockerfile)
+    parsed = inputs.read_dockerfile()
     bases = {name: pinned_digest(name, ref) for name, ref in inputs.bases.items()}
     build_args = {**inputs.args, **inputs.bases}
     for target in (inputs.target or "", *([TEST_STAGE] if parsed.has_stage(TEST_STAGE) else [])):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from slipway._internal.content.digest import BuildInputs
 from slipway._internal.content.dockerfile import read as read_dockerfile
+from slipway._internal.content.stat_cache import StatCache
 from slipway._internal.model import bases_lock as locks
 from slipway._internal.model.workspace import Service, Workspace
 
@@ -15,9 +16,16 @@ def base_argument(base: str) -> str:
     return base.upper().replace("-", "_")
 
 
-def build_inputs_of(workspace: Workspace, service: Service, bases: Mapping[str, str]) -> BuildInputs:
-    """Return what decides the service's image; of the bases, those that its Dockerfile declares as arguments."""
-    declared = read_dockerfile(service.dockerfile).arguments
+def build_inputs_of(
+    workspace: Workspace, service: Service, bases: Mapping[str, str], stat_cache: StatCache | None = None
+) -> BuildInputs:
+    """Return what decides the service's image; of the bases, those that its Dockerfile declares as arguments.
+
+    The Dockerfile is read here; what `stat_cache` takes down of it is from before that.
+    """
+    if stat_cache:
+        stat_cache.record_path(service.dockerfile)
+    parsed = read_dockerfile(service.dockerfile)
     return BuildInputs(
         dockerfile=service.dockerfile,
         context=service.folder,
@@ -25,15 +33,20 @@ def build_inputs_of(workspace: Workspace, service: Service, bases: Mapping[str, 
         target=service.settings.target,
         platforms=workspace.settings.build.platforms,
         args=service.settings.args,
-        bases={base_argument(base): ref for base, ref in bases.items() if base_argument(base) in declared},
+        bases={base_argument(base): ref for base, ref in bases.items() if base_argument(base) in parsed.arguments},
+        parsed=parsed,
     )
 
 
-def build_inputs_by_service(workspace: Workspace, services: Iterable[Service]) -> dict[str, BuildInputs]:
+def build_inputs_by_service(
+    workspace: Workspace, services: Iterable[Service], stat_cache: StatCache | None = None
+) -> dict[str, BuildInputs]:
     """Return what decides each service's image, from the bases that are locked, by the service's name.
+
+    Each Dockerfile is read once, here; a `stat_cache` that the content digest is then asked with has to be given.
 
     Raises:
         EvidenceError: the bases are not resolved yet.
     """
     locked = locks.load(workspace.root).bases
-    return {service.name: build_inputs_of(workspace, service, locked) for service in services}
+    return {service.name: build_inputs_of(workspace, service, locked, stat_cache) for service in services}

@@ -52,7 +52,7 @@ def is_protection_lifted(stack: Stack) -> bool:
 def was_protected(workspace: Workspace, stack: str) -> bool:
     """Whether the state on this machine says that a stack was protected when it was last deployed."""
     try:
-        folder = local_state_folder(workspace.root)
+        folder = local_state_folder(workspace.project)
         if folder is None:
             return False
         data = state_file(folder, workspace.name, stack).read_bytes()

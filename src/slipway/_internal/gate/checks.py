@@ -19,7 +19,6 @@ from typing import Any
 from slipway._internal.build import bake_runner, build
 from slipway._internal.build.build import JUNIT_FILE, PROVENANCE_ENVIRONMENT, PROVENANCE_FILE, TESTS_FILE, BuildPlan
 from slipway._internal.commands import bake, findings, junit
-from slipway._internal.content import dockerfile
 from slipway._internal.content.normalized_contexts import normalize_modes
 from slipway._internal.context.logs import build_log, logs_folder
 from slipway._internal.context.reporter import Reporter
@@ -296,7 +295,7 @@ def _read_junit(path: Path) -> str:
 
 def _require_test_stage(plan: BuildPlan) -> None:
     try:
-        dockerfile.read(plan.service.dockerfile).stage("test")
+        plan.inputs.read_dockerfile().stage("test")
     except ConfigError as error:
         raise GateRefused(
             f"{plan.service.dockerfile} has no stage `test`, so nothing tests {plan.service.name}",

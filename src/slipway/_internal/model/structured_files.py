@@ -36,13 +36,18 @@ _KEY_VALUE = re.compile(r"\s*([\w.\"'-]+)\s*=")
 _ERROR_PATH = re.compile(r"(?P<why>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 
 
-def read_toml(path: Path, into: type[T]) -> T:
+def read_toml(path: Path, into: type[T], *, text: str | None = None) -> T:
     """Return the file's content as an `into`, whose fields are the known keys.
+
+    Args:
+        path: the file.
+        into: what it is to become.
+        text: what it holds, where the caller has read it.
 
     Raises:
         ConfigError: the file is missing, is not TOML, has an unknown key or a value of the wrong type.
     """
-    text = read_text(path)
+    text = read_text(path) if text is None else text
     try:
         data = parsing.parse_toml(text)
     except ParseError as error:

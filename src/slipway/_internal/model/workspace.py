@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
 
@@ -26,6 +27,7 @@ from slipway._internal.model.gitignore import holds_only_ignored
 from slipway._internal.model.local_settings import LocalSettings
 from slipway._internal.model.masking import register_secret
 from slipway._internal.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
+from slipway._internal.model.project import Project
 from slipway._internal.model.request_limits import BODY_REMEDY, ServiceGatewaySettings, body_problem
 from slipway._internal.model.structured_files import line_of, path_exists, read_toml
 from slipway._internal.model.text import read_text
@@ -213,6 +215,11 @@ class Workspace:
         """Whether the registry is one on this machine, which Slipway itself runs."""
         return LOOPBACK.match(self.registry) is not None
 
+    @cached_property
+    def project(self) -> Project:
+        """What infra/Pulumi.yaml says; it is read when it is first asked."""
+        return Project(self.root, self.name)
+
     @property
     def scratch(self) -> Path:
         """The folder for logs, build results and local state; git ignores it."""
@@ -292,14 +299,17 @@ def load_workspace(root: Path) -> Workspace:
     """
     refuse_unsafe_path(root)
     path = root / "workspace.toml"
-    settings = read_toml(path, WorkspaceSettings)
-    _check_settings(path, settings)
-    services = tuple(_load_services(root))
-    _check_services(services)
+    text = read_text(path)
+    settings = read_toml(path, WorkspaceSettings, text=text)
+    _check_settings(path, text, settings)
+    texts: dict[str, str] = {}
+    services = tuple(_load_services(root, texts))
+    _check_services(services, texts)
     return Workspace(root, settings, services, locals_.load(root))
 
 
-def _load_services(root: Path) -> Iterator[Service]:
+def _load_services(root: Path, texts: dict[str, str]) -> Iterator[Service]:
+    """Yield each service; `texts` gets what its service.toml holds, for the checks that need all services."""
     folders = sorted((root / "services").glob("*/")) if (root / "services").is_dir() else []
     for folder in folders:
         if folder.name.startswith((".", "_")):
@@ -308,8 +318,10 @@ def _load_services(root: Path) -> Iterator[Service]:
             if holds_only_ignored(root, folder):
                 continue
             raise _missing_service_file(root, folder)
-        service = Service(folder.name, folder, read_toml(folder / "service.toml", ServiceSettings))
-        _check_service(root, service)
+        path = folder / "service.toml"
+        texts[folder.name] = text = read_text(path)
+        service = Service(folder.name, folder, read_toml(path, ServiceSettings, text=text))
+        _check_service(root, service, text)
         yield service
 
 
@@ -322,8 +334,7 @@ def _missing_service_file(root: Path, folder: Path) -> ConfigError:
     )
 
 
-def _check_settings(path: Path, settings: WorkspaceSettings) -> None:
-    text = read_text(path)
+def _check_settings(path: Path, text: str, settings: WorkspaceSettings) -> None:
     if not DNS_LABEL.fullmatch(settings.name):
         raise ConfigError(
             f"{path}:{line_of(text, ('name',))}: `name` is {settings.name!r:.80}, which is not a DNS label",
@@ -382,10 +393,9 @@ def _check_addresses(path: Path, text: str, settings: WorkspaceSettings) -> None
         )
 
 
-def _check_service(root: Path, service: Service) -> None:
+def _check_service(root: Path, service: Service, text: str) -> None:
     path = service.folder / "service.toml"
     settings = service.settings
-    text = read_text(path)
 
     def refuse(keys: tuple[str, ...], what: str, remedy: str) -> ConfigError:
         return ConfigError(f"{path}:{line_of(text, keys)}: {what}", remedy=remedy)
@@ -484,7 +494,7 @@ def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
         )
 
 
-def _check_needs(services: tuple[Service, ...]) -> None:
+def _check_needs(services: tuple[Service, ...], texts: Mapping[str, str]) -> None:
     routed = {service.name: service.settings.route is not None for service in services}
     for service in services:
         path = service.folder / "service.toml"
@@ -501,14 +511,14 @@ def _check_needs(services: tuple[Service, ...]) -> None:
                     candidate for candidate, has_route in routed.items() if has_route and candidate != service.name
                 )
                 raise ConfigError(
-                    f"{path}:{line_of(read_text(path), ('needs',))}: `needs` names {name!r}, {what}",
+                    f"{path}:{line_of(texts[service.name], ('needs',))}: `needs` names {name!r}, {what}",
                     remedy=f"Services that can be called: {others or 'none yet'}.",
                 )
 
 
-def _check_services(services: tuple[Service, ...]) -> None:
+def _check_services(services: tuple[Service, ...], texts: Mapping[str, str]) -> None:
     """Refuse two services with one route. They may share a port, since each has a container of its own."""
-    _check_needs(services)
+    _check_needs(services, texts)
     service_by_route: dict[str, Service] = {}
     for service in services:
         route = service.settings.route
@@ -518,7 +528,7 @@ def _check_services(services: tuple[Service, ...]) -> None:
         if owner is not service:
             path = service.folder / "service.toml"
             raise ConfigError(
-                f"{path}:{line_of(read_text(path), ('route',))}: `route` {route} is taken by the service "
+                f"{path}:{line_of(texts[service.name], ('route',))}: `route` {route} is taken by the service "
                 f"`{owner.name}` "
                 f"({owner.folder / 'service.toml'})",
                 remedy="Give one of the two another route.",

@@ -93,7 +93,7 @@ def _image_prefixes(workspace: Workspace) -> tuple[str, ...]:
 
 def _old_updates(workspace: Workspace) -> Iterator[Leftover]:
     """Yield the older updates in the history of a state that lies in a folder; the states themselves stay."""
-    folder = local_state_folder(workspace.root)
+    folder = local_state_folder(workspace.project)
     if folder is None:
         return
     for kind in ("history", "backups"):

@@ -160,9 +160,9 @@ def unsupported_limits(workspace: Workspace, stack: Stack) -> str:
 
 def stack_resource_ids(pulumi_stack: PulumiStack) -> Collection[str] | None:
     """Return the ids of all that a stack's state knows; None where it cannot be read."""
-    root = pulumi_stack.workspace.root
-    if local_state_folder(root):
-        return read_state_ids(root, pulumi_stack.workspace.name, pulumi_stack.stack.name)
+    project = pulumi_stack.workspace.project
+    if local_state_folder(project):
+        return read_state_ids(project, pulumi_stack.stack.name)
     return {str(resource["id"]) for resource in pulumi_stack.list_resources() if resource.get("id")}
 
 
@@ -179,9 +179,8 @@ def refuse_foreign_objects_early(context: RunContext, stack: Stack) -> None:
     """
     if stack.target == "kubernetes":
         refuse_missing_kubeconfig(stack)
-    has_state = local_state_folder(context.workspace.root) and read_state_ids(
-        context.workspace.root, context.workspace.name, stack.name
-    )
+    project = context.workspace.project
+    has_state = local_state_folder(project) and read_state_ids(project, stack.name)
     if not has_state and is_target_reachable(context.workspace, stack):
         refuse_foreign_objects(context, stack)
 

@@ -34,7 +34,7 @@ def assign_suffix_and_port(workspace: Workspace, stack: Stack, name: str | None,
         ConfigError: the state is shared, the name is none, or this folder runs under other names already.
     """
     local_settings = workspace.local
-    if local_state_folder(workspace.root) is None:
+    if local_state_folder(workspace.project) is None:
         raise ConfigError(
             "the state of this workspace is shared, so its stacks are the same ones in every folder",
             remedy=f"Make a stack of your own: copy {stack.file.name} to Pulumi.NAME.yaml beside it, give it another "

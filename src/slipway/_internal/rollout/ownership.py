@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.project import Project
 from slipway._internal.model.workspace_path import workspace_root
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import list_objects, name_taken_error
@@ -16,7 +17,7 @@ from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, re
 
 def current_owner() -> StateOwner:
     """Return whose the objects are that this provider makes."""
-    return owner_of(workspace_root())
+    return owner_of(Project(workspace_root()))
 
 
 def object_labels(workspace: str, stack: str, service: str, urn: str) -> dict[str, str]:
@@ -109,8 +110,8 @@ def _is_own(thing: DeployedObject, urn: str) -> bool:
 
 def _known_ids(urn: str) -> Collection[str]:
     """Return the ids that the state knows of the stack of a resource, as far as it can be read here."""
-    stack, project = urn.split("::")[:2]
-    return read_state_ids(workspace_root(), project, stack.removeprefix("urn:pulumi:")) or ()
+    stack = urn.split("::", maxsplit=1)[0]
+    return read_state_ids(Project(workspace_root()), stack.removeprefix("urn:pulumi:")) or ()
 
 
 def _flat_urn(urn: str) -> str:

@@ -15,8 +15,9 @@ from urllib.parse import urlparse
 
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_failures
+from slipway._internal.model.project import Project
 from slipway._internal.run import statefile
-from slipway._internal.run.state import backend_url, local_state_folder, read_project_name, read_resource_ids
+from slipway._internal.run.state import backend_url, local_state_folder, read_resource_ids
 
 OWNER_LABEL, FOLDER_LABEL, STATE_LABEL, HOST_LABEL = "slipway.owner", "slipway.folder", "slipway.state", "slipway.host"
 OWNER_FILE = "slipway-owner"
@@ -78,28 +79,28 @@ class DeployedObject:
     labels: Mapping[str, str]
 
 
-def owner_of(root: Path, *, make: bool = True) -> StateOwner:
+def owner_of(project: Project, *, make: bool = True) -> StateOwner:
     """Return whose the objects are that a workspace deploys.
 
     Args:
-        root: the workspace's.
+        project: the workspace's.
         make: give a state folder its id where it has none yet; without it nothing is written, and nothing is owned.
     """
-    return _cached_owner(root, os.environ.get("PULUMI_BACKEND_URL")) if make else _read_owner(root, make=False)
+    return _cached_owner(project, os.environ.get("PULUMI_BACKEND_URL")) if make else _read_owner(project, make=False)
 
 
 @lru_cache(maxsize=8)
-def _cached_owner(root: Path, _backend: str | None) -> StateOwner:
-    return _read_owner(root, make=True)
+def _cached_owner(project: Project, _backend: str | None) -> StateOwner:
+    return _read_owner(project, make=True)
 
 
-def _read_owner(root: Path, *, make: bool) -> StateOwner:
-    folder = local_state_folder(root)
+def _read_owner(project: Project, *, make: bool) -> StateOwner:
+    folder = local_state_folder(project)
     if folder is None:
-        parts = urlparse(backend_url(root))
+        parts = urlparse(backend_url(project))
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # labels are for all to read
-        return StateOwner(f"{url}#{read_project_name(root)}", str(root), url, machine_name())
-    return StateOwner(_owner_id(folder, make=make), str(root), str(folder), machine_name())
+        return StateOwner(f"{url}#{project.name}", str(project.root), url, machine_name())
+    return StateOwner(_owner_id(folder, make=make), str(project.root), str(folder), machine_name())
 
 
 def _owner_id(folder: Path, *, make: bool) -> str:
@@ -214,9 +215,9 @@ def _copied_state_error(owner: StateOwner, stack: str, thing: DeployedObject) ->
     )
 
 
-def read_state_ids(root: Path, project: str, stack: str) -> Collection[str] | None:
+def read_state_ids(project: Project, stack: str) -> Collection[str] | None:
     """Return the ids that a stack's state in a folder knows; None where it is elsewhere, or cannot be read."""
-    if repair := statefile.repair_state(root, project, stack):
+    if repair := statefile.repair_state(project, stack):
         write_failures.append(repair)
-    folder = local_state_folder(root)
-    return read_resource_ids(folder, project, stack) if folder else None
+    folder = local_state_folder(project)
+    return read_resource_ids(folder, project.name, stack) if folder else None

@@ -22,18 +22,19 @@ def main(root: Path, pulumi: Path, words: Sequence[str]) -> int:
     """
     from slipway._internal.model import stack as stacks
     from slipway._internal.model.errors import SlipwayError
+    from slipway._internal.model.project import Project
     from slipway._internal.run import stack_config
     from slipway._internal.run.passphrase import hide_salt
     from slipway._internal.run.state import pulumi_environment
 
-    stack = stack_argument(words)
+    stack, project = stack_argument(words), Project(root)
     try:
         with ExitStack() as files:
             for name in stacks.names(root):
                 files.enter_context(hide_salt(root / "infra" / f"Pulumi.{name}.yaml"))
-            environment = pulumi_environment(root, stack)
+            environment = pulumi_environment(project, stack)
             if stack in stacks.names(root) and words[:1] == ["config"]:
-                stack_config.create_stack(pulumi, root, str(stack), {})
+                stack_config.create_stack(pulumi, project, str(stack), {})
             return run_in_terminal([str(pulumi), *words], {**os.environ, **environment})
     except SlipwayError as error:
         sys.stderr.write(f"error: {error.message}\n{error.detail}\nremedy: {error.remedy}\n".replace("\n\n", "\n"))

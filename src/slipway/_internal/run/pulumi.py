@@ -165,11 +165,11 @@ class PulumiStack:
         Raises:
             EvidenceError: it is damaged, and there is no backup.
         """
-        return statefile.repair_state(self.workspace.root, self.workspace.name, self.stack.name)
+        return statefile.repair_state(self.workspace.project, self.stack.name)
 
     def _state_file(self) -> Path | None:
         """Return the file that holds the stack's state; None where the backend is not a folder."""
-        folder = local_state_folder(self.workspace.root)
+        folder = local_state_folder(self.workspace.project)
         return state_file(folder, self.workspace.name, self.stack.name) if folder else None
 
     def _prepare_change(self) -> None:
@@ -204,14 +204,14 @@ class PulumiStack:
 
     def exists(self) -> bool:
         """Whether the backend knows the stack. A file backend is asked without starting Pulumi."""
-        folder = local_state_folder(self.workspace.root)
+        folder = local_state_folder(self.workspace.project)
         if folder:
             return state_exists(state_file(folder, self.workspace.name, self.stack.name))
         return self.stack.name in self.list_stacks()
 
     def list_stacks(self) -> list[str]:
         """Return the names of all stacks of this workspace that the backend has, also of those without a file here."""
-        folder = local_state_folder(self.workspace.root)
+        folder = local_state_folder(self.workspace.project)
         if folder:
             return list_stacks(state_file(folder, self.workspace.name, "x").parent)
         with self._translated_errors():
@@ -219,13 +219,13 @@ class PulumiStack:
 
     def list_locks(self) -> list[StateLock]:
         """Return the stack's locks in a file backend; other backends keep their own order."""
-        folder = local_state_folder(self.workspace.root)
+        folder = local_state_folder(self.workspace.project)
         return list_locks(folder, self.workspace.name, self.stack.name) if folder else []
 
     def _local_workspace(
         self, environment: Mapping[str, str] | None = None, *, make: bool = True
     ) -> automation.LocalWorkspace:
-        own = pulumi_environment(self.workspace.root, self.stack.name, make=make)
+        own = pulumi_environment(self.workspace.project, self.stack.name, make=make)
         return automation.LocalWorkspace(
             work_dir=str(self._folder),
             program=self._run_program,
@@ -237,7 +237,7 @@ class PulumiStack:
         if repair := self.repair_state():
             write_failures.append(repair)
         exists = self.exists()
-        if exists and lacks_passphrase(self.workspace.root):
+        if exists and lacks_passphrase(self.workspace.project):
             raise passphrase.missing_passphrase_error(
                 self.workspace.root, f"the state and the secrets of `{self.stack.name}`"
             )
@@ -305,7 +305,7 @@ class PulumiStack:
             ) from error
 
     def _state_not_saved_error(self, reason: str, output: str) -> StateNotSaved:
-        folder = local_state_folder(self.workspace.root)
+        folder = local_state_folder(self.workspace.project)
         free = free_bytes(folder) if folder else None
         free_space = f" ({format_megabytes(free)} are free in {folder})" if free is not None else ""
         return StateNotSaved(

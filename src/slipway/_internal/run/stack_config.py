@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.masking import register_secret
+from slipway._internal.model.project import Project
 from slipway._internal.model.structured_files import read_yaml
 from slipway._internal.run.passphrase import hide_salt, missing_passphrase_error
 from slipway._internal.run.process import ProcessResult, run
@@ -17,12 +18,12 @@ PULUMI_SECONDS = 60.0
 NO_STACK_MESSAGE, ALREADY_EXISTS_MESSAGE = "no stack named", "already exists"
 
 
-def read_setting(pulumi: Path, root: Path, stack: str, key: str, environment: Mapping[str, str]) -> str | None:
+def read_setting(pulumi: Path, project: Project, stack: str, key: str, environment: Mapping[str, str]) -> str | None:
     """Return a value of a stack's configuration; None where its file has none of that name, or there is no such file.
 
     Args:
         pulumi: the CLI.
-        root: the workspace.
+        project: the workspace's.
         stack: the stack's name. Nothing has to be deployed, and the backend need not know it.
         key: `namespace:name`.
         environment: what the tools need.
@@ -31,19 +32,19 @@ def read_setting(pulumi: Path, root: Path, stack: str, key: str, environment: Ma
         ConfigError: it is encrypted with another passphrase, or the file is wrong.
         SlipwayError: Pulumi cannot tell it.
     """
-    file = root / "infra" / f"Pulumi.{stack}.yaml"
+    file = project.root / "infra" / f"Pulumi.{stack}.yaml"
     config = read_yaml(file).get("config") if file.is_file() else None
     value = config.get(key) if isinstance(config, dict) else None
     if value is None:
         return None
     if not isinstance(value, dict):
         return str(value)
-    result = _run_pulumi(pulumi, root, stack, ["config", "get", "--json", "--stack", stack, key], environment)
+    result = _run_pulumi(pulumi, project, stack, ["config", "get", "--json", "--stack", stack, key], environment)
     if result.code and NO_STACK_MESSAGE in result.output:
-        create_stack(pulumi, root, stack, environment)
-        result = _run_pulumi(pulumi, root, stack, ["config", "get", "--json", "--stack", stack, key], environment)
+        create_stack(pulumi, project, stack, environment)
+        result = _run_pulumi(pulumi, project, stack, ["config", "get", "--json", "--stack", stack, key], environment)
     if "incorrect passphrase" in result.output:
-        raise missing_passphrase_error(root, f"the secrets in {file}")
+        raise missing_passphrase_error(project.root, f"the secrets in {file}")
     if result.code:
         raise SlipwayError(
             f"{file}: `{key}` cannot be decrypted",
@@ -55,16 +56,17 @@ def read_setting(pulumi: Path, root: Path, stack: str, key: str, environment: Ma
     return decrypted
 
 
-def create_stack(pulumi: Path, root: Path, stack: str, environment: Mapping[str, str]) -> None:
+def create_stack(pulumi: Path, project: Project, stack: str, environment: Mapping[str, str]) -> None:
     """Have the backend know a stack that so far is only a file.
 
     Raises:
         ConfigError: the file holds secrets of another passphrase.
         SlipwayError: the backend does not answer.
     """
-    result = _run_pulumi(pulumi, root, stack, ["stack", "init", stack, "--no-select"], environment)
+    result = _run_pulumi(pulumi, project, stack, ["stack", "init", stack, "--no-select"], environment)
     if "incorrect passphrase" in result.output:
-        raise missing_passphrase_error(root, f"the secrets in {root / 'infra' / f'Pulumi.{stack}.yaml'}")
+        file = project.root / "infra" / f"Pulumi.{stack}.yaml"
+        raise missing_passphrase_error(project.root, f"the secrets in {file}")
     if result.code and ALREADY_EXISTS_MESSAGE not in result.output:
         raise SlipwayError(
             f"the stack `{stack}` cannot be made where the state is kept",
@@ -74,12 +76,12 @@ def create_stack(pulumi: Path, root: Path, stack: str, environment: Mapping[str,
 
 
 def _run_pulumi(
-    pulumi: Path, root: Path, stack: str, words: list[str], environment: Mapping[str, str]
+    pulumi: Path, project: Project, stack: str, words: list[str], environment: Mapping[str, str]
 ) -> ProcessResult:
-    with hide_salt(root / "infra" / f"Pulumi.{stack}.yaml"):
+    with hide_salt(project.root / "infra" / f"Pulumi.{stack}.yaml"):
         return run(
             [pulumi, "--non-interactive", *words],
-            cwd=root / "infra",
-            env={**environment, **pulumi_environment(root, stack)},
+            cwd=project.root / "infra",
+            env={**environment, **pulumi_environment(project, stack)},
             timeout=PULUMI_SECONDS,
         )

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +13,8 @@ from urllib.parse import unquote, urlparse
 
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import MEGABYTE, write_atomically
-from slipway._internal.model.parsing import ParseError, parse_toml
-from slipway._internal.model.structured_files import path_exists, read_json_or_none, read_yaml
-from slipway._internal.model.text import read_text
+from slipway._internal.model.project import Project
+from slipway._internal.model.structured_files import read_json_or_none
 from slipway._internal.run import passphrase
 from slipway._internal.run.process_status import read_status
 
@@ -62,14 +58,14 @@ class StateLock:
             return 0.0
 
 
-def pulumi_environment(root: Path, stack: str | None = None, *, make: bool = True) -> dict[str, str]:
+def pulumi_environment(project: Project, stack: str | None = None, *, make: bool = True) -> dict[str, str]:
     """Return the variables that Pulumi and its plugins need for this workspace.
 
     The passphrase that encrypts secrets in the configuration is the user's own (PULUMI_CONFIG_PASSPHRASE or
     …_FILE); where there is none, one is made once and kept in .slipway/passphrase, for this user's eyes only.
 
     Args:
-        root: the workspace.
+        project: the workspace's.
         stack: the stack that they are for, if they are for one.
         make: make a passphrase where there is none.
 
@@ -81,7 +77,7 @@ def pulumi_environment(root: Path, stack: str | None = None, *, make: bool = Tru
         "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
         **{name: os.environ.get(name, value) for name, value in GO_SETTINGS.items()},
     }
-    folder = local_state_folder(root)
+    root, folder = project.root, local_state_folder(project)
     if folder:
         variables.update(dict.fromkeys(COMPRESSION_VARIABLES, "false"))
         try:
@@ -91,10 +87,10 @@ def pulumi_environment(root: Path, stack: str | None = None, *, make: bool = Tru
                 f"the folder of the state, {folder}, cannot be made: {error.strerror}",
                 remedy="PULUMI_BACKEND_URL names it, or `backend` in infra/Pulumi.yaml: name one that you may write.",
             ) from error
-        variables["PULUMI_HOME"] = str(pulumi_home(root))
+        variables["PULUMI_HOME"] = str(pulumi_home(project))
     if make:
-        project = read_project_name(root)
-        passphrase.ensure_passphrase(root, stack, state_file(folder, project, "x").parent if folder else None)
+        name = project.name
+        passphrase.ensure_passphrase(root, stack, state_file(folder, name, "x").parent if folder else None)
     return {**variables, **passphrase.passphrase_environment(root)}
 
 
@@ -113,7 +109,7 @@ def pulumi_home_without_logs(root: Path) -> Path:
     return home
 
 
-def pulumi_home(root: Path) -> Path:
+def pulumi_home(project: Project) -> Path:
     """Return the home that Pulumi has when it works for this workspace.
 
     Raises:
@@ -121,96 +117,48 @@ def pulumi_home(root: Path) -> Path:
     """
     if "PULUMI_HOME" in os.environ:
         return Path(os.environ["PULUMI_HOME"])
-    return pulumi_home_without_logs(root) if local_state_folder(root) else Path.home() / ".pulumi"
+    return pulumi_home_without_logs(project.root) if local_state_folder(project) else Path.home() / ".pulumi"
 
 
-def backend_url(root: Path) -> str:
+def backend_url(project: Project) -> str:
     """Return where the state is kept: PULUMI_BACKEND_URL, else what infra/Pulumi.yaml says."""
-    path, url = root / "infra" / "Pulumi.yaml", os.environ.get("PULUMI_BACKEND_URL")
-    if url and not path_exists(path):
-        return url
-    project = _read_project(root)
-    return url or _backend_url_in(project, path)
+    url = os.environ.get("PULUMI_BACKEND_URL")
+    if not url:
+        return project.backend
+    if project.exists:
+        project.refuse_other_name()
+    return url
 
 
-def read_project_name(root: Path) -> str:
-    """Return the project's name in infra/Pulumi.yaml.
-
-    Raises:
-        ConfigError: the file is damaged, or the workspace has another name.
-    """
-    return str(_read_project(root).get("name", ""))
-
-
-def _read_project(root: Path) -> dict[str, Any]:
-    """Read infra/Pulumi.yaml; refuse a name that is not the workspace's.
-
-    Pulumi keeps the state under the project's name, and Slipway looks for it under the workspace's.
-    """
-    path, model = root / "infra" / "Pulumi.yaml", root / "workspace.toml"
-    text = read_text(path)
-    project = read_yaml(path, text=text)
-    name, workspace = project.get("name"), _workspace_name(model)
-    if workspace is not None and name != workspace:
-        line = next((n for n, line in enumerate(text.splitlines(), 1) if re.match(r"""["']?name["']?\s*:""", line)), 1)
-        raise ConfigError(
-            f"{path}:{line}: `name` is {name!r:.80}, but the workspace is {workspace!r:.80} by {model}",
-            remedy=f"Write `name: {workspace}` there. Or, where stacks were deployed under the project's name, write "
-            "that in workspace.toml.",
-        )
-    return project
-
-
-def _workspace_name(model: Path) -> str | None:
-    """Return `name` of workspace.toml; None where there is none that could be compared."""
-    if not model.is_file():
-        return None
-    with suppress(ParseError):  # what is wrong in it is told by whoever reads all of it
-        name = parse_toml(read_text(model)).get("name")
-        return name if isinstance(name, str) else None
-    return None
-
-
-def local_state_folder(root: Path) -> Path | None:
+def local_state_folder(project: Project) -> Path | None:
     """Return the folder that holds the state, or None when the backend in infra/Pulumi.yaml is not a folder.
 
     Raises:
         ConfigError: the file is damaged, or its address is none.
     """
-    url = backend_url(root)
+    url = backend_url(project)
     try:
         parts = urlparse(url)
         if not parts.scheme and os.environ.get("PULUMI_BACKEND_URL"):
             raise ValueError("it has no scheme, such as file://, s3:// or https://")
         if parts.scheme != "file":
             return None
-        return (root / "infra" / Path(unquote(f"{parts.netloc}{parts.path}")).expanduser()).resolve()
+        return (project.root / "infra" / Path(unquote(f"{parts.netloc}{parts.path}")).expanduser()).resolve()
     except (ValueError, RuntimeError) as error:  # RuntimeError: a user's home that does not exist, a circle of links
-        path = root / "infra" / "Pulumi.yaml"
-        where = "PULUMI_BACKEND_URL" if "PULUMI_BACKEND_URL" in os.environ else f"{path}: backend: url"
+        where = "PULUMI_BACKEND_URL" if "PULUMI_BACKEND_URL" in os.environ else f"{project.file}: backend: url"
         raise ConfigError(
             f"{where} is {url[:200]!r}, which is not an address: {error}", remedy="Write `file://` and a folder's path."
         ) from error
 
 
-def _backend_url_in(project: Mapping[str, Any], path: Path) -> str:
-    backend = project.get("backend") or {}
-    url = backend.get("url", "") if isinstance(backend, dict) else backend
-    if not isinstance(backend, dict) or not isinstance(url, str):
-        raise ConfigError(
-            f"{path}: `backend` is {backend!r:.80}", remedy="Write `backend:` and below it `  url: file://…`."
-        )
-    return url
-
-
-def lacks_passphrase(root: Path) -> bool:
+def lacks_passphrase(project: Project) -> bool:
     """Whether a stack that the backend knows was made with a passphrase which is not here: others share the backend.
 
     The Pulumi service has a key of its own for each stack.
     """
-    if local_state_folder(root) or passphrase.has_passphrase(root):
+    if local_state_folder(project) or passphrase.has_passphrase(project.root):
         return False
-    return not backend_url(root).startswith(("http://", "https://"))
+    return not backend_url(project).startswith(("http://", "https://"))
 
 
 def read_resource_ids(folder: Path, project: str, stack: str) -> frozenset[str] | None:

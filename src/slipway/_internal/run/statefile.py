@@ -28,6 +28,7 @@ from slipway._internal.model.files import (
     write_atomically,
 )
 from slipway._internal.model.parsing import ParseError, parse_json
+from slipway._internal.model.project import Project
 from slipway._internal.model.stack import how_to_deploy
 from slipway._internal.model.structured_files import read_json_or_none
 from slipway._internal.run.state import deploy_marker_file, local_state_folder, state_file
@@ -55,7 +56,7 @@ class _StateDocument(msgspec.Struct):
     checkpoint: _Checkpoint
 
 
-def repair_state(root: Path, project: str, stack: str) -> str:
+def repair_state(project: Project, stack: str) -> str:
     """Put back a stack's state that a full disk has damaged; return what was done in words, or nothing.
 
     The mark of an interrupted deploy is left, so that the next one reads what really runs.
@@ -64,14 +65,14 @@ def repair_state(root: Path, project: str, stack: str) -> str:
         EvidenceError: it is damaged, and there is no backup.
         SlipwayError: it cannot be read.
     """
-    folder = local_state_folder(root)
+    folder = local_state_folder(project)
     if not folder:
         return ""
-    file = state_file(folder, project, stack)
+    file = state_file(folder, project.name, stack)
     repair_metadata(file)
     if not find_damage(file):
         return ""
-    marker = deploy_marker_file(root, stack)
+    marker = deploy_marker_file(project.root, stack)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()
     return restore_backup(file)

@@ -56,8 +56,9 @@ class OwnTarget:
     def remove_orphans(self, known_ids: Collection[str]) -> None:
         """Do nothing: Pulumi's own refresh has looked."""
 
-    def adopt_existing(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    def adoption_environment(self) -> Mapping[str, str]:
+        """Nothing: what Pulumi makes of what is there already is the team's affair."""
+        return {}
 
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> AbstractContextManager[None]:
         return nullcontext()

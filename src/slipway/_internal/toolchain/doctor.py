@@ -128,7 +128,7 @@ def _tools(workspace: Workspace) -> Iterator[CheckResult]:
 
 def _downloaded_plugin(workspace: Workspace) -> Path | None:
     with suppress(SlipwayError):  # what is wrong with infra/Pulumi.yaml is told by the commands that need it
-        home = pulumi_home(workspace.root)
+        home = pulumi_home(workspace.project)
         if kubernetes_plugin.is_downloaded(home):
             return kubernetes_plugin.plugin_folder(home)
     return None
@@ -277,7 +277,7 @@ def _caches(_workspace: Workspace) -> Iterator[CheckResult]:
 
 def _state(workspace: Workspace) -> Iterator[CheckResult]:
     """Yield whether each stack's state is whole, and whether its disk has room for a deploy."""
-    folder = local_state_folder(workspace.root)
+    folder = local_state_folder(workspace.project)
     for file in sorted(state_file(folder, workspace.name, "x").parent.glob("*.json")) if folder else ():
         damage = statefile.find_damage(file)
         yield CheckResult(

@@ -44,7 +44,7 @@ class DockerTarget:
 
     def owner(self) -> StateOwner:
         """Return whose the stack's objects are that this folder deploys; a folder that never did owns none."""
-        return owner_of(self.workspace.root, make=False)
+        return owner_of(self.workspace.project, make=False)
 
     def own_containers(self) -> list[engine.ContainerSummary]:
         """Return the stack's containers that are this folder's own."""
@@ -64,10 +64,10 @@ class DockerTarget:
 
     def _known_ids(self) -> Collection[str] | None:
         """Return the ids that the stack's state knows; None where that cannot be read here at once."""
-        return read_state_ids(self.workspace.root, self.workspace.name, self.stack.name)
+        return read_state_ids(self.workspace.project, self.stack.name)
 
     def refuse_foreign_objects(self, known_ids: Callable[[], Collection[str]]) -> None:
-        owner = owner_of(self.workspace.root)
+        owner = owner_of(self.workspace.project)
         refuse_others(owner, self.stack.name, list_objects(self.deployed_name, self.stack.name), known_ids)
 
     def status(self, live_images: Callable[[], Mapping[str, str] | None]) -> list[ServiceStatus]:  # noqa: ARG002
@@ -177,7 +177,7 @@ class DockerTarget:
             lambda container: container.id,
             self._end_dev_container,
         )
-        folder = local_state_folder(self.workspace.root)
+        folder = local_state_folder(self.workspace.project)
         # What was there before nobody held the lock, and is in no state after that, nobody is about to put there.
         if folder and list_locks(folder, self.workspace.name, self.stack.name):
             return
@@ -211,7 +211,7 @@ class DockerTarget:
                     network.remove()
 
     def remove_abandoned(self, reporter: Reporter, consent: Callable[[str], bool]) -> int:
-        owner, known_ids = owner_of(self.workspace.root), self._known_ids() or ()
+        owner, known_ids = owner_of(self.workspace.project), self._known_ids() or ()
         objects = [obj for obj in list_objects(self.deployed_name, self.stack.name) if obj.id not in known_ids]
         return abandoned.remove_abandoned(owner, self.stack.name, objects, reporter, consent)
 

@@ -119,7 +119,7 @@ def declare_namespace(workspace: Workspace, stack: Stack, parent: pulumi.Resourc
     metadata = ObjectMetaArgs(
         name=stack_ctx.namespace,
         labels={**stack_ctx.labels, **security_labels, **versions},
-        annotations=dict(owner_of(workspace.root).labels),
+        annotations=dict(owner_of(workspace.project).labels),
     )
     namespace = Namespace(stack_ctx.namespace, metadata=metadata, opts=stack_ctx.opts())
     return replace(stack_ctx, prerequisites=(namespace,))

@@ -99,7 +99,7 @@ class KubernetesTarget:
             if OWNER_LABEL in namespace.metadata.annotations:
                 # Pulumi knows a namespace by its name alone, which says nothing about who made it.
                 thing = DeployedObject("namespace", name, "", namespace.metadata.annotations)
-                refuse_others(owner_of(self.workspace.root), self.stack.name, [thing], tuple)
+                refuse_others(owner_of(self.workspace.project), self.stack.name, [thing], tuple)
             elif not self._owns(namespace) and name not in known_ids():
                 raise ConfigError(  # a provider may take over what exists, and `down` would then remove it
                     f"the namespace {name} exists already, and `{self.stack.name}` has not made it",

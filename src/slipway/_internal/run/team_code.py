@@ -107,7 +107,7 @@ def _enter_package(root: Path) -> None:
     loaded = sys.modules.get(PACKAGE)
     if loaded is not None and str(folder) in getattr(loaded, "__path__", ()):
         return
-    for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+    for name in [name for name in [*sys.modules] if name.partition(".")[0] == PACKAGE]:  # other threads import, too
         del sys.modules[name]
     file = folder / "__init__.py"
     spec = (

@@ -23,9 +23,9 @@ requirements = Path("requirements.txt")
 pinned = pin_wheel(requirements.read_text(encoding="utf-8"), build_wheel(TEMPLATE, Path("vendor")))
 requirements.write_text(pinned, encoding="utf-8")
 create_initial_services(Path.cwd(), "{{ cookiecutter.services }}")
-if place := CI.get("{{ cookiecutter.ci }}"):
-    Path(place).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PARTS / "{{ cookiecutter.ci }}.yml", place)
+if pipeline := CI.get("{{ cookiecutter.ci }}"):
+    Path(pipeline).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PARTS / "{{ cookiecutter.ci }}.yml", pipeline)
 owners = Path(OWNERS["{{ cookiecutter.ci }}"])
 owners.parent.mkdir(parents=True, exist_ok=True)
 shutil.copyfile(PARTS / "CODEOWNERS", owners)

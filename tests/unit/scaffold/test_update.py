@@ -221,7 +221,7 @@ def test_a_new_question_gets_its_default_and_is_told_and_an_answer_is_recorded(t
 
 def test_answers_are_pairs() -> None:
     assert parse_answers(["ci=gitlab", "note=a=b", "empty="]) == {"ci": "gitlab", "note": "a=b", "empty": ""}
-    with pytest.raises(ConfigError, match="'ci' is no answer"):
+    with pytest.raises(ConfigError, match="'ci' is not an answer"):
         parse_answers(["ci"])
 
 

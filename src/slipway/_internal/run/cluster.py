@@ -136,7 +136,7 @@ def _refuse_wrong_kubeconfig(kubeconfig: str | None, stack: Stack) -> None:
             remedy="Put the cluster's kubeconfig there, or correct the setting.",
         )
     named = os.environ.get("KUBECONFIG") if not kubeconfig else None
-    if named and not any(Path(each).is_file() for each in named.split(os.pathsep)):
+    if named and not any(Path(file).is_file() for file in named.split(os.pathsep)):
         raise ConfigError(
             f"KUBECONFIG is {named}, and no such file is there",
             remedy=f"Correct or unset it, or set slipway:kubeconfig in {stack.file}.",

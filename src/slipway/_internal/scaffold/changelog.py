@@ -17,15 +17,15 @@ def new_entries(old: str, new: str) -> list[str]:
     known = {_words(item) for item in _items(old)}
     found: list[str] = []
     headings: list[str] = []
-    told = 0
+    printed = 0
     for item in _items(new):
         if level := _level(item[0]):
-            headings = [each for each in headings if _level(each) < level]
-            told = min(told, len(headings))
+            headings = [heading for heading in headings if _level(heading) < level]
+            printed = min(printed, len(headings))
             headings.append(item[0])
-        elif _words(item) not in known and any(_level(each) > 1 for each in headings):
-            found += [*(each for each in headings[told:] if _level(each) > 1), *item]
-            told = len(headings)
+        elif _words(item) not in known and any(_level(heading) > 1 for heading in headings):
+            found += [*(heading for heading in headings[printed:] if _level(heading) > 1), *item]
+            printed = len(headings)
     return found
 
 

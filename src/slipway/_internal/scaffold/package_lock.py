@@ -47,7 +47,7 @@ def use_pin_of_template(store: TreeStore, trees: MergeSides) -> MergeSides:
     sides = [store.entries(tree).get(LOCK) for tree in (trees.base, trees.ours)]
     if not all(sides):
         return trees
-    base, ours = (store.text(each.oid) for each in sides if each)
+    base, ours = (store.text(side.oid) for side in sides if side)
     pinned = with_engine_pin_of(ours, base)
     return (
         trees if pinned == ours else replace(trees, ours=store.edit(trees.ours, put={LOCK: store.write_text(pinned)}))

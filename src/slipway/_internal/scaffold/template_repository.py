@@ -43,19 +43,19 @@ def parse_template_ref(text: str | None) -> TemplateRef:
     """
     if not text:
         return TemplateRef()
-    place, _, version = text.partition("#")
-    short, _, name = place.partition(":")
+    address, _, version = text.partition("#")
+    short, _, name = address.partition(":")
     if short in ABBREVIATIONS and not name.startswith("//"):
-        place = ABBREVIATIONS[short].format(name)
-    if _URL.match(place):
-        if without_credentials(place) != place:
+        address = ABBREVIATIONS[short].format(name)
+    if _URL.match(address):
+        if without_credentials(address) != address:
             raise ConfigError(
-                f"the address of {without_credentials(place)} holds a login or a query",
+                f"the address of {without_credentials(address)} holds a login or a query",
                 remedy="Leave it out: git asks its credential helper or the SSH agent (see `git help credentials`).",
             )
-        return TemplateRef(place, version or None)
-    folder = Path(place).expanduser()
-    if place.startswith(("/", "./", "../", "~")) or place in (".", "..") or _is_template(folder):
+        return TemplateRef(address, version or None)
+    folder = Path(address).expanduser()
+    if address.startswith(("/", "./", "../", "~")) or address in (".", "..") or _is_template(folder):
         return TemplateRef(str(folder.resolve()), version or None)
     return TemplateRef(None, text)
 

@@ -61,7 +61,7 @@ class MergeResult:
     def without_conflicts(self, paths: Iterable[str], tree: str) -> MergeResult:
         """Return a result with another tree, in which some paths are in conflict no more."""
         stages = {path: sides for path, sides in self.stages.items() if path not in {*paths}}
-        left = tuple(each for each in self.conflicts if any(path in stages for path in each.paths))
+        left = tuple(conflict for conflict in self.conflicts if any(path in stages for path in conflict.paths))
         return MergeResult(tree, stages, left)
 
 

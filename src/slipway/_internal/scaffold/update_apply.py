@@ -81,7 +81,7 @@ def change_rows(changes: Sequence[FileChange]) -> list[tuple[str, str]]:
     kinds: dict[str, list[str]] = {}
     for change in changes:
         kinds.setdefault(change.path.partition("/")[0], []).append(change.kind)
-    gone = {top: len(each) for top, each in kinds.items() if {*each} == {"deleted"} and len(each) > COLLAPSE_OVER}
+    gone = {top: len(words) for top, words in kinds.items() if {*words} == {"deleted"} and len(words) > COLLAPSE_OVER}
     found = [(change.kind, change.path) for change in changes if change.path.partition("/")[0] not in gone]
     return sorted(
         [*found, *(("deleted", f"{top}/ ({count} files)") for top, count in gone.items())], key=lambda row: row[1]
@@ -180,7 +180,7 @@ def apply_order(changes: Sequence[FileChange]) -> list[FileChange]:
             return 4, path
         if not change.after:
             above = {str(folder) for folder in Path(path).parents}
-            in_the_way = above & written or any(each.startswith(f"{path}/") for each in written)
+            in_the_way = above & written or any(other.startswith(f"{path}/") for other in written)
             return 0 if in_the_way else 3, path
         return 1 if path.startswith("vendor/") else 2, path
 
@@ -189,7 +189,7 @@ def apply_order(changes: Sequence[FileChange]) -> list[FileChange]:
 
 def _write_update(checkout: WorkspaceCheckout, update: UpdatePlan) -> None:
     with temporary_folder(checkout.root / SCRATCH, "update") as folder, disk_errors(checkout.root):
-        files = checkout.write_files(update.tree, [each.path for each in update.changes if each.after], folder)
+        files = checkout.write_files(update.tree, [change.path for change in update.changes if change.after], folder)
         with deferred_signals():
             write_atomically(journal_path(checkout.root), msgspec.json.encode(update).decode())
             checkout.set_index({change.path: change.index_entries for change in update.changes})
@@ -235,7 +235,9 @@ def _find_obstacle(root: Path, path: str, removed: set[str]) -> str | None:
             return None if str(above) in removed else str(above)
     target = root / path
     if target.is_dir() and not target.is_symlink():
-        inside = {str(each.relative_to(root)) for each in target.rglob("*") if each.is_symlink() or not each.is_dir()}
+        inside = {
+            str(entry.relative_to(root)) for entry in target.rglob("*") if entry.is_symlink() or not entry.is_dir()
+        }
         return next(iter(sorted(inside - removed)), None)
     return path if path_exists(target) else None
 

@@ -51,10 +51,12 @@ def parse_answers(given: Iterable[str]) -> dict[str, str]:
         ConfigError: one has no `=`.
     """
     found = {}
-    for each in given:
-        name, is_one, answer = each.partition("=")
-        if not is_one:
-            raise ConfigError(f"{each!r} is no answer", remedy="Write the question and the answer: --answer ci=gitlab")
+    for text in given:
+        name, separator, answer = text.partition("=")
+        if not separator:
+            raise ConfigError(
+                f"{text!r} is not an answer", remedy="Write the question and the answer: --answer ci=gitlab"
+            )
         found[name] = answer
     return found
 

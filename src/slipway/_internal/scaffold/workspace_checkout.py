@@ -57,8 +57,8 @@ class WorkspaceCheckout:
 
     def unwatched_files(self) -> set[str]:
         """Return the files whose changes git was told not to look for: it tells nobody that they differ."""
-        marked = (line.split(" ", 1) for line in self._records_of("ls-files", "-z", "-v"))
-        return {path for mark, path in marked if mark == "S" or mark.islower()}
+        flagged = (line.split(" ", 1) for line in self._records_of("ls-files", "-z", "-v"))
+        return {path for mark, path in flagged if mark == "S" or mark.islower()}
 
     def set_index(self, paths: Mapping[str, Sides]) -> None:
         """Give paths new content in the index, all at once: whoever kills this leaves the old index or the new one."""
@@ -66,7 +66,7 @@ class WorkspaceCheckout:
         lines = []
         for path, sides in paths.items():
             lines.append(f"0 {none}\t{self.prefix}{path}")
-            lines += [f"{each.mode} {each.oid} {stage}\t{self.prefix}{path}" for stage, each in sorted(sides.items())]
+            lines += [f"{side.mode} {side.oid} {stage}\t{self.prefix}{path}" for stage, side in sorted(sides.items())]
         self._git("update-index", "-z", "--index-info", stdin=_records(lines))
 
     def refresh_index(self, index: Mapping[str, str] | None = None) -> None:

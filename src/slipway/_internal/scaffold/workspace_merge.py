@@ -155,12 +155,12 @@ def _folders(files: Files) -> set[str]:
 
 def keep_team_deletions(merged: MergeResult, store: TreeStore) -> tuple[MergeResult, list[str]]:
     """Return a merge in which stays deleted what the team deleted and the template changed, and a note for each."""
-    deletions = [each for each in merged.conflicts if each.kind in ("modify/delete", "rename/delete")]
+    deletions = [conflict for conflict in merged.conflicts if conflict.kind in ("modify/delete", "rename/delete")]
     dropped = sorted(
         {
             path
-            for each in deletions
-            for path in each.paths
+            for conflict in deletions
+            for path in conflict.paths
             if (sides := merged.stages.get(path)) and 3 in sides and 2 not in sides
         }
     )
@@ -174,8 +174,8 @@ def describe_conflicts(merged: MergeResult) -> list[str]:
     for conflict in merged.conflicts:
         first = next(path for path in conflict.paths if path in merged.stages)
         reasons.setdefault(first, {})[conflict.kind] = conflict
-    told = {path for kinds in reasons.values() for each in kinds.values() for path in each.paths}
-    others = sorted(merged.stages.keys() - told)
+    listed_paths = {path for kinds in reasons.values() for group in kinds.values() for path in group.paths}
+    others = sorted(merged.stages.keys() - listed_paths)
     return [*(f"{path}: {_in_words(path, reasons[path])}" for path in sorted(reasons)), *others]
 
 

@@ -50,7 +50,7 @@ def count_words(task: Task[Any], namespace: Collection, argv: Sequence[str]) -> 
     }
     words: Counter[Task[Any]] = Counter()
     while task in named.values():
-        contexts = [ParserContext(name, args=_arguments(each, words[each])) for name, each in named.items()]
+        contexts = [ParserContext(name, args=_arguments(found, words[found])) for name, found in named.items()]
         parser = Parser(contexts, initial=program.initial_context, ignore_unknown=True)
         try:
             found = parser.parse_argv(list(argv))

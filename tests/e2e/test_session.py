@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import uuid
 
 import pytest
 from tests.conftest import ROOT
@@ -32,7 +33,14 @@ COMMANDS = (
 
 @pytest.fixture
 def session(deployed: Workspace) -> list[Typed]:
-    """What a terminal shows of the commands, in turn; `--why` compares with a build made before."""
+    """What a terminal shows of the commands, in turn.
+
+    The API's sources are new ones, which no registry has, and are deployed and built: so its image has to be built
+    after the change, and `--why` has something to compare with.
+    """
+    with (deployed.root / "services" / "api" / "app" / "main.py").open("a", encoding="utf-8") as file:
+        file.write(f"# {uuid.uuid4()}\n")
+    deployed.up()
     built = deployed.invoke("build")
     assert built.code == 0, built.output
     return [run_in_terminal(deployed, command) for command in COMMANDS]

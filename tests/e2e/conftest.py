@@ -123,10 +123,10 @@ def deployed(first: First, workspace: Workspace) -> Workspace:
     return workspace
 
 
-def leftovers() -> list[str]:
-    """Return all that the engine has of this workspace: containers, networks, volumes."""
+def leftovers(name: str = NAME) -> list[str]:
+    """Return all that the engine has of a workspace: containers, networks, volumes."""
     api = docker.client().api
-    ours = {"label": f"{docker.WORKSPACE_LABEL}={NAME}"}
+    ours = {"label": f"{docker.WORKSPACE_LABEL}={name}"}
     return [
         *(each["Names"][0] for each in api.containers(all=True, filters=ours)),
         *(each["Name"] for each in api.networks(filters=ours)),
@@ -134,15 +134,15 @@ def leftovers() -> list[str]:
     ]
 
 
-def sweep() -> None:
-    """Remove all that the engine has of this workspace, such as what a test run has left that ended with the machine.
+def sweep(name: str = NAME) -> None:
+    """Remove all that the engine has of a workspace, such as what a test run has left that ended with the machine.
 
     An engine that was not there is ended again: the first `invoke up` has to start it.
     """
     there = docker_daemon.is_responding()
     docker_daemon.ensure_engine()
     client = docker.client()
-    ours = {"label": f"{docker.WORKSPACE_LABEL}={NAME}"}
+    ours = {"label": f"{docker.WORKSPACE_LABEL}={name}"}
     for container in client.containers.list(all=True, filters=ours):
         container.remove(force=True, v=True)
     for each in (*client.networks.list(filters=ours), *client.volumes.list(filters=ours)):

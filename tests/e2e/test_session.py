@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.e2e.conftest import NAME, REGISTRY
 from tests.e2e.terminal import Typed, as_svg, lines_of_svg, record
-from tests.e2e.workspace import UP_SECONDS, Workspace
+from tests.e2e.workspace import UP_SECONDS, Workspace, wait_until
 from tests.own_python import lend
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
@@ -43,6 +43,10 @@ def session(deployed: Workspace) -> list[Typed]:
     deployed.up()
     built = deployed.invoke("build")
     assert built.code == 0, built.output
+    wait_until(
+        lambda: all(container.health != "starting" for container in deployed.containers().values()),
+        "the engine itself calls every container healthy",
+    )
     return [run_in_terminal(deployed, command) for command in COMMANDS]
 
 

@@ -130,7 +130,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(transfer, "Registry", found.registry)
     monkeypatch.setattr(transfer, "run", found.run)
     monkeypatch.setattr(transfer, "verify_layout", transfer.oci_digest)
-    monkeypatch.setattr(transfer, "login_config_in_environment", lambda _purpose: None)
     monkeypatch.setattr(transfer, "login_command", lambda host, _config: f"docker login {host}")
     for name in ("is_plain_http", "login_command"):
         monkeypatch.setattr(Store, name, property(lambda self: f"docker login {self.host}"), raising=False)

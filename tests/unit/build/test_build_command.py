@@ -98,7 +98,6 @@ def work(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
     for name in ("record_run", "workspace_lock"):
         monkeypatch.setattr(build_command, name, nothing)
-    monkeypatch.setattr(build_command.credentials, "export_logins", lambda _workspace: None)
     monkeypatch.setattr(build_command.daemons, "ensure_registry", lambda *_, **__: found.done.append("registry"))
     monkeypatch.setattr(build_command, "has_bases", lambda _workspace: True)
     monkeypatch.setattr(build_command, "prepare_environment", prepare)

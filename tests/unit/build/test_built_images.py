@@ -53,7 +53,7 @@ def declare(root: Path, services: list[str], *, preview: bool = False) -> tuple[
 
 
 def test_only_what_the_registry_lacks_is_built(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(tags: Iterable[str]) -> dict[str, str | None]:
+    def resolve(tags: Iterable[str], _workspace: object) -> dict[str, str | None]:
         return {tag: "sha256:" + "b" * 64 if "/web:" in tag else None for tag in tags}
 
     monkeypatch.setattr(registry, "resolve_digests", resolve)
@@ -74,7 +74,7 @@ def test_only_what_the_registry_lacks_is_built(root: Path, monkeypatch: pytest.M
 def test_a_registry_that_does_not_answer_ends_a_deploy_and_not_a_preview(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def resolve(tags: Iterable[str]) -> dict[str, str | None]:
+    def resolve(tags: Iterable[str], _workspace: object) -> dict[str, str | None]:
         raise SlipwayError("the registry does not answer")
 
     monkeypatch.setattr(registry, "resolve_digests", resolve)

@@ -64,7 +64,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def registry_without_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every image built: none is in the registry."""
-    monkeypatch.setattr(registry, "resolve_digests", dict.fromkeys)
+    monkeypatch.setattr(registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs))
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ def test_a_flat_state_becomes_a_tree_and_nothing_is_made_anew(
     served, port = provider
     deployment = Deployment(generated, tmp_path, target, port)
     deployment.up()
+    assert ("docker-build:index:Image", "api") in deployment.steps, "an image that is built is one of them"
     tree = deployment.resources()
     flat = flattened(tree)
     assert len(flat) < len(tree) and not any("$" in each["urn"] for each in flat)

@@ -89,8 +89,9 @@ class Stack:
     """One place where the services run.
 
     `mode` is the mode in force, `overridden` says that it is not the file's; `protection_lifted`, that its protection
-    may be taken away in this run; `port` is the gateway's and `registry`
-    the one that holds its released images, where the stack has one of its own.
+    may be taken away in this run; `adopts_existing`, that this run takes over what an interrupted one has made and the
+    state lacks; `port` is the gateway's and `registry` the one that holds its released images, where the stack has one
+    of its own.
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
@@ -108,6 +109,7 @@ class Stack:
     registry: str | None = None
     overridden: bool = False
     protection_lifted: bool = False
+    adopts_existing: bool = False
     kubeconfig: str | None = None
     context: str | None = None
     namespace: str | None = None

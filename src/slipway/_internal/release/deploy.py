@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -135,8 +135,10 @@ def update_stack(
         elif drifted := target.drifted_services(lambda: live_images(pulumi_stack)):
             reporter.say(f"No longer as deployed: {', '.join(drifted)}. Reading what really runs first.")
             pulumi_stack.refresh()
-        environment = target.adoption_environment() if interrupted else {}
-        outcome = run_update(context, inputs, pulumi_stack, target, reporter, environment)
+        if interrupted and target.may_adopt_existing():
+            inputs = replace(inputs, stack=replace(stack, adopts_existing=True))
+            pulumi_stack = open_stack(context, inputs.stack, inputs)
+        outcome = run_update(context, inputs, pulumi_stack, target, reporter)
         target.remove_superseded(reporter, lambda: stack_resource_ids(pulumi_stack))
         return outcome
 
@@ -200,7 +202,6 @@ def run_update(
     pulumi_stack: PulumiStack,
     target: DeploymentTarget,
     reporter: Reporter,
-    environment: Mapping[str, str],
 ) -> Outcome:
     """Let Pulumi work; where what it deploys does not start, the place says why and what becomes of it."""
     from slipway._internal.provider.release import check_before_live
@@ -218,7 +219,7 @@ def run_update(
 
     def update(pulumi_stack: PulumiStack, event_reporter: EngineEventReporter) -> Outcome:
         with target.report_progress(reporter, event_reporter.rolling_out), check_before_live(refuse_unfinished):
-            up = partial(pulumi_stack.up, on_advice=reporter.say, environment=environment)
+            up = partial(pulumi_stack.up, on_advice=reporter.say)
             outcome = run_with_resource_errors(up, event_reporter)
             if outcome.has_changes:  # of settings alone, which make no release
                 refuse_unfinished()
@@ -238,7 +239,7 @@ def run_update(
     except SlipwayError as error:
         if watchdog.stuck_service:
             build_without_plugin(context, inputs.stack, watchdog.stuck_service, reporter)
-            return run_update(context, inputs, pulumi_stack, target, reporter, environment)
+            return run_update(context, inputs, pulumi_stack, target, reporter)
         failed_services = [*event_reporter.failures.failed_rollouts(), *unfinished]
         explanation = target.explain_failure(error, failed_services, lambda: live_images(pulumi_stack), redeploy)
         if explanation is error:

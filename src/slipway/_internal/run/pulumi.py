@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pulumi import automation
@@ -94,18 +93,12 @@ class PulumiStack:
     def _serve_policies(self) -> AbstractContextManager[PolicyServer]:
         return serve_policies(self.policies(), self.environment, self._folder, self._reports)
 
-    def up(
-        self,
-        on_event: OnEvent,
-        on_advice: OnAdvice | None = None,
-        environment: Mapping[str, str] = MappingProxyType({}),
-    ) -> Outcome:
+    def up(self, on_event: OnEvent, on_advice: OnAdvice | None = None) -> Outcome:
         """Make the stack what the program says.
 
         Args:
             on_event: gets each of the engine's events.
             on_advice: gets what policies only advise.
-            environment: more variables, for this update.
 
         Raises:
             StackBusy: someone else is updating the stack.
@@ -115,7 +108,7 @@ class PulumiStack:
         counter = OperationCounter(on_event, self._reports, on_advice)
         self._prepare_change()
         with self._translated_errors(counter.violations), self._serve_policies() as policy:
-            self._open_stack({**environment, **policy.environment}).up(
+            self._open_stack(policy.environment).up(
                 on_event=counter,
                 on_output=self._log_line,
                 on_error=self._log_line,

@@ -56,9 +56,9 @@ class OwnTarget:
     def remove_orphans(self, known_ids: Collection[str]) -> None:
         """Do nothing: Pulumi's own refresh has looked."""
 
-    def adoption_environment(self) -> Mapping[str, str]:
+    def may_adopt_existing(self) -> bool:
         """Nothing: what Pulumi makes of what is there already is the team's affair."""
-        return {}
+        return False
 
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> AbstractContextManager[None]:
         return nullcontext()

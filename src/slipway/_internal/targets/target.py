@@ -57,8 +57,8 @@ class DeploymentTarget(Protocol):
     def remove_orphans(self, known_ids: Collection[str]) -> None:
         """Remove what an interrupted deploy has left that Pulumi, which knows these ids, will not."""
 
-    def adoption_environment(self) -> Mapping[str, str]:
-        """Return the variables with which Pulumi takes over what an interrupted deploy has made and its state lacks."""
+    def may_adopt_existing(self) -> bool:
+        """Whether Pulumi is to take over what an interrupted deploy has made and its state lacks."""
 
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> AbstractContextManager[None]:
         """Tell the report, for the time of a `with`, how far the services in `rolling` are, which may change."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +99,12 @@ def declare(
     secrets: Mapping[str, Mapping[str, str]] | None = None,
     name: str = "dev",
     opts: pulumi.ResourceOptions | None = None,
+    *,
+    adopts_existing: bool = False,
 ) -> Declared:
     """Return what the workspace's stack declares; images are outputs, as inline ones are."""
     workspace = workspaces.load_workspace(root)
-    stack = stacks.load(root, name, {})
+    stack = replace(stacks.load(root, name, {}), adopts_existing=adopts_existing)
     declared = Declared()
     monitor = RecordingMonitor(declared)
     pulumi.runtime.set_mocks(declared, project=workspace.name, stack=name, monitor=monitor)

@@ -379,7 +379,7 @@ def test_what_exists_is_taken_over_in_the_stacks_own_namespace_only(
     here = place(tmp_path)
     assert isinstance(here.cluster, Cluster)
     here.cluster.namespaces = [Namespace(ObjectMeta("shop-staging", labels=labels))]
-    assert here.adoption_environment() == ({observation.UPSERT_VARIABLE: "true"} if taken else {})
+    assert here.may_adopt_existing() is taken
 
 
 def test_the_gateways_log_is_the_clusters_own_business(tmp_path: Path) -> None:

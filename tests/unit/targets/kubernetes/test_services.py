@@ -506,6 +506,11 @@ def test_the_cluster_is_the_one_that_the_settings_name(root: Path) -> None:
         declare(root)
 
 
+def test_what_an_interrupted_deploy_has_made_is_taken_over_by_the_next_one_alone(root: Path) -> None:
+    assert "upsertExistingObjects" not in declare(root)["kubernetes", "dev"]
+    assert declare(root, adopts_existing=True)["kubernetes", "dev"]["upsertExistingObjects"] == "true"
+
+
 def value_of(wrapped: dict[str, Any]) -> dict[str, Any]:
     """Return a secret input's value, which has to be wrapped as one."""
     assert wrapped["4dabf18193072939515e22adb298388d"] == "1b47061264138c4ac30d75fd1eb44270"

@@ -156,8 +156,8 @@ class DockerTarget:
     def _owns(self, thing: DeployedObject) -> bool:
         return self.owner().owns(thing.labels)
 
-    def adoption_environment(self) -> Mapping[str, str]:
-        return {}  # it was removed
+    def may_adopt_existing(self) -> bool:
+        return False  # it was removed
 
     @contextmanager
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> Iterator[None]:  # noqa: ARG002

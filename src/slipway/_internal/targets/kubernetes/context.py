@@ -144,6 +144,8 @@ def _cluster_provider(stack: Stack, parent: pulumi.Resource) -> Provider:
         context=stack.context,
         cluster_identifier=stack.context or "current",
         enable_patch_force=True,
+        # None leaves it to the user's PULUMI_K8S_UPSERT_EXISTING_OBJECTS.
+        upsert_existing_objects=stack.adopts_existing or None,
         enable_secret_mutable=True,
         opts=pulumi.ResourceOptions(parent=parent, aliases=[FLAT_STATE]),
     )

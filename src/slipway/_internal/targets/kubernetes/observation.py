@@ -37,8 +37,6 @@ PROGRESS_POLL_SECONDS = 3.0
 """How often it is looked how far rollouts are."""
 PROGRESS_MESSAGE_LIMIT = 160
 """Letters of what is wrong with a pod that stand in a line of progress; the error has them all."""
-UPSERT_VARIABLE = "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"
-"""The variable by which Pulumi's provider is told to take over objects that exist."""
 DRIFT_UNKNOWN = "whether it is what was deployed cannot be told: the stack's state cannot be read here"
 
 
@@ -199,10 +197,10 @@ class KubernetesTarget:
     def remove_orphans(self, known_ids: Collection[str]) -> None:
         """What an interrupted deploy has made, the next one takes over: it is known by its name."""
 
-    def adoption_environment(self) -> Mapping[str, str]:
+    def may_adopt_existing(self) -> bool:
         """As the target's: only where the namespace is the stack's own. Since 4.26 the provider refuses what exists."""
         namespace = self._find_namespace(self.cluster.where.namespace)
-        return {UPSERT_VARIABLE: "true"} if namespace and self._owns(namespace) else {}
+        return namespace is not None and self._owns(namespace)
 
     def _find_namespace(self, name: str) -> Namespace | None:
         """Return a namespace; None where there is none, or none that this login may see."""

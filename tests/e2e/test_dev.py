@@ -224,7 +224,7 @@ def test_a_second_ctrl_c_ends_at_once(deployed: Workspace) -> None:
         made.child.send_signal(signal.SIGINT)
         made.says("Ctrl-C again ends at once")
         assert made.end() == 130
-        assert "keeps serving" in made.text
+        assert "keep serving" in made.text
     assert deployed.get("/api/items")[0] == 200
     assert deployed.up("--yes")["healthy"]
     assert made_by_dev() == []

@@ -110,8 +110,8 @@ def _is_own(thing: DeployedObject, urn: str) -> bool:
 
 def _known_ids(urn: str) -> Collection[str]:
     """Return the ids that the state knows of the stack of a resource, as far as it can be read here."""
-    stack = urn.split("::", maxsplit=1)[0]
-    return read_state_ids(Project(workspace_root()), stack.removeprefix("urn:pulumi:")) or ()
+    stack, project = urn.split("::")[:2]
+    return read_state_ids(Project(workspace_root(), project), stack.removeprefix("urn:pulumi:")) or ()
 
 
 def _flat_urn(urn: str) -> str:

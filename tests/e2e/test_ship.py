@@ -499,10 +499,9 @@ def test_a_protected_stack_that_is_not_locked_is_not_deployed(staged: Workspace)
 def test_a_protected_stack_takes_no_build_and_no_unreleased_image_from_a_program_that_was_edited(
     prod: Workspace,
 ) -> None:
-    prod.edit(PROGRAM, "import images_of", "import inline_images")
-    prod.edit(
-        PROGRAM, "images = images_of(inputs, image_overrides)", "images = inline_images(workspace, workspace.services)"
-    )
+    prod.edit(PROGRAM, "import images_of", "import inline")
+    names = "[service.name for service in workspace.services]"
+    prod.edit(PROGRAM, "images = images_of(inputs, image_overrides)", f"images = inline(inputs, {names})")
     prod.edit("services/api/app/main.py", '"lantern"', f'"lantern {time.time_ns()}"')
     ran = prod.invoke("preview", "--stack", "prod")
     assert ran.code == 3, ran.output

@@ -166,7 +166,8 @@ def test_where_the_lock_cannot_be_compiled_the_command_is_told(
     next_version(history, index)
     if why == "no uv":
         monkeypatch.setattr(package_lock.importlib.util, "find_spec", lambda _name: None)
-        monkeypatch.setattr(shutil, "which", lambda _name: None)
+        which = shutil.which
+        monkeypatch.setattr(shutil, "which", lambda name: None if name == "uv" else which(name))
     else:
         shutil.rmtree(index)
     done = brought(locked)

@@ -250,9 +250,8 @@ def push_images(
     plans = plan_builds(context.workspace, services)
     unbuilt = [plan.service.name for plan in plans if plan.is_needed]
     if unbuilt:
-        build_state.forget_images(
-            context.workspace.root
-        )  # or the next `invoke build` would believe that they are there
+        # Or the next `invoke build` would believe that they are there.
+        build_state.forget_images(context.workspace.root)
         raise EvidenceError(
             f"not built yet from the present sources: {', '.join(unbuilt)}", remedy="Run `invoke build` first."
         )

@@ -269,7 +269,7 @@ def live_images(pulumi_stack: PulumiStack) -> Mapping[str, str]:
 def run_with_resource_errors(
     operation: Callable[[EngineEventReporter], Outcome], event_reporter: EngineEventReporter
 ) -> Outcome:
-    """Let Pulumi work; of its own error, which speaks of everything, make one of what went wrong."""
+    """Let Pulumi work; replace its generic error with the failed resource's."""
     try:
         return operation(event_reporter)
     except SlipwayError as error:

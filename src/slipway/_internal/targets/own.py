@@ -57,7 +57,7 @@ class OwnTarget:
         """Do nothing: Pulumi's own refresh has looked."""
 
     def may_adopt_existing(self) -> bool:
-        """Nothing: what Pulumi makes of what is there already is the team's affair."""
+        """No: what Pulumi makes of what is there already is the team's affair."""
         return False
 
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> AbstractContextManager[None]:

@@ -25,7 +25,7 @@ from tests.gate import database as trivydb
 from slipway._internal.model import bases_lock
 from slipway._internal.run.oci import oci_digest
 from slipway._internal.run.registry import Registry, parse_reference
-from slipway._internal.toolchain import builder
+from slipway._internal.toolchain import builder, emulation
 from slipway._internal.toolchain.install import ensure_tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
@@ -188,6 +188,29 @@ def test_a_platform_that_nothing_can_build_is_refused_before_the_build(two: Work
         (two.root / "workspace.toml").write_text(text, encoding="utf-8")
     assert ran.code == 1, ran.output
     assert "linux/sparc9" in ran.output and "[build.builders]" in ran.output
+
+
+def test_a_platform_is_known_as_soon_as_it_is_emulated(two: Workspace, ref: str, tmp_path: Path) -> None:
+    """QEMU is registered while BuildKit runs, which has just been asked: it must not answer from memory."""
+    rule = emulation.BINFMT_FOLDER / "qemu-riscv64"
+    if rule.exists():
+        pytest.skip("this machine runs programs of riscv64 already")
+    port = free_ports(1)
+    with another_builder(tmp_path, port):
+        assert "linux/riscv64" not in platforms_of(port)
+        emulation.ensure_emulation(["linux/riscv64"])
+        try:
+            assert "linux/riscv64" in platforms_of(port)
+        finally:
+            rule.write_text("-1", encoding="ascii")
+
+
+def platforms_of(port: int) -> list[str]:
+    """Return what the BuildKit at a port of this machine says that it can build."""
+    buildctl = ensure_tool("buildkitd").with_name("buildctl")
+    command = [buildctl, "--addr", f"tcp://127.0.0.1:{port}", "debug", "workers", "--format", "{{json .}}"]
+    workers = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return [f"{each['os']}/{each['architecture']}" for worker in workers for each in worker["platforms"]]
 
 
 def parts(ref: str) -> list[dict[str, Any]]:

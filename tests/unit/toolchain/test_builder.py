@@ -29,6 +29,7 @@ def test_the_configuration_keeps_everything_in_its_folder_and_cleans_up() -> Non
     assert worker["gc"]
     assert worker["maxUsedSpace"]
     assert worker["max-parallelism"] == 4
+    assert read["system"]["platformsCacheMaxAge"] == "0s"  # never from memory: an emulator may have just come
 
 
 def test_a_builder_of_buildkit_s_process_is_a_remote_one() -> None:

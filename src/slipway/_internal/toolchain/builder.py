@@ -200,10 +200,14 @@ def buildkitd_config(data: Path, path: Path, cores: int) -> str:
 
     Loopback registries need no entry: BuildKit speaks plain HTTP to them by itself. Steps mostly wait for a
     network, so there are more of them at once than cores. Old cache goes when there is more than 30 GB of it
-    or the disk runs full.
+    or the disk runs full. Which platforms are emulated is looked up whenever it is asked: by default BuildKit goes on
+    answering what it knew before `emulation` registered one.
     """
     return f"""\
 root = "{data}"
+
+[system]
+  platformsCacheMaxAge = "0s"
 
 [grpc]
   address = ["unix://{path}"]

@@ -27,6 +27,11 @@ def answer(**changes: object) -> dict[str, object]:
     return {**base, "Status": "Up 2 minutes", "Created": 1, **changes}
 
 
+def test_labels_are_the_words_by_which_containers_of_earlier_versions_are_found() -> None:
+    labels = (engine.WORKSPACE_LABEL, engine.STACK_LABEL, engine.SERVICE_LABEL, engine.URN_LABEL, engine.DEV_LABEL)
+    assert labels == ("slipway.workspace", "slipway.stack", "slipway.service", "slipway.urn", "slipway.dev")
+
+
 @pytest.mark.parametrize(
     ("status", "health"),
     [

@@ -26,7 +26,7 @@ WORKSPACE_LABEL, STACK_LABEL, SERVICE_LABEL, URN_LABEL = (
     "slipway.service",
     "slipway.urn",
 )
-DEV_LABEL = "slipway._internal.dev"
+DEV_LABEL = "slipway.dev"
 """The label of containers that `invoke dev` made: no state knows them, and the next deploy takes their place."""
 VOLUME_PURPOSES = SECRETS_VOLUME, CONFIG_VOLUME = "secrets", "config"
 RESTART_POLICY = {"Name": "always"}

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.e2e.workspace import Workspace, wait_until
+from tests.e2e.workspace import Workspace
 
 from slipway._internal.run import engine
 
@@ -43,11 +43,10 @@ def test_fifty_kills_leave_nothing_that_the_next_up_does_not_mend(deployed: Work
     seed = int(os.environ.get("SLIPWAY_KILLS_SEED") or time.time_ns() % 1_000_000)
     told = storm(deployed, random.Random(seed), KILLS)
     deployed.restore()
-    with suppress(AssertionError):  # which they are is said below
-        wait_until(lambda: not orphans(deployed.root), "what the killed ones had started has ended")
-    assert orphans(deployed.root) == [], f"SLIPWAY_KILLS_SEED={seed}\n{told}"
     ran = deployed.invoke("up", "--yes")
     assert ran.code == 0, f"SLIPWAY_KILLS_SEED={seed}\n{told}\n{ran.output}"
+    # A plugin of Pulumi's notices only after up to five minutes by itself that its engine is gone.
+    assert orphans(deployed.root) == [], f"SLIPWAY_KILLS_SEED={seed}\n{told}"
     again = deployed.invoke("up")
     assert left_over(deployed) == [], f"SLIPWAY_KILLS_SEED={seed}\n{told}"
     assert "Nothing changed" in again.output, f"SLIPWAY_KILLS_SEED={seed}\n{told}\n{again.output}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import nox
 sys.path.insert(0, str(Path(__file__).parent))
 
 import wheel_builder
-from tests.tools_ahead import AheadBuild
+from tests.tools_ahead import LOOK, AheadBuild
 
 ROOT = Path(__file__).parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
@@ -28,6 +29,7 @@ TESTS = ["lint", "unit", "bake", "gate", "e2e", "kubernetes"]
 WITH_TOOLS = ("gate", "e2e", "kubernetes")
 TOOLS_LOG = ROOT / ".nox" / "tools.log"
 AHEAD: list[AheadBuild] = []  # at most one
+BESIDE: dict[str, subprocess.Popen[bytes]] = {}  # sessions that run in the background
 nox.options.sessions = TESTS
 # The template's folder is copied by every bake: no tool may leave compiled files or a cache in it.
 os.environ.update(PYTHONDONTWRITEBYTECODE="1", RUFF_CACHE_DIR=str(ROOT / ".ruff_cache"))
@@ -62,9 +64,18 @@ def update(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test: lint, unit, bake, the gate's steps, then end to end on the real Docker, Pulumi, Kubernetes."""
+    """Run every test: lint, unit, bake, the gate's steps, then end to end on the real Docker, Pulumi, Kubernetes.
+
+    Those on Kubernetes run beside all but the end-to-end ones, which end the builder now and then; where its tools have
+    to be built first, they run last.
+    """
     _get_tools_ahead(session, WITH_TOOLS)
-    for name in TESTS:
+    names = list(TESTS)
+    if not _selects_tests(session) and _has_tools("kubernetes"):
+        _start_beside("kubernetes")
+        names.remove("kubernetes")
+        names.insert(names.index("e2e"), "kubernetes")
+    for name in names:
         session.notify(name, posargs=session.posargs)
 
 
@@ -151,6 +162,9 @@ def session(session: nox.Session) -> None:
 @nox.session
 def kubernetes(session: nox.Session) -> None:
     """Run a generated workspace on a real Kubernetes node, which is started for it where there is none."""
+    if "kubernetes" in BESIDE:
+        _finish_beside(session, "kubernetes")
+        return
     _get_tools_ahead(session, ["gate"])
     _get_tools(session, "kubernetes")
     _pytest(session, "tests/kubernetes")
@@ -175,6 +189,33 @@ def _get_tools(session: nox.Session, suite: str) -> None:
     if not _selects_tests(session):
         command = ["python", "-m", "tests.tools_ahead", suite]
         session.run(*command, env={"PYTHONPATH": str(ROOT / "src")}, success_codes=[0, 1])
+
+
+def _has_tools(suite: str) -> bool:
+    """Whether all tools that a suite needs are there already."""
+    command = [sys.executable, "-m", "tests.tools_ahead", LOOK, suite]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def _start_beside(name: str) -> None:
+    """Run a session in a process of its own, which writes to a file; Ctrl-C ends it as it ends this one."""
+    nox_command = [sys.executable, "-m", "nox", "--no-venv", "--noxfile", str(ROOT / "noxfile.py")]
+    with _log_beside(name).open("wb") as log:
+        BESIDE[name] = subprocess.Popen([*nox_command, "--session", name], stdout=log, stderr=subprocess.STDOUT)
+
+
+def _finish_beside(session: nox.Session, name: str) -> None:
+    """Wait for the end of a session that runs beside this one, and print what it printed; fail as it failed."""
+    session.log(f"{name} has run beside the others since the start; waiting for its end.")
+    code = BESIDE[name].wait()
+    print(_log_beside(name).read_text(encoding="utf-8", errors="replace"), flush=True)
+    if code:
+        session.error(f"{name} failed beside the others: what it printed is above")
+
+
+def _log_beside(name: str) -> Path:
+    return TOOLS_LOG.with_name(f"{name}.log")
 
 
 def _selects_tests(session: nox.Session) -> bool:

@@ -1,7 +1,8 @@
 """Gets the tools of later suites while earlier ones run: at a low priority, in a process that ends with its starter.
 
 `python -m tests.tools_ahead SUITE…` gets what suites need, a tool at a time; two that want the same tool build it once,
-since each tool has a lock. With --follow it ends, and all that it has started, when its standard input is closed.
+since each tool has a lock. With --follow it ends, and all that it has started, when its standard input is closed. With
+--look it gets nothing, and only says by its exit status whether all are there.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src"
-FOLLOW = "--follow"
+FOLLOW, LOOK = "--follow", "--look"
 LOWEST_PRIORITY = 19
 POLL_SECONDS = 1.0
 END_SECONDS = 30.0
@@ -82,6 +83,13 @@ def get_tools(suites: Sequence[str]) -> int:
     return missing
 
 
+def are_present(suites: Iterable[str]) -> bool:
+    """Whether each tool that suites need is there, so that none of them would wait."""
+    from slipway._internal.toolchain.install import find_installed_tool
+
+    return all(find_installed_tool(tool) for suite in suites for tool in tools_of(suite))
+
+
 def get_tool(tool: str) -> None:
     """Get one tool by the ways that a workspace gets it.
 
@@ -130,6 +138,8 @@ def main(words: Sequence[str]) -> int:
     if FOLLOW in words:
         os.nice(LOWEST_PRIORITY)
         threading.Thread(target=follow_starter, daemon=True).start()
+    if LOOK in words:
+        return 0 if are_present(word for word in words if word != LOOK) else 1
     try:
         return min(get_tools([word for word in words if word != FOLLOW]), 1)
     except KeyboardInterrupt:

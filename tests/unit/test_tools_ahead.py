@@ -53,6 +53,12 @@ def compilers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], l
     return wait
 
 
+@pytest.mark.usefixtures("compilers")
+def test_a_look_says_whether_all_tools_are_there_and_builds_none(tmp_path: Path) -> None:
+    assert tools_ahead.main([tools_ahead.LOOK, "gate"]) == 1
+    assert not (tmp_path / "pids").exists()
+
+
 def test_what_a_suite_needs_are_tools_that_there_are() -> None:
     for suite in ("gate", "e2e", "kubernetes"):
         assert [find_tool(name).name for name in tools_ahead.tools_of(suite)]

@@ -66,6 +66,8 @@ def test_settings_and_secrets_reach_the_container_and_the_values_stand_nowhere_e
     )
     code, text = engine.exec_command(api.id, ["/app/.venv/bin/python", "-c", show])
     assert (code, text) == (0, f"0o100400 65532\n{value}\nKiel")
+    beside = told.invoke("run", "api", "--", "python", "-c", show)
+    assert (beside.code, beside.stdout) == (0, f"0o100400 65532\n{value}\nKiel\n")
 
     sentinels = [RUN_TIME.encode(), BUILD_TIME.encode()]
     places = {

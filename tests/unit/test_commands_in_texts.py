@@ -91,7 +91,8 @@ def problem_of(command: str) -> str:
     if verb is None:
         return f"there is no verb {words[0]}"
     known = {name for argument in verb.get_arguments() for name in argument.names}
-    for word in words[1:]:
+    own = words[1 : words.index("--")] if "--" in words else words[1:]  # what follows is another program's
+    for word in own:
         flag = word.partition("=")[0]
         if flag.startswith("-") and flag not in OF_INVOKE and flag.lstrip("-") not in known:
             return f"{words[0]} has no {flag}"
@@ -160,6 +161,8 @@ def test_development_is_deployed_by_up_and_every_other_stack_by_its_name() -> No
         ("invoke build [SERVICE…] [--why]", ""),
         ("invoke logs … | head", ""),
         ("invoke new --help", ""),
+        ("invoke exec api -- ls --all", ""),
+        ("invoke exec api --all -- ls", "exec has no --all"),
         ("invoke sail", "there is no verb sail"),
         ("invoke up --force", "up has no --force"),
         ("invoke ship --stack=prod -x", "ship has no -x"),

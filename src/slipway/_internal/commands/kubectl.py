@@ -12,6 +12,8 @@ REQUEST_SECONDS = 20
 NAME_LABEL, PART_OF_LABEL, STACK_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/part-of", "slipway.stack"
 """The labels that each object of a stack has: its service, its workspace, its stack."""
 JOB_LABEL = "batch.kubernetes.io/job-name"
+COMMAND_LABEL = "slipway.command"
+"""The label of pods that run a user's command to its end: they serve nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,27 @@ def follow_pod_logs(
     flags = ["logs", pod, f"--container={container}", f"--tail={tail}", "--prefix", "--follow"]
     flags += [f"--since-time={since.isoformat(timespec='seconds')}"] if since else []
     return [*_base_argv(program, cluster, seconds=0), *flags]
+
+
+def exec_command(
+    program: Path, cluster: ClusterNamespace, pod: str, container: str, command: Sequence[str], *, terminal: bool
+) -> list[str]:
+    """Return how a command is run in a container of a pod, joined to kubectl's own standard streams."""
+    flags = ["exec", pod, f"--container={container}", "--stdin", *(["--tty"] if terminal else [])]
+    return [*_base_argv(program, cluster, seconds=0), *flags, "--", *command]
+
+
+def run_pod(
+    program: Path, cluster: ClusterNamespace, name: str, image: str, overrides: str, *, terminal: bool
+) -> list[str]:
+    """Return how a pod is run to its end, joined to kubectl's own standard streams; `overrides` is its JSON."""
+    flags = ["run", name, f"--image={image}", f"--overrides={overrides}", "--restart=Never", "--rm", "--quiet"]
+    return [*_base_argv(program, cluster, seconds=0), *flags, "--stdin", *(["--tty"] if terminal else [])]
+
+
+def delete_pod(program: Path, cluster: ClusterNamespace, name: str) -> list[str]:
+    """Return how a pod is removed; one that is gone is fine."""
+    return [*_base_argv(program, cluster), "delete", "pod", name, "--ignore-not-found", "--wait=false"]
 
 
 def _base_argv(program: Path, cluster: ClusterNamespace, seconds: int = REQUEST_SECONDS) -> list[str]:

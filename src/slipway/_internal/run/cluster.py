@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from slipway._internal.commands import kubectl
 from slipway._internal.commands.kubectl import ClusterNamespace
@@ -18,7 +20,7 @@ from slipway._internal.model.parsing import ParseError, parse_json
 from slipway._internal.model.stack import Stack, namespace_of
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.run.kubernetes_objects import Event, KubernetesObject, ObjectList
-from slipway._internal.run.process import run, stream_lines
+from slipway._internal.run.process import run, run_attached, stream_lines
 
 KUBECTL_SECONDS = 60.0
 """How long a kubectl that does not follow a log may take, logging in included."""
@@ -90,6 +92,19 @@ class Cluster:
         yield from stream_lines(
             kubectl.follow_pod_logs(self.program, self.where, pod, container, tail=tail, since=since)
         )
+
+    def exec_command(self, pod: str, container: str, command: Sequence[str], *, terminal: bool) -> int:
+        """Run a command in a container of a pod, joined to this process's standard streams; return its exit status."""
+        return run_attached(kubectl.exec_command(self.program, self.where, pod, container, command, terminal=terminal))
+
+    def run_pod(self, name: str, manifest: Mapping[str, Any], *, terminal: bool) -> int:
+        """Run a pod to its end, joined to this process's standard streams, remove it, and return its exit status."""
+        image, overrides = manifest["spec"]["containers"][0]["image"], json.dumps(manifest)
+        try:
+            return run_attached(kubectl.run_pod(self.program, self.where, name, image, overrides, terminal=terminal))
+        finally:
+            with suppress(SlipwayError):  # kubectl has removed it, unless it was interrupted
+                self._run_kubectl(kubectl.delete_pod(self.program, self.where, name))
 
     def _query(self, argv: list[str], into: type[T], default: T | None) -> T:
         output = self._run_kubectl(argv)

@@ -105,6 +105,30 @@ def stream_lines(argv: Sequence[str | Path], *, env: Mapping[str, str | None] | 
         end_process_group(child)
 
 
+def run_attached(argv: Sequence[str | Path]) -> int:
+    """Run a program that has this process's own standard streams, and return its exit status.
+
+    What ends this process, ends it too: a Ctrl-C of the terminal reaches it anyway.
+
+    Raises:
+        SlipwayError: the program is not there.
+    """
+    words = [str(word) for word in argv]
+    try:
+        child = subprocess.Popen(words)
+    except OSError as error:
+        raise SlipwayError(f"{words[0]} cannot be started: {error.strerror}") from error
+    try:
+        return child.wait()
+    except BaseException:
+        child.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_SECONDS)
+        child.kill()
+        child.wait()
+        raise
+
+
 def _run_to_end(
     argv: Sequence[str | Path],
     cwd: Path | None,

@@ -38,6 +38,14 @@ class OwnTarget:
         """Raise ConfigError: logs cannot be read from here."""
         raise self._unseen_error(f"the log of {service}")
 
+    def exec_command(self, service: str, command: Sequence[str]) -> int:
+        """Raise ConfigError: where it runs cannot be reached from here."""
+        raise self._unseen_error(f"where {service} runs")
+
+    def run_command(self, service: str, command: Sequence[str]) -> int:
+        """Raise ConfigError, as `exec_command` does."""
+        raise self._unseen_error(f"where {service} runs")
+
     def running_images(self) -> list[tuple[str, str]]:
         return []
 

@@ -35,6 +35,22 @@ class DeploymentTarget(Protocol):
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
         """Yield the last lines of a service's log, and with `follow` those that come; ConfigError: it does not run."""
 
+    def exec_command(self, service: str, command: Sequence[str]) -> int:
+        """Run a command where a service runs, joined to the standard streams; return its exit status.
+
+        Raises:
+            ConfigError: the service does not run.
+        """
+
+    def run_command(self, service: str, command: Sequence[str]) -> int:
+        """Run a command beside a service, in a place of its own: the same image, network, environment and secrets.
+
+        It is joined to the standard streams, and nothing of it is left; its exit status is returned.
+
+        Raises:
+            ConfigError: the service does not run.
+        """
+
     def running_images(self) -> list[tuple[str, str]]:
         """Return what runs: the name of a thing, and its image."""
 

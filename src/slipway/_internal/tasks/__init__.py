@@ -11,6 +11,7 @@ from slipway._internal.run import streams
 from slipway._internal.tasks import (
     cache,
     cluster,
+    commands,
     dev,
     gate,
     images,
@@ -28,7 +29,7 @@ def verbs(root: Path) -> Collection:
     """Return a collection of every verb, for the tasks.py of the workspace in the folder `root` to add its own to."""
     use_workspace(root)
     streams.secure_streams()  # Invoke itself prints, too
-    modules = (workspace, update, images, cache, gate, ship, dev, releases, look, reports, cluster)
+    modules = (workspace, update, images, cache, gate, ship, dev, releases, look, commands, reports, cluster)
     tasks = [task for module in modules for task in vars(module).values() if isinstance(task, OptionalWordsTask)]
     namespace = Collection(*tasks)
     for task in tasks:

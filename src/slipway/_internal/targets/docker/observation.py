@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import empty_network, list_objects, remove_leftovers
 from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others
 from slipway._internal.run.state import list_locks, local_state_folder
-from slipway._internal.targets.docker import abandoned, containers
+from slipway._internal.targets.docker import abandoned, commands, containers
 from slipway._internal.targets.status import GATEWAY, ServiceStatus, format_age, shorten_image
 from slipway._internal.targets.target import Redeploy
 
@@ -103,6 +103,16 @@ class DockerTarget:
         return f"{problem}: `{how_to_deploy(self.stack.name)}` replaces it" if problem else ""
 
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
+        yield from engine.read_logs(self._find_container(service).id, tail=tail, follow=follow)
+
+    def exec_command(self, service: str, command: Sequence[str]) -> int:
+        return commands.exec_command(self._find_container(service), command)
+
+    def run_command(self, service: str, command: Sequence[str]) -> int:
+        return commands.run_command(self._find_container(service), command)
+
+    def _find_container(self, service: str) -> engine.ContainerSummary:
+        """Return the container that serves as a service, else its last one; ConfigError: there is none."""
         running = [container for container in self.own_containers() if container.service == service]
         if not running:
             raise ConfigError(
@@ -111,7 +121,7 @@ class DockerTarget:
                 f"`{how_to_deploy(self.stack.name)}` starts it.",
             )
         serving, _ = containers.select_serving(running, self._known_ids())
-        yield from engine.read_logs((serving or running[-1]).id, tail=tail, follow=follow)
+        return serving or running[-1]
 
     def running_images(self) -> list[tuple[str, str]]:
         return [(container.name, container.image) for container in self.own_containers()]
@@ -149,9 +159,15 @@ class DockerTarget:
                     )
 
     def remove_orphans(self, known_ids: Collection[str]) -> None:
-        # What `invoke dev` made is in no state either, but serves until the deploy has something in its place.
+        # What `invoke dev` made is in no state either, but serves until the deploy has something in its place; and a
+        # command that somebody runs is theirs to end.
         serving = {container.id for container in self.own_containers() if container.dev}
-        remove_leftovers(self.deployed_name, self.stack.name, {*known_ids, *serving}, self._owns)
+        running = {
+            obj.id
+            for obj in list_objects(self.deployed_name, self.stack.name)
+            if engine.COMMAND_LABEL in obj.labels and engine.is_running(obj.id)
+        }
+        remove_leftovers(self.deployed_name, self.stack.name, {*known_ids, *serving, *running}, self._owns)
 
     def _owns(self, thing: DeployedObject) -> bool:
         return self.owner().owns(thing.labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.run.cluster import Cluster, Forbidden
 from slipway._internal.run.kubernetes_objects import CronJob, Deployment, Event, Job, Namespace, Pod
 from slipway._internal.run.owner import OWNER_LABEL, DeployedObject, owner_of, refuse_others
-from slipway._internal.targets.kubernetes import explanation, pod_status
+from slipway._internal.targets.kubernetes import commands, explanation, pod_status
 from slipway._internal.targets.kubernetes import logs as tails
 from slipway._internal.targets.kubernetes.snapshot import ClusterSnapshot, image_of
 from slipway._internal.targets.status import GATEWAY, ServiceStatus, format_age, shorten_image
@@ -82,7 +82,7 @@ class KubernetesTarget:
                 snapshot.cron_jobs[name] = obj
             elif isinstance(obj, Job):
                 snapshot.job_runs.setdefault(name, []).append(obj)
-            elif isinstance(obj, Pod):
+            elif isinstance(obj, Pod) and kubectl.COMMAND_LABEL not in obj.metadata.labels:
                 snapshot.pods.setdefault(name, []).append(obj)
         return snapshot
 
@@ -146,6 +146,12 @@ class KubernetesTarget:
         yield from tails.read_pod_logs(
             self.cluster, lambda: self.take_snapshot(service), self.stack, service, follow, tail
         )
+
+    def exec_command(self, service: str, command: Sequence[str]) -> int:
+        return commands.exec_command(self.cluster, self.take_snapshot(service), self.stack, service, command)
+
+    def run_command(self, service: str, command: Sequence[str]) -> int:
+        return commands.run_command(self.cluster, self.take_snapshot(service), self.stack, service, command)
 
     def running_images(self) -> list[tuple[str, str]]:
         snapshot = self.take_snapshot()

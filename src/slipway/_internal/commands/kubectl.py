@@ -93,12 +93,20 @@ def exec_command(
     return [*_base_argv(program, cluster, seconds=0), *flags, "--", *command]
 
 
-def run_pod(
-    program: Path, cluster: ClusterNamespace, name: str, image: str, overrides: str, *, terminal: bool
-) -> list[str]:
-    """Return how a pod is run to its end, joined to kubectl's own standard streams; `overrides` is its JSON."""
-    flags = ["run", name, f"--image={image}", f"--overrides={overrides}", "--restart=Never", "--rm", "--quiet"]
-    return [*_base_argv(program, cluster, seconds=0), *flags, "--stdin", *(["--tty"] if terminal else [])]
+def create_object(program: Path, cluster: ClusterNamespace) -> list[str]:
+    """Return how an object is made whose JSON comes on standard input."""
+    return [*_base_argv(program, cluster), "create", "--filename=-"]
+
+
+def attach(program: Path, cluster: ClusterNamespace, pod: str, container: str, *, terminal: bool) -> list[str]:
+    """Return how kubectl's own standard streams are joined to those of a container that runs."""
+    flags = ["attach", pod, f"--container={container}", "--stdin", "--quiet", *(["--tty"] if terminal else [])]
+    return [*_base_argv(program, cluster, seconds=0), *flags]
+
+
+def whole_log(program: Path, cluster: ClusterNamespace, pod: str, container: str) -> list[str]:
+    """Return how all that a container has written and will write is printed, until it ends."""
+    return [*_base_argv(program, cluster, seconds=0), "logs", pod, f"--container={container}", "--follow"]
 
 
 def delete_pod(program: Path, cluster: ClusterNamespace, name: str) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from slipway._internal.model.parsing import ParseError, parse_json
 from slipway._internal.model.stack import Stack, namespace_of
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.run.kubernetes_objects import Event, KubernetesObject, ObjectList
-from slipway._internal.run.process import run, run_attached, stream_lines
+from slipway._internal.run.process import passing_input, run, run_attached, stream_lines
 
 KUBECTL_SECONDS = 60.0
 """How long a kubectl that does not follow a log may take, logging in included."""
@@ -97,14 +97,33 @@ class Cluster:
         """Run a command in a container of a pod, joined to this process's standard streams; return its exit status."""
         return run_attached(kubectl.exec_command(self.program, self.where, pod, container, command, terminal=terminal))
 
-    def run_pod(self, name: str, manifest: Mapping[str, Any], *, terminal: bool) -> int:
-        """Run a pod to its end, joined to this process's standard streams, remove it, and return its exit status."""
-        image, overrides = manifest["spec"]["containers"][0]["image"], json.dumps(manifest)
-        try:
-            return run_attached(kubectl.run_pod(self.program, self.where, name, image, overrides, terminal=terminal))
-        finally:
-            with suppress(SlipwayError):  # kubectl has removed it, unless it was interrupted
-                self._run_kubectl(kubectl.delete_pod(self.program, self.where, name))
+    def create_object(self, manifest: Mapping[str, Any]) -> None:
+        """Make an object.
+
+        Raises:
+            SlipwayError: the cluster refuses it, or cannot be asked.
+        """
+        self._run_kubectl(kubectl.create_object(self.program, self.where), stdin=json.dumps(manifest))
+
+    def attach(self, pod: str, container: str) -> int:
+        """Join this process's terminal to a container's that runs, until it ends."""
+        return run_attached(kubectl.attach(self.program, self.where, pod, container, terminal=True))
+
+    def passing_input(self, pod: str, container: str) -> AbstractContextManager[None]:
+        """Pass this process's standard input, and its end, to a container that runs, for the time of a `with`."""
+        return passing_input(kubectl.attach(self.program, self.where, pod, container, terminal=False))
+
+    def print_log(self, pod: str, container: str) -> None:
+        """Print all that a container writes to standard output, from its start to its end."""
+        run_attached(kubectl.whole_log(self.program, self.where, pod, container))
+
+    def delete_pod(self, pod: str) -> None:
+        """Remove a pod, without waiting for its end; one that is gone is fine.
+
+        Raises:
+            SlipwayError: the cluster cannot be asked.
+        """
+        self._run_kubectl(kubectl.delete_pod(self.program, self.where, pod))
 
     def _query(self, argv: list[str], into: type[T], default: T | None) -> T:
         output = self._run_kubectl(argv)
@@ -122,9 +141,9 @@ class Cluster:
                 remedy=f"Look for what is wrong with it: {' '.join(argv)}",
             ) from error
 
-    def _run_kubectl(self, argv: list[str]) -> str:
+    def _run_kubectl(self, argv: list[str], stdin: str | None = None) -> str:
         _refuse_wrong_kubeconfig(self.where.kubeconfig, self.stack)
-        result = run(argv, timeout=KUBECTL_SECONDS, apart=True)
+        result = run(argv, stdin=stdin, timeout=KUBECTL_SECONDS, apart=True)
         if result.code:
             raise explain_kubectl_error(result.errors or result.output, self.where, self.stack)
         return result.output

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -113,20 +113,44 @@ def run_attached(argv: Sequence[str | Path]) -> int:
     Raises:
         SlipwayError: the program is not there.
     """
-    words = [str(word) for word in argv]
-    try:
-        child = subprocess.Popen(words)
-    except OSError as error:
-        raise SlipwayError(f"{words[0]} cannot be started: {error.strerror}") from error
+    child = _start_attached(argv)
     try:
         return child.wait()
-    except BaseException:
+    finally:
+        _end_child(child)
+
+
+@contextmanager
+def passing_input(argv: Sequence[str | Path]) -> Iterator[None]:
+    """Run a program that has this process's standard input, and whose output is nobody's, for the time of a `with`.
+
+    Raises:
+        SlipwayError: the program is not there.
+    """
+    child = _start_attached(argv, output=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        _end_child(child)
+
+
+def _start_attached(argv: Sequence[str | Path], output: int | None = None) -> subprocess.Popen[bytes]:
+    words = [str(word) for word in argv]
+    try:
+        return subprocess.Popen(words, stdout=output, stderr=output)
+    except OSError as error:
+        raise SlipwayError(f"{words[0]} cannot be started: {error.strerror}") from error
+
+
+def _end_child(child: subprocess.Popen[bytes]) -> None:
+    """End a program; one that has ended is fine."""
+    if child.poll() is None:
         child.terminate()
         with suppress(subprocess.TimeoutExpired):
             child.wait(GRACE_SECONDS)
+    if child.poll() is None:
         child.kill()
         child.wait()
-        raise
 
 
 def _run_to_end(

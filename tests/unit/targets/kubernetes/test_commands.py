@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.run import cluster as clusters
 from slipway._internal.run.cluster import Cluster
 from slipway._internal.run.kubernetes_objects import Deployment, Pod
-from slipway._internal.run.process import ProcessResult
+from slipway._internal.targets.kubernetes import commands
 from slipway._internal.targets.kubernetes.commands import command_pod, exec_command, run_command
 from slipway._internal.targets.kubernetes.snapshot import ClusterSnapshot
 
@@ -72,7 +72,7 @@ def pod(name: str, *, created: str, running: bool = True) -> Pod:
 
 
 def test_a_commands_pod_is_the_services_but_for_what_makes_it_serve() -> None:
-    made = command_pod(TEMPLATE, "api", ["python", "-V"], terminal=True)
+    made = command_pod(TEMPLATE, "api-run-1", "api", ["python", "-V"], terminal=True)
     assert made["metadata"]["labels"] == {**TEMPLATE["metadata"]["labels"], "slipway.command": "true"}
     assert made["spec"]["securityContext"] == {"runAsNonRoot": True}
     assert made["spec"]["restartPolicy"] == "Never"
@@ -93,7 +93,7 @@ def test_a_commands_pod_is_the_services_but_for_what_makes_it_serve() -> None:
 
 def test_a_template_without_the_services_container_is_refused() -> None:
     with pytest.raises(SlipwayError, match="no container of that name"):
-        command_pod(TEMPLATE, "web", ["true"], terminal=False)
+        command_pod(TEMPLATE, "web-run-1", "web", ["true"], terminal=False)
 
 
 def test_a_command_goes_to_the_newest_pod_that_runs(attached: list[list[str]]) -> None:
@@ -119,22 +119,84 @@ def test_where_no_pod_runs_it_is_said(attached: list[list[str]]) -> None:
     assert attached == []
 
 
-def test_a_pod_of_its_own_is_run_by_the_image_that_is_live_and_removed_whatever_happens(
-    attached: list[list[str]], monkeypatch: pytest.MonkeyPatch
+class FakeCluster(Cluster):
+    """A cluster whose pods of commands go through states, one at each look; what is asked of it is in `asked`."""
+
+    asked: list[str]
+    states: list[dict[str, Any] | None]
+
+    @classmethod
+    def of(cls, *states: dict[str, Any] | None) -> FakeCluster:
+        made = cls(Path("kubectl"), ClusterNamespace("demo-staging"), STACK)
+        object.__setattr__(made, "asked", [])
+        object.__setattr__(made, "states", list(states))
+        return made
+
+    def find_object(self, kind: str, name: str, into: Any) -> Any:
+        if kind == "deployment":
+            return {"spec": {"template": TEMPLATE}}
+        state = self.states.pop(0)
+        status = {"phase": "Running", "containerStatuses": [{"name": "api", "state": state}]}
+        return (
+            None
+            if state is None
+            else msgspec.convert({"kind": "Pod", "metadata": {"name": name}, "status": status}, into)
+        )
+
+    def create_object(self, manifest: Mapping[str, Any]) -> None:
+        assert manifest == command_pod(TEMPLATE, manifest["metadata"]["name"], "api", ["python", "-V"], terminal=False)
+        self.asked.append("create")
+
+    @contextmanager
+    def passing_input(self, pod: str, container: str) -> Iterator[None]:
+        self.asked.append("pass input")
+        yield
+
+    def print_log(self, pod: str, container: str) -> None:
+        self.asked.append("print log")
+
+    def delete_pod(self, pod: str) -> None:
+        assert pod.startswith("api-run-")
+        self.asked.append("delete")
+
+
+@pytest.fixture
+def snapshot(monkeypatch: pytest.MonkeyPatch) -> ClusterSnapshot:
+    """A stack with the API."""
+    monkeypatch.setattr(commands, "POLL_SECONDS", 0.0)
+    return ClusterSnapshot(
+        {"api": msgspec.convert({"kind": "Deployment", "metadata": {"name": "api"}, "spec": {}}, Deployment)}
+    )
+
+
+def test_a_pod_of_its_own_is_run_to_its_end_and_removed(snapshot: ClusterSnapshot) -> None:
+    starting, ended = {"waiting": {"reason": "ContainerCreating"}}, {"terminated": {"exitCode": 7}}
+    cluster = FakeCluster.of(starting, {"running": {}}, {"running": {}}, ended)
+    assert run_command(cluster, snapshot, STACK, "api", ["python", "-V"]) == 7
+    assert cluster.asked == ["create", "pass input", "print log", "delete"]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}, "cannot start: ImagePullBackOff"),
+        (None, "was removed before its command had ended"),
+    ],
+)
+def test_a_pod_that_cannot_start_is_removed_and_says_why(
+    snapshot: ClusterSnapshot, state: dict[str, Any] | None, said: str
 ) -> None:
-    asked: list[list[str]] = []
+    cluster = FakeCluster.of(state)
+    with pytest.raises(SlipwayError, match=said):
+        run_command(cluster, snapshot, STACK, "api", ["python", "-V"])
+    assert cluster.asked == ["create", "delete"]
 
-    def run(argv: Sequence[str], **_options: Any) -> ProcessResult:
-        asked.append([str(word) for word in argv])
-        return ProcessResult(0, json.dumps({"spec": {"template": TEMPLATE}}))
 
-    monkeypatch.setattr(clusters, "run", run)
-    deployment = msgspec.convert({"kind": "Deployment", "metadata": {"name": "api"}, "spec": {}}, Deployment)
-    assert run_command(the_cluster(), ClusterSnapshot({"api": deployment}), STACK, "api", ["python", "-V"]) == 7
-    [argv] = attached
-    name = argv[argv.index("run") + 1]
-    assert name.startswith("api-run-")
-    assert "--image=registry/api@sha256:1" in argv and "--restart=Never" in argv and "--rm" in argv
-    overrides = json.loads(next(word for word in argv if word.startswith("--overrides=")).partition("=")[2])
-    assert overrides == command_pod(TEMPLATE, "api", ["python", "-V"], terminal=False)
-    assert asked[-1][asked[-1].index("delete") :] == ["delete", "pod", name, "--ignore-not-found", "--wait=false"]
+def test_a_pod_that_does_not_start_in_time_is_removed(
+    snapshot: ClusterSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "START_SECONDS", -1.0)
+    cluster = FakeCluster.of({"waiting": {"reason": "ContainerCreating"}})
+    with pytest.raises(SlipwayError, match="has not started"):
+        run_command(cluster, snapshot, STACK, "api", ["python", "-V"])
+    assert cluster.asked == ["create", "delete"]

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from slipway._internal.commands import bake, buildkit_progress
 from slipway._internal.content import build_context, dockerignore, normalized_contexts
 from slipway._internal.content.digest import BuildInputs, content_digest
-from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.content.normalized_contexts import normalize_inputs
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.workspace import Workspace, WorkspaceSettings
 from slipway._internal.run import registry
@@ -399,7 +399,7 @@ def test_the_digest_is_the_same_exactly_when_the_image_is(
 
     def image() -> dict[str, Sent] | None:
         options = ("--opt=target=run", "--opt=build-arg:PART=app", "--opt=context:common=local:common")
-        sent = normalize_modes(inputs, tmp_path / ".slipway")
+        sent = normalize_inputs(inputs, tmp_path / ".slipway")
         options = (*options, f"--local=common={sent.contexts['common']}")
         return arrived(buildkit, sent.context, *options, dockerfile=inputs.dockerfile.parent)
 

@@ -11,7 +11,7 @@ import pytest
 
 from slipway._internal.content import normalized_contexts
 from slipway._internal.content.digest import BuildInputs, content_digest
-from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.content.normalized_contexts import normalize_inputs
 from slipway._internal.model.errors import SlipwayError
 
 UMASKS = {0o002: (0o664, 0o775), 0o022: (0o644, 0o755), 0o077: (0o600, 0o700)}
@@ -53,14 +53,14 @@ def test_clones_of_any_umask_have_one_digest(tmp_path: Path) -> None:
 
 def test_a_checkout_with_normal_modes_is_built_as_it_is(tmp_path: Path) -> None:
     inputs = checkout(tmp_path)
-    assert normalize_modes(inputs, tmp_path / ".slipway") == inputs
+    assert normalize_inputs(inputs, tmp_path / ".slipway") == inputs
     assert not (tmp_path / ".slipway").exists()
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o077])
 def test_any_other_is_built_from_a_copy_with_normal_modes(tmp_path: Path, umask: int) -> None:
     inputs = checkout(tmp_path, umask)
-    built = normalize_modes(inputs, tmp_path / ".slipway")
+    built = normalize_inputs(inputs, tmp_path / ".slipway")
     assert content_digest(built) == content_digest(inputs)
     assert modes(built.context) == {
         "Dockerfile": 0o644,
@@ -85,7 +85,7 @@ def test_what_is_special_is_copied_as_buildkit_is_sent_it(tmp_path: Path) -> Non
     (app / "shared").chmod(0o1777)
     os.mkfifo(app / "pipe", 0o666)
     (app / os.fsdecode(b"\xff")).write_text("no UTF-8")
-    built = normalize_modes(inputs, tmp_path / ".slipway")
+    built = normalize_inputs(inputs, tmp_path / ".slipway")
     assert content_digest(built) == content_digest(inputs)
     found = modes(built.context / "app")
     assert (found["main.py"], found["run.sh"], found["shared"], found["pipe"]) == (0o644, 0o755, 0o755, 0o644)
@@ -96,7 +96,7 @@ def test_a_copy_follows_its_context(tmp_path: Path) -> None:
     scratch = tmp_path / ".slipway"
     app = inputs.context / "app"
     (app / "turns").write_text("a file")
-    kept = normalize_modes(inputs, scratch).context / "app" / "run.sh"
+    kept = normalize_inputs(inputs, scratch).context / "app" / "run.sh"
     before = kept.stat()
     (app / "main.py").write_text("two")
     (app / "link").unlink()
@@ -105,7 +105,7 @@ def test_a_copy_follows_its_context(tmp_path: Path) -> None:
     (app / "turns").unlink()
     (app / "turns").symlink_to("main.py")
     shutil.rmtree(inputs.context / "empty")
-    built = normalize_modes(inputs, scratch)
+    built = normalize_inputs(inputs, scratch)
     assert content_digest(built) == content_digest(inputs)
     assert (built.context / "app" / "main.py").read_text() == "two"
     assert kept.stat() == before
@@ -115,20 +115,20 @@ def test_a_change_of_the_same_size_and_time_is_copied(tmp_path: Path) -> None:
     inputs = checkout(tmp_path, 0o077)
     main = inputs.context / "app" / "main.py"
     os.utime(main, (1, 1))
-    normalize_modes(inputs, tmp_path / ".slipway")
+    normalize_inputs(inputs, tmp_path / ".slipway")
     main.write_text("two")
     os.utime(main, (1, 1))
-    built = normalize_modes(inputs, tmp_path / ".slipway")
+    built = normalize_inputs(inputs, tmp_path / ".slipway")
     assert (built.context / "app" / "main.py").read_text() == "two"
 
 
 def test_a_copy_that_somebody_damaged_is_mended(tmp_path: Path) -> None:
     inputs = checkout(tmp_path, 0o077)
-    built = normalize_modes(inputs, tmp_path / ".slipway")
+    built = normalize_inputs(inputs, tmp_path / ".slipway")
     (built.context / "app" / "main.py").write_text("half")
     (built.context / "more").write_text("not of the context")
     built.context.with_name(normalized_contexts.INDEX_FILE).write_text("[1]")
-    assert content_digest(normalize_modes(inputs, tmp_path / ".slipway")) == content_digest(inputs)
+    assert content_digest(normalize_inputs(inputs, tmp_path / ".slipway")) == content_digest(inputs)
 
 
 def test_a_copy_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,5 +139,5 @@ def test_a_copy_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path, mo
 
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(SlipwayError, match="No space left") as caught:
-        normalize_modes(inputs, tmp_path / ".slipway")
+        normalize_inputs(inputs, tmp_path / ".slipway")
     assert "free some space" in caught.value.remedy

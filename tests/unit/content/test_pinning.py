@@ -146,10 +146,11 @@ def test_only_stages_that_the_image_needs_count(tmp_path: Path, text: str, count
 @pytest.mark.parametrize(
     "text",
     [
-        "# syntax=docker/dockerfile:1\nFROM scratch\n",
+        "# syntax=docker/dockerfile:1-labs\nFROM scratch\n",
         "#syntax = docker/dockerfile:1 --flag\nFROM scratch\n",
-        "# escape=\\\n# syntax=docker/dockerfile\nFROM scratch\n",
-        "#!/usr/bin/env docker\n# syntax=docker/dockerfile:1\nFROM scratch\n",
+        "# escape=\\\n# syntax=docker/dockerfile:1.999\nFROM scratch\n",
+        "#!/usr/bin/env docker\n# syntax=docker/dockerfile:2\nFROM scratch\n",
+        "# syntax=example.com/docker/dockerfile:1\nFROM scratch\n",
     ],
 )
 def test_a_frontend_that_is_not_pinned_is_refused(tmp_path: Path, text: str) -> None:

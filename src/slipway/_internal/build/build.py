@@ -22,7 +22,7 @@ from slipway._internal.content.digest import (
     describe_changes,
     manifest_digest,
 )
-from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.content.normalized_contexts import normalize_inputs
 from slipway._internal.content.service_inputs import build_inputs_by_service
 from slipway._internal.content.stat_cache import StatCache
 from slipway._internal.context.commits import warn_of_unknown_commit
@@ -294,7 +294,7 @@ def bake_services(
 ) -> None:
     """Build all the planned services in one bake, into OCI layouts; `metadata` gets how each was built."""
     cache = context.workspace.cache(os.environ)
-    sources = {plan.tag: normalize_modes(plan.inputs, context.workspace.scratch) for plan in plans}
+    sources = {plan.tag: normalize_inputs(plan.inputs, context.workspace.scratch) for plan in plans}
 
     def create_bake(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:
         targets = [bake.BakeTarget(plan.service.name, sources[plan.tag], (plan.tag,), secrets, cache) for plan in plans]

@@ -13,7 +13,7 @@ import pulumi_docker_build as docker_build
 from slipway._internal.commands.bake import IMAGE_EXPORT, build_args, layer_cache_options
 from slipway._internal.content import build_state
 from slipway._internal.content.digest import BuildInputs, content_digests
-from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.content.normalized_contexts import normalize_inputs
 from slipway._internal.content.service_inputs import build_inputs_by_service
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.masking import register_secret
@@ -81,7 +81,7 @@ class BuiltImages(pulumi.ComponentResource):
     def _build(self, service: str, inputs: BuildInputs, tag: str) -> pulumi.Output[str]:
         """Build a service's image, push it, and return it by digest. Secrets and times are not in the tag."""
         workspace = self._workspace
-        inputs = normalize_modes(inputs, workspace.scratch)
+        inputs = normalize_inputs(inputs, workspace.scratch)
         dockerfile = inputs.read_dockerfile()
         # What a resource is given stays in the state for a while, so it gets no more than its build reads.
         all_secrets = workspace.build_secrets(os.environ).items()

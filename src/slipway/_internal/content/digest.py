@@ -3,6 +3,8 @@
 Encoding, version 1. A manifest maps components to hashes (64 hexadecimal digits):
 
     dockerfile                  SHA-256 of the Dockerfile's bytes
+    frontend                    where a `# syntax=` line asks for one that the builder has itself: SHA-256 of its name
+                                and version
     target                      SHA-256 of the stage's name in lower case; of nothing for the last stage
     platforms                   SHA-256 of the platforms, each framed, sorted, without repetition
     arg NAME                    SHA-256 of a build argument's value
@@ -33,6 +35,7 @@ from pathlib import Path
 from slipway._internal.content import build_context, dockerignore, pinning
 from slipway._internal.content.dockerfile import Dockerfile
 from slipway._internal.content.dockerfile import read as read_dockerfile
+from slipway._internal.content.frontend import frontend_identity
 from slipway._internal.content.stat_cache import StatCache
 from slipway._internal.model.errors import ConfigError
 
@@ -200,6 +203,8 @@ def _make_manifest(inputs: BuildInputs, trees: _TreeCache, stat_cache: StatCache
         "target": _sha256(_encode((inputs.target or "").lower())),
         "platforms": _sha256(_frame_all(sorted(set(inputs.platforms)))),
     }
+    if identity := frontend_identity(parsed):
+        manifest["frontend"] = _sha256(identity.encode())
     manifest |= {
         f"arg {name}": _sha256(_encode(value)) for name, value in inputs.args.items() if name not in IGNORED_ARGS
     }

@@ -45,12 +45,18 @@ def parse_directives(text: str) -> dict[str, str]:
 def _scan_directives(lines: list[str], comment: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in lines:
-        start, mark, rest = line.strip().partition(comment)
-        match = _DIRECTIVE.match(rest.strip()) if mark and not start else None
-        if not match or match.group(1).lower() not in _DIRECTIVES:
+        name, value = parse_directive(line, comment)
+        if not name:
             break
-        found.setdefault(match.group(1).lower(), match.group(2))
+        found.setdefault(name, value)
     return found
+
+
+def parse_directive(line: str, comment: str = "#") -> tuple[str, str]:
+    """Return a parser directive's name, in lower case, and its value; two empty texts for another line."""
+    start, mark, rest = line.strip().partition(comment)
+    match = _DIRECTIVE.match(rest.strip()) if mark and not start else None
+    return (match[1].lower(), match[2]) if match and match[1].lower() in _DIRECTIVES else ("", "")
 
 
 def _syntax_in_json(text: str) -> str:

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from slipway._internal.content import build_context, dockerignore
+from slipway._internal.content import build_context, dockerignore, frontend
 from slipway._internal.content.digest import BuildInputs
 from slipway._internal.content.dockerignore import Dockerignore
 from slipway._internal.content.stat_cache import FilesystemClock, StatCache, StatIndex
@@ -33,8 +33,10 @@ CONTEXTS_FOLDER = "contexts"
 INDEX_FILE, LOCK_FILE = ".index.json", ".lock"
 
 
-def normalize_modes(inputs: BuildInputs, scratch: Path) -> BuildInputs:
-    """Return build inputs of the same content digest whose contexts have normal modes on disk.
+def normalize_inputs(inputs: BuildInputs, scratch: Path) -> BuildInputs:
+    """Return build inputs of the same content digest as a builder gets them.
+
+    Their contexts have normal modes on disk, and their Dockerfile names no frontend that the builder has itself.
 
     Args:
         inputs: what decides an image.
@@ -49,7 +51,9 @@ def normalize_modes(inputs: BuildInputs, scratch: Path) -> BuildInputs:
         name: normalize_context(root, dockerignore.load_dockerignore(root), scratch)
         for name, root in inputs.contexts.items()
     }
-    return replace(inputs, context=main, contexts=named)
+    parsed = inputs.read_dockerfile()
+    dockerfile = frontend.built_dockerfile(parsed, scratch)
+    return replace(inputs, dockerfile=dockerfile, context=main, contexts=named, parsed=parsed)
 
 
 def copy_path(root: Path, scratch: Path) -> Path:

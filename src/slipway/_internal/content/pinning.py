@@ -19,6 +19,7 @@ from slipway._internal.content.dockerfile import (
 )
 from slipway._internal.content.dockerfile_parser import Instruction
 from slipway._internal.content.dockerfile_words import WordError, expand_variables, split_words
+from slipway._internal.content.frontend import OWN_VERSION, is_builders_own
 from slipway._internal.model.errors import ConfigError
 
 FRONTEND_ARGUMENT = "BUILDKIT_SYNTAX"
@@ -52,9 +53,10 @@ def check(
 
 
 def _check_frontend(dockerfile: Dockerfile, args: Mapping[str, str]) -> None:
-    """Refuse a frontend that is not pinned: it decides how the Dockerfile is built."""
+    """Refuse a frontend that is not pinned: it decides how the Dockerfile is built. The builder's own is pinned."""
+    line = "" if is_builders_own(dockerfile.syntax) else dockerfile.syntax
     for where, frontend in (
-        (f"{dockerfile.path}: the line `syntax={dockerfile.syntax}`", dockerfile.syntax),
+        (f"{dockerfile.path}: the line `syntax={line}`", line),
         (
             f"{dockerfile.path}: the argument {FRONTEND_ARGUMENT}={args.get(FRONTEND_ARGUMENT)}",
             args.get(FRONTEND_ARGUMENT, ""),
@@ -64,7 +66,8 @@ def _check_frontend(dockerfile: Dockerfile, args: Mapping[str, str]) -> None:
         if image and not _PINNED_REFERENCE.search(image):
             raise ConfigError(
                 f"{where} names a frontend that is not pinned by digest",
-                remedy=f"Remove it (the builder has a frontend of its own), or write {image}@sha256:…",
+                remedy=f"Remove it, or write `# syntax=docker/dockerfile:1`: the builder has a frontend of its own, of "
+                f"version {'.'.join(map(str, OWN_VERSION))}. Or pin it: {image}@sha256:…",
             )
 
 

@@ -13,7 +13,7 @@ from slipway._internal.build import bake_runner
 from slipway._internal.commands import bake
 from slipway._internal.content import sync
 from slipway._internal.content.digest import BuildInputs, ContentManifest
-from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.content.normalized_contexts import normalize_inputs
 from slipway._internal.context.reporter import NullReporter
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.model.errors import SlipwayError
@@ -33,7 +33,7 @@ def build_images(context: RunContext, inputs: Mapping[str, BuildInputs]) -> dict
         return {}
     workspace = context.workspace
     platform = engine_platform()
-    sources = {name: normalize_modes(service_inputs, workspace.scratch) for name, service_inputs in inputs.items()}
+    sources = {name: normalize_inputs(service_inputs, workspace.scratch) for name, service_inputs in inputs.items()}
     metadata_file = workspace.scratch / "run" / f"dev-{os.getpid()}.json"
 
     def bake_command(secrets: Mapping[str, Path], buildx: Path, file: Path) -> tuple[Mapping[str, Any], list[str]]:

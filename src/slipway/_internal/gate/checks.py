@@ -19,7 +19,7 @@ from typing import Any
 from slipway._internal.build import bake_runner, build
 from slipway._internal.build.build import JUNIT_FILE, PROVENANCE_ENVIRONMENT, PROVENANCE_FILE, TESTS_FILE, BuildPlan
 from slipway._internal.commands import bake, findings, junit
-from slipway._internal.content.normalized_contexts import normalize_modes
+from slipway._internal.content.normalized_contexts import normalize_inputs
 from slipway._internal.context.logs import build_log, logs_folder
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.context.run_context import RunContext
@@ -216,7 +216,7 @@ def build_and_test(context: RunContext, plan: BuildPlan, reporter: Reporter, *, 
     folder.mkdir(parents=True, exist_ok=True)
     with build.new_layouts_folder(workspace) as work_folder:
         builder, cache = builder_of(workspace), workspace.cache(os.environ)
-        base_target = bake.BakeTarget(name, normalize_modes(plan.inputs, workspace.scratch), (plan.tag,))
+        base_target = bake.BakeTarget(name, normalize_inputs(plan.inputs, workspace.scratch), (plan.tag,))
         names = [
             *(bake.target_names([base_target]) if to_build else []),
             *(bake.report_target_names([base_target]) if to_test else []),

@@ -80,8 +80,8 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write text to a temporary file and rename it to path; parents are made as needed.
+def write_atomically(path: Path, text: str | bytes, *, mode: int = 0o644) -> None:
+    """Write text, or bytes as they are, to a temporary file and rename it to path; parents are made as needed.
 
     In a workspace that file is among the process's temporary ones, which do not outlive it.
 
@@ -93,8 +93,8 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
         new = _temporary_path(path)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode() if isinstance(text, str) else text)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)

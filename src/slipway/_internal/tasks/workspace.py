@@ -32,6 +32,7 @@ def doctor(context: Context, json: bool = False) -> None:
     """Say what is there, what is wrong, and the remedy."""
     from invoke.exceptions import Exit
 
+    from slipway._internal.build.frontend_doctor import frontend_facts
     from slipway._internal.gate import gate_doctor
     from slipway._internal.model.workspace import load_workspace
     from slipway._internal.scaffold.update import interrupted_update
@@ -41,6 +42,7 @@ def doctor(context: Context, json: bool = False) -> None:
     workspace = load_workspace(workspace_root())
     results = [
         *run_checks(workspace),
+        *frontend_facts(workspace),
         *gate_doctor.gate_facts(workspace),
         *interrupted_update(workspace.root),
     ]

@@ -168,3 +168,26 @@ def test_many_cold_services_are_built(deployed: Workspace, tmp_path: Path) -> No
     ran = many.invoke("build")
     assert ran.code == 0, ran.output
     assert len(built(ran)) == MANY, ran.output
+
+
+def test_a_line_that_names_the_stable_frontend_builds_without_its_registry(deployed: Workspace) -> None:
+    """Most Dockerfiles begin with it. Inline and by bake the builder's own frontend gives the same bytes as without."""
+    file = deployed.root / "services" / "api" / "Dockerfile"
+    before = deployed.containers()["api"].image.partition("@")[2]
+    file.write_text(f"# syntax=docker/dockerfile:1\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
+    deployed.up("--yes")
+    assert deployed.containers()["api"].image.partition("@")[2] == before
+    built = deployed.invoke("build", "--local", "api")
+    assert built.code == 0, built.output
+    assert before[:19] in built.output
+    doctor = {fact["name"]: fact for fact in deployed.invoke("doctor", "--json").json()}
+    assert doctor["frontends"]["ok"] and doctor["frontends"]["found"].startswith("api: the builder's own")
+
+
+def test_an_error_in_a_dockerfile_has_its_own_lines_number(deployed: Workspace) -> None:
+    file = deployed.root / "services" / "api" / "Dockerfile"
+    lines = ["# syntax=docker/dockerfile:1", *file.read_text(encoding="utf-8").splitlines(), "NOTHING here"]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ran = deployed.invoke("build", "api")
+    assert ran.code != 0
+    assert f"line {len(lines)}" in ran.output, ran.output

@@ -69,7 +69,7 @@ def test_a_protected_stack_needs_a_yes() -> None:
 
 @pytest.mark.parametrize(
     ("target", "limited", "said"),
-    [("docker", True, ""), ("kubernetes", False, ""), ("kubernetes", True, "[gateway] of workspace.toml")],
+    [("docker", True, ""), ("kubernetes", False, ""), ("kubernetes", True, "[gateway] in workspace.toml")],
 )
 def test_limits_that_a_target_cannot_set_are_said(target: str, limited: bool, said: str) -> None:
     stack = Stack("staging", Path("Pulumi.staging.yaml"), "external", target, protected=False)

@@ -143,7 +143,7 @@ def test_a_service_that_is_not_locked_keeps_all_back(ground: RunContext) -> None
 
 def test_an_image_that_went_through_no_gate_is_refused(ground: RunContext) -> None:
     write(ground, "staging", api=entry("api", "2"), web=lock.LockEntry(ref("web", "1"), "1" * 64))
-    with pytest.raises(EvidenceError, match="no evidence for web"):
+    with pytest.raises(EvidenceError, match="no evidence that web passed"):
         promotions.plan_promotion(ground, STAGING, PROD)
 
 

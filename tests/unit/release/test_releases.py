@@ -136,7 +136,7 @@ def test_a_record_of_an_earlier_version_is_read() -> None:
     ids=["too little", "no id", "no list", "digests without services", "a time that is none"],
 )
 def test_a_record_that_is_none_is_an_error_and_not_left_out(records: Any) -> None:
-    with pytest.raises(SlipwayError, match="cannot be read"):
+    with pytest.raises(SlipwayError, match="cannot read the record"):
         releases.parse_releases("dev", [{"type": releases.RELEASE_TYPE, "outputs": {"releases": records}}])
 
 

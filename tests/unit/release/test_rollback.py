@@ -75,7 +75,7 @@ def test_an_unknown_release_is_refused_with_the_ids_that_there_are() -> None:
 
 
 def test_a_release_that_never_ran_is_nothing_to_go_back_to() -> None:
-    with pytest.raises(ConfigError, match="never got live") as caught:
+    with pytest.raises(ConfigError, match="never went live") as caught:
         chosen([line("r-2", "failed", "2"), line("r-1", "live", "1")], "r-2")
     assert "r-1" in caught.value.remedy and "r-2" not in caught.value.remedy
 
@@ -283,7 +283,7 @@ def test_a_deploy_that_fails_leaves_the_lock_to_say_what_should_run(
 
 
 @pytest.mark.parametrize(
-    ("mode", "said"), [("inline", "builds the present sources again"), ("hybrid", "from the lock")]
+    ("mode", "said"), [("inline", "builds the current sources again"), ("hybrid", "from the lock")]
 )
 def test_that_the_mode_is_another_for_this_run_is_said(mode: Any, said: str) -> None:
     assert said in " ".join(back(replace(STACK, mode=mode)).summary_lines())

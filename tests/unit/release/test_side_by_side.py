@@ -66,7 +66,7 @@ def test_a_folder_that_runs_keeps_its_name(root: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         side_by_side, "target_of", lambda *_: SimpleNamespace(running_images=lambda: [("shop-dev-api-1", "i")])
     )
-    with pytest.raises(ConfigError, match="runs `dev` as shop already"):
+    with pytest.raises(ConfigError, match="already runs `dev` as shop"):
         run_beside(root, "x")
     assert not local_settings.path_of(root).exists()
 

@@ -1,1 +1,1 @@
-"""Deploys, rolls back, promotes, switches modes, and says what runs."""
+"""Deploys, rolls back and promotes stacks, switches their mode, and shows what runs."""

@@ -1,4 +1,4 @@
-"""Deploys a stack: prove the ground, clear what an interrupted run left, let Pulumi work, ask every URL."""
+"""Deploys a stack: check the inputs, clean up after an interrupted run, run Pulumi, probe every URL."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 Consent = Callable[[str], bool]
 HEALTHY_STATES = ("healthy", "running", "scheduled", "not run here", "not observed")
-"""What is said of a service without a URL that is as it should be."""
+"""Health values that count as healthy for a service without a URL."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class DeployedService:
 
 @dataclass(frozen=True)
 class DeployResult:
-    """What a deploy left in place, and whether it changed anything."""
+    """What runs after a deploy, and whether the deploy changed anything."""
 
     stack: str
     mode: str
@@ -71,7 +71,7 @@ class DeployResult:
 
     @property
     def healthy(self) -> bool:
-        """Whether every service is healthy or answers its URL; what a service says below 500 is its own affair."""
+        """Whether every service is healthy or its URL answers; any status below 500 counts as an answer."""
         return all(row.health in HEALTHY_STATES or "200" <= row.health[:3] < "500" for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,20 +81,20 @@ class DeployResult:
 def deploy_stack(
     context: RunContext, stack: Stack, reporter: Reporter, consent: Consent, inputs: DeployInputs | None = None
 ) -> DeployResult:
-    """Make the stack what the workspace says, and return what then runs.
+    """Deploy the workspace to the stack, and return what runs afterwards.
 
     Args:
-        context: what there is to work with.
+        context: the run's context.
         stack: the stack.
-        reporter: told each step.
-        consent: asked where something dead is in the way.
-        inputs: what the deploy goes by, where it was read and proven already.
+        reporter: receives each step.
+        consent: asks before a dead deploy's lock is removed.
+        inputs: the deploy's inputs, if they were already read and verified.
 
     Raises:
-        ConfigError: the stack was protected, is no more, and nobody said that this is meant.
-        StackBusy: someone else is deploying, or an interrupted deploy's lock was not cleared with consent.
-        EvidenceError: the mode wants a digest that is not locked.
-        SlipwayError: a build, a container's start or Pulumi failed; what ran before still runs.
+        ConfigError: the stack lost its protection without confirmation.
+        StackBusy: another deploy is running, or nobody consented to removing an interrupted deploy's lock.
+        EvidenceError: the mode needs a digest that is not locked.
+        SlipwayError: a build, a container's start or Pulumi failed; the old containers still run.
     """
     started_at = time.monotonic()
     workspace = context.workspace
@@ -118,7 +118,7 @@ def deploy_stack(
 def update_stack(
     context: RunContext, inputs: DeployInputs, target: DeploymentTarget, reporter: Reporter, consent: Consent
 ) -> Outcome:
-    """Let Pulumi make the stack what the workspace says, after clearing what an interrupted run has left."""
+    """Clean up after an interrupted run, then let Pulumi deploy the workspace to the stack."""
     stack = inputs.stack
     if limits_warning := unsupported_limits(context.workspace, stack):
         reporter.say(limits_warning)
@@ -130,10 +130,10 @@ def update_stack(
     with deploy_marker(context.workspace, stack) as interrupted:
         if interrupted:
             target.refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
-            reporter.say(f"The last deploy of {stack.name} was interrupted: reading what really runs first.")
+            reporter.say(f"The last deploy of {stack.name} was interrupted. Checking what actually runs first.")
             reconcile_state(pulumi_stack, target)
         elif drifted := target.drifted_services(lambda: live_images(pulumi_stack)):
-            reporter.say(f"No longer as deployed: {', '.join(drifted)}. Reading what really runs first.")
+            reporter.say(f"Changed since the last deploy: {', '.join(drifted)}. Checking what actually runs first.")
             pulumi_stack.refresh()
         if interrupted and target.may_adopt_existing():
             inputs = replace(inputs, stack=replace(stack, adopts_existing=True))
@@ -144,7 +144,7 @@ def update_stack(
 
 
 def unsupported_limits(workspace: Workspace, stack: Stack) -> str:
-    """Return what is said where files set limits of requests that the stack's target cannot; empty where it can."""
+    """Return a warning if files set request limits that the stack's target does not support; otherwise empty."""
     service_names = [
         service.name for service in workspace.services if effective_limits(service.settings.gateway) != DEFAULT_LIMITS
     ]
@@ -155,13 +155,14 @@ def unsupported_limits(workspace: Workspace, stack: Stack) -> str:
     if stack.target != "kubernetes" or not names:
         return ""
     return (
-        f"Not in force on Kubernetes: `body` and `timeouts` under [gateway] of {', '.join(names)}. "
-        "No Gateway or Ingress has a common word for them; set them where yours is configured."
+        f"Kubernetes ignores `body` and `timeouts` under [gateway] in {', '.join(names)}. "
+        "Gateways and Ingresses have no common setting for them; set them in your Gateway's or Ingress's own "
+        "configuration."
     )
 
 
 def stack_resource_ids(pulumi_stack: PulumiStack) -> Collection[str] | None:
-    """Return the ids of all that a stack's state knows; None where it cannot be read."""
+    """Return the ids of all resources in a stack's state; None if the state cannot be read."""
     project = pulumi_stack.workspace.project
     if local_state_folder(project):
         return read_state_ids(project, pulumi_stack.stack.name)
@@ -169,15 +170,15 @@ def stack_resource_ids(pulumi_stack: PulumiStack) -> Collection[str] | None:
 
 
 def refuse_foreign_objects(context: RunContext, stack: Stack) -> None:
-    """Raise ConfigError where what runs as the stack is another folder's; nothing is made before, nor removed."""
+    """Raise ConfigError if another folder deployed what runs as this stack, before anything is created or removed."""
     pulumi_stack = open_stack(context, stack)
     target_of(context.workspace, stack).refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
 
 
 def refuse_foreign_objects_early(context: RunContext, stack: Stack) -> None:
-    """Do that before a first deploy, which may build for minutes; a later one asks while Pulumi starts.
+    """Run that check before a first deploy, which may build for minutes; later deploys run it while Pulumi starts.
 
-    Nor is anything built for a cluster that no kubeconfig names.
+    A Kubernetes stack without a kubeconfig is refused here, too, before anything is built for it.
     """
     if stack.target == "kubernetes":
         refuse_missing_kubeconfig(stack)
@@ -188,7 +189,7 @@ def refuse_foreign_objects_early(context: RunContext, stack: Stack) -> None:
 
 
 def is_target_reachable(workspace: Workspace, stack: Stack) -> bool:
-    """Say whether the place where a stack runs answers; what does not is brought up, or explained, by what needs it."""
+    """Return whether the stack's target answers; whoever needs it later starts it, or reports why it does not."""
     try:
         target_of(workspace, stack).running_images()
     except SlipwayError:
@@ -203,7 +204,7 @@ def run_update(
     target: DeploymentTarget,
     reporter: Reporter,
 ) -> Outcome:
-    """Let Pulumi work; where what it deploys does not start, the place says why and what becomes of it."""
+    """Run Pulumi; if a service does not start, the target explains why and may roll it back."""
     from slipway._internal.provider.release import check_before_live
     from slipway._internal.provider.server import resource_error
 
@@ -221,12 +222,12 @@ def run_update(
         with target.report_progress(reporter, event_reporter.rolling_out), check_before_live(refuse_unfinished):
             up = partial(pulumi_stack.up, on_advice=reporter.say)
             outcome = run_with_resource_errors(up, event_reporter)
-            if outcome.has_changes:  # of settings alone, which make no release
+            if outcome.has_changes:  # settings alone may have changed, which creates no release
                 refuse_unfinished()
             return outcome
 
     def redeploy(images: Mapping[str, str]) -> None:
-        reporter.say(f"Going back to what ran before: {', '.join(images)}.")
+        reporter.say(f"Rolling back to the images that ran before: {', '.join(images)}.")
         update(open_stack(context, inputs.stack, inputs, images), new_event_reporter())
 
     event_reporter = new_event_reporter()
@@ -248,18 +249,18 @@ def run_update(
 
 
 def build_without_plugin(context: RunContext, stack: Stack, service: str, reporter: Reporter) -> None:
-    """Build what is still missing as `invoke build` does: Pulumi's plugin hung at a service, and was ended."""
+    """Build the missing images as `invoke build` does, after Pulumi's plugin hung at a service and was stopped."""
     from slipway._internal.build.build_command import build_ahead
 
     reporter.say(
-        f"{service}: Pulumi's docker-build plugin hangs, as it does when a step prints a line of 64 KiB or more. "
-        "Building without it, then going on."
+        f"{service}: Pulumi's docker-build plugin hangs. It does so when a build step prints a line of 64 KiB or more. "
+        "Building without the plugin, then resuming the deploy."
     )
     build_ahead(context, stack, reporter)
 
 
 def live_images(pulumi_stack: PulumiStack) -> Mapping[str, str]:
-    """Return the images of the release that is live, by service; none where nothing ever was."""
+    """Return the live release's images by service; empty if nothing was ever live."""
     from slipway._internal.release.releases import live_release, parse_releases
 
     release = live_release(parse_releases(pulumi_stack.stack.name, pulumi_stack.list_resources()))
@@ -269,7 +270,7 @@ def live_images(pulumi_stack: PulumiStack) -> Mapping[str, str]:
 def run_with_resource_errors(
     operation: Callable[[EngineEventReporter], Outcome], event_reporter: EngineEventReporter
 ) -> Outcome:
-    """Let Pulumi work; replace its generic error with the failed resource's."""
+    """Run Pulumi; replace its generic error with the failed resource's."""
     try:
         return operation(event_reporter)
     except SlipwayError as error:
@@ -279,7 +280,7 @@ def run_with_resource_errors(
 
 
 def preview_stack(context: RunContext, stack: Stack) -> tuple[list[str], Outcome]:
-    """Return Pulumi's diff as lines, with what policies only advise, and what it counts; nothing changes."""
+    """Return Pulumi's diff and the policies' advice as lines, and the outcome; nothing changes."""
     lines: list[str] = []
     advice: list[str] = []
 
@@ -290,9 +291,9 @@ def preview_stack(context: RunContext, stack: Stack) -> tuple[list[str], Outcome
 
 
 NOISE_PREFIXES = ("Previewing update", "pulumi:pulumi:Stack: (same)", "warning: using pulumi-", "[urn=", "[provider=")
-"""How lines of Pulumi's preview begin that tell a reader nothing."""
+"""Prefixes of lines in Pulumi's preview that carry no information."""
 FORGOTTEN_PREFIXES = tuple(f"- {kind}: (delete" for kind in BUILD_TYPES)
-"""How the part about a resource begins that is only forgotten: the image that it built stays."""
+"""Prefixes of blocks about image resources that are dropped from the state; the built image stays."""
 
 
 def diff_lines(lines: list[str]) -> list[str]:
@@ -311,20 +312,20 @@ def diff_lines(lines: list[str]) -> list[str]:
 
 
 def ask_when_protected(stack: Stack, question: str, consent: Consent) -> None:
-    """Ask before something is done to a protected stack.
+    """Ask for consent before changing a protected stack.
 
     Raises:
         ConfigError: nobody consented.
     """
     if stack.protected and not consent(question):
         raise ConfigError(
-            f"`{stack.name}` is protected and nobody said yes",
+            f"`{stack.name}` is protected, and nobody confirmed the action",
             remedy="Answer the question in a terminal, or add --yes.",
         )
 
 
 def check_services(workspace: Workspace, target: DeploymentTarget, outcome: Outcome) -> Iterator[DeployedService]:
-    """Yield each service as it runs now: asked over its URL where it has one, else its health."""
+    """Yield each service as it runs now: what its URL answers if it has one, otherwise its health."""
     urls, images = outcome.outputs.get("urls", {}), outcome.outputs.get("images", {})
     health_by_service = target.service_health(
         [service.name for service in workspace.services if not urls.get(service.name)]
@@ -336,7 +337,7 @@ def check_services(workspace: Workspace, target: DeploymentTarget, outcome: Outc
 
 
 def probe_url(url: str, *, seconds: float = 5.0) -> str:
-    """Return what a URL answers: `200 OK`, another status, or why there was no answer. Seconds: `seconds`."""
+    """Return what a URL answers: `200 OK`, another status, or why it did not answer within `seconds`."""
     import requests
 
     end = time.monotonic() + seconds
@@ -362,13 +363,13 @@ def open_stack(
     inputs: DeployInputs | None = None,
     image_overrides: Mapping[str, str] | None = None,
 ) -> PulumiStack:
-    """Open a stack's door with the program and policies of infra/ and the provider, served from this process.
+    """Open a Pulumi stack with the program and policies of infra/ and the provider, served from this process.
 
     Args:
-        context: what there is to work with.
+        context: the run's context.
         stack: the stack.
-        inputs: what the program goes by; None where nothing is deployed.
-        image_overrides: images (service → image) in the place of those that the stack's mode says.
+        inputs: the program's inputs; None if nothing is deployed.
+        image_overrides: images (service → image) that replace those the stack's mode selects.
     """
     from slipway._internal.provider.server import serve_in_thread
 
@@ -380,7 +381,7 @@ def open_stack(
     def program() -> None:
         target_of(context.workspace, stack).refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
         if inputs:
-            run_infra_program(inputs, overrides)  # loaded while Pulumi is busy with its own start
+            run_infra_program(inputs, overrides)  # infra/ is loaded while Pulumi itself starts
 
     pulumi_stack = PulumiStack(
         context.workspace,
@@ -397,12 +398,12 @@ def open_stack(
 def load_policies(
     workspace: Workspace, inputs: DeployInputs | None, override_images: Iterable[str]
 ) -> Sequence[Policy]:
-    """Return what every preview and deploy obeys; it is imported only then.
+    """Import and return the policies that every preview and deploy must pass.
 
     Args:
         workspace: the workspace.
-        inputs: what the deploy goes by, so that the rules judge by nothing else.
-        override_images: images that ran before, and may again.
+        inputs: the deploy's inputs, so that the rules judge exactly what is deployed.
+        override_images: images that ran before, and are allowed again.
     """
     from slipway._internal.policy.rule import PolicyContext
 
@@ -418,7 +419,7 @@ def run_infra_program(inputs: DeployInputs, image_overrides: Mapping[str, str]) 
     """Run the workspace's program in infra/.
 
     Raises:
-        ConfigError: it cannot be run; the file and the line are named.
+        ConfigError: the program cannot be run; the message names file and line.
     """
     root = inputs.workspace.root
     program = find_function(load_infra(root, "__main__"), "program", root / "infra" / "__main__.py")
@@ -427,7 +428,7 @@ def run_infra_program(inputs: DeployInputs, image_overrides: Mapping[str, str]) 
 
 
 def reconcile_state(pulumi_stack: PulumiStack, target: DeploymentTarget) -> None:
-    """Make Pulumi's state and what really runs agree again after an interrupted deploy."""
+    """Bring Pulumi's state back in line with what actually runs, after an interrupted deploy."""
     if pulumi_stack.exists():
         pulumi_stack.refresh()
     target.remove_orphans({str(resource.get("id")) for resource in pulumi_stack.list_resources()})
@@ -435,7 +436,7 @@ def reconcile_state(pulumi_stack: PulumiStack, target: DeploymentTarget) -> None
 
 @contextmanager
 def deploy_marker(workspace: Workspace, stack: Stack) -> Iterator[bool]:
-    """Leave a mark while a deploy runs; yield whether an earlier one left its own, so was interrupted."""
+    """Keep a marker file while a deploy runs; yield whether an interrupted deploy left one behind."""
     mark = deploy_marker_file(workspace.root, stack.name)
     interrupted = mark.is_file()
     write_atomically(mark, f"{os.getpid()}\n")
@@ -456,11 +457,11 @@ def remove_stack(
     """Remove everything that the stack runs; its images and its state's history stay.
 
     Args:
-        context: what there is to work with.
+        context: the run's context.
         stack: the stack.
-        reporter: told each step.
+        reporter: receives each step.
         consent: answers questions.
-        also_abandoned: remove first what a folder that is gone has left of it.
+        also_abandoned: first remove what a deleted folder left of the stack.
     """
     from slipway._internal.provider.server import resource_error
 

@@ -1,4 +1,4 @@
-"""Removes locks of deploys that have ended without taking their lock along."""
+"""Removes locks of deploys that ended without releasing them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from slipway._internal.run.pulumi import PulumiStack
 from slipway._internal.run.state import StateLock
 
 ABANDONED_SECONDS = 24 * 3600
-"""After so long no deploy is at work any more: `--yes` then removes another machine's lock."""
+"""No deploy runs this long: after that time `--yes` also removes another machine's lock."""
 
 
 def clear_stale_lock(pulumi_stack: PulumiStack, consent: Callable[[str], bool], reporter: Reporter) -> None:
-    """Remove a lock whose owner is dead, on consent; refuse where its owner lives, or may live on another machine.
+    """Remove a dead owner's lock on consent; refuse if the owner is alive, or may be alive on another machine.
 
     Raises:
-        StackBusy: the owner lives or may live, or nobody consented.
+        StackBusy: the owner is or may be alive, or nobody consented.
     """
     for lock in pulumi_stack.list_locks():
         name = pulumi_stack.stack.name
         if lock.alive and not (lock.is_remote and lock.age() > ABANDONED_SECONDS):
             unlock_hint = (
-                f" Has it ended for good? `invoke unlock --stack {name}` removes its lock." if lock.is_remote else ""
+                f" If it has stopped for good, remove its lock: `invoke unlock --stack {name}`."
+                if lock.is_remote
+                else ""
             )
             raise StackBusy(
                 f"someone else is deploying `{name}`: {lock.owner}",
@@ -33,33 +35,33 @@ def clear_stale_lock(pulumi_stack: PulumiStack, consent: Callable[[str], bool], 
 
 
 def remove_locks(pulumi_stack: PulumiStack, consent: Callable[[str], bool], reporter: Reporter) -> int:
-    """Remove a stack's locks, on consent also those of other machines; return how many there were.
+    """Remove a stack's locks on consent, including those of other machines; return their number.
 
     Raises:
-        StackBusy: the owner of one lives on this machine, or nobody consented.
+        StackBusy: a lock's owner is alive on this machine, or nobody consented.
     """
     locks = pulumi_stack.list_locks()
     for lock in locks:
         if lock.alive and not lock.is_remote:
             raise StackBusy(
                 f"someone else is deploying `{pulumi_stack.stack.name}`: {lock.owner}",
-                remedy="It lives, so its lock stays: wait for it to end, or end it.",
+                remedy="Wait until that deploy ends, or stop it.",
             )
         _remove_lock(lock, pulumi_stack.stack.name, consent, reporter)
     return len(locks)
 
 
 def _remove_lock(lock: StateLock, stack: str, consent: Callable[[str], bool], reporter: Reporter) -> None:
-    owner_state = "and nobody can tell from here whether that lives" if lock.is_remote else "which is dead"
-    if not consent(f"The lock of `{stack}` was left by {lock.owner}, {owner_state}. Remove it?"):
+    owner_state = "which may still be running there" if lock.is_remote else "which is dead"
+    if not consent(f"`{stack}` is locked by {lock.owner}, {owner_state}. Remove the lock?"):
         raise StackBusy(
-            f"the lock of `{stack}` was left by {lock.owner}, {owner_state}: that deploy was interrupted",
-            remedy="Run it again with --yes: the lock is removed, and the deploy goes on from what really runs.",
+            f"`{stack}` is locked by {lock.owner}, {owner_state}",
+            remedy="Run it again with --yes: this removes the lock and resumes from what actually runs.",
         )
     try:
         lock.path.unlink(missing_ok=True)
     except OSError as error:
         raise SlipwayError(
-            f"{lock.path}, a lock of `{stack}`, cannot be removed: {error.strerror}", remedy="Remove it by hand."
+            f"cannot remove {lock.path}, a lock of `{stack}`: {error.strerror}", remedy="Delete the file by hand."
         ) from error
     reporter.say(f"Removed the lock that {lock.owner} left.")

@@ -1,4 +1,4 @@
-"""Turns the Pulumi engine's events into a report of services: building, starting, healthy, switched, drained."""
+"""Turns the Pulumi engine's events into progress by service: building, starting, healthy, switched, drained."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ STEP_TYPE_BY_RESOURCE: dict[str, StepType] = {
 
 
 class EngineEventReporter:
-    """Listens to the engine and tells the report; build output goes to one log file for each service.
+    """Passes the engine's events to the reporter, and writes build output to one log file per service.
 
-    `rolling` are the services whose rollout on a cluster is under way.
+    `rolling_out` holds the services that are being rolled out on a cluster.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class EngineEventReporter:
             self._handle_diagnostic(event.diagnostic_event.urn, event.diagnostic_event)
 
     def silent_builds(self, seconds: float) -> list[str]:
-        """Return the services whose builds are under way and have said nothing for some seconds."""
+        """Return the services whose running builds have printed nothing for `seconds`."""
         now = time.monotonic()
         return [name for name, last_output_at in list(self._last_output_at.items()) if now - last_output_at >= seconds]
 
@@ -135,7 +135,7 @@ class EngineEventReporter:
 
     def _handle_diagnostic(self, urn: str, event: DiagnosticEvent) -> None:
         self._handle_output(urn, event.message)
-        # What a plugin says of its waiting is ephemeral: a pod that is not ready yet may be in a moment.
+        # A plugin's messages while it waits are ephemeral: a pod that is not ready yet may become ready.
         if event.severity == "error" and not event.ephemeral:
             self.failures.add(
                 _resource_type(urn),

@@ -1,4 +1,4 @@
-"""Switching where a stack takes its images from: said first, digest by digest, then written into its file."""
+"""Switches where a stack takes its images from: shows the change by digest, then writes it to the stack's file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUILT_INLINE = "built by Pulumi"
 
 @dataclass(frozen=True)
 class StackMode:
-    """One stack's line: its mode, and whether SLIPWAY_IMAGES overrides it at this moment."""
+    """One stack's mode, and whether SLIPWAY_IMAGES currently overrides it."""
 
     name: str
     images: Mode
@@ -39,7 +39,7 @@ class StackMode:
 
 @dataclass(frozen=True)
 class ImageChange:
-    """What a switch means for one service: the digest that runs now, and what it would run."""
+    """What a switch means for one service: the digest that runs now, and what would run after it."""
 
     service: str
     current: str
@@ -48,7 +48,7 @@ class ImageChange:
 
 @dataclass(frozen=True)
 class ModeSwitch:
-    """A switch that is thought through but not written."""
+    """A planned switch, not written yet."""
 
     stack: Stack
     mode: Mode
@@ -56,7 +56,7 @@ class ModeSwitch:
     missing: tuple[str, ...]
 
     def summary(self, dry: bool) -> str:
-        """Return what was or would be done, and the next command."""
+        """Return what was done, or would be done in a dry run, and the next command."""
         outcome = f"{self.stack.name} {'would be' if dry else 'is now'} {self.mode}"
         if self.mode == "external" and self.missing:
             return (
@@ -67,10 +67,10 @@ class ModeSwitch:
 
 
 def list_modes(workspace: Workspace, only: str | None = None) -> tuple[StackMode, ...]:
-    """Return every stack's mode, or that of one.
+    """Return the mode of every stack, or of one.
 
     Raises:
-        ConfigError: there is no such stack, or one's file is wrong.
+        ConfigError: the stack does not exist, or a stack's file is invalid.
     """
     names = (only,) if only else stacks.names(workspace.root)
     return tuple(
@@ -80,10 +80,10 @@ def list_modes(workspace: Workspace, only: str | None = None) -> tuple[StackMode
 
 
 def plan_switch(workspace: Workspace, name: str, text: str) -> ModeSwitch:
-    """Think a switch through: what each service runs now, and what it would run in the other mode.
+    """Plan a switch: what each service runs now, and what it would run in the other mode.
 
     Raises:
-        ConfigError: no such stack or mode, or the stack is protected and the mode is inline.
+        ConfigError: the stack or mode does not exist, or the stack is protected and the mode is inline.
         EvidenceError: the stack's lock is damaged.
     """
     stack = stacks.load(workspace.root, name, {})
@@ -109,19 +109,19 @@ def plan_switch(workspace: Workspace, name: str, text: str) -> ModeSwitch:
 
 
 def describe_locked(workspace: Workspace, service: Service, entry: lock.LockEntry) -> str:
-    """Return a locked digest, with a word when the sources have moved on since it was built."""
+    """Return a locked digest, marked if the sources have changed since it was built."""
     digest = entry.ref.partition("@")[2]
     try:
         is_current = (
             content_digest(build_inputs_of(workspace, service, bases_lock.load(workspace.root).bases)) == entry.content
         )
     except SlipwayError:
-        is_current = True  # what is wrong with the sources is told by the commands that build them
+        is_current = True  # the build commands report what is wrong with the sources
     return digest if is_current else f"{digest} (older than the sources)"
 
 
 def running_digests(workspace: Workspace, stack: Stack) -> dict[str, str]:
-    """Return the digest of each service that runs; nothing where the place that it runs in does not answer."""
+    """Return the digest of each running service; empty if the target does not answer."""
     try:
         return target_of(workspace, stack).running_digests()
     except SlipwayError:
@@ -129,5 +129,5 @@ def running_digests(workspace: Workspace, stack: Stack) -> dict[str, str]:
 
 
 def write_switch(switch: ModeSwitch) -> None:
-    """Write the switch into the stack's file."""
+    """Write the new mode to the stack's file."""
     stacks.write_mode(switch.stack, switch.mode)

@@ -1,4 +1,4 @@
-"""Reads what a deploy goes by, once, and proves it where the stack is protected: nothing is read again after that."""
+"""Reads a deploy's inputs once, and verifies them if the stack is protected. Nothing is read again after that."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def read_inputs(
     already_verified: Collection[str] = (),
     must_verify: bool = True,
 ) -> DeployInputs:
-    """Return what a deploy of a stack goes by.
+    """Return the inputs of a stack's deploy.
 
     Args:
-        context: the workspace, and cosign where the stack is protected.
-        stack: the stack, with the mode in force.
-        reporter: told that everything is proven.
-        stack_lock: the stack's lock, where it was read or made already.
-        already_verified: the names of those in it that were proven just now.
+        context: the run's context; it needs cosign if the stack is protected.
+        stack: the stack, with its effective mode.
+        reporter: receives the progress of the verification.
+        stack_lock: the stack's lock, if it was already read or created.
+        already_verified: the services whose locked images were just verified.
         must_verify: False for a preview, which changes nothing.
 
     Raises:
-        ConfigError: a file of the workspace would be taken for the stack's target.
-        EvidenceError: the lock is damaged, names images of other repositories, or is not proven where it has to be.
+        ConfigError: a file of the workspace shadows one of Slipway's own targets.
+        EvidenceError: the lock is damaged, names images of other repositories, or lacks evidence that it needs.
         GateRefused: the stack is protected, and today's policy refuses an image.
         SlipwayError: the stack is protected, and the registry does not answer.
     """
@@ -46,12 +46,12 @@ def read_inputs(
     prebuilt_refs = prebuilt_images.resolve_refs(workspace, stack, stack_lock)
     if stack.protected and must_verify:
         from slipway._internal.gate.verification import (
-            verify_stack,  # the evidence's modules, which no other stack needs
+            verify_stack,  # imported here because only protected stacks need the evidence modules
         )
 
-        reporter.step(stack.name, "verifying what is locked")
+        reporter.step(stack.name, "verifying the locked images")
         verify_stack(context, stack, workspace.services, stack_lock, already_verified=already_verified)
-        reporter.done(stack.name, "everything that is locked is proven")
+        reporter.done(stack.name, "all locked images verified")
     elif not already_verified:
         repositories = {
             name: [

@@ -1,4 +1,4 @@
-"""What `pulumi up` by hand goes by: what `invoke deploy` does, proven in the same way where the stack is protected."""
+"""Reads the inputs of a manual `pulumi up`: the same as for `invoke deploy`, with the same verification."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway._internal.run import credentials
 
 
 def read_manual_inputs(name: str) -> DeployInputs:
-    """Return what the program in infra/ goes by where Pulumi itself runs it; raises what `read_inputs` does."""
+    """Return the inputs of the program in infra/ when Pulumi itself runs it; raises what `read_inputs` raises."""
     workspace = workspaces.load_workspace(workspaces.find_root())
     stack = stacks.load(workspace.root, name, os.environ)
     credentials.check_logins(workspace)

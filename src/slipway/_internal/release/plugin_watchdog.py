@@ -1,7 +1,7 @@
-"""Notices a docker-build plugin that hangs: BuildKit has ended the build long ago, and the plugin still says nothing.
+"""Detects a hanging docker-build plugin: BuildKit finished the build long ago, and the plugin still says nothing.
 
-It does so for ever when a step prints a line of 64 KiB: it stops reading what buildx tells it, and waits for buildx
-to be done with telling. Nothing in Pulumi ends it.
+The plugin hangs forever when a build step prints a line of 64 KiB: it stops reading buildx's output, and waits for
+buildx to finish writing. Pulumi never stops it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from slipway._internal.toolchain.builder import builder_of
 
 PLUGIN_NAME = "pulumi-resource-docker-build"
 POLL_SECONDS, SILENT_SECONDS, HISTORY_SECONDS = 3.0, 8.0, 20.0
-"""How often is looked; how long a build says nothing, and is over, before its plugin is taken for one that hangs."""
+"""How often the watchdog checks; how long a finished build may stay silent; the timeout for reading the history."""
 
 
 class BuildActivity(Protocol):
-    """What is known of the builds that Pulumi has begun."""
+    """What is known about the builds that Pulumi started."""
 
     def silent_builds(self, seconds: float) -> list[str]:
-        """Return the services whose builds have begun, not ended, and said nothing for some seconds."""
+        """Return the services whose running builds have printed nothing for `seconds`."""
 
 
 class PluginWatchdog:
-    """Watches the builds for the time of a `with`, and ends the plugin when it hangs: `service` then says at whose."""
+    """Watches builds inside a `with` block, and stops a hanging plugin; `stuck_service` then names the service."""
 
     def __init__(self, context: RunContext, builds: BuildActivity) -> None:
         self.stuck_service = ""
@@ -63,12 +63,12 @@ class PluginWatchdog:
                 return
 
     def _ended_builds(self) -> dict[str, datetime]:
-        """Return the builds that BuildKit has ended since we began, and when."""
+        """Return the builds that BuildKit finished since the watchdog started, and when."""
         try:
             command = build_history.list_builds(
                 self._context.bin / "docker-buildx", builder_of(self._context.workspace)
             )
             result = run(command, env=self._context.environment, timeout=HISTORY_SECONDS)
-        except SlipwayError:  # then nobody knows, and it is looked again
+        except SlipwayError:  # try again at the next poll
             return {}
         return build_history.parse_completion_times(result.output.splitlines(), self._started_at)

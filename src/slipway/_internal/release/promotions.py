@@ -1,4 +1,4 @@
-"""Promotion: the digests that one stack is locked to become another's, their evidence verified, not a byte changed."""
+"""Promotion: locks one stack to another's digests, unchanged and with their evidence verified."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from slipway._internal.run.credentials import login_config_of
 
 @dataclass(frozen=True)
 class PromotionStep:
-    """One service: what the source stack is locked to, and what the target is (None: nothing) and will be."""
+    """One service: the source stack's lock entry, and the target's old (None: not locked) and new entry."""
 
     service: str
     source: lock.LockEntry
@@ -39,7 +39,7 @@ class PromotionStep:
 
     @property
     def needs_copy(self) -> bool:
-        """Whether the image has to be carried to another repository."""
+        """Whether the image has to be copied to another repository."""
         return self.source.ref != self.new_entry.ref
 
     @property
@@ -60,7 +60,7 @@ class PromotionStep:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A promotion that is thought through."""
+    """A planned promotion."""
 
     source: Stack
     target: Stack
@@ -71,20 +71,20 @@ class Promotion:
         return any(step.note != "same" for step in self.steps)
 
     def summary(self, dry: bool) -> str:
-        """Return what was or would be done, and the next command."""
+        """Return what was done, or would be done in a dry run, and the next command."""
         name = self.target.name
         if not self.has_changes:
-            return f"{name} is locked to the digests of {self.source.name} already."
+            return f"{name} is already locked to the digests of {self.source.name}."
         outcome = f"{name} {'would be' if dry else 'is now'} locked to the digests of {self.source.name}"
         return f"{outcome}. Next: `invoke deploy --stack {name}`"
 
 
 def plan_promotion(context: RunContext, source: Stack, target: Stack) -> Promotion:
-    """Think a promotion through: all services, or none.
+    """Plan a promotion: all services, or none.
 
     Raises:
         ConfigError: both are the same stack.
-        EvidenceError: the source's lock is damaged, lacks a service, or names an image that went through no gate.
+        EvidenceError: the source's lock is damaged, lacks a service, or names an image that passed no gate.
     """
     if source.name == target.name:
         raise ConfigError(
@@ -109,18 +109,18 @@ def plan_promotion(context: RunContext, source: Stack, target: Stack) -> Promoti
 
 
 def refuse_ungated(path: Path, names: Sequence[str], entries: Mapping[str, lock.LockEntry], stack: str) -> None:
-    """Raise EvidenceError for services that are not locked, or whose images went through no gate."""
+    """Raise EvidenceError for services that are not locked, or whose images passed no gate."""
     remedy = f"Run `invoke ship --stack {stack}` first."
     if missing := [name for name in names if name not in entries]:
         raise EvidenceError(f"{path} has no digest for {', '.join(missing)}", remedy=remedy)
     if ungated := [name for name in names if not entries[name].evidence]:
-        raise EvidenceError(f"{path}: no evidence for {', '.join(ungated)}: no gate was passed", remedy=remedy)
+        raise EvidenceError(f"{path}: no evidence that {', '.join(ungated)} passed a gate", remedy=remedy)
 
 
 def plan_step(
     context: RunContext, target: Stack, name: str, entry: lock.LockEntry, target_entries: Mapping[str, lock.LockEntry]
 ) -> PromotionStep:
-    """Return what promotion means for a service: the same digest, in the target's own registry where it has one."""
+    """Return a service's promotion: the same digest, in the target's own registry if it has one."""
     digest = entry.ref.partition("@")[2]
     repository = context.workspace.release_repository(name, target.registry)
     return PromotionStep(
@@ -129,23 +129,23 @@ def plan_step(
 
 
 def verify_promotion(context: RunContext, promotion: Promotion, reporter: Reporter, *, today: date) -> None:
-    """Verify every image where it is now, whatever the stacks' protection; nothing is changed.
+    """Verify every image in its current repository, whether or not the stacks are protected; nothing changes.
 
     Raises:
-        EvidenceError: evidence is missing, does not hold, or is not what the lock says.
+        EvidenceError: evidence is missing or invalid, or differs from the lock.
         GateRefused: today's policy refuses an image.
     """
     verify_entries(context, {step.service: step.source for step in promotion.steps}, reporter, today=today)
 
 
 def execute_promotion(context: RunContext, promotion: Promotion, reporter: Reporter, *, today: date) -> None:
-    """Verify, copy images and evidence where the target has a registry of its own, verify there, then write the lock.
+    """Verify, copy images and evidence if the target has its own registry, verify there, then write the lock.
 
-    Interrupted anywhere, run it again: what was copied stays, and the lock is written last, whole.
+    An interrupted promotion can be run again: copied images stay, and the lock is written last, atomically.
 
     Raises:
-        EvidenceError: evidence is missing, does not hold, or did not arrive; the target's lock is as it was.
-        GateRefused: today's policy refuses an image; the target's lock is as it was.
+        EvidenceError: evidence is missing or invalid, or was not copied; the target's lock is unchanged.
+        GateRefused: today's policy refuses an image; the target's lock is unchanged.
         SlipwayError: a registry does not answer, or refuses.
     """
     verify_promotion(context, promotion, reporter, today=today)
@@ -166,7 +166,7 @@ def execute_promotion(context: RunContext, promotion: Promotion, reporter: Repor
 
 
 def copy_to_target(context: RunContext, step: PromotionStep) -> None:
-    """Carry an image and all that is attached to it into the target's repository, without a tag."""
+    """Copy an image and everything attached to it to the target's repository, without a tag."""
     workspace = context.workspace
     registry.copy_image(
         context.bin / "crane",
@@ -180,7 +180,7 @@ def copy_to_target(context: RunContext, step: PromotionStep) -> None:
 
 
 def tag_image(workspace: Workspace, step: PromotionStep) -> None:
-    """Give an image that has proven itself in the target's repository the tags of the source's, its content's last."""
+    """Tag a verified image in the target's repository as in the source's, with the content tag last."""
     reference = registry.parse_reference(step.new_entry.ref)
     registry_client = registry.open_registry(reference.host, "push", workspace)
     content = content_tag(step.new_entry.content)
@@ -192,7 +192,7 @@ def tag_image(workspace: Workspace, step: PromotionStep) -> None:
 def verify_entries(
     context: RunContext, entries: Mapping[str, lock.LockEntry], reporter: Reporter, *, today: date
 ) -> None:
-    """Verify that images have all the evidence that the lock says, and that it holds today."""
+    """Verify that images have all the evidence that the lock names, and that it is valid today."""
     for service in entries:
         reporter.step(service, "verifying")
     requirements = [requirement_for(name, entry) for name, entry in entries.items()]

@@ -1,4 +1,4 @@
-"""The record of a stack's releases, as part of the Pulumi program that makes one."""
+"""The record of a stack's releases, as part of the Pulumi program that creates them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from slipway._internal.run.resource_tree import FLAT_STATE
 
 
 class ReleaseRecord(pulumi.ComponentResource):
-    """What a stack runs and ran: a release is on record as soon as its images are known, live when all is in place.
+    """A stack's releases: each is recorded once its images are known, and live once everything is in place.
 
     Args:
-        name: its name in the state: the stack's.
-        inputs: what the deploy goes by.
-        images: each service's image, by digest. When they are others than before, a new release begins.
+        name: its name in the state: the stack's name.
+        inputs: the deploy's inputs.
+        images: each service's image, by digest. A change in them starts a new release.
         opts: Pulumi's options.
 
     Attributes:
-        images: the images for those who run them, the gateway's too. They are known only when all are: one that cannot
-            be built changes nothing. Nor does a stack that lost its protection without anybody's word: its record in
-            the state comes first. In a preview, which builds none, each is known by itself.
+        images: the images to run, including the gateway's. They resolve only when all are built and the stack's
+            protection is recorded, so a failed build, or a stack that lost its protection without confirmation,
+            changes nothing. In a preview, which builds nothing, each resolves on its own.
     """
 
     images: Mapping[str, pulumi.Input[str]]
@@ -42,7 +42,7 @@ class ReleaseRecord(pulumi.ComponentResource):
         self._name = stack.name
         self._child_opts = pulumi.ResourceOptions(parent=self, aliases=[FLAT_STATE])
         self._protection = Protection(stack.name, stack=stack.name, protected=stack.protected, opts=self._child_opts)
-        # Of an image that is built on the way, its tag in the registry tells the content.
+        # For an image that this deploy builds, its tag in the registry gives the content digest.
         contents = {name: entry.content for name, entry in inputs.lock_entries.items() if images.get(name) == entry.ref}
         self._release = Release(
             stack.name,
@@ -57,10 +57,10 @@ class ReleaseRecord(pulumi.ComponentResource):
         self.register_outputs({})
 
     def mark_live(self, deployed: Sequence[pulumi.Resource]) -> None:
-        """Declare that the release runs as soon as all that was deployed is in place; a component stands for its parts.
+        """Declare that the release is live once these resources are in place; a component includes its children.
 
         Args:
-            deployed: what has to be in place.
+            deployed: the resources that must be in place.
         """
         opts = pulumi.ResourceOptions(depends_on=deployed)
         self._live = Live(
@@ -71,12 +71,12 @@ class ReleaseRecord(pulumi.ComponentResource):
 
     @property
     def live(self) -> pulumi.Output[str]:
-        """The id of the release that runs now; known when all is in place."""
+        """The id of the live release; known once everything is in place."""
         return self._marked().live
 
     @property
     def releases(self) -> pulumi.Output[list[dict[str, Any]]]:
-        """The last twenty releases, newest first, each with its result; known when all is in place."""
+        """The last twenty releases, newest first, each with its result; known once everything is in place."""
         live = self._marked()
         return pulumi.Output.all(self._release.releases, live.live, live.good).apply(
             lambda resolved: add_results(resolved[0], {"live": resolved[1], "good": resolved[2]})
@@ -84,7 +84,7 @@ class ReleaseRecord(pulumi.ComponentResource):
 
     def _marked(self) -> Live:
         if self._live is None:
-            raise RuntimeError("call mark_live first: what a release consists of decides whether it is live")
+            raise RuntimeError("call mark_live first: it says which resources make the release live")
         return self._live
 
     def _wait_for_all(self, images: Mapping[str, pulumi.Input[str]]) -> Mapping[str, pulumi.Input[str]]:

@@ -1,4 +1,4 @@
-"""What was deployed in a stack and how that ended, and which digests are still needed: read from Pulumi's state."""
+"""Reads from Pulumi's state what was deployed to a stack, how that ended, and which digests are still needed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\b")
 
 @dataclass(frozen=True)
 class DeployedRelease:
-    """One release: what was put in place when, by whom, from which commit, and how that ended.
+    """One release: what was deployed when, by whom, from which commit, and how that ended.
 
-    `digests` is service → image by digest, `contents` service → content digest where that is known, `beside` what ran
-    beside the services (the gateway) → image by digest; `result` is
-    `live`, `good`, `deploying` or `failed` (see slipway/_internal/provider/release.py).
+    `digests` maps each service to its image by digest, `contents` each service to its content digest if known, and
+    `beside` whatever ran beside the services (the gateway) to its image by digest. `result` is `live`, `good`,
+    `deploying` or `failed` (see slipway/_internal/provider/release.py).
     """
 
     id: str
@@ -46,17 +46,17 @@ class DeployedRelease:
 
     @property
     def local_time(self) -> str:
-        """Its time on this machine's clock."""
+        """The release's time in this machine's time zone."""
         return f"{datetime.fromisoformat(self.time).astimezone():%Y-%m-%d %H:%M:%S}"
 
     @property
     def short_commit(self) -> str:
-        """Its commit, shortened; a star says that the files were not quite as committed."""
+        """The shortened commit; a star marks uncommitted changes."""
         return f"{self.commit[:10] or '-'}{'*' if self.commit and self.dirty else ''}"
 
     @property
     def images_summary(self) -> str:
-        """Each service and its digest, shortened."""
+        """Each service with its shortened digest."""
         return ", ".join(f"{service} {short_digest(ref)}" for service, ref in sorted(self.digests.items()))
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class DeployedRelease:
 
 
 class _StateRelease(msgspec.Struct, frozen=True):
-    """A release as the state has it."""
+    """A release as the state stores it."""
 
     id: str
     time: str
@@ -79,7 +79,7 @@ class _StateRelease(msgspec.Struct, frozen=True):
 
 
 def list_releases(context: RunContext, stack: Stack) -> list[DeployedRelease]:
-    """Return every release that the stack's state keeps, newest first; none where it was never deployed.
+    """Return every release in the stack's state, newest first; empty if the stack was never deployed.
 
     Raises:
         SlipwayError: the state cannot be read.
@@ -90,20 +90,20 @@ def list_releases(context: RunContext, stack: Stack) -> list[DeployedRelease]:
 
 
 def recent_releases(releases: list[DeployedRelease]) -> list[DeployedRelease]:
-    """Return the last twenty, and the one that runs now should it be older."""
+    """Return the last twenty releases, and the live one if it is older."""
     return [release for number, release in enumerate(releases) if number < MAX_RELEASES or release.result == "live"]
 
 
 def live_release(releases: list[DeployedRelease]) -> DeployedRelease | None:
-    """Return the release that runs now."""
+    """Return the live release."""
     return next((release for release in releases if release.result == "live"), None)
 
 
 def parse_releases(name: str, resources: list[dict[str, Any]], *, busy: bool = False) -> list[DeployedRelease]:
-    """Return the releases that a stack's resources in the state tell of.
+    """Return the releases recorded in a stack's resources.
 
     Raises:
-        SlipwayError: what stands there is no record of releases.
+        SlipwayError: the record of releases cannot be read.
     """
     outputs = {
         resource_type: _resource_outputs(resources, resource_type) for resource_type in (RELEASE_TYPE, LIVE_TYPE)
@@ -115,8 +115,8 @@ def parse_releases(name: str, resources: list[dict[str, Any]], *, busy: bool = F
             datetime.fromisoformat(record.time)
     except (ValueError, AttributeError, KeyError, TypeError) as error:  # msgspec's own among them
         raise SlipwayError(
-            f"the state of `{name}` holds a record of releases that cannot be read: {error}",
-            remedy=f"In infra/: `pulumi stack export --stack {name}` shows it.",
+            f"cannot read the record of releases in the state of `{name}`: {error}",
+            remedy=f"In infra/, inspect it with `pulumi stack export --stack {name}`.",
         ) from error
     return [
         DeployedRelease(
@@ -136,13 +136,13 @@ def parse_releases(name: str, resources: list[dict[str, Any]], *, busy: bool = F
 
 
 def needed_digests(context: RunContext) -> dict[str, str]:
-    """Return each digest that a lock or a release of any stack names, or that any stack runs, and the reason.
+    """Return each digest that a lock or a release of any stack names, or that any stack runs, with the reason.
 
-    Stacks whose settings are no longer in infra/, but whose lock or state is there, count as well.
+    This includes stacks without a settings file in infra/ that still have a lock or a state.
 
     Raises:
         EvidenceError: a lock is damaged.
-        SlipwayError: a state cannot be read. Whoever deletes must not guess.
+        SlipwayError: a state cannot be read. A deletion must not guess.
     """
     root = context.workspace.root
     configured_names = set(stacks.names(root))
@@ -169,7 +169,7 @@ def digests_in_lock(stack_lock: lock.Lock) -> Iterator[tuple[str, str]]:
 
 
 def digests_in_state(name: str, resources: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield each digest that a stack's state names, with the reason: of its releases, and of what it runs."""
+    """Yield each digest in a stack's state, with the reason: those of its releases, and those that it runs."""
     for release in parse_releases(name, resources):
         for service, ref in (*release.digests.items(), *release.beside.items()):
             for digest in _DIGEST.findall(ref):
@@ -181,7 +181,7 @@ def digests_in_state(name: str, resources: list[dict[str, Any]]) -> Iterator[tup
 
 
 def _resource_images(resource: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the images that a resource runs: a container's own, or those of all that an object of a cluster holds."""
+    """Yield the images that a resource runs: a container's own, or all images in a Kubernetes object."""
     outputs = resource.get("outputs") or {}
     parts: list[Any] = [outputs]
     while parts:
@@ -197,25 +197,25 @@ def _resource_images(resource: Mapping[str, Any]) -> Iterator[str]:
 
 
 def short_digest(ref: str) -> str:
-    """Return the twelve letters of a reference's digest that people compare."""
+    """Return the first twelve characters of a reference's digest."""
     return shorten_image(ref).rpartition(":")[2]
 
 
 def _resource_outputs(resources: list[dict[str, Any]], resource_type: str) -> dict[str, Any] | None:
-    """Return the outputs of the stack's one resource of a kind; None where it has none."""
+    """Return the outputs of the stack's only resource of a type; None if it has none."""
     return next(
         (resource.get("outputs") or {} for resource in resources if resource.get("type") == resource_type), None
     )
 
 
 def _stack_named(context: RunContext, name: str) -> Stack:
-    """Return what is needed of a stack to read its state, also of one whose settings are no longer there."""
+    """Return a Stack that is sufficient for reading its state, even if its settings file is gone."""
     file = context.workspace.root / "infra" / f"Pulumi.{name}.yaml"
     return Stack(name, file, mode="external", target="docker", protected=False)
 
 
 def _open_for_reading(context: RunContext, stack: Stack) -> PulumiStack:
-    """Open a stack's door for reading: no program, no provider."""
+    """Open a Pulumi stack for reading: without a program or provider."""
     return PulumiStack(
         context.workspace,
         stack,

@@ -1,4 +1,4 @@
-"""Makes one error of what failed inside Pulumi: whose part it was, the lines that show why, the log, the remedy."""
+"""Combines the failures inside Pulumi into one error: which resource, the lines that show why, the log, the remedy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slipway._internal.toolchain.builder import builder_of
 
 FetchBuildLog = Callable[[str], str]
 FindError = Callable[[str], SlipwayError | None]
-"""Returns the error that a call of Slipway's provider for a resource, by its URN, ended with."""
+"""Returns the error that Slipway's own provider raised for a resource, given its URN."""
 
 IMAGE_TYPE, STACK_TYPE = "docker-build:index:Image", "pulumi:pulumi:Stack"
 KUBERNETES_PREFIX = "kubernetes:"
@@ -35,17 +35,18 @@ _KUBERNETES_PHRASES = (
         r"fully initialize or become live: ",
         "it is there, but not ready: ",
     ),
-    # Of a change, the plugin says the same whether the cluster has refused it or it did not become ready.
+    # For an update, the plugin says the same whether the cluster refused it or it did not become ready.
     (r'the Kubernetes API server reported that "[^"]*" failed to fully initialize or become live: ', ""),
     (r'(creation|update) of resource "urn:[^"]*"', r"its \1"),
 )
-"""How Pulumi's plugin begins its errors, and what stands for that where the error names the resource already."""
+"""Prefixes of the plugin's errors, and their replacements where the error already names the resource."""
 
 
 class ResourceFailures:
-    """Collects the engine's errors, one for each resource.
+    """Collects the engine's errors, one per resource.
 
-    `fetch_build_log` returns a service's build log, or nothing; `find_error` what Slipway's own provider failed with.
+    `fetch_build_log` returns a service's build log, or an empty text; `find_error` returns the error that Slipway's
+    own provider raised.
     """
 
     def __init__(self, fetch_build_log: FetchBuildLog, find_error: FindError) -> None:
@@ -54,17 +55,17 @@ class ResourceFailures:
         self._first_errors: dict[tuple[str, str], tuple[str, Path, SlipwayError | None]] = {}
 
     def add(self, resource_type: str, name: str, message: str, log: Path, urn: str = "") -> None:
-        """Remember a resource's first error, and the log of its build where it is an image."""
+        """Keep a resource's first error, and the path of its build log if it is an image."""
         text = _COLOUR.sub("", message).strip().removeprefix("error: ")
         if text and resource_type != STACK_TYPE:
             self._first_errors.setdefault((resource_type, name), (text, log, self._find_error(urn)))
 
     def failed_rollouts(self) -> list[str]:
-        """Return the services whose part on a cluster failed."""
+        """Return the services whose rollout on a cluster failed."""
         return list(dict.fromkeys(name for resource_type, name in self._first_errors if resource_type in ROLLOUT_TYPES))
 
     def combined_error(self) -> SlipwayError | None:
-        """Return the error that tells of them all; None where no resource has failed."""
+        """Return one error for all failed resources; None if none failed."""
         errors = [
             self._resource_error(resource_type, name, text, log, error)
             for (resource_type, name), (text, log, error) in self._first_errors.items()
@@ -88,7 +89,7 @@ class ResourceFailures:
         if resource_type.startswith(KUBERNETES_PREFIX):
             text = shorten_kubernetes_error(text)
         error = error or SlipwayError(f"{name} ({resource_type}) failed", detail=text)
-        error.remedy = error.remedy or "Mend that and run it again: what is in place already stays."
+        error.remedy = error.remedy or "Fix that and run it again; what is already deployed stays."
         return error
 
     def _build_error(self, name: str, text: str, log: Path) -> SlipwayError:
@@ -105,17 +106,17 @@ class ResourceFailures:
 
 
 def shorten_kubernetes_error(text: str) -> str:
-    """Return what Pulumi's plugin for Kubernetes says of a resource, without the resource's own long name."""
+    """Return the Kubernetes plugin's error without the resource's long URN."""
     for pattern, replacement in _KUBERNETES_PHRASES:
         text = re.sub(pattern, replacement, text)
     return text
 
 
 def build_log_fetcher(context: RunContext) -> FetchBuildLog:
-    """Return how the whole log of a service's build that has just failed is had from BuildKit.
+    """Return a function that fetches the full log of a just failed build from BuildKit.
 
-    The docker-build provider passes lines on without waiting for them: of a step that fails at once, the last
-    ones, which say why, are often lost.
+    The docker-build provider does not wait until all output is passed on. If a step fails at once, its last lines,
+    which say why, are often lost.
     """
     started_at = datetime.now(UTC)
     buildx, builder = context.bin / "docker-buildx", builder_of(context.workspace)
@@ -127,7 +128,7 @@ def build_log_fetcher(context: RunContext) -> FetchBuildLog:
             if record is None:
                 return ""
             result = run(build_history.show_build_log(buildx, builder, record), env=context.environment, timeout=20)
-        except SlipwayError:  # what was passed on is better than another error
+        except SlipwayError:  # the output that was passed on is better than another error
             return ""
         return result.output if result.code == 0 else ""
 
@@ -135,7 +136,7 @@ def build_log_fetcher(context: RunContext) -> FetchBuildLog:
 
 
 def failed_step_lines(log: str) -> str:
-    """Return the last lines of the build step that failed, or of the whole log where none says so."""
+    """Return the last lines of the failed build step, or of the whole log if no step is marked as failed."""
     match = _FAILED_STEP.search(log)
     lines = log.splitlines()
     if match:

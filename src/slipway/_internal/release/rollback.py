@@ -1,4 +1,4 @@
-"""Goes back to a release that ran: its images, by digest and without a build, in the services' present settings."""
+"""Rolls back to an earlier release: its images by digest, without a build, with the services' current settings."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from slipway._internal.release.tags import find_tags
 from slipway._internal.run import registry
 
 GOOD_RESULTS = ("live", "good")
-"""The results of releases that can be gone back to."""
+"""Results of releases that a rollback may go back to."""
 
 
 @dataclass(frozen=True)
 class RollbackStep:
-    """What going back means for one service: the image that runs now (empty: none) and the one that will."""
+    """A rollback's effect on one service: the image that runs now (empty: none) and the one that will run."""
 
     service: str
     current_ref: str
@@ -47,7 +47,7 @@ class RollbackStep:
 
 @dataclass(frozen=True)
 class Rollback:
-    """A way back that is thought through: to which release, and what that means for each service.
+    """A planned rollback: the release to go back to, and its effect on each service.
 
     `missing_services` are services of the release that the workspace no longer has.
     """
@@ -58,7 +58,7 @@ class Rollback:
     missing_services: tuple[str, ...]
 
     def summary_lines(self) -> list[str]:
-        """Return what there is to say before it is done."""
+        """Return the lines to print before the rollback."""
         lines = [
             f"{self.stack.name} goes back to {self.release.id}, of {self.release.local_time} by {self.release.actor}."
         ]
@@ -67,7 +67,7 @@ class Rollback:
         if self.stack.mode == "inline":
             lines.append(
                 f"{self.stack.name} is inline: its images come from the lock for this run only. The next "
-                f"`{how_to_deploy(self.stack.name)}` builds the present sources again."
+                f"`{how_to_deploy(self.stack.name)}` builds the current sources again."
             )
         elif self.stack.mode == "hybrid":
             lines.append(f"{self.stack.name} is hybrid: for this run, every image comes from the lock.")
@@ -75,15 +75,15 @@ class Rollback:
 
 
 def plan_release_rollback(context: RunContext, stack: Stack, release_id: str | None) -> Rollback:
-    """Think the way back through; nothing is changed and nothing but the state is asked.
+    """Plan a rollback; nothing changes, and only the state is read.
 
     Args:
-        context: what there is to work with.
-        stack: the stack as its file says, whatever SLIPWAY_IMAGES says.
+        context: the run's context.
+        stack: the stack as its file defines it, regardless of SLIPWAY_IMAGES.
         release_id: the release to go back to, or None for the last good one.
 
     Raises:
-        ConfigError: there is no such release, or none to go back to.
+        ConfigError: the release does not exist, or there is none to go back to.
         EvidenceError: a service has no image that could run, or the lock is damaged.
     """
     workspace = context.workspace
@@ -101,13 +101,13 @@ def plan_release_rollback(context: RunContext, stack: Stack, release_id: str | N
 def choose_release(
     history: list[DeployedRelease], stack: str, release_id: str | None, locked_refs: Mapping[str, str]
 ) -> DeployedRelease:
-    """Return the release to go back to: the one named, else the last good one whose images do not run now.
+    """Return the release to go back to: the one named, otherwise the last good one whose images do not run now.
 
-    After a release that failed, that is the one that was live before it. A way back that did not end (the lock names
-    what an earlier good release had, and that failed) goes on.
+    After a failed release, that is the one that was live before it. An interrupted rollback (the failed release has
+    an earlier good release's images, and the lock names them) is resumed.
 
     Raises:
-        ConfigError: there is no such release, it never ran, or there is none to go back to.
+        ConfigError: the release does not exist or was never live, or there is none to go back to.
     """
     good = [release for release in history if release.result in GOOD_RESULTS]
     if release_id:
@@ -126,7 +126,7 @@ def choose_release(
     if not choice:
         raise ConfigError(
             f"{stack} has no good release to go back to",
-            remedy=f"`invoke releases --stack {stack}` shows what was deployed.",
+            remedy=f"List what was deployed: `invoke releases --stack {stack}`.",
         )
     return choice
 
@@ -134,20 +134,20 @@ def choose_release(
 def find_good_release(
     history: list[DeployedRelease], good: list[DeployedRelease], stack: str, release_id: str
 ) -> DeployedRelease:
-    """Return the good release of that id; ConfigError naming those that there are."""
+    """Return the good release with that id; otherwise raise a ConfigError that lists the good ones."""
     for release in good:
         if release.id == release_id:
             return release
     ids = ", ".join(release.id for release in good) or "none"
     if any(release.id == release_id for release in history):
-        raise ConfigError(f"the release {release_id} of {stack} never got live", remedy=f"Good ones: {ids}.")
-    raise ConfigError(f"{stack} has no release {release_id}", remedy=f"Good ones: {ids}.")
+        raise ConfigError(f"release {release_id} of {stack} never went live", remedy=f"Use a good release: {ids}.")
+    raise ConfigError(f"{stack} has no release {release_id}", remedy=f"Use a good release: {ids}.")
 
 
 def plan_steps(
     services: list[str], release: DeployedRelease, live: DeployedRelease | None, stack_lock: lock.Lock
 ) -> Iterator[RollbackStep]:
-    """Yield what going back means for each service; one that the release did not have keeps the image that it has.
+    """Yield each service's rollback step; a service that the release did not have keeps its current image.
 
     Raises:
         EvidenceError: such a service has no image: it is not locked and was never deployed.
@@ -162,10 +162,9 @@ def plan_steps(
         ref = stack_lock.services[name].ref if name in stack_lock.services else current_ref
         if not ref:
             raise EvidenceError(
-                f"{name} did not exist in {release.id}, and has no image of its own that could run beside it",
+                f"{name} did not exist in {release.id}, and has no image to run beside it",
                 remedy=f"Build and lock it (`invoke build {name}`, `invoke push {name} --stack {stack_lock.stack}`), "
-                "or "
-                f"take services/{name} out.",
+                f"or remove services/{name}.",
             )
         yield RollbackStep(name, current_ref, ref, "stays: it is not in that release")
 
@@ -173,12 +172,12 @@ def plan_steps(
 def execute_rollback(
     context: RunContext, rollback: Rollback, reporter: Reporter, consent: Consent, *, today: date
 ) -> DeployResult:
-    """Go back: prove every image, write the lock, deploy what it says. Interrupted anywhere, run it again.
+    """Roll back: verify every image, write the lock, deploy it. An interrupted rollback can be run again.
 
     Raises:
-        EvidenceError: an image is not in the registry, or its evidence does not hold; the lock is as it was.
-        GateRefused: today's policy refuses an image; the lock is as it was.
-        SlipwayError: the deploy failed; what ran before still runs, and the lock says what should.
+        EvidenceError: an image is not in the registry, or its evidence is invalid; the lock is unchanged.
+        GateRefused: today's policy refuses an image; the lock is unchanged.
+        SlipwayError: the deploy failed; the old images still run, and the lock names the ones that should.
     """
     root, stack = context.workspace.root, rollback.stack
     deploy.refuse_foreign_objects(context, stack)
@@ -188,7 +187,7 @@ def execute_rollback(
     if new_lock != old_lock:
         lock.save(root, new_lock)
     external = replace(stack, mode="external", overridden=stack.mode != "external")
-    # What runs beside the services does not go back: an old gateway has old holes.
+    # The gateway is not rolled back: an old gateway has old vulnerabilities.
     inputs = read_inputs(context, external, reporter, stack_lock=new_lock, already_verified=tuple(entries))
     return deploy.deploy_stack(context, external, reporter, consent, inputs)
 
@@ -196,10 +195,10 @@ def execute_rollback(
 def resolve_entries(
     context: RunContext, rollback: Rollback, reporter: Reporter, *, today: date
 ) -> dict[str, lock.LockEntry]:
-    """Return each service's line in the lock, proven where the stack is protected; nothing is changed.
+    """Return each service's lock entry, verified if the stack is protected; nothing changes.
 
     Raises:
-        EvidenceError: an image is not in the registry, or its evidence does not hold.
+        EvidenceError: an image is not in the registry, or its evidence is invalid.
         GateRefused: today's policy refuses an image.
     """
     stack_lock = lock.load(context.workspace.root, rollback.stack.name)
@@ -213,7 +212,7 @@ def resolve_entries(
     if missing:
         raise EvidenceError(
             f"the registry no longer has {', '.join(missing)}",
-            remedy=f"Name another release; `invoke releases --stack {stack_lock.stack}` shows them.",
+            remedy=f"Choose another release from `invoke releases --stack {stack_lock.stack}`.",
         )
     return {
         step.service: find_entry(context, rollback, step, stack_lock, reporter, today=today) for step in rollback.steps
@@ -223,10 +222,10 @@ def resolve_entries(
 def verify_steps(
     context: RunContext, steps: Sequence[RollbackStep], stack_lock: lock.Lock, reporter: Reporter, *, today: date
 ) -> dict[str, lock.LockEntry]:
-    """Return the entries that the evidence in the registry gives, every piece of it verified.
+    """Verify all evidence in the registry, and return the lock entries that it yields.
 
     Raises:
-        EvidenceError: evidence does not hold.
+        EvidenceError: evidence is invalid.
         GateRefused: today's policy refuses an image.
     """
     for step in steps:
@@ -239,7 +238,7 @@ def verify_steps(
 
 
 def requirement_for(step: RollbackStep, stack_lock: lock.Lock) -> EvidenceRequirement:
-    """Return what an image has to prove: also what the lock says of it, where it names that image."""
+    """Return the evidence that an image needs, including what the lock says about it if it names that image."""
     entry = stack_lock.services.get(step.service)
     if entry and entry.ref == step.ref:
         return EvidenceRequirement.from_entry(step.service, entry)
@@ -249,7 +248,7 @@ def requirement_for(step: RollbackStep, stack_lock: lock.Lock) -> EvidenceRequir
 def find_entry(
     context: RunContext, rollback: Rollback, step: RollbackStep, own_lock: lock.Lock, reporter: Reporter, *, today: date
 ) -> lock.LockEntry:
-    """Return what is known of an image that needs no evidence: from a lock, its evidence, the release, or its tag."""
+    """Return the entry of an image that needs no evidence: from a lock, its evidence, the release, or its tag."""
     locks = [own_lock, *(lock.load(context.workspace.root, name) for name in stacks.names(context.workspace.root))]
     for stack_lock in locks:
         entry = stack_lock.services.get(step.service)
@@ -257,7 +256,7 @@ def find_entry(
             return entry
     release_repository = context.workspace.release_repository(step.service, rollback.stack.registry)
     if step.ref.startswith(f"{release_repository}@"):
-        with suppress(SlipwayError):  # what it lacks, or cosign, is asked for where the stack is protected
+        with suppress(SlipwayError):  # only a protected stack requires evidence, and cosign
             return verify_steps(context, [step], own_lock, reporter, today=today)[step.service]
     return lock.LockEntry(
         step.ref, rollback.release.contents.get(step.service) or content_from_tags(step.ref, context.workspace)
@@ -265,6 +264,6 @@ def find_entry(
 
 
 def content_from_tags(ref: str, workspace: Workspace) -> str:
-    """Return the content digest that an image's tag tells; empty where no such tag is left."""
+    """Return the content digest from an image's tag; empty if it has no such tag."""
     contents = [tag.removeprefix(CONTENT_TAG) for tag in find_tags(ref, workspace) if tag.startswith(CONTENT_TAG)]
     return next((content for content in contents if lock.SHA256.fullmatch(content)), "")

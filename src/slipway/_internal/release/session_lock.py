@@ -1,4 +1,4 @@
-"""Whose a stack is while somebody works on it: one `invoke dev` for each, and no deploy beside it."""
+"""Locks a stack during `invoke dev`: one session per stack, and no deploy at the same time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _own_locks: set[Path] = set()
 
 @contextmanager
 def dev_session_lock(workspace: Workspace, stack: str) -> Iterator[None]:
-    """Have a stack to oneself for the time of a `with`; the system ends it with the process, however that ends.
+    """Lock a stack for a `with` block; the operating system releases the lock whenever the process ends.
 
     Raises:
-        StackBusy: another `invoke dev` has it.
+        StackBusy: another `invoke dev` holds the lock.
     """
 
     def refuse() -> None:
@@ -34,7 +34,7 @@ def dev_session_lock(workspace: Workspace, stack: str) -> Iterator[None]:
 
 
 def refuse_during_session(workspace: Workspace, stack: str) -> None:
-    """Raise StackBusy where another process's `invoke dev` has the stack."""
+    """Raise StackBusy if another process's `invoke dev` holds the stack's lock."""
     lock = session_lock_path(workspace, stack)
     if lock in _own_locks or not lock.is_file():
         return
@@ -50,5 +50,5 @@ def session_lock_path(workspace: Workspace, stack: str) -> Path:
 def session_busy_error(stack: str) -> StackBusy:
     return StackBusy(
         f"`invoke dev` is at work on `{stack}`",
-        remedy="In its terminal, Enter deploys what you have and Ctrl-C ends it.",
+        remedy="In its terminal, press Enter to deploy your changes, or Ctrl-C to stop it.",
     )

@@ -1,4 +1,4 @@
-"""Lets a folder run beside another of the same workspace: names of its own, and a free port for each stack."""
+"""Lets several folders of one workspace run side by side: each has its own names, and a free port per stack."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from slipway._internal.run.state import local_state_folder
 from slipway._internal.targets import target_of
 
 PORT_RANGE = range(8080, 9080)
-"""Where a free port is looked for, after the workspace's own."""
+"""Ports to try after those that follow the stack's own port."""
 MAX_SUFFIX_CHARACTERS = 20
 
 
 def assign_suffix_and_port(workspace: Workspace, stack: Stack, name: str | None, reporter: Reporter) -> Workspace:
-    """Give this folder a suffix and the stack a port, where it has none; return the workspace as it is then.
+    """Give this folder a suffix and the stack a port if they have none; return the reloaded workspace.
 
     Args:
         workspace: the workspace.
         stack: the stack that is about to be deployed.
-        name: the suffix; without one it is made of the folder's name.
-        reporter: told what was chosen.
+        name: the suffix; by default it is derived from the folder's name.
+        reporter: receives what was chosen.
 
     Raises:
-        ConfigError: the state is shared, the name is none, or this folder runs under other names already.
+        ConfigError: the state is shared, the name is invalid, or this folder already runs under another name.
     """
     local_settings = workspace.local
     if local_state_folder(workspace.project) is None:
         raise ConfigError(
-            "the state of this workspace is shared, so its stacks are the same ones in every folder",
-            remedy=f"Make a stack of your own: copy {stack.file.name} to Pulumi.NAME.yaml beside it, give it another "
-            "slipway:port, and `invoke up --stack NAME`.",
+            "this workspace uses a shared state, so every folder has the same stacks",
+            remedy=f"Create your own stack: copy {stack.file.name} to Pulumi.NAME.yaml beside it, give it another "
+            "slipway:port, and run `invoke up --stack NAME`.",
         )
     suffix = name or local_settings.suffix or suggest_suffix(workspace.root, workspace.name)
     if not local.SUFFIX_PATTERN.fullmatch(suffix):
@@ -49,22 +49,22 @@ def assign_suffix_and_port(workspace: Workspace, stack: Stack, name: str | None,
         )
     if suffix != local_settings.suffix and (running := target_of(workspace, stack).running_images()):
         raise ConfigError(
-            f"this folder runs `{stack.name}` as {workspace.deployed_name} already: {running[0][0]}",
-            remedy=f"`invoke down --stack {stack.name}` first; then it can have another name.",
+            f"this folder already runs `{stack.name}` as {workspace.deployed_name}: {running[0][0]}",
+            remedy=f"Run `invoke down --stack {stack.name}` first, then choose another name.",
         )
     stack_ports = dict(local_settings.ports)
     if stack.target == "docker" and stack.name not in stack_ports:
         stack_ports[stack.name] = find_free_port(workspace, stack)
     if (suffix, stack_ports) != (local_settings.suffix, local_settings.ports):
         local.save(workspace.root, suffix, stack_ports)
-        where = f", its gateway at port {stack_ports[stack.name]}" if stack.name in stack_ports else ""
+        where = f", with its gateway at port {stack_ports[stack.name]}" if stack.name in stack_ports else ""
         path = local.path_of(workspace.root)
         reporter.say(f"This folder runs beside others as {workspace.name}-{suffix}{where} ({path}).")
     return workspaces.load_workspace(workspace.root)
 
 
 def suggest_suffix(root: Path, name: str) -> str:
-    """Return a suffix made of a folder's name; a random one where that tells it from no other."""
+    """Return a suffix derived from the folder's name; a random one if the name is the workspace's or unusable."""
     text = (
         re.sub(r"[^a-z0-9]+", "-", root.name.lower())
         .removeprefix(f"{name}-")
@@ -75,10 +75,10 @@ def suggest_suffix(root: Path, name: str) -> str:
 
 
 def find_free_port(workspace: Workspace, stack: Stack) -> int:
-    """Return a port that nobody has, above the one that the stack would have.
+    """Return a free port above the stack's default one.
 
     Raises:
-        ConfigError: all are taken.
+        ConfigError: no port is free.
     """
     own_ports = set(workspace.local.ports.values())
     first = gateway_port_of(workspace, stack)
@@ -88,6 +88,6 @@ def find_free_port(workspace: Workspace, stack: Stack) -> int:
         if port not in own_ports and not ports.is_port_taken(bind, port):
             return port
     raise ConfigError(
-        f"no port from {first + 1} on is free at {bind}",
-        remedy=f'Free one, or write one into {local.path_of(workspace.root)}: [ports] "{stack.name}" = PORT.',
+        f"no free port at {bind} from {first + 1} on",
+        remedy=f'Free one, or set one in {local.path_of(workspace.root)}: [ports] "{stack.name}" = PORT.',
     )

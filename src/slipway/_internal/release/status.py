@@ -1,4 +1,4 @@
-"""What runs in a stack, how healthy it is, whether it still is what was deployed, and what it writes."""
+"""What runs in a stack, its health, its drift from what was deployed, and its logs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from slipway._internal.targets.status import GATEWAY, ServiceStatus
 
 
 def read_stack_status(workspace: Workspace, stack: str) -> Sequence[ServiceStatus]:
-    """Return a line for each service, and on a Docker engine for the gateway; empty when nothing of the stack runs.
+    """Return the status of each service, and on a Docker engine of the gateway; empty if nothing of the stack runs.
 
     Raises:
-        ConfigError: there is no such stack.
-        SlipwayError: the place where it runs does not answer.
+        ConfigError: the stack does not exist.
+        SlipwayError: the stack's target does not answer.
     """
     config = stacks.load(workspace.root, stack, {})
     return target_of(workspace, config).status(lambda: _live_images(workspace, config))
 
 
 def _live_images(workspace: Workspace, stack: Stack) -> Mapping[str, str] | None:
-    """Return the images of the release that is live; none while another is on its way; None where nobody knows."""
+    """Return the live release's images; empty during a deploy; None if the state cannot be read."""
     try:
         releases = list_releases(current_environment(workspace), stack)
     except SlipwayError:
@@ -39,10 +39,10 @@ def _live_images(workspace: Workspace, stack: Stack) -> Mapping[str, str] | None
 def read_service_logs(
     workspace: Workspace, service: str, stack: str, *, follow: bool, tail: int, build: bool
 ) -> Generator[str, None, None]:
-    """Yield a service's log: of its container, or of its last build.
+    """Yield the lines of a service's log: its container's, or its last build's.
 
     Raises:
-        ConfigError: there is no such service or stack, it does not run there, or it was never built here.
+        ConfigError: the service or stack does not exist, the service does not run, or was never built here.
     """
     target = stacks.load(workspace.root, stack, {})
     if service != GATEWAY:

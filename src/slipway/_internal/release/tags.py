@@ -1,4 +1,4 @@
-"""Which tags an image has in its repository, found by its digest."""
+"""Finds an image's tags in its repository by its digest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from slipway._internal.run import registry
 
 
 def find_tags(ref: str, workspace: Workspace) -> list[str]:
-    """Return the tags that stand for an image, given by digest; those under which evidence is kept are left out.
+    """Return the tags of an image given by digest, without those that hold evidence.
 
     Raises:
         SlipwayError: the registry does not answer, or refuses.

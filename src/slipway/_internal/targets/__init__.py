@@ -1,4 +1,4 @@
-"""Where stacks run: a folder for each target, what they have in common, and a team's own targets."""
+"""Where stacks run: one folder per target, their common parts, and a team's own targets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:  # each target is imported only where a stack runs there
 
 
 def target_of(workspace: Workspace, stack: Stack) -> DeploymentTarget:
-    """Return the place where a stack runs; it is not asked anything yet.
+    """Return the target that a stack runs on, without contacting it.
 
     Raises:
-        SlipwayError: what is needed to ask it is missing.
+        SlipwayError: a tool or setting that is needed to contact it is missing.
     """
     if stack.target == "kubernetes":
         from slipway._internal.run.cluster import cluster_of

@@ -1,4 +1,4 @@
-"""Declares what a stack runs, on the target that its file names: Slipway's, or a team's own."""
+"""Declares what a stack runs on the target that its file names: one of Slipway's, or a team's own."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from slipway._internal.run.team_code import find_function, load_infra_module, te
 from slipway._internal.targets.services import Services, ServicesArgs
 
 FUNCTION = "declare_services"
-"""The function that a team's own target has."""
+"""The function that a team's own target must define."""
 
 
 def declare_services(args: ServicesArgs, opts: pulumi.ResourceOptions | None = None) -> Services:
-    """Declare what a stack runs, on the target that its file names: Slipway's, or a team's in infra/targets/NAME.py.
+    """Declare what a stack runs on the target that its file names: Slipway's, or a team's in infra/targets/NAME.py.
 
     Args:
         args: what runs.
-        opts: options of the target's component; its `transforms` reach everything that is declared in it.
+        opts: options of the target's component; its `transforms` apply to everything declared in it.
 
     Raises:
-        ConfigError: the target's settings are wrong, or infra/targets/NAME.py has no function `declare_services`.
+        ConfigError: the target's settings are invalid, or infra/targets/NAME.py has no function `declare_services`.
     """
     name, root = args.stack.target, args.workspace.root
     refuse_shadowing_target(root, name)
     if name not in ENGINE_TARGETS:
         return _declare_own_target(args, opts)
-    # A target is imported only where a stack runs there: an SDK takes most of a second.
+    # Import only the target that is used: its SDK takes most of a second.
     if name == "kubernetes":
         from slipway._internal.targets.kubernetes.services import KubernetesServices
 

@@ -1,5 +1,5 @@
-"""A team's own target as Slipway sees it: it deploys there, and cannot look at what runs."""
-# ruff: noqa: ARG002 - the shape is that of DeploymentTarget
+"""A team's own target: Slipway deploys to it, but cannot see what runs there."""
+# ruff: noqa: ARG002 - the signatures are those of DeploymentTarget
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from slipway._internal.targets.status import ServiceStatus
 from slipway._internal.targets.target import Redeploy
 
 NOT_OBSERVED = "not observed"
-"""What is said of the health of a service that only its target's own tools can see."""
+"""The health of a service that only its target's own tools can see."""
 
 
 @dataclass(frozen=True)
 class OwnTarget:
-    """A stack on a target of the team's own, in infra/targets/NAME.py. Pulumi's word is all that is known of it."""
+    """A stack on a team's own target, in infra/targets/NAME.py. Slipway knows only what Pulumi reports."""
 
     workspace: Workspace
     stack: Stack
 
     def refuse_foreign_objects(self, known_ids: Callable[[], Collection[str]]) -> None:
-        """Do nothing: whose objects there are, only the target's own provider knows."""
+        """Do nothing: only the target's own provider knows who owns its objects."""
 
     def status(self, live_images: Callable[[], Mapping[str, str] | None]) -> Sequence[ServiceStatus]:
         """Raise ConfigError: what runs cannot be seen from here."""
@@ -59,13 +59,13 @@ class OwnTarget:
         return []
 
     def record_starts(self, recorder: Recorder) -> None:
-        """Do nothing: what a start was made of cannot be seen from here."""
+        """Do nothing: Slipway cannot see the parts of a start."""
 
     def remove_orphans(self, known_ids: Collection[str]) -> None:
-        """Do nothing: Pulumi's own refresh has looked."""
+        """Do nothing: Pulumi's refresh has done it."""
 
     def may_adopt_existing(self) -> bool:
-        """No: what Pulumi makes of what is there already is the team's affair."""
+        """Return False: the team decides what Pulumi does with existing objects."""
         return False
 
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> AbstractContextManager[None]:
@@ -75,13 +75,13 @@ class OwnTarget:
         return []
 
     def remove_superseded(self, reporter: Reporter, known_ids: Callable[[], Collection[str] | None]) -> None:
-        """Do nothing: what a deploy replaces, Pulumi removes."""
+        """Do nothing: Pulumi removes what a deploy replaces."""
 
     def remove_abandoned(self, reporter: Reporter, consent: Callable[[str], bool]) -> int:
-        raise self._unseen_error("what another folder has left")
+        raise self._unseen_error("what another folder left there")
 
     def wait_deleted(self, reporter: Reporter) -> None:
-        """Do nothing: Pulumi has waited as long as the target's provider does."""
+        """Do nothing: Pulumi waits as long as the target's provider does."""
 
     def explain_failure(
         self,
@@ -96,5 +96,5 @@ class OwnTarget:
         file = own_target_file(self.workspace.root, self.stack.target)
         return ConfigError(
             f"`{self.stack.name}` runs on your own target {self.stack.target} ({file}): Slipway cannot see {what}",
-            remedy=f"Ask the target's own tools. `invoke releases --stack {self.stack.name}` says what was deployed.",
+            remedy=f"Use the target's own tools. `invoke releases --stack {self.stack.name}` lists what was deployed.",
         )

@@ -1,4 +1,4 @@
-"""What a target is given to declare, and what it returns."""
+"""What a target receives to declare, and what it returns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ServicesArgs:
     Attributes:
         workspace: the workspace, with its services.
         stack: the stack's settings.
-        images: each service's image by digest, and that of the gateway where Slipway runs one.
+        images: each service's image by digest, and the gateway's if Slipway runs one.
         secrets: each service's run-time secrets; see `read_secrets`.
     """
 
@@ -34,9 +34,9 @@ class ServicesArgs:
     secrets: Mapping[str, Secrets] = field(default_factory=dict)
 
     def environment(self, service: Service) -> dict[str, str]:
-        """Return the environment variables of a service: PORT, ROUTE, those that it needs, and its own `[env]`.
+        """Return a service's environment variables: PORT, ROUTE, the URLs of services it needs, and its own `[env]`.
 
-        On other targets than `docker`, services call each other at http://NAME:PORT.
+        On targets other than `docker`, services call each other at http://NAME:PORT.
         """
         return service_environment(self.workspace, service, self.stack.target)
 
@@ -47,7 +47,7 @@ class Services:
 
     Attributes:
         urls: the URL of each service that has one.
-        resources: what has to be in place for the release to be the one that runs; a component stands for all in it.
+        resources: what must be in place before the release is live; a component includes its children.
     """
 
     urls: Mapping[str, str]
@@ -55,10 +55,10 @@ class Services:
 
 
 def read_secrets(workspace: Workspace, stack: Stack) -> dict[str, Secrets]:
-    """Return each service's run-time secrets: what its `secrets` names, from the stack's encrypted configuration.
+    """Return the run-time secrets that each service's `secrets` names, from the stack's encrypted configuration.
 
     Raises:
-        ConfigError: one has no value in this stack.
+        ConfigError: a secret has no value in this stack.
     """
     return {service.name: _service_secrets(service, stack) for service in workspace.services}
 
@@ -72,7 +72,7 @@ def _service_secrets(service: Service, stack: Stack) -> Secrets:
             raise ConfigError(
                 f"{service.name} needs the secret {name}, which has no value in the stack {stack.name}",
                 remedy=f"In infra/: `../.venv/bin/pulumi config set --secret --stack {stack.name} "
-                f"{service.name}:{name}`; it asks for the value. Or take it out of `secrets` in "
+                f"{service.name}:{name}`; it asks for the value. Or remove it from `secrets` in "
                 f"services/{service.name}/service.toml.",
             )
     return {name: value for name, value in values.items() if value is not None}

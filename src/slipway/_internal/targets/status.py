@@ -1,4 +1,4 @@
-"""One service where it runs, as every target tells it."""
+"""A service's status, as every target reports it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STATE_COLOURS = {"healthy": "green", "running": "green", "scheduled": "green", "
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One service where it runs. `drift` says how it differs from what was deployed, or nothing."""
+    """A service's status. `drift` says how it differs from what was deployed, or is empty."""
 
     columns: ClassVar[tuple[str, ...]] = ("service", "state", "image", "since", "drift")
 
@@ -28,7 +28,7 @@ class ServiceStatus:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Its line in a table of these columns."""
+        """The service's row in a table of these columns."""
         return self.service, self.coloured_state, self.image, self.since, self.drift or "none"
 
     def as_dict(self) -> dict[str, Any]:
@@ -36,13 +36,13 @@ class ServiceStatus:
 
 
 def shorten_image(image: str) -> str:
-    """Return an image with its digest cut to the twelve letters that people compare."""
+    """Return an image with its digest cut to twelve characters."""
     name, separator, digest = image.partition("@sha256:")
     return f"{name}{separator}{digest[:12]}" if separator else image
 
 
 def format_age(timestamp: int) -> str:
-    """Return how long ago a moment (seconds since 1970) was, in the largest unit that fits."""
+    """Return the time since a timestamp (seconds since 1970), in the largest unit that fits."""
     seconds = max(0, int(time.time() - timestamp))
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:

@@ -1,4 +1,4 @@
-"""Where a stack's services run, as a deploy asks it: a Docker engine, a Kubernetes cluster, or a team's own target."""
+"""The interface of a target: a Docker engine, a Kubernetes cluster, or a team's own target."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from slipway._internal.model.errors import SlipwayError
 from slipway._internal.targets.status import ServiceStatus
 
 Redeploy = Callable[[Mapping[str, str]], None]
-"""Deploys once more, with these images (service → image) in the place of those that the stack's mode says."""
+"""Deploys again with these images (service → image) instead of those that the stack's mode selects."""
 
 
 class DeploymentTarget(Protocol):
-    """One stack, where it runs. Whatever is asked, a SlipwayError says that the place does not answer."""
+    """One stack on its target. Every method may raise a SlipwayError if the target does not answer."""
 
     def refuse_foreign_objects(self, known_ids: Callable[[], Collection[str]]) -> None:
-        """Raise ConfigError where the stack's objects are another folder's, before anything is made or removed.
+        """Raise ConfigError if another folder deployed the stack's objects, before anything is created or removed.
 
         Args:
-            known_ids: returns the ids that the stack's state knows; it is called only where something is in doubt.
+            known_ids: returns the ids in the stack's state; it is called only in case of doubt.
         """
 
     def status(self, live_images: Callable[[], Mapping[str, str] | None]) -> Sequence[ServiceStatus]:
-        """Return a line for each service, and one for each that is no service any more; none where nothing runs.
+        """Return the status of each service, also of those no longer in the workspace; empty if nothing runs.
 
         Args:
-            live_images: returns the images of the release that is live; None where nobody knows.
+            live_images: returns the live release's images; None if they are unknown.
         """
 
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
-        """Yield the last lines of a service's log, and with `follow` those that come; ConfigError: it does not run."""
+        """Yield the last lines of a service's log, and with `follow` new ones; ConfigError if it does not run."""
 
     def exec_command(self, service: str, command: Sequence[str]) -> int:
         """Run a command where a service runs, joined to the standard streams; return its exit status.
@@ -52,53 +52,53 @@ class DeploymentTarget(Protocol):
         """
 
     def running_images(self) -> list[tuple[str, str]]:
-        """Return what runs: the name of a thing, and its image."""
+        """Return what runs: names and images."""
 
     def running_digests(self) -> dict[str, str]:
-        """Return the digest of each service that runs."""
+        """Return the digest of each running service."""
 
     def service_health(self, services: Collection[str]) -> dict[str, str]:
-        """Return the health of services, in a word, or why they have none."""
+        """Return each service's health in a word, or why it has none."""
 
     def drifted_services(self, live_images: Callable[[], Mapping[str, str]]) -> list[str]:
-        """Return the services that somebody has changed behind Pulumi's back, so that it has to read them anew.
+        """Return the services that were changed outside Pulumi, so that it must refresh its state.
 
         Args:
-            live_images: returns the images of the release that is live.
+            live_images: returns the live release's images.
         """
 
     def record_starts(self, recorder: Recorder) -> None:
-        """Have the record tell what the starts of a deploy were made of."""
+        """Split a deploy's starts into their parts in the run record."""
 
     def remove_orphans(self, known_ids: Collection[str]) -> None:
-        """Remove what an interrupted deploy has left that Pulumi, which knows these ids, will not."""
+        """Remove what an interrupted deploy left and Pulumi, which knows only `known_ids`, will not remove."""
 
     def may_adopt_existing(self) -> bool:
-        """Whether Pulumi is to take over what an interrupted deploy has made and its state lacks."""
+        """Return whether Pulumi should adopt what an interrupted deploy created but did not record."""
 
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> AbstractContextManager[None]:
-        """Tell the report, for the time of a `with`, how far the services in `rolling` are, which may change."""
+        """Report the progress of the services in `rolling`, which may change, inside a `with` block."""
 
     def unfinished_rollouts(self) -> list[str]:
-        """Wait for the end of what Pulumi calls done, and return the services whose rollout has not ended well."""
+        """Wait until the rollouts have really ended, and return the services whose rollout did not succeed."""
 
     def remove_superseded(self, reporter: Reporter, known_ids: Callable[[], Collection[str] | None]) -> None:
-        """After a deploy: remove what it took the place of, and what is this folder's but in no state.
+        """After a deploy, remove what it replaced, and this folder's objects that are not in the state.
 
         Args:
-            reporter: told what goes that nobody expects to.
-            known_ids: returns the ids that the state knows now, or None where it cannot be read.
+            reporter: receives unexpected removals.
+            known_ids: returns the ids now in the state, or None if it cannot be read.
         """
 
     def remove_abandoned(self, reporter: Reporter, consent: Callable[[str], bool]) -> int:
-        """Remove what a folder that is gone has left of the stack; return how many things that was.
+        """Remove what a deleted folder left of the stack; return how many objects were removed.
 
         Raises:
-            ConfigError: that folder is not gone, or nobody can tell and nobody said yes.
+            ConfigError: that folder still exists, or this cannot be determined and nobody consented.
         """
 
     def wait_deleted(self, reporter: Reporter) -> None:
-        """After everything was removed: see that it is gone."""
+        """Wait until everything that was removed is gone."""
 
     def explain_failure(
         self,
@@ -107,11 +107,11 @@ class DeploymentTarget(Protocol):
         live_images: Callable[[], Mapping[str, str]],
         redeploy: Redeploy,
     ) -> SlipwayError:
-        """Return the error that says why a deploy failed, after making the best of what it left.
+        """Return the error that says why a deploy failed, after rolling back what can be rolled back.
 
         Args:
-            error: what Pulumi made of it.
-            failed_services: the services whose part it was.
-            live_images: returns the images of the release that is live.
-            redeploy: deploys once more.
+            error: Pulumi's error.
+            failed_services: the services that failed.
+            live_images: returns the live release's images.
+            redeploy: deploys again.
         """

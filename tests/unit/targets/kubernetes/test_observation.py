@@ -190,14 +190,14 @@ def test_a_failed_rollout_is_told_with_events_and_the_crashed_runs_lines_and_goe
     back = Back()
     error = here.explain_failure(PULUMI, ["api"], lambda: LIVE, back)
     assert error.message == (
-        "api could not start in staging: its container ends as soon as it has started (CrashLoopBackOff)"
+        "api could not start in staging: its container exits right after it starts (CrashLoopBackOff)"
     )
     assert "event BackOff: Back-off restarting" in error.detail
     assert "Pulled" not in error.detail
     assert "ValueError: no DATABASE" in error.detail
     assert "line 0" not in error.detail
     assert f"api runs {'a' * 12} again, as before." in error.detail
-    assert error.remedy == "Mend what its last lines say."
+    assert error.remedy == "Fix the error in its last log lines."
     assert error.log
     assert error.log.read_text(encoding="utf-8").startswith("line 0\n")
     assert back.images == LIVE
@@ -235,7 +235,7 @@ def test_where_only_settings_changed_nothing_goes_back(tmp_path: Path) -> None:
     error = place(tmp_path, deployment(readyReplicas=0), crashing("api-1")).explain_failure(
         PULUMI, ["api"], lambda: LIVE, back
     )
-    assert "Only the settings of api changed: its earlier pods serve on." in error.detail
+    assert "Only the settings of api changed: its old pods still serve." in error.detail
     assert not back.images
 
 
@@ -250,7 +250,7 @@ def test_a_way_back_that_fails_does_not_hide_why_it_was_needed(tmp_path: Path) -
     here = place(tmp_path, deployment(letter="b", readyReplicas=0), crashing("api-1"))
     error = here.explain_failure(PULUMI, ["api"], lambda: LIVE, Back(SlipwayError("the cluster does not answer")))
     assert "CrashLoopBackOff" in error.message
-    assert "api could not be taken back to what ran before: the cluster does not answer" in error.detail
+    assert "api could not be rolled back: the cluster does not answer" in error.detail
 
 
 def test_an_error_that_is_no_rollouts_stays_as_it_is(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_namespace_that_does_not_go_is_told_with_what_holds_it(
     here = place(tmp_path)
     assert isinstance(here.cluster, Cluster)
     here.cluster.namespaces = [namespace(going=True)]
-    with pytest.raises(SlipwayError, match="shop-staging is still going") as caught:
+    with pytest.raises(SlipwayError, match="shop-staging is still being deleted") as caught:
         here.wait_deleted(NullReporter())
     assert "example.com/x" in caught.value.detail
 
@@ -312,7 +312,7 @@ def test_whoever_may_not_see_the_namespace_is_told_so(tmp_path: Path, monkeypatc
     report = Heard()
     monkeypatch.setattr(here.cluster, "find_object", forbid)
     here.wait_deleted(report)
-    assert report.said == ["Whether the namespace shop-staging is gone cannot be seen with this login."]
+    assert report.said == ["This login may not see whether the namespace shop-staging is gone."]
 
 
 OWN = {"app.kubernetes.io/part-of": "shop", "slipway.stack": "staging"}
@@ -322,7 +322,7 @@ def test_a_namespace_that_the_stack_has_not_made_is_refused(tmp_path: Path) -> N
     here = place(tmp_path)
     assert isinstance(here.cluster, Cluster)
     here.cluster.namespaces = [Namespace(ObjectMeta("shop-staging"))]
-    with pytest.raises(ConfigError, match="shop-staging exists already, and `staging` has not made it") as refused:
+    with pytest.raises(ConfigError, match="shop-staging already exists, and `staging` did not create it") as refused:
         here.refuse_foreign_objects(tuple)
     assert "slipway:namespace in Pulumi.staging.yaml" in refused.value.remedy
     assert "kubectl delete namespace shop-staging" in refused.value.remedy
@@ -335,7 +335,7 @@ def test_so_is_one_of_its_gateway(tmp_path: Path) -> None:
         Namespace(ObjectMeta("shop-staging", labels=OWN)),
         Namespace(ObjectMeta("shop-staging-gateway")),
     ]
-    with pytest.raises(ConfigError, match="shop-staging-gateway exists already"):
+    with pytest.raises(ConfigError, match="shop-staging-gateway already exists"):
         here.refuse_foreign_objects(tuple)
 
 
@@ -383,7 +383,7 @@ def test_what_exists_is_taken_over_in_the_stacks_own_namespace_only(
 
 
 def test_the_gateways_log_is_the_clusters_own_business(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the cluster's own"):
+    with pytest.raises(ConfigError, match="belongs to the cluster"):
         list(place(tmp_path, deployment()).logs("gateway", follow=False, tail=5))
 
 

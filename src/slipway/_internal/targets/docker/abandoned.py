@@ -1,4 +1,4 @@
-"""Removes what a folder that is gone has left of a stack on an engine."""
+"""Removes what a deleted folder left of a stack on a Docker engine."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def remove_abandoned(
     reporter: Reporter,
     consent: Callable[[str], bool],
 ) -> int:
-    """Remove what is not this owner's, where whoever made it is gone; return how many things that was.
+    """Remove objects of other owners whose folder is gone; return how many were removed.
 
     Raises:
-        ConfigError: the folder that made one is there, or nobody can tell from here and nobody said yes.
+        ConfigError: an object's folder still exists, or this cannot be determined here and nobody consented.
     """
     foreign = [obj for obj in objects if owner.classify(obj.labels) != "own"]
     for obj in foreign:
@@ -37,10 +37,10 @@ def remove_abandoned(
             raise foreign_object_error(owner, stack, obj)
     uncertain = sorted({_describe_maker(obj) for obj in foreign if not is_folder_gone(owner, obj.labels)})
     if uncertain and not consent(
-        f"Whether {', '.join(uncertain)} still needs what runs as `{stack}` cannot be told from here. Remove it?"
+        f"{', '.join(uncertain)} deployed what runs as `{stack}`, and may still need it. Remove it?"
     ):
         raise ConfigError(
-            f"what runs as `{stack}` is of {', '.join(uncertain)}, and nobody said that it may go",
+            f"{', '.join(uncertain)} deployed what runs as `{stack}`, and nobody confirmed its removal",
             remedy="Answer the question in a terminal, or add --yes.",
         )
     for kind in ("container", "network", "volume"):

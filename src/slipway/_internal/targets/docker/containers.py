@@ -1,4 +1,4 @@
-"""Which of a service's containers is the one that a state knows, and how a container differs from what was deployed."""
+"""Finds the container that serves a service, and describes how a container differs from what was deployed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from slipway._internal.model.stack import how_to_deploy
 from slipway._internal.run.engine import ContainerSummary
 
 STALE_SECONDS = 900
-"""After so long a container is in its state, or in none: no deploy waits longer for one to get healthy."""
+"""A container this old is either in the state or a stray: no deploy waits longer for one to become healthy."""
 
 
 def select_serving(
     containers: Sequence[ContainerSummary], known_ids: Collection[str] | None
 ) -> tuple[ContainerSummary | None, list[ContainerSummary]]:
-    """Return the container that serves as a service, and those that no state knows.
+    """Return the container that serves a service, and those that are not in the stack's state.
 
     Args:
-        containers: all of one service, by their age, the oldest first.
-        known_ids: the ids that the stack's state knows; None where that cannot be told.
+        containers: all containers of one service, the oldest first.
+        known_ids: the ids in the stack's state; None if the state cannot be read.
     """
     dev = [container for container in containers if container.dev]
     rest = [container for container in containers if not container.dev]
@@ -32,7 +32,7 @@ def select_serving(
 
 
 def describe_drift(container: ContainerSummary, stack: str) -> str:
-    """Return how a stack's container differs from what was deployed, and what to do; nothing where it does not."""
+    """Return how a container differs from what was deployed, and what to do; empty if it does not differ."""
     deploy = f"`{how_to_deploy(stack)}`"
     if container.state != "running":
         return f"it is {container.state}: {deploy} restores it"
@@ -42,5 +42,5 @@ def describe_drift(container: ContainerSummary, stack: str) -> str:
 
 
 def is_stale(container: ContainerSummary) -> bool:
-    """Say whether a container was made so long ago that its deploy has ended."""
+    """Return whether a container is so old that its deploy must have ended."""
     return time.time() - container.created > STALE_SECONDS

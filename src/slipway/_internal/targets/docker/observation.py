@@ -1,4 +1,4 @@
-"""A stack on a Docker engine: a container for each service, and the gateway before them."""
+"""A stack on a Docker engine: a container for each service, behind the gateway."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from slipway._internal.targets.target import Redeploy
 
 START_STEP = "container: starting"
 START_PARTS = "container: getting the image", "container: starting", "container: becoming healthy"
-"""What the start of a container is on record as, and what it is made of."""
+"""The step of a container's start in the run record, and the parts that it is split into."""
 
 STRAY_GRACE_SECONDS = 10
-"""How long a container that nothing sends requests to may take to end."""
+"""How long a container that receives no requests may take to stop."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class DockerTarget:
 
     @property
     def deployed_name(self) -> str:
-        """What the stack's containers are called after."""
+        """The workspace's name in the names and labels of containers."""
         return self.workspace.deployed_name
 
     def owner(self) -> StateOwner:
-        """Return whose the stack's objects are that this folder deploys; a folder that never did owns none."""
+        """Return the owner of what this folder deploys; a folder that never deployed owns nothing."""
         return owner_of(self.workspace.project, make=False)
 
     def own_containers(self) -> list[engine.ContainerSummary]:
-        """Return the stack's containers that are this folder's own."""
+        """Return the stack's containers that this folder deployed."""
         return self._filter_own(self.owner())
 
     def _filter_own(self, owner: StateOwner) -> list[engine.ContainerSummary]:
@@ -63,7 +63,7 @@ class DockerTarget:
         ]
 
     def _known_ids(self) -> Collection[str] | None:
-        """Return the ids that the stack's state knows; None where that cannot be read here at once."""
+        """Return the ids in the stack's state; None if the state is not a local file."""
         return read_state_ids(self.workspace.project, self.stack.name)
 
     def refuse_foreign_objects(self, known_ids: Callable[[], Collection[str]]) -> None:
@@ -90,7 +90,7 @@ class DockerTarget:
                     self._gateway_drift(serving) if name == GATEWAY else ""
                 )
                 rows.append(_status_row(serving, drift))
-            rows += [_status_row(service, f"a stray that no state knows: `{deploy}` removes it") for service in strays]
+            rows += [_status_row(service, f"a stray, not in the state: `{deploy}` removes it") for service in strays]
         rows += [
             _status_row(service, "no such service any more")
             for service in own_containers
@@ -117,8 +117,8 @@ class DockerTarget:
         if not running:
             raise ConfigError(
                 f"{service} does not run in {self.stack.name}",
-                remedy=f"`invoke status --stack {self.stack.name}` shows what does; "
-                f"`{how_to_deploy(self.stack.name)}` starts it.",
+                remedy=f"Start it with `{how_to_deploy(self.stack.name)}`, or see what runs: "
+                f"`invoke status --stack {self.stack.name}`.",
             )
         serving, _ = containers.select_serving(running, self._known_ids())
         return serving or running[-1]
@@ -147,20 +147,20 @@ class DockerTarget:
         return {name: engine.current_health(serving[name]) if name in serving else missing[name] for name in services}
 
     def drifted_services(self, live_images: Callable[[], Mapping[str, str]]) -> list[str]:  # noqa: ARG002
-        return []  # the provider looks for itself at what really runs
+        return []  # the provider itself compares with what actually runs
 
     def record_starts(self, recorder: Recorder) -> None:
         started_services = recorder.services_with_step(START_STEP)
         for container in self.own_containers() if started_services else []:
             if container.service in started_services:
-                with suppress(SlipwayError):  # gone since: the record tells its start as a whole
+                with suppress(SlipwayError):  # it is gone: its start stays one step in the record
                     recorder.split_step(
                         container.service, START_STEP, START_PARTS, engine.read_container_times(container.id)
                     )
 
     def remove_orphans(self, known_ids: Collection[str]) -> None:
-        # What `invoke dev` made is in no state either, but serves until the deploy has something in its place; and a
-        # command that somebody runs is theirs to end.
+        # Containers of `invoke dev` are not in the state either, but serve until the deploy replaces them. Commands that
+        # somebody runs are theirs to end.
         serving = {container.id for container in self.own_containers() if container.dev}
         running = {
             obj.id
@@ -173,17 +173,17 @@ class DockerTarget:
         return self.owner().owns(thing.labels)
 
     def may_adopt_existing(self) -> bool:
-        return False  # it was removed
+        return False  # remove_orphans has removed everything
 
     @contextmanager
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> Iterator[None]:  # noqa: ARG002
         try:
-            yield  # the provider tells it
+            yield  # the provider reports progress itself
         finally:
             nginx.restore_keepalive(self.deployed_name, self.stack.name)
 
     def unfinished_rollouts(self) -> list[str]:
-        """The provider has waited for each container itself."""
+        """Return none: the provider waits for each container itself."""
         return []
 
     def remove_superseded(self, reporter: Reporter, known_ids: Callable[[], Collection[str] | None]) -> None:
@@ -194,7 +194,7 @@ class DockerTarget:
             self._end_dev_container,
         )
         folder = local_state_folder(self.workspace.project)
-        # What was there before nobody held the lock, and is in no state after that, nobody is about to put there.
+        # A container that was listed before the lock was found free, and is not in the state afterwards, is a stray.
         if folder and list_locks(folder, self.workspace.name, self.stack.name):
             return
         stale = [
@@ -206,7 +206,7 @@ class DockerTarget:
             known_ids() if stale and (folder or len({container.service for container in stale}) < len(stale)) else None
         )
         for container in [] if ids is None else [container for container in stale if container.id not in ids]:
-            reporter.say(f"Removing {container.name}, a stray that no state knows.")
+            reporter.say(f"Removing {container.name}, a stray container that is not in the state.")
             engine.remove_container(container.id, name=container.name, grace=STRAY_GRACE_SECONDS)
 
     def _end_dev_container(self, container: engine.ContainerSummary) -> None:
@@ -234,15 +234,15 @@ class DockerTarget:
     def explain_failure(
         self,
         error: SlipwayError,
-        failed_services: Collection[str],  # noqa: ARG002 - the provider has explained it,
-        live_images: Callable[[], Mapping[str, str]],  # noqa: ARG002 - and what ran before still serves
+        failed_services: Collection[str],  # noqa: ARG002 - the provider explains the failure,
+        live_images: Callable[[], Mapping[str, str]],  # noqa: ARG002 - and the old containers still serve
         redeploy: Redeploy,  # noqa: ARG002
     ) -> SlipwayError:
         return error
 
 
 def _with_current_health(container: engine.ContainerSummary) -> engine.ContainerSummary:
-    """Return a container as it is now where the engine has found it unhealthy, which may be long over."""
+    """Check a container again if the engine calls it unhealthy, as that may be outdated."""
     return replace(container, health=engine.current_health(container)) if container.health == "unhealthy" else container
 
 

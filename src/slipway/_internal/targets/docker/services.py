@@ -1,4 +1,4 @@
-"""Runs a stack's services on a Docker engine: a network, a container for each service, and the gateway before them."""
+"""Runs a stack's services on a Docker engine: a network, a container for each service, and the gateway."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from slipway._internal.targets.services import ServicesArgs
 
 
 class DockerServices(pulumi.ComponentResource):
-    """A stack's services on a Docker engine; a container goes only after its successor is healthy.
+    """A stack's services on a Docker engine; a container is removed only after its successor is healthy.
 
-    Jobs are left out: an engine has nothing that starts them at their times.
+    Jobs are omitted: a Docker engine has no scheduler.
 
     Args:
-        name: its name in the state: the stack's.
-        args: what runs; `images` also has the gateway's.
-        opts: Pulumi's options. `transforms` reach the network, the containers and the gateway.
+        name: its name in the state: the stack's name.
+        args: what runs; `images` also has the gateway's image.
+        opts: Pulumi's options. `transforms` apply to the network, the containers and the gateway.
 
     Attributes:
-        network: what the containers and the gateway meet on.
+        network: the network of the containers and the gateway.
         containers: each service's container.
-        gateway: what brings requests to the services that have a route.
+        gateway: forwards requests to the services that have a route.
         urls: the URL of each service that has a route.
     """
 
@@ -73,7 +73,7 @@ class DockerServices(pulumi.ComponentResource):
         )
 
     def _route(self, service: Service) -> RouteArgs:
-        """Return where the gateway sends a service's requests, and how large and how slow they may be."""
+        """Return the gateway's route to a service, with the limits on the size and duration of requests."""
         limits = effective_limits(service.settings.gateway, self._args.workspace.settings.gateway)
         container = self.containers[service.name]
         return RouteArgs(
@@ -86,7 +86,7 @@ class DockerServices(pulumi.ComponentResource):
         )
 
     def _declare_container(self, service: Service) -> Container:
-        """Declare a service's container: its image by digest, its environment, its secrets as files, its limits."""
+        """Declare a service's container: image by digest, environment, secrets as files, and limits."""
         settings = service.settings
         return Container(
             service.name,

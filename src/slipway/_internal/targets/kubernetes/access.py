@@ -1,4 +1,4 @@
-"""As whom pods run, and with which login their images are pulled."""
+"""The service accounts that pods run as, and the login that their images are pulled with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway._internal.run.credentials import HUB, HUB_LOGIN, login_config_of, r
 from slipway._internal.targets.kubernetes.context import KubernetesContext, ServiceContext
 
 PULL_SECRET = "slipway.pull"  # noqa: S105
-"""The pull secret's name: no service can have it."""
+"""The pull secret's name; its dot keeps it apart from every service's name."""
 
 
 def declare_service_account(ctx: ServiceContext) -> ServiceAccount:
@@ -24,13 +24,13 @@ def declare_service_account(ctx: ServiceContext) -> ServiceAccount:
 
 
 def declare_pull_secret(stack_ctx: KubernetesContext) -> Secret | None:
-    """Declare the login that images are pulled with: this machine's, as it is now; None where it has none.
+    """Declare the pull secret from this machine's current registry logins; return None if it has none.
 
-    It is made anew by each deploy, as a token may live for hours only. Pods name it and do not hold it, so a new one
-    restarts none.
+    Each deploy writes it again, as a token may expire within hours. Pods refer to it by name, so a new one restarts
+    no pod.
 
     Raises:
-        SlipwayError: Docker's config or the credential helper that it names is broken.
+        SlipwayError: Docker's config or its credential helper is broken.
     """
     hosts = sorted({prefix.partition("/")[0] for prefix in allowed_prefixes(stack_ctx.workspace, stack_ctx.stack)})
     logins = dict(_registry_logins(stack_ctx, hosts))
@@ -47,7 +47,7 @@ def declare_pull_secret(stack_ctx: KubernetesContext) -> Secret | None:
 
 
 def _registry_logins(stack_ctx: KubernetesContext, hosts: Iterable[str]) -> Iterable[tuple[str, dict[str, str]]]:
-    """Yield an entry of a Docker config for each registry that is not on this machine and that it has a login for."""
+    """Yield a Docker config entry for each remote registry that this machine has a login for."""
     config = login_config_of(stack_ctx.workspace, "pull")
     for host in hosts:
         login = read_login(host, config) if not LOOPBACK.match(host) else None
@@ -56,6 +56,6 @@ def _registry_logins(stack_ctx: KubernetesContext, hosts: Iterable[str]) -> Iter
             yield HUB_LOGIN if host == HUB else host, {"auth": credentials}
         elif login and login.token:
             pulumi.log.warn(
-                f"the login for {host} is an identity token, which Kubernetes cannot pull with: "
-                "give its nodes the right to read there"
+                f"the login for {host} is an identity token, which Kubernetes cannot use to pull images: "
+                "grant the cluster's nodes read access to that registry"
             )

@@ -1,4 +1,4 @@
-"""What the cluster itself lets run in the stack's namespace: images of this stack's registries, by digest."""
+"""The admission policy of the stack's namespace: only images from this stack's registries, by digest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway._internal.targets.kubernetes.context import KubernetesContext
 
 
 def declare_admission_policy(stack_ctx: KubernetesContext) -> None:
-    """Declare the admission policy and its binding, unless somebody else applies it (`slipway:admission`)."""
+    """Declare the admission policy and its binding, unless `slipway:admission` leaves that to somebody else."""
     if not stack_ctx.stack.admission:
         return
     name = admission.images_policy_name(stack_ctx.namespace)

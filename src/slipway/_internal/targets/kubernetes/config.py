@@ -1,6 +1,6 @@
-"""What a service's container reads: its environment and its secrets, each under a name that changes with it.
+"""A service's environment and secrets, each under a name that changes with its content.
 
-So a new text is a new object and a new rollout, and the pods before it keep theirs until the rollout is done.
+So a change creates a new object and a new rollout, and the old pods keep their values until the rollout is done.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slipway._internal.targets.services import Secrets
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """The names of a service's ConfigMap and Secret, where it has them, and the resources themselves."""
+    """The names of a service's ConfigMap and Secret, if it has them, and the resources themselves."""
 
     environment: pulumi.Input[str] | None = None
     secrets: pulumi.Input[str] | None = None
@@ -45,7 +45,7 @@ def declare_config(ctx: ServiceContext, secrets: Secrets) -> ServiceConfig:
 
 
 def environment_digest(environment: Mapping[str, str]) -> str:
-    """Return what tells one environment from another, short enough for a name."""
+    """Return a digest of an environment that is short enough for a name."""
     return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -1,4 +1,4 @@
-"""The place that a stack runs in: a cluster, a namespace, and how all that stands there is named and labelled."""
+"""A stack's cluster and namespace, and the names and labels of its objects there."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from slipway._internal.run.owner import owner_of
 from slipway._internal.run.resource_tree import FLAT_STATE
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-"""The label by which Kubernetes itself names each namespace."""
+"""The label that Kubernetes sets on each namespace to the namespace's name."""
 POD_SECURITY_LEVEL = "restricted"
-"""The Pod Security Standard that the namespace asks of its pods."""
+"""The Pod Security Standard that the namespace enforces."""
 
 
 @dataclass(frozen=True)
 class KubernetesContext:
-    """A stack's place in its cluster. Its objects belong to `parent` and wait for `prerequisites`: the namespace."""
+    """A stack's namespace in its cluster. Objects belong to `parent` and wait for `prerequisites`: the namespace."""
 
     workspace: Workspace
     stack: Stack
@@ -37,7 +37,7 @@ class KubernetesContext:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels that all objects of the stack have."""
+        """The labels of all objects of the stack."""
         return {
             PART_OF_LABEL: self.workspace.deployed_name,
             "app.kubernetes.io/managed-by": "slipway",
@@ -49,13 +49,13 @@ class KubernetesContext:
         return ObjectMetaArgs(name=name, namespace=self.namespace, labels=self.labels)
 
     def cluster_metadata(self, name: str) -> ObjectMetaArgs:
-        """Return the metadata of an object that is in no namespace."""
+        """Return the metadata of a cluster-wide object."""
         return ObjectMetaArgs(name=name, labels=self.labels)
 
     def opts(
         self, after: Sequence[pulumi.Resource] = (), parent: pulumi.Resource | None = None
     ) -> pulumi.ResourceOptions:
-        """Return the options of a resource: in this cluster, after the namespace and what else it needs."""
+        """Return the options of a resource in this cluster, created after the namespace and `after`."""
         return pulumi.ResourceOptions(
             parent=parent or self.parent,
             aliases=[FLAT_STATE],
@@ -66,7 +66,7 @@ class KubernetesContext:
 
 @dataclass(frozen=True)
 class ServiceContext:
-    """One service's part of a place: all of its objects are named after it, and belong to `parent`."""
+    """One service in a stack's namespace: its objects are named after it, and belong to `parent`."""
 
     stack_ctx: KubernetesContext
     service: Service
@@ -78,7 +78,7 @@ class ServiceContext:
 
     @property
     def selector(self) -> dict[str, str]:
-        """The labels that choose the service's pods, and never change."""
+        """The labels that select the service's pods; they never change."""
         return pod_selector(self.stack_ctx, self.name)
 
     @property
@@ -88,26 +88,26 @@ class ServiceContext:
     def metadata(
         self, name: pulumi.Input[str] | None = None, annotations: dict[str, str] | None = None
     ) -> ObjectMetaArgs:
-        """Return the metadata of one of its objects; without a name it is the service's."""
+        """Return the metadata of one of the service's objects; its default name is the service's."""
         return ObjectMetaArgs(
             name=name or self.name, namespace=self.stack_ctx.namespace, labels=self.labels, annotations=annotations
         )
 
     def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
-        """Return the options of one of its objects."""
+        """Return the options of one of the service's objects."""
         return self.stack_ctx.opts(after, self.parent)
 
 
 def pod_selector(stack_ctx: KubernetesContext, service: str) -> dict[str, str]:
-    """Return the labels that choose the pods of a service of the stack."""
+    """Return the labels that select the pods of a service of the stack."""
     return {NAME_LABEL: service, PART_OF_LABEL: stack_ctx.workspace.deployed_name}
 
 
 def declare_namespace(workspace: Workspace, stack: Stack, parent: pulumi.Resource) -> KubernetesContext:
-    """Declare the stack's namespace and the way to its cluster, as parts of `parent`.
+    """Declare the stack's namespace and its cluster's provider as children of `parent`.
 
     Raises:
-        ConfigError: the namespace's name is none, or slipway:kubeconfig names no file.
+        ConfigError: the namespace's name is invalid, or slipway:kubeconfig names no file.
     """
     stack_ctx = KubernetesContext(
         workspace, stack, namespace_of(workspace.deployed_name, stack), _cluster_provider(stack, parent), parent
@@ -126,17 +126,17 @@ def declare_namespace(workspace: Workspace, stack: Stack, parent: pulumi.Resourc
 
 
 def _cluster_provider(stack: Stack, parent: pulumi.Resource) -> Provider:
-    """Return the way to the cluster.
+    """Return the provider for the stack's cluster.
 
-    A deploy makes the objects what the files say, whoever else has changed the same fields meanwhile (`kubectl edit`);
-    a count of pods that an autoscaler sets is no such field, as none is declared then. The pull secret changes in
-    place: a replaced one would be missing for a moment. And another path to the same cluster on another machine is no
-    other cluster: all objects would be made anew.
+    A deploy overrides changes that others made to declared fields (`kubectl edit`). It does not override an
+    autoscaler's number of replicas, as none is declared then. The pull secret changes in place, because a replaced one
+    would be missing for a moment. The cluster is identified by its context, not by the kubeconfig's path: otherwise
+    another path on another machine would recreate all objects.
     """
     if stack.kubeconfig and not Path(stack.kubeconfig).is_file():
         raise ConfigError(
             f"{stack.file}: slipway:kubeconfig is {stack.kubeconfig}, which is not a file",
-            remedy="Correct it, or remove the line: then KUBECONFIG or ~/.kube/config counts.",
+            remedy="Correct it, or remove the line to use KUBECONFIG or ~/.kube/config.",
         )
     return Provider(
         stack.name,
@@ -144,7 +144,7 @@ def _cluster_provider(stack: Stack, parent: pulumi.Resource) -> Provider:
         context=stack.context,
         cluster_identifier=stack.context or "current",
         enable_patch_force=True,
-        # None leaves it to the user's PULUMI_K8S_UPSERT_EXISTING_OBJECTS.
+        # None defers to the user's PULUMI_K8S_UPSERT_EXISTING_OBJECTS.
         upsert_existing_objects=stack.adopts_existing or None,
         enable_secret_mutable=True,
         opts=pulumi.ResourceOptions(parent=parent, aliases=[FLAT_STATE]),

@@ -1,4 +1,4 @@
-"""Why a rollout failed, told from its pods; and how the services go back to the images that they had."""
+"""Explains a failed rollout from its pods, and rolls the services back to their previous images."""
 
 from __future__ import annotations
 
@@ -24,37 +24,38 @@ from slipway._internal.targets.status import shorten_image
 from slipway._internal.targets.target import Redeploy
 
 MAX_EVENTS, LOG_FILE_LINES = 4, 5000
-"""How many events stand in the error; how many lines a log's file has."""
+"""The number of events in the error, and of lines in the log file."""
 MESSAGE_LIMIT, EVENT_KEY_LIMIT = 400, 60
-"""Letters of an event that are shown, and by which two are taken for the same."""
+"""How many characters of an event are shown, and how many are compared to detect repeats."""
 LOG_UNAVAILABLE = "unable to retrieve container logs"
-"""What a node says instead of a log that it has cleared away."""
+"""A node's message in place of a log that it has deleted."""
 _REASON_ONLY = re.compile(r"Error: \w+")
 
 REASON_MEANINGS = {
     "ImagePullBackOff": "its image cannot be pulled",
     "ErrImagePull": "its image cannot be pulled",
-    "InvalidImageName": "its image's name is none",
-    "CrashLoopBackOff": "its container ends as soon as it has started",
-    "Error": "its container has ended",
-    "OOMKilled": "its container needs more memory than it may have",
-    "CreateContainerConfigError": "its container cannot be made",
-    "CreateContainerError": "its container cannot be made",
+    "InvalidImageName": "its image's name is invalid",
+    "CrashLoopBackOff": "its container exits right after it starts",
+    "Error": "its container exited",
+    "OOMKilled": "its container exceeded its memory limit",
+    "CreateContainerConfigError": "its container cannot be created",
+    "CreateContainerError": "its container cannot be created",
     "RunContainerError": "its container cannot be started",
     "Unschedulable": "no node has room for it",
     "FailedCreate": "the cluster refuses its pods",
     "ProgressDeadlineExceeded": "it did not become ready in time",
 }
 REASON_REMEDIES = {
-    "ImagePullBackOff": "See that the nodes reach the registry and may pull from it: its address in workspace.toml, "
-    "and the login that the stack gives the cluster.",
-    "CrashLoopBackOff": "Mend what its last lines say.",
-    "OOMKilled": "Raise `memory` under [resources] in services/{service}/service.toml, or make it need less.",
-    "CreateContainerConfigError": "See that all that it mounts and reads is there: `secrets` in "
+    "ImagePullBackOff": "Check that the nodes can reach the registry and may pull from it: its address in "
+    "workspace.toml, and the login that the stack gives the cluster.",
+    "CrashLoopBackOff": "Fix the error in its last log lines.",
+    "OOMKilled": "Raise `memory` under [resources] in services/{service}/service.toml, or make it use less memory.",
+    "CreateContainerConfigError": "Check that everything it mounts and reads exists: `secrets` in "
     "services/{service}/service.toml, and the stack's configuration.",
-    "Unschedulable": "Ask for less under [resources] in services/{service}/service.toml, or add a node.",
-    "FailedCreate": "What the cluster refuses stands above: a quota, or an admission policy.",
-    "ProgressDeadlineExceeded": "Its health check did not succeed: see its last lines, and `port` and the HEALTHCHECK.",
+    "Unschedulable": "Request less under [resources] in services/{service}/service.toml, or add a node.",
+    "FailedCreate": "See above what the cluster refuses: check its quotas and admission policies.",
+    "ProgressDeadlineExceeded": "Its health check did not pass: check its last log lines, its `port` and its "
+    "HEALTHCHECK.",
 }
 _REASON_ALIASES = {
     "ErrImagePull": "ImagePullBackOff",
@@ -65,7 +66,7 @@ _REASON_ALIASES = {
 
 @dataclass(frozen=True)
 class FailedRollout:
-    """One service whose rollout failed: the image that it was to run, what is wrong, and the lines that show it."""
+    """A service whose rollout failed: the image that it should run, the problem, and the lines that show it."""
 
     service: str
     image: str
@@ -76,7 +77,7 @@ class FailedRollout:
 
 @dataclass(frozen=True)
 class RollbackPlan:
-    """Where the failed services go: images to go back to, and what is to say of those that do not."""
+    """The images that failed services roll back to, and notes on those that do not roll back."""
 
     images: Mapping[str, str]
     notes: tuple[str, ...]
@@ -85,7 +86,7 @@ class RollbackPlan:
 def inspect_failed_rollout(
     cluster: Cluster, workspace: Workspace, stack: Stack, service: str, snapshot: ClusterSnapshot
 ) -> FailedRollout:
-    """Look at a service whose rollout failed, while its pods are there; what cannot be read is left out."""
+    """Collect what is known of a failed rollout while its pods still exist; skip what cannot be read."""
     problem = snapshot.find_problem(service) or PodProblem(
         "ProgressDeadlineExceeded", "", _newest_unready_pod(snapshot, service)
     )
@@ -105,9 +106,9 @@ def inspect_failed_rollout(
 
 
 def read_last_lines(cluster: Cluster, service: str, problem: PodProblem) -> list[str]:
-    """Return the last lines of a pod; of the run that crashed, where its container runs again since.
+    """Return a pod's last log lines: those of the crashed run if its container was restarted since.
 
-    While the container waits to be started again, Kubernetes shows that run without being asked for it.
+    While the container waits for its restart, Kubernetes shows the crashed run by default.
     """
     for previous in (problem.restarted, not problem.restarted):
         with suppress(SlipwayError):
@@ -118,7 +119,7 @@ def read_last_lines(cluster: Cluster, service: str, problem: PodProblem) -> list
 
 
 def format_warnings(events: Sequence[Event]) -> list[str]:
-    """Return the last warnings, each thing once; those that only repeat the pod's own reason are left out."""
+    """Return the last warnings without repeats, and without those that only restate the pod's own reason."""
     warnings: dict[str, str] = {}
     for event in events:
         message = (event.message or "").removeprefix("(combined from similar events): ")
@@ -130,31 +131,29 @@ def format_warnings(events: Sequence[Event]) -> list[str]:
 
 
 def plan_rollback(failures: Sequence[FailedRollout], live_images: Mapping[str, str]) -> RollbackPlan:
-    """Return which images the failed services go back to; none where there is none, or where it is the same."""
+    """Return the images that failed services roll back to; a service without an older image gets a note instead."""
     images: dict[str, str] = {}
     notes: list[str] = []
     for failure in failures:
         live_image = live_images.get(failure.service)
         if live_image is None:
-            notes.append(
-                f"{failure.service} was never live here, so there is nothing to go back to: it stays as it is."
-            )
+            notes.append(f"{failure.service} was never live here, so it cannot be rolled back: it stays as it is.")
         elif live_image.partition("@")[2] == failure.image.partition("@")[2]:
-            notes.append(f"Only the settings of {failure.service} changed: its earlier pods serve on.")
+            notes.append(f"Only the settings of {failure.service} changed: its old pods still serve.")
         else:
             images[failure.service] = live_image
     return RollbackPlan(images, tuple(notes))
 
 
 def apply_rollback(plan: RollbackPlan, redeploy: Redeploy) -> list[str]:
-    """Go back, and return what there is to say of it: also where it cannot be done, for that is not the error."""
+    """Roll back, and return notes on the result; a failed rollback becomes a note, not an error."""
     if not plan.images:
         return []
     try:
         redeploy(plan.images)
     except SlipwayError as error:
         names = ", ".join(plan.images)
-        return [f"{names} could not be taken back to what ran before: {error.message}", *error.detail.splitlines()]
+        return [f"{names} could not be rolled back: {error.message}", *error.detail.splitlines()]
     return [
         f"{name} runs {shorten_image(ref).rpartition(':')[2]} again, as before." for name, ref in plan.images.items()
     ]
@@ -163,7 +162,7 @@ def apply_rollback(plan: RollbackPlan, redeploy: Redeploy) -> list[str]:
 def rollout_error(
     stack: str, failures: Sequence[FailedRollout], plan: RollbackPlan, rollback_notes: Sequence[str]
 ) -> SlipwayError:
-    """Return the error that tells of all the services that failed."""
+    """Return one error for all services that failed."""
     first, *others = failures
     reason = _REASON_ALIASES.get(first.problem.reason, first.problem.reason)
     lines = list(first.lines)
@@ -172,28 +171,28 @@ def rollout_error(
     return SlipwayError(
         summarize_failure(first, stack),
         detail="\n".join([*lines, *plan.notes, *rollback_notes]),
-        remedy=REASON_REMEDIES.get(reason, "Mend that and run it again.").format(service=first.service),
+        remedy=REASON_REMEDIES.get(reason, "Fix that and run it again.").format(service=first.service),
         log=first.log,
     )
 
 
 def summarize_failure(failure: FailedRollout, stack: str) -> str:
-    """Return in one sentence what failed and why."""
+    """Return what failed and why, in one sentence."""
     meaning = REASON_MEANINGS.get(failure.problem.reason, "its container does not start")
     return f"{failure.service} could not start in {stack}: {meaning} ({failure.problem.reason})"
 
 
 def stuck_namespace_error(name: str, namespace: Namespace, seconds: float) -> SlipwayError:
-    """Return the error for a namespace that does not go."""
+    """Return the error for a namespace that cannot be deleted."""
     blockers = [
         condition.message
         for condition in namespace.status.conditions
         if condition.status == "True" and condition.message
     ]
     return SlipwayError(
-        f"the namespace {name} is still going after {seconds:.0f} s",
+        f"the namespace {name} is still being deleted after {seconds:.0f} s",
         detail="\n".join(blockers),
-        remedy="Something in it holds it, most often a finalizer whose controller is gone: "
+        remedy="Find what blocks it, most often a finalizer whose controller is gone: "
         f"`kubectl get all -n {name}` shows what is left.",
     )
 

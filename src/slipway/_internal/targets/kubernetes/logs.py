@@ -1,4 +1,4 @@
-"""The logs of a service's pods: their last lines, and with `follow` those that come, also of pods that come."""
+"""The logs of a service's pods: the last lines, and with `follow` new lines, including those of new pods."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from slipway._internal.targets.kubernetes import pod_status
 from slipway._internal.targets.kubernetes.snapshot import ClusterSnapshot
 
 POD_POLL_SECONDS = 3.0
-"""How often it is looked for new pods, and for containers that were started again."""
+"""How often to look for new pods and restarted containers."""
 ALL_LINES = -1
 ContainerRun = tuple[str, int]
-"""One run of a pod's container: the pod, and how often the container was started again before."""
+"""One run of a pod's container: the pod, and the container's restart count."""
 
 
 def read_pod_logs(
@@ -32,7 +32,7 @@ def read_pod_logs(
 
     Raises:
         ConfigError: it has no pod.
-        SlipwayError: the cluster cannot be asked.
+        SlipwayError: the cluster does not answer.
     """
     snapshot = take_snapshot()
     selected = select_pods(snapshot.pods.get(service, []))
@@ -53,39 +53,40 @@ def read_pod_logs(
 
 
 def select_pods(candidates: list[Pod]) -> list[Pod]:
-    """Return the pods that are to stay; where there is none, as for a job that is done, the newest."""
+    """Return the active pods; if there are none, as for a finished job, the newest pod."""
     newest = sorted(candidates, key=lambda pod: str(pod.metadata.creation_timestamp))[-1:]
     return pod_status.active_pods(candidates) or newest
 
 
 def read_crashed_run(cluster: Cluster, pod: Pod, service: str, tail: int) -> Iterator[str]:
-    """Yield the last lines of the run that crashed, where its container runs again at this moment.
+    """Yield the last lines of the crashed run if its container was restarted and runs now.
 
-    Of one that waits to be started again, Kubernetes itself shows that run.
+    While the container waits for its restart, Kubernetes shows the crashed run by default.
     """
     for status in pod.status.container_statuses:
         terminated = status.last_state.terminated
         if status.name == service and status.state.running and not status.ready and terminated and terminated.exit_code:
-            with suppress(SlipwayError):  # it is cleared away
+            with suppress(SlipwayError):  # the log was deleted
                 yield from cluster.read_pod_logs(pod.metadata.name, service, tail=tail, previous=True, prefix=True)
 
 
 def no_pod_error(snapshot: ClusterSnapshot, stack: Stack, service: str) -> ConfigError:
     """Return the error for a service without a pod."""
-    hint = f"`invoke status --stack {stack.name}` shows what does"
+    hint = f"See `invoke status --stack {stack.name}`"
     if service in snapshot.cron_jobs:
-        return ConfigError(f"{service} has not run yet in {stack.name}", remedy=f"{hint}, and when.")
+        return ConfigError(f"{service} has not run yet in {stack.name}", remedy=f"{hint} for its state.")
     if service in snapshot.deployments:
         problem = snapshot.find_problem(service)
         reason = f": {problem.reason}: {problem.message}" if problem else ""
-        return ConfigError(f"{service} has no pod in {stack.name}{reason}", remedy=f"{hint}, and why.")
+        return ConfigError(f"{service} has no pod in {stack.name}{reason}", remedy=f"{hint} for its state.")
     return ConfigError(
-        f"{service} does not run in {stack.name}", remedy=f"{hint}; `{how_to_deploy(stack.name)}` starts it."
+        f"{service} does not run in {stack.name}",
+        remedy=f"Start it with `{how_to_deploy(stack.name)}`, or see what runs: `invoke status --stack {stack.name}`.",
     )
 
 
 class PodLogFollower:
-    """Follows a service's pods, a thread and a kubectl for each container's run."""
+    """Follows a service's pods with one thread and one kubectl per container run."""
 
     def __init__(self, cluster: Cluster, service: str, tail: int) -> None:
         self._cluster, self._service, self._tail = cluster, service, tail
@@ -93,12 +94,12 @@ class PodLogFollower:
         self._ended_at: dict[ContainerRun, datetime | None] = {}
 
     def follow_lines(self, find_pods: Callable[[], list[Pod]], first_pods: list[Pod]) -> Iterator[str]:
-        """Yield lines as they come, until nobody wants more; then nothing that was started goes on."""
+        """Yield lines as they arrive until the caller stops; then end everything that was started."""
         try:
             self._start_following(first_pods, self._tail)
             while True:
                 yield from self._lines_until(time.monotonic() + POD_POLL_SECONDS)
-                with suppress(SlipwayError):  # the cluster does not answer just now
+                with suppress(SlipwayError):  # the cluster does not answer; try again later
                     self._start_following(find_pods(), ALL_LINES)
         finally:
             process.end_all_children()
@@ -115,7 +116,7 @@ class PodLogFollower:
                 is_known = run in self._ended_at
                 if status.name != self._service or not status.state.running or (is_known and not self._ended_at[run]):
                     continue
-                since = self._ended_at.get(run)  # the connection was cut while the container ran on
+                since = self._ended_at.get(run)  # the connection broke while the container kept running
                 self._ended_at[run] = None
                 threading.Thread(target=self._follow, args=(run, tail, since), daemon=True).start()
 

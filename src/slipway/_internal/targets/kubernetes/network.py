@@ -1,4 +1,4 @@
-"""Who may talk with whom: nobody, but for what services need of each other, and what the stack's settings open."""
+"""Network policies: deny all traffic except what services need from each other and what the stack's settings allow."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ from slipway._internal.targets.kubernetes.context import (
 ALL_POLICY_TYPES = ("Ingress", "Egress")
 DNS_NAMESPACE = "kube-system"
 NODE_DNS_CIDR = "169.254.20.10/32"
-"""Where a node's own DNS cache listens, in clusters that have one."""
+"""The address of a node-local DNS cache, in clusters that have one."""
 
 
 def default_deny(stack_ctx: KubernetesContext) -> None:
-    """Declare what holds for all pods of the namespace: nothing goes in or out but questions for names, and what
-    `slipway:egress-to` names."""
+    """Deny all traffic of the namespace's pods except DNS queries and what `slipway:egress-to` names."""
     _namespace_policy(stack_ctx, "slipway.closed", LabelSelectorArgs(), types=ALL_POLICY_TYPES)
     resolvers = [_namespace_peer(DNS_NAMESPACE), NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=NODE_DNS_CIDR))]
     ports = [NetworkPolicyPortArgs(protocol=protocol, port=53) for protocol in ("UDP", "TCP")]
@@ -44,7 +43,7 @@ def default_deny(stack_ctx: KubernetesContext) -> None:
 
 
 def allow_service(ctx: ServiceContext) -> list[NetworkPolicy]:
-    """Declare what is open for one service: to those that it needs, and from those that need it or bring requests."""
+    """Allow one service's traffic: to services that it needs, and from those that need it or send it requests."""
     stack_ctx, service = ctx.stack_ctx, ctx.service
     callers = [other for other in stack_ctx.workspace.services if service.name in other.settings.needs]
     needs = [stack_ctx.workspace.service(name) for name in sorted(service.settings.needs)]
@@ -72,7 +71,7 @@ def allow_service(ctx: ServiceContext) -> list[NetworkPolicy]:
 
 
 def is_exposed(stack_ctx: KubernetesContext) -> bool:
-    """Whether anything outside the namespace brings requests."""
+    """Whether requests come from outside the namespace."""
     return bool(stack_ctx.stack.gateway or stack_ctx.stack.parent or stack_ctx.stack.ingress)
 
 
@@ -85,7 +84,7 @@ def _callers_rule(
 
 
 def _outside_rule(stack_ctx: KubernetesContext, service: Service) -> NetworkPolicyIngressRuleArgs:
-    """Return whence requests come; a rule without peers is for all: each product runs its gateways elsewhere."""
+    """Return the rule for requests from outside; without peers it allows all, as gateways run in various places."""
     anywhere = peers.ANYWHERE in stack_ctx.stack.ingress_from
     return NetworkPolicyIngressRuleArgs(
         from_=None if anywhere else list(_named_peers(stack_ctx.stack.ingress_from)), ports=[_policy_port(service)]
@@ -123,6 +122,6 @@ def _namespace_policy(
     types: Sequence[str],
     egress: Sequence[NetworkPolicyEgressRuleArgs] | None = None,
 ) -> NetworkPolicy:
-    """Declare a policy of the whole namespace; its name has a dot, so no service's is the same."""
+    """Declare a policy for the whole namespace; the dot in its name keeps it apart from those of services."""
     spec = NetworkPolicySpecArgs(pod_selector=pods, policy_types=list(types), egress=egress)
     return NetworkPolicy(name, metadata=stack_ctx.metadata(name), spec=spec, opts=stack_ctx.opts())

@@ -1,4 +1,4 @@
-"""A stack on a Kubernetes cluster: a Deployment for each service and its pods, or a CronJob for one that is a job."""
+"""A stack on a Kubernetes cluster: a Deployment and its pods for each service, or a CronJob for a job."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from slipway._internal.targets.target import Redeploy
 
 OBJECT_KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
 NAMESPACE_DELETE_SECONDS = 90.0
-"""How long a namespace may take to go, once Pulumi has removed what was in it."""
+"""How long a namespace may take to be deleted once Pulumi has removed what was in it."""
 HEALTH_WAIT_SECONDS = 30.0
-"""How long a service may be on its way to be healthy, once Pulumi is done: a rollout by hand ends."""
+"""How long a service may still be starting once Pulumi is done, for example because of a manual rollout."""
 ROLLOUT_POLL_SECONDS = 0.5
 ROLLOUT_SECONDS = 900.0
-"""How long rollouts may be under way that Pulumi calls done. Kubernetes itself gives up those that stand still."""
+"""How long rollouts that Pulumi calls done may still run. Kubernetes itself gives up on those that stall."""
 PROGRESS_POLL_SECONDS = 3.0
-"""How often it is looked how far rollouts are."""
+"""How often the progress of rollouts is checked."""
 PROGRESS_MESSAGE_LIMIT = 160
-"""Letters of what is wrong with a pod that stand in a line of progress; the error has them all."""
-DRIFT_UNKNOWN = "whether it is what was deployed cannot be told: the stack's state cannot be read here"
+"""How many characters of a pod's problem fit in a progress line; the error has the full text."""
+DRIFT_UNKNOWN = "unknown: the stack's state cannot be read here"
 
 
 @dataclass(frozen=True)
 class KubernetesServiceStatus(ServiceStatus):
-    """A service as the cluster has it: how many of its pods are ready, their restarts, and why one does not serve."""
+    """A service's status on the cluster: its ready pods, their restarts, and why one does not serve."""
 
     columns: ClassVar[tuple[str, ...]] = ("service", "state", "ready", "restarts", "image", "since", "drift")
 
@@ -71,7 +71,7 @@ class KubernetesTarget:
     cluster: Cluster
 
     def take_snapshot(self, service: str | None = None) -> ClusterSnapshot:
-        """Ask the cluster, once, for all that there is of the stack or of one service."""
+        """Read everything that the cluster has of the stack, or of one service, in one request."""
         labels = kubectl.label_selector(self.workspace.deployed_name, self.stack.name, service)
         snapshot = ClusterSnapshot()
         for obj in self.cluster.list_objects(OBJECT_KINDS, labels):
@@ -95,13 +95,13 @@ class KubernetesTarget:
             if namespace is None:
                 continue
             if OWNER_LABEL in namespace.metadata.annotations:
-                # Pulumi knows a namespace by its name alone, which says nothing about who made it.
+                # Pulumi identifies a namespace by name only, which does not say who created it.
                 thing = DeployedObject("namespace", name, "", namespace.metadata.annotations)
                 refuse_others(owner_of(self.workspace.project), self.stack.name, [thing], tuple)
             elif not self._owns(namespace) and name not in known_ids():
-                raise ConfigError(  # a provider may take over what exists, and `down` would then remove it
-                    f"the namespace {name} exists already, and `{self.stack.name}` has not made it",
-                    remedy=f"Name another one: slipway:namespace in {self.stack.file}. Or, if nobody needs it: "
+                raise ConfigError(  # a provider may adopt what exists, and `down` would then remove it
+                    f"the namespace {name} already exists, and `{self.stack.name}` did not create it",
+                    remedy=f"Set another slipway:namespace in {self.stack.file}. Or, if nobody needs it: "
                     f"`kubectl delete namespace {name}`.",
                 )
 
@@ -140,8 +140,8 @@ class KubernetesTarget:
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
         if service == GATEWAY:
             raise ConfigError(
-                f"the gateway of {self.stack.name} is the cluster's own",
-                remedy="Its log is where whoever runs the cluster keeps it.",
+                f"the gateway of {self.stack.name} belongs to the cluster, so Slipway cannot read its log",
+                remedy="Ask whoever runs the cluster where it keeps the log.",
             )
         yield from tails.read_pod_logs(
             self.cluster, lambda: self.take_snapshot(service), self.stack, service, follow, tail
@@ -198,18 +198,18 @@ class KubernetesTarget:
         return drifted
 
     def record_starts(self, recorder: Recorder) -> None:
-        """A rollout's parts are the cluster's own business."""
+        """Do nothing: the parts of a rollout are not recorded."""
 
     def remove_orphans(self, known_ids: Collection[str]) -> None:
-        """What an interrupted deploy has made, the next one takes over: it is known by its name."""
+        """Do nothing: the next deploy adopts what an interrupted one created, as objects are identified by name."""
 
     def may_adopt_existing(self) -> bool:
-        """As the target's: only where the namespace is the stack's own. Since 4.26 the provider refuses what exists."""
+        """Return whether the namespace is the stack's own. Since 4.26 the provider refuses what exists otherwise."""
         namespace = self._find_namespace(self.cluster.where.namespace)
         return namespace is not None and self._owns(namespace)
 
     def _find_namespace(self, name: str) -> Namespace | None:
-        """Return a namespace; None where there is none, or none that this login may see."""
+        """Return a namespace; None if it does not exist or this login may not see it."""
         with suppress(Forbidden):
             return self.cluster.find_object("namespace", name, Namespace)
         return None
@@ -231,17 +231,17 @@ class KubernetesTarget:
     def _poll_progress(self, reporter: Reporter, rolling: Collection[str], over: threading.Event) -> None:
         while not over.wait(PROGRESS_POLL_SECONDS):
             names = sorted(rolling)
-            with suppress(SlipwayError):  # Pulumi tells what is wrong with the cluster
+            with suppress(SlipwayError):  # Pulumi reports what is wrong with the cluster
                 snapshot = self.take_snapshot() if names else ClusterSnapshot()
                 for name in names:
                     if name in snapshot.deployments and name in rolling and not over.is_set():
                         reporter.step(name, "rolling out", _describe_progress(_deployment_row(name, snapshot)))
 
     def unfinished_rollouts(self) -> list[str]:
-        """Ask the cluster itself.
+        """Check the rollouts on the cluster itself.
 
-        Pulumi's plugin has one watch for all Deployments of a namespace. Where several change at once, it may judge one
-        by its state of before the change, and call a rollout done that has only begun.
+        Pulumi's plugin has one watch for all Deployments of a namespace. If several change at once, it may judge one by
+        its state before the change, and call a rollout done that has only started.
         """
         end = time.monotonic() + ROLLOUT_SECONDS
         while True:
@@ -258,13 +258,13 @@ class KubernetesTarget:
             time.sleep(ROLLOUT_POLL_SECONDS)
 
     def remove_superseded(self, reporter: Reporter, known_ids: Callable[[], Collection[str] | None]) -> None:
-        """A cluster holds nothing that Pulumi does not know."""
+        """Do nothing: the cluster has nothing that Pulumi does not know."""
 
     def remove_abandoned(self, reporter: Reporter, consent: Callable[[str], bool]) -> int:  # noqa: ARG002
         name = self.cluster.where.namespace
         raise ConfigError(
-            f"`{self.stack.name}` runs on a cluster: what a folder that is gone has left there is its namespace {name}",
-            remedy=f"If nobody needs it: `kubectl delete namespace {name}`.",
+            f"`{self.stack.name}` runs on a cluster, where a deleted folder leaves its namespace {name}",
+            remedy=f"If nobody needs it, run `kubectl delete namespace {name}`.",
         )
 
     def wait_deleted(self, reporter: Reporter) -> None:
@@ -274,9 +274,9 @@ class KubernetesTarget:
             try:
                 namespace = self.cluster.find_object("namespace", name, Namespace)
             except Forbidden:
-                return reporter.say(f"Whether the namespace {name} is gone cannot be seen with this login.")
+                return reporter.say(f"This login may not see whether the namespace {name} is gone.")
             if namespace is None or not namespace.metadata.deletion_timestamp:
-                return None  # gone; or somebody else's, which stays
+                return None  # it is gone, or it is somebody else's and stays
             if time.monotonic() > end:
                 raise explanation.stuck_namespace_error(name, namespace, NAMESPACE_DELETE_SECONDS)
             reporter.step(name, "removing", _deletion_blocker(namespace))
@@ -292,7 +292,7 @@ class KubernetesTarget:
         try:
             snapshot = self.take_snapshot() if failed_services else ClusterSnapshot()
         except SlipwayError:
-            return error  # Pulumi's words are better than none
+            return error  # Pulumi's error is better than none
         stuck_services = [
             name for name in failed_services if name in snapshot.deployments and not _is_healthy(snapshot, name)
         ]
@@ -301,7 +301,7 @@ class KubernetesTarget:
         failures = [
             explanation.inspect_failed_rollout(self.cluster, self.workspace, self.stack, name, snapshot)
             for name in stuck_services
-        ]  # before their pods go
+        ]  # before their pods are deleted
         plan = explanation.plan_rollback(failures, live_images())
         return explanation.rollout_error(self.stack.name, failures, plan, explanation.apply_rollback(plan, redeploy))
 
@@ -316,7 +316,7 @@ def _images_by_service(snapshot: ClusterSnapshot) -> dict[str, str]:
 
 
 def _describe_progress(row: KubernetesServiceStatus) -> str:
-    """Return how far a rollout is, in a line."""
+    """Return a rollout's progress in one line."""
     return f"{row.ready} ready" + (f", {row.reason}: {row.message}"[:PROGRESS_MESSAGE_LIMIT] if row.reason else "")
 
 
@@ -325,7 +325,7 @@ def _is_healthy(snapshot: ClusterSnapshot, name: str) -> bool:
 
 
 def _deployment_row(name: str, snapshot: ClusterSnapshot) -> KubernetesServiceStatus:
-    """Return a Deployment's line, without drift."""
+    """Return a Deployment's status, without drift."""
     deployment = snapshot.deployments[name]
     active = pod_status.active_pods(snapshot.pods.get(name, []))
     problem = snapshot.find_problem(name)
@@ -350,7 +350,7 @@ def _deployment_row(name: str, snapshot: ClusterSnapshot) -> KubernetesServiceSt
 
 
 def _rollout_time(deployment: Deployment, active: list[Pod], *, done: bool) -> datetime | None:
-    """Return when the last rollout ended; while it has not, when its newest pod was made."""
+    """Return when the last rollout ended, or, while it runs, when its newest pod was created."""
     progress = pod_status.find_condition(deployment.status.conditions, "Progressing")
     if done and progress and progress.last_update_time:
         return progress.last_update_time
@@ -358,7 +358,7 @@ def _rollout_time(deployment: Deployment, active: list[Pod], *, done: bool) -> d
 
 
 def _cron_job_row(name: str, snapshot: ClusterSnapshot) -> KubernetesServiceStatus:
-    """Return a CronJob's line, without drift: since when its last run was, and how that went."""
+    """Return a CronJob's status, without drift: when it last ran, and with what result."""
     cron_job = snapshot.cron_jobs[name]
     last, result = cron_job.status.last_schedule_time, pod_status.last_job_result(snapshot.job_runs.get(name, []))
     state = "failing" if result == "failed" else "suspended" if cron_job.spec.suspend else "scheduled"

@@ -1,4 +1,4 @@
-"""What pods and Deployments say of themselves, in a word: how far they are, and what is wrong."""
+"""Summarizes pods and Deployments: their progress, and their problems."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal
 from slipway._internal.run.kubernetes_objects import Condition, ContainerStatus, Deployment, Job, Pod
 
 STARTING_REASONS = ("ContainerCreating", "PodInitializing", "")
-"""Why a container waits that is about to start."""
+"""Waiting reasons of a container that is about to start."""
 
 
 @dataclass(frozen=True)
 class PodProblem:
-    """What keeps a pod from serving: Kubernetes' word for it, what it says more, and whose it is.
+    """Why a pod does not serve: Kubernetes' reason and message, and the pod's name.
 
-    `restarted` says that a container which has crashed runs again, so that the lines of the run before tell why.
+    `restarted` means that a crashed container runs again, so the previous run's log says why it crashed.
     """
 
     reason: str
@@ -26,13 +26,13 @@ class PodProblem:
 
 
 def active_pods(pods: Iterable[Pod]) -> list[Pod]:
-    """Return the pods that are to stay: neither ending nor finished, the oldest first."""
+    """Return the pods that are neither terminating nor finished, the oldest first."""
     active = [pod for pod in pods if not pod.metadata.deletion_timestamp and pod.status.phase != "Succeeded"]
     return sorted(active, key=lambda pod: (str(pod.metadata.creation_timestamp), pod.metadata.name))
 
 
 def find_pod_problem(pod: Pod) -> PodProblem | None:
-    """Return what is wrong with a pod; None where it serves or is on its way."""
+    """Return a pod's problem; None if it serves or is starting."""
     name = pod.metadata.name
     if pod.status.phase == "Failed" and not pod.status.container_statuses:
         return PodProblem(pod.status.reason or "Failed", pod.status.message, name)
@@ -68,10 +68,10 @@ def _describe_exit(status: ContainerStatus) -> str:
 
 
 def find_deployment_problem(deployment: Deployment, pods: Iterable[Pod]) -> PodProblem | None:
-    """Return what is wrong with a service: with one of its pods, with making them, or with the time that it takes."""
+    """Return a service's problem: with one of its pods, with creating pods, or with exceeding the deadline."""
     problems = [problem for pod in active_pods(pods) if (problem := find_pod_problem(pod))]
     if problems:
-        return problems[-1]  # the newest pod's: it is the one that a rollout waits for
+        return problems[-1]  # the newest pod's, which the rollout waits for
     conditions = deployment.status.conditions
     refused = find_condition(conditions, "ReplicaFailure")
     if refused and refused.status == "True":
@@ -84,14 +84,14 @@ def find_deployment_problem(deployment: Deployment, pods: Iterable[Pod]) -> PodP
 
 
 def is_rolled_out(deployment: Deployment) -> bool:
-    """Whether all of a Deployment's pods are of its newest template, and ready."""
+    """Whether all of a Deployment's pods have its newest template and are ready."""
     replicas, status = deployment.spec.replicas, deployment.status
     is_observed = status.observed_generation >= deployment.metadata.generation
     return is_observed and status.updated_replicas == replicas == status.ready_replicas == status.replicas
 
 
 def rollout_state(deployment: Deployment) -> Literal["done", "under way", "failed"]:
-    """Return how far a Deployment's last change is, as Kubernetes sees it; pods that end later do not count."""
+    """Return the state of a Deployment's last rollout, as Kubernetes sees it; pods that stop later do not count."""
     replicas, status = deployment.spec.replicas, deployment.status
     progress = find_condition(status.conditions, "Progressing")
     if status.observed_generation < deployment.metadata.generation:
@@ -103,18 +103,18 @@ def rollout_state(deployment: Deployment) -> Literal["done", "under way", "faile
 
 
 def is_ready(pod: Pod) -> bool:
-    """Whether a pod gets requests."""
+    """Whether a pod receives requests."""
     ready = find_condition(pod.status.conditions, "Ready")
     return ready is not None and ready.status == "True"
 
 
 def count_restarts(pods: Iterable[Pod]) -> int:
-    """Return how often the containers of pods were started again."""
+    """Return the number of container restarts."""
     return sum(status.restart_count for pod in pods for status in pod.status.container_statuses)
 
 
 def last_job_result(jobs: Iterable[Job]) -> str:
-    """Return how the newest job went: `succeeded`, `failed`, `runs`; nothing where none ever ran."""
+    """Return the newest job's result: `succeeded`, `failed` or `runs`; empty if none ever ran."""
     ordered = sorted(jobs, key=lambda job: str(job.metadata.creation_timestamp))
     if not ordered:
         return ""
@@ -126,5 +126,5 @@ def last_job_result(jobs: Iterable[Job]) -> str:
 
 
 def find_condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
-    """Return an object's condition of a kind."""
+    """Return an object's condition of the given type."""
     return next((entry for entry in conditions if entry.type == kind), None)

@@ -1,4 +1,4 @@
-"""The pod of a service: what its container is, what it may do, how much it may use, and how it ends."""
+"""A service's pod: its container, permissions, resource limits, and shutdown."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ from slipway._internal.targets.kubernetes.probes import Probes
 
 SECRETS_DIR = "/run/secrets"
 SECRETS_GID = 65532
-"""The group that secrets' files belong to, and that a pod's processes are in, whichever user the image has."""
+"""The group of secret files and of a pod's processes, whichever user the image has."""
 DEFAULT_TMP_SIZE = "1Gi"
-"""How large /tmp may get where service.toml does not say it. It is a folder of the node's, so it cannot be noexec."""
+"""The default size limit of /tmp. It is a folder on the node, so it cannot be noexec."""
 DEFAULT_MEMORY, DEFAULT_CPUS = "256m", 1.0
-"""What a service may use that says nothing about it."""
+"""The default resource limits of a service."""
 CPU_REQUEST_SHARE = 0.25
-"""How much of the processors that it may use is kept free for a service. Memory is kept free whole."""
+"""The share of its CPU limit that a service requests. Memory is requested in full."""
 WITHDRAW_SECONDS = 5
-"""How long a pod goes on serving after it was told to end, until nothing sends it requests any more."""
+"""How long a terminating pod keeps serving, until it receives no more requests."""
 MIN_STOP_SECONDS = 10
-"""The least that its container has to end after its stop signal; `drain` may say more."""
+"""The minimum time that a container has to stop after its stop signal; `drain` may extend it."""
 SPREAD_KEYS = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
 GPU_RESOURCE = "nvidia.com/gpu"
 
@@ -58,11 +58,11 @@ GPU_RESOURCE = "nvidia.com/gpu"
 def pod_spec(
     ctx: ServiceContext, image: pulumi.Input[str], config: ServiceConfig, has_pull_secret: bool, probes: Probes | None
 ) -> PodSpecArgs:
-    """Return the pod of a service, as the Pod Security Standard `restricted` asks for.
+    """Return a service's pod spec, as the Pod Security Standard `restricted` requires.
 
     Args:
-        ctx: the service's place.
-        image: by digest.
+        ctx: the service's context.
+        image: the image by digest.
         config: its environment and secrets.
         has_pull_secret: whether there is a pull secret.
         probes: its probes; None for a job, which ends by itself.
@@ -78,7 +78,7 @@ def pod_spec(
         service_account_name=ctx.name,
         automount_service_account_token=False,
         enable_service_links=False,
-        share_process_namespace=True,  # so that the pod's own first process takes in orphans, as Docker's init does
+        share_process_namespace=True,  # the pod's first process then reaps orphans, as Docker's init does
         image_pull_secrets=[LocalObjectReferenceArgs(name=PULL_SECRET)] if has_pull_secret else None,
         restart_policy=None if probes else "Never",
         termination_grace_period_seconds=max(MIN_STOP_SECONDS, settings.drain)
@@ -125,7 +125,7 @@ def _container(
 
 
 def resource_requirements(settings: ResourceLimits) -> ResourceRequirementsArgs:
-    """Return limits and requests: memory is kept free whole, as it cannot be shared out; processors in part."""
+    """Return limits and requests: memory in full, as it cannot be shared; CPU in part."""
     memory = kubernetes_quantity(settings.memory or DEFAULT_MEMORY)
     cpus = settings.cpus or DEFAULT_CPUS
     gpus = {GPU_RESOURCE: str(settings.gpu)} if settings.gpu else {}
@@ -136,17 +136,17 @@ def resource_requirements(settings: ResourceLimits) -> ResourceRequirementsArgs:
 
 
 def kubernetes_quantity(amount: str) -> str:
-    """Return an amount as Docker writes it (`256m`) as Kubernetes does (`256Mi`)."""
+    """Convert an amount from Docker's notation (`256m`) to Kubernetes' (`256Mi`)."""
     return f"{amount.upper()}i".replace("KI", "Ki")
 
 
 def millicores(cpus: float) -> str:
-    """Return a number of processors as Kubernetes writes parts of them."""
+    """Return a number of processors in millicores."""
     return f"{max(1, round(cpus * 1000))}m"
 
 
 def _platform_affinity(platforms: tuple[str, ...]) -> AffinityArgs:
-    """Return that pods go to nodes that the image was built for."""
+    """Return an affinity for nodes of the platforms that the image was built for."""
     architectures = sorted({platform.split("/")[1] for platform in platforms})
     requirements = (("kubernetes.io/os", ["linux"]), ("kubernetes.io/arch", architectures))
     term = NodeSelectorTermArgs(
@@ -162,7 +162,7 @@ def _platform_affinity(platforms: tuple[str, ...]) -> AffinityArgs:
 
 
 def _spread_constraint(ctx: ServiceContext, key: str) -> TopologySpreadConstraintArgs:
-    """Return that pods of one rollout are spread where that is possible."""
+    """Return a constraint that spreads the pods of one rollout if possible."""
     return TopologySpreadConstraintArgs(
         max_skew=1,
         topology_key=key,

@@ -1,7 +1,7 @@
-"""How Kubernetes asks whether a service is well: at its `health` path, or by the Dockerfile's own HEALTHCHECK.
+"""How Kubernetes checks a service's health: at its `health` path, or by the Dockerfile's HEALTHCHECK.
 
-A path is asked by the kubelet. A command is a new process in the container, every few seconds, which takes its share of
-the container's memory and processor; but it is written down once, and suits a service without a port.
+The kubelet requests the path. The HEALTHCHECK's command starts a process in the container every few seconds, which
+uses some of the container's memory and CPU; but it is defined only once, and suits a service without a port.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from slipway._internal.model.workspace import Service
 
 STARTUP_PERIOD_SECONDS = 2
 TIMEOUT_FACTOR = 5
-"""How many times as long an answer may take. Docker only notes one that is late; Kubernetes acts on it, and on a busy
-node, where a check takes seconds to start, it would send requests to nobody."""
+"""How much to extend the check's timeout. Docker only records a late answer. Kubernetes stops sending requests, and on
+a busy node, where a check takes seconds to start, no pod would receive any."""
 LIVENESS_FACTOR = 6
-"""How many times as seldom the liveness probe asks: each restart makes a busy node busier."""
+"""How much to extend the liveness probe's interval: each restart makes a busy node busier."""
 DEFAULT_PROBE = Healthcheck((), interval=5, timeout=3)
-"""How often a port is knocked at where there is no HEALTHCHECK."""
+"""The timing of port checks without a HEALTHCHECK."""
 
 
 @dataclass(frozen=True)
 class Probes:
-    """A container's probes, and the seconds that it may take to start."""
+    """A container's probes, and the seconds it may take to start."""
 
     startup: ProbeArgs | None = None
     readiness: ProbeArgs | None = None
@@ -36,10 +36,10 @@ class Probes:
 
 
 def build_probes(service: Service) -> Probes:
-    """Return a service's probes: its `health` path, else its HEALTHCHECK, else whether its port is open; or none.
+    """Return a service's probes: its `health` path, else its HEALTHCHECK, else its open port; or none.
 
-    The HEALTHCHECK says how often and how patiently either is asked. An unwell container is sent no more requests; only
-    one that stays unwell for long is restarted.
+    The HEALTHCHECK sets the timing of all of them. An unhealthy container receives no more requests; only one that
+    stays unhealthy for long is restarted.
 
     Raises:
         ConfigError: its Dockerfile cannot be read.
@@ -52,8 +52,8 @@ def build_probes(service: Service) -> Probes:
     start_seconds = ceil(timing.start_seconds(service.settings.start_timeout))
     period = max(1, ceil(timing.start_interval or STARTUP_PERIOD_SECONDS))
 
-    # A command in the container may find well what listens on loopback only: there the kubelet asks the port first, and
-    # the command says from then on whether requests are sent to it.
+    # A command in the container also succeeds for a service that listens on loopback only. So the kubelet checks the
+    # port first; from then on the command decides whether requests are sent.
     startup_check = None if check and port and not path else check
 
     def probe(
@@ -72,7 +72,7 @@ def build_probes(service: Service) -> Probes:
     return Probes(
         startup=probe(startup_check, period, ceil(start_seconds / period)),
         readiness=probe(check, timing.interval, timing.retries),
-        # It may not be well yet when its port is open: until its time to start is over it is not restarted for that.
+        # An open port does not mean healthy yet: do not restart it for that before its start time is over.
         liveness=probe(
             check,
             LIVENESS_FACTOR * timing.interval,

@@ -1,4 +1,4 @@
-"""How requests come in: by routes of a Gateway, the stack's own or one that exists, or by an Ingress; or not at all."""
+"""How requests reach services: by routes of the stack's own or an existing Gateway, by an Ingress, or not at all."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, Kubern
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 GATEWAY_NAME = "gateway"
-"""The name of the stack's own Gateway; no service may have it."""
+"""The name of the stack's own Gateway; it is reserved."""
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
-"""Not to be waited for: the Deployment says whether pods are there; not each Ingress controller tells its address."""
+"""Do not wait: the Deployment shows whether pods exist, and some Ingress controllers never report an address."""
 
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """What routes are attached to (`parents` of an HTTPRoute), and the resources that it is made of."""
+    """What routes attach to (`parents` of an HTTPRoute), and its resources."""
 
     parents: tuple[Mapping[str, str], ...] = ()
     resources: tuple[pulumi.Resource, ...] = ()
 
 
 def declare_entry_point(stack_ctx: KubernetesContext) -> EntryPoint:
-    """Declare the stack's own Gateway where it has one, or return the one that its settings name.
+    """Declare the stack's own Gateway if it has one, or return the one that its settings name.
 
-    The Gateway has a namespace of its own: many products run it as pods beside it, which may not run as the services do
-    and come from other registries.
+    The Gateway has its own namespace: many products run it as pods in its namespace, which need other permissions than
+    services and come from other registries.
     """
     if stack_ctx.stack.parent:
         namespace_name, _, name = stack_ctx.stack.parent.partition("/")
@@ -64,7 +64,7 @@ def declare_entry_point(stack_ctx: KubernetesContext) -> EntryPoint:
 
 
 def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
-    """Declare what leads to a service: the name that others call it by, and the route from outside where it has one."""
+    """Declare how a service is reached: the name that other services use, and its route from outside if it has one."""
     if ctx.service.settings.port is None:
         return
     Service(
@@ -84,7 +84,7 @@ def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
 
 
 def service_urls(workspace: Workspace, stack: Stack) -> dict[str, str]:
-    """Return each routed service's URL; none where nothing is exposed, or where the host is not the stack's to know."""
+    """Return the URL of each service with a route; empty if the stack's settings name no host."""
     if not stack.host:
         return {}
     address = f"{'https' if stack.tls else 'http'}://{stack.host}"
@@ -117,7 +117,7 @@ def _gateway(stack_ctx: KubernetesContext, namespace: str, after: pulumi.Resourc
 
 
 def _redirect(stack_ctx: KubernetesContext, gateway: Mapping[str, str], after: pulumi.Resource) -> CustomResource:
-    """Declare that whoever comes without TLS is sent to the same address with it."""
+    """Declare a redirect from HTTP to HTTPS."""
     to_tls = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
     name = "slipway.redirect"
     return CustomResource(

@@ -1,4 +1,4 @@
-"""How many pods of a service there are, and how many may be taken away at once."""
+"""How many pods a service has, and how many may be evicted at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slipway._internal.targets.kubernetes.pods import DEFAULT_CPUS, millicores
 
 
 def declare_scaling(ctx: ServiceContext, workload: pulumi.Resource) -> None:
-    """Declare an autoscaler of what runs where the number may vary, and a budget for drains where there are several."""
+    """Declare an autoscaler if the number of pods may vary, and a disruption budget if there is more than one."""
     scale = ctx.service.settings.scale
     if scale.max > scale.min:
         _autoscaler(ctx, workload)
@@ -28,7 +28,7 @@ def declare_scaling(ctx: ServiceContext, workload: pulumi.Resource) -> None:
 
 
 def _autoscaler(ctx: ServiceContext, workload: pulumi.Resource) -> HorizontalPodAutoscaler:
-    """Declare the autoscaler: `cpu` is percent of what a pod may use, not of what is kept free for it."""
+    """Declare the autoscaler: `cpu` is a percentage of a pod's limit, not of its request."""
     scale, cpus = ctx.service.settings.scale, ctx.service.settings.resources.cpus or DEFAULT_CPUS
     target = MetricTargetArgs(type="AverageValue", average_value=millicores(cpus * scale.cpu / 100))
     return HorizontalPodAutoscaler(
@@ -47,7 +47,7 @@ def _autoscaler(ctx: ServiceContext, workload: pulumi.Resource) -> HorizontalPod
 
 
 def _disruption_budget(ctx: ServiceContext) -> PodDisruptionBudget:
-    """Declare that one pod at a time may be drained, and one that is not well always."""
+    """Allow the eviction of one pod at a time, and of an unhealthy pod at any time."""
     return PodDisruptionBudget(
         ctx.name,
         metadata=ctx.metadata(),

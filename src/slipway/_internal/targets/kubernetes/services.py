@@ -1,4 +1,4 @@
-"""Runs services on Kubernetes: a namespace, closed but for what is named, and in it what each service needs."""
+"""Runs services on Kubernetes: a namespace that denies traffic by default, and each service's objects in it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from slipway._internal.targets.services import Secrets, ServicesArgs
 
 
 class KubernetesServices(pulumi.ComponentResource):
-    """A stack's services on a cluster, in a namespace of the Pod Security Standard `restricted`.
+    """A stack's services on a cluster, in a namespace with the Pod Security Standard `restricted`.
 
     Args:
-        name: its name in the state: the stack's.
+        name: its name in the state: the stack's name.
         args: what runs.
-        opts: Pulumi's options. `transforms` reach every object in the cluster.
+        opts: Pulumi's options. `transforms` apply to every object in the cluster.
 
     Attributes:
         services: each service's component.
-        urls: the URL of each service that has a route, where the stack's host is known.
+        urls: the URL of each service that has a route, if the stack's host is known.
 
     Raises:
-        ConfigError: the namespace's name, the kubeconfig or a service's Dockerfile is wrong.
+        ConfigError: the namespace's name, the kubeconfig or a service's Dockerfile is invalid.
     """
 
     services: dict[str, KubernetesService]
@@ -64,15 +64,15 @@ class KubernetesServices(pulumi.ComponentResource):
 
 
 class KubernetesService(pulumi.ComponentResource):
-    """One service on a cluster: what runs, as whom, with which settings, who reaches it, and how many there are.
+    """One service on a cluster: its workload, account, settings, network access, and scaling.
 
     Args:
         service: the service.
         stack_ctx: the stack's namespace and cluster.
-        image: by digest.
+        image: its image by digest.
         secrets: its run-time secrets.
-        pull_secret: the login that images are pulled with, where there is one.
-        entry_point: what routes from outside are attached to.
+        pull_secret: the login that images are pulled with, if there is one.
+        entry_point: what routes from outside attach to.
         opts: Pulumi's options.
 
     Attributes:

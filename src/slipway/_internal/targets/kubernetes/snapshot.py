@@ -1,4 +1,4 @@
-"""What a cluster holds of a stack at one moment."""
+"""A stack's objects on a cluster at one moment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway._internal.targets.kubernetes.pod_status import PodProblem
 
 @dataclass(frozen=True)
 class ClusterSnapshot:
-    """What there is of a stack, by service."""
+    """A stack's objects, by service."""
 
     deployments: dict[str, Deployment] = field(default_factory=dict)
     cron_jobs: dict[str, CronJob] = field(default_factory=dict)
@@ -23,6 +23,6 @@ class ClusterSnapshot:
 
 
 def image_of(service: str, spec: PodSpec) -> str:
-    """Return the image of the service's own container; of the first one where none is called that."""
+    """Return the image of the container named after the service, or else of the first container."""
     images = {container.name: container.image for container in reversed(spec.containers)}
     return images.get(service) or next(reversed(images.values()), "")

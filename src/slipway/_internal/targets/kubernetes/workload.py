@@ -1,4 +1,4 @@
-"""What runs: a Deployment that is rolled over without a gap, or a CronJob; both with the same hardened pod."""
+"""A service's workload: a Deployment with rolling updates, or a CronJob; both with the same hardened pod."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from slipway._internal.targets.kubernetes.config import ServiceConfig
 from slipway._internal.targets.kubernetes.context import ServiceContext
 
 MIN_READY_SECONDS = 2
-"""How long a pod has to be well before an old one may go."""
+"""How long a new pod must be healthy before an old one is removed."""
 PROGRESS_SECONDS = 60
-"""How long a rollout may stand still beside the time that a container may take to start: pulling, scheduling."""
+"""Extra time for a stalled rollout beyond the container's start time: for scheduling and pulling."""
 MAX_WAVES = 4
-"""In how many steps a rollout of many pods goes at most: a quarter of them at a time."""
+"""The maximum number of steps in a rollout of many pods: a quarter of them at a time."""
 REVISION_HISTORY_LIMIT = 5
 """Old ReplicaSets that Kubernetes keeps."""
 SLACK_SECONDS = 10
 JOB_RETRIES = 2
 JOB_START_DEADLINE_SECONDS = 300
-"""How late a job may begin when it could not at its time."""
+"""How late a job may start if it could not start on schedule."""
 
 
 @dataclass(frozen=True)
 class PodInputs:
-    """What a service's pods are made from."""
+    """The inputs of a service's pods."""
 
     image: pulumi.Input[str]
     config: ServiceConfig
@@ -45,21 +45,21 @@ class PodInputs:
 
 
 def declare_workload(ctx: ServiceContext, pod: PodInputs, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
-    """Declare what runs of a service; it waits for `after` and for the login that its image is pulled with."""
+    """Declare a service's workload; it waits for `after` and for the pull secret."""
     opts = ctx.opts([*after, *([pod.pull_secret] if pod.pull_secret else [])])
     job = ctx.service.settings.job
     return _cron_job(ctx, pod, job, opts) if job else _deployment(ctx, pod, opts)
 
 
 def _deployment(ctx: ServiceContext, pod: PodInputs, opts: pulumi.ResourceOptions) -> Deployment:
-    """Declare a Deployment: new pods first, old ones only when those are well.
+    """Declare a Deployment: old pods are removed only when new ones are healthy.
 
-    Where an autoscaler sets the number of pods none is declared: each deploy would set it back.
+    If an autoscaler sets the number of pods, none is declared: each deploy would reset it.
     """
     health = probes.build_probes(ctx.service)
     scale = ctx.service.settings.scale
     deadline = health.start_seconds + PROGRESS_SECONDS
-    # Kubernetes calls a rollout failed when it stands still; the provider goes by its own time for all of it.
+    # Kubernetes fails a rollout that stalls; the provider has its own limit for the whole rollout.
     rollout_timeout = f"{deadline * min(scale.max, MAX_WAVES) + SLACK_SECONDS}s"
     return Deployment(
         ctx.name,
@@ -86,7 +86,7 @@ def _deployment(ctx: ServiceContext, pod: PodInputs, opts: pulumi.ResourceOption
 
 
 def _cron_job(ctx: ServiceContext, pod: PodInputs, job: JobSettings, opts: pulumi.ResourceOptions) -> CronJob:
-    """Declare a CronJob: one run at a time, by UTC, tried again where it fails."""
+    """Declare a CronJob: one run at a time, scheduled in UTC, retried on failure."""
     return CronJob(
         ctx.name,
         metadata=ctx.metadata(),
@@ -105,6 +105,6 @@ def _cron_job(ctx: ServiceContext, pod: PodInputs, job: JobSettings, opts: pulum
 
 
 def _pod_template(ctx: ServiceContext, pod: PodInputs, health: probes.Probes | None) -> PodTemplateSpecArgs:
-    """Return the pods' template; without probes they are those of a job, which runs to its end."""
+    """Return the pods' template; without probes it is for a job, which runs to completion."""
     spec = pods.pod_spec(ctx, pod.image, pod.config, pod.pull_secret is not None, health)
     return PodTemplateSpecArgs(metadata=ObjectMetaArgs(labels=ctx.labels), spec=spec)

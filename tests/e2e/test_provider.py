@@ -191,7 +191,7 @@ def test_a_deploy_neither_cuts_nor_waits_for_another_services_connections(steady
     ("listen", "says"),
     [
         ("127.0.0.1:8000", "it listens on 127.0.0.1:8000, not on 0.0.0.0:8000"),
-        (":9000", "remedy: Set `port` in its service.toml to 9000, or let it listen on 8000"),
+        (":9000", "remedy: Set `port` in its service.toml to 9000, or make it listen on 8000"),
     ],
 )
 def test_a_healthy_container_that_nobody_can_reach_does_not_take_over(

@@ -47,7 +47,7 @@ def test_defaults_are_filled_in() -> None:
         ({"image": "api:latest"}, ("image", "isn't pinned")),
         ({"memory": "lots"}, ("memory", "not an amount")),
         ({"tmpSize": "64 MB"}, ("tmpSize", "not an amount")),
-        ({"env": {"TOKEN": SecretValue("x")}}, ("env", "holds a secret")),
+        ({"env": {"TOKEN": SecretValue("x")}}, ("env", "contains a secret")),
         ({"secrets": {"../x": "y"}}, ("secrets", "not a file name")),
         ({"volumes": []}, ("volumes", "is not an input")),
         ({"service": None}, ("service", "is required")),

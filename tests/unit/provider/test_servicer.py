@@ -104,7 +104,7 @@ def test_a_bug_is_told_in_two_lines(provider: Any) -> None:
 def test_an_unknown_resource_is_named(provider: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         provider.Check(provider_pb2.CheckRequest(urn=URN.replace("Container", "Ship"), news=to_struct({})))
-    assert "slipway:docker:Ship is not a resource of Slipway's" in caught.value.details()
+    assert "slipway:docker:Ship is not one of Slipway's resources" in caught.value.details()
 
 
 def test_one_thread_serves_a_whole_process() -> None:

@@ -44,5 +44,7 @@ def container_at(*ips: str) -> Any:
 
 def test_a_gateway_that_the_engine_lets_listen_elsewhere_is_refused() -> None:
     gateway._check_listen_address(container_at("127.0.0.1"), GatewaySpec.from_inputs(INPUTS))
-    with pytest.raises(SlipwayError, match=r"told to listen on 127\.0\.0\.1, the engine listens on 0\.0\.0\.0, ::"):
+    with pytest.raises(
+        SlipwayError, match=r"should listen on 127\.0\.0\.1, but the engine published it on 0\.0\.0\.0, ::"
+    ):
         gateway._check_listen_address(container_at("0.0.0.0", "::"), GatewaySpec.from_inputs(INPUTS))

@@ -1,4 +1,4 @@
-"""`slipway:docker:Container`: a service's container, never changed but replaced by a healthy other one."""
+"""`slipway:docker:Container`: a service's container, never changed but replaced by a new healthy one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from slipway._internal.run import engine
 
 UPDATED_IN_PLACE = frozenset({"healthTimeout", "drainSeconds"})  # how a container is treated, not what it is
 RESTART_POLICY_DRIFT = "restart"
-"""What differs where the engine would not bring a container back: that is put right in place."""
-HEALTH_RECHECK_SECONDS = 10.0  # how long a container that the engine finds unhealthy may take to show that it is well
+"""The drift of a container that the engine would not restart; it is fixed in place."""
+HEALTH_RECHECK_SECONDS = 10.0  # timeout of one more health check of a container that the engine calls unhealthy
 
 _PINNED_IMAGE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SIZE = re.compile(r"[0-9]+[kmg]?")
@@ -45,7 +45,7 @@ class ContainerHandler(ResourceHandler):
         for key in ("memory", "tmpSize"):
             amount = inputs.get(key)
             if amount not in (None, UNKNOWN) and not _SIZE.fullmatch(str(amount)):
-                problems.append((key, f"{amount!r} is not an amount; write a whole number and k, m or g: 256m"))
+                problems.append((key, f"{amount!r} is not an amount; use a whole number and k, m or g, such as 256m"))
         for name in inputs.get("secrets") or {}:
             if not _FILE_NAME.fullmatch(name):
                 problems.append(("secrets", f"{name!r} is not a file name"))
@@ -88,13 +88,13 @@ class ContainerHandler(ResourceHandler):
 
 
 def _same_digest(old: Props, new: Props) -> bool:
-    """Whether two inputs name the same bytes: the digest is the image, in whatever repository it was found."""
+    """Whether two inputs name the same image: the digest identifies it, in whatever repository it is."""
     before, after = (str(inputs.get("image", "")).partition("@")[2] for inputs in (old, new))
     return bool(after) and before == after
 
 
 def find_drift(old: ResourceState) -> str:
-    """Return what no longer holds: an output, where the container has to be replaced; RESTART; nothing."""
+    """Return the drifted output if the container must be replaced, RESTART_POLICY_DRIFT, or an empty text."""
     details = inspect_container(old.id)
     if (
         details is None
@@ -115,7 +115,7 @@ def find_drift(old: ResourceState) -> str:
 
 
 def is_unhealthy(details: dict[str, Any]) -> bool:
-    """Say whether a container that runs fails its health check: by the engine's last ones, and by one more now."""
+    """Return whether a running container fails its health check, both by the engine's results and by one more now."""
     if (details["State"].get("Health") or {}).get("Status") != "unhealthy":
         return False
     command = engine.configured_health_command(details["Config"])
@@ -124,6 +124,6 @@ def is_unhealthy(details: dict[str, Any]) -> bool:
 
 
 def refuse_copied_container(old: ResourceState) -> None:
-    """Raise ConfigError for a container that the state knows only because it is a copy of the one that made it."""
+    """Raise ConfigError if the state knows the container only because it is a copy of the state that created it."""
     if details := inspect_container(old.id):
         refuse_copied_object(details["Config"].get("Labels") or {}, details["Name"].lstrip("/"))

@@ -1,4 +1,4 @@
-"""`slipway:docker:Gateway`: the one way in, an NGINX that changes routes without dropping a request."""
+"""`slipway:docker:Gateway`: the stack's entry point, an NGINX that changes routes without dropping a request."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from slipway._internal.rollout.ownership import refuse_foreign_objects
 from slipway._internal.run import engine, ports
 
 UPDATED_IN_PLACE = frozenset({"routes", "drainSeconds"})
-REPLACE_GRACE_SECONDS = 10  # that requests in flight have where another gateway waits for the port
+REPLACE_GRACE_SECONDS = 10  # time for requests in flight while the new gateway waits for the port
 
 
 class GatewayHandler(ResourceHandler):
-    """A long-lived NGINX: routes change by a reload; all else by a replacement that frees the port first."""
+    """A long-lived NGINX: a reload changes routes; any other change replaces it, after freeing the port."""
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
     defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
@@ -44,7 +44,7 @@ class GatewayHandler(ResourceHandler):
         if not contains_unknown(bind) and (problem := bind_problem(str(bind))):
             return [("bind", f"{bind!r} {problem}. {BIND_REMEDY}")]
         if not contains_unknown(port) and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):
-            return [("port", f"{port!r} is not a port: 1 to 65535")]
+            return [("port", f"{port!r} is not a port; use 1 to 65535")]
         if contains_unknown(inputs):
             return []
         try:
@@ -61,7 +61,7 @@ class GatewayHandler(ResourceHandler):
     def diff(self, old: ResourceState, news: Props) -> Diff:
         changed = changed_keys(old.inputs, news)
         replaces = [key for key in changed if key not in UPDATED_IN_PLACE]
-        # Pulumi also asks with unknown inputs, to see what goes with a network that has to be replaced.
+        # Pulumi also asks with unknown inputs, to see what depends on a network that must be replaced.
         _check_replacement(news, changed)
         if not replaces and (drifted_key := find_drift(old) or _find_gateway_drift(old, news)):
             changed, replaces = [*changed, drifted_key], [drifted_key] if drifted_key != RESTART_POLICY_DRIFT else []
@@ -106,7 +106,7 @@ class GatewayHandler(ResourceHandler):
 
 
 def _find_gateway_drift(old: ResourceState, news: Props) -> str:
-    """Return the output that no longer holds where the gateway hangs, or listens elsewhere than it should."""
+    """Return the drifted output if the gateway hangs, or listens on the wrong address."""
     details = inspect_container(old.id)
     addresses = published_addresses(details) if details else []
     if not contains_unknown(news["bind"]) and any(not is_same_address(ip, news["bind"]) for ip, _ in addresses):
@@ -115,14 +115,14 @@ def _find_gateway_drift(old: ResourceState, news: Props) -> str:
 
 
 def _serves_config(old: ResourceState, expected_config: str) -> bool:
-    """Whether the gateway has this configuration, and keeps connections."""
+    """Whether the gateway has this configuration, with keepalive on."""
     with engine.docker_errors():
         container = engine.client().containers.get(old.id)
         return nginx.read_live_config(container) == expected_config and not nginx.is_keepalive_left_off(container)
 
 
 def _check_replacement(news: Props, changed: Collection[str]) -> None:
-    """Refuse a replacement that would fail when the old gateway is gone already, and nothing would serve."""
+    """Refuse a replacement that would fail only after the old gateway is gone, when nothing would serve."""
     with engine.docker_errors():
         if "port" in changed and not contains_unknown(news["port"]) and ports.is_port_taken(news["bind"], news["port"]):
             raise port_taken_error(news["bind"], news["port"], news["stack"])

@@ -1,6 +1,6 @@
-"""What every kind of resource offers to Pulumi, in plain values; the gRPC side is in service.py."""
+"""The interface of a resource type, in plain values; the gRPC side is in servicer.py."""
 
-# ruff: noqa: ARG002 - not every kind needs all that it is told
+# ruff: noqa: ARG002 - not every handler needs every argument
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway._internal.rollout.cancellation import CancellationToken
 
 @dataclass(frozen=True)
 class CheckedInputs:
-    """Inputs with their defaults, and what is wrong with them: property and reason."""
+    """Inputs with their defaults, and their failures: property and reason."""
 
     inputs: Props
     failures: tuple[tuple[str, str], ...] = ()
@@ -23,7 +23,7 @@ class CheckedInputs:
 
 @dataclass(frozen=True)
 class ResourceState:
-    """A resource as Pulumi's state has it: secrets unwrapped, `outputs` as this provider last gave them."""
+    """A resource as in Pulumi's state: with secrets unwrapped, and the `outputs` that this provider last returned."""
 
     urn: str
     id: str
@@ -33,7 +33,7 @@ class ResourceState:
 
 @dataclass(frozen=True)
 class Diff:
-    """What would happen: properties that change, and those among them that ask for a replacement."""
+    """The properties that change, and those among them that require a replacement."""
 
     changed: Collection[str] = ()
     replaces: Collection[str] = ()
@@ -42,17 +42,17 @@ class Diff:
 
 @dataclass(frozen=True)
 class ActualState:
-    """A resource as it really is: its id (empty: it is gone) and outputs."""
+    """A resource as it actually is: its id (empty: it is gone) and outputs."""
 
     id: str
     outputs: Props = field(default_factory=dict)
 
 
 class ResourceHandler(ABC):
-    """One kind of resource. Methods may block: each call has a thread of its own.
+    """One resource type. Methods may block: each call has its own thread.
 
-    `required`, `defaults`, `optional` and `secret` name all inputs; only a secret one may hold secrets.
-    `computed` are the outputs that a deployment finds out.
+    `required`, `defaults`, `optional` and `secret` name all inputs; only secret ones may contain secrets.
+    `computed` names the outputs that are known only after a deployment.
     """
 
     required: ClassVar[tuple[str, ...]] = ()
@@ -62,7 +62,7 @@ class ResourceHandler(ABC):
     computed: ClassVar[tuple[str, ...]] = ()
 
     def check(self, news: Props) -> CheckedInputs:
-        """Fill in defaults and find what is missing, unknown here, or secret where all can read it."""
+        """Fill in defaults, and find missing inputs, unsupported inputs, and secrets in readable inputs."""
         inputs = {**self.defaults, **{key: value for key, value in news.items() if value is not None}}
         failures = [(key, "is required") for key in self.required if key not in inputs]
         known = {*self.required, *self.defaults, *self.optional, *self.secret}
@@ -70,50 +70,50 @@ class ResourceHandler(ABC):
             if key not in known and not key.startswith("__"):
                 failures.append((key, f"is not an input of this resource; it has {', '.join(sorted(known))}"))
             elif key not in self.secret and contains_secret(value):
-                failures.append((key, "holds a secret that all could read there; use `secrets`"))
+                failures.append((key, "contains a secret that anyone could read there; use `secrets`"))
         return CheckedInputs(inputs, tuple(failures or self.validate_inputs(unwrap_secrets(inputs))))
 
     def validate_inputs(self, inputs: Props) -> list[tuple[str, str]]:
-        """Return what is wrong with single values; any of them may be UNKNOWN."""
+        """Return the problems of single values; any of them may be UNKNOWN."""
         return []
 
     def validate_change(self, olds: Props, news: Props) -> list[tuple[str, str]]:
-        """Return what speaks against the new inputs where the old ones were those; none at the first deployment."""
+        """Return the problems of a change from the old inputs to the new; `olds` is empty at the first deployment."""
         return []
 
     def preview_outputs(self, inputs: Props) -> Props:
-        """Return the outputs to expect, without touching the engine."""
+        """Return the expected outputs, without contacting the engine."""
         return {**self.public_inputs(inputs), **dict.fromkeys(self.computed, UNKNOWN)}
 
     def public_inputs(self, inputs: Props) -> Props:
-        """Return the inputs that may stand among the outputs."""
+        """Return the inputs that may be repeated in the outputs."""
         return {key: value for key, value in inputs.items() if key not in self.secret and not key.startswith("__")}
 
     def unchanged_outputs(self, old: ResourceState) -> Props:
-        """Return the computed outputs that an update leaves as they are."""
+        """Return the computed outputs that an update does not change."""
         return {key: old.outputs[key] for key in self.computed if key in old.outputs}
 
     @abstractmethod
     def diff(self, old: ResourceState, news: Props) -> Diff:
-        """Compare state, wish and reality."""
+        """Compare the state, the new inputs and what actually exists."""
 
     @abstractmethod
     def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
-        """Make it; on any error nothing of it stays behind."""
+        """Create the resource; on any error, leave nothing behind."""
 
     def update(self, old: ResourceState, news: Props, cancellation: CancellationToken) -> Props:
-        """Change it in place and return its outputs."""
+        """Change the resource in place and return its outputs."""
         return {**old.outputs, **self.public_inputs(news)}
 
     def read(self, old: ResourceState) -> ActualState:
-        """Look at it as it really is."""
+        """Return the resource as it actually is."""
         return ActualState(old.id, old.outputs)
 
-    def delete(self, old: ResourceState, cancellation: CancellationToken) -> None:  # noqa: B027 - most but not all kinds have something to remove
-        """Remove it; gone already is fine."""
+    def delete(self, old: ResourceState, cancellation: CancellationToken) -> None:  # noqa: B027 - some types have nothing to remove
+        """Remove the resource, if it still exists."""
 
 
 def changed_keys(olds: Props, news: Props, keys: Collection[str] | None = None) -> list[str]:
-    """Return the names of properties that differ (among `keys` where given)."""
+    """Return the names of properties that differ (only among `keys`, if given)."""
     names = sorted({*olds, *news} if keys is None else keys)
     return [name for name in names if not name.startswith("__") and olds.get(name) != news.get(name)]

@@ -1,6 +1,6 @@
-"""`slipway:docker:Network`: the network on which a stack's containers and its gateway meet."""
+"""`slipway:docker:Network`: the network that connects a stack's containers and its gateway."""
 
-# ruff: noqa: ARG002 - not every kind needs all that it is told
+# ruff: noqa: ARG002 - not every handler needs every argument
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slipway._internal.run.owner import DeployedObject
 
 
 class NetworkHandler(ResourceHandler):
-    """A bridge network with the name it is given, so there is one of it in an engine."""
+    """A bridge network with a fixed name, so an engine has only one of it."""
 
     required = ("name",)
     defaults = {"labels": {}}
@@ -51,7 +51,7 @@ class NetworkHandler(ResourceHandler):
 
 
 def _belongs_with(labels: Mapping[str, str], container: DeployedObject) -> bool:
-    """Whether a container is of the same stack and owner as a network, of which a deploy has forgotten it."""
+    """Whether a container that is no longer in the state has the same stack and owner as the network."""
     stack = {key: labels.get(key, "") for key in (engine.WORKSPACE_LABEL, engine.STACK_LABEL)}
     return (
         all(stack.values())
@@ -69,7 +69,7 @@ def _find_network(network_id: str) -> Any:
 
 
 def _find_orphaned_network(name: str, urn: str) -> Any:
-    """Return the network of this name when a deployment that was killed made it; refuse anyone else's."""
+    """Return the network of this name if a killed deployment created it; refuse anyone else's."""
     for network in engine.client().networks.list(names=[name]):
         if network.name != name:  # the engine's filter also finds names that only contain it
             continue

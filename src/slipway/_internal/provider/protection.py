@@ -1,10 +1,10 @@
 """`slipway:index:Protection`: whether the stack was protected when it was last deployed, kept in its state.
 
-A stack's file can be emptied, replaced or taken from another branch. What was protected becomes open only where
-somebody says so, by whichever command it is deployed: also by `pulumi up`.
+A stack's file can be emptied, replaced or taken from another branch. Protection is lifted only on request, whichever
+command deploys the stack, `pulumi up` included.
 """
 
-# ruff: noqa: ARG002 - not every kind needs all that it is told
+# ruff: noqa: ARG002 - not every handler needs every argument
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from slipway._internal.rollout.cancellation import CancellationToken
 
 
 class ProtectionHandler(ResourceHandler):
-    """Whether a stack is protected; to take it away needs UNPROTECT in the environment."""
+    """Whether a stack is protected; lifting the protection needs the environment variable UNPROTECT_VARIABLE."""
 
     required = ("stack", "protected")
 
     def __init__(self, lifted_stack: Callable[[], str] = str) -> None:
-        """Take what returns the stack whose protection the deploy that runs here may take away; empty for none."""
+        """Take a function that returns the stack whose protection this process' deploy may lift; empty for none."""
         self._lifted_stack = lifted_stack
 
     def validate_change(self, olds: Props, news: Props) -> list[tuple[str, str]]:

@@ -1,28 +1,29 @@
-"""What was deployed when, by whom, from which commit, and whether it got live: `slipway:index:Release` and `…:Live`.
+"""Records what was deployed when, by whom, from which commit, and whether it went live: `slipway:index:Release`
+and `slipway:index:Live`.
 
-A deploy that changes a digest or the mode begins with a record in Release, as soon as its images are known. It ends
-with Live, which depends on everything deployed, taking that record up as what runs. So the two tell its result:
+A deploy that changes a digest or the mode adds a record to Release as soon as its images are known. At its end Live,
+which depends on everything deployed, stores that record as the live one. Together they give each release's result:
 
     live        it runs now
     good        it ran before
-    deploying   it is the newest, has not got live, and somebody holds the stack's lock
-    failed      it has not got live, and nobody is at work on it
+    deploying   it is the newest, is not live yet, and somebody holds the stack's lock
+    failed      it never went live, and nobody is deploying it
 
-Deploy A; deploy B, which fails halfway; deploy A's digests again, as A'. After the first, Release has [A] and Live A.
-After the second Release has [B, A] and Live still A: B is `failed`, A is `live`, and what really runs may be part of
-each. After the third Release has [A', B, A], and Live A': the digests differ from those that Release was last given
-(B's), so they are a release of their own; A is `good`. Had B been tried again instead, with success, there would be no
-new record: Release has B's digests already, and Live, which never got B, takes it up now.
+Example: deploy A; deploy B, which fails halfway; deploy A's digests again, as A'. After the first, Release has [A] and
+Live has A. After the second, Release has [B, A] and Live still has A: B is `failed`, A is `live`, and parts of both may
+be running. After the third, Release has [A', B, A] and Live has A': the digests differ from those that Release last
+received (B's), so they are a new release; A is `good`. If B were retried instead, and succeeded, there would be no new
+record: Release already has B's digests, and Live now stores B.
 
-A deploy that changes neither digests nor mode (an environment, a limit) is no release: A stays live even if it fails.
-An image that cannot be built is none either: Release waits for all digests.
+A deploy that changes neither digests nor mode (only an environment or a limit) is not a release: A stays live even if
+that deploy fails. A failed build is not a release either: Release waits for all digests.
 
-Live keeps the whole records of what was live, twenty of them, so twenty failed releases push none out. Records that an
-earlier version made have no `contents` and were made after a success: they are good, and without a Live the newest of
-them is live.
+Live keeps the full records of the last twenty live releases, so twenty failed releases push none of them out. Records
+of earlier versions have no `contents` and were written after a success: they are good, and without a Live the newest
+of them is live.
 """
 
-# ruff: noqa: ARG002 - not every kind needs all that it is told
+# ruff: noqa: ARG002 - not every handler needs every argument
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ _live_checks: list[Callable[[], None]] = []
 
 @contextmanager
 def check_before_live(check: Callable[[], None]) -> Iterator[None]:
-    """Have a check run before a release is taken up as what runs, for the time of a `with`; its error prevents that."""
+    """Run a check before a release goes live, inside a `with` block; its error keeps the release from going live."""
     _live_checks.append(check)
     try:
         yield
@@ -56,7 +57,7 @@ def check_before_live(check: Callable[[], None]) -> Iterator[None]:
 
 
 class ReleaseHandler(ResourceHandler):
-    """The stack's last releases. A new one begins when a digest, the gateway's too, or the mode changes."""
+    """The stack's last releases. A new one starts when a digest (also the gateway's) or the mode changes."""
 
     required = ("mode", "digests")
     defaults = {"services": [], "contents": {}, "beside": {}}
@@ -78,7 +79,7 @@ class ReleaseHandler(ResourceHandler):
 
 
 class LiveHandler(ResourceHandler):
-    """Which release runs now, and which ran before. Its input is the newest release's record."""
+    """Which release is live, and which were before. Its input is the newest release's record."""
 
     required = ("release",)
     computed = ("live", "good")
@@ -104,7 +105,7 @@ class LiveHandler(ResourceHandler):
 
 
 def create_release_record(inputs: Props) -> ReleaseRecord:
-    """Return the record of a release that begins now."""
+    """Return the record of a release that starts now."""
     now = datetime.now(UTC)
     return {
         "id": f"r-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}",
@@ -122,12 +123,12 @@ def create_release_record(inputs: Props) -> ReleaseRecord:
 def add_results(
     releases: Sequence[ReleaseRecord], live: Mapping[str, Any] | None, *, busy: bool = False
 ) -> list[ReleaseRecord]:
-    """Return every record that is kept, newest first, each with its `result`.
+    """Return every stored record, newest first, each with its `result`.
 
     Args:
         releases: Release's records.
-        live: Live's outputs; None where the stack has none yet.
-        busy: whether somebody is deploying the stack at this moment.
+        live: Live's outputs; None if the stack has none yet.
+        busy: whether somebody is deploying the stack now.
     """
     good = list((live or {}).get("good") or [])
     known_ids = {release["id"] for release in releases}
@@ -148,5 +149,5 @@ def add_results(
 
 
 def _release_id(release: Any) -> Any:
-    """Return a record's id; what is not known before the deployment stands for itself."""
+    """Return a record's id; a value that is unknown before the deployment is returned as it is."""
     return release.get("id") if isinstance(release, Mapping) else release

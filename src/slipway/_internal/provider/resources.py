@@ -1,4 +1,4 @@
-"""Slipway's resources for Pulumi programs; what they do is in the modules beside this one."""
+"""Slipway's resources for Pulumi programs; the modules beside this one implement them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pulumi import Input, Output, ResourceOptions
 class RouteArgs(TypedDict):
     """A route of the gateway. `route` is a path like /api; `upstream` is `containerName:port`.
 
-    `body` is the most that a request may bring, like `100m` (empty: no limit); `connect` and `idle` are seconds until
-    the service has taken a connection, and without a byte in either direction.
+    `body` is the maximum size of a request's body, like `100m` (empty: no limit). `connect` is how many seconds the
+    service may take to accept a connection; `idle` is how many seconds may pass without a byte in either direction.
     """
 
     service: Input[str]
@@ -25,7 +25,7 @@ class RouteArgs(TypedDict):
 
 
 class _Resource(pulumi.CustomResource):
-    """A resource whose properties keep the names that Pulumi's state has."""
+    """A resource whose properties have the same names as in Pulumi's state."""
 
     def __init__(
         self, type_token: str, name: str, inputs: Mapping[str, Any], computed: Sequence[str], opts: Any
@@ -39,7 +39,7 @@ class _Resource(pulumi.CustomResource):
 
 
 class Network(_Resource):
-    """The network on which a stack's containers and its gateway meet.
+    """The network that connects a stack's containers and its gateway.
 
     Args:
         resource_name: its name in the state.
@@ -60,7 +60,7 @@ class Network(_Resource):
 
     @property
     def network_name(self) -> Output[str]:
-        """Its name in the engine: what containers and the gateway are given as `network`."""
+        """Its name in the engine: the `network` of containers and the gateway."""
         return self._output("name")
 
     @property
@@ -70,7 +70,7 @@ class Network(_Resource):
 
 
 class Container(_Resource):
-    """A container of a service: deployed when it is healthy, replaced when anything about it changes.
+    """A service's container: deployed once it is healthy, and replaced when anything about it changes.
 
     Args:
         resource_name: its name in the state.
@@ -79,15 +79,15 @@ class Container(_Resource):
         workspace: the workspace's name.
         image: `repository@sha256:digest`.
         network: the stack's network.
-        env: environment variables; anyone on the engine can read them.
-        secrets: name → value of the files under /run/secrets. Give the values as Pulumi secrets.
-        port: the port the service listens on, also given to it as PORT. It is never published.
-        memory: the most it may use, like `256m`.
-        cpus: processors it may use.
-        tmp_exec: whether programs may be run from its /tmp; by default they may not.
-        tmp_size: the most that its /tmp may hold, like `64m`; it is memory of the container's.
-        health_timeout: seconds it has to become healthy; without it, 60 or what the image's health check says.
-        drain_seconds: seconds that requests in flight have to end before it goes.
+        env: environment variables; anyone with access to the engine can read them.
+        secrets: name → value of the files under /run/secrets. Pass the values as Pulumi secrets.
+        port: the port that the service listens on, passed to it as PORT. It is never published.
+        memory: its memory limit, like `256m`.
+        cpus: the number of processors that it may use.
+        tmp_exec: whether programs may run from its /tmp; by default they may not.
+        tmp_size: the size limit of its /tmp, like `64m`; it counts towards the container's memory.
+        health_timeout: seconds it may take to become healthy; by default 60, or what the image's health check allows.
+        drain_seconds: seconds that requests in flight have to finish before the container is removed.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Container(_Resource):
 
     @property
     def container_name(self) -> Output[str]:
-        """Its name in the engine and its host name on the network."""
+        """Its name in the engine, and its host name on the network."""
         return self._output("containerName")
 
     @property
@@ -141,23 +141,23 @@ class Container(_Resource):
 
     @property
     def image_id(self) -> Output[str]:
-        """The id of the image it was made from."""
+        """The id of its image."""
         return self._output("imageId")
 
 
 class Gateway(_Resource):
-    """The stack's NGINX: it takes up new routes without dropping a request.
+    """The stack's NGINX, which switches to new routes without dropping a request.
 
     Args:
         resource_name: its name in the state.
         workspace: the workspace's name.
         stack: the stack's name.
         image: `repository@sha256:digest` of an image with NGINX 1.20 or later.
-        network: the stack's network; there it is called `gateway` and listens on 8080.
-        port: the port of the engine's machine.
-        routes: what is behind it; take upstreams from `container_name`, so that Pulumi keeps the order.
-        bind: the address of the engine's machine; by default only that machine reaches it.
-        drain_seconds: seconds that requests in flight have to end when the gateway itself goes.
+        network: the stack's network, where the gateway is named `gateway` and listens on 8080.
+        port: the port on the engine's machine.
+        routes: its routes; use `container_name` in upstreams, so that Pulumi keeps the order.
+        bind: the address on the engine's machine; by default only that machine can reach it.
+        drain_seconds: seconds that requests in flight have to finish when the gateway itself is removed.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class Gateway(_Resource):
 
     @property
     def url(self) -> Output[str]:
-        """Where it answers."""
+        """The gateway's URL."""
         return self._output("url")
 
     @property
@@ -199,15 +199,15 @@ class Gateway(_Resource):
 
 
 class Release(_Resource):
-    """The record of the stack's last twenty releases. Let everything that a release changes wait for it.
+    """The record of the stack's last twenty releases. Make everything that a release changes depend on it.
 
     Args:
         resource_name: its name in the state.
-        mode: the mode that the images came by.
+        mode: the mode that selected the images.
         digests: service → its image, by digest.
-        services: names of the services, for the reader.
-        contents: service → content digest, for those whose content is known.
-        beside: what runs beside the services → its image, by digest: the gateway.
+        services: names of the services, for information.
+        contents: service → content digest, if it is known.
+        beside: what runs beside the services (the gateway) → its image, by digest.
     """
 
     def __init__(
@@ -231,16 +231,16 @@ class Release(_Resource):
 
     @property
     def newest(self) -> Output[dict[str, Any]]:
-        """The record of what is being deployed."""
+        """The record of the release that is being deployed."""
         return self.releases.apply(lambda releases: releases[0])
 
 
 class Live(_Resource):
-    """Which release runs now, and which ran before. Let it depend on everything that a release consists of.
+    """Which release is live, and which were before. Make it depend on everything that a release consists of.
 
     Args:
         resource_name: its name in the state.
-        release: the record of what is being deployed: a Release's `newest`.
+        release: the record of the release that is being deployed: a Release's `newest`.
     """
 
     def __init__(
@@ -250,21 +250,21 @@ class Live(_Resource):
 
     @property
     def live(self) -> Output[str]:
-        """The id of the release that runs now."""
+        """The id of the live release."""
         return self._output("live")
 
     @property
     def good(self) -> Output[list[dict[str, Any]]]:
-        """The records of what was live, newest first."""
+        """The records of releases that were live, newest first."""
         return self._output("good")
 
 
 class Suffix(_Resource):
-    """A random text for the end of a name, another one after each change of something secret.
+    """A random suffix for a name, renewed whenever a secret value changes.
 
     Args:
         resource_name: its name in the state.
-        of: what changes; kept encrypted. Give the values as Pulumi secrets.
+        of: the secret values, stored encrypted. Pass them as Pulumi secrets.
     """
 
     def __init__(
@@ -280,7 +280,7 @@ class Suffix(_Resource):
 
 
 class Protection(_Resource):
-    """Whether the stack is protected, for the next deploy to compare. Let everything that runs wait for it.
+    """Whether the stack is protected, for the next deploy to compare. Make everything that runs depend on it.
 
     Args:
         resource_name: its name in the state.
@@ -295,5 +295,5 @@ class Protection(_Resource):
 
     @property
     def protected(self) -> Output[bool]:
-        """What its file says, known when the deploy may go on."""
+        """What its file says; known once the deploy may continue."""
         return self._output("protected")

@@ -1,4 +1,4 @@
-"""Starts the provider: as a program that Pulumi runs, or as a thread of a program that drives Pulumi."""
+"""Starts the provider: as a program that Pulumi runs, or as a thread of a program that runs Pulumi."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from slipway._internal.provider.servicer import PROVIDER_NAME, Provider
 from slipway._internal.rollout import images
 from slipway._internal.run import engine
 
-# Each resource that Pulumi handles at the same time takes a thread while it waits for its container,
-# and one must be left for Cancel. Threads are made when they are needed.
+# Each concurrent resource blocks a thread while it waits for its container, and Cancel needs a free one.
+# Threads are created on demand.
 MAX_THREADS = 512
-# Pulumi's own limit for one message: a stack's inputs can be larger than gRPC's 4 MiB.
+# Pulumi's own limit per message: a stack's inputs can exceed gRPC's 4 MiB.
 MAX_MESSAGE_BYTES = 400 * 1024 * 1024
-CLEANUP_SECONDS = 30  # to clear away what was being made when Pulumi was killed
+CLEANUP_SECONDS = 30  # to remove unfinished resources after Pulumi was killed
 GRPC_OPTIONS = [(f"grpc.max_{way}_message_length", MAX_MESSAGE_BYTES) for way in ("receive", "send")]
 
 
@@ -35,18 +35,18 @@ def start_server() -> tuple[Any, int, Provider]:
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    threading.Thread(target=engine.load_sdk, daemon=True).start()  # imported while Pulumi is busy with itself
+    threading.Thread(target=engine.load_sdk, daemon=True).start()  # import it while Pulumi starts
     return server, port, provider
 
 
 def serve_in_thread(pull_config: Path | None = None, *, lifted_stack: str = "") -> int:
     """Serve from this process until it ends, and return the port for `PULUMI_DEBUG_PROVIDERS=slipway:PORT`.
 
-    Pulumi then starts no program of its own, which saves a second Python start in each command.
+    Pulumi then does not start the provider as a program, which saves a second Python start per command.
 
     Args:
         pull_config: the folder of the Docker config to pull images with; None for the user's own.
-        lifted_stack: the stack whose protection may be taken away.
+        lifted_stack: the stack whose protection may be lifted.
     """
     _, port, provider = _shared_server()
     provider.lifted_stack = lifted_stack
@@ -55,7 +55,7 @@ def serve_in_thread(pull_config: Path | None = None, *, lifted_stack: str = "") 
 
 
 def resource_error(urn: str) -> SlipwayError | None:
-    """Return what the last call for a resource failed with, where this process served it; None where it did not."""
+    """Return the error of the last call for a resource, if this process served it and it failed; else None."""
     return _shared_server()[2].errors.get(urn)
 
 
@@ -65,7 +65,7 @@ def _shared_server() -> tuple[Any, int, Provider]:
 
 
 def main() -> None:
-    """Serve Pulumi until it ends this process or is killed itself; print the port first, as plugins do."""
+    """Serve until Pulumi ends this process or is killed itself; print the port first, as plugins do."""
     pulumi_pid = os.getppid()
     server, port, provider = start_server()
     sys.stdout.write(f"{port}\n")

@@ -1,10 +1,10 @@
-"""The provider as Pulumi sees it: its gRPC protocol on one side, the kinds of resources on the other.
+"""The provider's gRPC service: translates Pulumi's protocol into calls of the resource handlers.
 
-Written on the plain protocol, with a thread for each call as Docker's SDK blocks; an error is plain lines,
-never a traceback. The protocol: github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
+It implements the protocol directly, with one thread per call because Docker's SDK blocks. An error is plain text, never
+a traceback. The protocol: github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
 """
 
-# ruff: noqa: ARG002 - the protocol gives more than each method needs
+# ruff: noqa: ARG002 - the protocol passes more than each method needs
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ RpcMethod = Callable[[Any, Any, grpc.ServicerContext], Any]
 
 
 def grpc_errors(method: RpcMethod) -> RpcMethod:
-    """Answer with an error's plain words instead of a traceback, and keep the error for who runs in this process."""
+    """Answer with an error's text instead of a traceback, and keep the error for code in this process."""
 
     @functools.wraps(method)
     def guarded(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
@@ -57,7 +57,7 @@ def grpc_errors(method: RpcMethod) -> RpcMethod:
             return method(self, request, context)
         except SlipwayError as error:
             failure = error
-        except Exception as error:  # a bug: its kind and place help more than nothing
+        except Exception as error:  # a bug: report at least its type and location
             failure = _bug_report(error)
         self.errors[request.urn] = failure
         return context.abort(grpc.StatusCode.UNKNOWN, error_to_text(failure))
@@ -70,16 +70,16 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def __init__(self) -> None:
         self.lifted_stack = ""
-        """The stack whose protection may be taken away, as who runs the deploy in this process says."""
+        """The stack whose protection may be lifted, set by the deploy in this process."""
         self._handlers = {**RESOURCE_HANDLERS, PROTECTION: ProtectionHandler(lambda: self.lifted_stack)}
         self._lock = threading.Lock()
         self._cancelled = False
         self._cancellations: set[CancellationToken] = set()
         self.errors: dict[str, SlipwayError] = {}
-        """What the last call for each resource failed with, by URN: Pulumi carries no more than its text."""
+        """The last error of each resource, by URN: Pulumi passes on only its text."""
 
     def cancel(self) -> None:
-        """End all waiting; what is being made is cleared away."""
+        """Stop all waiting; unfinished resources are removed."""
         with self._lock:
             self._cancelled = True
             for cancellation in self._cancellations:
@@ -87,7 +87,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @contextmanager
     def _cancellation(self, context: grpc.ServicerContext) -> Iterator[CancellationToken]:
-        """Yield what ends one call's waiting: the user's interrupt, or Pulumi's own end."""
+        """Yield the token that stops one call's waiting when the user interrupts or Pulumi ends."""
         cancellation = CancellationToken()
         with self._lock:
             self._cancellations.add(cancellation)
@@ -104,9 +104,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def _handler_of(self, request: Any) -> ResourceHandler:
         type_token = request.urn.split("::")[2].rpartition("$")[2]
         if type_token not in self._handlers:
-            raise SlipwayError(
-                f"{type_token} is not a resource of Slipway's; there are {', '.join(sorted(self._handlers))}"
-            )
+            raise SlipwayError(f"{type_token} is not one of Slipway's resources: {', '.join(sorted(self._handlers))}")
         return self._handlers[type_token]
 
     def Handshake(self, request: Any, context: Any) -> Any:
@@ -130,7 +128,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Configure(self, request: Any, context: Any) -> Any:
         forget_checks()
         self.errors.clear()
-        self._cancelled = False  # a provider in a thread may outlive an interrupted deployment
+        self._cancelled = False  # a provider in a thread outlives an interrupted deployment
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, acceptResources=False, acceptOutputs=False, supportsPreview=True
         )
@@ -191,7 +189,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     @grpc_errors
     def Read(self, request: Any, context: Any) -> Any:
         actual = self._handler_of(request).read(_resource_state(request, request.inputs, request.properties))
-        # The inputs go back as they came, still wrapped: so secrets stay secrets in the state.
+        # Return the inputs as received, still wrapped, so that secrets stay secret in the state.
         return provider_pb2.ReadResponse(id=actual.id, properties=to_struct(actual.outputs), inputs=request.inputs)
 
     @grpc_errors

@@ -1,10 +1,10 @@
-"""`slipway:index:Suffix`: a random text that is another one after each change of something secret.
+"""`slipway:index:Suffix`: a random text that is renewed whenever a secret value changes.
 
-It stands at the end of the names of what cannot change in place. A hash would tell whoever reads the name which values
-a short secret may have.
+It ends the names of objects that cannot change in place. A hash instead would help a reader of the name to guess a
+short secret.
 """
 
-# ruff: noqa: ARG002 - not every kind needs all that it is told
+# ruff: noqa: ARG002 - not every handler needs every argument
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slipway._internal.rollout.cancellation import CancellationToken
 
 
 class SuffixHandler(ResourceHandler):
-    """Ten random letters and digits, new when the secret input `of` changes."""
+    """Ten random letters and digits, renewed when the secret input `of` changes."""
 
     secret = ("of",)
     computed = ("text",)

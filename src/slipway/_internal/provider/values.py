@@ -1,4 +1,4 @@
-"""What crosses the wire between Pulumi and the provider: protobuf structs there, plain Python values here."""
+"""Converts between Pulumi's protobuf structs and plain Python values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from google.protobuf import struct_pb2
 
 # Fixed by Pulumi's protocol: github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/sig/sig.go
 SIGNATURE_KEY = "4dabf18193072939515e22adb298388d"
-SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - marks secrets, is none
+SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - it marks secrets and is not one
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 Props = dict[str, Any]
@@ -18,7 +18,7 @@ Props = dict[str, Any]
 
 @dataclass(frozen=True)
 class SecretValue:
-    """A value that Pulumi keeps encrypted; it never shows itself."""
+    """A value that Pulumi keeps encrypted; its `repr` hides it."""
 
     value: Any
 
@@ -27,7 +27,7 @@ class SecretValue:
 
 
 def from_struct(struct: struct_pb2.Struct) -> Props:
-    """Return a struct's values; secrets come as `SecretValue`, what isn't known yet as `UNKNOWN`."""
+    """Return a struct's values: secrets as `SecretValue`, values that are not known yet as `UNKNOWN`."""
     return {key: _from_value(value) for key, value in struct.fields.items()}
 
 
@@ -38,7 +38,7 @@ def _from_value(value: struct_pb2.Value) -> Any:  # noqa: PLR0911 - one for each
             if inner.get(SIGNATURE_KEY) == SECRET_SIGNATURE:
                 return SecretValue(inner["value"])
             if SIGNATURE_KEY in inner:
-                raise ValueError("assets, archives and resources are no inputs of Slipway's resources")
+                raise ValueError("Slipway's resources do not accept assets, archives or resources as inputs")
             return inner
         case "list_value":
             return [_from_value(item) for item in value.list_value.values]
@@ -53,7 +53,7 @@ def _from_value(value: struct_pb2.Value) -> Any:  # noqa: PLR0911 - one for each
 
 
 def to_struct(props: Mapping[str, Any]) -> struct_pb2.Struct:
-    """Return the values as a struct: the opposite of `from_struct`."""
+    """Return the values as a struct: the inverse of `from_struct`."""
     return struct_pb2.Struct(fields={key: _to_value(value) for key, value in props.items()})
 
 
@@ -74,7 +74,7 @@ def _to_value(value: Any) -> struct_pb2.Value:  # noqa: PLR0911 - one for each k
 
 
 def unwrap_secrets(value: Any) -> Any:
-    """Return a value with the wrapping of its secrets taken off, at any depth."""
+    """Return a value with its secrets unwrapped, at any depth."""
     if isinstance(value, SecretValue):
         return unwrap_secrets(value.value)
     if isinstance(value, Mapping):
@@ -85,14 +85,14 @@ def unwrap_secrets(value: Any) -> Any:
 
 
 def contains_secret(value: Any) -> bool:
-    """Say whether a value is a secret or has one inside."""
+    """Return whether a value is or contains a secret."""
     if isinstance(value, Mapping):
         return any(contains_secret(item) for item in value.values())
     return isinstance(value, SecretValue) or (isinstance(value, list) and any(map(contains_secret, value)))
 
 
 def contains_unknown(value: Any) -> bool:
-    """Say whether a value, or something inside it, is known only after the deployment."""
+    """Return whether a value is or contains something that is known only after the deployment."""
     if isinstance(value, SecretValue):
         return contains_unknown(value.value)
     if isinstance(value, Mapping):

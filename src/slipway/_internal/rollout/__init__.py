@@ -1,1 +1,1 @@
-"""Brings a container up, waits until it can take over, switches the gateway, drains the old one."""
+"""Starts a new container, waits until it is healthy, switches the gateway, and drains the old container."""

@@ -1,4 +1,4 @@
-"""Ends the waiting of a deployment when the user interrupts."""
+"""Stops a deployment's waiting when the user interrupts it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Cancelled(SlipwayError):
 
 
 class CancellationToken:
-    """Ends the waiting of one call when the user interrupts."""
+    """Stops one call's waiting when the user interrupts it."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def cancel(self) -> None:
-        """End the waiting."""
+        """Stop the waiting."""
         self._event.set()
 
     def sleep(self, seconds: float) -> None:

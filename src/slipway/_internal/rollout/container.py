@@ -1,4 +1,4 @@
-"""A service's container: what it is to be, and how a new one is brought up until it can take over."""
+"""A service's container: its specification, and how a new one is started until it is healthy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from slipway._internal.run import engine
 
 SECRETS_DIR = "/run/secrets"
 LOG_ROTATION = {"max-size": "10m", "max-file": "3"}
-CPU_PERIOD_MICROSECONDS = 100_000  # the kernel's own: a container may use so many processors' worth of each
+CPU_PERIOD_MICROSECONDS = 100_000  # the kernel's default period for CPU quotas
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ContainerSpec:
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> ContainerSpec:
-        """Return what a resource's inputs ask for; its secrets, which stand in them as they are, are never printed."""
+        """Return the container that a resource's inputs describe; mask its plain-text secrets in all output."""
         spec = cls(**{key: value for key, value in inputs.items() if not key.startswith("__")})
         for secret in spec.secrets.values() if isinstance(spec.secrets, dict) else ():
             register_secret(str(secret))
@@ -53,10 +53,10 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class DevOverlay:
-    """What is special about a container of `invoke dev`: folders of the image that others take the place of.
+    """Folders of the image that `invoke dev` replaces in its container.
 
-    Each is a volume without a name, which goes with its container, filled from a tar archive: a container's read-only
-    root file system takes no files from anybody.
+    Each is an anonymous volume that is removed with its container, filled from a tar archive: files cannot be copied
+    into a container's read-only root file system.
     """
 
     folders: dict[str, bytes] = field(default_factory=dict, repr=False)
@@ -70,14 +70,14 @@ def new_container_name(spec: ContainerSpec) -> str:
 def create_healthy_container(
     spec: ContainerSpec, name: str, urn: str, cancellation: CancellationToken, dev: DevOverlay | None = None
 ) -> Any:
-    """Return a new container once it is healthy; one that does not get so is removed, its last lines in the error.
+    """Return a new container once it is healthy; otherwise remove it and put its last log lines in the error.
 
     Args:
-        spec: what it is to be.
-        name: how it is called, see `new_container_name`.
-        urn: the resource that it is, or takes the place of.
-        cancellation: ends the waiting.
-        dev: what is special about one that `invoke dev` makes.
+        spec: its specification.
+        name: its name, see `new_container_name`.
+        urn: the resource that it is, or replaces.
+        cancellation: stops the waiting.
+        dev: the folders that `invoke dev` replaces in it.
     """
     return with_init_fallback(lambda: _create_healthy_container(spec, name, urn, cancellation, dev))
 
@@ -98,14 +98,14 @@ def _create_healthy_container(
             start_error = name_conflict_error(name, error) or explain_start_failure(
                 spec.service, container, error, list(spec.secrets.values())
             )
-            with suppress(SlipwayError):  # what went wrong first is what the user must hear
+            with suppress(SlipwayError):  # the first error is the one to report
                 remove_failed_container(container, name)
             raise start_error from error
     return container
 
 
 def remove_failed_container(container: Any, name: str) -> None:
-    """Remove what a call has made that failed: its container, or only the volume that the engine had begun with."""
+    """Remove what a failed call created: its container, or only the volumes that the engine creates first."""
     if container is not None:
         engine.remove_container(container.id, name=name)
     else:
@@ -114,7 +114,7 @@ def remove_failed_container(container: Any, name: str) -> None:
 
 
 def container_options(spec: ContainerSpec, name: str, urn: str, dev: DevOverlay | None = None) -> dict[str, Any]:
-    """Return how the engine is asked for the container. No published port, no secret, no privilege."""
+    """Return the options to create the container with. No published ports, secrets or privileges."""
     types = engine.load_sdk().types
     labels = object_labels(spec.workspace, spec.stack, spec.service, urn)
     port = {"PORT": str(spec.port)} if spec.port else {}
@@ -140,8 +140,8 @@ def container_options(spec: ContainerSpec, name: str, urn: str, dev: DevOverlay 
 def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancellation: CancellationToken) -> None:
     """Start a created container and return when it is healthy.
 
-    It is restarted by the engine only from then on: until then a crash is a failed deployment, not a loop. Only from
-    then on it may use no more processor than it is given: a program's start would take twice as long with half of one.
+    Only then is its restart policy set: until then, a crash is a failed deployment, not a loop. Its CPU limit applies
+    only then, too: with half a processor, a program's start would take twice as long.
     """
     if spec.secrets:
         file_owner = container_files.resolve_owner(container, image.attrs["Config"].get("User", ""))
@@ -159,7 +159,7 @@ def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancell
 
 
 def inspect_container(container_id: str) -> dict[str, Any] | None:
-    """Return what the engine knows of a container; None when it is gone."""
+    """Return the engine's details of a container; None if it is gone."""
     with engine.docker_errors():
         try:
             details: dict[str, Any] = engine.client().api.inspect_container(container_id)

@@ -1,4 +1,4 @@
-"""Files put into a container's volumes: the one way in that works with remote engines and read-only roots."""
+"""Puts files into a container's volumes: this also works with remote engines and read-only root file systems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway._internal.run import engine
 
 @dataclass(frozen=True)
 class FileOwner:
-    """Numeric user and group that a file belongs to."""
+    """The numeric user and group of a file."""
 
     uid: int
     gid: int
@@ -27,12 +27,12 @@ ROOT_OWNER = FileOwner(0, 0)
 def put_files(
     container: Any, folder: str, files: Mapping[str, str], *, owner: FileOwner = ROOT_OWNER, mode: int = 0o444
 ) -> None:
-    """Write files into a folder of a container, running or not; the folder must be a volume of it."""
+    """Write files into a folder of a container, running or not; the folder must be one of its volumes."""
     container.put_archive(folder, build_archive(files, owner=owner, mode=mode))
 
 
 def build_archive(files: Mapping[str, str], *, owner: FileOwner, mode: int) -> bytes:
-    """Return the tar archive of these files, the same bytes for the same files."""
+    """Return a reproducible tar archive of these files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, text in sorted(files.items()):
@@ -44,7 +44,7 @@ def build_archive(files: Mapping[str, str], *, owner: FileOwner, mode: int) -> b
 
 
 def read_file(container: Any, path: str) -> str:
-    """Return a file's text from a container, running or not; empty when there is no such file."""
+    """Return a file's text from a container, running or not; empty if the file does not exist."""
     try:
         parts, _ = container.get_archive(path)
     except engine.load_sdk().errors.NotFound:
@@ -56,21 +56,21 @@ def read_file(container: Any, path: str) -> str:
 
 
 def read_mode(container: Any, path: str) -> int:
-    """Return the permissions of a file of a container, running or not; none when there is no such file."""
+    """Return a file's permissions in a container, running or not; 0 if the file does not exist."""
     try:
         parts, stat = container.get_archive(path)
     except engine.load_sdk().errors.NotFound:
         return 0
-    b"".join(parts)  # read to its end, so that the connection can be used again
+    b"".join(parts)  # read to the end, so that the connection can be reused
     return int(stat["mode"]) & 0o777
 
 
 def resolve_owner(container: Any, user: str) -> FileOwner:
-    """Return who an image's USER is, in numbers; the image's own /etc/passwd and group know names.
+    """Return the numeric ids of an image's USER; names are looked up in the image's /etc/passwd and /etc/group.
 
     Args:
         container: a created container of the image.
-        user: what the image says: `65532`, `65532:65532`, `app`, `app:staff`, or nothing for root.
+        user: the image's USER: `65532`, `65532:65532`, `app`, `app:staff`, or empty for root.
 
     Raises:
         SlipwayError: the image has no such user or group.
@@ -85,12 +85,12 @@ def resolve_owner(container: Any, user: str) -> FileOwner:
 
 
 def _look_up_ids(container: Any, database: str, name: str) -> tuple[int, int]:
-    """Return the third field and the fourth, where it is a number: uid and gid of a user, gid of a group."""
+    """Return the third field, and the fourth if it is a number: uid and gid of a user, or gid of a group."""
     for line in read_file(container, database).splitlines():
         fields = line.split(":")
         if fields[0] == name and len(fields) >= 4 and is_number(fields[2]):
             return int(fields[2]), int(fields[3]) if is_number(fields[3]) else 0
     raise SlipwayError(
-        f"the image runs as {name!r}, which its {database} doesn't know",
-        remedy="Give the Dockerfile's last stage a numeric user: USER 65532:65532.",
+        f"the image runs as {name!r}, which is not in its {database}",
+        remedy="Set a numeric user in the Dockerfile's last stage: USER 65532:65532.",
     )

@@ -1,6 +1,6 @@
-"""What each service's container is to be: noted when Pulumi says so, for `invoke dev` to make others by.
+"""Remembers the inputs that Pulumi last had for each service's container, so that `invoke dev` can create others.
 
-Secrets stand in it as they are: it never leaves this process.
+They include plain-text secrets, so they never leave this process.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _inputs_by_urn: dict[str, Mapping[str, Any]] = {}
 
 
 def note_desired_container(urn: str, inputs: Mapping[str, Any]) -> None:
-    """Keep what Pulumi last wanted a container to be."""
+    """Remember the inputs of a container."""
     _inputs_by_urn[urn] = inputs
 
 
 def desired_container(stack: str, service: str) -> tuple[str, ContainerSpec]:
-    """Return the URN of a service's container, and what Pulumi last wanted it to be, as far as this process heard.
+    """Return the URN of a service's container, and its last inputs that this process received from Pulumi.
 
     Raises:
-        SlipwayError: Pulumi wanted none.
+        SlipwayError: Pulumi declared no such container.
     """
     for urn, inputs in list(_inputs_by_urn.items()):
         if urn.startswith(f"urn:pulumi:{stack}::") and urn.endswith(f"{CONTAINER_TYPE}::{service}"):
             return urn, ContainerSpec.from_inputs(inputs)
     raise SlipwayError(
         f"{service} has no container in {stack} that `invoke dev` could replace",
-        remedy=f"`{how_to_deploy(stack)}` deploys what the files say.",
+        remedy=f"Run `{how_to_deploy(stack)}` first to deploy it.",
     )

@@ -1,4 +1,4 @@
-"""Lets a container end: once its last request is answered, and no later than its time allows."""
+"""Stops a container once its last request is answered, or its drain time is over."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from slipway._internal.run.background import Background
 
 POLL_SECONDS = 0.05
 QUIET_SECONDS = 1.0
-"""Seconds without a connection after which none is to come, where NGINX still has others' requests in flight."""
+"""Seconds without a connection after which no more are expected while NGINX finishes other containers' requests."""
 MIN_STOP_SECONDS = 10.0
-"""The least that a program has to end after its stop signal."""
+"""The minimum time that a program has to end after its stop signal."""
 
 
 def drain_container(
@@ -28,18 +28,18 @@ def drain_container(
     remove: bool = True,
     name: str = "",
 ) -> None:
-    """Let a container end that no new request is sent to, then remove it; what is gone already is fine.
+    """Drain, stop and remove a container that receives no new requests; it may already be gone.
 
-    It gets its stop signal when its last request is answered, or `seconds` are over. From then on it has what is left
-    of them to end, and ten seconds at least.
+    It gets its stop signal when its last request is answered, or after `seconds`. Then it has the rest of that time to
+    end, and at least ten seconds.
 
     Args:
         container: its id.
         seconds: its `drain`.
-        cancellation: ends the waiting; what was begun goes on.
-        port: where it takes requests, if it does.
-        remove: False to keep it, stopped.
-        name: its name, by which its volumes are found even if it is gone.
+        cancellation: stops the waiting, but not the removal.
+        port: the port that it receives requests on, if any.
+        remove: False to only stop it.
+        name: its name, to find its volumes even if it is gone.
 
     Raises:
         Cancelled: the user interrupted.
@@ -55,10 +55,10 @@ def drain_container(
 
 
 def wait_for_requests(container: str, port: int, seconds: float, cancellation: CancellationToken) -> None:
-    """Return when a container's requests through the gateway have ended, or after so many seconds.
+    """Return when a container's requests through the gateway have ended, or after `seconds`.
 
-    NGINX tells that it still answers requests from before its last switch. Whether they are this container's is told by
-    its connections, where this machine can see them.
+    NGINX shows that it still answers requests from before its last switch. The container's connections show whether
+    they are its own, if this machine can see them.
     """
     started_at = last_active = time.monotonic()
     with engine.docker_errors():
@@ -80,7 +80,7 @@ def wait_for_requests(container: str, port: int, seconds: float, cancellation: C
 
 
 def run_interruptibly(work: Callable[[], None], cancellation: CancellationToken) -> None:
-    """Do work that cannot be interrupted; where the user does, leave it to itself."""
+    """Do work that cannot be interrupted; if the user interrupts, let it continue in the background."""
     background = Background(work)
     while not background.wait(POLL_SECONDS):
         cancellation.sleep(0)

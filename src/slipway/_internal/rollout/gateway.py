@@ -1,4 +1,4 @@
-"""The gateway's container: what it is to be, where it listens, and what can be wrong with one that runs."""
+"""The gateway's container: its specification, its addresses, and the problems of a running one."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from slipway._internal.run import engine, ports
 
 GATEWAY = NETWORK_ALIAS = nginx.GATEWAY
 USER = "65532:65532"
-MIN_API_VERSION = "1.41"  # of Docker 20.10
-WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound to
+MIN_API_VERSION = "1.41"  # Docker 20.10
+WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
 @dataclass(frozen=True)
 class GatewaySpec:
-    """The gateway's inputs. It listens at `bind:port` of the engine's machine."""
+    """The gateway's inputs. It listens at `bind:port` on the engine's machine."""
 
     workspace: str
     stack: str
@@ -61,7 +61,7 @@ class GatewaySpec:
 
 
 def create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken) -> tuple[Any, Any]:
-    """Return a new gateway's container, once it serves, and its image; on any error nothing of it stays behind."""
+    """Return a new gateway's container once it serves, and its image; on any error, leave nothing behind."""
     return with_init_fallback(lambda: _create_gateway(spec, urn, cancellation))
 
 
@@ -84,7 +84,7 @@ def _create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken
                 or _listen_error(spec, error)
                 or explain_start_failure(GATEWAY, container, error)
             )
-            if container is not None:  # by its id: whoever else has the name keeps it
+            if container is not None:  # by id: another container with this name must stay
                 with suppress(SlipwayError):
                     engine.remove_container(container.id, name=spec.name)
             raise start_error from error
@@ -92,7 +92,7 @@ def _create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken
 
 
 def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
-    """Return how the engine is asked for the gateway's container."""
+    """Return the options to create the gateway's container with."""
     types = engine.load_sdk().types
     labels = object_labels(spec.workspace, spec.stack, GATEWAY, urn)
     volume = types.Mount(
@@ -109,7 +109,7 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         "user": USER,
         "entrypoint": nginx.nginx_command(nginx.LIVE_CONFIG, "-g", "daemon off;"),
         "command": [],
-        "stop_signal": "SIGQUIT",  # NGINX ends requests in flight on QUIT and cuts them on TERM
+        "stop_signal": "SIGQUIT",  # NGINX finishes requests in flight on QUIT and cuts them on TERM
         "network": spec.network,
         "networking_config": {spec.network: types.EndpointConfig(MIN_API_VERSION, aliases=[NETWORK_ALIAS])},
         "ports": {f"{LISTEN_PORT}/tcp": (spec.bind, spec.port)},
@@ -119,7 +119,7 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
 
 
 def gateway_url(bind: str, port: int) -> str:
-    """Return where the gateway is reached: on the engine's machine, or here when that is this one."""
+    """Return the gateway's URL: on the engine's machine, or on localhost if that is this machine."""
     if bind in WILDCARD_ADDRESSES:
         address = engine.address()
         host = (urlsplit(address).hostname if address.startswith(("ssh://", "tcp://")) else None) or "localhost"
@@ -129,16 +129,16 @@ def gateway_url(bind: str, port: int) -> str:
 
 
 def published_addresses(details: dict[str, Any]) -> list[tuple[str, int]]:
-    """Return the addresses and ports of the engine's machine where a container is reached, as the engine has them."""
+    """Return the addresses and ports on the engine's machine that a container is published at."""
     bindings = (details["NetworkSettings"].get("Ports") or {}).get(f"{LISTEN_PORT}/tcp") or []
     return [(binding["HostIp"], int(binding["HostPort"])) for binding in bindings]
 
 
 def find_gateway_problem(container_id: str) -> str:
-    """Return what is wrong with a gateway that runs, in words; nothing where it serves or cannot be asked from here.
+    """Return the problem of a running gateway; empty if it serves, or cannot be reached from here.
 
-    It is asked where it is published, and the engine whether one of its processes has been stopped: NGINX's workers
-    answer without their master, which then takes up no new routes.
+    This requests its published address, and asks the engine whether one of its processes is stopped: NGINX's workers
+    answer without their master, but a stopped master loads no new routes.
     """
     details = inspect_container(container_id)
     if details is None or not details["State"]["Running"] or details["State"]["Paused"]:
@@ -153,12 +153,13 @@ def find_gateway_problem(container_id: str) -> str:
 
 
 def _check_listen_address(container: Any, spec: GatewaySpec) -> None:
-    """Refuse a gateway that the engine has let listen elsewhere than it was told to: who called it removes it."""
+    """Raise SlipwayError if the engine published the gateway at another address; the caller removes the gateway."""
     container.reload()
     elsewhere = [ip for ip, _ in published_addresses(container.attrs) if not is_same_address(ip, spec.bind)]
     if elsewhere:
         raise SlipwayError(
-            f"told to listen on {spec.bind}, the engine listens on {', '.join(elsewhere)}: it was ended at once",
+            f"the gateway should listen on {spec.bind}, but the engine published it on {', '.join(elsewhere)}, "
+            "so it was stopped at once",
             remedy="Set `bind` under [gateway] in workspace.toml to an address that this engine can listen on.",
         )
 
@@ -168,7 +169,7 @@ def _listen_error(spec: GatewaySpec, error: BaseException) -> SlipwayError | Non
     if "cannot assign requested address" in text:
         return SlipwayError(
             f"{spec.bind} is not an address of the engine's machine, so the gateway cannot listen there",
-            remedy="Set `bind` under [gateway] in workspace.toml to one that it has: 127.0.0.1 for itself alone.",
+            remedy="Set `bind` under [gateway] in workspace.toml to one of its addresses, such as 127.0.0.1.",
         )
     return (
         port_taken_error(spec.bind, spec.port, spec.stack)

@@ -1,4 +1,4 @@
-"""What every container of Slipway may not do, and the init process that each has."""
+"""The restrictions of every Slipway container, and its init process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TMP_DIR = "/tmp"  # noqa: S108 - the container's own
 
 
 _engines_without_init: set[str] = set()
-"""The addresses of engines that have no init to give."""
+"""The addresses of engines that have no init binary."""
 
 
 def with_init_fallback(make: Callable[[], T]) -> T:
-    """Return what `make` makes of `hardened_settings` settings; again, without an init, where the engine has none.
+    """Return what `make` creates with `hardened_settings`; retry without an init process if the engine has none.
 
-    Debian's engine comes with one, and Docker's own; another may not, and tells it only when a container is started.
+    Docker's and Debian's engines include one. Others may not, and fail only when a container is started.
     """
     try:
         return make()
@@ -33,11 +33,11 @@ def with_init_fallback(make: Callable[[], T]) -> T:
 
 
 def hardened_settings(*, tmp_exec: bool = False, tmp_size: str | None = None) -> dict[str, Any]:
-    """Return the settings that every container of Slipway has, as the Docker SDK names them.
+    """Return the settings of every Slipway container, as the Docker SDK names them.
 
     Args:
-        tmp_exec: whether programs may be run from its /tmp.
-        tmp_size: the most that its /tmp may hold, like `64m`.
+        tmp_exec: whether programs may run from its /tmp.
+        tmp_size: the size limit of its /tmp, like `64m`.
     """
     size = f",size={tmp_size}" if tmp_size else ""
     return {

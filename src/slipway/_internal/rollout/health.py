@@ -1,4 +1,4 @@
-"""Waits until a container can take over: healthy by the image's own check, and reached at its port."""
+"""Waits until a container can take over: it passes the image's health check, and its port is reachable."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from slipway._internal.rollout import reachability
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 
-POLL_SECONDS = 0.15  # seconds between two probes, where the check has no start interval of its own
-LISTEN_SECONDS, LISTEN_POLL_SECONDS = 1.0, 0.02  # seconds to wait for its port, and between two looks
-REFUSED_SECONDS = 5.0  # seconds to wait for it where the container can be reached, and refuses
-SETTLE_SECONDS = 2.0  # seconds that a container without a health check must stay up
-LOOPBACK_SECONDS = 5.0  # seconds that its port may be open on loopback only, before that is taken for what it will stay
+POLL_SECONDS = 0.15  # between two probes, if the check has no start interval
+LISTEN_SECONDS, LISTEN_POLL_SECONDS = 1.0, 0.02  # how long to wait for the port to open, and between two attempts
+REFUSED_SECONDS = 5.0  # how long to wait for the port while the container refuses connections
+SETTLE_SECONDS = 2.0  # how long a container without a health check must stay up
+LOOPBACK_SECONDS = 5.0  # how long the port may be open on loopback only before that counts as a failure
 MAX_TIMEOUT_FACTOR = 5.0
-HUNG_CHECK_FACTOR = 3  # times its timeout, until a check that hangs is not waited for any longer before the next
-SLOW_START_REMEDY = (
-    "See its log. Where it only needs longer, give it more seconds: `start-timeout` in its service.toml."
-)
+HUNG_CHECK_FACTOR = 3  # how many times its timeout to wait for a hanging check before starting the next
+SLOW_START_REMEDY = "Check its log. If it only needs more time, raise `start-timeout` in its service.toml."
 
 
 class Unhealthy(SlipwayError):
@@ -35,17 +33,18 @@ def wait_until_healthy(
 ) -> None:
     """Return as soon as the container is healthy, and its port answers on the stack's network.
 
-    Engines before 25 have no start interval: their own first check comes after a whole interval, often 30 s.
+    Slipway runs the check itself: engines before 25 have no start interval, so their first check comes after a whole
+    interval, often 30 s.
 
     Args:
         container: a started container of the Docker SDK.
         check: its health check; without a command it must stay up for two seconds.
-        timeout: how many seconds it may take; without it, what the check says, and 60 at least.
-        cancellation: ends the waiting.
-        port: where it listens, if it does.
+        timeout: how many seconds it may take; by default what the check allows, and at least 60.
+        cancellation: stops the waiting.
+        port: the port that it listens on, if any.
 
     Raises:
-        Unhealthy: it ended, the time is over, or it cannot be reached; the detail has the health check's last words.
+        Unhealthy: it ended, timed out, or cannot be reached; the detail has the health check's last output.
         Cancelled: the user interrupted.
     """
     started_at, seconds = time.monotonic(), check.start_seconds(timeout)
@@ -79,10 +78,10 @@ def _wait_for_health_check(
         if probe.ok:
             return
         check_output = probe.output
-        # On a busy machine a probe takes long; waiting as long again leaves the machine to those who start.
+        # On a busy machine a probe is slow; pausing as long leaves the CPU to the starting containers.
         pause = max(check.start_interval or POLL_SECONDS, time.monotonic() - check_started)
         cancellation.sleep(max(0, min(pause, started_at + seconds - time.monotonic())))
-        # One that has not ended cannot be ended from here: another beside it would only make both slower.
+        # A check that is still running cannot be stopped from here, and a second one would slow down both.
         _wait_while_running(
             probe.finished.is_set,
             min(check_started + HUNG_CHECK_FACTOR * check.timeout, started_at + seconds),
@@ -98,9 +97,9 @@ def _wait_while_running(done: Callable[[], bool], end: float, container: Any, ca
 
 
 def timeout_factor() -> float:
-    """Return how many times as long a check may take as it says: more than once on a machine that is overloaded.
+    """Return by how much to extend a check's timeout: more than 1 on an overloaded machine.
 
-    Where four want a processor that one can have, a check takes four times as long, and is as good as ever.
+    If four processes compete for one processor, a check takes four times as long without being worse.
     """
     if not engine.address().startswith("unix://"):
         return 1
@@ -108,9 +107,9 @@ def timeout_factor() -> float:
 
 
 def _wait_until_listening(container: Any, port: int, cancellation: CancellationToken) -> None:
-    """Wait a moment for the port: a health check before it opens only takes time from the program that starts.
+    """Wait briefly for the port to open: an earlier health check only takes CPU time from the starting program.
 
-    Where this machine cannot ask, the health checks begin at once, that is all.
+    If this machine cannot reach the port, the health checks start at once.
     """
     container.reload()
     address = reachability.ContainerAddress.of(container)
@@ -119,7 +118,7 @@ def _wait_until_listening(container: Any, port: int, cancellation: CancellationT
         port_state = address.probe_port(port, LISTEN_POLL_SECONDS)
         if port_state == "open":
             return
-        refused = port_state == "refused"  # once it has ended, nobody is there to refuse
+        refused = port_state == "refused"  # a container that has ended does not refuse connections
         if time.monotonic() - started_at > (REFUSED_SECONDS if refused else LISTEN_SECONDS):
             return
         cancellation.sleep(LISTEN_POLL_SECONDS)
@@ -128,12 +127,12 @@ def _wait_until_listening(container: Any, port: int, cancellation: CancellationT
 def _wait_until_reachable(
     container: Any, port: int, started_at: float, seconds: float, cancellation: CancellationToken
 ) -> None:
-    """Wait until the port answers where the gateway will ask it, which a health check inside the container may not."""
+    """Wait until the port answers at the address that the gateway uses, which a check in the container may not test."""
     container.reload()
     address = reachability.ContainerAddress.of(container)
     if address is None:
         _require_running(container)
-        raise Unhealthy(f"its port {port} cannot be asked: it has no address on the stack's network")
+        raise Unhealthy(f"its port {port} cannot be reached: it has no address on the stack's network")
     waiting_since = time.monotonic()
     with reachability.port_probe(container, address, port, cancellation) as port_answers:
         while not port_answers():
@@ -147,13 +146,13 @@ def _wait_until_reachable(
 
 
 def _unreachable_error(port: int, listeners: list[tuple[str, int]]) -> Unhealthy:
-    remedy = f"Let it listen on 0.0.0.0, port {port}; it is told which by PORT, and `port` in its service.toml."
+    remedy = f"Make it listen on 0.0.0.0, port {port}: the port comes from `port` in its service.toml, as PORT."
     other_ports = sorted({listening_port for _, listening_port in listeners if listening_port != port})
     if reachability.is_loopback_only(listeners, port):
-        remedy = f"Let it listen on 0.0.0.0:{port}: on a loopback address nobody outside its container reaches it."
+        remedy = f"Make it listen on 0.0.0.0:{port}: a loopback address is unreachable from outside its container."
     elif other_ports:
         ports = " or ".join(map(str, other_ports))
-        remedy = f"Set `port` in its service.toml to {ports}, or let it listen on {port}, which PORT tells it."
+        remedy = f"Set `port` in its service.toml to {ports}, or make it listen on {port}, the value of PORT."
     endpoints = ", ".join(
         f"[{address}]:{listening_port}" if ":" in address else f"{address}:{listening_port}"
         for address, listening_port in listeners
@@ -169,7 +168,7 @@ def _run_health_check(container: Any, command: list[str], seconds: float) -> eng
     try:
         return engine.probe(container.id, command, seconds)
     except engine.load_sdk().errors.APIError as error:
-        if error.status_code == 409:  # it has just ended; the next look at it says how
+        if error.status_code == 409:  # it has just ended; the next check reports how
             return engine.ProbeResult(False, "")
         raise
 
@@ -181,7 +180,7 @@ def _require_running(container: Any, check_output: str = "") -> None:
         return
     reason = f"it ended with exit code {state['ExitCode']}"
     if state["OOMKilled"]:
-        reason = "it ran out of the memory it may use and was killed"
+        reason = "it exceeded its memory limit and was killed"
     elif state["Error"]:
         reason += f" ({state['Error']})"
     raise Unhealthy(reason, detail=_quote_check_output(check_output))

@@ -1,4 +1,4 @@
-"""Fetches images: the engine pulls them, with the login that is meant for pulling."""
+"""Pulls images through the engine, with the login that is configured for pulling."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _pull_config: list[Path] = []
 
 
 def use_pull_config(folder: Path | None) -> None:
-    """Name the folder of the Docker config that this process pulls with; None for SLIPWAY_PULL_CONFIG's, or the user's.
+    """Set the Docker config folder that this process pulls with; None for SLIPWAY_PULL_CONFIG's, or the user's.
 
-    As `use_workspace` does for the workspace: a provider that Pulumi has started itself is told by the variable alone.
+    This is like `use_workspace` for the workspace: a provider that Pulumi starts itself only has the variable.
     """
     _pull_config[:] = [folder] if folder else []
 
 
 def pull_image(ref: str, cancellation: CancellationToken) -> Any:
-    """Return the image, fetched from its registry when the engine doesn't have it.
+    """Return the image; pull it if the engine does not have it.
 
     Raises:
-        SlipwayError: it can't be had.
+        SlipwayError: it cannot be pulled.
         Cancelled: the user interrupted.
     """
     errors, engine_client = engine.load_sdk().errors, engine.client()
@@ -43,7 +43,7 @@ def pull_image(ref: str, cancellation: CancellationToken) -> Any:
 
 
 def pull_login(ref: str) -> dict[str, str] | None:
-    """Return the login that the engine pulls an image with: that of the config named; None takes the user's.
+    """Return the login to pull an image with, from the configured folder; None to use the user's config.
 
     Raises:
         SlipwayError: the login cannot be read.
@@ -61,5 +61,6 @@ def _pull_error(ref: str, reason: str) -> SlipwayError:
     registry = ref.partition("/")[0]
     return SlipwayError(
         f"image {ref} can't be pulled: {reason}",
-        remedy=f"Is it there (`invoke push --stack STACK` pushes it)? May you read it (`docker login {registry}`)?",
+        remedy="Check that it was pushed (`invoke push --stack STACK`) and that you may read it "
+        f"(`docker login {registry}`).",
     )

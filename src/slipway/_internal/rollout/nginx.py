@@ -1,4 +1,4 @@
-"""Speaks with a running NGINX: gives it a configuration and waits until the old one has drained."""
+"""Controls a running NGINX: switches its configuration, and shows whether requests of the old one still run."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ LIVE_CONFIG, CANDIDATE_CONFIG = "nginx.conf", "candidate.conf"
 KEEPALIVE_OFF_FILE = PurePosixPath(nginx.KEEPALIVE_OFF_FLAG)
 START_SECONDS = 15.0
 WORKER_SHUTDOWN_SECONDS = 24 * 60 * 60
-"""When a worker of an earlier configuration cuts what is left of it. A container that goes ends its connections itself,
-in its own time; those of other services have nothing to do with it."""
-KEEPALIVE_NOTICE_SECONDS = 0.4  # in which busy clients learn that their kept connection ends
-KEEPALIVE_OFF_MODE = 0o555  # the mode by which the configuration knows: an archive put into a container deletes nothing
+"""When a worker of an old configuration cuts its remaining connections. A container that is removed ends its own
+connections within its drain time; the connections of other services must not be affected."""
+KEEPALIVE_NOTICE_SECONDS = 0.4  # time for busy clients to learn that their keepalive connection ends
+KEEPALIVE_OFF_MODE = 0o555  # the file mode that turns keepalive off: put_archive cannot delete a file
 POLL_SECONDS = 0.02
 WORKER_TITLE, SHUTTING_DOWN = "nginx: worker process", "is shutting down"
-"""How NGINX names its workers, and what it adds once they take no more requests."""
+"""The process title of NGINX's workers, and what NGINX appends once they accept no more requests."""
 
 
 @dataclass(frozen=True)
 class KeepaliveOff:
-    """A gateway whose kept connections end.
+    """A gateway whose keepalive is off.
 
-    `effective_at` is when busy clients have learnt of it, in the seconds of `time.monotonic`; `config` is its
-    configuration.
+    `effective_at` is when busy clients have noticed it, as a `time.monotonic` value; `config` is its configuration.
     """
 
     effective_at: float
@@ -44,12 +43,12 @@ class KeepaliveOff:
 
 
 _keepalive_off: dict[str, KeepaliveOff] = {}
-"""The gateways that are closing, by their container's id."""
+"""The gateways whose keepalive is off, by container id."""
 _keepalive_lock = threading.Lock()
 
 
 def nginx_command(file: str, *arguments: str) -> list[str]:
-    """Return NGINX's command line for a configuration file; even its first errors go to standard error."""
+    """Return NGINX's command line for a configuration file; even its startup errors go to standard error."""
     return ["nginx", "-e", "stderr", "-c", f"{CONFIG_DIR}/{file}", *arguments]
 
 
@@ -57,7 +56,7 @@ def wait_until_started(container: Any, cancellation: CancellationToken) -> None:
     """Return when NGINX has workers, which it starts after it has opened its port.
 
     Raises:
-        SlipwayError: it ended, or has no workers in time.
+        SlipwayError: it ended, or did not start workers in time.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -72,19 +71,19 @@ def wait_until_started(container: Any, cancellation: CancellationToken) -> None:
 
 
 def switch_config(container: Any, config: str, cancellation: CancellationToken) -> None:
-    """Make NGINX serve another configuration; requests that began under the old one go on.
+    """Switch NGINX to another configuration; requests that started under the old one continue.
 
-    The new file is tested beside the live one, unless it only names other containers. When NGINX refuses it or doesn't
-    reload, the live one stays. All that takes time is done while connections close; where the live file is the same,
-    nothing is.
+    The new file is tested beside the live one, unless it only names other containers. If NGINX refuses it or does not
+    reload, the live one stays. Slow steps run while keepalive connections close. If the live file is the same, nothing
+    is done.
 
     Args:
         container: the gateway's container.
         config: the new nginx.conf.
-        cancellation: ends the waiting.
+        cancellation: stops the waiting.
 
     Raises:
-        SlipwayError: NGINX refused the configuration or did not take it up.
+        SlipwayError: NGINX refused the configuration or did not load it.
     """
     with keepalive_disabled(container) as keepalive_off:
         if keepalive_off.config == config:
@@ -97,7 +96,7 @@ def switch_config(container: Any, config: str, cancellation: CancellationToken) 
 
 @contextmanager
 def keepalive_disabled(container: Any, config: str | None = None) -> Iterator[KeepaliveOff]:
-    """Let kept client connections end for the time of a `with`; takes and yields what `disable_keepalive` does."""
+    """Turn keepalive off inside a `with` block; takes and yields what `disable_keepalive` takes and returns."""
     try:
         yield disable_keepalive(container, config)
     finally:
@@ -105,11 +104,11 @@ def keepalive_disabled(container: Any, config: str | None = None) -> Iterator[Ke
 
 
 def disable_keepalive(container: Any, config: str | None = None) -> KeepaliveOff:
-    """Let kept client connections end, each with its next answer, if they don't already.
+    """Turn keepalive off, so that each client connection ends with its next answer.
 
     Args:
         container: the gateway's container.
-        config: its configuration; it is asked for where it is not given.
+        config: its configuration; by default it is read from the container.
     """
     with _keepalive_lock:
         if container.id not in _keepalive_off:
@@ -120,24 +119,24 @@ def disable_keepalive(container: Any, config: str | None = None) -> KeepaliveOff
 
 
 def enable_keepalive(container: Any) -> None:
-    """Keep client connections again."""
+    """Turn keepalive on again."""
     with _keepalive_lock:
         _keepalive_off.pop(container.id, None)
         container_files.put_files(container, CONFIG_DIR, {KEEPALIVE_OFF_FILE.name: ""})
 
 
 def read_live_config(container: Any) -> str:
-    """Return the gateway's configuration as it serves; empty where it has none."""
+    """Return the gateway's live configuration; empty if it has none."""
     return container_files.read_file(container, f"{CONFIG_DIR}/{LIVE_CONFIG}")
 
 
 def disable_keepalive_early(workspace: str, stack: str, service: str) -> None:
-    """Let kept connections end where the gateway serves a service that is about to get another container.
+    """Turn keepalive off in a gateway that routes to a service whose new container is starting.
 
-    So the time in which clients learn of it passes while that starts. The switch keeps connections again; where it does
-    not come to one, `restore_keepalive` does.
+    So clients notice it while the container starts. The switch turns keepalive on again; if no switch follows,
+    `restore_keepalive` does.
     """
-    with suppress(SlipwayError), engine.docker_errors():  # what is wrong with the gateway, the switch will say
+    with suppress(SlipwayError), engine.docker_errors():  # the switch will report a problem with the gateway
         for container in _running_gateways(workspace, stack):
             if container.id in _keepalive_off:
                 continue
@@ -148,7 +147,7 @@ def disable_keepalive_early(workspace: str, stack: str, service: str) -> None:
 
 
 def restore_keepalive(workspace: str, stack: str) -> None:
-    """Keep connections to the stack's gateway again, where they have been closing for a switch that will not come."""
+    """Turn the stack's gateway's keepalive on again if it was turned off for a switch that did not happen."""
     with suppress(SlipwayError), engine.docker_errors():
         for container in _running_gateways(workspace, stack) if _keepalive_off else []:
             if container.id in _keepalive_off:
@@ -161,29 +160,29 @@ def _running_gateways(workspace: str, stack: str) -> list[Any]:
 
 
 def is_keepalive_left_off(container: Any) -> bool:
-    """Whether a deploy that was killed has left that client connections end with each answer."""
+    """Whether a killed deploy left keepalive off."""
     return container.id not in _keepalive_off and bool(
         container_files.read_mode(container, str(KEEPALIVE_OFF_FILE)) & 0o111
     )
 
 
 def reload_config(container: Any, keepalive_off: KeepaliveOff, config: str, cancellation: CancellationToken) -> None:
-    """Make NGINX serve another configuration as soon as connections have closed.
+    """Reload NGINX with another configuration as soon as keepalive connections have closed.
 
-    The workers of the old one take no request any more then. Between the start of the new ones and the old ones' end
-    NGINX waits a tenth of a second, and a connection that is kept in it would be cut.
+    The old workers then accept no more requests. NGINX waits a tenth of a second between starting the new workers and
+    ending the old ones, and would cut an open keepalive connection in that time.
 
     Raises:
-        SlipwayError: NGINX refused it or did not take it up; the live one stays.
+        SlipwayError: NGINX refused the configuration or did not load it; the live one stays.
     """
     try:
         container_files.put_files(container, CONFIG_DIR, {LIVE_CONFIG: config})
         old_workers = _worker_pids(container)
         cancellation.sleep(max(0, keepalive_off.effective_at - time.monotonic()))
-        # Not `docker kill -s HUP`: after any signal the engine takes a container for stopped by hand, and no
-        # longer restarts it.
+        # Not `docker kill -s HUP`: after any signal the engine treats a container as stopped manually, and no longer
+        # restarts it.
         _execute(container, nginx_command(LIVE_CONFIG, "-s", "reload"), "NGINX can't be told to reload")
-        # New workers come only when NGINX has taken up the new file; then the old ones finish and end.
+        # New workers start only when NGINX has loaded the new file; then the old ones finish and end.
         _wait_until(
             lambda: _are_workers_replaced(container, old_workers), START_SECONDS, cancellation, "NGINX did not reload"
         )
@@ -215,28 +214,28 @@ def _execute(container: Any, arguments: list[str], message: str) -> None:
 
 
 def _are_workers_replaced(container: Any, old_workers: set[str]) -> bool:
-    """Whether there are new workers, and the old ones only finish what they have begun."""
+    """Whether there are new workers, and the old ones are only finishing their requests."""
     titles = _worker_titles(container)
     shutting_down = {pid for pid, title in titles.items() if title.endswith(SHUTTING_DOWN)}
     return bool(titles.keys() - old_workers) and old_workers & titles.keys() <= shutting_down
 
 
 def has_stopped_process(container: Any) -> bool:
-    """Say whether a process of NGINX is stopped by a signal, as the engine's machine sees it."""
+    """Return whether a signal has stopped one of NGINX's processes, as the engine's machine sees it."""
     table = container.top(ps_args="-eo pid,stat,args")
     state = table["Titles"].index("STAT")
     return any(row[state].startswith(("T", "t")) for row in table["Processes"] or [])
 
 
 def _worker_pids(container: Any) -> set[str]:
-    """Return the process ids of all workers, those that are only finishing included."""
+    """Return the process ids of all workers, including those that are shutting down."""
     return set(_worker_titles(container))
 
 
 def _worker_titles(container: Any) -> dict[str, str]:
     """Return the process id and title of each worker.
 
-    Asked of the engine, so the image needs no tools and the engine may be remote.
+    The engine lists the processes, so the image needs no tools and the engine may be remote.
     """
     table = container.top()
     pid = table["Titles"].index("PID")

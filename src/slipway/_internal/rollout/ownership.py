@@ -1,4 +1,4 @@
-"""Whose the provider's objects are: it makes, changes and removes nothing of another state's."""
+"""Ownership of the provider's objects: it never creates, changes or removes those of another state."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, re
 
 
 def current_owner() -> StateOwner:
-    """Return whose the objects are that this provider makes."""
+    """Return the owner of the objects that this provider creates."""
     return owner_of(Project(workspace_root()))
 
 
 def object_labels(workspace: str, stack: str, service: str, urn: str) -> dict[str, str]:
-    """Return the labels by which Slipway finds its containers and volumes again."""
+    """Return the labels that identify Slipway's containers and volumes."""
     labels = {
         engine.WORKSPACE_LABEL: workspace,
         engine.STACK_LABEL: stack,
@@ -32,7 +32,7 @@ def object_labels(workspace: str, stack: str, service: str, urn: str) -> dict[st
 
 
 def refuse_foreign_objects(workspace: str, stack: str, urn: str) -> None:
-    """Raise ConfigError where another owner has objects of a stack; the engine is asked once for each deployment."""
+    """Raise ConfigError if another owner has objects of a stack; asks the engine once per deployment."""
     _check_once(workspace, stack, "::".join(urn.split("::")[:2]))
 
 
@@ -42,22 +42,22 @@ def _check_once(workspace: str, stack: str, urn: str) -> None:
 
 
 def forget_checks() -> None:
-    """Forget what the engine had when the deployment before this one began."""
+    """Forget the results of the previous deployment's checks."""
     _check_once.cache_clear()
 
 
 def refuse_copied_object(labels: Mapping[str, str], name: str) -> None:
-    """Raise ConfigError for an object that this state knows only because it is a copy of the state that made it."""
+    """Raise ConfigError if this state knows an object only because it is a copy of the state that created it."""
     if current_owner().classify(labels) == "copy":
         thing = DeployedObject("container", name, "", labels)
         refuse_others(current_owner(), labels.get(engine.STACK_LABEL, ""), [thing], frozenset)
 
 
 def remove_orphaned_container(name: str, urn: str) -> None:
-    """Remove the container of this name where a killed deployment of this state made it, or the state has lost it.
+    """Remove the container of this name if this state's killed deployment created it, or the state lost it.
 
     Raises:
-        SlipwayError: it is somebody else's; it is left as it is.
+        SlipwayError: it belongs to another owner; it stays.
     """
     thing = find_container(name)
     if thing is None:
@@ -68,7 +68,7 @@ def remove_orphaned_container(name: str, urn: str) -> None:
 
 
 def refuse_foreign_volume(name: str, urn: str) -> None:
-    """Raise SlipwayError where a volume of this name is somebody else's: the engine would mount it, whoever's it is."""
+    """Raise SlipwayError if a volume of this name belongs to another owner: the engine would mount it anyway."""
     with engine.docker_errors(), suppress(engine.load_sdk().errors.NotFound):
         volume = engine.client().volumes.get(name)
         thing = DeployedObject("volume", name, name, volume.attrs.get("Labels") or {})
@@ -77,16 +77,16 @@ def refuse_foreign_volume(name: str, urn: str) -> None:
 
 
 def find_container(name: str) -> DeployedObject | None:
-    """Return the container that has a name; None where none has."""
+    """Return the container of this name, or None."""
     with engine.docker_errors(), suppress(engine.load_sdk().errors.NotFound):
         details = engine.client().api.inspect_container(name)
-        if details["Name"].lstrip("/") == name:  # the engine also takes the beginning of an id
+        if details["Name"].lstrip("/") == name:  # the engine also accepts a prefix of an id
             return DeployedObject("container", name, details["Id"], details["Config"].get("Labels") or {})
     return None
 
 
 def name_conflict_error(name: str, error: BaseException) -> SlipwayError | None:
-    """Return the error for a name that somebody else's container has; None where an error says something else."""
+    """Return the error for a name that another owner's container has; None if the error is a different one."""
     if "is already in use by container" not in str(error):
         return None
     thing = find_container(name)
@@ -94,27 +94,27 @@ def name_conflict_error(name: str, error: BaseException) -> SlipwayError | None:
 
 
 def is_own_network(network: Any, urn: str) -> bool:
-    """Say whether a network is one that a killed deployment of this state made."""
+    """Return whether a killed deployment of this state created the network."""
     return _is_own(DeployedObject("network", network.name, network.id, network.attrs.get("Labels") or {}), urn)
 
 
 def _is_own(thing: DeployedObject, urn: str) -> bool:
-    """Whether a thing is of this owner and resource; what an earlier version made, only as far as that is known."""
+    """Whether an object belongs to this owner and resource; an earlier version's, only as far as that is known."""
     if _flat_urn(thing.labels.get(engine.URN_LABEL, "")) != _flat_urn(urn):
         return False
     verdict = current_owner().classify(thing.labels)
-    if verdict == "unsaid" and thing.kind == "volume":  # which no state knows; the resource is in its labels
+    if verdict == "unsaid" and thing.kind == "volume":  # volumes are not in a state; the labels name the resource
         return True
     return verdict == "own" or (verdict != "copy" and thing.id in _known_ids(urn))
 
 
 def _known_ids(urn: str) -> Collection[str]:
-    """Return the ids that the state knows of the stack of a resource, as far as it can be read here."""
+    """Return the ids in the state of a resource's stack, or none if it cannot be read here."""
     stack, project = urn.split("::")[:2]
     return read_state_ids(Project(workspace_root(), project), stack.removeprefix("urn:pulumi:")) or ()
 
 
 def _flat_urn(urn: str) -> str:
-    """Return a URN without the types of the resource's parents: a resource that moved in the tree is the same one."""
+    """Return a URN without the parents' types: a resource that moved in the tree is still the same."""
     head, separator, rest = urn.rpartition("$")
     return f"{head.rpartition('::')[0]}::{rest}" if separator else urn

@@ -1,4 +1,4 @@
-"""Asks a container's port on the stack's network, where the gateway will send requests: never on loopback inside it."""
+"""Probes a container's port on the stack's network, where the gateway sends requests, instead of on its loopback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slipway._internal.rollout.images import pull_image
 from slipway._internal.run import engine
 
 CONNECT_SECONDS = 3
-PROBE_SECONDS = 30  # for a container that asks, on a slow line to a far engine
+PROBE_SECONDS = 30  # for a probe container on a remote engine with a slow connection
 GATEWAY, PROBE = "gateway", "asker"
 MISSING_PROGRAM_ERRORS = ("executable file not found", "no such file or directory")
 PortState = Literal["open", "refused", "silent"]
@@ -29,9 +29,9 @@ PortState = Literal["open", "refused", "silent"]
 
 @dataclass(frozen=True)
 class ContainerAddress:
-    """Where a container is: its own address on the stack's network, and the network's on the engine's machine.
+    """A container's address on the stack's network, and the network's bridge address on the engine's machine.
 
-    `pid` is its first process, as the engine's machine counts.
+    `pid` is the container's first process on the engine's machine.
     """
 
     ip: str
@@ -41,7 +41,7 @@ class ContainerAddress:
 
     @classmethod
     def of(cls, container: Any) -> ContainerAddress | None:
-        """Return the address of a container of the Docker SDK, as it was looked at last; None when it has none."""
+        """Return the address of a Docker SDK container as last loaded; None if it has none."""
         for name, network in container.attrs["NetworkSettings"]["Networks"].items():
             if network.get("IPAddress"):
                 pid = container.attrs["State"].get("Pid", 0)
@@ -50,7 +50,7 @@ class ContainerAddress:
 
     @cached_property
     def is_local(self) -> bool:
-        """Whether this machine is on that network: not so with a far engine, a virtual machine's, or a rootless one."""
+        """Whether this machine is on that network: not if the engine is remote, rootless or in a VM."""
         if sys.platform != "linux" or not engine.address().startswith("unix://"):
             return False
         with suppress(OSError), socket.socket() as test_socket:
@@ -59,7 +59,7 @@ class ContainerAddress:
         return False
 
     def probe_port(self, port: int, seconds: float = CONNECT_SECONDS) -> PortState:
-        """Ask a port from this machine, which has to be on the network."""
+        """Probe a port from this machine, which must be on the network."""
         try:
             socket.create_connection((self.ip, port), timeout=seconds, source_address=(self.bridge, 0)).close()
         except ConnectionRefusedError:
@@ -69,23 +69,23 @@ class ContainerAddress:
         return "open"
 
     def count_connections(self, port: int) -> int:
-        """Return how many connections to a port there are; this machine has to be on the network."""
+        """Return the number of connections to a port; this machine must be on the network."""
         return sum(sockets.count_connections(sockets.read_proc_net(self.pid, name), port) for name in ("tcp", "tcp6"))
 
 
 def find_listeners(container: Any, address: ContainerAddress) -> list[tuple[str, int]]:
-    """Return at which addresses and ports a container's programs listen; nothing where that cannot be seen."""
+    """Return the addresses and ports that a container's programs listen on; empty if that cannot be read."""
     tables: list[str] = []
     if address.is_local:
         tables = [sockets.read_proc_net(address.pid, name) for name in ("tcp", "tcp6")]
     else:
-        with suppress(Exception):  # it may have no such program, or have ended: then nobody knows
+        with suppress(Exception):  # it may have no `cat`, or may have ended
             tables = [engine.exec_command(container.id, ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1]]
     return sockets.listening_addresses("\n".join(tables))
 
 
 def is_loopback_only(listeners: list[tuple[str, int]], port: int) -> bool:
-    """Whether a port is listened at, but only where nobody outside the container comes."""
+    """Whether a program listens on the port, but only on loopback addresses."""
     addresses = [ipaddress.ip_address(address) for address, listening_port in listeners if listening_port == port]
     return bool(addresses) and all(listening_port.is_loopback for listening_port in addresses)
 
@@ -94,7 +94,7 @@ def is_loopback_only(listeners: list[tuple[str, int]], port: int) -> bool:
 def port_probe(
     container: Any, address: ContainerAddress, port: int, cancellation: CancellationToken
 ) -> Iterator[Callable[[], bool]]:
-    """Yield what says whether a port answers: from this machine, or from a container that is made for it."""
+    """Yield a function that returns whether a port answers, from this machine or from a temporary container."""
     if address.is_local:
         yield lambda: address.probe_port(port) == "open"
         return
@@ -106,9 +106,9 @@ def port_probe(
 
 
 class _ProbeContainer:
-    """A container of the gateway's image on the same network, which does nothing but knock.
+    """A container of the gateway's image on the same network that only probes a port.
 
-    The hardened gateway has no shell but `nc`, as NGINX's official image on Alpine; its image on Debian has `bash`.
+    The hardened gateway's image has `nc` but no shell, NGINX's official Alpine image has `nc`, its Debian one `bash`.
     """
 
     def __init__(self, container: Any, address: ContainerAddress, port: int, cancellation: CancellationToken) -> None:
@@ -125,7 +125,7 @@ class _ProbeContainer:
         """Return whether the port answers.
 
         Raises:
-            SlipwayError: nobody can ask.
+            SlipwayError: the image has no program to probe with.
         """
         while self._programs:
             container = self._container or self._create(self._programs[0])
@@ -139,12 +139,12 @@ class _ProbeContainer:
                 continue
             return bool(container.wait(timeout=PROBE_SECONDS)["StatusCode"] == 0)
         raise SlipwayError(
-            "its port cannot be asked: the gateway's image has neither nc nor bash",
-            remedy="Name another image with NGINX under [bases.official] in workspace.toml, such as nginx:…-alpine.",
+            "its port cannot be probed: the gateway's image has neither nc nor bash",
+            remedy="Set another NGINX image under [bases.official] in workspace.toml, such as nginx:…-alpine.",
         )
 
     def remove(self) -> None:
-        """Remove it; none was made is fine."""
+        """Remove the container, if one was created."""
         if self._container:
             engine.remove_container(self._container.id)
         self._container = None
@@ -153,7 +153,7 @@ class _ProbeContainer:
         image = self._gateway_image()
         container = engine.client().containers.create(
             image,
-            **{**hardened_settings(), "init": False},  # an init would start, whether its program is there or not
+            **{**hardened_settings(), "init": False},  # an init would start even if the program does not exist
             name=self._name,
             labels={**self._labels, engine.SERVICE_LABEL: PROBE},
             user="65532:65532",
@@ -165,7 +165,7 @@ class _ProbeContainer:
         return container
 
     def _gateway_image(self) -> str:
-        """Return the gateway's image: of the one that runs, else of the one that will."""
+        """Return the image of the running gateway, or else of the one that will run."""
         containers = engine.list_containers(
             self._labels.get(engine.WORKSPACE_LABEL, ""), self._labels.get(engine.STACK_LABEL, "")
         )

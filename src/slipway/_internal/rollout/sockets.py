@@ -1,4 +1,4 @@
-"""Reads what Linux says about TCP sockets in /proc/net/tcp and tcp6: who listens, and how many are connected."""
+"""Reads TCP sockets from Linux's /proc/net/tcp and tcp6: listening addresses, and the number of connections."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 
 ESTABLISHED, LISTEN = "01", "0A"
 ENGINE_DNS = "127.0.0.11"
-"""Where the engine's own DNS listens in each container."""
+"""The address of the engine's DNS server in each container."""
 
 
 def read_proc_net(pid: int, name: str) -> str:
-    """Return a file about the network that a process of this machine is in; empty when it cannot be read."""
+    """Return a /proc/net file of a process on this machine; empty if it cannot be read."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii", errors="replace") if pid else ""
     return ""
 
 
 def listening_addresses(table: str) -> list[tuple[str, int]]:
-    """Return the addresses and ports at which anybody listens, each once, but for the engine's own DNS."""
+    """Return the distinct listening addresses and ports, except those of the engine's DNS server."""
     return sorted({(address, port) for address, port in _local_endpoints(table, LISTEN) if address != ENGINE_DNS})
 
 
 def count_connections(table: str, port: int) -> int:
-    """Return how many connections there are to a port."""
+    """Return the number of connections to a port."""
     return sum(1 for _, local in _local_endpoints(table, ESTABLISHED) if local == port)
 
 
@@ -38,7 +38,7 @@ def _local_endpoints(table: str, state: str) -> Iterator[tuple[str, int]]:
 
 
 def _parse_address(text: str) -> str:
-    """Return an address that the kernel has written, each four bytes in this machine's order: 0100007F is 127.0.0.1."""
+    """Parse an address in the kernel's notation, four bytes each in this machine's order: 0100007F is 127.0.0.1."""
     words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
     address = ipaddress.ip_address(b"".join(words))
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

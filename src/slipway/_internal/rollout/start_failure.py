@@ -1,4 +1,4 @@
-"""Says why a container did not come up: the reason, its last lines, and a file with all it wrote."""
+"""Explains why a container did not start: the reason, its last log lines, and a file with its whole log."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from slipway._internal.rollout.cancellation import Cancelled
 from slipway._internal.run import engine
 
 SHOWN_LOG_LINES = 20
-"""How many last lines of a container's log stand in the error: more than of a step, for a traceback is among them."""
+"""How many last log lines the error shows: more than for a build step, as they may contain a traceback."""
 MAX_LOG_LINES = 10_000
-"""Lines of a container's log that are saved: one that failed may have written for days."""
+"""How many log lines are saved: a failed container may have written for days."""
 
 
 def logs_folder() -> Path:
-    """Return where full logs go: SLIPWAY_LOGS, else .slipway/logs of the workspace."""
+    """Return the folder for full logs: SLIPWAY_LOGS, or .slipway/logs in the workspace."""
     return Path(os.environ.get("SLIPWAY_LOGS") or workspace_root() / ".slipway" / "logs")
 
 
 def explain_start_failure(
     service: str, container: Any, error: BaseException, secrets: Sequence[str] = ()
 ) -> BaseException:
-    """Return what to tell the user about a container that failed; its log is saved before it is removed.
+    """Return the error for a failed container; save its log before it is removed.
 
     Args:
         service: the service's name.
-        container: the failed container, or None when there was none yet.
-        error: what went wrong.
-        secrets: values to strike out, should the program have written them to its log.
+        container: the failed container, or None if it was not created yet.
+        error: the original error.
+        secrets: values to mask in the log.
     """
     cause = (engine.translate_error(error) if isinstance(error, Exception) else None) or error
     if isinstance(cause, Cancelled) or not isinstance(cause, SlipwayError):
@@ -75,7 +75,7 @@ def _save_log(name: str, text: str) -> Path | None:
 
 
 def error_to_text(error: SlipwayError) -> str:
-    """Return an error as Pulumi is to show it; nothing reads it back (`Provider.errors` holds the error itself)."""
+    """Return an error's text for Pulumi to show; nothing parses it (`Provider.errors` has the error itself)."""
     log = f"full log: {error.log}" if error.log else ""
     remedy = f"remedy: {error.remedy}" if error.remedy else ""
     return "\n".join(part for part in (error.message, error.detail, log, remedy) if part)

@@ -74,11 +74,11 @@ class Death(NullReporter):
             os.kill(os.getpid(), signal.SIGKILL)
 
 here = workspace.load_workspace(Path(said["root"]))
-ground = RunContext(here, Path(said["bin"]), {})
+run_context = RunContext(here, Path(said["bin"]), {})
 files = {kind: Path(path) for kind, path in said["files"].items()}
 attached = evidence.AttestationInputs("api", said["content"], None, files)
-signer = signing_keys.load_signer(ground, trust.load(here.root), os.environ)
-evidence.attach_evidence(ground, said["ref"], attached, signer, Death())
+signer = signing_keys.load_signer(run_context, trust.load(here.root), os.environ)
+evidence.attach_evidence(run_context, said["ref"], attached, signer, Death())
 """
 
 
@@ -86,21 +86,21 @@ evidence.attach_evidence(ground, said["ref"], attached, signer, Death())
 class World:
     """A registry, a workspace with a key pair, and the tools; all of it is gone after the module's tests."""
 
-    ground: RunContext
+    run_context: RunContext
     host: str
     folder: Path
     number: int = 0
 
     @property
     def root(self) -> Path:
-        return self.ground.workspace.root
+        return self.run_context.workspace.root
 
     @property
     def trust(self) -> trust.Trust:
         return trust.load(self.root)
 
     def signer(self) -> signing_keys.Signer:
-        return signing_keys.load_signer(self.ground, self.trust, {})
+        return signing_keys.load_signer(self.run_context, self.trust, {})
 
     def image(self, service: str = "api") -> str:
         """Push an image that nobody else has, and return it by digest."""
@@ -195,15 +195,15 @@ class World:
 
     def attach(self, ref: str, signer: signing_keys.Signer | None = None, service: str = "api", **instead: Any) -> None:
         attached = AttestationInputs(service, CONTENT, "f" * 40, self.files(**instead))
-        evidence.attach_evidence(self.ground, ref, attached, signer or self.signer(), NullReporter())
+        evidence.attach_evidence(self.run_context, ref, attached, signer or self.signer(), NullReporter())
 
     def verify(self, *wanted: EvidenceRequirement, today: date = TODAY) -> dict[str, evidence.VerifiedImage]:
-        return evidence.verify_evidence(self.ground, wanted, self.trust, today=today)
+        return evidence.verify_evidence(self.run_context, wanted, self.trust, today=today)
 
     def other_pair(self, name: str) -> tuple[signing_keys.Signer, Path]:
         """Return another signer and its public key, which nobody trusts."""
         prefix = self.folder / name
-        argv = cosign.generate_key_pair(self.ground.bin / "cosign", prefix)
+        argv = cosign.generate_key_pair(self.run_context.bin / "cosign", prefix)
         environment = {each: value for each, value in os.environ.items() if each != "COSIGN_PASSWORD"}
         subprocess.run(argv, input=b"other", env=environment, check=True, capture_output=True, timeout=60)
         return signing_keys.Signer(f"{prefix}.key", "other"), Path(f"{prefix}.pub")
@@ -271,11 +271,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         (bin_folder / "cosign").rename(bin_folder / "cosign-itself")
         (bin_folder / "cosign").write_text(WATCHED.format(folder=folder, real=bin_folder / "cosign-itself"))
         (bin_folder / "cosign").chmod(0o755)
-        ground = RunContext(workspace.load_workspace(root), bin_folder, {})
+        run_context = RunContext(workspace.load_workspace(root), bin_folder, {})
         (root / ".slipway" / "signing").mkdir(parents=True)
         (root / ".slipway" / "signing" / "password").write_text(f"{SENTINEL}\n")
-        assert signing_keys.ensure_key_pair(ground, {})
-        yield World(ground, host, folder)
+        assert signing_keys.ensure_key_pair(run_context, {})
+        yield World(run_context, host, folder)
     finally:
         child.terminate()
         child.wait(timeout=30)
@@ -332,7 +332,7 @@ def test_all_evidence_is_attached_and_proves_the_image(
 def test_anybody_can_verify_it_with_cosign_alone(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     ref, proof = shipped
     offline = ["--key", str(world.root / proof.signer), "--insecure-ignore-tlog", "--allow-http-registry"]
-    program = world.ground.bin / "cosign"
+    program = world.run_context.bin / "cosign"
     said = ["-a", f"content={CONTENT}", "-a", "service=api", "-a", "workspace=shop"]
     commands = [[program, "verify", *offline, *said, ref]]
     commands += [
@@ -356,7 +356,7 @@ def test_an_attach_that_was_killed_is_continued(world: World, at: str) -> None:
     ref = world.image()
     said = {
         "root": str(world.root),
-        "bin": str(world.ground.bin),
+        "bin": str(world.run_context.bin),
         "ref": ref,
         "content": CONTENT,
         "files": {kind: str(path) for kind, path in world.files().items()},
@@ -481,8 +481,8 @@ def test_a_signature_about_something_else_is_refused(
 
 
 def test_another_workspaces_image_is_refused(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
-    here = world.ground.workspace
-    renamed = replace(world.ground, workspace=replace(here, settings=_renamed(here.settings)))
+    here = world.run_context.workspace
+    renamed = replace(world.run_context, workspace=replace(here, settings=_renamed(here.settings)))
     with pytest.raises(EvidenceError) as caught:
         evidence.verify_evidence(renamed, [locked(shipped[1])], world.trust, today=TODAY)
     assert "it says workspace `shop`, not `stall`" in caught.value.detail
@@ -566,7 +566,7 @@ def test_a_report_that_is_none_refuses(world: World) -> None:
 
 def test_nothing_is_verified_where_nobody_is_trusted(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     with pytest.raises(EvidenceError, match="policy/ trusts nobody"):
-        evidence.verify_evidence(world.ground, [locked(shipped[1])], trust.TrustedSigners(), today=TODAY)
+        evidence.verify_evidence(world.run_context, [locked(shipped[1])], trust.TrustedSigners(), today=TODAY)
 
 
 def test_a_registry_that_is_down_is_no_verdict_on_the_evidence(world: World) -> None:
@@ -581,13 +581,15 @@ def test_what_was_verified_today_is_remembered_as_long_as_nothing_differs(world:
     world.attach(ref)
     proof = world.verify(EvidenceRequirement("api", ref, CONTENT))["api"]
     mine = locked(proof)
-    assert evidence.cached_verifications(world.ground, [mine], world.trust, today=TODAY) == {"api"}
-    assert not evidence.cached_verifications(world.ground, [mine], world.trust, today=date(2026, 11, 24))
-    assert not evidence.cached_verifications(world.ground, [mine], replace(world.trust, keys=()), today=TODAY)
-    assert not evidence.cached_verifications(world.ground, [replace(mine, content="d" * 64)], world.trust, today=TODAY)
-    assert not evidence.cached_verifications(world.ground, [replace(mine, evidence={})], world.trust, today=TODAY)
+    assert evidence.cached_verifications(world.run_context, [mine], world.trust, today=TODAY) == {"api"}
+    assert not evidence.cached_verifications(world.run_context, [mine], world.trust, today=date(2026, 11, 24))
+    assert not evidence.cached_verifications(world.run_context, [mine], replace(world.trust, keys=()), today=TODAY)
+    assert not evidence.cached_verifications(
+        world.run_context, [replace(mine, content="d" * 64)], world.trust, today=TODAY
+    )
+    assert not evidence.cached_verifications(world.run_context, [replace(mine, evidence={})], world.trust, today=TODAY)
     world.list_only(ref, world.listed(ref)[1:])
-    assert not evidence.cached_verifications(world.ground, [mine], world.trust, today=TODAY)
+    assert not evidence.cached_verifications(world.run_context, [mine], world.trust, today=TODAY)
 
 
 def test_a_wrong_password_refuses_before_anything_is_attached(world: World) -> None:
@@ -611,7 +613,7 @@ def test_a_key_that_policy_does_not_trust_signs_nothing(world: World) -> None:
         with pytest.raises(GateRefused, match="is not among policy/keys") as caught:
             world.signer()
         assert "invoke keys" in caught.value.remedy
-        made = signing_keys.ensure_key_pair(world.ground, {})
+        made = signing_keys.ensure_key_pair(world.run_context, {})
         assert made == signing_keys.KeyFiles(public, None)
         world.signer()
     finally:
@@ -621,7 +623,9 @@ def test_a_key_that_policy_does_not_trust_signs_nothing(world: World) -> None:
 def test_the_password_is_nowhere_but_in_its_file(world: World, shipped: tuple[str, evidence.VerifiedImage]) -> None:
     """Every cosign of this module was watched: its arguments, its environment, what it printed, what it left."""
     password = world.root / ".slipway" / "signing" / "password"
-    kept = [path for path in world.folder.rglob("*") if path.is_file() and path not in (password, world.ground.bin)]
+    kept = [
+        path for path in world.folder.rglob("*") if path.is_file() and path not in (password, world.run_context.bin)
+    ]
     assert any(path.suffix == ".log" for path in kept)
     assert " sign " in (world.folder / "argv").read_text()
     assert [str(path) for path in kept if SENTINEL.encode() in path.read_bytes()] == []

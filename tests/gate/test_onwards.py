@@ -33,11 +33,11 @@ PROD = replace(STAGING, name="prod", target="kubernetes", protected=True)
 
 
 @pytest.fixture
-def ground(world: World) -> Iterator[RunContext]:  # noqa: F811
+def run_context(world: World) -> Iterator[RunContext]:  # noqa: F811
     """The workspace with the service `api`; its locks are gone after each test."""
-    link_tools(world.ground.bin, ("crane",))
+    link_tools(world.run_context.bin, ("crane",))
     api = Service("api", world.root / "services" / "api", ServiceSettings("python-api"))
-    yield replace(world.ground, workspace=replace(world.ground.workspace, services=(api,)))
+    yield replace(world.run_context, workspace=replace(world.run_context.workspace, services=(api,)))
     for each in (world.root / "deploy").glob("*.json"):
         each.unlink()
 
@@ -47,7 +47,7 @@ def shipped(world: World, **instead: object) -> lock.LockEntry:  # noqa: F811
     ref = world.image()
     world.attach(ref, **instead)
     part = registry.parse_reference(ref)
-    held = registry.open_registry(part.host, "push", world.ground.workspace)
+    held = registry.open_registry(part.host, "push", world.run_context.workspace)
     for tag in (f"h-{part.reference[7:]}", f"v{world.number}"):
         held.add_tag(part.repository, part.reference, tag)
     proof = {} if instead else dict(world.verify(EvidenceRequirement("api", ref, CONTENT))["api"].evidence)
@@ -60,45 +60,52 @@ def prod(world: World) -> dict[str, lock.LockEntry]:  # noqa: F811
     return lock.load(world.root, "prod").services
 
 
-def test_the_same_registry_keeps_the_reference(world: World, ground: RunContext) -> None:  # noqa: F811
+def test_the_same_registry_keeps_the_reference(world: World, run_context: RunContext) -> None:  # noqa: F811
     entry = shipped(world)
-    promotions.execute_promotion(ground, promotions.plan_promotion(ground, STAGING, PROD), NullReporter(), today=TODAY)
+    promotions.execute_promotion(
+        run_context, promotions.plan_promotion(run_context, STAGING, PROD), NullReporter(), today=TODAY
+    )
     assert prod(world) == {"api": entry}
 
 
 def test_another_registry_gets_the_image_its_evidence_and_its_tags(
     world: World,  # noqa: F811
-    ground: RunContext,
+    run_context: RunContext,
     tmp_path: Path,
 ) -> None:
     """Promotion between two registries: the same bytes, their evidence and tags, and a second run that adds nothing."""
     entry = shipped(world)
     with serve(tmp_path / "there") as there:
         elsewhere = replace(PROD, registry=f"{there.host}/inner")
-        promotion = promotions.plan_promotion(ground, STAGING, elsewhere)
-        promotions.verify_promotion(ground, promotion, NullReporter(), today=TODAY)
-        assert registry.open_registry(there.host, "pull", ground.workspace).list_tags("inner/shop/release/api") == ()
+        promotion = promotions.plan_promotion(run_context, STAGING, elsewhere)
+        promotions.verify_promotion(run_context, promotion, NullReporter(), today=TODAY)
+        assert (
+            registry.open_registry(there.host, "pull", run_context.workspace).list_tags("inner/shop/release/api") == ()
+        )
         for _ in range(2):  # the second time, all is there
-            promotions.execute_promotion(ground, promotion, NullReporter(), today=TODAY)
+            promotions.execute_promotion(run_context, promotion, NullReporter(), today=TODAY)
         ref = f"{there.host}/inner/shop/release/api@{entry.ref.partition('@')[2]}"
         assert prod(world) == {"api": lock.LockEntry(ref, entry.content, entry.commit, entry.evidence)}
         proof = world.verify(EvidenceRequirement("api", ref, entry.content, entry.commit, entry.evidence))["api"]
         assert proof.evidence == entry.evidence
-        assert set(find_tags(ref, ground.workspace)) == {*find_tags(entry.ref, ground.workspace), f"h-{CONTENT}"}
+        assert set(find_tags(ref, run_context.workspace)) == {
+            *find_tags(entry.ref, run_context.workspace),
+            f"h-{CONTENT}",
+        }
 
 
-def test_evidence_that_was_taken_away_keeps_all_back(world: World, ground: RunContext, tmp_path: Path) -> None:  # noqa: F811
+def test_evidence_that_was_taken_away_keeps_all_back(world: World, run_context: RunContext, tmp_path: Path) -> None:  # noqa: F811
     entry = shipped(world)
     world.list_only(entry.ref, world.listed(entry.ref)[1:])
     with serve(tmp_path / "there") as there:
-        promotion = promotions.plan_promotion(ground, STAGING, replace(PROD, registry=there.host))
+        promotion = promotions.plan_promotion(run_context, STAGING, replace(PROD, registry=there.host))
         with pytest.raises(EvidenceError, match="does not hold"):
-            promotions.execute_promotion(ground, promotion, NullReporter(), today=TODAY)
-        assert registry.open_registry(there.host, "pull", ground.workspace).list_tags("shop/release/api") == ()
+            promotions.execute_promotion(run_context, promotion, NullReporter(), today=TODAY)
+        assert registry.open_registry(there.host, "pull", run_context.workspace).list_tags("shop/release/api") == ()
     assert prod(world) == {}
 
 
-def test_an_image_that_was_exchanged_in_the_lock_is_not_promoted(world: World, ground: RunContext) -> None:  # noqa: F811
+def test_an_image_that_was_exchanged_in_the_lock_is_not_promoted(world: World, run_context: RunContext) -> None:  # noqa: F811
     entry = shipped(world)
     lock.save(
         world.root,
@@ -106,7 +113,7 @@ def test_an_image_that_was_exchanged_in_the_lock_is_not_promoted(world: World, g
     )
     with pytest.raises(EvidenceError, match="does not hold"):
         promotions.execute_promotion(
-            ground, promotions.plan_promotion(ground, STAGING, PROD), NullReporter(), today=TODAY
+            run_context, promotions.plan_promotion(run_context, STAGING, PROD), NullReporter(), today=TODAY
         )
     assert prod(world) == {}
 
@@ -116,12 +123,12 @@ def way(ref: str) -> Rollback:
     return Rollback(PROD, release, (RollbackStep("api", "", ref, "goes back"),), ())
 
 
-def test_a_protected_stack_goes_back_to_what_proves_itself(world: World, ground: RunContext) -> None:  # noqa: F811
+def test_a_protected_stack_goes_back_to_what_proves_itself(world: World, run_context: RunContext) -> None:  # noqa: F811
     entry = shipped(world)
     with pytest.raises(EvidenceError, match="a tag was moved by hand"):
-        rollback.resolve_entries(ground, way(entry.ref), NullReporter(), today=TODAY)
+        rollback.resolve_entries(run_context, way(entry.ref), NullReporter(), today=TODAY)
     tag(entry.ref, f"h-{CONTENT}")
-    assert rollback.resolve_entries(ground, way(entry.ref), NullReporter(), today=TODAY) == {"api": entry}
+    assert rollback.resolve_entries(run_context, way(entry.ref), NullReporter(), today=TODAY) == {"api": entry}
 
 
 def tag(ref: str, name: str) -> None:
@@ -133,33 +140,33 @@ def tag(ref: str, name: str) -> None:
     requests.put(f"{manifests}/{name}", data=found.content, headers=kind, timeout=10).raise_for_status()
 
 
-def test_a_protected_stack_does_not_go_back_to_what_is_unsigned(world: World, ground: RunContext) -> None:  # noqa: F811
+def test_a_protected_stack_does_not_go_back_to_what_is_unsigned(world: World, run_context: RunContext) -> None:  # noqa: F811
     with pytest.raises(EvidenceError, match="does not hold"):
-        rollback.resolve_entries(ground, way(world.image()), NullReporter(), today=TODAY)
+        rollback.resolve_entries(run_context, way(world.image()), NullReporter(), today=TODAY)
 
 
 def test_an_exception_that_has_ended_since_keeps_a_protected_stack_from_going_back(
     world: World,  # noqa: F811
-    ground: RunContext,
+    run_context: RunContext,
 ) -> None:
     entry = shipped(world, scan=VULNERABLE)
     tag(entry.ref, f"h-{CONTENT}")
-    assert rollback.resolve_entries(ground, way(entry.ref), NullReporter(), today=TODAY)
+    assert rollback.resolve_entries(run_context, way(entry.ref), NullReporter(), today=TODAY)
     with pytest.raises(GateRefused):
-        rollback.resolve_entries(ground, way(entry.ref), NullReporter(), today=TODAY.replace(year=2027))
+        rollback.resolve_entries(run_context, way(entry.ref), NullReporter(), today=TODAY.replace(year=2027))
 
 
 def test_an_unprotected_stack_keeps_the_evidence_of_what_it_goes_back_to(
     world: World,  # noqa: F811
-    ground: RunContext,
+    run_context: RunContext,
 ) -> None:
     entry = shipped(world)
     (world.root / "deploy" / "staging.lock.json").unlink()
     back = replace(way(entry.ref), stack=STAGING)
-    assert rollback.resolve_entries(ground, back, NullReporter(), today=TODAY) == {"api": entry}
+    assert rollback.resolve_entries(run_context, back, NullReporter(), today=TODAY) == {"api": entry}
     unsigned = world.image()
     tag(unsigned, f"h-{'9' * 64}")
     back = replace(way(unsigned), stack=STAGING)
-    assert rollback.resolve_entries(ground, back, NullReporter(), today=TODAY) == {
+    assert rollback.resolve_entries(run_context, back, NullReporter(), today=TODAY) == {
         "api": lock.LockEntry(unsigned, "9" * 64)
     }

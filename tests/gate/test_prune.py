@@ -35,13 +35,13 @@ ALL_GO = RetentionSettings(keep=0, days=1)
 class Shop:
     """A workspace whose registry holds images."""
 
-    ground: RunContext
+    run_context: RunContext
     folder: Path
     signer: Signer
 
     @property
     def workspace(self) -> Workspace:
-        return self.ground.workspace
+        return self.run_context.workspace
 
     @property
     def door(self) -> Registry:
@@ -62,10 +62,10 @@ class Shop:
         lock.save(self.workspace.root, lock.with_entries(lock.Lock(stack), {service: lock.LockEntry(ref, "c" * 64)}))
 
     def plan(self, **needed: str) -> PrunePlan:
-        return prune.plan_prune(self.ground, {digest: why for why, digest in needed.items()}, LATER, current={})
+        return prune.plan_prune(self.run_context, {digest: why for why, digest in needed.items()}, LATER, current={})
 
     def prune(self, **needed: str) -> prune.Freed:
-        return prune.execute_prune(self.ground, self.plan(**needed), NullReporter())
+        return prune.execute_prune(self.run_context, self.plan(**needed), NullReporter())
 
     def there(self, service: str, digest: str) -> bool:
         """Whether an image is there whole: its parts, and its evidence, which cosign verifies."""
@@ -122,7 +122,7 @@ def test_what_is_needed_stays_whole_and_the_rest_goes_with_its_bytes(shop: Shop)
         3 + 4
     )  # index, two manifests; signature, attestation, their index of then and now
     before = local.storage_size(shop.workspace.registry)
-    freed = prune.execute_prune(shop.ground, planned, NullReporter())
+    freed = prune.execute_prune(shop.run_context, planned, NullReporter())
     assert freed.registries == planned.bytes == before - local.storage_size(shop.workspace.registry)
     assert freed.registries > 2 * 20_000
     assert shop.there("api", locked) and shop.there("api", released)
@@ -254,7 +254,7 @@ def test_a_damaged_lock_stops_everything(shop: Shop) -> None:
 def test_what_became_needed_since_the_plan_stays(shop: Shop) -> None:
     digest, other = shop.ship("api", "one"), shop.ship("api", "two")
     planned = shop.plan()
-    prune.execute_prune(shop.ground, planned, NullReporter(), {digest: "a release of this minute"})
+    prune.execute_prune(shop.run_context, planned, NullReporter(), {digest: "a release of this minute"})
     assert shop.there("api", digest)
     assert not shop.there("api", other)
 
@@ -273,9 +273,9 @@ def test_development_images_and_results_that_are_not_of_the_present_sources_go(s
             folder = shop.workspace.scratch / kind / "api" / name
             folder.mkdir(parents=True)
             (folder / "file").write_bytes(b"x" * 1000)
-    planned = prune.plan_prune(shop.ground, {}, LATER, current={"api": "now"})
+    planned = prune.plan_prune(shop.run_context, {}, LATER, current={"api": "now"})
     assert [folder.name for folder in planned.folders] == ["then", "then"]
-    freed = prune.execute_prune(shop.ground, planned, NullReporter())
+    freed = prune.execute_prune(shop.run_context, planned, NullReporter())
     assert freed.folders == planned.folder_bytes == 2000
     assert shop.door.find_manifest("shop/api", digests["now"]) and not shop.door.find_manifest(
         "shop/api", digests["then"]
@@ -290,7 +290,7 @@ def test_other_workspaces_in_the_same_registry_are_left_alone(shop: Shop) -> Non
     digest = registry.push_layout(ensure_tool("crane"), layout, f"{shop.workspace.registry}/shopping/release/api:h-1")
     shop.ship("api", "one", shared=base)
     planned = shop.plan()
-    assert prune.execute_prune(shop.ground, planned, NullReporter()).registries == planned.bytes > 20_000
+    assert prune.execute_prune(shop.run_context, planned, NullReporter()).registries == planned.bytes > 20_000
     assert shop.door.resolve_digest("shopping/release/api", "h-1") == digest
 
 
@@ -304,13 +304,13 @@ def test_a_registry_that_is_not_slipway_s_own_is_pruned_by_what_it_tells(
     ):
         settings = WorkspaceSettings("shop", at[0], retention=ALL_GO)
         there = Shop(
-            RunContext(Workspace(shop.workspace.root, settings, ()), shop.ground.bin, {}), shop.folder, shop.signer
+            RunContext(Workspace(shop.workspace.root, settings, ()), shop.run_context.bin, {}), shop.folder, shop.signer
         )
         stays, goes = there.ship("api", "stays"), there.ship("api", "goes")
         assert there.door.has_referrers_api("shop/release/api", stays) == with_api
         planned = there.plan(lock=stays)
         assert planned.hosts_to_collect == () and planned.bytes > 20_000
-        freed = prune.execute_prune(there.ground, planned, NullReporter())
+        freed = prune.execute_prune(there.run_context, planned, NullReporter())
         assert freed.registries == 0  # it collects its garbage itself, one day
         assert there.there("api", stays)
         assert there.door.find_manifest("shop/release/api", goes) is None

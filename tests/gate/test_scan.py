@@ -69,7 +69,7 @@ class World:
         return load_workspace(self.root)
 
     @property
-    def ground(self) -> RunContext:
+    def run_context(self) -> RunContext:
         return RunContext(self.workspace, self.root / ".slipway" / "bin", {})
 
     @property
@@ -89,7 +89,7 @@ class World:
         """Scan with the database that is there; what Trivy says of the usual Dockerfile is asked once for all tests."""
         usual = self.service.dockerfile.read_text() == DOCKERFILE
         judged = usual_judgement(self) if usual else None
-        return scan.scan_image(self.ground, self.service, layout, self.into / into, judged)
+        return scan.scan_image(self.run_context, self.service, layout, self.into / into, judged)
 
     def image(self, *layers: Mapping[str, str], **config: object) -> Path:
         """Return the layout of an image of these layers."""
@@ -104,7 +104,7 @@ _one = threading.Lock()
 def usual_judgement(world: World) -> scan.DockerfileResults:
     with _one:
         if not _judged:
-            _judged.append(scan.scan_dockerfiles(world.ground, [world.service]))
+            _judged.append(scan.scan_dockerfiles(world.run_context, [world.service]))
     return _judged[0]
 
 
@@ -204,12 +204,12 @@ def now() -> datetime:
 
 
 def ready(world: World, at: datetime | None = None) -> scan.Database:
-    return scan.ensure_database(world.ground, NullReporter(), at or now())
+    return scan.ensure_database(world.run_context, NullReporter(), at or now())
 
 
 def test_a_vulnerable_package_refuses_and_the_refusal_names_what_mends_it(world: World) -> None:
     world.knows(FIXED, LIBRARY)
-    verdict = judge(scan.scan_image(world.ground, world.service, world.image(PACKAGES), world.into))
+    verdict = judge(scan.scan_image(world.run_context, world.service, world.image(PACKAGES), world.into))
     assert ids(verdict) == ["CVE-2026-1000", "CVE-2026-3000"]
     error = findings.refusal_error(verdict, "api", world.into)
     assert error.exit_code == 3
@@ -353,7 +353,7 @@ def test_every_platform_of_an_image_is_scanned_and_listed(world: World) -> None:
     assert [(each.id, each.target) for each in verdict.refused] == [
         ("CVE-2026-1000", "api (debian 13.1) [linux/arm64]"),
     ]
-    scan.write_sboms(world.ground, world.service, layout, world.into)
+    scan.write_sboms(world.run_context, world.service, layout, world.into)
     assert listed(world.into / "sbom.cdx.json") == {"tzdata", "zlib1g", "shaky"}
     assert listed(world.into / "sbom.spdx.json") == {"tzdata", "zlib1g", "shaky"}
 
@@ -369,7 +369,7 @@ def listed(path: Path) -> set[str]:
 def test_both_lists_hold_every_package_and_are_the_same_each_time_but_for_names_and_times(world: World) -> None:
     layout = world.image(PACKAGES)  # no database: the lists need none
     for folder in ("one", "two"):
-        scan.write_sboms(world.ground, world.service, layout, world.into / folder)
+        scan.write_sboms(world.run_context, world.service, layout, world.into / folder)
     for name in scan.SBOM_FORMATS:
         assert listed(world.into / "one" / name) == {"zlib1g", "shaky"}
         first, second = (json.loads((world.into / each / name).read_text()) for each in ("one", "two"))
@@ -396,7 +396,7 @@ def test_scans_at_the_same_time_do_not_wait_for_or_break_each_other(world: World
     def one(number: int) -> list[str]:
         together.wait()
         report = world.scan(layout, str(number))
-        scan.write_sboms(world.ground, world.service, layout, world.into / str(number))
+        scan.write_sboms(world.run_context, world.service, layout, world.into / str(number))
         return ids(judge(report))
 
     with ThreadPoolExecutor(4) as pool:
@@ -412,12 +412,12 @@ def test_a_scan_needs_no_lock_that_another_process_holds(world: World) -> None:
         fcntl.flock(layers, fcntl.LOCK_EX)
         fcntl.flock(advisories, fcntl.LOCK_SH)
         assert ids(judge(world.scan(layout))) == ["CVE-2026-1000"]
-        scan.write_sboms(world.ground, world.service, layout, world.into)
+        scan.write_sboms(world.run_context, world.service, layout, world.into)
 
 
 def test_without_a_scanner_nothing_passes(world: World) -> None:
     world.knows()
-    (world.ground.bin / "trivy").unlink()
+    (world.run_context.bin / "trivy").unlink()
     with pytest.raises(GateRefused) as caught:
         ready(world)
     assert caught.value.exit_code == 3
@@ -512,8 +512,8 @@ def test_the_checks_of_dockerfiles_run_once_for_all_services(world: World) -> No
         folder.mkdir()
         (folder / "service.toml").write_text('kind = "worker"\n')
         (folder / "Dockerfile").write_text(text)
-    judged = scan.scan_dockerfiles(world.ground, world.workspace.services)
+    judged = scan.scan_dockerfiles(world.run_context, world.workspace.services)
     assert {name: len(results) for name, results in judged.items()} == {"api": 1, "web": 1, "broken": 0}
     world.knows()
     world.monkeypatch.setattr(trivy, "scan_dockerfiles", lambda *_: pytest.fail("judged already"))
-    scan.scan_image(world.ground, world.service, world.image(PACKAGES), world.into, judged)
+    scan.scan_image(world.run_context, world.service, world.image(PACKAGES), world.into, judged)

@@ -56,8 +56,8 @@ def workspace(root: Path, source: str, answer: str = "api", **official: str) -> 
 
 
 def ensure(of: workspaces.Workspace, report: Heard, **more: Any) -> dict[str, str]:
-    ground = SimpleNamespace(workspace=of, bin=of.scratch / "bin", environment={})
-    return bases.ensure_bases(of, ground, report, **more)  # type: ignore[arg-type]
+    run_context = SimpleNamespace(workspace=of, bin=of.scratch / "bin", environment={})
+    return bases.ensure_bases(of, run_context, report, **more)  # type: ignore[arg-type]
 
 
 def test_only_bases_that_a_service_names_are_needed_and_the_gateways(tmp_path: Path) -> None:

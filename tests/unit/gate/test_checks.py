@@ -51,7 +51,7 @@ FAILED = '<testsuites><testcase name="one"/><testcase name="two"><failure/></tes
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> RunContext:
+def run_context(tmp_path: Path) -> RunContext:
     (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n')
     service = tmp_path / "services" / "api"
     service.mkdir(parents=True)
@@ -61,11 +61,11 @@ def ground(tmp_path: Path) -> RunContext:
 
 
 @pytest.fixture
-def api(ground: RunContext) -> BuildPlan:
-    service = ground.workspace.service("api")
+def api(run_context: RunContext) -> BuildPlan:
+    service = run_context.workspace.service("api")
     inputs = BuildInputs(service.dockerfile, service.folder)
     content = content_digest(inputs)
-    place = build.layout_folder(ground.workspace, "api", content)
+    place = build.layout_folder(run_context.workspace, "api", content)
     return BuildPlan(service, inputs, content, f"127.0.0.1:5000/shop/api:h-{content}", place, None, {})
 
 
@@ -98,7 +98,7 @@ def baked(steps: list[str], reports: Mapping[str, str]) -> Callable[..., None]:
     """Return a bake that does what its definition says: a layout, a report, the metadata."""
 
     def carry_out(
-        ground: RunContext, told: Sequence[str], report: object, made: Any, environment: Mapping[str, str]
+        run_context: RunContext, told: Sequence[str], report: object, made: Any, environment: Mapping[str, str]
     ) -> None:
         assert environment == {"BUILDX_METADATA_PROVENANCE": "max"}
         definition, command = made({}, Path("buildx"), Path("file"))
@@ -128,34 +128,36 @@ def judged() -> Future[DockerfileResults]:
     return future
 
 
-def prove(ground: RunContext, each: BuildPlan) -> checks.GateResult:
-    return checks.run_checks(ground, each, NullReporter(), DATABASE, judged(), TODAY)
+def prove(run_context: RunContext, each: BuildPlan) -> checks.GateResult:
+    return checks.run_checks(run_context, each, NullReporter(), DATABASE, judged(), TODAY)
 
 
-def folder(ground: RunContext) -> Path:
+def folder(run_context: RunContext) -> Path:
     """Return the folder with the results of the one content that there is."""
-    [found] = (ground.workspace.root / ".slipway" / "gate" / "api").iterdir()
+    [found] = (run_context.workspace.root / ".slipway" / "gate" / "api").iterdir()
     return found
 
 
 def test_a_service_passes_every_step_and_each_leaves_its_result(
-    ground: RunContext, api: BuildPlan, asked: list[str]
+    run_context: RunContext, api: BuildPlan, asked: list[str]
 ) -> None:
-    found = prove(ground, api)
+    found = prove(run_context, api)
     assert asked == ["api+api_report", "scan", "sbom"]
-    assert (found.digest, found.folder) == (DIGEST, folder(ground))
-    assert found.files == {kind: folder(ground) / file for kind, file in FILE_BY_KIND.items()}
+    assert (found.digest, found.folder) == (DIGEST, folder(run_context))
+    assert found.files == {kind: folder(run_context) / file for kind, file in FILE_BY_KIND.items()}
     assert all(path.is_file() for path in found.files.values())
-    assert json.loads((folder(ground) / "tests.json").read_text())["passedTests"] == ["one"]
-    assert json.loads((folder(ground) / "provenance.json").read_text())["materials"] == [{"uri": "pkg:docker/base"}]
-    assert not list((ground.workspace.root / ".slipway" / "oci").glob(".new-*"))
-    assert checks.require_passed(ground, api, TODAY) == found
+    assert json.loads((folder(run_context) / "tests.json").read_text())["passedTests"] == ["one"]
+    assert json.loads((folder(run_context) / "provenance.json").read_text())["materials"] == [
+        {"uri": "pkg:docker/base"}
+    ]
+    assert not list((run_context.workspace.root / ".slipway" / "oci").glob(".new-*"))
+    assert checks.require_passed(run_context, api, TODAY) == found
 
 
-def test_what_has_passed_is_not_repeated(ground: RunContext, api: BuildPlan, asked: list[str]) -> None:
-    prove(ground, api)
+def test_what_has_passed_is_not_repeated(run_context: RunContext, api: BuildPlan, asked: list[str]) -> None:
+    prove(run_context, api)
     asked.clear()
-    prove(ground, api)
+    prove(run_context, api)
     assert asked == []
 
 
@@ -169,94 +171,94 @@ def test_what_has_passed_is_not_repeated(ground: RunContext, api: BuildPlan, ask
     ],
 )
 def test_only_the_step_whose_result_is_lost_is_repeated(
-    ground: RunContext, api: BuildPlan, asked: list[str], lost: str, repeated: list[str]
+    run_context: RunContext, api: BuildPlan, asked: list[str], lost: str, repeated: list[str]
 ) -> None:
-    prove(ground, api)
-    (folder(ground) / lost).unlink()
+    prove(run_context, api)
+    (folder(run_context) / lost).unlink()
     asked.clear()
-    prove(ground, api)
+    prove(run_context, api)
     assert asked == repeated
-    assert (folder(ground) / lost).is_file()
+    assert (folder(run_context) / lost).is_file()
 
 
 def test_what_was_found_in_other_bytes_of_the_same_content_does_not_count(
-    ground: RunContext, api: BuildPlan, asked: list[str]
+    run_context: RunContext, api: BuildPlan, asked: list[str]
 ) -> None:
-    prove(ground, api)
+    prove(run_context, api)
     (api.layout / "index.json").unlink()
     asked.clear()
-    prove(ground, api)
+    prove(run_context, api)
     assert asked == ["api", "scan", "sbom"]
 
 
-def test_another_database_is_a_reason_to_scan_again(ground: RunContext, api: BuildPlan, asked: list[str]) -> None:
-    prove(ground, api)
+def test_another_database_is_a_reason_to_scan_again(run_context: RunContext, api: BuildPlan, asked: list[str]) -> None:
+    prove(run_context, api)
     asked.clear()
     newer = replace(DATABASE, updated="2026-11-23T12:00:00Z")
-    checks.run_checks(ground, api, NullReporter(), newer, judged(), TODAY)
+    checks.run_checks(run_context, api, NullReporter(), newer, judged(), TODAY)
     assert asked == ["scan"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"scanner": {}}', '{"scanner": "trivy"}'])
 def test_a_scan_that_does_not_say_its_database_is_repeated(
-    ground: RunContext, api: BuildPlan, asked: list[str], text: str
+    run_context: RunContext, api: BuildPlan, asked: list[str], text: str
 ) -> None:
-    prove(ground, api)
-    (folder(ground) / "scan.json").write_text(text)
+    prove(run_context, api)
+    (folder(run_context) / "scan.json").write_text(text)
     asked.clear()
-    prove(ground, api)
+    prove(run_context, api)
     assert asked == ["scan"]
 
 
 def test_what_was_scanned_before_is_judged_by_todays_policy(
-    ground: RunContext, api: BuildPlan, asked: list[str]
+    run_context: RunContext, api: BuildPlan, asked: list[str]
 ) -> None:
-    prove(ground, api)
-    (folder(ground) / "trivy.json").write_text(json.dumps(BROKEN))
+    prove(run_context, api)
+    (folder(run_context) / "trivy.json").write_text(json.dumps(BROKEN))
     with pytest.raises(GateRefused, match="api"):
-        prove(ground, api)
+        prove(run_context, api)
     with pytest.raises(GateRefused):
-        checks.require_passed(ground, api, TODAY)
+        checks.require_passed(run_context, api, TODAY)
     text = '\n[[scan.exceptions]]\nid = "CVE-2026-1"\nuntil = 2026-11-23\nreason = "none"\n'
-    with (ground.workspace.root / "workspace.toml").open("a") as file:
+    with (run_context.workspace.root / "workspace.toml").open("a") as file:
         file.write(text)
-    excepting = replace(ground, workspace=load_workspace(ground.workspace.root))
+    excepting = replace(run_context, workspace=load_workspace(run_context.workspace.root))
     assert checks.require_passed(excepting, api, TODAY)
     with pytest.raises(GateRefused):
         checks.require_passed(excepting, api, date(2026, 11, 24))
 
 
 def test_an_image_that_changes_while_it_is_scanned_does_not_pass(
-    ground: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = iter([DIGEST, f"sha256:{'e' * 64}"])
     monkeypatch.setattr(checks.registry, "verify_layout", lambda _layout: next(digests))
     with pytest.raises(GateRefused, match="was changed while it was scanned"):
-        prove(ground, api)
+        prove(run_context, api)
 
 
 @pytest.mark.parametrize("lost", [*FILE_BY_KIND.values(), "the image"])
 def test_the_steps_after_want_every_step_before(
-    ground: RunContext, api: BuildPlan, asked: list[str], lost: str
+    run_context: RunContext, api: BuildPlan, asked: list[str], lost: str
 ) -> None:
-    prove(ground, api)
-    (api.layout / "index.json" if lost == "the image" else folder(ground) / lost).unlink()
+    prove(run_context, api)
+    (api.layout / "index.json" if lost == "the image" else folder(run_context) / lost).unlink()
     with pytest.raises(GateRefused, match="api has not passed") as caught:
-        checks.require_passed(ground, api, TODAY)
+        checks.require_passed(run_context, api, TODAY)
     assert "invoke ship" in caught.value.remedy
     assert lost == "the image" or lost in caught.value.detail
 
 
-def test_without_a_test_stage_nothing_is_built(ground: RunContext, api: BuildPlan, asked: list[str]) -> None:
+def test_without_a_test_stage_nothing_is_built(run_context: RunContext, api: BuildPlan, asked: list[str]) -> None:
     api.service.dockerfile.write_text("FROM scratch AS build\nFROM build AS tests\n")
     with pytest.raises(GateRefused, match="no stage `test`") as caught:
-        prove(ground, api)
+        prove(run_context, api)
     assert "FROM build AS test" in caught.value.remedy
     assert asked == []
 
 
 def test_sources_that_change_while_they_are_built_do_not_pass(
-    ground: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bake = checks.bake_runner.run_bake
 
@@ -267,36 +269,36 @@ def test_sources_that_change_while_they_are_built_do_not_pass(
 
     monkeypatch.setattr(checks.bake_runner, "run_bake", edited)
     with pytest.raises(SlipwayError, match="api: its sources changed during the build"):
-        prove(ground, api)
-    assert not api.is_built and not list(folder(ground).iterdir())
+        prove(run_context, api)
+    assert not api.is_built and not list(folder(run_context).iterdir())
 
 
 def test_tests_that_fail_are_kept_and_so_is_nothing_else(
-    ground: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_words: object) -> None:
         raise GateRefused("api did not pass its tests: step [test 8/8] failed", detail="assert 1 == 2")
 
     monkeypatch.setattr(checks.bake_runner, "run_bake", fail)
     with pytest.raises(GateRefused, match="did not pass its tests"):
-        prove(ground, api)
-    text = (folder(ground) / "junit.xml").read_text(encoding="utf-8")
+        prove(run_context, api)
+    text = (folder(run_context) / "junit.xml").read_text(encoding="utf-8")
     assert junit.parse(text).failed == ("api.test stage",) and "assert 1 == 2" in text
-    assert [path.name for path in folder(ground).iterdir()] == ["junit.xml"]
+    assert [path.name for path in folder(run_context).iterdir()] == ["junit.xml"]
     assert not api.is_built
 
 
 def test_a_build_that_fails_leaves_no_results(
-    ground: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_words: object) -> None:
         raise SlipwayError("api could not be built")
 
     monkeypatch.setattr(checks.bake_runner, "run_bake", fail)
     with pytest.raises(SlipwayError, match="could not be built") as caught:
-        prove(ground, api)
+        prove(run_context, api)
     assert not isinstance(caught.value, GateRefused)
-    assert not list(folder(ground).iterdir())
+    assert not list(folder(run_context).iterdir())
 
 
 @pytest.mark.parametrize(
@@ -309,54 +311,56 @@ def test_a_build_that_fails_leaves_no_results(
     ],
 )
 def test_a_report_that_does_not_say_that_all_passed_refuses_though_the_stage_ended_well(
-    ground: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch, text: str, says: str
+    run_context: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch, text: str, says: str
 ) -> None:
     monkeypatch.setattr(checks.bake_runner, "run_bake", baked(asked, {"junit.xml": text}))
     for _ in range(2):  # the next run does not take it for passed either
         with pytest.raises(GateRefused, match=says):
-            prove(ground, api)
-    assert (folder(ground) / "junit.xml").read_text() == text
-    assert not (folder(ground) / "tests.json").exists()
+            prove(run_context, api)
+    assert (folder(run_context) / "junit.xml").read_text() == text
+    assert not (folder(run_context) / "tests.json").exists()
     assert "scan" not in asked
 
 
 def test_a_stage_without_a_report_is_one_test_that_passed(
-    ground: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks.bake_runner, "run_bake", baked(asked, {}))
-    prove(ground, api)
-    assert junit.parse((folder(ground) / "junit.xml").read_text()).passed == ("api.test stage",)
+    prove(run_context, api)
+    assert junit.parse((folder(run_context) / "junit.xml").read_text()).passed == ("api.test stage",)
 
 
 def test_every_report_that_a_stage_leaves_counts(
-    ground: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, api: BuildPlan, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks.bake_runner, "run_bake", baked(asked, {"junit-1.xml": PASSED, "junit-2.xml": FAILED}))
     with pytest.raises(GateRefused, match="failed tests"):
-        prove(ground, api)
+        prove(run_context, api)
 
 
 def test_tests_alone_build_no_image_and_run_again_whatever_they_said(
-    ground: RunContext, api: BuildPlan, asked: list[str]
+    run_context: RunContext, api: BuildPlan, asked: list[str]
 ) -> None:
     for _ in range(2):
-        checks.rerun_tests(ground, api, NullReporter())
+        checks.rerun_tests(run_context, api, NullReporter())
     assert asked == ["api_report", "api_report"]
-    assert not api.is_built and not (folder(ground) / "provenance.json").exists()
+    assert not api.is_built and not (folder(run_context) / "provenance.json").exists()
 
 
-def test_a_scan_alone_is_repeated_and_gives_its_table(ground: RunContext, api: BuildPlan, asked: list[str]) -> None:
-    prove(ground, api)
-    (folder(ground) / "trivy.txt").write_text("a table")
+def test_a_scan_alone_is_repeated_and_gives_its_table(
+    run_context: RunContext, api: BuildPlan, asked: list[str]
+) -> None:
+    prove(run_context, api)
+    (folder(run_context) / "trivy.txt").write_text("a table")
     asked.clear()
-    assert checks.rescan(ground, api, NullReporter(), DATABASE, TODAY) == "a table"
+    assert checks.rescan(run_context, api, NullReporter(), DATABASE, TODAY) == "a table"
     assert asked == ["scan"]
 
 
 def test_what_was_not_built_here_is_not_scanned(
-    ground: RunContext, api: BuildPlan, monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, api: BuildPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks.build, "plan_builds", lambda *_: [replace(api, pushed_digest=DIGEST)])
     with pytest.raises(GateRefused, match="not built here") as caught:
-        checks.require_built(ground, [api.service])
+        checks.require_built(run_context, [api.service])
     assert "--local" in caught.value.remedy

@@ -193,7 +193,7 @@ def result_of(when: str, result: str) -> Bundle:
 def genuine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every bundle is signed by somebody whom the workspace trusts."""
     monkeypatch.setattr(
-        attestations, "verify_bundle", lambda _ground, bundle, *_: attestations.VerifiedBundle(bundle, "k.pub")
+        attestations, "verify_bundle", lambda _context, bundle, *_: attestations.VerifiedBundle(bundle, "k.pub")
     )
     passing = findings.ScanVerdict((), (), (), TODAY)
     good = GOOD_SCAN["ArtifactName"]
@@ -221,15 +221,17 @@ def genuine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_newest_genuine_result_counts_and_one_that_says_no_is_replaced(
     shop: workspace.Workspace, genuine: None, bundles: list[Bundle], attached_already: set[str]
 ) -> None:
-    ground = RunContext(shop, shop.root, {})
-    assert evidence._attached_kinds(ground, EvidenceRequirement("api", REF), bundles, TRUST) == attached_already
+    run_context = RunContext(shop, shop.root, {})
+    assert evidence._attached_kinds(run_context, EvidenceRequirement("api", REF), bundles, TRUST) == attached_already
 
 
 def test_a_signature_without_a_commit_is_none_once_there_is_one(shop: workspace.Workspace, genuine: None) -> None:
     said = {"workspace": "shop", "service": "api", "content": "c"}
-    ground = RunContext(shop, shop.root, {})
+    run_context = RunContext(shop, shop.root, {})
     for says, commit, there in ((said, None, True), (said, "f", False), ({**said, "commit": "e"}, "f", True)):
-        found = evidence._attached_kinds(ground, EvidenceRequirement("api", REF), [signature(**says)], TRUST, commit)
+        found = evidence._attached_kinds(
+            run_context, EvidenceRequirement("api", REF), [signature(**says)], TRUST, commit
+        )
         assert ("signature" in found) is there
 
 
@@ -257,10 +259,10 @@ def test_what_was_verified_is_verified_anew_when_something_was_attached_since(
     listed = frozenset({"sha256:1", "sha256:2"})
     proof = VerifiedImage(REF, "api", "c", None, {"sbom": "sha256:1"}, {}, "k.pub")
     evidence._save_verifications(shop, TRUST, [(proof, listed)], TODAY)
-    wanted, ground = EvidenceRequirement.from_entry("api", proof.lock_entry), RunContext(shop, shop.root, {})
+    wanted, run_context = EvidenceRequirement.from_entry("api", proof.lock_entry), RunContext(shop, shop.root, {})
     for there, expected in ((listed, {"api"}), (listed | {"sha256:3"}, set()), (listed - {"sha256:1"}, set())):
         monkeypatch.setattr(attestations, "list_bundle_digests", lambda *_, there=there: there)
-        assert evidence.cached_verifications(ground, [wanted], TRUST, today=TODAY) == expected
+        assert evidence.cached_verifications(run_context, [wanted], TRUST, today=TODAY) == expected
 
 
 def test_only_what_the_lock_names_is_read() -> None:

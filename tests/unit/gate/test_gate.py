@@ -59,7 +59,7 @@ def entry(service: str, letter: str) -> lock.LockEntry:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> RunContext:
+def run_context(tmp_path: Path) -> RunContext:
     services = tuple(Service(name, tmp_path, ServiceSettings("worker")) for name in ("api", "web"))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", HERE), services), tmp_path / "bin", {})
 
@@ -89,19 +89,19 @@ class World:
 
 
 @pytest.fixture
-def world(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(run_context: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    root = ground.workspace.root
+    root = run_context.workspace.root
 
-    def prove(_ground: RunContext, plan: BuildPlan, *_more: Any) -> GateResult:
+    def prove(_context: RunContext, plan: BuildPlan, *_more: Any) -> GateResult:
         world.did(f"prove {plan.service.name}")
         return GateResult(plan, f"sha256:{plan.content}", root)
 
-    def push(_ground: RunContext, candidate: Candidate, result: GateResult, reporter: Any) -> None:
+    def push(_context: RunContext, candidate: Candidate, result: GateResult, reporter: Any) -> None:
         world.did(f"push {candidate.name}")
 
     def sign(
-        _ground: RunContext,
+        _context: RunContext,
         candidate: Candidate,
         result: GateResult,
         signer: Signer,
@@ -112,7 +112,7 @@ def world(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
         world.did(f"sign {candidate.name}")
 
     def verify(
-        _ground: RunContext, requirements: Sequence[EvidenceRequirement], trust: TrustedSigners, *, today: date
+        _context: RunContext, requirements: Sequence[EvidenceRequirement], trust: TrustedSigners, *, today: date
     ) -> dict[str, VerifiedImage]:
         for each in requirements:
             world.did(f"verify {each.service}")
@@ -147,7 +147,7 @@ def world(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(
         gate.evidence,
         "find_failing_kinds",
-        lambda _ground, _ref, name, *_, **__: world.failing_evidence.get(name, frozenset()),
+        lambda _context, _ref, name, *_, **__: world.failing_evidence.get(name, frozenset()),
     )
     monkeypatch.setattr(
         gate.registry, "resolve_digests", lambda refs, _workspace: {ref: world.tags.get(ref) for ref in refs}
@@ -159,16 +159,18 @@ def world(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def ship(ground: RunContext, **options: Any) -> list[ShippedImage]:
-    return gate.ship_services(ground, ground.workspace.services, STAGING, NullReporter(), **options)
+def ship(run_context: RunContext, **options: Any) -> list[ShippedImage]:
+    return gate.ship_services(run_context, run_context.workspace.services, STAGING, NullReporter(), **options)
 
 
-def locked(ground: RunContext) -> dict[str, lock.LockEntry]:
-    return lock.load(ground.workspace.root, "staging").services
+def locked(run_context: RunContext) -> dict[str, lock.LockEntry]:
+    return lock.load(run_context.workspace.root, "staging").services
 
 
-def test_all_is_proven_then_pushed_then_verified_then_named_and_locked_last(ground: RunContext, world: World) -> None:
-    lines = ship(ground, version="1.4.0")
+def test_all_is_proven_then_pushed_then_verified_then_named_and_locked_last(
+    run_context: RunContext, world: World
+) -> None:
+    lines = ship(run_context, version="1.4.0")
     assert world.steps[0] == "database"
     for one, other in (("prove", "push"), ("push", "verify"), ("sign", "verify"), ("verify", "tag"), ("tag", "lock")):
         assert world.before(one, other), (one, other)
@@ -182,90 +184,92 @@ def test_all_is_proven_then_pushed_then_verified_then_named_and_locked_last(grou
         "tag web h-b",
     ]
     assert world.steps[-1] == "lock"
-    assert locked(ground) == {"api": entry("api", "a"), "web": entry("web", "b")}
+    assert locked(run_context) == {"api": entry("api", "a"), "web": entry("web", "b")}
     assert [(line.service, line.note) for line in lines] == [("api", "passed, locked"), ("web", "passed, locked")]
 
 
 @pytest.mark.parametrize(
     "failing", ["database", "prove api", "push web", "sign web", "verify web", "tag web h-b", "tag api 1.4", "lock"]
 )
-def test_whatever_fails_the_lock_is_as_it_was(ground: RunContext, world: World, failing: str) -> None:
-    lock.save(ground.workspace.root, lock.Lock("staging", services={"api": entry("api", "0")}))
-    before = lock.path_of(ground.workspace.root, "staging").read_bytes()
+def test_whatever_fails_the_lock_is_as_it_was(run_context: RunContext, world: World, failing: str) -> None:
+    lock.save(run_context.workspace.root, lock.Lock("staging", services={"api": entry("api", "0")}))
+    before = lock.path_of(run_context.workspace.root, "staging").read_bytes()
     world.steps.clear()
     world.failing = failing
     with pytest.raises(SlipwayError, match=failing):
-        ship(ground, version="1.4.0")
-    assert lock.path_of(ground.workspace.root, "staging").read_bytes() == before
+        ship(run_context, version="1.4.0")
+    assert lock.path_of(run_context.workspace.root, "staging").read_bytes() == before
     done = {step.partition(" ")[0] for step in world.steps}
     stages = ["database", "prove", "push", "sign", "verify", "tag", "lock"]
     allowed = stages[: stages.index(failing.partition(" ")[0]) + 1]
     assert done <= {*allowed, *(["sign"] if "push" in allowed else [])}
 
 
-def test_one_that_does_not_pass_keeps_those_that_do_from_being_pushed(ground: RunContext, world: World) -> None:
+def test_one_that_does_not_pass_keeps_those_that_do_from_being_pushed(run_context: RunContext, world: World) -> None:
     world.failing = "prove web"
     with pytest.raises(SlipwayError):
-        ship(ground)
+        ship(run_context)
     assert sorted(world.steps) == ["database", "prove api", "prove web"], "the other is carried to its end"
 
 
-def test_what_has_passed_before_is_not_proven_again(ground: RunContext, world: World) -> None:
+def test_what_has_passed_before_is_not_proven_again(run_context: RunContext, world: World) -> None:
     world.held = {"api": proof("api", "a")}
-    lines = ship(ground)
+    lines = ship(run_context)
     assert not [step for step in world.steps if " api" in step]
-    assert locked(ground) == {"api": entry("api", "a"), "web": entry("web", "b")}
+    assert locked(run_context) == {"api": entry("api", "a"), "web": entry("web", "b")}
     assert [line.note for line in lines] == ["passed before, locked", "passed, locked"]
 
 
-def test_when_all_has_passed_nothing_is_asked_for_and_the_lock_is_not_touched(ground: RunContext, world: World) -> None:
+def test_when_all_has_passed_nothing_is_asked_for_and_the_lock_is_not_touched(
+    run_context: RunContext, world: World
+) -> None:
     world.held = {"api": proof("api", "a"), "web": proof("web", "b")}
-    assert [line.note for line in ship(ground)] == ["passed before, locked"] * 2
+    assert [line.note for line in ship(run_context)] == ["passed before, locked"] * 2
     assert world.steps == ["lock"]
     world.steps.clear()
-    assert [line.note for line in ship(ground)] == ["locked already"] * 2
+    assert [line.note for line in ship(run_context)] == ["locked already"] * 2
     assert world.steps == []
 
 
-def test_a_version_names_what_has_passed_before_and_a_commit_does_not(ground: RunContext, world: World) -> None:
+def test_a_version_names_what_has_passed_before_and_a_commit_does_not(run_context: RunContext, world: World) -> None:
     world.held = {"api": proof("api", "a"), "web": proof("web", "b")}
-    ship(ground, version="1.4.0")
+    ship(run_context, version="1.4.0")
     assert sorted(world.steps) == ["lock", "tag api 1.4", "tag web 1.4"]
 
 
 @pytest.mark.parametrize("mine", ["api", "web"])
 def test_a_version_that_is_another_images_is_refused_before_anything_is_pushed(
-    ground: RunContext, world: World, mine: str
+    run_context: RunContext, world: World, mine: str
 ) -> None:
     world.held = {"web": proof("web", "b")}
     world.tags[f"{repository(mine)}:1.4.0"] = digest("9")
     with pytest.raises(GateRefused, match="tags never move") as caught:
-        ship(ground, version="1.4.0")
+        ship(run_context, version="1.4.0")
     assert f"{repository(mine)}:1.4.0 is {digest('9')}" in caught.value.detail
     assert not [step for step in world.steps if step.partition(" ")[0] in ("push", "sign", "tag", "lock")]
 
 
-def test_a_content_that_was_built_to_other_bytes_before_is_refused(ground: RunContext, world: World) -> None:
+def test_a_content_that_was_built_to_other_bytes_before_is_refused(run_context: RunContext, world: World) -> None:
     world.tags[f"{repository('api')}:h-{'a' * 64}"] = digest("9")
     with pytest.raises(GateRefused, match="tags never move"):
-        ship(ground)
+        ship(run_context)
     assert not [step for step in world.steps if step.startswith("push")]
 
 
-def test_a_dry_run_does_nothing(ground: RunContext, world: World) -> None:
+def test_a_dry_run_does_nothing(run_context: RunContext, world: World) -> None:
     world.held = {"api": proof("api", "a")}
-    assert [(line.ref, line.note) for line in ship(ground, dry=True)] == [
+    assert [(line.ref, line.note) for line in ship(run_context, dry=True)] == [
         (f"{repository('api')}@{digest('a')}", "has passed the gate before"),
         ("-", "would go through the gate"),
     ]
-    assert world.steps == [] and locked(ground) == {}
+    assert world.steps == [] and locked(run_context) == {}
 
 
-def test_services_that_were_not_chosen_keep_their_line_in_the_lock(ground: RunContext, world: World) -> None:
-    lock.save(ground.workspace.root, lock.Lock("staging", services={"worker": entry("worker", "7")}))
-    ship(ground)
-    assert set(locked(ground)) == {"api", "web", "worker"}
-    assert locked(ground)["worker"] == entry("worker", "7")
+def test_services_that_were_not_chosen_keep_their_line_in_the_lock(run_context: RunContext, world: World) -> None:
+    lock.save(run_context.workspace.root, lock.Lock("staging", services={"worker": entry("worker", "7")}))
+    ship(run_context)
+    assert set(locked(run_context)) == {"api", "web", "worker"}
+    assert locked(run_context)["worker"] == entry("worker", "7")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +283,7 @@ def test_services_that_were_not_chosen_keep_their_line_in_the_lock(ground: RunCo
     ],
 )
 def test_an_image_bears_the_commit_only_where_nothing_in_it_differs_from_it(
-    ground: RunContext, monkeypatch: pytest.MonkeyPatch, dirty: bool, ignored: set[str], said: str | None
+    run_context: RunContext, monkeypatch: pytest.MonkeyPatch, dirty: bool, ignored: set[str], said: str | None
 ) -> None:
     monkeypatch.setattr(gate.git, "head_commit", lambda _root: COMMIT)
     monkeypatch.setattr(gate.git, "is_dirty", lambda _root, _apart=(): dirty)
@@ -288,43 +292,43 @@ def test_an_image_bears_the_commit_only_where_nothing_in_it_differs_from_it(
     service = replace(api.plan.service, settings=ServiceSettings("worker", libs=("common",)))
     manifest = {"file app/local.py": "1", "context common": "2", "context common: local.py": "3"}
     api = replace(api, plan=replace(api.plan, service=service, manifest=manifest))
-    assert gate.commit_of_images(ground.workspace, [api]) == said
+    assert gate.commit_of_images(run_context.workspace, [api]) == said
 
 
-def test_nothing_is_signed_whose_commit_cannot_be_known(ground: RunContext) -> None:
-    (ground.workspace.root / ".git").mkdir(parents=True)
+def test_nothing_is_signed_whose_commit_cannot_be_known(run_context: RunContext) -> None:
+    (run_context.workspace.root / ".git").mkdir(parents=True)
     with pytest.raises(EvidenceError, match="cannot be determined"):
-        gate.commit_of_images(ground.workspace, [candidate("api", "a")])
+        gate.commit_of_images(run_context.workspace, [candidate("api", "a")])
 
 
 def test_what_runs_beside_the_services_passes_the_gate_too_and_has_a_table_of_its_own_in_the_lock(
-    ground: RunContext, world: World
+    run_context: RunContext, world: World
 ) -> None:
     world.beside = [replace(candidate("gateway", "9"), kinds=prebuilt_images.PREBUILT_EVIDENCE_KINDS)]
-    ship(ground)
+    ship(run_context)
     assert {"prove gateway", "push gateway", "sign gateway", "verify gateway"} < set(world.steps)
-    found = lock.load(ground.workspace.root, "staging")
+    found = lock.load(run_context.workspace.root, "staging")
     assert (set(found.services), set(found.beside)) == ({"api", "web"}, {"gateway"})
 
 
 def test_what_was_signed_without_a_commit_goes_through_again_once_there_is_one(
-    ground: RunContext, world: World
+    run_context: RunContext, world: World
 ) -> None:
     world.held = {"api": replace(proof("api", "a"), commit=None), "web": proof("web", "b")}
-    lines = ship(ground)
+    lines = ship(run_context)
     assert [line.note for line in lines] == ["passed, locked", "passed before, locked"]
-    assert locked(ground)["api"].commit == COMMIT
+    assert locked(run_context)["api"].commit == COMMIT
 
 
 def test_steps_that_newer_evidence_says_no_to_are_done_again_before_anything_is_signed(
-    ground: RunContext, world: World, monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.failing_evidence = {"api": frozenset({"tests", "scan"})}
     monkeypatch.setattr(
-        gate.checks, "rerun_tests", lambda _ground, plan, _report: world.did(f"test {plan.service.name}")
+        gate.checks, "rerun_tests", lambda _context, plan, _report: world.did(f"test {plan.service.name}")
     )
-    monkeypatch.setattr(gate.checks, "rescan", lambda _ground, plan, *_: world.did(f"scan {plan.service.name}"))
-    ship(ground)
+    monkeypatch.setattr(gate.checks, "rescan", lambda _context, plan, *_: world.did(f"scan {plan.service.name}"))
+    ship(run_context)
     assert world.steps.index("push api") < world.steps.index("test api") < world.steps.index("scan api")
     assert world.steps.index("scan api") < world.steps.index("sign api")
     assert "test web" not in world.steps
@@ -343,20 +347,20 @@ def test_what_is_no_tag_or_slipways_own_is_no_version(version: str) -> None:
 
 
 def test_what_was_released_is_believed_only_with_the_line_that_fits_it(
-    ground: RunContext, monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[EvidenceRequirement] = []
     monkeypatch.setattr(
         gate.evidence,
         "cached_verifications",
-        lambda _ground, requirements, *_, **__: asked.extend(requirements) or frozenset(),
+        lambda _context, requirements, *_, **__: asked.extend(requirements) or frozenset(),
     )
     monkeypatch.setattr(gate.evidence, "find_verified", lambda *_, **__: {})
     one = candidate("api", "a", released=digest("a"))
 
     def wanted(line: lock.LockEntry) -> EvidenceRequirement:
         asked.clear()
-        gate.already_shipped(ground, [one], lock.Lock("staging", services={"api": line}), TRUST, TODAY)
+        gate.already_shipped(run_context, [one], lock.Lock("staging", services={"api": line}), TRUST, TODAY)
         return asked[0]
 
     ref = f"{repository('api')}@{digest('a')}"
@@ -365,17 +369,21 @@ def test_what_was_released_is_believed_only_with_the_line_that_fits_it(
         assert wanted(other) == EvidenceRequirement("api", ref, "a" * 64)
 
 
-def test_what_is_not_proven_goes_through_the_gate_again(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_proven_goes_through_the_gate_again(
+    run_context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gate.evidence, "cached_verifications", lambda *_, **__: frozenset())
     monkeypatch.setattr(gate.evidence, "find_verified", lambda *_, **__: {})
     one, new = candidate("api", "a", released=digest("a")), candidate("web", "b")
-    assert gate.already_shipped(ground, [one, new], lock.Lock("staging"), TRUST, TODAY) == {}
+    assert gate.already_shipped(run_context, [one, new], lock.Lock("staging"), TRUST, TODAY) == {}
     monkeypatch.setattr(gate.evidence, "find_verified", lambda *_, **__: {"api": proof("api", "a")})
-    assert gate.already_shipped(ground, [one, new], lock.Lock("staging"), TRUST, TODAY) == {"api": proof("api", "a")}
+    assert gate.already_shipped(run_context, [one, new], lock.Lock("staging"), TRUST, TODAY) == {
+        "api": proof("api", "a")
+    }
 
 
 def test_a_registry_that_does_not_answer_is_no_reason_to_build_again(
-    ground: RunContext, monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise SlipwayError("the registry does not answer")
@@ -383,30 +391,34 @@ def test_a_registry_that_does_not_answer_is_no_reason_to_build_again(
     monkeypatch.setattr(gate.evidence, "cached_verifications", lambda *_, **__: frozenset())
     monkeypatch.setattr(gate.evidence, "find_verified", fail)
     with pytest.raises(SlipwayError, match="does not answer"):
-        gate.already_shipped(ground, [candidate("api", "a", released=digest("a"))], lock.Lock("staging"), TRUST, TODAY)
+        gate.already_shipped(
+            run_context, [candidate("api", "a", released=digest("a"))], lock.Lock("staging"), TRUST, TODAY
+        )
 
 
-def test_other_bytes_than_were_scanned_are_not_signed(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_bytes_than_were_scanned_are_not_signed(run_context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     each = candidate("api", "a")
     monkeypatch.setattr(gate.registry, "push_by_digest", lambda *_: digest("9"))
     with pytest.raises(GateRefused, match="was pushed, but"):
-        gate.push_image(ground, each, GateResult(each.plan, digest("a"), ground.workspace.root), NullReporter())
+        gate.push_image(
+            run_context, each, GateResult(each.plan, digest("a"), run_context.workspace.root), NullReporter()
+        )
 
 
 def test_no_key_pair_is_made_where_nothing_can_be_signed(
-    ground: RunContext, world: World, monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ensure_signer(*_words: object) -> tuple[Signer, TrustedSigners]:
         world.did("signer")
         return Signer("cosign.key"), TRUST
 
-    def require_passed(_ground: RunContext, plan: BuildPlan, _today: date) -> GateResult:
+    def require_passed(_context: RunContext, plan: BuildPlan, _today: date) -> GateResult:
         if world.failing == "passed":
             raise GateRefused("has not passed")
-        return GateResult(plan, f"sha256:{plan.content}", ground.workspace.root)
+        return GateResult(plan, f"sha256:{plan.content}", run_context.workspace.root)
 
     def sign() -> list[ShippedImage]:
-        return gate.sign_pushed(ground, ground.workspace.services, STAGING, NullReporter())
+        return gate.sign_pushed(run_context, run_context.workspace.services, STAGING, NullReporter())
 
     monkeypatch.setattr(gate, "_ensure_signer", ensure_signer)
     monkeypatch.setattr(gate.checks, "require_passed", require_passed)

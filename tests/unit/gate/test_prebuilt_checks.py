@@ -25,7 +25,7 @@ STAGING = Stack("staging", Path("Pulumi.staging.yaml"), "external", "docker", pr
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> RunContext:
+def run_context(tmp_path: Path) -> RunContext:
     bases_lock.save(tmp_path, bases_lock.BasesLock("hardened", {"nginx": BASE}))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", "127.0.0.1:5000"), ()), tmp_path / "bin", {})
 
@@ -60,50 +60,50 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def planned(ground: RunContext) -> BuildPlan:
-    [found] = prebuilt_checks.plan_prebuilt(ground.workspace, STAGING)
+def planned(run_context: RunContext) -> BuildPlan:
+    [found] = prebuilt_checks.plan_prebuilt(run_context.workspace, STAGING)
     return found
 
 
-def prove(ground: RunContext) -> Any:
-    return prebuilt_checks.run_checks(ground, planned(ground), NullReporter(), None, TODAY)  # type: ignore[arg-type]
+def prove(run_context: RunContext) -> Any:
+    return prebuilt_checks.run_checks(run_context, planned(run_context), NullReporter(), None, TODAY)  # type: ignore[arg-type]
 
 
-def test_it_is_fetched_by_digest_then_scanned_judged_and_described(ground: RunContext, world: World) -> None:
-    found = prove(ground)
+def test_it_is_fetched_by_digest_then_scanned_judged_and_described(run_context: RunContext, world: World) -> None:
+    found = prove(run_context)
     assert world.steps == ["fetched", "scanned", "judged", "described"]
     assert (found.name, found.digest, set(found.files)) == (lock.GATEWAY, DIGEST, {"sbom", "spdx", "scan"})
-    prove(ground)
+    prove(run_context)
     assert world.steps.count("fetched") == 1, "what is here is not fetched again"
 
 
-def test_its_content_is_its_digest(ground: RunContext) -> None:
-    assert planned(ground).content == DIGEST.removeprefix("sha256:")
+def test_its_content_is_its_digest(run_context: RunContext) -> None:
+    assert planned(run_context).content == DIGEST.removeprefix("sha256:")
 
 
 @pytest.mark.parametrize("sent", [f"sha256:{'e' * 64}", ""])
-def test_other_bytes_than_were_asked_for_are_not_scanned(ground: RunContext, world: World, sent: str) -> None:
+def test_other_bytes_than_were_asked_for_are_not_scanned(run_context: RunContext, world: World, sent: str) -> None:
     world.sent = sent
     with pytest.raises(GateRefused, match="other bytes were received"):
-        prove(ground)
-    assert world.steps == ["fetched"] and not planned(ground).is_built
+        prove(run_context)
+    assert world.steps == ["fetched"] and not planned(run_context).is_built
 
 
-def test_bytes_that_were_exchanged_here_are_not_scanned(ground: RunContext, world: World) -> None:
-    prove(ground)
-    (planned(ground).layout / "index.json").write_text(f"sha256:{'e' * 64}")
+def test_bytes_that_were_exchanged_here_are_not_scanned(run_context: RunContext, world: World) -> None:
+    prove(run_context)
+    (planned(run_context).layout / "index.json").write_text(f"sha256:{'e' * 64}")
     with pytest.raises(GateRefused, match="does not hold"):
-        prove(ground)
+        prove(run_context)
 
 
-def test_what_cannot_be_fetched_is_said(ground: RunContext, world: World) -> None:
+def test_what_cannot_be_fetched_is_said(run_context: RunContext, world: World) -> None:
     world.code = 1
     with pytest.raises(SlipwayError, match="could not be fetched") as caught:
-        prove(ground)
+        prove(run_context)
     assert "crane says no" in caught.value.detail
 
 
-def test_a_base_that_is_not_resolved_is_named(ground: RunContext) -> None:
-    bases_lock.save(ground.workspace.root, bases_lock.BasesLock("hardened", {}))
+def test_a_base_that_is_not_resolved_is_named(run_context: RunContext) -> None:
+    bases_lock.save(run_context.workspace.root, bases_lock.BasesLock("hardened", {}))
     with pytest.raises(EvidenceError, match="does not name nginx"):
-        prebuilt_images.base_refs(ground.workspace, STAGING)
+        prebuilt_images.base_refs(run_context.workspace, STAGING)

@@ -1,4 +1,4 @@
-"""The scan's ground: which images a layout holds, whether the database can be used, what a failing Trivy means."""
+"""What the scan needs: which images a layout holds, whether the database can be used, what a failing Trivy means."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @pytest.fixture
-def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunContext:
+def run_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunContext:
     """A workspace with one service, an empty cache of Trivy's, and no Trivy."""
     (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n[gate]\nseconds = 5\n')
     service = tmp_path / "services" / "api"
@@ -33,14 +33,14 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunContext:
     return RunContext(load_workspace(tmp_path), tmp_path / "bin", {})
 
 
-def trivy(ground: RunContext, script: str) -> None:
+def trivy(run_context: RunContext, script: str) -> None:
     """Let a shell script stand for Trivy."""
-    program = ground.bin / "trivy"
+    program = run_context.bin / "trivy"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
 
 
-def database(ground: RunContext, **about: Any) -> None:
+def database(run_context: RunContext, **about: Any) -> None:
     folder = scan.cache_folder() / "db"
     folder.mkdir(parents=True, exist_ok=True)
     told = {"Version": 2, "NextUpdate": "2026-06-02T06:35:35.123456789Z", "UpdatedAt": "2026-06-01T06:35:35Z", **about}
@@ -85,9 +85,9 @@ def test_what_is_no_layout_refuses(tmp_path: Path, text: str) -> None:
         scan.list_images(tmp_path)
 
 
-def test_a_database_of_today_is_usable(ground: RunContext) -> None:
-    database(ground)
-    found = scan.load_database(ground, NOW)
+def test_a_database_of_today_is_usable(run_context: RunContext) -> None:
+    database(run_context)
+    found = scan.load_database(run_context, NOW)
     assert found.as_attested == {
         "uri": "mirror.gcr.io/aquasec/trivy-db:2",
         "version": "2",
@@ -107,18 +107,18 @@ def test_a_database_of_today_is_usable(ground: RunContext) -> None:
         ({"Version": None}, "damaged"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_told_apart(ground: RunContext, about: dict[str, Any], why: str) -> None:
-    database(ground, **about)
+def test_a_database_that_cannot_be_used_is_told_apart(run_context: RunContext, about: dict[str, Any], why: str) -> None:
+    database(run_context, **about)
     with pytest.raises(scan.DatabaseUnavailable, match=why):
-        scan.load_database(ground, NOW)
+        scan.load_database(run_context, NOW)
 
 
 @pytest.mark.parametrize("name", ["trivy.db", "metadata.json"])
-def test_half_a_database_is_none(ground: RunContext, name: str) -> None:
-    database(ground)
+def test_half_a_database_is_none(run_context: RunContext, name: str) -> None:
+    database(run_context)
     (scan.cache_folder() / "db" / name).unlink()
     with pytest.raises(scan.DatabaseUnavailable, match="missing"):
-        scan.load_database(ground, NOW)
+        scan.load_database(run_context, NOW)
 
 
 def test_the_cache_is_the_one_that_trivy_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,19 +154,19 @@ def test_the_cache_is_the_one_that_trivy_has(monkeypatch: pytest.MonkeyPatch) ->
     ids=["fails", "hangs", "writes nothing", "writes an empty report", "writes half a report"],
 )
 def test_a_trivy_that_has_not_scanned_refuses(
-    ground: RunContext, monkeypatch: pytest.MonkeyPatch, script: str, what: str, remedy: str
+    run_context: RunContext, monkeypatch: pytest.MonkeyPatch, script: str, what: str, remedy: str
 ) -> None:
     monkeypatch.setattr(scan, "TRIVY_SLACK_SECONDS", -4)
-    database(ground, NextUpdate=(datetime.now(UTC) + timedelta(days=1)).isoformat())
-    trivy(ground, script)
-    into = ground.workspace.root / "into"
+    database(run_context, NextUpdate=(datetime.now(UTC) + timedelta(days=1)).isoformat())
+    trivy(run_context, script)
+    into = run_context.workspace.root / "into"
     into.mkdir()
     (into / "scan.json").write_text("of an earlier scan")
-    found = layout(ground.workspace.root / "layout", image("1", "amd64"))
+    found = layout(run_context.workspace.root / "layout", image("1", "amd64"))
     with pytest.raises(GateRefused) as caught:
-        scan.scan_image(ground, ground.workspace.services[0], found, into)
+        scan.scan_image(run_context, run_context.workspace.services[0], found, into)
     assert what in caught.value.message
     assert remedy in caught.value.remedy
-    assert caught.value.log == ground.workspace.root / ".slipway" / "logs" / "api.scan.log"
+    assert caught.value.log == run_context.workspace.root / ".slipway" / "logs" / "api.scan.log"
     assert list(into.iterdir()) == []
-    assert list((ground.workspace.root / ".slipway" / "tmp").glob("*/scan-*")) == []
+    assert list((run_context.workspace.root / ".slipway" / "tmp").glob("*/scan-*")) == []

@@ -33,7 +33,7 @@ def entry(name: str, letter: str = "a", **instead: Any) -> lock.LockEntry:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> RunContext:
+def run_context(tmp_path: Path) -> RunContext:
     service = Service("api", tmp_path / "services" / "api", ServiceSettings("worker"))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", HERE), (service,)), tmp_path / "bin", {})
 
@@ -44,7 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[EvidenceRequirement]:
     found: list[EvidenceRequirement] = []
 
     def prove(
-        _ground: RunContext, requirements: list[EvidenceRequirement], _trust: object, *, today: date
+        _context: RunContext, requirements: list[EvidenceRequirement], _trust: object, *, today: date
     ) -> dict[str, None]:
         found.extend(requirements)
         return {each.service: None for each in requirements}
@@ -59,14 +59,14 @@ def locked(api: lock.LockEntry | None = None, gateway: lock.LockEntry | None = N
     return lock.Lock("prod", services={"api": api or entry("api")}, beside=own)
 
 
-def check(ground: RunContext, lines: lock.Lock, stack: Stack = PROD, done: tuple[str, ...] = ()) -> None:
-    verification.verify_stack(ground, stack, ground.workspace.services, lines, already_verified=done)
+def check(run_context: RunContext, lines: lock.Lock, stack: Stack = PROD, done: tuple[str, ...] = ()) -> None:
+    verification.verify_stack(run_context, stack, run_context.workspace.services, lines, already_verified=done)
 
 
 def test_the_gateway_is_verified_with_the_services_by_the_evidence_that_it_can_have(
-    ground: RunContext, asked: list[EvidenceRequirement]
+    run_context: RunContext, asked: list[EvidenceRequirement]
 ) -> None:
-    check(ground, locked())
+    check(run_context, locked())
     assert [(each.service, each.kinds) for each in asked] == [
         ("api", EVIDENCE_KINDS),
         ("gateway", prebuilt_images.PREBUILT_EVIDENCE_KINDS),
@@ -74,8 +74,10 @@ def test_the_gateway_is_verified_with_the_services_by_the_evidence_that_it_can_h
     assert not {"tests", "provenance"} & set(prebuilt_images.PREBUILT_EVIDENCE_KINDS)
 
 
-def test_what_was_proven_just_now_is_not_proven_again(ground: RunContext, asked: list[EvidenceRequirement]) -> None:
-    check(ground, locked(), done=("api",))
+def test_what_was_proven_just_now_is_not_proven_again(
+    run_context: RunContext, asked: list[EvidenceRequirement]
+) -> None:
+    check(run_context, locked(), done=("api",))
     assert [each.service for each in asked] == ["gateway"]
 
 
@@ -97,16 +99,16 @@ def test_what_was_proven_just_now_is_not_proven_again(ground: RunContext, asked:
     ],
 )
 def test_a_line_that_lacks_something_is_refused_before_anything_is_asked(
-    ground: RunContext, asked: list[EvidenceRequirement], lines: lock.Lock, said: str
+    run_context: RunContext, asked: list[EvidenceRequirement], lines: lock.Lock, said: str
 ) -> None:
     with pytest.raises(EvidenceError, match=said) as caught:
-        check(ground, lines)
+        check(run_context, lines)
     assert caught.value.exit_code == 4
     assert not asked
 
 
 def test_a_stack_with_a_registry_of_its_own_takes_images_from_there_alone(
-    ground: RunContext, asked: list[EvidenceRequirement]
+    run_context: RunContext, asked: list[EvidenceRequirement]
 ) -> None:
     with pytest.raises(EvidenceError, match="outside this stack's repositories"):
-        check(ground, locked(), replace(PROD, registry="prod.example"))
+        check(run_context, locked(), replace(PROD, registry="prod.example"))

@@ -32,21 +32,21 @@ def entry(name: str, letter: str, place: str = f"{HERE}/shop/release") -> lock.L
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> RunContext:
+def run_context(tmp_path: Path) -> RunContext:
     service = Service("api", tmp_path / "services" / "api", ServiceSettings("worker"))
     bases_lock.save(tmp_path, bases_lock.BasesLock("hardened", {"nginx": BASE}))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", HERE), (service,)), tmp_path / "bin", {})
 
 
-def write(ground: RunContext, stack: Stack, letter: str = GOOD, *, gateway: bool = True) -> lock.Lock:
+def write(run_context: RunContext, stack: Stack, letter: str = GOOD, *, gateway: bool = True) -> lock.Lock:
     own = {lock.GATEWAY: entry(lock.GATEWAY, letter)} if gateway else {}
     made = lock.Lock(stack.name, services={"api": entry("api", letter)}, beside=own)
-    lock.save(ground.workspace.root, made)
+    lock.save(run_context.workspace.root, made)
     return made
 
 
 def test_a_lock_that_is_replaced_after_it_was_proven_is_not_what_is_deployed(
-    ground: RunContext, monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proven: list[lock.Lock] = []
 
@@ -58,63 +58,63 @@ def test_a_lock_that_is_replaced_after_it_was_proven_is_not_what_is_deployed(
         )
 
     monkeypatch.setattr(verification, "verify_stack", prove)
-    before = write(ground, PROD)
-    found = inputs.read_inputs(ground, PROD, NullReporter())
+    before = write(run_context, PROD)
+    found = inputs.read_inputs(run_context, PROD, NullReporter())
     assert proven == [before]
     assert images_of(found, {}) == {"api": entry("api", GOOD).ref}
     assert found.prebuilt_images == {lock.GATEWAY: entry(lock.GATEWAY, GOOD).ref}
     assert found.released_images == {entry("api", GOOD).ref, entry(lock.GATEWAY, GOOD).ref}
 
 
-def test_a_rollback_deploys_the_lock_that_it_has_made(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_deploys_the_lock_that_it_has_made(run_context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(verification, "verify_stack", lambda *_, already_verified, **__: asked.append(already_verified))
-    made = write(ground, PROD)
-    write(ground, PROD, EVIL)
-    found = inputs.read_inputs(ground, PROD, NullReporter(), stack_lock=made, already_verified=("api",))
+    made = write(run_context, PROD)
+    write(run_context, PROD, EVIL)
+    found = inputs.read_inputs(run_context, PROD, NullReporter(), stack_lock=made, already_verified=("api",))
     assert images_of(found, {}) == {"api": entry("api", GOOD).ref}
     assert asked == [("api",)], "the gateway is proven all the same"
 
 
-def test_a_protected_stacks_lock_without_the_gateway_is_stale(ground: RunContext) -> None:
-    write(ground, PROD, gateway=False)
+def test_a_protected_stacks_lock_without_the_gateway_is_stale(run_context: RunContext) -> None:
+    write(run_context, PROD, gateway=False)
     with pytest.raises(EvidenceError, match="is stale: it has no verified image for the gateway") as caught:
-        inputs.read_inputs(ground, PROD, NullReporter())
+        inputs.read_inputs(run_context, PROD, NullReporter())
     assert caught.value.exit_code == 4 and "invoke ship --stack prod" in caught.value.remedy
 
 
-def test_an_unprotected_stack_runs_the_locked_gateway_or_the_base(ground: RunContext) -> None:
-    write(ground, STAGING)
-    assert inputs.read_inputs(ground, STAGING, NullReporter()).prebuilt_images == {
+def test_an_unprotected_stack_runs_the_locked_gateway_or_the_base(run_context: RunContext) -> None:
+    write(run_context, STAGING)
+    assert inputs.read_inputs(run_context, STAGING, NullReporter()).prebuilt_images == {
         lock.GATEWAY: entry(lock.GATEWAY, GOOD).ref
     }
-    write(ground, STAGING, gateway=False)
-    assert inputs.read_inputs(ground, STAGING, NullReporter()).prebuilt_images == {lock.GATEWAY: BASE}
+    write(run_context, STAGING, gateway=False)
+    assert inputs.read_inputs(run_context, STAGING, NullReporter()).prebuilt_images == {lock.GATEWAY: BASE}
     inline = replace(STAGING, mode="inline")
-    assert inputs.read_inputs(ground, inline, NullReporter()).prebuilt_images == {lock.GATEWAY: BASE}
+    assert inputs.read_inputs(run_context, inline, NullReporter()).prebuilt_images == {lock.GATEWAY: BASE}
 
 
-def test_a_cluster_has_a_gateway_of_its_own(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_has_a_gateway_of_its_own(run_context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "verify_stack", lambda *_, **__: None)
-    bases_lock.path_of(ground.workspace.root).unlink()
-    write(ground, PROD, gateway=False)
-    assert inputs.read_inputs(ground, replace(PROD, target="kubernetes"), NullReporter()).prebuilt_images == {}
+    bases_lock.path_of(run_context.workspace.root).unlink()
+    write(run_context, PROD, gateway=False)
+    assert inputs.read_inputs(run_context, replace(PROD, target="kubernetes"), NullReporter()).prebuilt_images == {}
 
 
 @pytest.mark.parametrize("stack", [STAGING, replace(STAGING, mode="hybrid")])
-def test_an_image_from_elsewhere_is_refused_in_every_stack(ground: RunContext, stack: Stack) -> None:
+def test_an_image_from_elsewhere_is_refused_in_every_stack(run_context: RunContext, stack: Stack) -> None:
     for place in ("evil.example/shop/release", f"{HERE}/other", f"{HERE}/shop/release/x"):
         lines = {"api": entry("api", GOOD, place)}
-        lock.save(ground.workspace.root, lock.Lock(stack.name, services=lines))
+        lock.save(run_context.workspace.root, lock.Lock(stack.name, services=lines))
         with pytest.raises(EvidenceError, match="outside this stack's repositories"):
-            inputs.read_inputs(ground, stack, NullReporter())
+            inputs.read_inputs(run_context, stack, NullReporter())
 
 
-def test_a_locks_line_is_read_as_it_stands(ground: RunContext) -> None:
-    write(ground, STAGING)
-    path = lock.path_of(ground.workspace.root, "staging")
+def test_a_locks_line_is_read_as_it_stands(run_context: RunContext) -> None:
+    write(run_context, STAGING)
+    path = lock.path_of(run_context.workspace.root, "staging")
     found = json.loads(path.read_text())
     found["beside"]["sidecar"] = found["beside"]["gateway"]
     path.write_text(json.dumps(found))
     with pytest.raises(EvidenceError, match="sidecar"):
-        inputs.read_inputs(ground, STAGING, NullReporter())
+        inputs.read_inputs(run_context, STAGING, NullReporter())

@@ -32,7 +32,7 @@ class Quiet:
 
 
 @pytest.fixture
-def ground() -> RunContext:
+def run_context() -> RunContext:
     return RunContext(Workspace(Path("/w"), WorkspaceSettings("shop", "127.0.0.1:5000"), ()), Path("/w/bin"), {})
 
 
@@ -43,7 +43,7 @@ def record(name: str, status: str, began: timedelta, ended: timedelta) -> str:
 
 
 def watch(
-    monkeypatch: pytest.MonkeyPatch, ground: RunContext, builds: Quiet, lines: list[str], looks: int = 0
+    monkeypatch: pytest.MonkeyPatch, run_context: RunContext, builds: Quiet, lines: list[str], looks: int = 0
 ) -> tuple[str, list[str]]:
     """Watch until the plugin was ended, or for so many looks; return the service, and what was ended."""
     ended: list[str] = []
@@ -56,7 +56,7 @@ def watch(
     monkeypatch.setattr(plugin_watchdog, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(plugin_watchdog, "run", lambda *_args, **_options: ProcessResult(0, "\n".join(lines)))
     monkeypatch.setattr(plugin_watchdog.pulumi_command, "end_plugin", end)
-    watched = PluginWatchdog(ground, builds)
+    watched = PluginWatchdog(run_context, builds)
     watched._started_at = datetime.now(UTC) + 2 * LONG_AGO
     with watched:
         for _ in range(looks):
@@ -68,10 +68,10 @@ def watch(
 @pytest.mark.parametrize("status", ["Completed", "Error", "Canceled"])
 @pytest.mark.parametrize("name", ["api (run)", "services/api (run)", "api"])
 def test_a_build_that_is_over_ends_a_plugin_that_says_nothing(
-    monkeypatch: pytest.MonkeyPatch, ground: RunContext, status: str, name: str
+    monkeypatch: pytest.MonkeyPatch, run_context: RunContext, status: str, name: str
 ) -> None:
     lines = ["no JSON", record(name, status, LONG_AGO, LONG_AGO)]
-    assert watch(monkeypatch, ground, Quiet("api"), lines) == ("api", ["pulumi-resource-docker-build"])
+    assert watch(monkeypatch, run_context, Quiet("api"), lines) == ("api", ["pulumi-resource-docker-build"])
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,14 @@ def test_a_build_that_is_over_ends_a_plugin_that_says_nothing(
     ids=["all speak", "another", "runs", "just over", "of an earlier run", "runs again", "no records"],
 )
 def test_any_other_plugin_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, ground: RunContext, quiet: tuple[str, ...], lines: list[str]
+    monkeypatch: pytest.MonkeyPatch, run_context: RunContext, quiet: tuple[str, ...], lines: list[str]
 ) -> None:
-    assert watch(monkeypatch, ground, Quiet(*quiet), lines, looks=5) == ("", [])
+    assert watch(monkeypatch, run_context, Quiet(*quiet), lines, looks=5) == ("", [])
 
 
-def test_where_buildkit_does_not_answer_nothing_is_ended(monkeypatch: pytest.MonkeyPatch, ground: RunContext) -> None:
+def test_where_buildkit_does_not_answer_nothing_is_ended(
+    monkeypatch: pytest.MonkeyPatch, run_context: RunContext
+) -> None:
     def refuse(*_args: object, **_options: object) -> ProcessResult:
         raise SlipwayError("it does not answer")
 
@@ -101,6 +103,6 @@ def test_where_buildkit_does_not_answer_nothing_is_ended(monkeypatch: pytest.Mon
     monkeypatch.setattr(plugin_watchdog, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(plugin_watchdog, "run", refuse)
     monkeypatch.setattr(plugin_watchdog.pulumi_command, "end_plugin", pytest.fail)
-    with PluginWatchdog(ground, builds) as watched:
+    with PluginWatchdog(run_context, builds) as watched:
         assert all(builds.looked.acquire(timeout=60) for _ in range(3))
     assert watched.stuck_service == ""

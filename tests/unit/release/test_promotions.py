@@ -36,7 +36,7 @@ def entry(service: str, letter: str, registry: str = HERE) -> lock.LockEntry:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> RunContext:
+def run_context(tmp_path: Path) -> RunContext:
     services = tuple(
         Service(name, tmp_path / "services" / name, ServiceSettings("python-api")) for name in ("api", "web")
     )
@@ -46,20 +46,20 @@ def ground(tmp_path: Path) -> RunContext:
 GATEWAY = lock.GATEWAY
 
 
-def write(ground: RunContext, stack: str, *, beside: bool = True, **entries: lock.LockEntry) -> None:
+def write(run_context: RunContext, stack: str, *, beside: bool = True, **entries: lock.LockEntry) -> None:
     own = {GATEWAY: entry(GATEWAY, "9")} if beside else {}
-    lock.save(ground.workspace.root, lock.Lock(stack, services=entries, beside=own))
+    lock.save(run_context.workspace.root, lock.Lock(stack, services=entries, beside=own))
 
 
-def read(ground: RunContext, stack: str) -> dict[str, lock.LockEntry]:
-    return lock.load(ground.workspace.root, stack).services
+def read(run_context: RunContext, stack: str) -> dict[str, lock.LockEntry]:
+    return lock.load(run_context.workspace.root, stack).services
 
 
 @pytest.fixture
-def staged(ground: RunContext) -> RunContext:
+def staged(run_context: RunContext) -> RunContext:
     """A workspace whose staging stack is locked to what has passed the gate."""
-    write(ground, "staging", api=entry("api", "2"), web=entry("web", "1"))
-    return ground
+    write(run_context, "staging", api=entry("api", "2"), web=entry("web", "1"))
+    return run_context
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def did(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     steps: list[tuple[str, str]] = []
 
     def verify(
-        _ground: RunContext, requirements: list[EvidenceRequirement], *_trust: Any, today: date
+        _context: RunContext, requirements: list[EvidenceRequirement], *_trust: Any, today: date
     ) -> dict[str, None]:
         assert today == TODAY
         assert all(each.evidence and each.content and each.commit for each in requirements)
@@ -110,22 +110,24 @@ def test_a_stack_is_not_promoted_to_itself(staged: RunContext) -> None:
         promotions.plan_promotion(staged, STAGING, STAGING)
 
 
-def test_what_is_of_no_commit_is_not_promoted_to_a_protected_stack(ground: RunContext) -> None:
+def test_what_is_of_no_commit_is_not_promoted_to_a_protected_stack(run_context: RunContext) -> None:
     api = lock.LockEntry(ref("api", "2"), "2" * 64, None, {"sbom": f"sha256:{'2' * 64}"})
-    write(ground, "staging", api=api, web=entry("web", "1"))
-    assert promotions.plan_promotion(ground, STAGING, replace(STAGING, name="test")).has_changes
+    write(run_context, "staging", api=api, web=entry("web", "1"))
+    assert promotions.plan_promotion(run_context, STAGING, replace(STAGING, name="test")).has_changes
     with pytest.raises(EvidenceError, match="api: names no commit") as caught:
-        promotions.plan_promotion(ground, STAGING, PROD)
+        promotions.plan_promotion(run_context, STAGING, PROD)
     assert caught.value.exit_code == 4
 
 
-def test_a_lock_without_the_gateway_is_stale_for_a_protected_stack_and_goes_on_to_others(ground: RunContext) -> None:
-    write(ground, "staging", beside=False, api=entry("api", "2"), web=entry("web", "1"))
-    assert promotions.plan_promotion(ground, STAGING, replace(STAGING, name="test")).has_changes
+def test_a_lock_without_the_gateway_is_stale_for_a_protected_stack_and_goes_on_to_others(
+    run_context: RunContext,
+) -> None:
+    write(run_context, "staging", beside=False, api=entry("api", "2"), web=entry("web", "1"))
+    assert promotions.plan_promotion(run_context, STAGING, replace(STAGING, name="test")).has_changes
     with pytest.raises(EvidenceError, match=r"staging\.lock\.json is stale") as caught:
-        promotions.plan_promotion(ground, STAGING, PROD)
+        promotions.plan_promotion(run_context, STAGING, PROD)
     assert caught.value.exit_code == 4 and "invoke ship --stack staging" in caught.value.remedy
-    assert promotions.plan_promotion(ground, STAGING, replace(PROD, target="kubernetes")).has_changes
+    assert promotions.plan_promotion(run_context, STAGING, replace(PROD, target="kubernetes")).has_changes
 
 
 def test_a_stack_that_lost_its_protection_gets_nothing(staged: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,17 +136,17 @@ def test_a_stack_that_lost_its_protection_gets_nothing(staged: RunContext, monke
         promotions.plan_promotion(staged, STAGING, replace(PROD, protected=False))
 
 
-def test_a_service_that_is_not_locked_keeps_all_back(ground: RunContext) -> None:
-    write(ground, "staging", api=entry("api", "2"))
+def test_a_service_that_is_not_locked_keeps_all_back(run_context: RunContext) -> None:
+    write(run_context, "staging", api=entry("api", "2"))
     with pytest.raises(EvidenceError, match="no digest for web") as caught:
-        promotions.plan_promotion(ground, STAGING, PROD)
+        promotions.plan_promotion(run_context, STAGING, PROD)
     assert "invoke ship --stack staging" in caught.value.remedy
 
 
-def test_an_image_that_went_through_no_gate_is_refused(ground: RunContext) -> None:
-    write(ground, "staging", api=entry("api", "2"), web=lock.LockEntry(ref("web", "1"), "1" * 64))
+def test_an_image_that_went_through_no_gate_is_refused(run_context: RunContext) -> None:
+    write(run_context, "staging", api=entry("api", "2"), web=lock.LockEntry(ref("web", "1"), "1" * 64))
     with pytest.raises(EvidenceError, match="no evidence that web passed"):
-        promotions.plan_promotion(ground, STAGING, PROD)
+        promotions.plan_promotion(run_context, STAGING, PROD)
 
 
 def test_in_one_registry_nothing_is_copied_and_all_is_verified(staged: RunContext, did: list[tuple[str, str]]) -> None:
@@ -153,8 +155,8 @@ def test_in_one_registry_nothing_is_copied_and_all_is_verified(staged: RunContex
     assert read(staged, "prod") == read(staged, "staging")
 
 
-def carry_out(ground: RunContext, promotion: Promotion) -> None:
-    promotions.execute_promotion(ground, promotion, NullReporter(), today=TODAY)
+def carry_out(run_context: RunContext, promotion: Promotion) -> None:
+    promotions.execute_promotion(run_context, promotion, NullReporter(), today=TODAY)
 
 
 def test_between_registries_the_tags_come_after_the_proof_and_the_lock_last(

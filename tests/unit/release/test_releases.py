@@ -76,7 +76,7 @@ class Door:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> RunContext:
+def run_context(tmp_path: Path) -> RunContext:
     (tmp_path / "infra").mkdir()
     for name in ("dev", "prod"):
         (tmp_path / "infra" / f"Pulumi.{name}.yaml").write_text(
@@ -90,7 +90,7 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> dict[str, Door]:
     """The stacks' doors by name; one that nobody put here has nothing behind it."""
     known: dict[str, Door] = {}
 
-    def reader(_ground: RunContext, stack: Stack) -> Door:
+    def reader(_context: RunContext, stack: Stack) -> Door:
         return known.get(stack.name, Door(names=list(known)))
 
     monkeypatch.setattr(releases, "_open_for_reading", reader)
@@ -111,10 +111,10 @@ def test_a_stack_that_was_never_deployed_has_none() -> None:
     assert releases.parse_releases("dev", []) == []
 
 
-def test_who_holds_the_lock_is_at_work_on_the_newest(ground: RunContext, doors: dict[str, Door]) -> None:
+def test_who_holds_the_lock_is_at_work_on_the_newest(run_context: RunContext, doors: dict[str, Door]) -> None:
     doors["dev"] = Door(resources([record("r-2", "2"), record("r-1", "1")], live=1), locked=True)
     stack = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
-    assert [each.result for each in releases.list_releases(ground, stack)] == ["deploying", "live"]
+    assert [each.result for each in releases.list_releases(run_context, stack)] == ["deploying", "live"]
 
 
 def test_a_record_of_an_earlier_version_is_read() -> None:
@@ -162,10 +162,10 @@ def test_a_line_is_short_enough_to_read(monkeypatch: pytest.MonkeyPatch) -> None
     assert line.local_time.startswith("2026-0")
 
 
-def test_what_a_lock_names_is_needed_with_its_evidence(ground: RunContext, doors: dict[str, Door]) -> None:
+def test_what_a_lock_names_is_needed_with_its_evidence(run_context: RunContext, doors: dict[str, Door]) -> None:
     entry = lock.LockEntry(ref("api", "1"), "c" * 64, None, {"sbom": digest("e")})
-    lock.save(ground.workspace.root, lock.Lock("prod", services={"api": entry}))
-    needed = releases.needed_digests(ground)
+    lock.save(run_context.workspace.root, lock.Lock("prod", services={"api": entry}))
+    needed = releases.needed_digests(run_context)
     assert needed == {
         digest("1"): "api is locked for prod",
         digest("e"): "the sbom of api, which is locked for prod",
@@ -173,11 +173,11 @@ def test_what_a_lock_names_is_needed_with_its_evidence(ground: RunContext, doors
 
 
 def test_every_kept_release_of_every_stack_is_needed_also_one_that_failed(
-    ground: RunContext, doors: dict[str, Door]
+    run_context: RunContext, doors: dict[str, Door]
 ) -> None:
     doors["dev"] = Door(resources([record("r-2", "2"), record("r-1", "1")], live=1))
     doors["prod"] = Door(resources([record("r-9", "9")]))
-    needed = releases.needed_digests(ground)
+    needed = releases.needed_digests(run_context)
     assert needed == {
         digest("2"): "api of the release r-2 of dev",
         digest("1"): "api of the release r-1 of dev",
@@ -185,12 +185,12 @@ def test_every_kept_release_of_every_stack_is_needed_also_one_that_failed(
     }
 
 
-def test_what_runs_is_needed_also_where_no_release_names_it(ground: RunContext, doors: dict[str, Door]) -> None:
+def test_what_runs_is_needed_also_where_no_release_names_it(run_context: RunContext, doors: dict[str, Door]) -> None:
     doors["dev"] = Door([{"type": "slipway:docker:Container", "outputs": {"image": ref("api", "7")}}])
-    assert releases.needed_digests(ground) == {digest("7"): "runs in dev"}
+    assert releases.needed_digests(run_context) == {digest("7"): "runs in dev"}
 
 
-def test_what_runs_on_a_cluster_is_needed_too(ground: RunContext, doors: dict[str, Door]) -> None:
+def test_what_runs_on_a_cluster_is_needed_too(run_context: RunContext, doors: dict[str, Door]) -> None:
     deployment = {"spec": {"template": {"spec": {"containers": [{"name": "api", "image": ref("api", "7")}]}}}}
     template = {"spec": {"template": {"spec": {"containers": [{"name": "report", "image": ref("report", "8")}]}}}}
     doors["dev"] = Door(
@@ -199,26 +199,30 @@ def test_what_runs_on_a_cluster_is_needed_too(ground: RunContext, doors: dict[st
             {"type": "kubernetes:batch/v1:CronJob", "outputs": {"spec": {"jobTemplate": template}}},
         ]
     )
-    assert releases.needed_digests(ground) == {digest("7"): "runs in dev", digest("8"): "runs in dev"}
+    assert releases.needed_digests(run_context) == {digest("7"): "runs in dev", digest("8"): "runs in dev"}
 
 
-def test_stacks_that_only_the_state_or_a_lock_still_knows_count(ground: RunContext, doors: dict[str, Door]) -> None:
+def test_stacks_that_only_the_state_or_a_lock_still_knows_count(
+    run_context: RunContext, doors: dict[str, Door]
+) -> None:
     doors["dev"] = Door(names=["dev", "old"])
     doors["old"] = Door(resources([record("r-1", "1")]))
-    lock.save(ground.workspace.root, lock.Lock("gone", services={"api": lock.LockEntry(ref("api", "5"), "c" * 64)}))
-    assert set(releases.needed_digests(ground)) == {digest("1"), digest("5")}
+    lock.save(
+        run_context.workspace.root, lock.Lock("gone", services={"api": lock.LockEntry(ref("api", "5"), "c" * 64)})
+    )
+    assert set(releases.needed_digests(run_context)) == {digest("1"), digest("5")}
 
 
 def test_a_state_that_cannot_be_read_is_never_taken_for_an_empty_one(
-    ground: RunContext, doors: dict[str, Door]
+    run_context: RunContext, doors: dict[str, Door]
 ) -> None:
     doors["prod"] = Door(broken=True)
     with pytest.raises(SlipwayError, match="cannot be read"):
-        releases.needed_digests(ground)
+        releases.needed_digests(run_context)
 
 
-def test_a_damaged_lock_is_never_taken_for_an_empty_one(ground: RunContext, doors: dict[str, Door]) -> None:
-    (ground.workspace.root / "deploy").mkdir()
-    (ground.workspace.root / "deploy" / "prod.lock.json").write_text("{")
+def test_a_damaged_lock_is_never_taken_for_an_empty_one(run_context: RunContext, doors: dict[str, Door]) -> None:
+    (run_context.workspace.root / "deploy").mkdir()
+    (run_context.workspace.root / "deploy" / "prod.lock.json").write_text("{")
     with pytest.raises(EvidenceError):
-        releases.needed_digests(ground)
+        releases.needed_digests(run_context)

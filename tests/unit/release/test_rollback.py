@@ -120,7 +120,7 @@ def test_a_service_without_any_image_is_named() -> None:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> RunContext:
+def run_context(tmp_path: Path) -> RunContext:
     (tmp_path / "infra").mkdir()
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", REGISTRY), ()), tmp_path / "bin", {})
 
@@ -135,15 +135,20 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, DeployInputs]
     """What was deployed: the stack as it was given, and what infra/ goes by."""
     calls: list[tuple[Stack, DeployInputs]] = []
 
-    def deploy(_ground: RunContext, stack: Stack, _report: object, _consent: object, inputs: DeployInputs) -> None:
+    def deploy(_context: RunContext, stack: Stack, _report: object, _consent: object, inputs: DeployInputs) -> None:
         calls.append((stack, inputs))
 
     def read_inputs(
-        ground: RunContext, stack: Stack, _report: object, *, stack_lock: lock.Lock, already_verified: tuple[str, ...]
+        run_context: RunContext,
+        stack: Stack,
+        _report: object,
+        *,
+        stack_lock: lock.Lock,
+        already_verified: tuple[str, ...],
     ) -> DeployInputs:
         assert set(already_verified) == {"api"}
-        assert stack_lock == lock.load(ground.workspace.root, stack.name)
-        return DeployInputs(ground.workspace, stack, stack_lock.services)
+        assert stack_lock == lock.load(run_context.workspace.root, stack.name)
+        return DeployInputs(run_context.workspace, stack, stack_lock.services)
 
     monkeypatch.setattr(rollback.deploy, "deploy_stack", deploy)
     monkeypatch.setattr(rollback, "read_inputs", read_inputs)
@@ -155,15 +160,15 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stack, DeployInputs]
     return calls
 
 
-def carry_out(ground: RunContext, way: Rollback) -> dict[str, lock.LockEntry]:
-    rollback.execute_rollback(ground, way, NullReporter(), lambda _: True, today=TODAY)
-    return lock.load(ground.workspace.root, way.stack.name).services
+def carry_out(run_context: RunContext, way: Rollback) -> dict[str, lock.LockEntry]:
+    rollback.execute_rollback(run_context, way, NullReporter(), lambda _: True, today=TODAY)
+    return lock.load(run_context.workspace.root, way.stack.name).services
 
 
 def test_the_lock_is_written_and_all_images_come_from_it_for_this_run(
-    ground: RunContext, deployed: list[tuple[Stack, DeployInputs]]
+    run_context: RunContext, deployed: list[tuple[Stack, DeployInputs]]
 ) -> None:
-    entries = carry_out(ground, back(STACK, api="a" * 64))
+    entries = carry_out(run_context, back(STACK, api="a" * 64))
     assert entries == {"api": lock.LockEntry(ref("api", "1"), "a" * 64)}
     [(stack, inputs)] = deployed
     assert (stack.mode, stack.overridden) == ("external", True)
@@ -171,48 +176,50 @@ def test_the_lock_is_written_and_all_images_come_from_it_for_this_run(
 
 
 def test_an_image_whose_content_nobody_recorded_is_found_by_its_tag(
-    ground: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         rollback,
         "find_tags",
         lambda image, _workspace: ["v1", "h-old", f"h-{'0' * 64}"] if image == ref("api", "1") else [],
     )
-    assert carry_out(ground, back(STACK))["api"].content == "0" * 64
-    assert carry_out(ground, back(STACK, "3"))["api"].content == ""
+    assert carry_out(run_context, back(STACK))["api"].content == "0" * 64
+    assert carry_out(run_context, back(STACK, "3"))["api"].content == ""
 
 
-def test_what_a_lock_knows_of_an_image_is_kept(ground: RunContext, deployed: list[Any]) -> None:
-    (ground.workspace.root / "infra" / "Pulumi.staging.yaml").write_text(
+def test_what_a_lock_knows_of_an_image_is_kept(run_context: RunContext, deployed: list[Any]) -> None:
+    (run_context.workspace.root / "infra" / "Pulumi.staging.yaml").write_text(
         "config:\n  slipway:images: inline\n  slipway:protected: false\n"
     )
     entry = lock.LockEntry(ref("api", "1"), "c" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})
-    lock.save(ground.workspace.root, lock.Lock("staging", services={"api": entry}))
-    assert carry_out(ground, back(STACK)) == {"api": entry}
+    lock.save(run_context.workspace.root, lock.Lock("staging", services={"api": entry}))
+    assert carry_out(run_context, back(STACK)) == {"api": entry}
 
 
 def test_an_image_that_is_gone_is_said_before_anything_changes(
-    ground: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rollback.registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs))
     with pytest.raises(EvidenceError, match="no longer has"):
-        carry_out(ground, back(STACK))
-    assert not (ground.workspace.root / "deploy").exists() and not deployed
+        carry_out(run_context, back(STACK))
+    assert not (run_context.workspace.root / "deploy").exists() and not deployed
 
 
-def test_the_lines_of_services_that_do_not_move_are_left_as_they_are(ground: RunContext, deployed: list[Any]) -> None:
+def test_the_lines_of_services_that_do_not_move_are_left_as_they_are(
+    run_context: RunContext, deployed: list[Any]
+) -> None:
     other = lock.LockEntry(ref("old", "5"), "f" * 64)
-    lock.save(ground.workspace.root, lock.Lock("dev", services={"old": other}))
-    assert carry_out(ground, back(STACK, api="a" * 64))["old"] == other
+    lock.save(run_context.workspace.root, lock.Lock("dev", services={"old": other}))
+    assert carry_out(run_context, back(STACK, api="a" * 64))["old"] == other
 
 
 def test_on_a_protected_stack_the_lock_says_what_was_proven(
-    ground: RunContext, deployed: list[tuple[Stack, DeployInputs]], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, deployed: list[tuple[Stack, DeployInputs]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[EvidenceRequirement] = []
 
     def verify(
-        _ground: RunContext, requirements: list[EvidenceRequirement], *_trust: Any, today: date
+        _context: RunContext, requirements: list[EvidenceRequirement], *_trust: Any, today: date
     ) -> dict[str, VerifiedImage]:
         assert today == TODAY
         asked.extend(requirements)
@@ -225,52 +232,52 @@ def test_on_a_protected_stack_the_lock_says_what_was_proven(
 
     monkeypatch.setattr(rollback.evidence, "verify_evidence", verify)
     with pytest.raises(EvidenceError, match="a tag was moved by hand"):
-        carry_out(ground, back(PROD))
+        carry_out(run_context, back(PROD))
     assert not deployed
     asked.clear()
     tags = {f"{ref('api', '1').partition('@')[0]}:h-{'a' * 64}": ref("api", "1")[-71:]}
     monkeypatch.setattr(
         rollback.registry, "resolve_digests", lambda refs, _workspace: {each: tags.get(each) for each in refs}
     )
-    entries = carry_out(ground, back(PROD))
+    entries = carry_out(run_context, back(PROD))
     assert entries == {"api": lock.LockEntry(ref("api", "1"), "a" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})}
     assert asked == [EvidenceRequirement("api", ref("api", "1"))]
     assert not deployed[0][0].overridden
-    carry_out(ground, back(PROD))
+    carry_out(run_context, back(PROD))
     assert asked[1] == EvidenceRequirement("api", ref("api", "1"), "a" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})
 
 
 def test_on_a_protected_stack_nothing_happens_without_proof(
-    ground: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def verify(*_words: Any, **_more: Any) -> dict[str, VerifiedImage]:
         raise EvidenceError("unsigned")
 
     monkeypatch.setattr(rollback.evidence, "verify_evidence", verify)
     with pytest.raises(EvidenceError, match="unsigned"):
-        carry_out(ground, back(PROD))
-    assert not (ground.workspace.root / "deploy").exists() and not deployed
+        carry_out(run_context, back(PROD))
+    assert not (run_context.workspace.root / "deploy").exists() and not deployed
 
 
 def test_a_released_image_takes_its_evidence_along_where_it_holds(
-    ground: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = f"{REGISTRY}/shop/release/api@sha256:{'1' * 64}"
     way = replace(back(STACK), steps=(RollbackStep("api", "", released, "goes back"),))
     proof = VerifiedImage(released, "api", "a" * 64, None, {"sbom": "sha256:" + "e" * 64}, {}, "ann")
     monkeypatch.setattr(rollback.evidence, "verify_evidence", lambda *_, **__: {"api": proof})
-    assert carry_out(ground, way)["api"].evidence == {"sbom": "sha256:" + "e" * 64}
+    assert carry_out(run_context, way)["api"].evidence == {"sbom": "sha256:" + "e" * 64}
 
     def verify(*_words: Any, **_more: Any) -> dict[str, VerifiedImage]:
         raise EvidenceError("no key is trusted")
 
-    (ground.workspace.root / "deploy" / "dev.lock.json").unlink()
+    (run_context.workspace.root / "deploy" / "dev.lock.json").unlink()
     monkeypatch.setattr(rollback.evidence, "verify_evidence", verify)
-    assert carry_out(ground, way)["api"] == lock.LockEntry(released, "")
+    assert carry_out(run_context, way)["api"] == lock.LockEntry(released, "")
 
 
 def test_a_deploy_that_fails_leaves_the_lock_to_say_what_should_run(
-    ground: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deploy(*_words: Any) -> None:
         raise SlipwayError("api did not become healthy")
@@ -278,8 +285,8 @@ def test_a_deploy_that_fails_leaves_the_lock_to_say_what_should_run(
     monkeypatch.setattr(rollback.deploy, "deploy_stack", deploy)
     monkeypatch.setattr(rollback.deploy, "refuse_foreign_objects", lambda *_: None)
     with pytest.raises(SlipwayError, match="healthy"):
-        carry_out(ground, back(STACK, api="a" * 64))
-    assert lock.load(ground.workspace.root, "dev").services["api"].ref == ref("api", "1")
+        carry_out(run_context, back(STACK, api="a" * 64))
+    assert lock.load(run_context.workspace.root, "dev").services["api"].ref == ref("api", "1")
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,13 @@ def committed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "services" / "api" / "app" / "dos.bat").write_bytes(b"echo one\r\necho two\r\n")
     (root / "services" / "api" / "app" / "run.sh").write_text("#!/bin/sh\necho one\n")
     (root / "services" / "api" / "app" / "run.sh").chmod(0o755)
-    told(root, "init", "--quiet")
-    told(root, "-c", "core.autocrlf=true", "-c", "core.safecrlf=false", "add", ".")
-    told(root, "commit", "--quiet", "--message", "Generated")
+    run_git(root, "init", "--quiet")
+    run_git(root, "-c", "core.autocrlf=true", "-c", "core.safecrlf=false", "add", ".")
+    run_git(root, "commit", "--quiet", "--message", "Generated")
     return root
 
 
-def told(root: Path, *words: str) -> None:
+def run_git(root: Path, *words: str) -> None:
     who = ("-c", "user.name=ann", "-c", "user.email=ann@localhost")
     subprocess.run(["git", "-C", root, *who, *words], check=True, capture_output=True)
 

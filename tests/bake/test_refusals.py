@@ -68,15 +68,15 @@ CASES = [(question, answer) for question, answers in BAD.items() for answer in a
 
 @pytest.mark.parametrize(("question", "answer"), CASES, ids=lambda each: ascii(each)[1:21] or "empty")
 def test_a_bad_answer_is_refused_before_a_file_is_written(question: str, answer: str, tmp_path: Path) -> None:
-    told(generate_here(tmp_path, **{question: answer}), question)
+    assert_refused(generate_here(tmp_path, **{question: answer}), question)
 
 
 @pytest.mark.parametrize("question", BAD)
 def test_so_it_is_by_the_command_itself(question: str, tmp_path: Path) -> None:
-    told(generate(tmp_path, **{question: BAD[question][0]}), question)
+    assert_refused(generate(tmp_path, **{question: BAD[question][0]}), question)
 
 
-def told(done: Generated, question: str) -> None:
+def assert_refused(done: Generated, question: str) -> None:
     """Check that a refusal says what is wrong and how it is right, and that nothing was written."""
     assert done.code == 1, done.output
     assert not list(done.folder.iterdir())

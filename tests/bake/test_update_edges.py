@@ -240,9 +240,9 @@ def test_a_bare_repository_is_a_template_by_its_path_or_url(
     stand = tmp_path if form == "slipway.git" else tmp_path / "stand"
     stand.mkdir(exist_ok=True)
     monkeypatch.chdir(stand)
-    place = form.format(folder=tmp_path)
-    recorded = place if "://" in place else str(tmp_path / "slipway.git")
-    assert brought(shop, to=f"{place}#2.0.0").version == "v2.0.0"
+    location = form.format(folder=tmp_path)
+    recorded = location if "://" in location else str(tmp_path / "slipway.git")
+    assert brought(shop, to=f"{location}#2.0.0").version == "v2.0.0"
     save(shop)
     assert record_of(shop)["template"] == recorded
     monkeypatch.chdir("/")
@@ -288,17 +288,17 @@ def test_of_a_workspace_without_a_record_the_guessed_answers_are_told_and_can_be
     assert "git log --all" in refused.value.remedy and "--from VERSION" in refused.value.remedy
     with pytest.raises(ConfigError, match="was made from is unknown"):
         update_workspace(shop, UpdateRequest(str(history.folder)), print, agree)
-    told: list[str] = []
-    guessed = update_workspace(shop, UpdateRequest(str(history.folder), "1.1.0"), told.append, agree)
-    (answers,) = (line for line in told if "Its files say" in line)
+    lines: list[str] = []
+    guessed = update_workspace(shop, UpdateRequest(str(history.folder), "1.1.0"), lines.append, agree)
+    (answers,) = (line for line in lines if "Its files say" in line)
     assert "  project_slug = stall\n  ci = none\n" in answers and "--answer QUESTION=ANSWER" in answers
     assert guessed and guessed.conflicts, "the workspace's file is not what the guess gives"
     undo(shop)
     (shop / ".cruft.json").unlink(missing_ok=True)
     corrected = UpdateRequest(str(history.folder), "1.1.0", {"ci": "gitlab"})
-    told.clear()
-    done = update_workspace(shop, corrected, told.append, agree)
-    assert done and not done.conflicts and "  ci = gitlab\n" in "".join(told)
+    lines.clear()
+    done = update_workspace(shop, corrected, lines.append, agree)
+    assert done and not done.conflicts and "  ci = gitlab\n" in "".join(lines)
     assert (shop / "ci.toml").read_text() == 'system = "gitlab"\n'
     assert record_of(shop)["context"]["cookiecutter"]["ci"] == "gitlab"
     save(shop)

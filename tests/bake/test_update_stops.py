@@ -325,7 +325,7 @@ def test_doctor_is_told_of_an_update_that_was_killed(history: History, shop: Pat
     assert not [*interrupted_update(shop)]
     second(history)
     assert killed_at(6, shop, worked_out(shop))
-    (told,) = interrupted_update(shop)
-    assert not told.ok and "invoke update" in told.remedy and UNDO in told.remedy
+    (finding,) = interrupted_update(shop)
+    assert not finding.ok and "invoke update" in finding.remedy and UNDO in finding.remedy
     subprocess.run(["git", *UNDO.split()], cwd=shop, check=True)
     assert not [*interrupted_update(shop)], "where it was undone there is nothing to tell"

@@ -143,9 +143,9 @@ def test_a_template_that_another_machine_has_is_named_anew(history: History, sho
 
 def test_a_place_without_a_repository_is_refused(history: History, shop: Path, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
-    for place in (str(tmp_path / "plain"), "file:///not/there.git", str(tmp_path / "missing")):
-        error = refused(shop, place)
-        assert f"the template at {place} cannot be fetched" in error.message and "git clone" in error.remedy
+    for location in (str(tmp_path / "plain"), "file:///not/there.git", str(tmp_path / "missing")):
+        error = refused(shop, location)
+        assert f"the template at {location} cannot be fetched" in error.message and "git clone" in error.remedy
     secret = refused(shop, "https://ann:hunter22@forge.example/slipway.git")
     assert "hunter22" not in f"{secret.message}{secret.remedy}{secret.detail}"
 

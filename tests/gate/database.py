@@ -122,10 +122,10 @@ def _descriptor(kind: str, content: bytes) -> dict[str, object]:
 
 
 def _upload(host: str, repository: str, content: bytes) -> None:
-    place = _request("POST", f"http://{host}/v2/{repository}/blobs/uploads/", b"")
-    join = "&" if "?" in place else "?"
+    upload_url = _request("POST", f"http://{host}/v2/{repository}/blobs/uploads/", b"")
+    join = "&" if "?" in upload_url else "?"
     digest = hashlib.sha256(content).hexdigest()
-    _request("PUT", f"{place}{join}digest=sha256:{digest}", content, "application/octet-stream")
+    _request("PUT", f"{upload_url}{join}digest=sha256:{digest}", content, "application/octet-stream")
 
 
 def _request(method: str, url: str, body: bytes, kind: str = "application/octet-stream") -> str:

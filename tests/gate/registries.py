@@ -154,12 +154,12 @@ def image(folder: Path, text: str, *, shared: bytes = b"", size: int = 0) -> Pat
         "config": put(CONFIG, json.dumps({**config, "about": text}).encode()),
     }
     statement = put("application/vnd.in-toto+json", json.dumps({"built": text}).encode())
-    told = put(
+    attestation = put(
         MANIFEST,
         json.dumps({**about, "layers": [statement]}).encode(),
         platform={"os": "unknown", "architecture": "unknown"},
     )
-    index = put(INDEX, json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [real, told]}).encode())
+    index = put(INDEX, json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [real, attestation]}).encode())
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [index]}))
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     return folder

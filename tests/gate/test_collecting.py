@@ -13,7 +13,7 @@ from tests.conftest import PYTHONPATH
 from tests.e2e.conftest import free_ports
 from tests.gate import registries
 
-from slipway._internal.run import registry as door
+from slipway._internal.run import registry
 from slipway._internal.toolchain import registry_daemon
 from slipway._internal.toolchain.install import ensure_tool
 
@@ -72,7 +72,7 @@ def test_the_registry_does_not_start_beside_a_collection_whose_command_was_kille
         assert "starting it" in starter.communicate()[0]
         assert starter.returncode == 0
         layout = registries.image(tmp_path / "image", "after")
-        pushed = door.push_by_digest(ensure_tool("crane"), layout, f"{address}/shop/api")
-        assert door.Registry(address).get_manifest("shop/api", pushed)
+        pushed = registry.push_by_digest(ensure_tool("crane"), layout, f"{address}/shop/api")
+        assert registry.Registry(address).get_manifest("shop/api", pushed)
     finally:
         registry_daemon.stop_local_registry(address)

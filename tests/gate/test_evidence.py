@@ -210,12 +210,12 @@ class World:
 
 
 def tar(text: str) -> bytes:
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w") as archive:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         member = tarfile.TarInfo("hello")
         member.size = len(text)
         archive.addfile(member, io.BytesIO(text.encode()))
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def scan(vulnerabilities: list[dict[str, Any]]) -> dict[str, Any]:

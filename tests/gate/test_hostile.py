@@ -18,7 +18,7 @@ from slipway._internal.run.registry import Registry
 from slipway._internal.toolchain.install import ensure_tool
 
 SECONDS = 2.0
-"""The limit that the doors get here; a test that waits without end is stopped long after."""
+"""The clients' time limit here; a test that waits without end is stopped long after."""
 PATIENCE = 60.0
 OTHER = "sha256:" + "0" * 64
 
@@ -64,11 +64,11 @@ def within(work: Callable[[], Any]) -> Any:
 
 
 READS: dict[str, Callable[[Registry, str], Any]] = {
-    "tag": lambda door, _: door.resolve_digest("demo/api", "h-1"),
-    "digest": lambda door, digest: door.resolve_digest("demo/api", digest),
-    "manifest": lambda door, digest: door.get_manifest("demo/api", digest).digest,
-    "tags": lambda door, _: door.list_tags("demo/api"),
-    "referrers": lambda door, digest: len(door.list_referrers("demo/api", digest)),
+    "tag": lambda client, _: client.resolve_digest("demo/api", "h-1"),
+    "digest": lambda client, digest: client.resolve_digest("demo/api", digest),
+    "manifest": lambda client, digest: client.get_manifest("demo/api", digest).digest,
+    "tags": lambda client, _: client.list_tags("demo/api"),
+    "referrers": lambda client, digest: len(client.list_referrers("demo/api", digest)),
 }
 
 
@@ -76,9 +76,9 @@ READS: dict[str, Callable[[Registry, str], Any]] = {
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_registry_that_always_fails_is_an_error_with_its_answer(world: World, read: str, status: int) -> None:
     with front(world.host, failing(status)) as (host, handler):
-        told = within(lambda: READS[read](Registry(host, seconds=10), world.digest))
-        assert isinstance(told, SlipwayError) and f"the registry {host} answers {status}" in told.message
-        assert told.remedy
+        failure = within(lambda: READS[read](Registry(host, seconds=10), world.digest))
+        assert isinstance(failure, SlipwayError) and f"the registry {host} answers {status}" in failure.message
+        assert failure.remedy
         assert len(handler.seen) < 12
 
 
@@ -95,9 +95,9 @@ def test_a_registry_that_drips_is_left_in_time(world: World, read: str, headers:
     parts = ("/manifests/", "/tags/", "/referrers/")
     drip: list[Manner] = [dripping(part, headers=headers) for part in parts]
     with front(world.host, *drip) as (host, _):
-        told = within(lambda: READS[read](Registry(host, seconds=SECONDS), world.digest))
-        assert isinstance(told, SlipwayError) and f"the registry {host}" in told.message, told
-        assert told.remedy
+        failure = within(lambda: READS[read](Registry(host, seconds=SECONDS), world.digest))
+        assert isinstance(failure, SlipwayError) and f"the registry {host}" in failure.message, failure
+        assert failure.remedy
 
 
 def test_a_registry_that_wants_to_be_asked_tomorrow_is_left_in_time(world: World) -> None:
@@ -108,8 +108,8 @@ def test_a_registry_that_wants_to_be_asked_tomorrow_is_left_in_time(world: World
         return True
 
     with front(world.host, tomorrow) as (host, _):
-        told = within(lambda: Registry(host, seconds=SECONDS).resolve_digest("demo/api", "h-1"))
-        assert isinstance(told, SlipwayError) and "answers 429" in told.message
+        failure = within(lambda: Registry(host, seconds=SECONDS).resolve_digest("demo/api", "h-1"))
+        assert isinstance(failure, SlipwayError) and "answers 429" in failure.message
 
 
 @pytest.mark.parametrize("manner", [cut_short("/manifests/"), changed("/manifests/"), lying(OTHER)])
@@ -124,8 +124,8 @@ def test_bytes_that_are_not_those_of_their_digest_are_never_believed(world: Worl
 
 def test_a_tag_is_given_to_nothing_when_the_registry_lies(world: World) -> None:
     with front(world.host, lying(OTHER)) as (host, handler):
-        told = within(lambda: Registry(host, seconds=10).add_tag("demo/api", world.digest, "v1"))
-        assert isinstance(told, SlipwayError)
+        failure = within(lambda: Registry(host, seconds=10).add_tag("demo/api", world.digest, "v1"))
+        assert isinstance(failure, SlipwayError)
         assert not [path for method, path in handler.seen if method == "PUT"]
     assert Registry(world.host).resolve_digest("demo/api", "v1") is None
 
@@ -136,8 +136,8 @@ def test_a_blob_is_whole_or_an_error(world: World, manner: Manner) -> None:
     layer = Registry(world.host).get_manifest("demo/api", proof.digest).blobs[-1]["digest"]
     assert Registry(world.host).read_blob("demo/api", layer, 1 << 20)
     with front(world.host, manner) as (host, _):
-        told = within(lambda: Registry(host, seconds=10).read_blob("demo/api", layer, 1 << 20))
-        assert isinstance(told, SlipwayError) and host in told.message
+        failure = within(lambda: Registry(host, seconds=10).read_blob("demo/api", layer, 1 << 20))
+        assert isinstance(failure, SlipwayError) and host in failure.message
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_a_blob_is_whole_or_an_error(world: World, manner: Manner) -> None:
 def test_a_push_ends_within_its_limit_and_leaves_no_tag(world: World, tmp_path: Path, manner: Manner) -> None:
     layout = registries.image(tmp_path / "two", "two")
     with front(world.host, manner) as (host, _):
-        told = within(
+        failure = within(
             lambda: registry.push_by_digest(ensure_tool("crane"), layout, f"{host}/demo/never", timeout=SECONDS)
         )
-        assert isinstance(told, SlipwayError), told
+        assert isinstance(failure, SlipwayError), failure
     assert Registry(world.host).list_tags("demo/never") == ()
 
 
@@ -160,7 +160,7 @@ def test_a_push_ends_within_its_limit_and_leaves_no_tag(world: World, tmp_path: 
 )
 def test_a_copy_from_it_brings_nothing_wrong_to_the_target(world: World, tmp_path: Path, manner: Manner) -> None:
     with registries.serve(tmp_path / "target") as target, front(world.host, manner) as (host, _):
-        told = within(
+        failure = within(
             lambda: registry.copy_image(
                 ensure_tool("crane"),
                 f"{host}/demo/api@{world.digest}",
@@ -169,7 +169,7 @@ def test_a_copy_from_it_brings_nothing_wrong_to_the_target(world: World, tmp_pat
                 timeout=SECONDS * 4,
             )
         )
-        assert isinstance(told, SlipwayError), told
+        assert isinstance(failure, SlipwayError), failure
         assert Registry(target.host).find_manifest("prod/api", world.digest) is None
 
 
@@ -177,19 +177,19 @@ def test_tokens_that_are_never_good_end_in_an_error_not_in_a_loop(world: World, 
     tokens = Tokens(uses=0)
     with front(world.host, tokens) as (host, _):
         config = registries.docker_config(tmp_path / "puller", {host: "puller"})
-        told = within(lambda: Registry(host, config, seconds=10).resolve_digest("demo/api", "h-1"))
-        assert isinstance(told, SlipwayError) and "answers 401" in told.message
-        assert f"docker --config {config} login {host}" in told.remedy
+        failure = within(lambda: Registry(host, config, seconds=10).resolve_digest("demo/api", "h-1"))
+        assert isinstance(failure, SlipwayError) and "answers 401" in failure.message
+        assert f"docker --config {config} login {host}" in failure.remedy
         assert 1 < len(tokens.given) < 5
 
 
 def test_a_token_service_that_refuses_is_named(world: World, tmp_path: Path) -> None:
     with front(world.host, Tokens(uses=5)) as (host, _):
         config = registries.docker_config(tmp_path / "puller", {host: "puller"})
-        door = Registry(host, config, seconds=10)
-        assert door.resolve_digest("demo/api", "h-1") == world.digest
-        told = within(lambda: door.delete_manifest("demo/api", world.digest))
-        assert isinstance(told, SlipwayError) and "token service" in told.message
+        client = Registry(host, config, seconds=10)
+        assert client.resolve_digest("demo/api", "h-1") == world.digest
+        failure = within(lambda: client.delete_manifest("demo/api", world.digest))
+        assert isinstance(failure, SlipwayError) and "token service" in failure.message
     assert Registry(world.host).find_manifest("demo/api", world.digest)
 
 
@@ -218,9 +218,9 @@ def test_a_redirect_s_target_that_asks_for_the_login_gets_it_neither_here_nor_fr
             config = registries.docker_config(tmp_path / "puller", {host: "puller"})
             blob = Registry(host, config).get_manifest("demo/api", world.digest).children[0]["digest"]
             layer = Registry(host, config).get_manifest("demo/api", blob).blobs[0]["digest"]
-            told = within(lambda: Registry(host, config, seconds=10).read_blob("demo/api", layer))
-            assert isinstance(told, SlipwayError) and other in told.message
-            told = within(
+            failure = within(lambda: Registry(host, config, seconds=10).read_blob("demo/api", layer))
+            assert isinstance(failure, SlipwayError) and other in failure.message
+            failure = within(
                 lambda: registry.copy_image(
                     ensure_tool("crane"),
                     f"{host}/demo/api@{world.digest}",
@@ -230,5 +230,5 @@ def test_a_redirect_s_target_that_asks_for_the_login_gets_it_neither_here_nor_fr
                     timeout=20,
                 )
             )
-            assert isinstance(told, SlipwayError)
+            assert isinstance(failure, SlipwayError)
     assert taken and not [each for each in taken if each.split(" ", 1)[1] or each.startswith("/token")], taken

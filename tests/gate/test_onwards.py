@@ -47,9 +47,9 @@ def shipped(world: World, **instead: object) -> lock.LockEntry:  # noqa: F811
     ref = world.image()
     world.attach(ref, **instead)
     part = registry.parse_reference(ref)
-    held = registry.open_registry(part.host, "push", world.run_context.workspace)
+    client = registry.open_registry(part.host, "push", world.run_context.workspace)
     for tag in (f"h-{part.reference[7:]}", f"v{world.number}"):
-        held.add_tag(part.repository, part.reference, tag)
+        client.add_tag(part.repository, part.reference, tag)
     proof = {} if instead else dict(world.verify(EvidenceRequirement("api", ref, CONTENT))["api"].evidence)
     entry = lock.LockEntry(ref, CONTENT, "f" * 40, proof)
     lock.save(world.root, lock.Lock("staging", services={"api": entry}))

@@ -44,7 +44,7 @@ class Shop:
         return self.run_context.workspace
 
     @property
-    def door(self) -> Registry:
+    def registry_client(self) -> Registry:
         return Registry(self.workspace.registry)
 
     def ship(self, service: str, name: str, *, shared: bytes = b"", size: int = 20_000) -> str:
@@ -53,7 +53,7 @@ class Shop:
         layout = registries.image(self.folder / f"{service}-{name}", name, shared=shared, size=size)
         digest = registry.push_by_digest(ensure_tool("crane"), layout, repository)
         self.signer.sign(f"{repository}@{digest}")
-        self.door.add_tag(registry.parse_reference(repository).repository, digest, f"h-{name}")
+        self.registry_client.add_tag(registry.parse_reference(repository).repository, digest, f"h-{name}")
         return digest
 
     def lock(self, stack: str, service: str, digest: str) -> None:
@@ -70,14 +70,14 @@ class Shop:
     def there(self, service: str, digest: str) -> bool:
         """Whether an image is there whole: its parts, and its evidence, which cosign verifies."""
         repository = registry.parse_reference(self.workspace.release_repository(service)).repository
-        manifest = self.door.find_manifest(repository, digest)
+        manifest = self.registry_client.find_manifest(repository, digest)
         if manifest is None:
-            assert self.door.find_manifest(repository, registry.fallback_tag(digest)) is None
+            assert self.registry_client.find_manifest(repository, registry.fallback_tag(digest)) is None
             return False
         for part in manifest.children:
-            assert self.door.find_manifest(repository, part["digest"])
-            for blob in self.door.get_manifest(repository, part["digest"]).blobs:
-                assert self.door.read_blob(repository, blob["digest"])
+            assert self.registry_client.find_manifest(repository, part["digest"])
+            for blob in self.registry_client.get_manifest(repository, part["digest"]).blobs:
+                assert self.registry_client.read_blob(repository, blob["digest"])
         self.signer.verify(f"{self.workspace.release_repository(service)}@{digest}")
         return True
 
@@ -113,11 +113,11 @@ def test_what_is_needed_stays_whole_and_the_rest_goes_with_its_bytes(shop: Shop)
     gone = shop.ship("web", "gone", shared=base)
     shop.lock("prod", "api", locked)
     planned = shop.plan(release=released)
-    told = {verdict.image.digest: (verdict.is_kept, verdict.why) for _, verdict in planned.decisions}
-    assert told[locked] == (True, "deploy/prod.lock.json names it")
-    assert told[released] == (True, "release")
-    assert not told[old][0] and not told[gone][0]
-    assert len(told) == 4  # neither parts nor evidence are images
+    verdicts = {verdict.image.digest: (verdict.is_kept, verdict.why) for _, verdict in planned.decisions}
+    assert verdicts[locked] == (True, "deploy/prod.lock.json names it")
+    assert verdicts[released] == (True, "release")
+    assert not verdicts[old][0] and not verdicts[gone][0]
+    assert len(verdicts) == 4  # neither parts nor evidence are images
     assert len(planned.deletions) == 2 * (
         3 + 4
     )  # index, two manifests; signature, attestation, their index of then and now
@@ -145,21 +145,24 @@ def test_nothing_is_deleted_by_planning(shop: Shop) -> None:
 def test_a_part_that_two_images_share_stays_while_one_of_them_does(shop: Shop) -> None:
     stays, goes = shop.ship("api", "stays"), shop.ship("api", "goes")
     repository = "shop/release/api"
-    one, two = (shop.door.get_manifest(repository, each) for each in (stays, goes))
+    one, two = (shop.registry_client.get_manifest(repository, each) for each in (stays, goes))
     mixed = {**one.content, "manifests": [*one.children, *two.children]}
     body = json.dumps(mixed).encode()
-    shop.door.put_manifest(repository, registry.Manifest(body, "", one.media_type), "h-mixed")
-    digest = str(shop.door.resolve_digest(repository, "h-mixed"))
+    shop.registry_client.put_manifest(repository, registry.Manifest(body, "", one.media_type), "h-mixed")
+    digest = str(shop.registry_client.resolve_digest(repository, "h-mixed"))
     shop.signer.sign(f"{shop.workspace.release_repository('api')}@{digest}")
     shop.prune(lock=digest)
-    assert shop.door.find_manifest(repository, stays) is None and shop.door.find_manifest(repository, goes) is None
+    assert (
+        shop.registry_client.find_manifest(repository, stays) is None
+        and shop.registry_client.find_manifest(repository, goes) is None
+    )
     assert shop.there("api", digest)
 
 
 def test_a_needed_image_whose_tag_somebody_moved_stays(shop: Shop) -> None:
     needed, other = shop.ship("api", "needed"), shop.ship("api", "other")
     repository = "shop/release/api"
-    shop.door.put_manifest(repository, shop.door.get_manifest(repository, other), "h-needed")
+    shop.registry_client.put_manifest(repository, shop.registry_client.get_manifest(repository, other), "h-needed")
     shop.lock("prod", "api", needed)
     shop.prune()
     assert shop.there("api", needed)
@@ -169,11 +172,13 @@ def test_a_needed_image_whose_tag_somebody_moved_stays(shop: Shop) -> None:
 def test_an_index_that_lists_a_needed_image_as_evidence_does_not_delete_it(shop: Shop) -> None:
     needed, goes = shop.ship("api", "needed"), shop.ship("api", "goes")
     repository = "shop/release/api"
-    index = shop.door.get_manifest(repository, registry.fallback_tag(goes))
-    real = shop.door.get_manifest(repository, needed)
+    index = shop.registry_client.get_manifest(repository, registry.fallback_tag(goes))
+    real = shop.registry_client.get_manifest(repository, needed)
     wrong = {"digest": needed, "mediaType": real.media_type, "size": len(real.bytes)}
     body = json.dumps({**index.content, "manifests": [*index.children, wrong]}).encode()
-    shop.door.put_manifest(repository, registry.Manifest(body, "", index.media_type), registry.fallback_tag(goes))
+    shop.registry_client.put_manifest(
+        repository, registry.Manifest(body, "", index.media_type), registry.fallback_tag(goes)
+    )
     shop.lock("prod", "api", needed)
     shop.prune()
     assert shop.there("api", needed) and not shop.there("api", goes)
@@ -203,10 +208,16 @@ def test_a_run_killed_in_the_middle_loses_nothing_needed_and_the_next_takes_the_
     assert shop.there("api", stays)
     shop.prune(lock=stays)
     assert shop.there("api", stays)
-    assert shop.door.list_tags("shop/release/api") and len(shop.door.list_tags("shop/release/api")) == 2
+    assert (
+        shop.registry_client.list_tags("shop/release/api")
+        and len(shop.registry_client.list_tags("shop/release/api")) == 2
+    )
     assert shop.plan(lock=stays).is_empty
     left = inventory.take_inventory(
-        shop.door, "shop/release/api", "release", local.list_revisions(shop.workspace.registry, "shop/release/api")
+        shop.registry_client,
+        "shop/release/api",
+        "release",
+        local.list_revisions(shop.workspace.registry, "shop/release/api"),
     )
     assert set(left.manifests) == {*left.with_dependents(stays)}
     assert {each.digest for each in left.images()} == {stays}
@@ -277,7 +288,7 @@ def test_development_images_and_results_that_are_not_of_the_present_sources_go(s
     assert [folder.name for folder in planned.folders] == ["then", "then"]
     freed = prune.execute_prune(shop.run_context, planned, NullReporter())
     assert freed.folders == planned.folder_bytes == 2000
-    assert shop.door.find_manifest("shop/api", digests["now"]) and not shop.door.find_manifest(
+    assert shop.registry_client.find_manifest("shop/api", digests["now"]) and not shop.registry_client.find_manifest(
         "shop/api", digests["then"]
     )
     assert (shop.workspace.scratch / "gate" / "api" / "now" / "file").exists()
@@ -291,7 +302,7 @@ def test_other_workspaces_in_the_same_registry_are_left_alone(shop: Shop) -> Non
     shop.ship("api", "one", shared=base)
     planned = shop.plan()
     assert prune.execute_prune(shop.run_context, planned, NullReporter()).registries == planned.bytes > 20_000
-    assert shop.door.resolve_digest("shopping/release/api", "h-1") == digest
+    assert shop.registry_client.resolve_digest("shopping/release/api", "h-1") == digest
 
 
 @pytest.mark.parametrize("with_api", [False, True])
@@ -307,13 +318,13 @@ def test_a_registry_that_is_not_slipway_s_own_is_pruned_by_what_it_tells(
             RunContext(Workspace(shop.workspace.root, settings, ()), shop.run_context.bin, {}), shop.folder, shop.signer
         )
         stays, goes = there.ship("api", "stays"), there.ship("api", "goes")
-        assert there.door.has_referrers_api("shop/release/api", stays) == with_api
+        assert there.registry_client.has_referrers_api("shop/release/api", stays) == with_api
         planned = there.plan(lock=stays)
         assert planned.hosts_to_collect == () and planned.bytes > 20_000
         freed = prune.execute_prune(there.run_context, planned, NullReporter())
         assert freed.registries == 0  # it collects its garbage itself, one day
         assert there.there("api", stays)
-        assert there.door.find_manifest("shop/release/api", goes) is None
+        assert there.registry_client.find_manifest("shop/release/api", goes) is None
         for each in planned.deletions:
-            assert there.door.find_manifest("shop/release/api", each.digest) is None
+            assert there.registry_client.find_manifest("shop/release/api", each.digest) is None
         assert there.plan(lock=stays).is_empty

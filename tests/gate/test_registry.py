@@ -1,4 +1,4 @@
-"""The door to registries on real ones: TLS, logins, tags that never move, pushing by digest, copying with evidence."""
+"""The registry client with real registries: TLS, logins, tags that never move, push by digest, copies with evidence."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def test_an_image_is_pushed_over_tls_with_a_login_and_gets_no_tag(
     digest = registry.push_by_digest(
         crane, layout, f"{secured.host}/demo/api", environment={"DOCKER_CONFIG": str(config)}
     )
-    door = Registry(secured.host, config)
-    assert not door.is_plain_http
-    assert door.get_manifest("demo/api", digest).digest == digest == registry.oci_digest(layout)
-    assert door.list_tags("demo/api") == ()
-    assert door.list_referrers("demo/api", digest) == []
+    client = Registry(secured.host, config)
+    assert not client.is_plain_http
+    assert client.get_manifest("demo/api", digest).digest == digest == registry.oci_digest(layout)
+    assert client.list_tags("demo/api") == ()
+    assert client.list_referrers("demo/api", digest) == []
     host, port = local.split_address(secured.host)
     assert local.is_responding(host, port)
     assert (nobody / "config.json").read_text() == "{}"
@@ -136,28 +136,28 @@ def test_a_tag_never_moves_whoever_pushes(real: Running, crane: Path, tmp_path: 
     with pytest.raises(GateRefused, match=f"is {first} in the registry"):
         registry.push_layout(crane, two, f"{repository}:h-1")
     second = registry.push_by_digest(crane, two, repository)
-    door = Registry(real.host)
+    client = Registry(real.host)
     with pytest.raises(GateRefused, match=f"is {first} in the registry, and was to be {second}"):
-        door.add_tag("demo/api", second, "h-1")
-    door.add_tag("demo/api", second, "h-2")
-    door.add_tag("demo/api", second, "h-2")
+        client.add_tag("demo/api", second, "h-1")
+    client.add_tag("demo/api", second, "h-2")
+    client.add_tag("demo/api", second, "h-2")
     refs = [f"{repository}:{tag}" for tag in ("h-1", "h-2", "h-3")]
     assert registry.resolve_digests(refs, workspace_of(real.host)) == {
         f"{repository}:h-1": first,
         f"{repository}:h-2": second,
         f"{repository}:h-3": None,
     }
-    assert sorted(door.list_tags("demo/api")) == ["h-1", "h-2"]
+    assert sorted(client.list_tags("demo/api")) == ["h-1", "h-2"]
 
 
 def test_more_tags_than_a_page_are_all_listed(real: Running, crane: Path, tmp_path: Path) -> None:
     digest = registry.push_by_digest(crane, registries.image(tmp_path / "api", "one"), f"{real.host}/demo/api")
-    door = Registry(real.host)
-    manifest = door.get_manifest("demo/api", digest)
+    client = Registry(real.host)
+    manifest = client.get_manifest("demo/api", digest)
     wanted = [f"v{number}" for number in range(230)]
     for tag in wanted:
-        door.put_manifest("demo/api", manifest, tag)
-    assert sorted(door.list_tags("demo/api")) == sorted(wanted)
+        client.put_manifest("demo/api", manifest, tag)
+    assert sorted(client.list_tags("demo/api")) == sorted(wanted)
 
 
 @pytest.mark.parametrize("with_api", [False, True])
@@ -177,9 +177,9 @@ def test_a_copy_brings_signatures_and_attestations_along(
             found = registry.copy_image(crane, source, target, scratch=tmp_path / "scratch", logins=logins)
             assert (found.digest, set(found.evidence)) == (digest, proofs)
         assert list((tmp_path / "scratch").iterdir()) == []
-        door = Registry(registry.parse_reference(target).host, logins.push)
-        assert {each.digest for each in door.list_referrers("prod/api", digest)} == proofs
-        assert door.has_referrers_api("prod/api", digest) == with_api
+        client = Registry(registry.parse_reference(target).host, logins.push)
+        assert {each.digest for each in client.list_referrers("prod/api", digest)} == proofs
+        assert client.has_referrers_api("prod/api", digest) == with_api
         login = {"DOCKER_CONFIG": str(logins.push)} if logins.push else {}
         Signer(signer.folder, login).verify(f"{target}@{digest}")
 
@@ -214,12 +214,12 @@ def test_evidence_that_is_listed_but_gone_or_another_image_s_stops_a_copy(
         registry.push_by_digest(crane, registries.image(tmp_path / name, name), repository) for name in ("one", "two")
     )
     signer.sign(f"{repository}@{one}")
-    door = Registry(real.host)
-    stolen = door.get_manifest("staging/api", registry.fallback_tag(one))
-    door.put_manifest("staging/api", stolen, registry.fallback_tag(two))
+    client = Registry(real.host)
+    stolen = client.get_manifest("staging/api", registry.fallback_tag(one))
+    client.put_manifest("staging/api", stolen, registry.fallback_tag(two))
     with pytest.raises(EvidenceError, match=f"listed as evidence of {two}, belongs to {one}"):
         registry.copy_image(crane, f"{repository}@{two}", f"{real.host}/prod/api", scratch=tmp_path / "scratch")
-    door.delete_manifest("staging/api", stolen.children[0]["digest"])
+    client.delete_manifest("staging/api", stolen.children[0]["digest"])
     with pytest.raises(EvidenceError, match="is not there"):
         registry.copy_image(crane, f"{repository}@{one}", f"{real.host}/prod/api", scratch=tmp_path / "scratch")
 
@@ -248,13 +248,13 @@ def test_a_token_that_has_expired_is_fetched_anew_with_what_the_helper_gives_now
         config.mkdir()
         (config / "config.json").write_text(json.dumps({"credHelpers": {host: "short"}}))
         before = (config / "config.json").read_bytes()
-        door = Registry(host, config)
+        client = Registry(host, config)
         for _ in range(9):
-            assert door.resolve_digest("demo/api", digest) == digest
+            assert client.resolve_digest("demo/api", digest) == digest
         assert len(tokens.given) >= 4
         assert len((tmp_path / "asked").read_text().splitlines()) >= 2
-        door.add_tag("demo/api", digest, "v1")
-        assert door.delete_manifest("demo/api", digest)
-        assert door.find_manifest("demo/api", "v1") is None
+        client.add_tag("demo/api", digest, "v1")
+        assert client.delete_manifest("demo/api", digest)
+        assert client.find_manifest("demo/api", "v1") is None
         assert (config / "config.json").read_bytes() == before
         assert [path.name for path in config.iterdir()] == ["config.json"]

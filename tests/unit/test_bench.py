@@ -21,9 +21,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 def test_contestants_take_turns_and_warm_rounds_do_not_count() -> None:
     order: list[str] = []
 
-    def work(name: str, told: float) -> float:
+    def work(name: str, duration: float) -> float:
         order.append(name)
-        return told * len(order)
+        return duration * len(order)
 
     found = measure.in_turn({"a": lambda: work("a", 1.0), "b": lambda: work("b", 1.0)}, 3, warm=1)
     assert order == ["a", "b"] * 4

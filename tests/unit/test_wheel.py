@@ -131,9 +131,11 @@ def test_pip_installs_it_and_its_programs_run(wheel: Path, tmp_path: Path) -> No
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     pip("--python", venv / "bin" / "python", "install", "--no-deps", "--no-index", wheel)
-    told = "import slipway; from importlib import metadata, resources; "
-    told += "print(slipway.__version__, metadata.version('slipway-workspace'), resources.files('slipway') / 'py.typed')"
-    said = subprocess.check_output([venv / "bin" / "python", "-c", told], cwd=tmp_path, text=True).split()
+    program = "import slipway; from importlib import metadata, resources; "
+    program += (
+        "print(slipway.__version__, metadata.version('slipway-workspace'), resources.files('slipway') / 'py.typed')"
+    )
+    said = subprocess.check_output([venv / "bin" / "python", "-c", program], cwd=tmp_path, text=True).split()
     assert said[:2] == [__version__, __version__]
     assert Path(said[2]).is_file() and Path(said[2]).is_relative_to(venv)
     analyzer = venv / "bin" / "pulumi-analyzer-policy-slipway"

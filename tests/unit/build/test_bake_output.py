@@ -18,7 +18,7 @@ FAILED = ProcessResult(1, "ERROR: failed to solve")
 TARGETS = ["api", "api_report", "api_test"]
 
 
-class Told(NullReporter):
+class StateRecorder(NullReporter):
     """Remembers each state of a service."""
 
     def __init__(self) -> None:
@@ -39,25 +39,25 @@ def log(name: str, text: str) -> str:
     return json.dumps({"logs": [{"vertex": name, "stream": 1, "data": base64.b64encode(text.encode()).decode()}]})
 
 
-def failing(folder: Path, step: str, *, error: str = "exit code: 1") -> tuple[SlipwayError, Told]:
-    """Follow a bake that fails in a step; return its error and what was told."""
-    told = Told()
-    follower = BakeOutputHandler(told, folder, TARGETS)
+def failing(folder: Path, step: str, *, error: str = "exit code: 1") -> tuple[SlipwayError, StateRecorder]:
+    """Follow a bake that fails in a step; return its error and the recorded states."""
+    recorder = StateRecorder()
+    follower = BakeOutputHandler(recorder, folder, TARGETS)
     for line in (vertex(step), log(step, "assert 1 == 2\n"), vertex(step, error=error)):
         follower(line)
     follower.close()
-    return follower.error_for(FAILED), told
+    return follower.error_for(FAILED), recorder
 
 
 @pytest.mark.parametrize("stage", ["test", "linux/arm64 test"])
 def test_a_test_stage_that_fails_is_a_refusal(tmp_path: Path, stage: str) -> None:
-    error, told = failing(tmp_path, f"[api_test {stage} 8/8] RUN pytest")
+    error, recorder = failing(tmp_path, f"[api_test {stage} 8/8] RUN pytest")
     assert isinstance(error, GateRefused)
     assert "api did not pass its tests" in error.message and "RUN pytest" in error.message
     assert error.detail == "assert 1 == 2"
     assert error.log == tmp_path / "api.build.log"
     assert "assert 1 == 2" in error.log.read_text(encoding="utf-8")
-    assert told.states == [("api", "testing"), ("api", "testing"), ("api", "failed")]
+    assert recorder.states == [("api", "testing"), ("api", "testing"), ("api", "failed")]
 
 
 @pytest.mark.parametrize(

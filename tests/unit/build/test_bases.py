@@ -29,8 +29,8 @@ OFFICIAL = {
 }
 
 
-class Heard(NullReporter):
-    """A report that keeps what it is told."""
+class RecordingReporter(NullReporter):
+    """Records what is said."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -40,8 +40,8 @@ class Heard(NullReporter):
 
 
 @pytest.fixture
-def report() -> Heard:
-    return Heard()
+def report() -> RecordingReporter:
+    return RecordingReporter()
 
 
 def workspace(root: Path, source: str, answer: str = "api", **official: str) -> workspaces.Workspace:
@@ -55,7 +55,7 @@ def workspace(root: Path, source: str, answer: str = "api", **official: str) -> 
     return workspaces.load_workspace(root)
 
 
-def ensure(of: workspaces.Workspace, report: Heard, **more: Any) -> dict[str, str]:
+def ensure(of: workspaces.Workspace, report: RecordingReporter, **more: Any) -> dict[str, str]:
     run_context = SimpleNamespace(workspace=of, bin=of.scratch / "bin", environment={})
     return bases.ensure_bases(of, run_context, report, **more)  # type: ignore[arg-type]
 
@@ -68,13 +68,13 @@ def test_a_workspace_without_services_needs_the_gateways_alone(tmp_path: Path) -
     assert bases.required_bases(workspace(tmp_path, "official", "none")) == ["nginx"]
 
 
-def test_official_bases_are_locked_as_workspace_toml_has_them(tmp_path: Path, report: Heard) -> None:
+def test_official_bases_are_locked_as_workspace_toml_has_them(tmp_path: Path, report: RecordingReporter) -> None:
     found = ensure(workspace(tmp_path, "official"), report)
     assert found == {name: OFFICIAL[name] for name in ("nginx", "python-build", "python-run")}
     assert locks.load(tmp_path) == BasesLock("official", found)
 
 
-def test_a_second_time_writes_nothing_and_says_nothing(tmp_path: Path, report: Heard) -> None:
+def test_a_second_time_writes_nothing_and_says_nothing(tmp_path: Path, report: RecordingReporter) -> None:
     of = workspace(tmp_path, "official")
     ensure(of, report)
     report.said.clear()
@@ -83,19 +83,21 @@ def test_a_second_time_writes_nothing_and_says_nothing(tmp_path: Path, report: H
     assert (report.said, locks.path_of(tmp_path).stat()) == ([], before)
 
 
-def test_an_official_base_without_a_name_is_refused(tmp_path: Path, report: Heard) -> None:
+def test_an_official_base_without_a_name_is_refused(tmp_path: Path, report: RecordingReporter) -> None:
     with pytest.raises(ConfigError, match="python-run"):
         ensure(workspace(tmp_path, "official", nginx=OFFICIAL["nginx"], **{"python-build": f"x@{DIGEST}"}), report)
 
 
 def test_auto_takes_official_ones_where_they_can_be_pulled(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bases, "pull_obstacle", lambda ref: "")
     assert bases.choose_source(workspace(tmp_path, "auto"), None, report) == "official"
 
 
-def test_auto_says_why_it_takes_hardened_ones(tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_says_why_it_takes_hardened_ones(
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bases, "pull_obstacle", lambda ref: "the registry docker.io does not answer")
     assert bases.choose_source(workspace(tmp_path, "auto"), None, report) == "hardened"
     assert "docker.io does not answer" in report.said[0]
@@ -103,14 +105,14 @@ def test_auto_says_why_it_takes_hardened_ones(tmp_path: Path, report: Heard, mon
 
 @pytest.mark.parametrize("source", ["official", "hardened"])
 def test_auto_stays_with_what_the_lock_says_and_asks_nobody(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch, source: str
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setattr(bases, "pull_obstacle", lambda ref: pytest.fail("it asked"))
     assert bases.choose_source(workspace(tmp_path, "auto"), BasesLock(source), report) == source
 
 
 def test_hardened_bases_that_the_registry_has_are_not_built(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of = workspace(tmp_path, "hardened")
     monkeypatch.setattr(registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs, DIGEST))
@@ -147,7 +149,7 @@ def test_a_missing_file_of_a_base_is_named(tmp_path: Path) -> None:
 
 
 def test_a_base_of_the_workspaces_own_is_taken_beside_hardened_ones(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = {"ruby-run": f"docker.io/library/ruby@{DIGEST}", **OFFICIAL}
     of = workspace(tmp_path, "hardened", **mine)
@@ -161,7 +163,7 @@ def test_a_base_of_the_workspaces_own_is_taken_beside_hardened_ones(
 
 
 def test_missing_mmdebstrap_is_an_error_with_its_command_when_nothing_may_be_installed(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None)
     with pytest.raises(SlipwayError) as caught:
@@ -169,7 +171,9 @@ def test_missing_mmdebstrap_is_an_error_with_its_command_when_nothing_may_be_ins
     assert "apt-get install" in caught.value.remedy
 
 
-def test_what_is_installed_is_said_first(tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_installed_is_said_first(
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bootstrap.shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
     monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
 
@@ -183,7 +187,7 @@ def test_what_is_installed_is_said_first(tmp_path: Path, report: Heard, monkeypa
 
 @pytest.mark.parametrize(("days", "made"), [(1, 0), (8, 1)])
 def test_a_bootstrap_is_shared_by_the_machine_for_a_week(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch, days: int, made: int
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch, days: int, made: int
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     calls: list[Path] = []
@@ -200,7 +204,7 @@ def test_a_bootstrap_is_shared_by_the_machine_for_a_week(
 
 
 def test_a_bootstrap_that_fails_leaves_nothing_and_shows_why(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(argv: Any, **more: Any) -> ProcessResult:
         Path(argv[-1]).write_text("half", encoding="utf-8")

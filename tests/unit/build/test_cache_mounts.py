@@ -26,7 +26,7 @@ FROM scratch AS run
 """
 
 
-class Said(NullReporter):
+class RecordingReporter(NullReporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -85,7 +85,7 @@ def test_each_mount_is_found_once_with_the_image_that_its_stage_comes_from(conte
 def test_a_mount_whose_id_is_no_plain_name_stays_and_is_told(context: RunContext) -> None:
     root = context.workspace.root
     add_service(root, "odd", "FROM scratch\nRUN --mount=type=cache,id=../up,target=/x true\n")
-    said = Said()
+    said = RecordingReporter()
     found = cache_mounts.find_caches(load_workspace(root), said)
     assert [*found] == ["pip", "tests"] and "the cache mount ../up stays" in said.lines[0]
 

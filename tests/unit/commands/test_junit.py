@@ -60,8 +60,8 @@ def test_whatever_a_failing_stage_says_the_file_can_be_read_and_has_it() -> None
 
 def test_what_is_attested_says_what_was_tested_and_how_that_ended() -> None:
     ended = datetime(2026, 11, 23, 12, 0, tzinfo=timezone(timedelta(hours=1)))
-    told = junit.make_predicate(junit.JUnitResults(("a", "b"), ()), [("services/api", "c" * 64)], ended)
-    assert told == {
+    predicate = junit.make_predicate(junit.JUnitResults(("a", "b"), ()), [("services/api", "c" * 64)], ended)
+    assert predicate == {
         "result": "PASSED",
         "configuration": [{"name": "services/api", "digest": {"sha256": "c" * 64}}],
         "passedTests": ["a", "b"],

@@ -98,8 +98,8 @@ def test_a_hard_link_is_a_file_of_its_own(context: Path) -> None:
 
 def test_a_socket_is_an_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind("s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("s")
         (tmp_path / "s").chmod(0o644)
         as_socket = build_context.fingerprint_tree(tmp_path)
     (tmp_path / "s").unlink()

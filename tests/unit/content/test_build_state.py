@@ -72,10 +72,10 @@ def settle(root: Path) -> None:
     """Let time pass until everything there is believed, and look."""
     time.sleep(3 * TICK / 1e9)
     look(root)
-    assert told(root) is not None, "what has settled is believed"
+    assert known_tags(root) is not None, "what has settled is believed"
 
 
-def told(root: Path) -> dict[str, str] | None:
+def known_tags(root: Path) -> dict[str, str] | None:
     images = build_state.unchanged_images(root)
     return images and {name: image.tag for name, image in images.items()}
 
@@ -145,9 +145,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
 def test_a_change_is_seen(root: Path, change: Callable[[Path], object]) -> None:
     settle(root)
-    before = told(root)
+    before = known_tags(root)
     change(root)
-    assert told(root) is None
+    assert known_tags(root) is None
     after = look(root)
     assert after == fresh(root)
     assert after != before
@@ -157,26 +157,26 @@ def test_a_base_that_is_another_is_seen(root: Path) -> None:
     (root / "services/api/Dockerfile").write_text("ARG PYTHON_RUN\nFROM ${PYTHON_RUN}\nCOPY . /\n")
     settle(root)
     bases_lock.save(root, bases_lock.BasesLock("hardened", {"python-run": f"r.example/python@sha256:{'e' * 64}"}))
-    assert told(root) is None
+    assert known_tags(root) is None
 
 
 def test_what_decides_no_image_changes_nothing(root: Path) -> None:
     settle(root)
-    before = told(root)
+    before = known_tags(root)
     (root / "services/api/.slipway-note.md").write_text("x")  # in the folder, so it is looked at again: to no effect
     assert look(root) == before
     (root / "README.md").write_text("x")
     (root / "deploy").mkdir()
     settle(root)
-    assert told(root) == before
+    assert known_tags(root) == before
 
 
 def test_what_was_changed_a_moment_ago_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stat_cache, "SETTLE_NANOSECONDS", 3600 * 10**9)
     first = look(root)
-    assert told(root) is None
+    assert known_tags(root) is None
     assert look(root) == first
-    assert told(root) is None
+    assert known_tags(root) is None
 
 
 def test_a_file_on_another_device_is_never_believed(root: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_dockerfile_that_is_a_link_is_read_each_time(root: Path) -> None:
     (root / "services/api/Dockerfile").symlink_to("main.Dockerfile")
     time.sleep(3 * TICK / 1e9)
     look(root)
-    assert told(root) is None
+    assert known_tags(root) is None
 
 
 def test_a_build_of_some_services_forgets_nothing_and_promises_nothing(root: Path) -> None:
@@ -212,13 +212,13 @@ def test_a_build_of_some_services_forgets_nothing_and_promises_nothing(root: Pat
     images = {**build_state.load(root).images, "web": BuiltImage(found["web"], DIGEST, pushed=True)}
     build_state.save(root, memory, images)
     assert set(build_state.load(root).images) == {"api", "web"}
-    assert told(root) is None, "api has another content, which nobody has looked at"
+    assert known_tags(root) is None, "api has another content, which nobody has looked at"
 
 
 def test_what_is_forgotten_is_looked_for_again(root: Path) -> None:
     settle(root)
     build_state.forget_images(root)
-    assert told(root) is None
+    assert known_tags(root) is None
     assert not build_state.load(root).images
     assert build_state.load(root).files, "what is known of files stays"
 
@@ -234,9 +234,9 @@ def test_an_image_that_is_built_here_must_still_be_here(root: Path) -> None:
     content_digests({}, memory)
     build_state.save(root, memory, images)
     build_state.save(root, begun(root), images, complete=True)
-    assert told(root) == contents
+    assert known_tags(root) == contents
     (layout / "index.json").unlink()
-    assert told(root) is None
+    assert known_tags(root) is None
 
 
 def begun(root: Path) -> stat_cache.StatCache:
@@ -253,7 +253,7 @@ def begun(root: Path) -> stat_cache.StatCache:
 def test_a_memory_that_is_damaged_or_of_another_version_is_none(root: Path, text: str) -> None:
     settle(root)
     build_state.path_of(root).write_text(text)
-    assert told(root) is None
+    assert known_tags(root) is None
     assert look(root) == fresh(root)
 
 
@@ -262,7 +262,7 @@ def test_a_file_of_the_memory_with_wrong_parts_is_none(root: Path) -> None:
     whole = json.loads(build_state.path_of(root).read_text())
     for wrong in ({"files": {"x": [1]}}, {"files": 1}, {"images": {"api": {"no": 1}}}, {"images": []}):
         build_state.path_of(root).write_text(json.dumps({**whole, **wrong}))
-        assert told(root) is None
+        assert known_tags(root) is None
 
 
 FILES = st.sampled_from([MAIN, UTIL, BREAD, "services/web/app/main.py", "services/web/.dockerignore"])
@@ -289,7 +289,7 @@ def test_whatever_is_done_to_files_the_memory_is_right(root: Path, deeds: list[t
     made(root)
     for deed, name, more in deeds:
         do(root, deed, name, more)
-        promised = told(root)
+        promised = known_tags(root)
         assert promised is None or promised == fresh(root)
     assert look(root) == fresh(root)
 

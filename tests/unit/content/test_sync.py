@@ -113,10 +113,10 @@ def test_an_archive_holds_what_a_build_would_be_sent_and_everybody_may_read_it(i
 
 
 def test_an_image_with_the_same_files_takes_copies(inputs: BuildInputs) -> None:
-    image, held = content_manifest(inputs), packed(inputs)
+    image, image_layers = content_manifest(inputs), packed(inputs)
     (inputs.context / "app" / "main.py").write_text("changed since")
     (inputs.context / "app" / "new.py").write_text("new since")
-    assert matches_image(held, inputs, APP, image, content_manifest(inputs))
+    assert matches_image(image_layers, inputs, APP, image, content_manifest(inputs))
 
 
 def test_an_image_in_which_a_build_made_or_changed_files_takes_none(inputs: BuildInputs) -> None:

@@ -26,7 +26,7 @@ def shop(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, WorkspaceSettings("shop", "127.0.0.1:5000"), ())
 
 
-class Said(NullReporter):
+class RecordingReporter(NullReporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -57,7 +57,7 @@ def test_files_that_differ_from_the_commit_are_for_unprotected_stacks_only(
     shop: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commits.git, "head_commit", lambda _root: COMMIT)
-    report = Said()
+    report = RecordingReporter()
     assert commits.commit_to_sign(shop, STAGING, None, report) is None
     assert "protected stacks will refuse them" in report.lines[0]
     with pytest.raises(EvidenceError, match="files differ from the commit"):

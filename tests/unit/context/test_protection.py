@@ -83,7 +83,7 @@ def inputs(protected: bool) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told", "refused"),
+    ("before", "after", "unprotected", "refused"),
     [
         (True, False, None, True),
         (True, False, "staging", True),
@@ -94,11 +94,11 @@ def inputs(protected: bool) -> dict[str, object]:
     ],
 )
 def test_pulumi_itself_refuses_to_take_protection_away_unasked(
-    monkeypatch: pytest.MonkeyPatch, before: bool, after: bool, told: str | None, refused: bool
+    monkeypatch: pytest.MonkeyPatch, before: bool, after: bool, unprotected: str | None, refused: bool
 ) -> None:
     monkeypatch.delenv(UNPROTECT_VARIABLE, raising=False)
-    if told:
-        monkeypatch.setenv(UNPROTECT_VARIABLE, told)
+    if unprotected:
+        monkeypatch.setenv(UNPROTECT_VARIABLE, unprotected)
     found = ProtectionHandler().validate_change(inputs(before), inputs(after))
     assert bool(found) is refused
     assert all("SLIPWAY_UNPROTECT=prod" in reason for _, reason in found)

@@ -5,27 +5,27 @@ from __future__ import annotations
 from slipway._internal.context.reporter import ToolLineReporter
 
 
-class Record:
-    """A report that remembers."""
+class RecordingReporter:
+    """Records the calls."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, ...]] = []
+        self.calls: list[tuple[str, ...]] = []
 
     def say(self, text: str) -> None:
-        self.told.append(("say", text))
+        self.calls.append(("say", text))
 
     def step(self, service: str, state: str, detail: str = "") -> None:
-        self.told.append(("step", service, state, detail))
+        self.calls.append(("step", service, state, detail))
 
     def done(self, service: str, state: str) -> None:
-        self.told.append(("done", service, state))
+        self.calls.append(("done", service, state))
 
     def failed(self, service: str, state: str) -> None:
-        self.told.append(("failed", service, state))
+        self.calls.append(("failed", service, state))
 
 
 def test_a_build_moves_in_place_and_ends_in_place() -> None:
-    report = Record()
+    report = RecordingReporter()
     tell = ToolLineReporter(report)
     for line in (
         "pulumi: no release",
@@ -34,7 +34,7 @@ def test_a_build_moves_in_place_and_ends_in_place() -> None:
         "pulumi: it is there",
     ):
         tell(line)
-    assert report.told == [
+    assert report.calls == [
         ("say", "pulumi: no release"),
         ("step", "pulumi", "building", "3 s, a/b"),
         ("step", "pulumi", "building", "4 s, a, c"),
@@ -43,6 +43,6 @@ def test_a_build_moves_in_place_and_ends_in_place() -> None:
 
 
 def test_a_line_without_a_tool_is_said() -> None:
-    report = Record()
+    report = RecordingReporter()
     ToolLineReporter(report)("Docker engine: starting it")
-    assert report.told == [("say", "Docker engine: starting it")]
+    assert report.calls == [("say", "Docker engine: starting it")]

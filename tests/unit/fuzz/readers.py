@@ -69,11 +69,11 @@ def _put(path: Path, data: bytes) -> Path:
     return path
 
 
-def _file(place: str, read: Callable[[Path], object]) -> Callable[[Path, bytes], object]:
+def _file(relative_path: str, read: Callable[[Path], object]) -> Callable[[Path, bytes], object]:
     """Return a reader of a file at a place of the workspace."""
 
     def carried_out(root: Path, data: bytes) -> object:
-        path = root / place
+        path = root / relative_path
         before = path.read_bytes() if path.is_file() else None
         _put(path, data)
         try:
@@ -206,16 +206,16 @@ def _bundle(_root: Path, data: bytes) -> object:
 
 def _objects(_root: Path, data: bytes) -> object:
     owner = stack.Stack("dev", Path("x"), "external", "kubernetes", protected=False)
-    door = cluster.Cluster(Path("kubectl"), ClusterNamespace("shop-dev"), owner)
-    every = door.decode(data.decode(errors="replace"), ObjectList, ["kubectl"]).items
+    client = cluster.Cluster(Path("kubectl"), ClusterNamespace("shop-dev"), owner)
+    every = client.decode(data.decode(errors="replace"), ObjectList, ["kubectl"]).items
     found = [each for each in every if isinstance(each, Pod)]
     sorted((each for each in every if isinstance(each, Event)), key=lambda event: event.last_seen)
-    told = (
+    problems = (
         [pod_status.find_pod_problem(each) for each in found],
         pod_status.count_restarts(found),
         [pod_status.is_ready(each) for each in found],
     )
-    return told, [pod_status.find_deployment_problem(each, found) for each in every if isinstance(each, Deployment)]
+    return problems, [pod_status.find_deployment_problem(each, found) for each in every if isinstance(each, Deployment)]
 
 
 def _passwd(_root: Path, data: bytes) -> object:
@@ -240,8 +240,8 @@ def _words(_root: Path, data: bytes) -> None:
             healthcheck.parse_duration(each)
 
 
-def _reader(name: str, example: object, read: Callable[[Path], object], place: str) -> Reader:
-    return Reader(name, example.encode() if isinstance(example, str) else _json(example), _file(place, read))
+def _reader(name: str, example: object, read: Callable[[Path], object], relative_path: str) -> Reader:
+    return Reader(name, example.encode() if isinstance(example, str) else _json(example), _file(relative_path, read))
 
 
 READERS = (

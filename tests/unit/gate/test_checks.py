@@ -65,8 +65,8 @@ def api(run_context: RunContext) -> BuildPlan:
     service = run_context.workspace.service("api")
     inputs = BuildInputs(service.dockerfile, service.folder)
     content = content_digest(inputs)
-    place = build.layout_folder(run_context.workspace, "api", content)
-    return BuildPlan(service, inputs, content, f"127.0.0.1:5000/shop/api:h-{content}", place, None, {})
+    layout_path = build.layout_folder(run_context.workspace, "api", content)
+    return BuildPlan(service, inputs, content, f"127.0.0.1:5000/shop/api:h-{content}", layout_path, None, {})
 
 
 @pytest.fixture
@@ -98,13 +98,15 @@ def baked(steps: list[str], reports: Mapping[str, str]) -> Callable[..., None]:
     """Return a bake that does what its definition says: a layout, a report, the metadata."""
 
     def carry_out(
-        run_context: RunContext, told: Sequence[str], report: object, made: Any, environment: Mapping[str, str]
+        run_context: RunContext, followed: Sequence[str], report: object, made: Any, environment: Mapping[str, str]
     ) -> None:
         assert environment == {"BUILDX_METADATA_PROVENANCE": "max"}
         definition, command = made({}, Path("buildx"), Path("file"))
         targets = definition["target"]
-        assert set(told) == set(targets), "the steps of all targets are followed, also of those behind the named ones"
-        names = [name for name in told if not name.endswith("_test")]
+        assert set(followed) == set(targets), (
+            "the steps of all targets are followed, also of those behind the named ones"
+        )
+        names = [name for name in followed if not name.endswith("_test")]
         assert command[-len(names) :] == names
         steps.append("+".join(names))
         for name in names:

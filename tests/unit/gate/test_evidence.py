@@ -266,9 +266,9 @@ def test_what_was_verified_is_verified_anew_when_something_was_attached_since(
 
 
 def test_only_what_the_lock_names_is_read() -> None:
-    held = Stub(json.dumps(content()).encode())
-    assert len(attestations.list_bundles(held, REF, {MANIFEST.digest})) == 1
-    assert attestations.list_bundles(held, REF, {DIGEST}) == []
+    registry_stub = Stub(json.dumps(content()).encode())
+    assert len(attestations.list_bundles(registry_stub, REF, {MANIFEST.digest})) == 1
+    assert attestations.list_bundles(registry_stub, REF, {DIGEST}) == []
 
 
 def signature(**says: str) -> Bundle:

@@ -70,7 +70,7 @@ class World:
     def __init__(self) -> None:
         self.candidates = [candidate("api", "a"), candidate("web", "b")]
         self.beside: list[Candidate] = []
-        self.held: dict[str, VerifiedImage] = {}
+        self.shipped: dict[str, VerifiedImage] = {}
         self.tags: dict[str, str] = {}
         self.steps: list[str] = []
         self.failing = ""
@@ -122,9 +122,9 @@ def world(run_context: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
         def __init__(self, host: str, config: object) -> None:
             assert host == HERE
 
-        def add_tag(self, repository: str, held: str, tag: str) -> None:
+        def add_tag(self, repository: str, digest: str, tag: str) -> None:
             world.did(f"tag {repository.rpartition('/')[2]} {tag[:3]}")
-            assert world.tags.setdefault(f"{HERE}/{repository}:{tag}", held) == held
+            assert world.tags.setdefault(f"{HERE}/{repository}:{tag}", digest) == digest
 
     def save(_root: Path, after: lock.Lock) -> Path:
         world.did("lock")
@@ -136,7 +136,7 @@ def world(run_context: RunContext, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(gate, "plan_prebuilt_candidates", lambda *_: world.beside)
     monkeypatch.setattr(gate.prebuilt_checks, "run_checks", prove)
     monkeypatch.setattr(gate, "refuse_lost_protection", lambda *_: None)
-    monkeypatch.setattr(gate, "already_shipped", lambda *_: dict(world.held))
+    monkeypatch.setattr(gate, "already_shipped", lambda *_: dict(world.shipped))
     monkeypatch.setattr(gate, "_ensure_signer", lambda *_: (Signer("cosign.key"), TRUST))
     monkeypatch.setattr(gate.scan, "ensure_database", lambda *_: world.did("database"))
     monkeypatch.setattr(gate.scan, "scan_dockerfiles", lambda *_: {})
@@ -213,7 +213,7 @@ def test_one_that_does_not_pass_keeps_those_that_do_from_being_pushed(run_contex
 
 
 def test_what_has_passed_before_is_not_proven_again(run_context: RunContext, world: World) -> None:
-    world.held = {"api": proof("api", "a")}
+    world.shipped = {"api": proof("api", "a")}
     lines = ship(run_context)
     assert not [step for step in world.steps if " api" in step]
     assert locked(run_context) == {"api": entry("api", "a"), "web": entry("web", "b")}
@@ -223,7 +223,7 @@ def test_what_has_passed_before_is_not_proven_again(run_context: RunContext, wor
 def test_when_all_has_passed_nothing_is_asked_for_and_the_lock_is_not_touched(
     run_context: RunContext, world: World
 ) -> None:
-    world.held = {"api": proof("api", "a"), "web": proof("web", "b")}
+    world.shipped = {"api": proof("api", "a"), "web": proof("web", "b")}
     assert [line.note for line in ship(run_context)] == ["passed before, locked"] * 2
     assert world.steps == ["lock"]
     world.steps.clear()
@@ -232,7 +232,7 @@ def test_when_all_has_passed_nothing_is_asked_for_and_the_lock_is_not_touched(
 
 
 def test_a_version_names_what_has_passed_before_and_a_commit_does_not(run_context: RunContext, world: World) -> None:
-    world.held = {"api": proof("api", "a"), "web": proof("web", "b")}
+    world.shipped = {"api": proof("api", "a"), "web": proof("web", "b")}
     ship(run_context, version="1.4.0")
     assert sorted(world.steps) == ["lock", "tag api 1.4", "tag web 1.4"]
 
@@ -241,7 +241,7 @@ def test_a_version_names_what_has_passed_before_and_a_commit_does_not(run_contex
 def test_a_version_that_is_another_images_is_refused_before_anything_is_pushed(
     run_context: RunContext, world: World, mine: str
 ) -> None:
-    world.held = {"web": proof("web", "b")}
+    world.shipped = {"web": proof("web", "b")}
     world.tags[f"{repository(mine)}:1.4.0"] = digest("9")
     with pytest.raises(GateRefused, match="tags never move") as caught:
         ship(run_context, version="1.4.0")
@@ -257,7 +257,7 @@ def test_a_content_that_was_built_to_other_bytes_before_is_refused(run_context: 
 
 
 def test_a_dry_run_does_nothing(run_context: RunContext, world: World) -> None:
-    world.held = {"api": proof("api", "a")}
+    world.shipped = {"api": proof("api", "a")}
     assert [(line.ref, line.note) for line in ship(run_context, dry=True)] == [
         (f"{repository('api')}@{digest('a')}", "has passed the gate before"),
         ("-", "would go through the gate"),
@@ -314,7 +314,7 @@ def test_what_runs_beside_the_services_passes_the_gate_too_and_has_a_table_of_it
 def test_what_was_signed_without_a_commit_goes_through_again_once_there_is_one(
     run_context: RunContext, world: World
 ) -> None:
-    world.held = {"api": replace(proof("api", "a"), commit=None), "web": proof("web", "b")}
+    world.shipped = {"api": replace(proof("api", "a"), commit=None), "web": proof("web", "b")}
     lines = ship(run_context)
     assert [line.note for line in lines] == ["passed, locked", "passed before, locked"]
     assert locked(run_context)["api"].commit == COMMIT

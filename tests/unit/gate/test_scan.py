@@ -43,8 +43,13 @@ def trivy(run_context: RunContext, script: str) -> None:
 def database(run_context: RunContext, **about: Any) -> None:
     folder = scan.cache_folder() / "db"
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"Version": 2, "NextUpdate": "2026-06-02T06:35:35.123456789Z", "UpdatedAt": "2026-06-01T06:35:35Z", **about}
-    (folder / "metadata.json").write_text(json.dumps(told))
+    metadata = {
+        "Version": 2,
+        "NextUpdate": "2026-06-02T06:35:35.123456789Z",
+        "UpdatedAt": "2026-06-01T06:35:35Z",
+        **about,
+    }
+    (folder / "metadata.json").write_text(json.dumps(metadata))
     (folder / "trivy.db").write_bytes(bbolt(2))
 
 

@@ -29,7 +29,7 @@ SERVICE = "kubernetes:core/v1:Service"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> PolicyContext:
+def policy_context(tmp_path: Path) -> PolicyContext:
     """A workspace with a service that has a route, one that has none, and a protected stack."""
     (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "reg.example"\n')
     for name, settings in (("api", 'route = "/api"\nport = 8000\n'), ("worker", "")):
@@ -51,9 +51,11 @@ def place(tmp_path: Path) -> PolicyContext:
     return PolicyContext(tmp_path)
 
 
-def found(rule: str, place: PolicyContext, kind: str, props: Mapping[str, Any], stack: str = "dev") -> list[Violation]:
+def found(
+    rule: str, policy_context: PolicyContext, kind: str, props: Mapping[str, Any], stack: str = "dev"
+) -> list[Violation]:
     check = next(each.check for each in RULES if each.name == rule)
-    return list(check(Resource(kind, "thing", stack, props, place)))
+    return list(check(Resource(kind, "thing", stack, props, policy_context)))
 
 
 def pod(container: Mapping[str, Any] | None = None, label: str = "api", **spec: Any) -> dict[str, Any]:
@@ -152,9 +154,9 @@ BAD: list[tuple[str, str, Mapping[str, Any], str, str, str]] = [
 
 @pytest.mark.parametrize(("rule", "kind", "props", "stack", "what", "remedy"), BAD)
 def test_a_rule_refuses_and_says_what_and_the_remedy(
-    place: PolicyContext, rule: str, kind: str, props: Mapping[str, Any], stack: str, what: str, remedy: str
+    policy_context: PolicyContext, rule: str, kind: str, props: Mapping[str, Any], stack: str, what: str, remedy: str
 ) -> None:
-    violations = found(rule, place, kind, props, stack)
+    violations = found(rule, policy_context, kind, props, stack)
     assert any(what in each.message and remedy in each.remedy for each in violations), violations
 
 
@@ -181,33 +183,38 @@ GOOD: list[tuple[str, str, Mapping[str, Any], str]] = [
 
 @pytest.mark.parametrize(("rule", "kind", "props", "stack"), GOOD)
 def test_a_rule_lets_what_is_right_be(
-    place: PolicyContext, rule: str, kind: str, props: Mapping[str, Any], stack: str
+    policy_context: PolicyContext, rule: str, kind: str, props: Mapping[str, Any], stack: str
 ) -> None:
-    assert not found(rule, place, kind, props, stack)
+    assert not found(rule, policy_context, kind, props, stack)
 
 
 @pytest.mark.parametrize("rule", [rule.name for rule in RULES])
-def test_no_rule_has_anything_against_a_good_deployment(place: PolicyContext, rule: str) -> None:
-    assert not found(rule, place, DEPLOYMENT, pod({"image": OWN}), "prod")
+def test_no_rule_has_anything_against_a_good_deployment(policy_context: PolicyContext, rule: str) -> None:
+    assert not found(rule, policy_context, DEPLOYMENT, pod({"image": OWN}), "prod")
 
 
-def test_a_deploys_rules_go_by_what_was_proven_and_not_by_the_lock_as_it_is_now(place: PolicyContext) -> None:
+def test_a_deploys_rules_go_by_what_was_proven_and_not_by_the_lock_as_it_is_now(policy_context: PolicyContext) -> None:
     proven = DeployInputs(
-        place.workspace, place.stack("prod"), {"api": lock.LockEntry(OWN.replace("a" * 64, "c" * 64), "")}, {}
+        policy_context.workspace,
+        policy_context.stack("prod"),
+        {"api": lock.LockEntry(OWN.replace("a" * 64, "c" * 64), "")},
+        {},
     )
-    judged = PolicyContext(place.workspace.root, proven, previous_images={RELEASED})
+    judged = PolicyContext(policy_context.workspace.root, proven, previous_images={RELEASED})
     assert found("released-only", judged, CONTAINER, {"image": OWN}, "prod")
     assert not found("released-only", judged, CONTAINER, {"image": OWN.replace("a" * 64, "c" * 64)}, "prod")
     assert not found("released-only", judged, CONTAINER, {"image": RELEASED}, "prod"), "what ran before goes back"
 
 
 @pytest.mark.parametrize(("kind", "path"), POD_TEMPLATE_PATHS.items())
-def test_pods_are_found_in_every_kind_that_makes_them(place: PolicyContext, kind: str, path: tuple[str, ...]) -> None:
+def test_pods_are_found_in_every_kind_that_makes_them(
+    policy_context: PolicyContext, kind: str, path: tuple[str, ...]
+) -> None:
     props: dict[str, Any] = {"spec": {"containers": [{"name": "c", "image": "a:1"}]}}
     for key in reversed(path):
         props = {key: props}
     group = {"Pod": "core/v1", "PodTemplate": "core/v1", "CronJob": "batch/v1", "Job": "batch/v1"}.get(kind, "apps/v1")
-    assert len(found("digest-only", place, f"kubernetes:{group}:{kind}", props)) == 1
+    assert len(found("digest-only", policy_context, f"kubernetes:{group}:{kind}", props)) == 1
 
 
 def reported(policy: Any, props: dict[str, Any], kind: str) -> list[str]:
@@ -224,20 +231,20 @@ def reported(policy: Any, props: dict[str, Any], kind: str) -> list[str]:
     return said
 
 
-def test_what_a_preview_does_not_know_is_no_violation(place: PolicyContext) -> None:
-    ours = {rule.name: rule.to_pulumi_policy(place, EnforcementLevel.MANDATORY) for rule in RULES}
+def test_what_a_preview_does_not_know_is_no_violation(policy_context: PolicyContext) -> None:
+    ours = {rule.name: rule.to_pulumi_policy(policy_context, EnforcementLevel.MANDATORY) for rule in RULES}
     unknown = {"service": "api", "image": UNKNOWN_STRING_VALUE, "memory": UNKNOWN_STRING_VALUE, "cpus": 1.0}
     for policy in ours.values():
         assert reported(policy, dict(unknown), CONTAINER) == []
     assert reported(ours["digest-only"], {**unknown, "image": "api:1"}, CONTAINER)
 
 
-def test_every_rule_is_a_policy_that_refuses_and_says_the_remedy_in_a_line(place: PolicyContext) -> None:
-    for policy in make_policies(place):
+def test_every_rule_is_a_policy_that_refuses_and_says_the_remedy_in_a_line(policy_context: PolicyContext) -> None:
+    for policy in make_policies(policy_context):
         assert policy.enforcement_level is EnforcementLevel.MANDATORY
         assert policy.description.endswith(".")
     limits = next(rule for rule in RULES if rule.name == "limits-set").to_pulumi_policy(
-        place, EnforcementLevel.MANDATORY
+        policy_context, EnforcementLevel.MANDATORY
     )
     (said,) = reported(limits, {"service": "api", "memory": "1m"}, CONTAINER)
     assert said.splitlines()[-1].startswith("remedy: Give it one in services/api/service.toml")

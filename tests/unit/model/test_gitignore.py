@@ -58,9 +58,11 @@ def git_sees_nothing(root: Path, folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("patterns", PATTERNS)
-@pytest.mark.parametrize("place", [".gitignore", "services/.gitignore", ".git/info/exclude", "../config/git/ignore"])
-def test_it_agrees_with_git(root: Path, patterns: str, place: str) -> None:
-    file = root / place
+@pytest.mark.parametrize(
+    "ignore_path", [".gitignore", "services/.gitignore", ".git/info/exclude", "../config/git/ignore"]
+)
+def test_it_agrees_with_git(root: Path, patterns: str, ignore_path: str) -> None:
+    file = root / ignore_path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"{patterns}\n")
     for name in FILES:

@@ -99,11 +99,11 @@ write_atomically(Path(sys.argv[1]), "new")
 """
 
 
-@pytest.mark.parametrize("place", ["deploy/dev.lock.json", ".slipway/known.json", "elsewhere/versions.json"])
+@pytest.mark.parametrize("relative_path", ["deploy/dev.lock.json", ".slipway/known.json", "elsewhere/versions.json"])
 def test_a_file_whose_writer_was_killed_is_the_old_one_and_nothing_stays_beside_it(
-    tmp_path: Path, room: Path, place: str
+    tmp_path: Path, room: Path, relative_path: str
 ) -> None:
-    path = (tmp_path if not place.startswith("elsewhere") else tmp_path.parent) / place
+    path = (tmp_path if not relative_path.startswith("elsewhere") else tmp_path.parent) / relative_path
     write_atomically(path, "old")
     with program(KILLED_WHILE_WRITING, path) as child:
         child.wait()

@@ -82,8 +82,8 @@ class Stack:
     def results(self, *, busy: bool = False) -> list[tuple[str, str]]:
         assert self.release
         live = self.live.outputs if self.live else None
-        told = add_results(self.release.outputs["releases"], live, busy=busy)
-        return [(each["id"], each["result"]) for each in told]
+        listed = add_results(self.release.outputs["releases"], live, busy=busy)
+        return [(each["id"], each["result"]) for each in listed]
 
 
 def apply(kind: ReleaseHandler | LiveHandler, old: ResourceState | None, inputs: dict[str, Any]) -> ResourceState:

@@ -17,7 +17,7 @@ from slipway._internal.run.state import StateLock
 STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
 
 
-class Door:
+class LockedStack:
     """A stack that has one lock."""
 
     stack = STACK
@@ -41,21 +41,21 @@ def yes(_question: str) -> bool:
 def test_a_living_owners_lock_is_never_touched(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with pytest.raises(StackBusy, match="process 42 of ann on "):
-        deploy.clear_stale_lock(Door(lock, alive=True), yes, NullReporter())  # type: ignore[arg-type]
+        deploy.clear_stale_lock(LockedStack(lock, alive=True), yes, NullReporter())  # type: ignore[arg-type]
     assert lock.exists()
 
 
 def test_a_dead_owners_lock_stays_without_consent_and_the_remedy_names_yes(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with pytest.raises(StackBusy, match="which is dead") as caught:
-        deploy.clear_stale_lock(Door(lock, alive=False), no, NullReporter())  # type: ignore[arg-type]
+        deploy.clear_stale_lock(LockedStack(lock, alive=False), no, NullReporter())  # type: ignore[arg-type]
     assert "--yes" in caught.value.remedy
     assert lock.exists()
 
 
 def test_a_dead_owners_lock_goes_with_consent(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    deploy.clear_stale_lock(Door(lock, alive=False), yes, NullReporter())  # type: ignore[arg-type]
+    deploy.clear_stale_lock(LockedStack(lock, alive=False), yes, NullReporter())  # type: ignore[arg-type]
     assert not lock.exists()
 
 

@@ -15,7 +15,7 @@ from slipway._internal.release import deploy_locks
 from slipway._internal.run.state import StateLock, read_lock
 
 
-class Door:
+class LockedStack:
     """A stack with one lock."""
 
     stack = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
@@ -38,47 +38,47 @@ def no(_question: str) -> bool:
 
 
 def test_a_young_lock_of_another_machine_stays_and_the_remedy_says_how_it_goes(tmp_path: Path) -> None:
-    door = Door(tmp_path / "lock", "ci-7", 1)
+    pulumi_stack = LockedStack(tmp_path / "lock", "ci-7", 1)
     with pytest.raises(StackBusy, match="process 42 of ann on ci-7") as caught:
-        deploy_locks.clear_stale_lock(door, yes, NullReporter())  # type: ignore[arg-type]
+        deploy_locks.clear_stale_lock(pulumi_stack, yes, NullReporter())  # type: ignore[arg-type]
     assert "invoke unlock --stack dev" in caught.value.remedy
-    assert door.lock.path.exists()
+    assert pulumi_stack.lock.path.exists()
 
 
 def test_an_old_lock_of_another_machine_goes_with_consent_and_only_so(tmp_path: Path) -> None:
-    door = Door(tmp_path / "lock", "ci-7", 25)
+    pulumi_stack = LockedStack(tmp_path / "lock", "ci-7", 25)
     with pytest.raises(StackBusy, match="may still be running there"):
-        deploy_locks.clear_stale_lock(door, no, NullReporter())  # type: ignore[arg-type]
-    deploy_locks.clear_stale_lock(door, yes, NullReporter())  # type: ignore[arg-type]
-    assert not door.lock.path.exists()
+        deploy_locks.clear_stale_lock(pulumi_stack, no, NullReporter())  # type: ignore[arg-type]
+    deploy_locks.clear_stale_lock(pulumi_stack, yes, NullReporter())  # type: ignore[arg-type]
+    assert not pulumi_stack.lock.path.exists()
 
 
 def test_a_lock_from_a_time_to_come_is_young(tmp_path: Path) -> None:
     with pytest.raises(StackBusy):
-        deploy_locks.clear_stale_lock(Door(tmp_path / "lock", "ci-7", -1000), yes, NullReporter())  # type: ignore[arg-type]
+        deploy_locks.clear_stale_lock(LockedStack(tmp_path / "lock", "ci-7", -1000), yes, NullReporter())  # type: ignore[arg-type]
 
 
 def test_unlock_removes_another_machines_lock_on_consent(tmp_path: Path) -> None:
-    door = Door(tmp_path / "lock", "ci-7", 0)
+    pulumi_stack = LockedStack(tmp_path / "lock", "ci-7", 0)
     with pytest.raises(StackBusy, match="may still be running"):
-        deploy_locks.remove_locks(door, no, NullReporter())  # type: ignore[arg-type]
-    assert deploy_locks.remove_locks(door, yes, NullReporter()) == 1  # type: ignore[arg-type]
-    assert deploy_locks.remove_locks(door, yes, NullReporter()) == 0  # type: ignore[arg-type]
+        deploy_locks.remove_locks(pulumi_stack, no, NullReporter())  # type: ignore[arg-type]
+    assert deploy_locks.remove_locks(pulumi_stack, yes, NullReporter()) == 1  # type: ignore[arg-type]
+    assert deploy_locks.remove_locks(pulumi_stack, yes, NullReporter()) == 0  # type: ignore[arg-type]
 
 
 def test_unlock_never_takes_the_lock_of_a_living_process_here(tmp_path: Path) -> None:
-    door = Door(tmp_path / "lock", os.uname().nodename, 1000)
+    pulumi_stack = LockedStack(tmp_path / "lock", os.uname().nodename, 1000)
     with pytest.raises(StackBusy, match="someone else is deploying"):
-        deploy_locks.remove_locks(door, yes, NullReporter())  # type: ignore[arg-type]
-    assert door.lock.path.exists()
+        deploy_locks.remove_locks(pulumi_stack, yes, NullReporter())  # type: ignore[arg-type]
+    assert pulumi_stack.lock.path.exists()
 
 
 def test_a_lock_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
-    door = Door(tmp_path / "lock", "ci-7", 0)
-    door.lock.path.unlink()
-    door.lock.path.mkdir()
+    pulumi_stack = LockedStack(tmp_path / "lock", "ci-7", 0)
+    pulumi_stack.lock.path.unlink()
+    pulumi_stack.lock.path.mkdir()
     with pytest.raises(SlipwayError, match="cannot remove"):
-        deploy_locks.remove_locks(door, yes, NullReporter())  # type: ignore[arg-type]
+        deploy_locks.remove_locks(pulumi_stack, yes, NullReporter())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ TIMED_OUT = "resource \"api\" was not successfully updated: 'api' timed out wait
 
 def error(message: str, *, ephemeral: bool) -> EngineEvent:
     """Return the event of an error that the plugin tells of the Deployment."""
-    told = DiagnosticEvent(message, "never", "error", urn=DEPLOYMENT, ephemeral=ephemeral)
-    return EngineEvent(1, 0, diagnostic_event=told)
+    diagnostic = DiagnosticEvent(message, "never", "error", urn=DEPLOYMENT, ephemeral=ephemeral)
+    return EngineEvent(1, 0, diagnostic_event=diagnostic)
 
 
 def test_a_pod_that_is_not_ready_yet_is_no_failure(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ BASE = f"{HERE}/shop/base-nginx@sha256:{'b' * 64}"
 GOOD, EVIL = "a", "e"
 
 
-def entry(name: str, letter: str, place: str = f"{HERE}/shop/release") -> lock.LockEntry:
+def entry(name: str, letter: str, repository: str = f"{HERE}/shop/release") -> lock.LockEntry:
     evidence = {"sbom": f"sha256:{letter * 64}"}
-    return lock.LockEntry(f"{place}/{name}@sha256:{letter * 64}", letter * 64, "f" * 40, evidence)
+    return lock.LockEntry(f"{repository}/{name}@sha256:{letter * 64}", letter * 64, "f" * 40, evidence)
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def test_a_cluster_has_a_gateway_of_its_own(run_context: RunContext, monkeypatch
 
 @pytest.mark.parametrize("stack", [STAGING, replace(STAGING, mode="hybrid")])
 def test_an_image_from_elsewhere_is_refused_in_every_stack(run_context: RunContext, stack: Stack) -> None:
-    for place in ("evil.example/shop/release", f"{HERE}/other", f"{HERE}/shop/release/x"):
-        lines = {"api": entry("api", GOOD, place)}
+    for repository in ("evil.example/shop/release", f"{HERE}/other", f"{HERE}/shop/release/x"):
+        lines = {"api": entry("api", GOOD, repository)}
         lock.save(run_context.workspace.root, lock.Lock(stack.name, services=lines))
         with pytest.raises(EvidenceError, match="outside this stack's repositories"):
             inputs.read_inputs(run_context, stack, NullReporter())

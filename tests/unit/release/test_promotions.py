@@ -200,12 +200,12 @@ def test_whatever_fails_the_targets_lock_is_as_it_was(
     def fail(*_words: Any, **_more: Any) -> None:
         raise EvidenceError("it is not what it says")
 
-    place, name = {
+    module, name = {
         "verified": (promotions.evidence, "verify_evidence"),
         "copied": (promotions.registry, "copy_image"),
         "tagged": (promotions, "find_tags"),
     }[broken]
-    monkeypatch.setattr(place, name, fail)
+    monkeypatch.setattr(module, name, fail)
     with pytest.raises(EvidenceError):
         carry_out(staged, promotions.plan_promotion(staged, STAGING, ELSEWHERE))
     assert read(staged, "prod") == before

@@ -52,8 +52,8 @@ def resources(records: list[dict[str, Any]], live: int = 0) -> list[dict[str, An
 
 
 @dataclass
-class Door:
-    """A stack's door: what is behind it, or what is wrong with it."""
+class FakeStack:
+    """A Pulumi stack with given resources, or a broken one."""
 
     resources: list[dict[str, Any]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -69,10 +69,10 @@ class Door:
         return self.names
 
     def list_locks(self) -> list[Any]:
-        class Held:
+        class AliveLock:
             alive = True
 
-        return [Held()] if self.locked else []
+        return [AliveLock()] if self.locked else []
 
 
 @pytest.fixture
@@ -86,12 +86,12 @@ def run_context(tmp_path: Path) -> RunContext:
 
 
 @pytest.fixture
-def doors(monkeypatch: pytest.MonkeyPatch) -> dict[str, Door]:
-    """The stacks' doors by name; one that nobody put here has nothing behind it."""
-    known: dict[str, Door] = {}
+def fake_stacks(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeStack]:
+    """Fake stacks by name; an unknown one is empty."""
+    known: dict[str, FakeStack] = {}
 
-    def reader(_context: RunContext, stack: Stack) -> Door:
-        return known.get(stack.name, Door(names=list(known)))
+    def reader(_context: RunContext, stack: Stack) -> FakeStack:
+        return known.get(stack.name, FakeStack(names=list(known)))
 
     monkeypatch.setattr(releases, "_open_for_reading", reader)
     return known
@@ -111,8 +111,10 @@ def test_a_stack_that_was_never_deployed_has_none() -> None:
     assert releases.parse_releases("dev", []) == []
 
 
-def test_who_holds_the_lock_is_at_work_on_the_newest(run_context: RunContext, doors: dict[str, Door]) -> None:
-    doors["dev"] = Door(resources([record("r-2", "2"), record("r-1", "1")], live=1), locked=True)
+def test_who_holds_the_lock_is_at_work_on_the_newest(
+    run_context: RunContext, fake_stacks: dict[str, FakeStack]
+) -> None:
+    fake_stacks["dev"] = FakeStack(resources([record("r-2", "2"), record("r-1", "1")], live=1), locked=True)
     stack = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
     assert [each.result for each in releases.list_releases(run_context, stack)] == ["deploying", "live"]
 
@@ -162,7 +164,9 @@ def test_a_line_is_short_enough_to_read(monkeypatch: pytest.MonkeyPatch) -> None
     assert line.local_time.startswith("2026-0")
 
 
-def test_what_a_lock_names_is_needed_with_its_evidence(run_context: RunContext, doors: dict[str, Door]) -> None:
+def test_what_a_lock_names_is_needed_with_its_evidence(
+    run_context: RunContext, fake_stacks: dict[str, FakeStack]
+) -> None:
     entry = lock.LockEntry(ref("api", "1"), "c" * 64, None, {"sbom": digest("e")})
     lock.save(run_context.workspace.root, lock.Lock("prod", services={"api": entry}))
     needed = releases.needed_digests(run_context)
@@ -173,10 +177,10 @@ def test_what_a_lock_names_is_needed_with_its_evidence(run_context: RunContext, 
 
 
 def test_every_kept_release_of_every_stack_is_needed_also_one_that_failed(
-    run_context: RunContext, doors: dict[str, Door]
+    run_context: RunContext, fake_stacks: dict[str, FakeStack]
 ) -> None:
-    doors["dev"] = Door(resources([record("r-2", "2"), record("r-1", "1")], live=1))
-    doors["prod"] = Door(resources([record("r-9", "9")]))
+    fake_stacks["dev"] = FakeStack(resources([record("r-2", "2"), record("r-1", "1")], live=1))
+    fake_stacks["prod"] = FakeStack(resources([record("r-9", "9")]))
     needed = releases.needed_digests(run_context)
     assert needed == {
         digest("2"): "api of the release r-2 of dev",
@@ -185,15 +189,17 @@ def test_every_kept_release_of_every_stack_is_needed_also_one_that_failed(
     }
 
 
-def test_what_runs_is_needed_also_where_no_release_names_it(run_context: RunContext, doors: dict[str, Door]) -> None:
-    doors["dev"] = Door([{"type": "slipway:docker:Container", "outputs": {"image": ref("api", "7")}}])
+def test_what_runs_is_needed_also_where_no_release_names_it(
+    run_context: RunContext, fake_stacks: dict[str, FakeStack]
+) -> None:
+    fake_stacks["dev"] = FakeStack([{"type": "slipway:docker:Container", "outputs": {"image": ref("api", "7")}}])
     assert releases.needed_digests(run_context) == {digest("7"): "runs in dev"}
 
 
-def test_what_runs_on_a_cluster_is_needed_too(run_context: RunContext, doors: dict[str, Door]) -> None:
+def test_what_runs_on_a_cluster_is_needed_too(run_context: RunContext, fake_stacks: dict[str, FakeStack]) -> None:
     deployment = {"spec": {"template": {"spec": {"containers": [{"name": "api", "image": ref("api", "7")}]}}}}
     template = {"spec": {"template": {"spec": {"containers": [{"name": "report", "image": ref("report", "8")}]}}}}
-    doors["dev"] = Door(
+    fake_stacks["dev"] = FakeStack(
         [
             {"type": "kubernetes:apps/v1:Deployment", "outputs": deployment},
             {"type": "kubernetes:batch/v1:CronJob", "outputs": {"spec": {"jobTemplate": template}}},
@@ -203,10 +209,10 @@ def test_what_runs_on_a_cluster_is_needed_too(run_context: RunContext, doors: di
 
 
 def test_stacks_that_only_the_state_or_a_lock_still_knows_count(
-    run_context: RunContext, doors: dict[str, Door]
+    run_context: RunContext, fake_stacks: dict[str, FakeStack]
 ) -> None:
-    doors["dev"] = Door(names=["dev", "old"])
-    doors["old"] = Door(resources([record("r-1", "1")]))
+    fake_stacks["dev"] = FakeStack(names=["dev", "old"])
+    fake_stacks["old"] = FakeStack(resources([record("r-1", "1")]))
     lock.save(
         run_context.workspace.root, lock.Lock("gone", services={"api": lock.LockEntry(ref("api", "5"), "c" * 64)})
     )
@@ -214,14 +220,16 @@ def test_stacks_that_only_the_state_or_a_lock_still_knows_count(
 
 
 def test_a_state_that_cannot_be_read_is_never_taken_for_an_empty_one(
-    run_context: RunContext, doors: dict[str, Door]
+    run_context: RunContext, fake_stacks: dict[str, FakeStack]
 ) -> None:
-    doors["prod"] = Door(broken=True)
+    fake_stacks["prod"] = FakeStack(broken=True)
     with pytest.raises(SlipwayError, match="cannot be read"):
         releases.needed_digests(run_context)
 
 
-def test_a_damaged_lock_is_never_taken_for_an_empty_one(run_context: RunContext, doors: dict[str, Door]) -> None:
+def test_a_damaged_lock_is_never_taken_for_an_empty_one(
+    run_context: RunContext, fake_stacks: dict[str, FakeStack]
+) -> None:
     (run_context.workspace.root / "deploy").mkdir()
     (run_context.workspace.root / "deploy" / "prod.lock.json").write_text("{")
     with pytest.raises(EvidenceError):

@@ -1,1 +1,1 @@
-"""Tests of the doors."""
+"""Tests of the programs and services that Slipway runs and talks to."""

@@ -1,4 +1,4 @@
-"""What the door to a cluster makes of kubectl's answers, and of its refusals."""
+"""How the cluster client handles kubectl's answers and refusals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kubectl(folder: Path, *, out: str = "", errors: str = "", code: int = 0) -> 
     return program
 
 
-def door(program: Path, kubeconfig: str | None = None) -> Cluster:
+def make_cluster(program: Path, kubeconfig: str | None = None) -> Cluster:
     return Cluster(program, ClusterNamespace("shop-staging", kubeconfig), STACK)
 
 
@@ -48,9 +48,9 @@ def test_objects_of_several_kinds_are_read_and_warnings_are_no_part_of_them(tmp_
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "api-1"}, "spec": {}, "status": {}},
         ],
     }
-    found = door(kubectl(tmp_path, out=json.dumps(answer), errors="Warning: v1 X is deprecated\n")).list_objects(
-        ["x"], "a=b"
-    )
+    found = make_cluster(
+        kubectl(tmp_path, out=json.dumps(answer), errors="Warning: v1 X is deprecated\n")
+    ).list_objects(["x"], "a=b")
     deployment, pod = found
     assert isinstance(deployment, Deployment)
     assert (deployment.spec.replicas, deployment.status.ready_replicas) == (2, 1)
@@ -58,13 +58,13 @@ def test_objects_of_several_kinds_are_read_and_warnings_are_no_part_of_them(tmp_
 
 
 def test_an_object_that_is_not_there_is_none(tmp_path: Path) -> None:
-    assert door(kubectl(tmp_path)).find_object("namespace", "shop-staging", Namespace) is None
+    assert make_cluster(kubectl(tmp_path)).find_object("namespace", "shop-staging", Namespace) is None
 
 
 def test_events_come_in_their_order_whichever_time_they_have(tmp_path: Path) -> None:
     times = [("b", {"lastTimestamp": "2026-03-01T12:00:02Z"}), ("a", {"eventTime": "2026-03-01T12:00:01.5Z"})]
     items = [{"kind": "Event", "reason": reason, "message": "", **when} for reason, when in times]
-    found = door(kubectl(tmp_path, out=json.dumps({"items": items}))).list_events("Pod", "api-1")
+    found = make_cluster(kubectl(tmp_path, out=json.dumps({"items": items}))).list_events("Pod", "api-1")
     assert [each.reason for each in found if isinstance(each, Event)] == ["a", "b"]
 
 
@@ -117,7 +117,7 @@ def test_a_refusal_says_what_it_means_and_what_to_do(
     tmp_path: Path, said: str, kind: type[SlipwayError], what: str, remedy: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        door(kubectl(tmp_path, errors=f"{said}\n", code=1)).list_objects(["pods"], "a=b")
+        make_cluster(kubectl(tmp_path, errors=f"{said}\n", code=1)).list_objects(["pods"], "a=b")
     assert type(caught.value) is kind
     assert what in caught.value.message
     assert remedy in caught.value.remedy
@@ -126,7 +126,7 @@ def test_a_refusal_says_what_it_means_and_what_to_do(
 
 def test_a_kubeconfig_that_is_not_there_is_named_with_its_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Pulumi\.staging\.yaml.*/nowhere/config"):
-        door(kubectl(tmp_path), "/nowhere/config").list_objects(["pods"], "a=b")
+        make_cluster(kubectl(tmp_path), "/nowhere/config").list_objects(["pods"], "a=b")
 
 
 def test_where_no_kubeconfig_is_named_or_found_it_is_said_with_a_way_to_a_cluster(
@@ -170,7 +170,7 @@ def test_a_kubeconfig_that_is_there_or_a_pods_own_login_is_taken(
 
 def test_an_answer_that_is_no_json_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(SlipwayError, match="cannot be read"):
-        door(kubectl(tmp_path, out="<html>proxy</html>")).list_objects(["pods"], "a=b")
+        make_cluster(kubectl(tmp_path, out="<html>proxy</html>")).list_objects(["pods"], "a=b")
 
 
 def test_the_workspaces_own_kubectl_comes_before_the_one_on_path(

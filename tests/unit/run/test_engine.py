@@ -1,4 +1,4 @@
-"""The door to the Docker engine, as far as no engine is needed."""
+"""The Docker engine client, without an engine."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_an_engine_that_does_not_answer_is_named_with_the_remedy(
 
 
 def test_what_the_engine_refuses_is_told_in_its_own_words() -> None:
-    told = engine.translate_error(APIError("500", explanation="no space left on device"))
-    assert told and told.message == "the Docker engine refused: no space left on device"
+    translated = engine.translate_error(APIError("500", explanation="no space left on device"))
+    assert translated and translated.message == "the Docker engine refused: no space left on device"
 
 
 def test_errors_of_others_are_not_explained_away() -> None:
@@ -134,8 +134,8 @@ def test_a_secret_across_the_pieces_of_a_long_line_is_told_in_none_of_them(
     text = b"x" * 30 + b"sentinel-0123456789" + b"y" * 40 + b"sentinel-0123456789" + ended
     pieces = list(engine.split_lines(text[at : at + 8] for at in range(0, len(text), 8)))
     assert len(pieces) > 2
-    told = "".join(mask(piece) for piece in pieces)
-    assert told == "x" * 30 + MASK + "y" * 40 + MASK + ("next" if ended else "")
+    masked = "".join(mask(piece) for piece in pieces)
+    assert masked == "x" * 30 + MASK + "y" * 40 + MASK + ("next" if ended else "")
 
 
 def test_a_server_s_engine_is_spoken_to_through_the_tunnel_and_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ def test_without_git_a_repository_is_not_taken_for_none(repository: Path, monkey
 def test_repositories_of_every_kind_are_known(
     repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    place = tmp_path_factory.mktemp("kinds") / "there"
+    checkout = tmp_path_factory.mktemp("kinds") / "there"
     head: str | None = None
     if kind != "unborn":
         committed(repository)
@@ -165,22 +165,22 @@ def test_repositories_of_every_kind_are_known(
     if kind == "detached":
         tell(repository, "checkout", "--quiet", "--detach")
     if kind == "worktree":
-        tell(repository, "worktree", "add", "--quiet", str(place))
+        tell(repository, "worktree", "add", "--quiet", str(checkout))
     elif kind == "shallow":
-        tell(repository, "clone", "--quiet", "--depth=1", f"file://{repository}", str(place))
+        tell(repository, "clone", "--quiet", "--depth=1", f"file://{repository}", str(checkout))
     elif kind == "none":
-        place.mkdir()
+        checkout.mkdir()
         head = None
     elif kind == "ignored":
         (repository / ".gitignore").write_text("demo\n")
-        place = repository / "demo"
-        place.mkdir()
+        checkout = repository / "demo"
+        checkout.mkdir()
         head = None
     else:
-        place = repository
-    assert git.head_commit(place) == head
-    assert git.find_commit_problem(place) is None
-    assert not git.may_have_commit_problem(place)
+        checkout = repository
+    assert git.head_commit(checkout) == head
+    assert git.find_commit_problem(checkout) is None
+    assert not git.may_have_commit_problem(checkout)
 
 
 def test_without_git_there_is_no_commit_but_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

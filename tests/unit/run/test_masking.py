@@ -48,8 +48,8 @@ def test_what_a_program_prints_is_masked_in_its_log_and_tail_but_not_where_it_is
 
 def test_a_step_of_an_external_build_that_prints_a_secret_tells_nobody(tmp_path: Path) -> None:
     seen: list[str] = []
-    told = SimpleNamespace(step=lambda *words: seen.extend(words), failed=lambda *_: None, done=lambda *_: None)
-    follower = BakeOutputHandler(show_report(told), tmp_path, ["api"])
+    reporter = SimpleNamespace(step=lambda *words: seen.extend(words), failed=lambda *_: None, done=lambda *_: None)
+    follower = BakeOutputHandler(show_report(reporter), tmp_path, ["api"])
     written = base64.b64encode(f"{SENTINEL}\n".encode()).decode()
     vertex = {"digest": "v", "name": STEP, "started": "2026-11-23T08:30:29.346385257Z"}
     follower(json.dumps({"vertexes": [vertex]}))
@@ -86,8 +86,8 @@ def test_a_record_holds_no_secret(tmp_path: Path) -> None:
     assert is_private(path) and is_private(path.parent)
 
 
-def show_report(told: Any) -> Any:
-    return told
+def show_report(reporter: Any) -> Any:
+    return reporter
 
 
 WAYS: dict[str, Callable[[str], None]] = {

@@ -62,12 +62,12 @@ def test_all_programs_of_all_threads_are_ended_with_what_they_started(
     started: list[int] = []
     there = threading.Semaphore(0)
 
-    def told(line: str) -> None:
+    def record_line(line: str) -> None:
         started.append(int(line))
         there.release()
 
     def work() -> None:
-        results.append(process.run(["sh", "-c", script], on_line=told))
+        results.append(process.run(["sh", "-c", script], on_line=record_line))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""What the door to Pulumi makes of the engine's events."""
+"""How the Pulumi stack handles the engine's events."""
 
 from __future__ import annotations
 

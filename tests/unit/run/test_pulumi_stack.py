@@ -1,4 +1,4 @@
-"""What the door to Pulumi makes of errors: the program's own first, then policy, disk, passphrase, and its words."""
+"""How the Pulumi stack handles errors: the program's own first, then policy, disk, passphrase, and its words."""
 
 from __future__ import annotations
 

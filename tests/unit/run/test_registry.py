@@ -1,4 +1,4 @@
-"""The door to registries: references, look-ups, logins, and errors that say what to do."""
+"""The registry client: references, look-ups, logins, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -91,17 +91,17 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[Handler]]]:
-    class Mine(Handler):
+    class RecordingHandler(Handler):
         seen: list[tuple[str, str, str | None]] = []
 
         @staticmethod
         def manners(_: Handler) -> bool:  # type: ignore[override]
             return False
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Mine) as running:
+    with ThreadingHTTPServer(("127.0.0.1", 0), RecordingHandler) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        yield f"127.0.0.1:{running.server_port}", Mine
+        yield f"127.0.0.1:{running.server_port}", RecordingHandler
         running.shutdown()
 
 
@@ -116,11 +116,11 @@ def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_digest_is_looked_up_and_a_missing_one_is_none(server: tuple[str, type[Handler]]) -> None:
     host, _ = server
-    door = registry.Registry(host)
-    door.ping()
-    assert door.resolve_digest("demo/api", "one") == A
-    assert door.resolve_digest("demo/api", A) == A
-    assert door.resolve_digest("demo/api", "two") is None
+    client = registry.Registry(host)
+    client.ping()
+    assert client.resolve_digest("demo/api", "one") == A
+    assert client.resolve_digest("demo/api", A) == A
+    assert client.resolve_digest("demo/api", "two") is None
 
 
 def test_many_are_looked_up_at_once(server: tuple[str, type[Handler]]) -> None:
@@ -144,18 +144,18 @@ def test_a_digest_that_is_not_that_of_the_bytes_is_never_returned(server: tuple[
     handler.manners = staticmethod(  # type: ignore[assignment]
         lambda self: not self.say(200, {"Docker-Content-Digest": B}, BODY)
     )
-    door = registry.Registry(host)
-    for ask in (door.resolve_digest, door.find_manifest, door.get_manifest):
+    client = registry.Registry(host)
+    for ask in (client.resolve_digest, client.find_manifest, client.get_manifest):
         with pytest.raises(SlipwayError, match="gives other bytes than") as caught:
             ask("demo/api", "one")
         assert host in caught.value.message and A in caught.value.message
     with pytest.raises(SlipwayError, match="gives other bytes than"):
-        door.resolve_digest("demo/api", A)
+        client.resolve_digest("demo/api", A)
     handler.manners = staticmethod(lambda self: not self.say(200, body=BODY))  # type: ignore[assignment]
     with pytest.raises(SlipwayError, match=f"gives other bytes than {B}"):
-        door.get_manifest("demo/api", B)
+        client.get_manifest("demo/api", B)
     with pytest.raises(SlipwayError, match=f"gives other bytes than {B}"):
-        door.read_blob("demo/api", B, 100)
+        client.read_blob("demo/api", B, 100)
 
 
 def test_a_blob_longer_than_it_may_be_is_refused(server: tuple[str, type[Handler]]) -> None:
@@ -199,10 +199,10 @@ def test_what_refers_to_an_image_comes_from_the_registry_page_by_page(server: tu
         return True
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
-    door = registry.Registry(host)
-    assert [each.digest for each in door.list_referrers("demo/api", A)] == [A, B]
-    assert [each.digest for each in door.list_referrers("demo/api", A, "sbom")] == [B]
-    assert door.has_referrers_api("demo/api", A)
+    client = registry.Registry(host)
+    assert [each.digest for each in client.list_referrers("demo/api", A)] == [A, B]
+    assert [each.digest for each in client.list_referrers("demo/api", A, "sbom")] == [B]
+    assert client.has_referrers_api("demo/api", A)
 
 
 def test_without_the_api_what_refers_to_an_image_is_in_the_index_under_its_tag(
@@ -218,23 +218,23 @@ def test_without_the_api_what_refers_to_an_image_is_in_the_index_under_its_tag(
         return True
 
     handler.manners = staticmethod(manners)  # type: ignore[assignment]
-    door = registry.Registry(host)
-    assert [found.descriptor() for found in door.list_referrers("demo/api", A)] == [each]
-    assert door.list_referrers("demo/api", B) == []
-    assert not door.has_referrers_api("demo/api", A)
+    client = registry.Registry(host)
+    assert [found.descriptor() for found in client.list_referrers("demo/api", A)] == [each]
+    assert client.list_referrers("demo/api", B) == []
+    assert not client.has_referrers_api("demo/api", A)
 
 
-def shelf(held: dict[str, bytes]) -> Callable[[Handler], bool]:
+def shelf(manifests: dict[str, bytes]) -> Callable[[Handler], bool]:
     """Manners of a registry whose tags can be written and deleted."""
 
     def manners(self: Handler) -> bool:
         tag = self.path.rpartition("/")[2]
         if self.command == "PUT":
-            held.setdefault("written", b"")
-            held[tag] = self.rfile.read(int(self.headers["Content-Length"]))
+            manifests.setdefault("written", b"")
+            manifests[tag] = self.rfile.read(int(self.headers["Content-Length"]))
             self.say(201)
-        elif tag in held:
-            self.say(200, body=held[tag])
+        elif tag in manifests:
+            self.say(200, body=manifests[tag])
         else:
             return False
         return True
@@ -244,28 +244,28 @@ def shelf(held: dict[str, bytes]) -> Callable[[Handler], bool]:
 
 def test_a_tag_is_given_once_and_never_moves(server: tuple[str, type[Handler]]) -> None:
     host, handler = server
-    held: dict[str, bytes] = {"other": b"{}"}
-    handler.manners = staticmethod(shelf(held))  # type: ignore[assignment]
-    door = registry.Registry(host)
-    door.add_tag("demo/api", A, "v1")
-    assert held.pop("v1") == BODY
-    del held["written"]
-    door.add_tag("demo/api", A, "one")  # it has that already
+    manifests: dict[str, bytes] = {"other": b"{}"}
+    handler.manners = staticmethod(shelf(manifests))  # type: ignore[assignment]
+    client = registry.Registry(host)
+    client.add_tag("demo/api", A, "v1")
+    assert manifests.pop("v1") == BODY
+    del manifests["written"]
+    client.add_tag("demo/api", A, "one")  # it has that already
     with pytest.raises(GateRefused, match=f":other is sha256:.* and was to be {A}") as caught:
-        door.add_tag("demo/api", A, "other")
+        client.add_tag("demo/api", A, "other")
     assert caught.value.exit_code == 3
-    assert held == {"other": b"{}"}
+    assert manifests == {"other": b"{}"}
 
 
 def test_a_tag_that_somebody_else_gives_at_the_same_moment_is_noticed(server: tuple[str, type[Handler]]) -> None:
-    class Taken(dict[str, bytes]):
+    class OverwrittenTags(dict[str, bytes]):
         """Whatever is put there, somebody else's is there before the answer is sent."""
 
         def __setitem__(self, tag: str, _manifest: bytes) -> None:
             super().__setitem__(tag, b"{}")
 
     host, handler = server
-    handler.manners = staticmethod(shelf(Taken()))  # type: ignore[assignment]
+    handler.manners = staticmethod(shelf(OverwrittenTags()))  # type: ignore[assignment]
     with pytest.raises(GateRefused, match="was to be"):
         registry.Registry(host).add_tag("demo/api", A, "v1")
 
@@ -328,10 +328,10 @@ def test_a_token_is_fetched_with_the_login_once_for_each_repository(
     auth = base64.b64encode(b"me:pass:word").decode()
     docker_config.write_text(json.dumps({"auths": {host: {"auth": auth}}}))
     handler.manners = staticmethod(bearer(host, basic("me", "pass:word")))  # type: ignore[assignment]
-    door = registry.Registry(host)
-    assert door.resolve_digest("demo/api", "one") == A
-    assert door.resolve_digest("demo/api", "two") is None
-    assert door.resolve_digest("demo/web", "one") is None
+    client = registry.Registry(host)
+    assert client.resolve_digest("demo/api", "one") == A
+    assert client.resolve_digest("demo/api", "two") is None
+    assert client.resolve_digest("demo/web", "one") is None
     assert len([path for _, path, _ in handler.seen if path.startswith("/token")]) == 2
 
 
@@ -455,10 +455,10 @@ echo '{{"ServerURL": "x", "Username": "me", "Secret": "'$n'"}}'
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     docker_config.write_text(json.dumps({"credHelpers": {host: "short"}}))
     before = docker_config.read_text()
-    door = registry.Registry(host)
-    assert door.resolve_digest("demo/api", "one") == A
+    client = registry.Registry(host)
+    assert client.resolve_digest("demo/api", "one") == A
     now["password"] = "2"
-    assert door.resolve_digest("demo/api", "one") == A
+    assert client.resolve_digest("demo/api", "one") == A
     assert (tmp_path / "asked").read_text() == "2\n"
     assert docker_config.read_text() == before
 

@@ -18,7 +18,7 @@ from slipway._internal.model.errors import SlipwayError
 from slipway._internal.run import registry
 from slipway._internal.run.credentials import _is_safe_realm
 from slipway._internal.run.http import origin, parse_number
-from slipway._internal.run.registries import client as doors
+from slipway._internal.run.registries import client as registry_client
 from slipway._internal.run.registries.http import next_path
 
 LOGIN = "Basic " + base64.b64encode(b"me:secret").decode()
@@ -150,7 +150,7 @@ def test_what_is_written_goes_to_no_other_origin(serve: Serve) -> None:
     other, got = serve(lambda self: self.say(201))
     host, _ = serve(sending_on(f"http://{other}"))
     with pytest.raises(SlipwayError, match=f"sends PUT .* on to http://{other}.*nothing is written"):
-        registry.Registry(host).put_manifest("demo/api", doors.Manifest(b"{}", "", "m"), "one")
+        registry.Registry(host).put_manifest("demo/api", registry_client.Manifest(b"{}", "", "m"), "one")
     with pytest.raises(SlipwayError, match="sends DELETE"):
         registry.Registry(host).delete_manifest("demo/api", "sha256:" + "0" * 64)
     assert got == []
@@ -290,12 +290,17 @@ def test_a_list_that_goes_on_at_no_address_is_an_error(serve: Serve) -> None:
 def test_a_list_without_end_is_left(serve: Serve, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     counter = itertools.count()
     host, seen = serve(paging(lambda _: f"{PAGE}?last={next(counter)}", b'{"tags": []}' + b" " * 1000))
-    monkeypatch.setattr(doors, {"pages": "MAX_PAGES", "bytes": "LIST_LIMIT", "time": "LIST_TIMEOUT_FACTOR"}[limit], 0)
+    monkeypatch.setattr(
+        registry_client, {"pages": "MAX_PAGES", "bytes": "LIST_LIMIT", "time": "LIST_TIMEOUT_FACTOR"}[limit], 0
+    )
     if limit == "pages":
-        monkeypatch.setattr(doors, "MAX_PAGES", 20)
+        monkeypatch.setattr(registry_client, "MAX_PAGES", 20)
     if limit == "bytes":
-        monkeypatch.setattr(doors, "LIST_LIMIT", 20_000)
-    for read in (lambda door: door.list_tags("demo/api"), lambda door: door.list_repositories()):
+        monkeypatch.setattr(registry_client, "LIST_LIMIT", 20_000)
+    for read in (
+        lambda api_client: api_client.list_tags("demo/api"),
+        lambda api_client: api_client.list_repositories(),
+    ):
         with pytest.raises(SlipwayError, match=f"list that the registry {host} gives .*longer than") as caught:
             read(registry.Registry(host))
         assert "nothing was done with a part of it" in caught.value.remedy
@@ -382,7 +387,10 @@ def test_headers_without_end_and_a_first_line_without_end_are_left(serve: Serve)
             self.wfile.write(b"X-More: 1\r\n" * 1000 if "tags" in self.path else b"x" * 1000)
 
     host, _ = serve(answer)
-    for read in (lambda door: door.list_tags("demo/api"), lambda door: door.find_manifest("demo/api", "one")):
+    for read in (
+        lambda api_client: api_client.list_tags("demo/api"),
+        lambda api_client: api_client.find_manifest("demo/api", "one"),
+    ):
         with pytest.raises(SlipwayError, match=f"the registry {host} does not answer"):
             read(registry.Registry(host, seconds=20))
 
@@ -409,7 +417,7 @@ def test_cookies_are_not_kept(serve: Serve) -> None:
         self.say(200, {"Set-Cookie": "a=b; Path=/"}, b"{}")
 
     host, _ = serve(answer)
-    door = registry.Registry(host)
-    door.find_manifest("demo/api", "one")
-    door.find_manifest("demo/api", "two")
+    api_client = registry.Registry(host)
+    api_client.find_manifest("demo/api", "one")
+    api_client.find_manifest("demo/api", "two")
     assert set(got) == {None}

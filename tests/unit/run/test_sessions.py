@@ -161,7 +161,7 @@ def test_plugins_of_a_pulumi_that_was_killed_are_ended(tmp_path: Path) -> None:
     text = STARTS_A_GROUP.format(child=HEARS, parent="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     program.write_text(f"#!{sys.executable}\n{text}")
     program.chmod(0o755)
-    told: list[str] = []
+    printed: list[str] = []
     with pytest.raises(CommandError):
-        PulumiCli(program).run([], str(tmp_path), {}, on_output=told.append)
-    assert program_name(int(told[0])) == ""
+        PulumiCli(program).run([], str(tmp_path), {}, on_output=printed.append)
+    assert program_name(int(printed[0])) == ""

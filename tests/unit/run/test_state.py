@@ -188,8 +188,8 @@ def test_a_state_that_pulumi_compressed_is_there_and_the_next_is_not_compressed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_SELF_MANAGED_STATE_GZIP", "1")
-    told = state.pulumi_environment(Project(root))
-    assert {told[name] for name in state.COMPRESSION_VARIABLES} == {"false"}
+    environment = state.pulumi_environment(Project(root))
+    assert {environment[name] for name in state.COMPRESSION_VARIABLES} == {"false"}
     file = state.state_file(root / "state", "shop", "dev")
     file.parent.mkdir(parents=True)
     assert not state.state_exists(file) and state.list_stacks(file.parent) == []

@@ -40,9 +40,9 @@ def test_a_path_is_taken_from_where_the_user_stands(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "place", ["https://ann:hunter22@forge.example/t", "https://t@forge.example/t", "https://f/t?token=hunter22"]
+    "url", ["https://ann:hunter22@forge.example/t", "https://t@forge.example/t", "https://f/t?token=hunter22"]
 )
-def test_a_url_with_a_login_is_refused_without_saying_it(place: str) -> None:
+def test_a_url_with_a_login_is_refused_without_saying_it(url: str) -> None:
     with pytest.raises(ConfigError, match="holds a login or a query") as refused:
-        parse_template_ref(place)
+        parse_template_ref(url)
     assert "hunter22" not in str(refused.value) and "credential helper" in refused.value.remedy

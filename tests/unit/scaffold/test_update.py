@@ -233,11 +233,11 @@ def test_without_a_record_the_answers_are_read_told_and_corrected(template: Temp
     with pytest.raises(ConfigError, match=r"\.cruft\.json is missing") as refused:
         check(shop)
     assert "git log --all" in refused.value.remedy
-    told: list[str] = []
+    lines: list[str] = []
     request = UpdateRequest(str(template.folder), "1.0.0")
-    found = update_workspace(shop, request, told.append, agree)
+    found = update_workspace(shop, request, lines.append, agree)
     assert found and [line.partition(":")[0] for line in found.conflicts] == ["README.md"]
-    assert any("  project_slug = stall\n  ci = none\n" in line for line in told)
+    assert any("  project_slug = stall\n  ci = none\n" in line for line in lines)
     undo(shop)
     (shop / ".cruft.json").unlink(missing_ok=True)
     assert update(shop, str(template.folder), "1.0.0", ci="gitlab").conflicts == []
@@ -335,8 +335,8 @@ def test_a_disk_that_is_full_on_the_way_leaves_a_journal_and_the_next_update_goe
     with pytest.raises(WriteError):
         update(shop)
     assert journal_path(shop).exists()
-    (told,) = interrupted_update(shop)
-    assert not told.ok and "Finish it: invoke update" in told.remedy
+    (finding,) = interrupted_update(shop)
+    assert not finding.ok and "Finish it: invoke update" in finding.remedy
     for look in (lambda: check(shop), lambda: preview_update(shop, UpdateRequest(), quiet, agree)):
         with pytest.raises(SlipwayError, match="an update was interrupted"):
             look()

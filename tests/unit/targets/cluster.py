@@ -103,7 +103,7 @@ class Cluster:
 
     items: list[KubernetesObject] = field(default_factory=list)
     namespaces: list[Namespace | None] = field(default_factory=list)
-    told: dict[str, list[Event]] = field(default_factory=dict)
+    pod_events: dict[str, list[Event]] = field(default_factory=dict)
     logged: dict[tuple[str, bool], list[str]] = field(default_factory=dict)
     where: ClusterNamespace = field(default_factory=lambda: ClusterNamespace("shop-staging"))
 
@@ -119,7 +119,7 @@ class Cluster:
         return self.namespaces.pop(0) if len(self.namespaces) > 1 else self.namespaces[0]
 
     def list_events(self, kind: str, name: str) -> list[Event]:
-        return self.told.get(name, [])
+        return self.pod_events.get(name, [])
 
     def read_logs(self, labels: str, container: str, *, tail: int, most: int) -> list[str]:
         return [f"[pod] {labels} {container} {tail} {most}"]

@@ -52,10 +52,10 @@ def test_a_rule_of_the_package_is_registered_as_it_is_with_its_emulator_opened(
     monkeypatch.setattr(emulation, "RULES_FOLDER", tmp_path)
     (tmp_path / "qemu-aarch64.conf").write_text(f"# from the package\n{RULE}OC\n")
     (kernel / "register").touch()
-    told: list[str] = []
-    emulation.ensure_emulation(["linux/arm64"], on_line=told.append)
+    lines: list[str] = []
+    emulation.ensure_emulation(["linux/arm64"], on_line=lines.append)
     assert (kernel / "register").read_text() == f"{RULE}OCF"
-    assert told and "linux/arm64" in told[0]
+    assert lines and "linux/arm64" in lines[0]
 
 
 def test_a_rule_that_opens_its_emulator_stays_as_it_is() -> None:

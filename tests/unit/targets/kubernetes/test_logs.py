@@ -17,13 +17,13 @@ from slipway._internal.targets.kubernetes.observation import KubernetesTarget
 LABELS = "app.kubernetes.io/part-of=shop,slipway.stack=staging,app.kubernetes.io/name=api"
 
 
-def place(tmp_path: Path, *items: dict[str, Any]) -> KubernetesTarget:
+def make_target(tmp_path: Path, *items: dict[str, Any]) -> KubernetesTarget:
     return KubernetesTarget(workspace(tmp_path), STACK, Cluster(read(*items)))  # type: ignore[arg-type]
 
 
 def test_all_pods_of_a_service_are_read_at_once(tmp_path: Path) -> None:
-    here = place(tmp_path, deployment(), pod("api-1"), pod("api-2"))
-    assert list(here.logs("api", follow=False, tail=7)) == [f"[pod] {LABELS} api 7 2"]
+    target = make_target(tmp_path, deployment(), pod("api-1"), pod("api-2"))
+    assert list(target.logs("api", follow=False, tail=7)) == [f"[pod] {LABELS} api 7 2"]
 
 
 def test_of_a_container_that_runs_again_the_run_that_crashed_comes_first(tmp_path: Path) -> None:
@@ -34,18 +34,18 @@ def test_of_a_container_that_runs_again_the_run_that_crashed_comes_first(tmp_pat
         "state": {"running": {}},
         "lastState": {"terminated": {"exitCode": 1}},
     }
-    here = place(tmp_path, deployment(), pod("api-1", containerStatuses=[status]))
-    assert isinstance(here.cluster, Cluster)
-    here.cluster.logged["api-1", True] = ["it crashed"]
-    assert next(iter(here.logs("api", follow=False, tail=7))) == "it crashed"
+    target = make_target(tmp_path, deployment(), pod("api-1", containerStatuses=[status]))
+    assert isinstance(target.cluster, Cluster)
+    target.cluster.logged["api-1", True] = ["it crashed"]
+    assert next(iter(target.logs("api", follow=False, tail=7))) == "it crashed"
 
 
 def test_a_service_without_a_pod_says_why(tmp_path: Path) -> None:
     refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
     with pytest.raises(ConfigError, match="FailedCreate: exceeded quota"):
-        list(place(tmp_path, deployment(conditions=[refused])).logs("api", follow=False, tail=5))
+        list(make_target(tmp_path, deployment(conditions=[refused])).logs("api", follow=False, tail=5))
     with pytest.raises(ConfigError, match="api does not run in staging"):
-        list(place(tmp_path).logs("api", follow=False, tail=5))
+        list(make_target(tmp_path).logs("api", follow=False, tail=5))
 
 
 def test_of_a_job_that_is_done_the_newest_pod_is_read() -> None:
@@ -58,12 +58,12 @@ def test_of_a_job_that_is_done_the_newest_pod_is_read() -> None:
 def test_a_pod_that_comes_while_one_looks_is_followed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "POD_POLL_SECONDS", 0.05)
     monkeypatch.setattr(logs.process, "end_all_children", lambda: None)
-    here = place(tmp_path, deployment(), pod("api-1"))
-    assert isinstance(here.cluster, Cluster)
-    here.cluster.logged = {("api-1", False): ["old pod"], ("api-2", False): ["new pod"]}
-    with closing(here.logs("api", follow=True, tail=5)) as lines:  # type: ignore[type-var]
+    target = make_target(tmp_path, deployment(), pod("api-1"))
+    assert isinstance(target.cluster, Cluster)
+    target.cluster.logged = {("api-1", False): ["old pod"], ("api-2", False): ["new pod"]}
+    with closing(target.logs("api", follow=True, tail=5)) as lines:  # type: ignore[type-var]
         assert next(lines) == "old pod"
-        here.cluster.items += read(pod("api-2"))
+        target.cluster.items += read(pod("api-2"))
         assert next(lines) == "new pod"
 
 

@@ -83,13 +83,13 @@ def test_other_names_are_asked_for_elsewhere_only_where_this_machine_has_a_resol
 
 
 def test_a_kubeconfig_names_files_or_carries_them(tmp_path: Path) -> None:
-    place = NodeLayout(tmp_path)
-    place.certificates.mkdir()
+    layout = NodeLayout(tmp_path)
+    layout.certificates.mkdir()
     for name in ("ca.crt", "admin.crt", "admin.key"):
-        (place.certificates / name).write_text(f"text of {name}", encoding="ascii")
-    named = json.loads(config.kubeconfig(place, "admin"))
-    assert named["users"][0]["user"]["client-key"] == str(place.certificates / "admin.key")
-    carried = json.loads(config.kubeconfig(place, "admin", inline=True))
+        (layout.certificates / name).write_text(f"text of {name}", encoding="ascii")
+    named = json.loads(config.kubeconfig(layout, "admin"))
+    assert named["users"][0]["user"]["client-key"] == str(layout.certificates / "admin.key")
+    carried = json.loads(config.kubeconfig(layout, "admin", inline=True))
     assert base64.b64decode(carried["users"][0]["user"]["client-key-data"]) == b"text of admin.key"
     assert str(tmp_path) not in json.dumps(carried)
 

@@ -1,4 +1,4 @@
-"""What of a container no longer holds, as the engine tells it."""
+"""Drift of a container, as the engine reports it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OLD = ResourceState("urn", "abc", {"network": "demo-dev"}, {"imageId": "sha256:b
 
 
 @pytest.fixture
-def real(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def details(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A container as it was deployed."""
     found: dict[str, Any] = {
         "Id": "abc",
@@ -30,32 +30,32 @@ def real(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-def test_what_is_as_it_was_deployed_has_not_drifted(real: dict[str, Any]) -> None:
-    assert real and find_drift(OLD) == ""
+def test_what_is_as_it_was_deployed_has_not_drifted(details: dict[str, Any]) -> None:
+    assert details and find_drift(OLD) == ""
 
 
 @pytest.mark.parametrize("state", [{"Running": False}, {"Restarting": True}, {"Paused": True}])
-def test_what_does_not_run_is_replaced(real: dict[str, Any], state: dict[str, bool]) -> None:
-    real["State"].update(state)
+def test_what_does_not_run_is_replaced(details: dict[str, Any], state: dict[str, bool]) -> None:
+    details["State"].update(state)
     assert find_drift(OLD) == "containerId"
 
 
-def test_what_was_taken_from_its_network_or_renamed_is_replaced(real: dict[str, Any]) -> None:
-    real["NetworkSettings"]["Networks"] = {"bridge": {}}
+def test_what_was_taken_from_its_network_or_renamed_is_replaced(details: dict[str, Any]) -> None:
+    details["NetworkSettings"]["Networks"] = {"bridge": {}}
     assert find_drift(OLD) == "containerId"
-    real["Name"] = "/other"
+    details["Name"] = "/other"
     assert find_drift(OLD) == "containerName"
 
 
 @pytest.mark.parametrize(("ok", "expected"), [(False, "containerId"), (True, "")])
 def test_what_is_unhealthy_is_asked_once_more_and_replaced_where_it_still_is(
-    real: dict[str, Any], monkeypatch: pytest.MonkeyPatch, ok: bool, expected: str
+    details: dict[str, Any], monkeypatch: pytest.MonkeyPatch, ok: bool, expected: str
 ) -> None:
-    real["State"]["Health"]["Status"] = "unhealthy"
+    details["State"]["Health"]["Status"] = "unhealthy"
     monkeypatch.setattr(engine, "probe", lambda *_: engine.ProbeResult(ok, ""))
     assert find_drift(OLD) == expected
 
 
-def test_what_the_engine_would_not_bring_back_is_put_right(real: dict[str, Any]) -> None:
-    real["HostConfig"]["RestartPolicy"]["Name"] = "unless-stopped"
+def test_what_the_engine_would_not_bring_back_is_put_right(details: dict[str, Any]) -> None:
+    details["HostConfig"]["RestartPolicy"]["Name"] = "unless-stopped"
     assert find_drift(OLD) == RESTART_POLICY_DRIFT

@@ -1,4 +1,4 @@
-"""The gateway, as far as no engine is needed."""
+"""The gateway, without an engine."""
 
 from __future__ import annotations
 
@@ -30,59 +30,63 @@ INPUTS: dict[str, Any] = {
 
 
 @pytest.fixture
-def old(monkeypatch: pytest.MonkeyPatch) -> ResourceState:
+def deployed_state(monkeypatch: pytest.MonkeyPatch) -> ResourceState:
     """A gateway that is in the state, runs and serves its routes."""
-    monkeypatch.setattr(gateway, "find_drift", lambda old: "")
+    monkeypatch.setattr(gateway, "find_drift", lambda deployed_state: "")
     monkeypatch.setattr(gateway, "pull_image", lambda image, stop: None)
     monkeypatch.setattr(ports, "is_port_taken", lambda bind, port: False)
-    monkeypatch.setattr(gateway, "_find_gateway_drift", lambda old, news: "")
-    monkeypatch.setattr(gateway, "_serves_config", lambda old, config: config == GatewaySpec.from_inputs(INPUTS).config)
+    monkeypatch.setattr(gateway, "_find_gateway_drift", lambda deployed_state, news: "")
+    monkeypatch.setattr(
+        gateway, "_serves_config", lambda deployed_state, config: config == GatewaySpec.from_inputs(INPUTS).config
+    )
     return ResourceState("urn", "abc", INPUTS, {})
 
 
-def test_nothing_changed_changes_nothing(old: ResourceState) -> None:
-    assert list(GatewayHandler().diff(old, INPUTS).changed) == []
+def test_nothing_changed_changes_nothing(deployed_state: ResourceState) -> None:
+    assert list(GatewayHandler().diff(deployed_state, INPUTS).changed) == []
 
 
-def test_routes_change_in_place(old: ResourceState) -> None:
-    diff = GatewayHandler().diff(old, {**INPUTS, "routes": [{**ROUTE, "upstream": "demo-dev-api-2:8000"}]})
+def test_routes_change_in_place(deployed_state: ResourceState) -> None:
+    diff = GatewayHandler().diff(deployed_state, {**INPUTS, "routes": [{**ROUTE, "upstream": "demo-dev-api-2:8000"}]})
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
 
 
-def test_limits_change_in_place_and_come_as_pulumis_numbers(old: ResourceState) -> None:
+def test_limits_change_in_place_and_come_as_pulumis_numbers(deployed_state: ResourceState) -> None:
     limited = {**INPUTS, "routes": [{**ROUTE, "body": "10m", "connect": 2.0, "idle": 60.0}]}
     assert GatewaySpec.from_inputs(limited).routes[0].limits == RequestLimits("10m", connect=2, idle=60)
-    assert list(GatewayHandler().diff(old, limited).replaces) == []
+    assert list(GatewayHandler().diff(deployed_state, limited).replaces) == []
     assert GatewayHandler().validate_inputs({**INPUTS, "routes": [{**ROUTE, "body": "lots"}]})[0][0] == "routes"
 
 
 @pytest.mark.parametrize("key", ["image", "port", "bind", "network"])
-def test_all_else_replaces_it_and_frees_the_port_first(old: ResourceState, key: str) -> None:
-    diff = GatewayHandler().diff(old, {**INPUTS, key: "other"})
+def test_all_else_replaces_it_and_frees_the_port_first(deployed_state: ResourceState, key: str) -> None:
+    diff = GatewayHandler().diff(deployed_state, {**INPUTS, key: "other"})
     assert (list(diff.replaces), diff.delete_before_replace) == ([key], True)
 
 
 def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
-    old: ResourceState, monkeypatch: pytest.MonkeyPatch
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ports, "is_port_taken", lambda bind, port: True)
     monkeypatch.setattr(ports, "find_port_holder", lambda port: "process 7 (other)")
     monkeypatch.setattr(gateways, "describe_port_setting", lambda stack: f"slipway:port in infra/Pulumi.{stack}.yaml")
     with pytest.raises(SlipwayError, match=r"port 9090 at 127\.0\.0\.1 is taken by process 7") as caught:
-        GatewayHandler().diff(old, {**INPUTS, "port": 9090})
+        GatewayHandler().diff(deployed_state, {**INPUTS, "port": 9090})
     assert "slipway:port in infra/Pulumi.dev.yaml" in caught.value.remedy
 
 
-def test_a_configuration_changed_by_hand_is_put_right(old: ResourceState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "_serves_config", lambda old, config: False)
-    diff = GatewayHandler().diff(old, INPUTS)
+def test_a_configuration_changed_by_hand_is_put_right(
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "_serves_config", lambda deployed_state, config: False)
+    diff = GatewayHandler().diff(deployed_state, INPUTS)
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
 
 
-def test_upstreams_that_are_not_known_yet_are_no_mistake(old: ResourceState) -> None:
+def test_upstreams_that_are_not_known_yet_are_no_mistake(deployed_state: ResourceState) -> None:
     news = {**INPUTS, "routes": [{**ROUTE, "upstream": UNKNOWN}]}
     assert not GatewayHandler().check(news).failures
-    assert list(GatewayHandler().diff(old, news).changed) == ["routes"]
+    assert list(GatewayHandler().diff(deployed_state, news).changed) == ["routes"]
 
 
 def test_routes_that_nginx_could_not_serve_are_found_before_anything_happens() -> None:
@@ -91,8 +95,8 @@ def test_routes_that_nginx_could_not_serve_are_found_before_anything_happens() -
     assert "api and b have the same route /api" in reason
 
 
-def test_inputs_that_are_wholly_unknown_are_judged_without_being_read(old: ResourceState) -> None:
-    diff = GatewayHandler().diff(old, {**INPUTS, "network": UNKNOWN, "routes": UNKNOWN})
+def test_inputs_that_are_wholly_unknown_are_judged_without_being_read(deployed_state: ResourceState) -> None:
+    diff = GatewayHandler().diff(deployed_state, {**INPUTS, "network": UNKNOWN, "routes": UNKNOWN})
     assert "network" in diff.replaces
 
 
@@ -102,14 +106,14 @@ def test_plain_pulumi_may_not_bind_it_to_what_is_no_ip_address_either(bind: str)
     assert name == "bind" and "IP address" in reason
 
 
-def test_a_gateway_that_hangs_is_replaced(old: ResourceState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "_find_gateway_drift", lambda old, news: "containerId")
-    assert list(GatewayHandler().diff(old, INPUTS).replaces) == ["containerId"]
+def test_a_gateway_that_hangs_is_replaced(deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "_find_gateway_drift", lambda deployed_state, news: "containerId")
+    assert list(GatewayHandler().diff(deployed_state, INPUTS).replaces) == ["containerId"]
 
 
 def test_a_gateway_that_the_engine_would_not_bring_back_is_put_right_in_place(
-    old: ResourceState, monkeypatch: pytest.MonkeyPatch
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "find_drift", lambda old: gateway.RESTART_POLICY_DRIFT)
-    diff = GatewayHandler().diff(old, INPUTS)
+    monkeypatch.setattr(gateway, "find_drift", lambda deployed_state: gateway.RESTART_POLICY_DRIFT)
+    diff = GatewayHandler().diff(deployed_state, INPUTS)
     assert (list(diff.changed), list(diff.replaces)) == ([gateway.RESTART_POLICY_DRIFT], [])

@@ -1,4 +1,4 @@
-"""The record of releases, and what became of each."""
+"""The record of releases, and their results."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from slipway._internal.rollout.cancellation import CancellationToken
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
 
-def wish(digest: str, mode: str = "inline") -> dict[str, Any]:
+def release_inputs(digest: str, mode: str = "inline") -> dict[str, Any]:
     return {"mode": mode, "digests": {"api": digest}, "services": ["api"]}
 
 
 def state(digest: str, releases: list[dict[str, Any]]) -> ResourceState:
-    return ResourceState("urn", "r-1", wish(digest), {"releases": releases})
+    return ResourceState("urn", "r-1", release_inputs(digest), {"releases": releases})
 
 
 def test_a_first_release_says_what_when_by_whom_and_from_where() -> None:
-    inputs = {**wish(ONE), "contents": {"api": "c" * 64}}
+    inputs = {**release_inputs(ONE), "contents": {"api": "c" * 64}}
     [first] = ReleaseHandler().create("urn", inputs, CancellationToken()).outputs["releases"]
     assert re.fullmatch(r"r-\d{8}-\d{6}-[0-9a-f]{8}", first["id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["time"])
@@ -42,18 +42,18 @@ def test_a_first_release_says_what_when_by_whom_and_from_where() -> None:
 
 
 def test_the_same_digests_are_no_new_release() -> None:
-    news = {**wish(ONE), "services": [], "contents": {"api": "c" * 64}}
+    news = {**release_inputs(ONE), "services": [], "contents": {"api": "c" * 64}}
     assert list(ReleaseHandler().diff(state(ONE, []), news).changed) == []
 
 
 def test_a_digest_or_the_mode_makes_a_new_release() -> None:
-    assert list(ReleaseHandler().diff(state(ONE, []), wish(TWO)).changed) == ["digests"]
-    assert list(ReleaseHandler().diff(state(ONE, []), wish(ONE, "external")).changed) == ["mode"]
+    assert list(ReleaseHandler().diff(state(ONE, []), release_inputs(TWO)).changed) == ["digests"]
+    assert list(ReleaseHandler().diff(state(ONE, []), release_inputs(ONE, "external")).changed) == ["mode"]
 
 
 def test_the_newest_comes_first_and_twenty_are_kept() -> None:
     earlier = [{"id": f"r-{number}"} for number in range(MAX_RELEASES)]
-    releases = ReleaseHandler().update(state(ONE, earlier), wish(TWO), CancellationToken())["releases"]
+    releases = ReleaseHandler().update(state(ONE, earlier), release_inputs(TWO), CancellationToken())["releases"]
     assert releases[0]["digests"] == {"api": TWO}
     assert releases[1:] == earlier[:-1]
 
@@ -73,7 +73,7 @@ class Stack:
 
     def deploy(self, digest: str, *, fails: bool = False) -> str:
         """Deploy, and return the newest release's id."""
-        self.release = apply(ReleaseHandler(), self.release, wish(digest))
+        self.release = apply(ReleaseHandler(), self.release, release_inputs(digest))
         newest = self.release.outputs["releases"][0]
         if not fails:
             self.live = apply(LiveHandler(), self.live, {"release": newest})
@@ -155,7 +155,7 @@ def test_twenty_that_ran_are_kept(stack: Stack) -> None:
 
 def test_releases_of_an_earlier_version_are_good_and_their_newest_runs(stack: Stack) -> None:
     early = [{"id": "r-2", "digests": {"api": ONE}}, {"id": "r-1", "digests": {"api": TWO}}]
-    stack.release = ResourceState("urn", "r-1", wish(ONE), {"releases": early})
+    stack.release = ResourceState("urn", "r-1", release_inputs(ONE), {"releases": early})
     assert stack.results() == [("r-2", "live"), ("r-1", "good")]
     failed = stack.deploy(TWO, fails=True)
     assert stack.results() == [(failed, "failed"), ("r-2", "live"), ("r-1", "good")]
@@ -165,7 +165,7 @@ def test_releases_of_an_earlier_version_are_good_and_their_newest_runs(stack: St
 
 def test_a_stack_of_an_earlier_version_takes_up_what_runs_without_a_new_release(stack: Stack) -> None:
     early = [{"id": "r-2", "digests": {"api": ONE}}, {"id": "r-1", "digests": {"api": TWO}}]
-    stack.release = ResourceState("urn", "r-1", wish(ONE), {"releases": early})
+    stack.release = ResourceState("urn", "r-1", release_inputs(ONE), {"releases": early})
     assert stack.deploy(ONE) == "r-2"
     assert stack.results() == [("r-2", "live"), ("r-1", "good")]
 

@@ -1,4 +1,4 @@
-"""The provider over gRPC, as Pulumi speaks with it, without an engine."""
+"""The provider over gRPC, as Pulumi calls it, without an engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URN = "urn:pulumi:dev::demo::slipway:docker:Container::api"
 
 
 @pytest.fixture
-def served() -> Iterator[tuple[int, Provider]]:
+def running_provider() -> Iterator[tuple[int, Provider]]:
     """A running provider, and its port."""
     server, port, provider = start_server()
     yield port, provider
@@ -28,9 +28,9 @@ def served() -> Iterator[tuple[int, Provider]]:
 
 
 @pytest.fixture
-def provider(served: tuple[int, Provider]) -> Iterator[Any]:
+def provider(running_provider: tuple[int, Provider]) -> Iterator[Any]:
     """A client of a running provider."""
-    port, _ = served
+    port, _ = running_provider
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield provider_pb2_grpc.ResourceProviderStub(channel)
 
@@ -75,21 +75,23 @@ def test_without_an_engine_the_error_says_address_and_remedy_and_shows_no_traceb
 
 
 def test_what_failed_is_kept_as_the_error_that_it_was_until_pulumi_starts_anew(
-    provider: Any, served: tuple[int, Provider], monkeypatch: pytest.MonkeyPatch
+    provider: Any, running_provider: tuple[int, Provider], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "gopher://engine")
     with pytest.raises(grpc.RpcError) as caught:
         provider.Create(provider_pb2.CreateRequest(urn=URN, properties=to_struct(INPUTS)))
-    kept = served[1].errors[URN]
+    kept = running_provider[1].errors[URN]
     assert isinstance(kept, ConfigError) and "DOCKER_HOST" in kept.message and kept.remedy
     assert caught.value.details().splitlines()[-1] == f"remedy: {kept.remedy}", "as plain `pulumi up` shows it"
     provider.Configure(provider_pb2.ConfigureRequest())
-    assert not served[1].errors
+    assert not running_provider[1].errors
 
 
-def test_inputs_that_are_wrong_are_a_question_of_configuration(provider: Any, served: tuple[int, Provider]) -> None:
+def test_inputs_that_are_wrong_are_a_question_of_configuration(
+    provider: Any, running_provider: tuple[int, Provider]
+) -> None:
     checked = provider.Check(provider_pb2.CheckRequest(urn=URN, news=to_struct({**INPUTS, "colour": "red"})))
-    kept = served[1].errors[URN]
+    kept = running_provider[1].errors[URN]
     assert [failure.property for failure in checked.failures] == ["colour"]
     assert isinstance(kept, ConfigError) and kept.message.startswith("api (slipway:docker:Container): `colour` is no")
 

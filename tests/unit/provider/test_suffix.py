@@ -1,4 +1,4 @@
-"""A suffix is another one exactly when something secret changes, and tells nothing about it."""
+"""A suffix changes exactly when a secret value changes, and reveals nothing about it."""
 
 from __future__ import annotations
 

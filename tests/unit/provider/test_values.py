@@ -1,4 +1,4 @@
-"""Values on their way between Pulumi and the provider."""
+"""Conversion of values between Pulumi and the provider."""
 
 from __future__ import annotations
 

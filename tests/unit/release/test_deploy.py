@@ -1,4 +1,4 @@
-"""What a deploy asks before it starts, and what it makes of Pulumi's words."""
+"""What a deploy checks before it starts, and how it handles Pulumi's errors."""
 
 from __future__ import annotations
 

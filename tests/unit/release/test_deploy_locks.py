@@ -1,4 +1,4 @@
-"""Locks of deploys on other machines, which nobody here can ask."""
+"""Locks of deploys on other machines, whose processes cannot be checked from here."""
 
 from __future__ import annotations
 

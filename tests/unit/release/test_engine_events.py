@@ -1,4 +1,4 @@
-"""What the Pulumi engine tells while it works: which of it is a failure, and which only how far something is."""
+"""The Pulumi engine's events: which are failures, and which only report progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`invoke mode` without a mode shows all stacks, or the one that is named, which has to be there."""
+"""`invoke mode` without a mode shows all stacks, or the named one, which must exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deploy reads each file once: what was proven is what is deployed, whatever the files say a moment later."""
+"""A deploy reads each file once: what was verified is what is deployed, even if the files change later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A docker-build plugin that says nothing although its build is over is ended; one that works is left alone."""
+"""A silent docker-build plugin whose build has ended is stopped; a working one is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slipway._internal.run.process import ProcessResult
 LONG_AGO, NOW, LATER = timedelta(hours=-1), timedelta(), timedelta(hours=1)
 
 
-class Quiet:
+class SilentBuilds:
     """Builds of which some say nothing; `looked` counts how often that was asked."""
 
     def __init__(self, *services: str) -> None:
@@ -43,7 +43,7 @@ def record(name: str, status: str, began: timedelta, ended: timedelta) -> str:
 
 
 def watch(
-    monkeypatch: pytest.MonkeyPatch, run_context: RunContext, builds: Quiet, lines: list[str], looks: int = 0
+    monkeypatch: pytest.MonkeyPatch, run_context: RunContext, builds: SilentBuilds, lines: list[str], looks: int = 0
 ) -> tuple[str, list[str]]:
     """Watch until the plugin was ended, or for so many looks; return the service, and what was ended."""
     ended: list[str] = []
@@ -71,7 +71,7 @@ def test_a_build_that_is_over_ends_a_plugin_that_says_nothing(
     monkeypatch: pytest.MonkeyPatch, run_context: RunContext, status: str, name: str
 ) -> None:
     lines = ["no JSON", record(name, status, LONG_AGO, LONG_AGO)]
-    assert watch(monkeypatch, run_context, Quiet("api"), lines) == ("api", ["pulumi-resource-docker-build"])
+    assert watch(monkeypatch, run_context, SilentBuilds("api"), lines) == ("api", ["pulumi-resource-docker-build"])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_build_that_is_over_ends_a_plugin_that_says_nothing(
 def test_any_other_plugin_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, run_context: RunContext, quiet: tuple[str, ...], lines: list[str]
 ) -> None:
-    assert watch(monkeypatch, run_context, Quiet(*quiet), lines, looks=5) == ("", [])
+    assert watch(monkeypatch, run_context, SilentBuilds(*quiet), lines, looks=5) == ("", [])
 
 
 def test_where_buildkit_does_not_answer_nothing_is_ended(
@@ -99,7 +99,7 @@ def test_where_buildkit_does_not_answer_nothing_is_ended(
     def refuse(*_args: object, **_options: object) -> ProcessResult:
         raise SlipwayError("it does not answer")
 
-    builds = Quiet("api")
+    builds = SilentBuilds("api")
     monkeypatch.setattr(plugin_watchdog, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(plugin_watchdog, "run", refuse)
     monkeypatch.setattr(plugin_watchdog.pulumi_command, "end_plugin", pytest.fail)

@@ -1,4 +1,4 @@
-"""What a promotion means for each service, what it refuses, and what it does in which order."""
+"""What a promotion does to each service, what it refuses, and the order of its steps."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def staged(run_context: RunContext) -> RunContext:
 
 
 @pytest.fixture
-def did(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What was done, in order: verified, copied, tagged, and which image."""
     steps: list[tuple[str, str]] = []
 
@@ -149,9 +149,11 @@ def test_an_image_that_went_through_no_gate_is_refused(run_context: RunContext) 
         promotions.plan_promotion(run_context, STAGING, PROD)
 
 
-def test_in_one_registry_nothing_is_copied_and_all_is_verified(staged: RunContext, did: list[tuple[str, str]]) -> None:
+def test_in_one_registry_nothing_is_copied_and_all_is_verified(
+    staged: RunContext, performed: list[tuple[str, str]]
+) -> None:
     carry_out(staged, promotions.plan_promotion(staged, STAGING, PROD))
-    assert did == [("verified", ref("api", "2")), ("verified", ref("web", "1")), ("verified", ref(GATEWAY, "9"))]
+    assert performed == [("verified", ref("api", "2")), ("verified", ref("web", "1")), ("verified", ref(GATEWAY, "9"))]
     assert read(staged, "prod") == read(staged, "staging")
 
 
@@ -160,12 +162,12 @@ def carry_out(run_context: RunContext, promotion: Promotion) -> None:
 
 
 def test_between_registries_the_tags_come_after_the_proof_and_the_lock_last(
-    staged: RunContext, did: list[tuple[str, str]]
+    staged: RunContext, performed: list[tuple[str, str]]
 ) -> None:
     carry_out(staged, promotions.plan_promotion(staged, STAGING, ELSEWHERE))
     api, web = ref("api", "2", THERE), ref("web", "1", THERE)
     own = {GATEWAY: ref(GATEWAY, "9", THERE)}
-    assert [step for step in did if step[1].endswith("9")] == [
+    assert [step for step in performed if step[1].endswith("9")] == [
         ("verified", ref(GATEWAY, "9")),
         ("copied", own[GATEWAY]),
         ("verified", own[GATEWAY]),
@@ -174,7 +176,7 @@ def test_between_registries_the_tags_come_after_the_proof_and_the_lock_last(
         (f"tagged h-{'9' * 64}", own[GATEWAY]),
     ]
     assert lock.load(staged.workspace.root, "prod").beside == {GATEWAY: entry(GATEWAY, "9", THERE)}
-    assert [step for step in did if not step[1].endswith("9")] == [
+    assert [step for step in performed if not step[1].endswith("9")] == [
         ("verified", ref("api", "2")),
         ("verified", ref("web", "1")),
         ("copied", api),
@@ -192,7 +194,7 @@ def test_between_registries_the_tags_come_after_the_proof_and_the_lock_last(
 
 @pytest.mark.parametrize("broken", ["verified", "copied", "tagged"])
 def test_whatever_fails_the_targets_lock_is_as_it_was(
-    staged: RunContext, did: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, broken: str
+    staged: RunContext, performed: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     write(staged, "prod", api=entry("api", "1"))
     before = read(staged, "prod")
@@ -212,23 +214,25 @@ def test_whatever_fails_the_targets_lock_is_as_it_was(
 
 
 def test_a_dry_promotion_verifies_where_the_images_are_and_changes_nothing(
-    staged: RunContext, did: list[tuple[str, str]]
+    staged: RunContext, performed: list[tuple[str, str]]
 ) -> None:
     promotion = promotions.plan_promotion(staged, STAGING, ELSEWHERE)
     promotions.verify_promotion(staged, promotion, NullReporter(), today=TODAY)
-    assert did == [("verified", ref("api", "2")), ("verified", ref("web", "1")), ("verified", ref(GATEWAY, "9"))]
+    assert performed == [("verified", ref("api", "2")), ("verified", ref("web", "1")), ("verified", ref(GATEWAY, "9"))]
     assert read(staged, "prod") == {}
     assert "would be locked" in promotion.summary(dry=True)
 
 
-def test_what_is_promoted_already_is_said(staged: RunContext, did: list[tuple[str, str]]) -> None:
+def test_what_is_promoted_already_is_said(staged: RunContext, performed: list[tuple[str, str]]) -> None:
     carry_out(staged, promotions.plan_promotion(staged, STAGING, PROD))
     again = promotions.plan_promotion(staged, STAGING, PROD)
     assert not again.has_changes
     assert "already" in again.summary(dry=False)
 
 
-def test_the_target_keeps_what_it_has_of_services_that_are_gone(staged: RunContext, did: list[tuple[str, str]]) -> None:
+def test_the_target_keeps_what_it_has_of_services_that_are_gone(
+    staged: RunContext, performed: list[tuple[str, str]]
+) -> None:
     write(staged, "prod", old=entry("old", "5"))
     carry_out(staged, promotions.plan_promotion(staged, STAGING, PROD))
     assert read(staged, "prod")["old"] == entry("old", "5")

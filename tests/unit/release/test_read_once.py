@@ -1,4 +1,4 @@
-"""A command reads each file that people write once, and passes on what it says: two readings could differ."""
+"""A command reads each configuration file once: two readings could differ."""
 
 from __future__ import annotations
 

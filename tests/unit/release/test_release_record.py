@@ -1,4 +1,4 @@
-"""The record of releases in a Pulumi program: a tree, whose images are known when all of them are."""
+"""The record of releases in a Pulumi program: its images resolve only when all of them are known."""
 
 from __future__ import annotations
 

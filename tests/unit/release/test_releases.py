@@ -1,4 +1,4 @@
-"""What is read of a stack's releases, and which digests somebody still needs."""
+"""Reading a stack's releases, and the digests that are still needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What failed inside Pulumi is told as one error: whose part, the lines that show why, the log, the remedy."""
+"""Failures inside Pulumi become one error: the resource, the lines that show why, the log, the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a rollback goes, what it means for each service, and what it writes before it deploys."""
+"""Which release a rollback chooses, what it does to each service, and what it writes before it deploys."""
 
 from __future__ import annotations
 
@@ -31,92 +31,92 @@ def ref(service: str, letter: str) -> str:
     return f"{REGISTRY}/shop/{service}@sha256:{letter * 64}"
 
 
-def line(name: str, result: str, letter: str, **digests: str) -> DeployedRelease:
+def release(name: str, result: str, letter: str, **digests: str) -> DeployedRelease:
     images = digests or {"api": ref("api", letter)}
     return DeployedRelease(name, "2026-03-01T12:00:00Z", "ann", "", False, "inline", result, images)
 
 
-def chosen(lines: list[DeployedRelease], name: str | None = None, **locked: str) -> str:
+def choose(lines: list[DeployedRelease], name: str | None = None, **locked: str) -> str:
     return rollback.choose_release(lines, "dev", name, locked).id
 
 
 def test_without_a_name_it_is_the_last_good_one() -> None:
-    assert chosen([line("r-3", "live", "3"), line("r-2", "good", "2"), line("r-1", "good", "1")]) == "r-2"
+    assert choose([release("r-3", "live", "3"), release("r-2", "good", "2"), release("r-1", "good", "1")]) == "r-2"
 
 
 def test_a_release_with_the_images_that_run_now_is_nothing_to_go_back_to() -> None:
-    assert chosen([line("r-3", "live", "2"), line("r-2", "good", "2"), line("r-1", "good", "1")]) == "r-1"
+    assert choose([release("r-3", "live", "2"), release("r-2", "good", "2"), release("r-1", "good", "1")]) == "r-1"
 
 
 def test_after_a_release_that_failed_it_is_the_one_that_was_live() -> None:
-    assert chosen([line("r-3", "failed", "3"), line("r-2", "live", "2"), line("r-1", "good", "1")]) == "r-2"
+    assert choose([release("r-3", "failed", "3"), release("r-2", "live", "2"), release("r-1", "good", "1")]) == "r-2"
 
 
 def test_a_failed_release_in_between_is_passed_over() -> None:
-    assert chosen([line("r-3", "live", "3"), line("r-2", "failed", "2"), line("r-1", "good", "1")]) == "r-1"
+    assert choose([release("r-3", "live", "3"), release("r-2", "failed", "2"), release("r-1", "good", "1")]) == "r-1"
 
 
 def test_a_rollback_that_did_not_end_goes_on() -> None:
-    lines = [line("r-4", "failed", "1"), line("r-3", "live", "3"), line("r-1", "good", "1")]
-    assert chosen(lines, api=ref("api", "1")) == "r-1"
-    assert chosen(lines) == "r-3", "no lock was written, so nobody was going back"
+    lines = [release("r-4", "failed", "1"), release("r-3", "live", "3"), release("r-1", "good", "1")]
+    assert choose(lines, api=ref("api", "1")) == "r-1"
+    assert choose(lines) == "r-3", "no lock was written, so nobody was going back"
 
 
 def test_a_named_release_is_taken_also_the_one_that_runs() -> None:
-    lines = [line("r-2", "live", "2"), line("r-1", "good", "1")]
-    assert chosen(lines, "r-1") == "r-1"
-    assert chosen(lines, "r-2") == "r-2"
+    lines = [release("r-2", "live", "2"), release("r-1", "good", "1")]
+    assert choose(lines, "r-1") == "r-1"
+    assert choose(lines, "r-2") == "r-2"
 
 
 def test_an_unknown_release_is_refused_with_the_ids_that_there_are() -> None:
     with pytest.raises(ConfigError, match="no release r-9") as caught:
-        chosen([line("r-2", "live", "2"), line("r-1", "good", "1")], "r-9")
+        choose([release("r-2", "live", "2"), release("r-1", "good", "1")], "r-9")
     assert "r-2, r-1" in caught.value.remedy
 
 
 def test_a_release_that_never_ran_is_nothing_to_go_back_to() -> None:
     with pytest.raises(ConfigError, match="never went live") as caught:
-        chosen([line("r-2", "failed", "2"), line("r-1", "live", "1")], "r-2")
+        choose([release("r-2", "failed", "2"), release("r-1", "live", "1")], "r-2")
     assert "r-1" in caught.value.remedy and "r-2" not in caught.value.remedy
 
 
 @pytest.mark.parametrize(
     "lines",
-    [[], [line("r-1", "failed", "1")], [line("r-1", "live", "1")]],
+    [[], [release("r-1", "failed", "1")], [release("r-1", "live", "1")]],
     ids=["never deployed", "nothing ever ran", "nothing ran before"],
 )
 def test_without_a_good_release_there_is_no_way_back(lines: list[DeployedRelease]) -> None:
     with pytest.raises(ConfigError, match="no good release"):
-        chosen(lines)
+        choose(lines)
 
 
-def moves(services: list[str], to: DeployedRelease, live: DeployedRelease, **locked: str) -> list[RollbackStep]:
+def planned_moves(services: list[str], to: DeployedRelease, live: DeployedRelease, **locked: str) -> list[RollbackStep]:
     entries = {name: lock.LockEntry(image, "c" * 64) for name, image in locked.items()}
     return list(rollback.plan_steps(services, to, live, lock.Lock("dev", services=entries)))
 
 
 def test_each_service_goes_to_the_image_it_had() -> None:
-    live = line("r-2", "live", "2", api=ref("api", "2"), web=ref("web", "1"))
-    to = line("r-1", "good", "1", api=ref("api", "1"), web=ref("web", "1"))
-    assert [(each.service, each.ref, each.note) for each in moves(["api", "web"], to, live)] == [
+    live = release("r-2", "live", "2", api=ref("api", "2"), web=ref("web", "1"))
+    to = release("r-1", "good", "1", api=ref("api", "1"), web=ref("web", "1"))
+    assert [(each.service, each.ref, each.note) for each in planned_moves(["api", "web"], to, live)] == [
         ("api", ref("api", "1"), "goes back"),
         ("web", ref("web", "1"), "stays"),
     ]
 
 
 def test_a_service_that_is_newer_than_the_release_keeps_its_image() -> None:
-    live = line("r-2", "live", "2", api=ref("api", "2"), web=ref("web", "1"))
-    to = line("r-1", "good", "1", api=ref("api", "1"))
-    [_, kept] = moves(["api", "web"], to, live)
+    live = release("r-2", "live", "2", api=ref("api", "2"), web=ref("web", "1"))
+    to = release("r-1", "good", "1", api=ref("api", "1"))
+    [_, kept] = planned_moves(["api", "web"], to, live)
     assert (kept.ref, kept.note) == (ref("web", "1"), "stays: it is not in that release")
-    [_, locked] = moves(["api", "web"], to, live, web=ref("web", "5"))
+    [_, locked] = planned_moves(["api", "web"], to, live, web=ref("web", "5"))
     assert locked.ref == ref("web", "5")
 
 
 def test_a_service_without_any_image_is_named() -> None:
-    to = line("r-1", "good", "1")
+    to = release("r-1", "good", "1")
     with pytest.raises(EvidenceError, match="web did not exist in r-1"):
-        moves(["api", "web"], to, line("r-2", "live", "2"))
+        planned_moves(["api", "web"], to, release("r-2", "live", "2"))
 
 
 @pytest.fixture
@@ -125,8 +125,8 @@ def run_context(tmp_path: Path) -> RunContext:
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", REGISTRY), ()), tmp_path / "bin", {})
 
 
-def back(stack: Stack, letter: str = "1", **contents: str) -> Rollback:
-    to = replace(line("r-1", "good", letter), contents=contents)
+def make_rollback(stack: Stack, letter: str = "1", **contents: str) -> Rollback:
+    to = replace(release("r-1", "good", letter), contents=contents)
     return Rollback(stack, to, (RollbackStep("api", ref("api", "2"), ref("api", letter), "goes back"),), ())
 
 
@@ -168,7 +168,7 @@ def carry_out(run_context: RunContext, way: Rollback) -> dict[str, lock.LockEntr
 def test_the_lock_is_written_and_all_images_come_from_it_for_this_run(
     run_context: RunContext, deployed: list[tuple[Stack, DeployInputs]]
 ) -> None:
-    entries = carry_out(run_context, back(STACK, api="a" * 64))
+    entries = carry_out(run_context, make_rollback(STACK, api="a" * 64))
     assert entries == {"api": lock.LockEntry(ref("api", "1"), "a" * 64)}
     [(stack, inputs)] = deployed
     assert (stack.mode, stack.overridden) == ("external", True)
@@ -183,8 +183,8 @@ def test_an_image_whose_content_nobody_recorded_is_found_by_its_tag(
         "find_tags",
         lambda image, _workspace: ["v1", "h-old", f"h-{'0' * 64}"] if image == ref("api", "1") else [],
     )
-    assert carry_out(run_context, back(STACK))["api"].content == "0" * 64
-    assert carry_out(run_context, back(STACK, "3"))["api"].content == ""
+    assert carry_out(run_context, make_rollback(STACK))["api"].content == "0" * 64
+    assert carry_out(run_context, make_rollback(STACK, "3"))["api"].content == ""
 
 
 def test_what_a_lock_knows_of_an_image_is_kept(run_context: RunContext, deployed: list[Any]) -> None:
@@ -193,7 +193,7 @@ def test_what_a_lock_knows_of_an_image_is_kept(run_context: RunContext, deployed
     )
     entry = lock.LockEntry(ref("api", "1"), "c" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})
     lock.save(run_context.workspace.root, lock.Lock("staging", services={"api": entry}))
-    assert carry_out(run_context, back(STACK)) == {"api": entry}
+    assert carry_out(run_context, make_rollback(STACK)) == {"api": entry}
 
 
 def test_an_image_that_is_gone_is_said_before_anything_changes(
@@ -201,7 +201,7 @@ def test_an_image_that_is_gone_is_said_before_anything_changes(
 ) -> None:
     monkeypatch.setattr(rollback.registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs))
     with pytest.raises(EvidenceError, match="no longer has"):
-        carry_out(run_context, back(STACK))
+        carry_out(run_context, make_rollback(STACK))
     assert not (run_context.workspace.root / "deploy").exists() and not deployed
 
 
@@ -210,7 +210,7 @@ def test_the_lines_of_services_that_do_not_move_are_left_as_they_are(
 ) -> None:
     other = lock.LockEntry(ref("old", "5"), "f" * 64)
     lock.save(run_context.workspace.root, lock.Lock("dev", services={"old": other}))
-    assert carry_out(run_context, back(STACK, api="a" * 64))["old"] == other
+    assert carry_out(run_context, make_rollback(STACK, api="a" * 64))["old"] == other
 
 
 def test_on_a_protected_stack_the_lock_says_what_was_proven(
@@ -232,18 +232,18 @@ def test_on_a_protected_stack_the_lock_says_what_was_proven(
 
     monkeypatch.setattr(rollback.evidence, "verify_evidence", verify)
     with pytest.raises(EvidenceError, match="a tag was moved by hand"):
-        carry_out(run_context, back(PROD))
+        carry_out(run_context, make_rollback(PROD))
     assert not deployed
     asked.clear()
     tags = {f"{ref('api', '1').partition('@')[0]}:h-{'a' * 64}": ref("api", "1")[-71:]}
     monkeypatch.setattr(
         rollback.registry, "resolve_digests", lambda refs, _workspace: {each: tags.get(each) for each in refs}
     )
-    entries = carry_out(run_context, back(PROD))
+    entries = carry_out(run_context, make_rollback(PROD))
     assert entries == {"api": lock.LockEntry(ref("api", "1"), "a" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})}
     assert asked == [EvidenceRequirement("api", ref("api", "1"))]
     assert not deployed[0][0].overridden
-    carry_out(run_context, back(PROD))
+    carry_out(run_context, make_rollback(PROD))
     assert asked[1] == EvidenceRequirement("api", ref("api", "1"), "a" * 64, "d" * 40, {"sbom": "sha256:" + "e" * 64})
 
 
@@ -255,7 +255,7 @@ def test_on_a_protected_stack_nothing_happens_without_proof(
 
     monkeypatch.setattr(rollback.evidence, "verify_evidence", verify)
     with pytest.raises(EvidenceError, match="unsigned"):
-        carry_out(run_context, back(PROD))
+        carry_out(run_context, make_rollback(PROD))
     assert not (run_context.workspace.root / "deploy").exists() and not deployed
 
 
@@ -263,7 +263,7 @@ def test_a_released_image_takes_its_evidence_along_where_it_holds(
     run_context: RunContext, deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = f"{REGISTRY}/shop/release/api@sha256:{'1' * 64}"
-    way = replace(back(STACK), steps=(RollbackStep("api", "", released, "goes back"),))
+    way = replace(make_rollback(STACK), steps=(RollbackStep("api", "", released, "goes back"),))
     proof = VerifiedImage(released, "api", "a" * 64, None, {"sbom": "sha256:" + "e" * 64}, {}, "ann")
     monkeypatch.setattr(rollback.evidence, "verify_evidence", lambda *_, **__: {"api": proof})
     assert carry_out(run_context, way)["api"].evidence == {"sbom": "sha256:" + "e" * 64}
@@ -285,7 +285,7 @@ def test_a_deploy_that_fails_leaves_the_lock_to_say_what_should_run(
     monkeypatch.setattr(rollback.deploy, "deploy_stack", deploy)
     monkeypatch.setattr(rollback.deploy, "refuse_foreign_objects", lambda *_: None)
     with pytest.raises(SlipwayError, match="healthy"):
-        carry_out(run_context, back(STACK, api="a" * 64))
+        carry_out(run_context, make_rollback(STACK, api="a" * 64))
     assert lock.load(run_context.workspace.root, "dev").services["api"].ref == ref("api", "1")
 
 
@@ -293,9 +293,9 @@ def test_a_deploy_that_fails_leaves_the_lock_to_say_what_should_run(
     ("mode", "said"), [("inline", "builds the current sources again"), ("hybrid", "from the lock")]
 )
 def test_that_the_mode_is_another_for_this_run_is_said(mode: Any, said: str) -> None:
-    assert said in " ".join(back(replace(STACK, mode=mode)).summary_lines())
-    assert len(back(PROD).summary_lines()) == 1
+    assert said in " ".join(make_rollback(replace(STACK, mode=mode)).summary_lines())
+    assert len(make_rollback(PROD).summary_lines()) == 1
 
 
 def test_services_that_are_no_longer_there_are_said() -> None:
-    assert "not deployed: old" in " ".join(replace(back(STACK), missing_services=("old",)).summary_lines())
+    assert "not deployed: old" in " ".join(replace(make_rollback(STACK), missing_services=("old",)).summary_lines())

@@ -1,4 +1,4 @@
-"""One `invoke dev` for a stack: another process's is seen, one's own is not in the way."""
+"""One `invoke dev` per stack: another process's lock is detected, the own one does not block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that runs beside another: what it is called, and where it listens."""
+"""A folder that runs beside another: its names, and its port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service's container, as far as no engine is needed."""
+"""A service's container, without an engine."""
 
 from __future__ import annotations
 

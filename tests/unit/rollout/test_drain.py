@@ -1,4 +1,4 @@
-"""How a container ends, with an engine that only acts and a clock that only waiting moves."""
+"""How a container is drained, with a fake engine and a clock that advances only by waiting."""
 
 from __future__ import annotations
 

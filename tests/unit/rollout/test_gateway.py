@@ -1,4 +1,4 @@
-"""The gateway's container, as far as no engine is needed."""
+"""The gateway's container, without an engine."""
 
 from __future__ import annotations
 

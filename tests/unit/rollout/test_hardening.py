@@ -1,4 +1,4 @@
-"""The init that every container has, where the engine has one to give."""
+"""The init process of containers, on engines that have one and on engines that do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for health, with an engine that only acts."""
+"""Waiting for health, with a scripted engine."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ DOWN = {"Running": False, "Restarting": False, "ExitCode": 3, "OOMKilled": False
 CHECK, NONE = Healthcheck(("check",)), Healthcheck(())
 
 
-class Acting:
-    """A container whose states come one after the other; the last one stays."""
+class ScriptedContainer:
+    """A container with scripted states; the last one repeats."""
 
     id, name = "abc", "demo-dev-api-1"
 
@@ -39,16 +39,16 @@ class Acting:
         self.attrs = {"State": state, "NetworkSettings": {"Networks": self.networks}}
 
 
-def networked() -> Acting:
-    """A container that stays up, with an address: this machine's loopback."""
-    container = Acting(UP)
+def container_on_loopback() -> ScriptedContainer:
+    """A running container whose address is this machine's loopback."""
+    container = ScriptedContainer(UP)
     container.networks = {"demo-dev": {"IPAddress": "127.0.0.1", "Gateway": "127.0.0.1"}}
     return container
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> list[ProbeResult]:
-    """What the health check says, one after the other; the last one stays."""
+def scripted_checks(monkeypatch: pytest.MonkeyPatch) -> list[ProbeResult]:
+    """Scripted results of the health check; the last one repeats."""
     said: list[ProbeResult] = []
     monkeypatch.setattr(engine, "probe", lambda *_: said.pop(0) if len(said) > 1 else said[0])
     monkeypatch.setattr(health, "POLL_SECONDS", 0.001)
@@ -56,56 +56,56 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[ProbeResult]:
 
 
 @pytest.fixture
-def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine is on the stack's network, and nobody waits long."""
+def local_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put this machine on the network, with short waits."""
     monkeypatch.setattr(ContainerAddress, "is_local", True)
     monkeypatch.setattr(health, "LOOPBACK_SECONDS", 0.01)
     monkeypatch.setattr(health, "REFUSED_SECONDS", 0.01)
     monkeypatch.setattr(health, "SETTLE_SECONDS", 0.01)
 
 
-def test_it_returns_as_soon_as_the_check_succeeds(answers: list[ProbeResult]) -> None:
-    answers += [ProbeResult(False, "not yet"), ProbeResult(False, "not yet"), ProbeResult(True, "")]
-    health.wait_until_healthy(Acting(UP), CHECK, None, CancellationToken())
-    assert answers == [ProbeResult(True, "")]
+def test_it_returns_as_soon_as_the_check_succeeds(scripted_checks: list[ProbeResult]) -> None:
+    scripted_checks += [ProbeResult(False, "not yet"), ProbeResult(False, "not yet"), ProbeResult(True, "")]
+    health.wait_until_healthy(ScriptedContainer(UP), CHECK, None, CancellationToken())
+    assert scripted_checks == [ProbeResult(True, "")]
 
 
-def test_a_container_that_ends_fails_at_once_and_says_how(answers: list[ProbeResult]) -> None:
-    answers += [ProbeResult(False, "refused")]
+def test_a_container_that_ends_fails_at_once_and_says_how(scripted_checks: list[ProbeResult]) -> None:
+    scripted_checks += [ProbeResult(False, "refused")]
     with pytest.raises(Unhealthy, match="it ended with exit code 3") as caught:
-        health.wait_until_healthy(Acting(UP, DOWN), CHECK, None, CancellationToken())
+        health.wait_until_healthy(ScriptedContainer(UP, DOWN), CHECK, None, CancellationToken())
     assert "refused" in caught.value.detail
 
 
 def test_memory_is_named_when_it_was_the_cause() -> None:
     with pytest.raises(Unhealthy, match="exceeded its memory limit"):
-        health.wait_until_healthy(Acting({**DOWN, "OOMKilled": True}), CHECK, None, CancellationToken())
+        health.wait_until_healthy(ScriptedContainer({**DOWN, "OOMKilled": True}), CHECK, None, CancellationToken())
 
 
 def test_the_time_is_bounded_and_the_last_words_are_told_with_the_key_that_gives_more(
-    answers: list[ProbeResult],
+    scripted_checks: list[ProbeResult],
 ) -> None:
-    answers += [ProbeResult(False, "no database")]
+    scripted_checks += [ProbeResult(False, "no database")]
     with pytest.raises(Unhealthy, match="within 0 s") as caught:
-        health.wait_until_healthy(Acting(UP), CHECK, 0.05, CancellationToken())
+        health.wait_until_healthy(ScriptedContainer(UP), CHECK, 0.05, CancellationToken())
     assert caught.value.detail == "health check: no database"
     assert "`start-timeout`" in caught.value.remedy
 
 
-def test_within_the_checks_start_period_failures_do_not_count(answers: list[ProbeResult]) -> None:
+def test_within_the_checks_start_period_failures_do_not_count(scripted_checks: list[ProbeResult]) -> None:
     """However little service.toml gives it."""
-    answers += [*[ProbeResult(False, "not yet")] * 20, ProbeResult(True, "")]
+    scripted_checks += [*[ProbeResult(False, "not yet")] * 20, ProbeResult(True, "")]
     check = Healthcheck(("check",), start_period=60)
-    health.wait_until_healthy(Acting(UP), check, 0.001, CancellationToken())
-    assert answers == [ProbeResult(True, "")], "all that failed were asked for"
+    health.wait_until_healthy(ScriptedContainer(UP), check, 0.001, CancellationToken())
+    assert scripted_checks == [ProbeResult(True, "")], "all that failed were asked for"
 
 
 def test_a_check_may_take_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "timeout_factor", lambda: 1)
     given: list[float] = []
     monkeypatch.setattr(engine, "probe", lambda _id, _command, seconds: given.append(seconds) or ProbeResult(True, ""))
-    health.wait_until_healthy(Acting(UP), Healthcheck(("check",), timeout=3), None, CancellationToken())
-    health.wait_until_healthy(Acting(UP), Healthcheck(("check",), timeout=300), 5, CancellationToken())
+    health.wait_until_healthy(ScriptedContainer(UP), Healthcheck(("check",), timeout=3), None, CancellationToken())
+    health.wait_until_healthy(ScriptedContainer(UP), Healthcheck(("check",), timeout=300), 5, CancellationToken())
     assert given[0] == 3 and 4 < given[1] <= 5
 
 
@@ -127,31 +127,33 @@ def test_an_overloaded_machine_is_given_more_time_for_each_check(
     assert health.timeout_factor() == times
 
 
-def test_checks_are_as_far_apart_as_the_start_interval_says(answers: list[ProbeResult]) -> None:
+def test_checks_are_as_far_apart_as_the_start_interval_says(scripted_checks: list[ProbeResult]) -> None:
     pauses: list[float] = []
 
-    class Noting(CancellationToken):
+    class RecordingToken(CancellationToken):
         def sleep(self, seconds: float) -> None:
             pauses.append(seconds)
 
-    answers += [ProbeResult(False, ""), ProbeResult(True, "")]
-    health.wait_until_healthy(Acting(UP), Healthcheck(("check",), start_interval=7), None, Noting())
+    scripted_checks += [ProbeResult(False, ""), ProbeResult(True, "")]
+    health.wait_until_healthy(ScriptedContainer(UP), Healthcheck(("check",), start_interval=7), None, RecordingToken())
     assert pauses == [7]
 
 
-def test_without_a_check_it_must_only_stay_up(monkeypatch: pytest.MonkeyPatch, answers: list[ProbeResult]) -> None:
+def test_without_a_check_it_must_only_stay_up(
+    monkeypatch: pytest.MonkeyPatch, scripted_checks: list[ProbeResult]
+) -> None:
     monkeypatch.setattr(health, "SETTLE_SECONDS", 0.05)
-    health.wait_until_healthy(Acting(UP), NONE, None, CancellationToken())
+    health.wait_until_healthy(ScriptedContainer(UP), NONE, None, CancellationToken())
     with pytest.raises(Unhealthy):
-        health.wait_until_healthy(Acting(UP, UP, DOWN), NONE, None, CancellationToken())
+        health.wait_until_healthy(ScriptedContainer(UP, UP, DOWN), NONE, None, CancellationToken())
 
 
-def test_an_interrupt_ends_the_waiting(answers: list[ProbeResult]) -> None:
-    answers += [ProbeResult(False, "")]
+def test_an_interrupt_ends_the_waiting(scripted_checks: list[ProbeResult]) -> None:
+    scripted_checks += [ProbeResult(False, "")]
     stop = CancellationToken()
     stop.cancel()
     with pytest.raises(Cancelled):
-        health.wait_until_healthy(Acting(UP), CHECK, None, stop)
+        health.wait_until_healthy(ScriptedContainer(UP), CHECK, None, stop)
 
 
 def test_work_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,11 +165,11 @@ def test_work_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("check", [CHECK, NONE])
 def test_a_container_whose_port_answers_on_its_network_may_take_over(
-    near: None, answers: list[ProbeResult], check: Healthcheck
+    local_engine: None, scripted_checks: list[ProbeResult], check: Healthcheck
 ) -> None:
-    answers += [ProbeResult(True, "")]
+    scripted_checks += [ProbeResult(True, "")]
     with socket.create_server(("127.0.0.1", 0)) as server:
-        health.wait_until_healthy(networked(), check, 5, CancellationToken(), server.getsockname()[1])
+        health.wait_until_healthy(container_on_loopback(), check, 5, CancellationToken(), server.getsockname()[1])
         server.settimeout(60)
         assert server.accept(), "the port was tried"
 
@@ -184,52 +186,52 @@ def test_a_container_whose_port_answers_on_its_network_may_take_over(
 )
 def test_a_healthy_container_that_cannot_be_reached_fails_and_what_it_listens_on_is_told(
     monkeypatch: pytest.MonkeyPatch,
-    near: None,
-    answers: list[ProbeResult],
+    local_engine: None,
+    scripted_checks: list[ProbeResult],
     check: Healthcheck,
     listens: list[tuple[str, int]],
     says: str,
     remedy: str,
 ) -> None:
-    answers += [ProbeResult(True, "")]
+    scripted_checks += [ProbeResult(True, "")]
     monkeypatch.setattr(reachability, "find_listeners", lambda *_: listens)
     monkeypatch.setattr(ContainerAddress, "probe_port", lambda *_: "refused")
     with pytest.raises(Unhealthy, match="its port 1 does not answer on the stack's network") as caught:
-        health.wait_until_healthy(networked(), check, 1, CancellationToken(), 1)
+        health.wait_until_healthy(container_on_loopback(), check, 1, CancellationToken(), 1)
     assert says in caught.value.detail and remedy in caught.value.remedy
 
 
 def test_a_port_that_opens_later_than_the_check_is_green_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, near: None, answers: list[ProbeResult]
+    monkeypatch: pytest.MonkeyPatch, local_engine: None, scripted_checks: list[ProbeResult]
 ) -> None:
-    answers += [ProbeResult(True, "")]
+    scripted_checks += [ProbeResult(True, "")]
     heard = ["refused"] * 20 + ["open"]
     monkeypatch.setattr(health, "LOOPBACK_SECONDS", 60)
     monkeypatch.setattr(ContainerAddress, "probe_port", lambda *_: heard.pop(0))
-    health.wait_until_healthy(networked(), CHECK, 60, CancellationToken(), 1)
+    health.wait_until_healthy(container_on_loopback(), CHECK, 60, CancellationToken(), 1)
     assert heard == []
 
 
 def test_what_ends_before_its_port_answers_says_how(
-    monkeypatch: pytest.MonkeyPatch, near: None, answers: list[ProbeResult]
+    monkeypatch: pytest.MonkeyPatch, local_engine: None, scripted_checks: list[ProbeResult]
 ) -> None:
-    container = Acting(UP, UP, DOWN)
-    container.networks = networked().networks
+    container = ScriptedContainer(UP, UP, DOWN)
+    container.networks = container_on_loopback().networks
     monkeypatch.setattr(ContainerAddress, "probe_port", lambda *_: "refused")
     with pytest.raises(Unhealthy, match="it ended with exit code 3"):
         health.wait_until_healthy(container, NONE, 60, CancellationToken(), 1)
 
 
-def test_what_has_no_address_is_not_reached(answers: list[ProbeResult]) -> None:
-    answers += [ProbeResult(True, "")]
+def test_what_has_no_address_is_not_reached(scripted_checks: list[ProbeResult]) -> None:
+    scripted_checks += [ProbeResult(True, "")]
     with pytest.raises(Unhealthy, match="its port 1 cannot be reached"):
-        health.wait_until_healthy(Acting(UP), CHECK, 60, CancellationToken(), 1)
+        health.wait_until_healthy(ScriptedContainer(UP), CHECK, 60, CancellationToken(), 1)
 
 
 def test_where_this_machine_is_not_on_the_network_somebody_who_is_there_asks(
-    monkeypatch: pytest.MonkeyPatch, answers: list[ProbeResult]
+    monkeypatch: pytest.MonkeyPatch, scripted_checks: list[ProbeResult]
 ) -> None:
-    answers += [ProbeResult(True, "")]
+    scripted_checks += [ProbeResult(True, "")]
     asked: list[tuple[str, int]] = []
 
     @contextmanager
@@ -240,13 +242,13 @@ def test_where_this_machine_is_not_on_the_network_somebody_who_is_there_asks(
 
     monkeypatch.setattr(ContainerAddress, "is_local", False)
     monkeypatch.setattr(reachability, "port_probe", asking)
-    health.wait_until_healthy(networked(), CHECK, 60, CancellationToken(), 8000)
+    health.wait_until_healthy(container_on_loopback(), CHECK, 60, CancellationToken(), 8000)
     assert asked == [("127.0.0.1", 8000)] * 3
 
 
 @pytest.mark.parametrize("open_port", [True, False])
 def test_the_first_check_waits_a_moment_for_the_port(
-    monkeypatch: pytest.MonkeyPatch, near: None, answers: list[ProbeResult], open_port: bool
+    monkeypatch: pytest.MonkeyPatch, local_engine: None, scripted_checks: list[ProbeResult], open_port: bool
 ) -> None:
     """An open port ends the waiting; one that stays closed only delays the check."""
     probes: list[str] = []
@@ -257,25 +259,27 @@ def test_the_first_check_waits_a_moment_for_the_port(
         server.bind(("127.0.0.1", 0))
         if open_port:
             server.listen()
-            health.wait_until_healthy(networked(), CHECK, 1, CancellationToken(), server.getsockname()[1])
+            health.wait_until_healthy(container_on_loopback(), CHECK, 1, CancellationToken(), server.getsockname()[1])
         else:
             with pytest.raises(Unhealthy):
-                health.wait_until_healthy(networked(), CHECK, 1, CancellationToken(), server.getsockname()[1])
+                health.wait_until_healthy(
+                    container_on_loopback(), CHECK, 1, CancellationToken(), server.getsockname()[1]
+                )
     assert probes == ["probe"]
 
 
 def test_a_check_that_still_runs_is_not_joined_by_another(
-    monkeypatch: pytest.MonkeyPatch, answers: list[ProbeResult]
+    monkeypatch: pytest.MonkeyPatch, scripted_checks: list[ProbeResult]
 ) -> None:
     running = threading.Event()
     late, counted = ProbeResult(False, "late", running), []
 
-    class Waiting(CancellationToken):
+    class WaitingToken(CancellationToken):
         def sleep(self, seconds: float) -> None:
-            counted.append(len(answers))
+            counted.append(len(scripted_checks))
             if len(counted) == 5:
                 running.set()
 
-    answers += [late, ProbeResult(True, "")]
-    health.wait_until_healthy(Acting(UP), CHECK, None, Waiting())
+    scripted_checks += [late, ProbeResult(True, "")]
+    health.wait_until_healthy(ScriptedContainer(UP), CHECK, None, WaitingToken())
     assert counted == [1] * 5

@@ -1,4 +1,4 @@
-"""A thing is known by its resource, wherever that stands in Pulumi's tree."""
+"""An object is identified by its resource, wherever that is in Pulumi's tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine pulls with the login that is meant for pulling, and with the user's where none is named."""
+"""The engine pulls with the configured pull login, or else with the user's own."""
 
 from __future__ import annotations
 

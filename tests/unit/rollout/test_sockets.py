@@ -1,4 +1,4 @@
-"""What Linux says about sockets, read as it writes it."""
+"""Reading sockets from Linux's /proc files."""
 
 from __future__ import annotations
 

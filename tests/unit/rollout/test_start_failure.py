@@ -1,4 +1,4 @@
-"""What the user is told about a container that did not come up."""
+"""The error for a container that did not start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway._internal.rollout.cancellation import Cancelled
 from slipway._internal.rollout.start_failure import error_to_text, explain_start_failure
 
 
-class Failed:
+class FailedContainer:
     """A container that has written a lot."""
 
     name = "demo-dev-api-1"
@@ -28,7 +28,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_it_has_service_reason_last_lines_and_the_full_log(folder: Path) -> None:
-    error = explain_start_failure("api", Failed(), SlipwayError("it ended", detail="health check: refused"))
+    error = explain_start_failure("api", FailedContainer(), SlipwayError("it ended", detail="health check: refused"))
     assert isinstance(error, SlipwayError)
     text = error_to_text(error)
     assert text.startswith("service api failed: it ended\nhealth check: refused\n")
@@ -38,7 +38,7 @@ def test_it_has_service_reason_last_lines_and_the_full_log(folder: Path) -> None
 
 
 def test_a_secret_that_the_program_wrote_to_its_log_is_struck_out(folder: Path) -> None:
-    error = explain_start_failure("api", Failed(), SlipwayError("it ended"), ["open sesame"])
+    error = explain_start_failure("api", FailedContainer(), SlipwayError("it ended"), ["open sesame"])
     assert isinstance(error, SlipwayError)
     assert "open sesame" not in error_to_text(error)
     assert "open sesame" not in (folder / "demo-dev-api-1.log").read_text()
@@ -46,15 +46,15 @@ def test_a_secret_that_the_program_wrote_to_its_log_is_struck_out(folder: Path) 
 
 def test_an_interrupt_stays_an_interrupt() -> None:
     error = Cancelled()
-    assert explain_start_failure("api", Failed(), error) is error
+    assert explain_start_failure("api", FailedContainer(), error) is error
 
 
 def test_last_lines_are_bounded_and_cannot_harm_a_terminal(folder: Path) -> None:
-    class Noisy(Failed):
+    class NoisyContainer(FailedContainer):
         def logs(self, **_: object) -> bytes:
             return b"\x1b[2J" + b"x" * 1_000_000 + b"\n\xff\x9b2Jlast\r\n"
 
-    error = explain_start_failure("api", Noisy(), SlipwayError("it ended"))
+    error = explain_start_failure("api", NoisyContainer(), SlipwayError("it ended"))
     assert isinstance(error, SlipwayError)
     assert len(error.detail) < 1000
     assert "(1,000,000 letters)" in error.detail and error.detail.endswith("last")

@@ -1,4 +1,4 @@
-"""A cluster that says what a test wants: objects as the API server has them, and logs."""
+"""A fake cluster: objects as the API server returns them, and logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A team's own target is found by its name, and deploys; what Slipway cannot see there, it says."""
+"""A team's own target is found by its name and deploys; Slipway says what it cannot see there."""
 
 from __future__ import annotations
 

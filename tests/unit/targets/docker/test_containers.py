@@ -1,4 +1,4 @@
-"""Which container of a service is its own, and which are strays."""
+"""Which of a service's containers serves, and which are strays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The logs of pods: of all of them, of the run that crashed, and of those that come while one looks."""
+"""The logs of pods: of all of them, of a crashed run, and of pods that start later."""
 
 from __future__ import annotations
 

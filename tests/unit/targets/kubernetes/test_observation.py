@@ -1,4 +1,4 @@
-"""A stack on a cluster: its status, its drift, what becomes of a rollout that failed, and its end."""
+"""A stack on a cluster: its status, its drift, failed rollouts, and its removal."""
 
 from __future__ import annotations
 

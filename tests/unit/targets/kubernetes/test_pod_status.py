@@ -1,4 +1,4 @@
-"""What is read from pods: how far they are, and what is wrong."""
+"""Reading pods: their progress, and their problems."""
 
 from __future__ import annotations
 

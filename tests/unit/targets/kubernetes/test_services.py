@@ -1,4 +1,4 @@
-"""A stack on Kubernetes declares what its services need, hardened, and opens nothing that nobody asked for."""
+"""A stack on Kubernetes declares what its services need, hardened, and denies all other traffic."""
 
 from __future__ import annotations
 

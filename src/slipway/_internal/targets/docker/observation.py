@@ -159,8 +159,8 @@ class DockerTarget:
                     )
 
     def remove_orphans(self, known_ids: Collection[str]) -> None:
-        # Containers of `invoke dev` are not in the state either, but serve until the deploy replaces them. Commands that
-        # somebody runs are theirs to end.
+        # Containers of `invoke dev` are not in the state either, but serve until the deploy replaces them. Commands
+        # that somebody runs are theirs to end.
         serving = {container.id for container in self.own_containers() if container.dev}
         running = {
             obj.id

@@ -27,6 +27,7 @@ COVERAGE_GOAL, LITTLE_COVERAGE = 90, 80  # per cent
 nox.options.default_venv_backend = "none"
 TESTS = ["lint", "unit", "bake", "gate", "e2e", "kubernetes"]
 WITH_TOOLS = ("gate", "e2e", "kubernetes")
+FILES_SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")  # what a file's tests share is made once
 TOOLS_LOG = ROOT / ".nox" / "tools.log"
 AHEAD: list[AheadBuild] = []  # at most one
 BESIDE: dict[str, subprocess.Popen[bytes]] = {}  # sessions that run in the background
@@ -134,8 +135,8 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def bake(session: nox.Session) -> None:
-    """Bake each choice and run the baked workspace's own checks."""
-    _pytest(session, "tests/bake")
+    """Bake each choice and run the baked workspace's own checks, on all cores."""
+    _pytest(session, "tests/bake", *FILES_SIDE_BY_SIDE)
 
 
 @nox.session

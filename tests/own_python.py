@@ -32,10 +32,10 @@ def made_for(workspace: Path) -> Path:
         (partial / "vendor").mkdir(parents=True)
         for file in (workspace / "requirements.txt", *(workspace / "vendor").iterdir()):
             shutil.copyfile(file, partial / file.relative_to(workspace))
-        if home.is_dir():  # another run was quicker
-            shutil.rmtree(partial)
-        else:
+        try:
             partial.rename(home)
+        except OSError:  # another run was quicker
+            shutil.rmtree(partial)
     shutil.copyfile(workspace / "tasks.py", home / "tasks.py")
     done = subprocess.run(
         [sys.executable, home / "tasks.py", "--list"],

@@ -1,8 +1,7 @@
 """The ground for tests on a real node: the product's own cluster, and one generated workspace with a registry.
 
 A cluster that was there before is used and left; else it is started, and its end must leave no trace. Programs are
-kept between runs where the product keeps them. SLIPWAY_K8S_PROVIDER=official leaves the stand-in for Pulumi's
-`kubernetes` plugin off PATH, so that Pulumi takes the real one.
+kept between runs where the product keeps them; Pulumi's plugin for Kubernetes, too, is had as the product has it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.workspace import Workspace, bake
 from tests.ground import left_as_it_was
-from tests.kubernetes.everyday import HERE, NAME, NAMESPACE, settings
+from tests.kubernetes.everyday import HERE, NAME, NAMESPACE, START_SECONDS, deployed, settings
 from tests.kubernetes.world import Cluster, push_probe, traces
 
 from slipway._internal.toolchain import registry_daemon
@@ -26,16 +25,14 @@ from slipway._internal.toolchain.paths import state_path
 
 REGISTRY = "127.0.0.1:5056"
 PORT = 18761
-STANDIN = Path(__file__).parent / "standin"
-OFFICIAL = os.environ.get("SLIPWAY_K8S_PROVIDER") == "official"
 
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[None]:
     """This machine, left as it was; another run of these tests is waited for."""
-    folders = [str(Path(sys.executable).parent), *([] if OFFICIAL else [str(STANDIN)]), os.environ["PATH"]]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with pytest.MonkeyPatch.context() as patch, file_lock(state_path("kubernetes.lock"), lambda: None):
-        patch.setenv("PATH", os.pathsep.join(folders))
+        patch.setenv("PATH", path)
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         for name in ("CI", "DOCKER_HOST", "KUBECONFIG", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE"):
             patch.delenv(name, raising=False)
@@ -48,6 +45,8 @@ def baked(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Workspace:
     """A workspace as it is generated, in git, with nothing set up yet."""
     root = bake(tmp_path_factory.mktemp("k8s"), project_slug=NAME, registry=REGISTRY, gateway_port=str(PORT))
     made = Workspace(root, PORT)
+    # A rollout that fails is given up by this time: the only one that is waited for to its end.
+    made.edit("services/api/service.toml", "[args]\n", f"start-timeout = {START_SECONDS}\n\n[args]\n")
     made.git("init", "--quiet")
     made.git("add", ".")
     made.git("commit", "--quiet", "--message", "Generated")
@@ -112,7 +111,9 @@ def live(baked: Workspace, cluster: Cluster, local_registry: str) -> Iterator[Wo
 
 @pytest.fixture
 def workspace(live: Workspace, cluster: Cluster) -> Iterator[Workspace]:
-    """The workspace with its stack running what the committed files say, and its files put back afterwards."""
+    """The workspace with its stack running what the committed files say; what a test has changed is put back."""
+    before = deployed(live, cluster)
     yield live
     live.restore()
-    live.up(*HERE, "--yes")
+    if deployed(live, cluster) != before:
+        live.up(*HERE, "--yes")

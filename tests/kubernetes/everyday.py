@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from tests.e2e.workspace import Workspace
 from tests.kubernetes.world import Cluster
+
+from slipway._internal.model.project import Project
+from slipway._internal.run.state import local_state_folder, state_file
 
 NAME = "slipway-k8s"
 STACK, NAMESPACE = "staging", f"{NAME}-staging"
@@ -18,6 +22,8 @@ config:
   slipway:kubeconfig: {kubeconfig}
 """
 SERVICES = ["api", "web", "worker"]
+START_SECONDS = 30
+"""How long the API may take to start: half of what a service may."""
 
 
 def settings(workspace: Workspace, cluster: Cluster, mode: str, *, stack: str = STACK, protected: bool = False) -> None:
@@ -41,6 +47,16 @@ def image(cluster: Cluster, service: str) -> str:
     return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
-def uids(cluster: Cluster) -> set[str]:
-    """Return who the pods are that are to stay."""
-    return {each["metadata"]["uid"] for each in cluster.pods(NAMESPACE)}
+def uids(cluster: Cluster, service: str = "") -> set[str]:
+    """Return who the pods are that are to stay, of all services or of one."""
+    selector = f"app.kubernetes.io/name={service}" if service else ""
+    return {each["metadata"]["uid"] for each in cluster.pods(NAMESPACE, selector)}
+
+
+def deployed(workspace: Workspace, cluster: Cluster) -> tuple[Any, ...]:
+    """Return what changes when anybody deploys, by Slipway or by hand; a pod that is replaced changes nothing."""
+    state = state_file(local_state_folder(Project(workspace.root)), NAME, STACK)
+    known = hashlib.sha256(state.read_bytes()).hexdigest() if state.is_file() else ""
+    found = [each["metadata"] for each in cluster.get("deployments", "--namespace", NAMESPACE)["items"]]
+    interrupted = sorted(path.name for path in (workspace.root / ".slipway" / "run").glob("deploy-*"))
+    return known, {each["uid"]: each["generation"] for each in found}, interrupted

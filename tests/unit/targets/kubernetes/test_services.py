@@ -57,6 +57,7 @@ def test_every_object_is_named_and_labelled(root: Path) -> None:
         assert labels["app.kubernetes.io/part-of"] == "demo", kind
         assert labels["app.kubernetes.io/managed-by"] == "slipway"
         assert labels["slipway.stack"] == "dev"
+        assert each["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", "what `kubectl edit` set is set back"
         if name in ("api", "web", "worker"):
             assert labels["app.kubernetes.io/name"] == name
             assert each["metadata"]["namespace"] == "demo-dev"

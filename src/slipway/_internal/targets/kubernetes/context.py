@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pulumi
 from pulumi_kubernetes import Provider
@@ -22,6 +23,11 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """The label that Kubernetes sets on each namespace to the namespace's name."""
 POD_SECURITY_LEVEL = "restricted"
 """The Pod Security Standard that the namespace enforces."""
+PATCH_FORCE = {"pulumi.com/patchForce": "true"}
+"""What tells Pulumi's plugin to set an object's fields whoever else has set them. Since 4.29 the plugin has an option
+for that; the one that is built where Pulumi's download is out of reach is older, and knows the annotation alone."""
+
+NO_ANNOTATIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,11 @@ class KubernetesContext:
 
     def metadata(self, name: pulumi.Input[str]) -> ObjectMetaArgs:
         """Return the metadata of an object in the namespace."""
-        return ObjectMetaArgs(name=name, namespace=self.namespace, labels=self.labels)
+        return ObjectMetaArgs(name=name, namespace=self.namespace, labels=self.labels, annotations=PATCH_FORCE)
 
     def cluster_metadata(self, name: str) -> ObjectMetaArgs:
         """Return the metadata of a cluster-wide object."""
-        return ObjectMetaArgs(name=name, labels=self.labels)
+        return ObjectMetaArgs(name=name, labels=self.labels, annotations=PATCH_FORCE)
 
     def opts(
         self, after: Sequence[pulumi.Resource] = (), parent: pulumi.Resource | None = None
@@ -86,11 +92,14 @@ class ServiceContext:
         return {**self.stack_ctx.labels, **self.selector}
 
     def metadata(
-        self, name: pulumi.Input[str] | None = None, annotations: dict[str, str] | None = None
+        self, name: pulumi.Input[str] | None = None, annotations: Mapping[str, str] = NO_ANNOTATIONS
     ) -> ObjectMetaArgs:
         """Return the metadata of one of the service's objects; its default name is the service's."""
         return ObjectMetaArgs(
-            name=name or self.name, namespace=self.stack_ctx.namespace, labels=self.labels, annotations=annotations
+            name=name or self.name,
+            namespace=self.stack_ctx.namespace,
+            labels=self.labels,
+            annotations={**PATCH_FORCE, **annotations},
         )
 
     def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
@@ -119,7 +128,7 @@ def declare_namespace(workspace: Workspace, stack: Stack, parent: pulumi.Resourc
     metadata = ObjectMetaArgs(
         name=stack_ctx.namespace,
         labels={**stack_ctx.labels, **security_labels, **versions},
-        annotations=dict(owner_of(workspace.project).labels),
+        annotations={**PATCH_FORCE, **owner_of(workspace.project).labels},
     )
     namespace = Namespace(stack_ctx.namespace, metadata=metadata, opts=stack_ctx.opts())
     return replace(stack_ctx, prerequisites=(namespace,))

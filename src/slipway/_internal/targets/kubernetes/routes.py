@@ -24,7 +24,7 @@ from pulumi_kubernetes.networking.v1 import (
 
 from slipway._internal.model.stack import Stack, gateway_namespace_of
 from slipway._internal.model.workspace import Workspace
-from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, KubernetesContext, ServiceContext
+from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_FORCE, KubernetesContext, ServiceContext
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 GATEWAY_NAME = "gateway"
@@ -110,7 +110,9 @@ def _gateway(stack_ctx: KubernetesContext, namespace: str, after: pulumi.Resourc
         GATEWAY_NAME,
         api_version=GATEWAY_API,
         kind="Gateway",
-        metadata=ObjectMetaArgs(name=GATEWAY_NAME, namespace=namespace, labels=stack_ctx.labels),
+        metadata=ObjectMetaArgs(
+            name=GATEWAY_NAME, namespace=namespace, labels=stack_ctx.labels, annotations=PATCH_FORCE
+        ),
         spec={"gatewayClassName": stack_ctx.stack.gateway, "listeners": listeners},
         opts=stack_ctx.opts([after]),
     )

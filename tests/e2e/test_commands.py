@@ -62,7 +62,7 @@ def test_in_a_terminal_the_command_has_a_terminal_of_the_same_size(deployed: Wor
 
 
 def test_a_command_beside_a_service_has_its_image_environment_and_network(deployed: Workspace) -> None:
-    ask = "import os, urllib.request as r; print(r.urlopen(os.environ['API_URL'] + '/api/items').status, os.getuid())"
+    ask = "import os, urllib.request as r; print(r.urlopen(os.environ['API_URL'] + '/items').status, os.getuid())"
     ids = deployed.ids()
     ran = deployed.invoke("run", "worker", "--", "python", "-c", ask)
     assert (ran.code, ran.stdout) == (0, "200 65532\n"), ran.output

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from slipway._internal.toolchain import builder, docker_daemon, registry_daemon
+from slipway._internal.toolchain.locking import file_lock
+
+
+@contextmanager
+def this_run_alone(suite: str) -> Iterator[None]:
+    """Wait for another run of a suite on this machine, whose names and ports are the same wherever its state is."""
+    lock = Path(tempfile.gettempdir(), f"slipway-tests-{suite}-{os.getuid()}.lock")
+    waiting = f"Another run of the {suite} tests is under way on this machine: waiting for its end."
+    with file_lock(lock, lambda: print(waiting, file=sys.stderr, flush=True)):
+        yield
 
 
 @contextmanager

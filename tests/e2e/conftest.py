@@ -18,14 +18,12 @@ from typing import Any
 
 import pytest
 from tests.e2e.workspace import Ran, Workspace, bake, wait_until
-from tests.ground import left_as_it_was
+from tests.ground import left_as_it_was, this_run_alone
 
 from slipway._internal.model.project import Project
 from slipway._internal.run import engine as docker
 from slipway._internal.run.state import local_state_folder, state_file
 from slipway._internal.toolchain import docker_daemon
-from slipway._internal.toolchain.locking import file_lock
-from slipway._internal.toolchain.paths import state_path
 
 NAME = "slipway-e2e"
 REGISTRY = "127.0.0.1:5055"
@@ -62,7 +60,7 @@ def machine() -> Iterator[None]:
     """This machine, left as it was: what the tests start they end."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # The workspace's name and the registry's port are fixed: another run of these tests is waited for.
-    with pytest.MonkeyPatch.context() as patch, file_lock(state_path("e2e.lock"), lambda: None):
+    with pytest.MonkeyPatch.context() as patch, this_run_alone("e2e"):
         patch.setenv("PATH", path)
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         # CI too: a runner is told no differently from a developer here; a test that is about it sets it.

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.workspace import Workspace, bake
-from tests.ground import left_as_it_was
+from tests.ground import left_as_it_was, this_run_alone
 from tests.kubernetes.everyday import HERE, NAME, NAMESPACE, START_SECONDS, deployed, settings
 from tests.kubernetes.world import Cluster, push_probe, traces
 
 from slipway._internal.toolchain import registry_daemon
 from slipway._internal.toolchain.cluster import node
 from slipway._internal.toolchain.cluster.layout import node_layout
-from slipway._internal.toolchain.locking import file_lock
-from slipway._internal.toolchain.paths import state_path
 
 REGISTRY = "127.0.0.1:5056"
 PORT = 18761
@@ -31,7 +29,7 @@ PORT = 18761
 def machine() -> Iterator[None]:
     """This machine, left as it was; another run of these tests is waited for."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with pytest.MonkeyPatch.context() as patch, file_lock(state_path("kubernetes.lock"), lambda: None):
+    with pytest.MonkeyPatch.context() as patch, this_run_alone("kubernetes"):
         patch.setenv("PATH", path)
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         for name in ("CI", "DOCKER_HOST", "KUBECONFIG", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE"):

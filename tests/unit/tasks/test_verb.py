@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,7 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
 from tests.conftest import PYTHONPATH
+
+from slipway._internal.model import files, workspace_path
+from slipway._internal.model.errors import StackBusy
+from slipway._internal.run import streams
+from slipway._internal.tasks.verb import exit_on_error, verb
 
 TASKS = """
 from pathlib import Path
@@ -91,3 +99,59 @@ def test_a_verb_that_is_ended_ends_what_it_started(number: signal.Signals) -> No
     assert verb.wait(60) == 128 + number
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (StackBusy("dev is busy", remedy="Wait."), 5, "dev is busy"),
+        (KeyboardInterrupt(), 128 + signal.SIGINT, "Stopped."),
+        (KeyboardInterrupt(signal.SIGTERM), 128 + signal.SIGTERM, "Stopped."),
+        (BrokenPipeError(), 0, ""),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/file"), 1, "/x/file"),
+    ],
+)
+def test_what_goes_wrong_ends_with_a_message_and_its_code(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
+) -> None:
+    with pytest.raises(Exit) as end:
+        exit_on_error(lambda: fail(error))
+    assert end.value.code == code
+    assert said in "".join(capsys.readouterr())
+
+
+def test_a_mistake_of_slipways_own_is_not_hidden() -> None:
+    with pytest.raises(FileNotFoundError):
+        exit_on_error(lambda: fail(FileNotFoundError(errno.ENOENT, "No such file", "/x")))
+
+
+def test_what_could_not_be_remembered_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    files.write_failures.append("the record was not written")
+    exit_on_error(lambda: None)
+    exit_on_error(lambda: None)
+    assert capsys.readouterr().err == "! the record was not written\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fails"),
+    [("status", {}, True), ("deploy", {}, False), ("deploy", {"json": True}, True), ("deploy", {"dry": True}, True)],
+)
+def test_lost_output_is_a_failure_only_where_the_output_is_what_was_asked_for(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, bool], fails: bool
+) -> None:
+    def body(context: Context, json: bool = False, dry: bool = False) -> None:
+        """Stand for a verb."""
+
+    body.__name__ = name
+    workspace_path.use_workspace(root)
+    monkeypatch.setattr(streams, "report_lost_output", lambda: True)
+    code = 0
+    try:
+        verb()(body)(Context(), **options)
+    except Exit as end:
+        code = end.code
+    assert code == int(fails)

@@ -103,7 +103,8 @@ class FakeContainer:
         return {"StatusCode": self.state["ExitCode"]}
 
     def logs(self, *, stream: bool = False, tail: Any = "all", **_options: Any) -> Any:
-        return iter([self.log]) if stream else self.log
+        text = b"" if tail == 0 else self.log
+        return iter([text]) if stream else text
 
     def top(self, ps_args: str = "") -> dict[str, Any]:
         titles = ["PID", "STAT", "CMD"]

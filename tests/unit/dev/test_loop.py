@@ -16,22 +16,6 @@ from slipway._internal.model.stack import Stack
 STACK = Stack("dev", Path("Pulumi.dev.yaml"), "inline", "docker", protected=False)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "workspace.toml").write_text('name = "demo"\nregistry = "127.0.0.1:5000"\n')
-    (tmp_path / "infra").mkdir()
-    (tmp_path / "infra" / "Pulumi.dev.yaml").write_text(
-        "config:\n  slipway:images: inline\n  slipway:protected: false\n"
-    )
-    (tmp_path / "bases").mkdir()
-    (tmp_path / "bases" / "bases.lock.json").write_text('{"source": "hardened", "bases": {}}')
-    service = tmp_path / "services" / "api"
-    service.mkdir(parents=True)
-    (service / "service.toml").write_text('kind = "x"\nroute = "/api"\nport = 8000\n')
-    (service / "Dockerfile").write_text("FROM scratch\n")
-    return tmp_path
-
-
 def settings(root: Path) -> DeployedSettings:
     return DeployedSettings.of(workspaces.load_workspace(root), "dev")
 

@@ -73,7 +73,7 @@ def test_a_service_is_built_for_the_engines_platform_and_the_engine_has_its_imag
     assert ref in docker.stored_images
     ((definition, command),) = bakes.done
     assert definition["target"]["api"]["platforms"] == ["linux/amd64"]
-    assert definition["target"]["api"]["tags"] == ["127.0.0.1:5000/demo/api:dev"]
+    assert "127.0.0.1:5000/demo/api" in str(definition["target"]["api"]["output"])
     assert command[0] == "/bin/buildx"
     assert list((root / ".slipway" / "run").iterdir()) == [], "what buildx wrote is gone"
 

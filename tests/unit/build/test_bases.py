@@ -55,9 +55,12 @@ def workspace(root: Path, source: str, answer: str = "api", **official: str) -> 
     return workspaces.load_workspace(root)
 
 
+def context_of(of: workspaces.Workspace) -> Any:
+    return SimpleNamespace(workspace=of, bin=of.scratch / "bin", environment={})
+
+
 def ensure(of: workspaces.Workspace, report: RecordingReporter, **more: Any) -> dict[str, str]:
-    run_context = SimpleNamespace(workspace=of, bin=of.scratch / "bin", environment={})
-    return bases.ensure_bases(of, run_context, report, **more)  # type: ignore[arg-type]
+    return bases.ensure_bases(of, context_of(of), report, **more)
 
 
 def test_only_bases_that_a_service_names_are_needed_and_the_gateways(tmp_path: Path) -> None:

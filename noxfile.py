@@ -244,7 +244,7 @@ def _print_coverage(data: Path) -> None:
             few.append(f"  {percent:3.0f} %  {file.relative_to(ROOT)} ({len(missing)} of {len(statements)} lines)")
     print(f"\nThe unit tests cover {100 * covered / lines:.1f} % of {lines} lines (goal: {COVERAGE_GOAL} %).")
     if few:
-        print(f"Under {LITTLE_COVERAGE} %, most of it reached by the real components alone:", *few, sep="\n")
+        print(f"Under {LITTLE_COVERAGE} % (what tests run in programs that they start is not counted):", *few, sep="\n")
 
 
 def _invoke(session: nox.Session, *words: str) -> None:

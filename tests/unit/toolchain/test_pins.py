@@ -6,10 +6,12 @@ import hashlib
 import json
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from slipway._internal.model.errors import SlipwayError
+from slipway._internal.run.process import ProcessResult
 from slipway._internal.toolchain import pins
 from slipway._internal.toolchain.installed_tools import ToolUnavailable
 from slipway._internal.toolchain.pins import fetch_digests, find_digest, main, replace_digests, replace_sums
@@ -140,3 +142,50 @@ def test_the_usual_forms_of_a_file_of_sums_are_read(sums: str) -> None:
 
 def test_a_file_of_sums_that_names_only_others_gives_nothing() -> None:
     assert find_digest(f"{'ab' * 32}  other.tar.gz\n<html>", ASSET) is None
+
+
+@pytest.fixture
+def tools_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tools.toml of its own, whose pins may be written."""
+    path = tmp_path / "tools.toml"
+    path.write_text(TOOLS_FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(pins, "TOOLS_FILE", path)
+    monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
+    return path
+
+
+class Go:
+    """Stands for Go, which knows the sums of all modules but one."""
+
+    def __init__(self, unknown: str = "") -> None:
+        self.unknown = unknown
+
+    def run(self, argv: list[str], **_: object) -> ProcessResult:
+        module = argv[-1].partition("@")[0]
+        if module == self.unknown:
+            return ProcessResult(1, "not found: no such module")
+        return ProcessResult(0, json.dumps({"Sum": "h1:new=", "GoModSum": "h1:newmod="}))
+
+
+@pytest.mark.parametrize(("found", "code"), [({"asset": "f" * 64}, 0), ({}, 1)])
+def test_pinning_writes_the_digests_and_sums_and_says_whether_a_release_has_none(
+    tools_file: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, str], code: int
+) -> None:
+    monkeypatch.setattr(pins, "fetch_digests", lambda *_: found)
+    monkeypatch.setattr(pins, "run", Go().run)
+    assert main(["crane"]) == code
+    after = parse_tools(tomllib.loads(tools_file.read_text(encoding="utf-8")))["crane"]
+    assert after.release and dict(after.release.sha256) == found
+    assert after.go and all("h1:new" in line for line in after.go.sum)
+
+
+def test_a_module_that_go_does_not_know_keeps_its_sums(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool = load_tools()["crane"]
+    assert tool.go
+    module, version = tool.go.requires[0].split()
+    monkeypatch.setattr(pins, "run", Go(unknown=module).run)
+    kept = [line for line in pins.fetch_sums(tool) if line.startswith(f"{module} {version}")]
+    assert kept == [line for line in tool.go.sum if line.startswith(f"{module} {version}")] and kept
+    assert f"crane: {module}: not found" in capsys.readouterr().out

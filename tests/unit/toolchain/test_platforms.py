@@ -110,3 +110,43 @@ def test_what_is_no_platform_or_address_is_found_when_it_is_read(
 )
 def test_what_buildx_takes_as_an_address_is_one(address: str) -> None:
     assert not builder_problem(address)
+
+
+class Builders:
+    """Stands for the builder: what was asked of it, and what its nodes can build."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.registered: list[str] = []
+        self.emulated: list[list[str]] = []
+        self.listed = 0
+        monkeypatch.setattr(platforms.emulation, "native_platform", lambda: "linux/amd64")
+        monkeypatch.setattr(platforms.emulation, "ensure_emulation", lambda names, **_: self.emulated.append(names))
+        monkeypatch.setattr(builder, "register_native_builders", lambda of, **_: self.registered.append(of.name))
+        monkeypatch.setattr(builder, "runs_as_process", lambda: True)
+        monkeypatch.setattr(builder, "list_nodes", self.nodes)
+        monkeypatch.setattr(platforms, "ensure_tool", lambda name, **_: Path("/bin", name))
+
+    def nodes(self, buildx: Path, name: str, _config: Path) -> list[Node]:
+        self.listed += 1
+        assert (buildx, name[:7]) == (Path("/bin/docker-buildx"), "slipway")
+        return [node(*BOTH)]
+
+
+@pytest.mark.parametrize(
+    ("build", "emulated", "registered", "listed"),
+    [
+        ({"platforms": ("linux/amd64",)}, [], [], 0),
+        ({"platforms": BOTH}, [["linux/arm64"]], [], 1),
+        ({"platforms": BOTH, "builders": ARM}, [[]], ["demo"], 1),
+    ],
+)
+def test_only_what_this_machine_cannot_build_itself_is_emulated_and_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    build: dict[str, object],
+    emulated: list[list[str]],
+    registered: list[str],
+    listed: int,
+) -> None:
+    there = Builders(monkeypatch)
+    platforms.ensure_platforms(workspace(**build))
+    assert (there.emulated, there.registered, there.listed) == (emulated, registered, listed)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import PYTHONPATH
+
+from slipway._internal.run import streams
+from slipway._internal.run.streams import ResilientOutput
 
 START = "from slipway._internal.run import streams; streams.secure_streams(); import sys, os; "
 SAY = START + r"print('\u2714 \xe9 done', flush=True); print('\u2718 bad', file=sys.stderr)"
@@ -127,3 +132,60 @@ def test_who_reads_a_pipe_gets_each_line_when_it_is_printed(variables: dict[str,
         assert readable and os.read(child.stdout.fileno(), 100) == b"first\n"
         child.stdin.close()
     assert child.returncode == 0
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ResilientOutput]]:
+    """Make a file, or a pipe without a reader, standard output; nothing of it stays."""
+    opened: list[int] = []
+    monkeypatch.setattr(streams, "_reported", [])
+
+    def lead_to(path: str) -> ResilientOutput:
+        if path == "pipe":
+            reader, writer = os.pipe()
+            os.close(reader)
+        else:
+            writer = os.open(path, os.O_WRONLY)
+        opened.append(writer)
+        raw = ResilientOutput(writer)
+        monkeypatch.setattr(
+            sys, "stdout", io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", write_through=True)
+        )
+        return raw
+
+    yield lead_to
+    monkeypatch.undo()
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+def test_what_a_full_device_did_not_take_is_said_once(
+    output: Callable[[str], ResilientOutput], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = output("/dev/full")
+    print("lost", flush=True)
+    print("lost, too", flush=True)
+    assert raw.problem is not None and streams.find_lost_output() == "No space left on device"
+    assert [streams.report_lost_output(), streams.report_lost_output()] == [True, False]
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_reader_that_had_enough_has_lost_nothing(output: Callable[[str], ResilientOutput]) -> None:
+    output("pipe")
+    print("nobody reads it", flush=True)
+    assert streams.find_lost_output() == "" and streams.report_lost_output() is False
+
+
+def test_a_write_that_nobody_reads_raises_where_that_was_asked_for(output: Callable[[str], ResilientOutput]) -> None:
+    output("pipe")
+    streams.end_with_reader()
+    with pytest.raises(BrokenPipeError):
+        print("nobody reads it", flush=True)
+
+
+def test_what_is_taken_is_passed_on(tmp_path: Path, output: Callable[[str], ResilientOutput]) -> None:
+    (tmp_path / "file").touch()
+    output(str(tmp_path / "file"))
+    print("✔ done", flush=True)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "✔ done\n"
+    assert streams.find_lost_output() == ""

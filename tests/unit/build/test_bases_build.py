@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.build.test_bases import DIGEST, Heard, context_of, workspace
+from tests.unit.build.test_bases import DIGEST, RecordingReporter, context_of, workspace
 
 from slipway._internal.build import bake_runner, bases, bootstrap
 from slipway._internal.model.errors import SlipwayError
@@ -16,8 +16,8 @@ from slipway._internal.toolchain import builder
 
 
 @pytest.fixture
-def report() -> Heard:
-    return Heard()
+def report() -> RecordingReporter:
+    return RecordingReporter()
 
 
 class Bake:
@@ -49,7 +49,7 @@ class Bake:
 
 
 def test_hardened_bases_that_nobody_has_built_are_built_in_one_bake(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bake = Bake(monkeypatch)
     of = workspace(tmp_path, "hardened")
@@ -67,7 +67,7 @@ def test_hardened_bases_that_nobody_has_built_are_built_in_one_bake(
 
 
 def test_where_debian_cannot_be_pulled_a_root_file_system_is_made_for_it(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bake = Bake(monkeypatch)
     of = workspace(tmp_path, "hardened")
@@ -81,7 +81,7 @@ def test_where_debian_cannot_be_pulled_a_root_file_system_is_made_for_it(
 
 
 def test_a_base_that_cannot_be_built_sends_the_user_to_bases_and_the_log(
-    tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bake = Bake(monkeypatch)
     bake.fails = True

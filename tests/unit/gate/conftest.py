@@ -11,7 +11,7 @@ from slipway._internal.model.workspace import load_workspace
 
 
 @pytest.fixture
-def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunContext:
+def run_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunContext:
     """A workspace with one service, an empty cache of Trivy's, and no Trivy."""
     (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n[gate]\nseconds = 5\n')
     service = tmp_path / "services" / "api"

@@ -64,23 +64,23 @@ class Acting:
 
 
 @pytest.fixture
-def acting(ground: RunContext, monkeypatch: pytest.MonkeyPatch) -> Acting:
+def acting(run_context: RunContext, monkeypatch: pytest.MonkeyPatch) -> Acting:
     found = Acting()
-    trivy(ground, "exit 9")
-    database(ground, NextUpdate=TOMORROW)
+    trivy(run_context, "exit 9")
+    database(run_context, NextUpdate=TOMORROW)
     monkeypatch.setattr(scan, "run", found.run)
-    monkeypatch.setenv("XDG_STATE_HOME", str(ground.workspace.root / "state"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(run_context.workspace.root / "state"))
     return found
 
 
-def scan_api(ground: RunContext, found: Path) -> dict[str, str]:
-    into = ground.workspace.root / "into"
-    scan.scan_image(ground, ground.workspace.services[0], found, into)
+def scan_api(run_context: RunContext, found: Path) -> dict[str, str]:
+    into = run_context.workspace.root / "into"
+    scan.scan_image(run_context, run_context.workspace.services[0], found, into)
     return {path.name: path.read_text() for path in into.iterdir()}
 
 
-def test_a_scan_leaves_report_table_sarif_and_what_is_attested(ground: RunContext, acting: Acting) -> None:
-    files = scan_api(ground, layout(ground.workspace.root / "layout", image("1", "amd64")))
+def test_a_scan_leaves_report_table_sarif_and_what_is_attested(run_context: RunContext, acting: Acting) -> None:
+    files = scan_api(run_context, layout(run_context.workspace.root / "layout", image("1", "amd64")))
     assert sorted(files) == ["scan.json", "trivy.json", "trivy.sarif", "trivy.txt"]
     assert (files["trivy.txt"], files["trivy.sarif"]) == ("as table", "as sarif")
     report = json.loads(files["trivy.json"])
@@ -90,50 +90,54 @@ def test_a_scan_leaves_report_table_sarif_and_what_is_attested(ground: RunContex
     assert attested["invocation"]["parameters"]["database"]["lastUpdate"] == "2026-06-01T06:35:35Z"
 
 
-def test_every_platform_of_an_image_is_scanned(ground: RunContext, acting: Acting) -> None:
+def test_every_platform_of_an_image_is_scanned(run_context: RunContext, acting: Acting) -> None:
     several = layout(
-        ground.workspace.root / "layout",
+        run_context.workspace.root / "layout",
         {"mediaType": INDEX, "digest": "sha256:f"},
         f=[image("1", "amd64"), image("2", "arm64")],
     )
-    report = json.loads(scan_api(ground, several)["trivy.json"])
+    report = json.loads(scan_api(run_context, several)["trivy.json"])
     assert acting.images == ["sha256:1", "sha256:2"]
     assert set(report["SlipwayPlatforms"]) == {"linux/amd64", "linux/arm64"}
 
 
 def test_trivys_own_settings_and_comments_hide_nothing(
-    ground: RunContext, acting: Acting, monkeypatch: pytest.MonkeyPatch
+    run_context: RunContext, acting: Acting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRIVY_SEVERITY", "CRITICAL")
     monkeypatch.setenv("TRIVY_USERNAME", "ann")
-    ground.workspace.services[0].dockerfile.write_text("# trivy:ignore:DS002\nFROM scratch\n")
-    found = scan.scan_dockerfiles(ground, ground.workspace.services)
+    run_context.workspace.services[0].dockerfile.write_text("# trivy:ignore:DS002\nFROM scratch\n")
+    found = scan.scan_dockerfiles(run_context, run_context.workspace.services)
     assert found == {"api": [{"Target": "services/api/Dockerfile", "Class": "config"}]}
     assert "trivy:ignore" not in acting.dockerfiles["services/api/Dockerfile"]
     (environment,) = acting.environments
     assert environment["TRIVY_SEVERITY"] == "" and "TRIVY_USERNAME" not in environment
 
 
-def test_dockerfiles_that_were_looked_at_together_are_not_looked_at_again(ground: RunContext, acting: Acting) -> None:
-    found = layout(ground.workspace.root / "layout", image("1", "amd64"))
-    into = ground.workspace.root / "into"
-    report = scan.scan_image(ground, ground.workspace.services[0], found, into, {"api": [{"Target": "seen"}]})
+def test_dockerfiles_that_were_looked_at_together_are_not_looked_at_again(
+    run_context: RunContext, acting: Acting
+) -> None:
+    found = layout(run_context.workspace.root / "layout", image("1", "amd64"))
+    into = run_context.workspace.root / "into"
+    report = scan.scan_image(run_context, run_context.workspace.services[0], found, into, {"api": [{"Target": "seen"}]})
     assert [result["Target"] for result in report["Results"]] == ["api (debian)", "seen"]
     assert not any(command[1] == "config" for command in acting.commands)
 
 
-def test_a_database_that_went_out_of_date_refuses_the_scan(ground: RunContext, acting: Acting) -> None:
-    database(ground, NextUpdate="2026-01-01T00:00:00Z")
+def test_a_database_that_went_out_of_date_refuses_the_scan(run_context: RunContext, acting: Acting) -> None:
+    database(run_context, NextUpdate="2026-01-01T00:00:00Z")
     with pytest.raises(GateRefused, match="outdated") as caught:
-        scan_api(ground, layout(ground.workspace.root / "layout", image("1", "amd64")))
+        scan_api(run_context, layout(run_context.workspace.root / "layout", image("1", "amd64")))
     assert str(scan.cache_folder() / "db") in caught.value.remedy and acting.commands == []
 
 
-def test_both_lists_of_packages_cover_all_platforms_with_one_cache_for_each(ground: RunContext, acting: Acting) -> None:
-    several = layout(ground.workspace.root / "layout", image("1", "amd64"), image("2", "arm64"))
-    into = ground.workspace.root / "into"
+def test_both_lists_of_packages_cover_all_platforms_with_one_cache_for_each(
+    run_context: RunContext, acting: Acting
+) -> None:
+    several = layout(run_context.workspace.root / "layout", image("1", "amd64"), image("2", "arm64"))
+    into = run_context.workspace.root / "into"
     (scan.cache_folder() / "java-db").mkdir()
-    scan.write_sboms(ground, ground.workspace.services[0], several, into)
+    scan.write_sboms(run_context, run_context.workspace.services[0], several, into)
     assert json.loads((into / "sbom.cdx.json").read_text())["bomFormat"] == "CycloneDX"
     assert json.loads((into / "sbom.spdx.json").read_text())["packages"] == [{"SPDXID": "a"}]
     caches = [option(command, "cache-dir") for command in acting.commands]
@@ -156,26 +160,28 @@ def download(acting: Acting, **about: Any) -> None:
     acting.does = write
 
 
-def test_a_database_of_today_is_not_downloaded_again(ground: RunContext, acting: Acting) -> None:
-    assert scan.ensure_database(ground, NullReporter(), datetime.now(UTC)).updated == "2026-06-01T06:35:35Z"
+def test_a_database_of_today_is_not_downloaded_again(run_context: RunContext, acting: Acting) -> None:
+    assert scan.ensure_database(run_context, NullReporter(), datetime.now(UTC)).updated == "2026-06-01T06:35:35Z"
     assert acting.commands == []
 
 
-def test_an_outdated_database_is_replaced_and_nothing_of_the_download_stays(ground: RunContext, acting: Acting) -> None:
-    database(ground, NextUpdate="2026-01-01T00:00:00Z")
+def test_an_outdated_database_is_replaced_and_nothing_of_the_download_stays(
+    run_context: RunContext, acting: Acting
+) -> None:
+    database(run_context, NextUpdate="2026-01-01T00:00:00Z")
     killed = scan.cache_folder() / ".slipway-new-killed"
     killed.mkdir()
     download(acting)
-    found = scan.ensure_database(ground, NullReporter(), datetime.now(UTC))
+    found = scan.ensure_database(run_context, NullReporter(), datetime.now(UTC))
     assert found.updated == "2026-11-30T00:00:00Z"
     assert [path.name for path in scan.cache_folder().iterdir()] == ["db"]
 
 
 @pytest.mark.parametrize("problem", ["refused", "interrupted", "outdated"])
 def test_where_no_database_of_today_can_be_had_nothing_is_scanned(
-    ground: RunContext, acting: Acting, problem: str
+    run_context: RunContext, acting: Acting, problem: str
 ) -> None:
-    database(ground, NextUpdate="2026-01-01T00:00:00Z")
+    database(run_context, NextUpdate="2026-01-01T00:00:00Z")
 
     def fail(_command: list[str]) -> ProcessResult:
         if problem == "interrupted":
@@ -187,16 +193,16 @@ def test_where_no_database_of_today_can_be_had_nothing_is_scanned(
     else:
         acting.does = fail
     with pytest.raises(GateRefused, match="outdated") as caught:
-        scan.ensure_database(ground, NullReporter(), datetime.now(UTC))
+        scan.ensure_database(run_context, NullReporter(), datetime.now(UTC))
     said = {"refused": "no such host", "interrupted": "did not finish", "outdated": ""}[problem]
     assert said in caught.value.detail
     assert "[scan]" in caught.value.remedy
 
 
-def test_without_a_scanner_nothing_is_scanned(ground: RunContext, acting: Acting) -> None:
-    (ground.bin / "trivy").unlink()
+def test_without_a_scanner_nothing_is_scanned(run_context: RunContext, acting: Acting) -> None:
+    (run_context.bin / "trivy").unlink()
     with pytest.raises(GateRefused, match="not installed"):
-        scan.ensure_database(ground, NullReporter(), datetime.now(UTC))
+        scan.ensure_database(run_context, NullReporter(), datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
@@ -207,8 +213,10 @@ def test_without_a_scanner_nothing_is_scanned(ground: RunContext, acting: Acting
         ("no space left on device", "log"),
     ],
 )
-def test_a_failing_trivys_remedy_fits_its_words(ground: RunContext, acting: Acting, output: str, remedy: str) -> None:
+def test_a_failing_trivys_remedy_fits_its_words(
+    run_context: RunContext, acting: Acting, output: str, remedy: str
+) -> None:
     acting.does = lambda _command: ProcessResult(1, output)
     with pytest.raises(GateRefused) as caught:
-        scan_api(ground, layout(ground.workspace.root / "layout", image("1", "amd64")))
+        scan_api(run_context, layout(run_context.workspace.root / "layout", image("1", "amd64")))
     assert remedy in caught.value.remedy and output in caught.value.detail

@@ -196,14 +196,14 @@ def test_after_an_interrupt_nothing_is_begun_until_pulumi_starts_anew(provider: 
 
 
 def test_a_stack_that_was_protected_does_not_become_open_unsaid(
-    provider: Any, served: tuple[int, Provider], monkeypatch: pytest.MonkeyPatch
+    provider: Any, running_provider: tuple[int, Provider], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SLIPWAY_UNPROTECT", raising=False)
     urn = "urn:pulumi:prod::demo::slipway:index:Protection::protection"
     olds, news = ({"stack": "prod", "protected": value} for value in (True, False))
     request = provider_pb2.CheckRequest(urn=urn, olds=to_struct(olds), news=to_struct(news))
     assert [failure.property for failure in provider.Check(request).failures] == ["protected"]
-    served[1].lifted_stack = "prod"
+    running_provider[1].lifted_stack = "prod"
     assert not provider.Check(request).failures
     made = provider.Create(provider_pb2.CreateRequest(urn=urn, properties=to_struct(news)))
     assert from_struct(made.properties) == news

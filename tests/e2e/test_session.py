@@ -65,7 +65,9 @@ def test_the_session_in_the_readme_is_what_the_commands_print(deployed: Workspac
         PICTURE.write_text(drawn, encoding="utf-8")
     shown = lines_of_svg(PICTURE.read_text(encoding="utf-8"))
     assert [line for line in shown if line.startswith("$ ")] == [f"$ {command}" for command in COMMANDS]
-    assert by_command(shown) == by_command(lines_of_svg(drawn))
+    expected, found = by_command(shown), by_command(lines_of_svg(drawn))
+    for command in COMMANDS:
+        assert found[f"$ {command}"] == expected[f"$ {command}"], command
 
 
 def test_what_the_session_changed_is_deployed(deployed: Workspace, session: list[Typed]) -> None:

@@ -8,11 +8,15 @@ import socket
 import struct
 import threading
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
 from slipway._internal.run import attach
+
+
+INPUTS: list[TextIO] = []
+"""What was standard input: a thread may still read it when its test is over, and its number is given to nobody else."""
 
 
 class Connection:
@@ -47,7 +51,8 @@ def frame(stream: int, data: bytes) -> bytes:
 def stdin(monkeypatch: pytest.MonkeyPatch) -> int:
     """Standard input is a pipe; return the end to write to."""
     reading, writing = os.pipe()
-    monkeypatch.setattr("sys.stdin", os.fdopen(reading, encoding="utf-8"))
+    INPUTS.append(os.fdopen(reading, encoding="utf-8"))
+    monkeypatch.setattr("sys.stdin", INPUTS[-1])
     return writing
 
 

@@ -42,7 +42,7 @@ def join_streams(connection: Any, *, terminal: bool, resize: Resize) -> None:
         terminal: whether the process has a terminal; so has this one then.
         resize: called with the window's size now, and whenever it changes.
     """
-    threading.Thread(target=_send_input, args=(connection,), daemon=True).start()
+    threading.Thread(target=_send_input, args=(connection, sys.stdin.fileno()), daemon=True).start()
     with _raw_terminal(resize) if terminal else nullcontext():
         for stream, data in _read_frames(connection, terminal):
             target = sys.stderr if stream == STDERR_STREAM else sys.stdout
@@ -50,11 +50,11 @@ def join_streams(connection: Any, *, terminal: bool, resize: Resize) -> None:
             target.flush()
 
 
-def _send_input(connection: Any) -> None:
+def _send_input(connection: Any, descriptor: int) -> None:
     """Send what comes on standard input, and at its end say that nothing more will come."""
     sender = getattr(connection, "_sock", connection)
     with suppress(OSError, ValueError):  # the process has ended
-        while data := os.read(sys.stdin.fileno(), CHUNK_BYTES):
+        while data := os.read(descriptor, CHUNK_BYTES):
             sender.sendall(data)
         sender.shutdown(socket.SHUT_WR)
 

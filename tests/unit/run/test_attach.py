@@ -14,7 +14,6 @@ import pytest
 
 from slipway._internal.run import attach
 
-
 INPUTS: list[TextIO] = []
 """What was standard input: a thread may still read it when its test is over, and its number is given to nobody else."""
 

@@ -11,7 +11,7 @@ from invoke import Collection, Context, task
 from invoke.main import program
 from invoke.parser import ParseError, Parser, ParseResult
 
-from slipway._internal.tasks.optional_words import OptionalWordsTask
+from slipway._internal.tasks.optional_words import OptionalWordsTask, count_words
 
 Parse = Callable[[str], ParseResult]
 
@@ -123,6 +123,19 @@ def test_what_comes_after_two_dashes_is_no_word(parse: Parse) -> None:
 def test_help_is_asked_for_without_the_words_of_the_task(parse: Parse, line: str, flag: str) -> None:
     core, *found = parse(f"{line} {flag}")
     assert core.args["help"].value == found[-1].name
+
+
+@pytest.mark.parametrize("rest", [["--", "mode", "", "--dry"], ["--", "--", ""]])
+def test_words_of_another_command_are_not_looked_at(
+    namespace: Collection, monkeypatch: pytest.MonkeyPatch, rest: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["invoke", "mode", "inline", *rest])
+    arguments = {argument.name: argument for argument in namespace["mode"].get_arguments()}
+    assert arguments["mode"].positional
+
+
+def test_an_empty_word_is_no_task(namespace: Collection) -> None:
+    assert count_words(namespace["other"], namespace, ["other", ""]) == (1, False)
 
 
 def test_help_still_tells_of_the_word(parse: Parse) -> None:

@@ -8,10 +8,10 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from slipway._internal.model.workspace_path import workspace_root
+from slipway._internal.tasks.optional_words import SEPARATOR
 from slipway._internal.tasks.verb import verb
 
 HELP = {"service": "The service.", "stack": "The stack it runs in."}
-SEPARATOR = "--"
 
 
 @verb(name="exec", help=HELP)

@@ -23,6 +23,10 @@ from invoke.parser.parser import Parser
 from invoke.tasks import Task
 
 
+SEPARATOR = "--"
+"""What stands before the words of a command that a verb runs (`exec`, `run`)."""
+
+
 class OptionalWordsTask(Task[Any]):
     """A task whose arguments that are both `positional` and `optional` may be left out; all may for its `--help`."""
 
@@ -32,9 +36,14 @@ class OptionalWordsTask(Task[Any]):
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         arguments = super().get_arguments(ignore_unknown_help)
         if any(argument.positional for argument in arguments):
-            words, asks_for_help = count_words(self, self.namespace(), sys.argv[1:])
+            words, asks_for_help = count_words(self, self.namespace(), own_words(sys.argv[1:]))
             _set_positional(arguments, words, required=not asks_for_help)
         return arguments
+
+
+def own_words(argv: Sequence[str]) -> Sequence[str]:
+    """Return the words of a command line that are Invoke's: those before a `--`."""
+    return argv[: argv.index(SEPARATOR)] if SEPARATOR in argv else argv
 
 
 def count_words(task: Task[Any], namespace: Collection, argv: Sequence[str]) -> tuple[int, bool]:
@@ -46,7 +55,7 @@ def count_words(task: Task[Any], namespace: Collection, argv: Sequence[str]) -> 
         argv: the command line, without the program's name.
     """
     named: dict[str | None, Task[Any]] = {
-        token: namespace[token.rpartition(".")[2]] for token in argv if token.rpartition(".")[2] in namespace
+        token: namespace[name] for token in argv if (name := token.rpartition(".")[2]) and name in namespace
     }
     words: Counter[Task[Any]] = Counter()
     while task in named.values():

@@ -54,7 +54,10 @@ def test_a_large_input_comes_back_whole(deployed: Workspace) -> None:
 
 @pytest.mark.parametrize("verb", ["exec", "run"])
 def test_in_a_terminal_the_command_has_a_terminal_of_the_same_size(deployed: Workspace, verb: str) -> None:
-    show = "import os; print(os.isatty(0), os.isatty(1)); print(os.get_terminal_size())"
+    show = (  # a new container hears of the size when it has started
+        "import os, time\nwhile os.get_terminal_size().columns != 100: time.sleep(0.1)\n"
+        "print(os.isatty(0), os.isatty(1)); print(os.get_terminal_size())"
+    )
     words = [str(lend(deployed.root)), "-m", "invoke", verb, "api", "--", "python", "-c", show]
     shown = record(verb, words, deployed.root, {**os.environ, **deployed.environment}, UP_SECONDS)
     assert shown.code == 0, shown.text

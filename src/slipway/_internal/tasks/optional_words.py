@@ -22,7 +22,6 @@ from invoke.parser.context import ParserContext
 from invoke.parser.parser import Parser
 from invoke.tasks import Task
 
-
 SEPARATOR = "--"
 """What stands before the words of a command that a verb runs (`exec`, `run`)."""
 

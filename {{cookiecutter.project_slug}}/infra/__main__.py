@@ -20,9 +20,9 @@ def program(inputs: DeployInputs, image_overrides: Mapping[str, str] = MappingPr
     """Declare everything that the current Pulumi stack holds.
 
     Args:
-        inputs: what the deploy goes by, read once, and proven where the stack is protected.
-        image_overrides: images (service → image) in the place of those that the stack's mode says: services whose
-            rollout failed go back to what they had.
+        inputs: what this deploy uses: workspace, stack and lock, read once, and verified if the stack is protected.
+        image_overrides: images (service → image) that replace those of the stack's mode: after a failed rollout a
+            service goes back to the image it had.
     """
     workspace, stack = inputs.workspace, inputs.stack
 

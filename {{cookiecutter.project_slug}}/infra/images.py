@@ -1,4 +1,4 @@
-"""Where each service's image comes from. This file alone knows the three modes; a stack's file names one of them."""
+"""Where each service's image comes from: a function for each mode. No other file knows the modes; a stack names one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def images_of(inputs: DeployInputs, image_overrides: Mapping[str, str]) -> Image
     """Return each service's image.
 
     Args:
-        inputs: what the deploy goes by: the workspace, the stack with its mode, the stack's lock.
-        image_overrides: images (service → image) that count whatever the mode says.
+        inputs: what this deploy uses: the workspace, the stack with its mode, the stack's lock.
+        image_overrides: images (service → image) to use whatever the mode is.
     """
     services = [service.name for service in inputs.workspace.services]
     overrides = {name: image for name, image in image_overrides.items() if name in services}
@@ -25,23 +25,23 @@ def images_of(inputs: DeployInputs, image_overrides: Mapping[str, str]) -> Image
 
 
 def inline(inputs: DeployInputs, services: Sequence[str]) -> Images:
-    """The sources decide: `pulumi up` builds what changed, pushes it, and runs it by its digest.
+    """Build from source: `pulumi up` builds what changed, pushes it, and runs it by its digest.
 
-    Quick to work with, and nobody has tested, scanned or signed what runs: a protected stack refuses it.
+    Fast, but nobody has tested, scanned or signed what runs, so a protected stack refuses this mode.
     """
     return BuiltImages("images", inputs.workspace, services).refs
 
 
 def external(inputs: DeployInputs, services: Sequence[str]) -> Images:
-    """The lock decides: Pulumi builds nothing, and runs what `invoke ship` has put into deploy/<stack>.lock.json.
+    """Deploy from the lock: Pulumi builds nothing, and runs the digests that `invoke ship` wrote to deploy/.
 
-    What runs is what the gate has tested, scanned and signed; a service that is not in the lock ends the deploy.
+    Everything that runs has passed the gate. A service that is not in the lock fails the deploy.
     """
     return inputs.locked_images(services)
 
 
 def hybrid(inputs: DeployInputs, services: Sequence[str]) -> Images:
-    """The lock decides for the services in it, the sources for the others: work on one beside released ones."""
+    """Use the lock for the services in it, and build the others: work on one service beside released ones."""
     locked = [name for name in services if name in inputs.lock_entries]
     others = [name for name in services if name not in inputs.lock_entries]
     return {**external(inputs, locked), **inline(inputs, others)}

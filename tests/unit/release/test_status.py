@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import PYTHONPATH
 from tests.unit.release.conftest import DIGEST, Deployment
 
 from slipway._internal.commands import build_history
@@ -65,7 +68,7 @@ def test_drift_is_told_by_the_release_that_is_live_where_that_is_known(
         def status(self, live_images: Any) -> list[Any]:
             return [live_images()]
 
-    monkeypatch.setattr(status, "list_releases", list_releases)
+    monkeypatch.setattr(releases, "list_releases", list_releases)
     monkeypatch.setattr(status, "target_of", lambda *_: Target())
     assert list(status.read_stack_status(deployment.workspace, "dev")) == [told]
     with pytest.raises(ConfigError, match="nowhere"):
@@ -180,3 +183,12 @@ def test_a_release_is_told_in_short_and_whole() -> None:
     assert (release.short_commit, replace(release, commit="").short_commit) == ("ffffffffff*", "-")
     assert release.as_dict()["digests"] == {"api": "x@sha256:1"}
     assert releases.recent_releases([RELEASE] * 3) == [RELEASE] * 3
+
+
+def test_what_a_docker_engine_is_asked_for_does_without_pulumis_sdk() -> None:
+    """Its import takes longer than `invoke status`, `logs`, `exec` and `run` themselves."""
+    code = (
+        "import sys; import slipway._internal.release.status, slipway._internal.release.commands; "
+        "print([name for name in ('pulumi', 'grpc') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], env={"PYTHONPATH": PYTHONPATH}, text=True) == "[]\n"

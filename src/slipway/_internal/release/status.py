@@ -10,7 +10,6 @@ from slipway._internal.model import stack as stacks
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
-from slipway._internal.release.releases import list_releases, live_release
 from slipway._internal.targets import target_of
 from slipway._internal.targets.status import GATEWAY, ServiceStatus
 
@@ -28,6 +27,9 @@ def read_stack_status(workspace: Workspace, stack: str) -> Sequence[ServiceStatu
 
 def _live_images(workspace: Workspace, stack: Stack) -> Mapping[str, str] | None:
     """Return the live release's images; empty during a deploy; None if the state cannot be read."""
+    # Only now: a Docker engine knows it all, and Pulumi's SDK takes longer to import than the rest to work.
+    from slipway._internal.release.releases import list_releases, live_release
+
     try:
         releases = list_releases(current_environment(workspace), stack)
     except SlipwayError:

@@ -36,6 +36,7 @@ def test_logs_shows_what_a_service_and_its_build_said(deployed: Workspace) -> No
     assert json.loads(ran.output.splitlines()[-1])["logger"] == "worker"
     gateway = deployed.invoke("logs", "gateway")
     assert gateway.code == 0, gateway.output
+    assert deployed.invoke("build", "--local", "api").code == 0  # its image may be of the registry, from another run
     build = deployed.invoke("logs", "api", "--build")
     assert build.code == 0, build.output
     unknown = deployed.invoke("logs", "nothing")

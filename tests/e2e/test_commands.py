@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 
 import pytest
 from tests.e2e.terminal import record
-from tests.e2e.workspace import UP_SECONDS, Ran, Workspace, wait_until
+from tests.e2e.workspace import UP_SECONDS, Workspace, wait_until
 from tests.own_python import lend
 
 from slipway._internal.run import engine
@@ -19,21 +18,6 @@ ECHO = "import sys; print(sys.argv[1:]); print(sys.stdin.read().upper()); print(
 SLEEP = ("run", "worker", "--", "python", "-c", "import time; print('here', flush=True); time.sleep({})")
 
 
-def piped(workspace: Workspace, *words: str, stdin: str = "") -> Ran:
-    """Run an Invoke command that reads its standard input from a pipe."""
-    done = subprocess.run(
-        [lend(workspace.root), "-m", "invoke", *words],
-        cwd=workspace.root,
-        env={**os.environ, **workspace.environment},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=UP_SECONDS,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
-
-
 def running_commands(workspace: Workspace) -> list[str]:
     """Return the containers that the engine has for commands of `invoke run`."""
     labels = [*engine.label_filters(workspace.root.name, "dev"), engine.COMMAND_LABEL]
@@ -42,13 +26,13 @@ def running_commands(workspace: Workspace) -> list[str]:
 
 @pytest.mark.parametrize("verb", ["exec", "run"])
 def test_words_input_both_outputs_and_the_exit_code_go_through(deployed: Workspace, verb: str) -> None:
-    ran = piped(deployed, verb, "api", "--", "python", "-c", ECHO, "two  words", "--stack", "", stdin="hello\n")
+    ran = deployed.piped(verb, "api", "--", "python", "-c", ECHO, "two  words", "--stack", "", stdin="hello\n")
     assert (ran.code, ran.stdout, ran.stderr) == (7, "['two  words', '--stack', '']\nHELLO\n\n", "oops\n")
 
 
 def test_a_large_input_comes_back_whole(deployed: Workspace) -> None:
     text = "0123456789abcdef" * 200_000
-    ran = piped(deployed, "run", "api", "--", "python", "-c", "import sys; print(sys.stdin.read())", stdin=text)
+    ran = deployed.piped("run", "api", "--", "python", "-c", "import sys; print(sys.stdin.read())", stdin=text)
     assert (ran.code, ran.stdout == f"{text}\n") == (0, True)
 
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +78,10 @@ class Workspace:
         """Run an Invoke command to its end. Whatever happens, there is no traceback, and no colour in a pipe."""
         return ended(self.start(*words, **environment))
 
+    def piped(self, *words: str, stdin: str = "") -> Ran:
+        """Run an Invoke command that reads its standard input from a pipe."""
+        return self._run([lend(self.root), "-m", "invoke", *words], self.root, stdin, {})
+
     def up(self, *words: str, **environment: str) -> dict[str, Any]:
         """Run `invoke up --json`, which must succeed, and return what it says."""
         return dict(self.invoke("up", "--json", *words, **environment).json())
@@ -92,16 +96,19 @@ class Workspace:
 
     def pulumi(self, *words: str, stdin: str = "", **environment: str) -> Ran:
         """Run plain Pulumi in infra/, as the `pulumi` that `invoke setup` puts into the workspace's .venv would."""
+        command = [str(self.root / ".slipway" / "bin" / "pulumi"), "--non-interactive", "--color", "never", *words]
+        settings = {
+            "PATH": f"{self.root / '.slipway' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.root / ".slipway" / "passphrase"),
+        }
+        return self._run(command, self.root / "infra", stdin, {**settings, **environment})
+
+    def _run(self, command: Sequence[str | Path], folder: Path, stdin: str, environment: Mapping[str, str]) -> Ran:
+        """Run a program to its end that reads a text from a pipe."""
         done = subprocess.run(
-            [str(self.root / ".slipway" / "bin" / "pulumi"), "--non-interactive", "--color", "never", *words],
-            cwd=self.root / "infra",
-            env={
-                **os.environ,
-                **self.environment,
-                "PATH": f"{self.root / '.slipway' / 'bin'}{os.pathsep}{os.environ['PATH']}",
-                "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.root / ".slipway" / "passphrase"),
-                **environment,
-            },
+            command,
+            cwd=folder,
+            env={**os.environ, **self.environment, **environment},
             input=stdin,
             capture_output=True,
             text=True,

@@ -14,7 +14,6 @@ import pytest
 from tests.e2e.workspace import UP_SECONDS, Workspace, wait_until
 from tests.kubernetes.everyday import HERE, NAME, NAMESPACE, STACK, status
 from tests.kubernetes.world import Cluster
-from tests.own_python import lend
 
 from slipway._internal.model.project import Project
 from slipway._internal.run.state import local_state_folder, state_file
@@ -100,16 +99,8 @@ def test_a_command_beside_a_service_reaches_what_it_may_and_gets_no_requests(
 def test_all_that_a_command_writes_comes_from_its_first_line_on_and_it_reads_a_pipe(workspace: Workspace) -> None:
     """What was written before anybody listened, too; and the end of the input reaches it."""
     echo = "import sys; print('first', flush=True); print(sys.stdin.read().upper()); print('last')"
-    done = subprocess.run(
-        [lend(workspace.root), "-m", "invoke", "run", "api", *HERE, "--", "python", "-c", echo],
-        cwd=workspace.root,
-        input="hello",
-        capture_output=True,
-        text=True,
-        timeout=UP_SECONDS,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "first\nHELLO\nlast\n"), done.stderr
+    ran = workspace.piped("run", "api", *HERE, "--", "python", "-c", echo, stdin="hello")
+    assert (ran.code, ran.stdout) == (0, "first\nHELLO\nlast\n"), ran.stderr
 
 
 def phases(cluster: Cluster) -> list[str]:

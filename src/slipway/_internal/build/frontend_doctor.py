@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slipway._internal.content.dockerfile import read
-from slipway._internal.content.frontend import OWN_VERSION, is_builders_own
+from slipway._internal.content.frontend import is_builders_own, own_version
+from slipway._internal.content.pinning import check_frontend
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.toolchain.doctor import CheckResult
@@ -18,21 +19,14 @@ def frontend_facts(workspace: Workspace) -> Iterator[CheckResult]:
     own: list[str] = []
     for service in workspace.services:
         try:
-            syntax = read(service.dockerfile).syntax
+            dockerfile = read(service.dockerfile)
+            check_frontend(dockerfile, service.settings.args)
         except SlipwayError as error:
-            yield CheckResult(NAME, False, error.message, error.remedy)
+            yield CheckResult(NAME, False, f"{service.name}: {error.message}", error.remedy)
             continue
-        if is_builders_own(syntax):
+        if is_builders_own(dockerfile.syntax):
             own.append(service.name)
-        elif "@sha256:" in syntax:
-            yield CheckResult(NAME, True, f"{service.name}: the image {syntax}, which the builder pulls")
-        elif syntax:
-            yield CheckResult(
-                NAME,
-                False,
-                f"{service.name}: {syntax} is not pinned by digest",
-                "Write `# syntax=docker/dockerfile:1`, remove the line, or pin it by digest.",
-            )
+        elif dockerfile.syntax:
+            yield CheckResult(NAME, True, f"{service.name}: the image {dockerfile.syntax}, which the builder pulls")
     if own:
-        version = ".".join(map(str, OWN_VERSION))
-        yield CheckResult(NAME, True, f"{', '.join(own)}: the builder's own stands in, Dockerfile {version}")
+        yield CheckResult(NAME, True, f"{', '.join(own)}: the builder's own stands in, Dockerfile {own_version()}")

@@ -39,9 +39,14 @@ def is_builders_own(syntax: str) -> bool:
     return int(found["major"]) == OWN_VERSION[0] and int(found["minor"] or 0) <= OWN_VERSION[1]
 
 
+def own_version() -> str:
+    """Return the Dockerfile syntax of the builder's own frontend, as people write it."""
+    return ".".join(map(str, OWN_VERSION))
+
+
 def frontend_identity(dockerfile: Dockerfile) -> str:
     """Return what the content digest counts of a frontend that the builder's own stands in for; nothing for others."""
-    return f"docker/dockerfile {'.'.join(map(str, OWN_VERSION))}" if is_builders_own(dockerfile.syntax) else ""
+    return f"docker/dockerfile {own_version()}" if is_builders_own(dockerfile.syntax) else ""
 
 
 def without_syntax_line(text: bytes) -> bytes:

@@ -19,7 +19,7 @@ from slipway._internal.content.dockerfile import (
 )
 from slipway._internal.content.dockerfile_parser import Instruction
 from slipway._internal.content.dockerfile_words import WordError, expand_variables, split_words
-from slipway._internal.content.frontend import OWN_VERSION, is_builders_own
+from slipway._internal.content.frontend import is_builders_own, own_version
 from slipway._internal.model.errors import ConfigError
 
 FRONTEND_ARGUMENT = "BUILDKIT_SYNTAX"
@@ -39,7 +39,7 @@ def check(
     Raises:
         ConfigError: the stage is unknown, or something is not pinned.
     """
-    _check_frontend(dockerfile, args or {})
+    check_frontend(dockerfile, args or {})
     for name, reference in pulled_images(dockerfile, target, args=args, contexts=contexts, platforms=platforms).items():
         if not _PINNED_REFERENCE.search(name):
             raise ConfigError(
@@ -52,8 +52,12 @@ def check(
             _check_add_sources(dockerfile, stage, values, args or {})
 
 
-def _check_frontend(dockerfile: Dockerfile, args: Mapping[str, str]) -> None:
-    """Refuse a frontend that is not pinned: it decides how the Dockerfile is built. The builder's own is pinned."""
+def check_frontend(dockerfile: Dockerfile, args: Mapping[str, str]) -> None:
+    """Refuse a frontend that is not pinned: it decides how the Dockerfile is built. The builder's own is pinned.
+
+    Raises:
+        ConfigError: the `# syntax=` line, or the argument BUILDKIT_SYNTAX, names one without a digest.
+    """
     line = "" if is_builders_own(dockerfile.syntax) else dockerfile.syntax
     for where, frontend in (
         (f"{dockerfile.path}: the line `syntax={line}`", line),
@@ -67,7 +71,7 @@ def _check_frontend(dockerfile: Dockerfile, args: Mapping[str, str]) -> None:
             raise ConfigError(
                 f"{where} names a frontend that is not pinned by digest",
                 remedy=f"Remove it, or write `# syntax=docker/dockerfile:1`: the builder has a frontend of its own, of "
-                f"version {'.'.join(map(str, OWN_VERSION))}. Or pin it: {image}@sha256:…",
+                f"version {own_version()}. Or pin it: {image}@sha256:…",
             )
 
 

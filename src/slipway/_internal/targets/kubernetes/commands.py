@@ -43,8 +43,7 @@ def exec_command(
     ]
     if not running:
         raise no_pod_error(snapshot, stack, service)
-    newest = max(running, key=lambda pod: str(pod.metadata.creation_timestamp))
-    return cluster.exec_command(newest.metadata.name, service, command, terminal=attach.is_interactive())
+    return cluster.exec_command(running[-1].metadata.name, service, command, terminal=attach.is_interactive())
 
 
 def run_command(cluster: Cluster, snapshot: ClusterSnapshot, stack: Stack, service: str, command: Sequence[str]) -> int:

@@ -299,7 +299,7 @@ def test_a_service_that_takes_no_requests_cannot_be_needed(root: Path) -> None:
     add_service(root, "queue", 'kind = "worker"\n')
     add_service(root, "web", 'kind = "node-web"\nroute = "/"\nport = 3000\nneeds = ["api", "queue"]\n')
     error = refusal(root)
-    assert "services/web/service.toml:4: `needs` names 'queue', which has no `route`" in error.message
+    assert "services/web/service.toml:4: `needs` names 'queue', which has no `port`" in error.message
     assert error.remedy == "Services that can be called: api."
 
 

@@ -1,7 +1,12 @@
-"""A service's environment where it runs: its port and route, the addresses it calls, and its own `[env]`."""
+"""A service's environment where it runs: its port and route, the addresses it calls, and its own `[env]`.
+
+An address in the environment holds no password: anyone who may look at a container could read it there. The whole URL
+is a file, /run/secrets/NAME_URL.
+"""
 
 from __future__ import annotations
 
+from slipway._internal.model.containers import URL_PLACEHOLDERS, url_fields
 from slipway._internal.model.workspace import Service, Workspace
 
 GATEWAY_URL = "http://gateway:8080"
@@ -26,7 +31,21 @@ def url_variable(service: str) -> str:
 def service_url(service: Service, target: str) -> str:
     """Return the address that other services call one by, its route included and without a slash at the end.
 
-    A Docker engine's containers have other names after each deploy, so there they are called through the gateway.
+    On a Docker engine a service with a route is called through the gateway, which knows whether a container is ready.
     """
-    host = GATEWAY_URL if target == "docker" else f"http://{service.name}:{service.settings.port}"
-    return f"{host}{service.settings.route or ''}".rstrip("/")
+    settings = service.settings
+    if settings.url is not None:
+        return without_secrets(settings.url).format(host=service.name, port=settings.port)
+    if target == "docker" and settings.route is not None:
+        host = GATEWAY_URL
+    else:
+        host = f"http://{service.name}:{settings.port}"
+    return f"{host}{settings.route or ''}".rstrip("/")
+
+
+def without_secrets(url: str) -> str:
+    """Return a service's `url` without the passwords in it: `postgres://app@{host}:{port}/app`."""
+    secret_names = [name for name in url_fields(url) if name not in URL_PLACEHOLDERS]
+    for name in secret_names:
+        url = url.replace(f":{{{name}}}@", "@").replace(f"{{{name}}}", "")
+    return url.replace("://@", "://")

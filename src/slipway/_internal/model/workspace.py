@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from msgspec import Meta
 from slipway._internal.model import local_settings as locals_
 from slipway._internal.model import schedule
 from slipway._internal.model.addresses import BIND_REMEDY, bind_problem, builder_problem, registry_problem
+from slipway._internal.model.containers import MEMORY_SIZE, ContainerSettings, ErrorFactory, Seconds, check_container
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.gate_settings import (
     GateLimits,
@@ -33,12 +34,8 @@ from slipway._internal.model.structured_files import line_of, path_exists, read_
 from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace_path import nearest, refuse_unsafe_path
 
-ErrorFactory = Callable[[tuple[str, ...], str, str], ConfigError]
-"""Makes the error for a key in a file: the key, what is wrong with it, the remedy."""
 CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
-Seconds = Annotated[int, Meta(ge=1, le=3600)]
-_MEMORY_SIZE = re.compile(r"[1-9][0-9]{0,8}[kmg]")
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 _HEALTH_PATH = re.compile(r"/[!-~]*")
 _PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
@@ -139,8 +136,8 @@ class TmpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: str | None = None
 
 
-class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """A `service.toml` as it stands.
+class ServiceSettings(ContainerSettings, frozen=True, forbid_unknown_fields=True, rename="kebab", kw_only=True):
+    """A `service.toml` as it stands; its other part is in `model/containers.py`.
 
     `start_timeout` is the seconds that a new container may take to get healthy, where not 60 or the Dockerfile's
     HEALTHCHECK decides; `drain` the seconds that requests in flight have to end when a container goes.
@@ -177,6 +174,16 @@ class Service:
     @property
     def dockerfile(self) -> Path:
         return self.folder / "Dockerfile"
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether it has volumes: then it never runs twice at a time."""
+        return bool(self.settings.volumes)
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether other services can call it."""
+        return self.settings.port is not None
 
 
 @dataclass(frozen=True)
@@ -415,12 +422,19 @@ def _check_service(root: Path, service: Service, text: str) -> None:
         ("resources", "memory", settings.resources.memory),
         ("tmp", "size", settings.tmp.size),
     ):
-        if amount is not None and not _MEMORY_SIZE.fullmatch(amount):
+        if amount is not None and not MEMORY_SIZE.fullmatch(amount):
             raise refuse((table, key), f"`{key}` is {amount!r}", "Write a whole number and k, m or g: `256m`.")
-    for name in (*settings.secrets, *settings.env, *settings.args):
-        if not _ENV_NAME.fullmatch(name):
+    for key, names in (
+        ("secrets", settings.secrets),
+        ("generated", settings.generated),
+        ("env", settings.env),
+        ("args", settings.args),
+    ):
+        for name in names:
+            if _ENV_NAME.fullmatch(name):
+                continue
             raise refuse(
-                ("secrets",),
+                (key,),
                 f"`{name}` is not a variable name",
                 "Use letters, digits and underscores: `API_TOKEN`.",
             )
@@ -437,12 +451,35 @@ def _check_service(root: Path, service: Service, text: str) -> None:
                 f"`sync` names {entry!r}",
                 "Name a folder of the service (`app`), or of a lib that it uses (`common:common`), without . and ...",
             )
+    check_container(settings, settings.secrets, refuse)
     _check_runtime(settings, refuse)
-    if not service.dockerfile.is_file():
-        raise ConfigError(
-            f"{service.dockerfile} is missing",
-            remedy="Copy another service's, or that of a new one: `invoke new NAME --kind KIND`.",
+    _check_image(service, refuse)
+
+
+def _check_image(service: Service, refuse: ErrorFactory) -> None:
+    """Refuse a service that has neither an image nor a Dockerfile, or both."""
+    settings = service.settings
+    if settings.image is None:
+        if not service.dockerfile.is_file():
+            raise ConfigError(
+                f"{service.dockerfile} is missing",
+                remedy="Copy another service's, or that of a new one: `invoke new NAME --kind KIND`. Or run an image "
+                'that is there already: image = "REPOSITORY@sha256:DIGEST" in service.toml.',
+            )
+        return
+    if service.dockerfile.is_file():
+        raise refuse(
+            ("image",), f"the service has an `image`, and {service.dockerfile.name} beside it", "Remove one of the two."
         )
+    build_settings = {
+        ("libs",): settings.libs,
+        ("args",): settings.args,
+        ("dev", "sync"): settings.dev.sync,
+        ("target",): settings.target != "run",
+    }
+    for keys, value in build_settings.items():
+        if value:
+            raise refuse(keys, f"`{keys[-1]}` is for building, but the service has an `image`", f"Remove `{keys[-1]}`.")
 
 
 def _check_requests(settings: ServiceSettings, refuse: ErrorFactory) -> None:
@@ -475,8 +512,19 @@ def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
             f"`max` is {settings.scale.max}, less than `min`, which is {settings.scale.min}",
             "Set `max` to the most that may run; the same as `min` for a fixed number.",
         )
+    if settings.url is not None and settings.port is None:
+        raise refuse(("url",), "a service with a `url` needs a `port`", "Add the port it listens on: port = 5432.")
+    if settings.volumes and (settings.scale.max > 1 or settings.job):
+        key, what = ("scale", "[scale]") if settings.scale.max > 1 else ("job", "[job]")
+        raise refuse(
+            (key,),
+            f"the service has volumes and {what}: two of its containers could write to one volume at a time",
+            f"Remove {what}, or [[volumes]].",
+        )
     if not settings.job:
         return
+    if settings.release:
+        raise refuse(("release",), "a job has no `release` command", "Give it to the service that needs it.")
     if problem := schedule.schedule_problem(settings.job.schedule):
         raise refuse(
             ("job", "schedule"),
@@ -495,20 +543,20 @@ def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
 
 
 def _check_needs(services: tuple[Service, ...], texts: Mapping[str, str]) -> None:
-    routed = {service.name: service.settings.route is not None for service in services}
+    callable_services = {service.name: service.takes_requests for service in services}
     for service in services:
         path = service.folder / "service.toml"
         for name in service.settings.needs:
             what = ""
             if name == service.name:
                 what = "which is the service itself"
-            elif name not in routed:
+            elif name not in callable_services:
                 what = "and there is no such service"
-            elif not routed[name]:
-                what = "which has no `route`, so it takes no requests"
+            elif not callable_services[name]:
+                what = "which has no `port`, so it takes no requests"
             if what:
                 others = ", ".join(
-                    candidate for candidate, has_route in routed.items() if has_route and candidate != service.name
+                    other for other, is_callable in callable_services.items() if is_callable and other != service.name
                 )
                 raise ConfigError(
                     f"{path}:{line_of(texts[service.name], ('needs',))}: `needs` names {name!r}, {what}",

@@ -28,6 +28,7 @@ nox.options.default_venv_backend = "none"
 TESTS = ["lint", "unit", "bake", "gate", "e2e", "kubernetes"]
 WITH_TOOLS = ("gate", "e2e", "kubernetes")
 FILES_SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")  # what a file's tests share is made once
+TWO_WORKSPACES = ("--numprocesses=2", "--dist=loadfile")  # each has a workspace, so more would cost more than they save
 TOOLS_LOG = ROOT / ".nox" / "tools.log"
 AHEAD: list[AheadBuild] = []  # at most one
 BESIDE: dict[str, subprocess.Popen[bytes]] = {}  # sessions that run in the background
@@ -148,10 +149,10 @@ def gate(session: nox.Session) -> None:
 
 @nox.session
 def e2e(session: nox.Session) -> None:
-    """Run a generated workspace on the real Docker engine, BuildKit, registry and Pulumi."""
+    """Run generated workspaces on the real Docker engine, BuildKit, registry and Pulumi, two at a time."""
     _get_tools_ahead(session, ["gate"])
     _get_tools(session, "e2e")
-    _pytest(session, "tests/e2e")
+    _pytest(session, "tests/e2e", *(() if _selects_tests(session) else TWO_WORKSPACES))
 
 
 @nox.session

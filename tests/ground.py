@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,22 +23,19 @@ def this_run_alone(suite: str) -> Iterator[None]:
 
 
 @contextmanager
-def left_as_it_was(address: str) -> Iterator[None]:
-    """End, at the end, what was not there before: a registry at this address, the builder, the Docker engine.
+def left_as_it_was(addresses: Sequence[str]) -> Iterator[None]:
+    """End, at the end, what was not there before: registries at these addresses, the builder, the Docker engine.
 
     Only what Slipway itself started is ended, whoever asks.
     """
-    there = {
-        "engine": docker_daemon.is_responding(),
-        "builder": bool(builder.is_responding(builder.socket_path())),
-        "registry": registry_daemon.is_responding(*registry_daemon.split_address(address)),
-    }
+    engine, build_daemon = docker_daemon.is_responding(), builder.is_responding(builder.socket_path())
+    absent = [each for each in addresses if not registry_daemon.is_responding(*registry_daemon.split_address(each))]
     try:
         yield
     finally:
-        if not there["registry"]:
+        for address in absent:
             registry_daemon.stop_local_registry(address)
-        if not there["builder"]:
+        if not build_daemon:
             builder.stop_builder()
-        if not there["engine"]:
+        if not engine:
             docker_daemon.stop_engine()

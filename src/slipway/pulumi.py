@@ -20,8 +20,9 @@ from slipway._internal.provider.resources import (
     Suffix,
 )
 from slipway._internal.release.release_record import ReleaseRecord
+from slipway._internal.targets.connections import Secrets, read_secrets
 from slipway._internal.targets.declaration import declare_services
-from slipway._internal.targets.services import Secrets, Services, ServicesArgs, read_secrets
+from slipway._internal.targets.services import Services, ServicesArgs
 
 if TYPE_CHECKING:
     from slipway._internal.build.built_images import BuiltImages

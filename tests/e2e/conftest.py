@@ -2,6 +2,9 @@
 
 Tools, build cache and base images are kept between runs where the product keeps them (XDG_CACHE_HOME,
 XDG_STATE_HOME); containers, networks and volumes are not, and a daemon that was not there before is ended.
+
+Files run side by side (`--numprocesses`): each process has a workspace, a registry and ports of its own. The engine and
+the builder are shared, so the process that started the run ends them.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +29,24 @@ from slipway._internal.run import engine as docker
 from slipway._internal.run.state import local_state_folder, state_file
 from slipway._internal.toolchain import docker_daemon
 
-NAME = "slipway-e2e"
-REGISTRY = "127.0.0.1:5055"
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""The number of this process among those that run files side by side."""
+FIRST_PORT, PORTS_OF_WORKER = 18180, 2400
 RELEASE = "slipway:index:Release"
+
+
+def name_of(worker: int) -> str:
+    """Return the name of a process's workspace."""
+    return f"slipway-e2e-{worker}" if worker else "slipway-e2e"
+
+
+def registry_of(worker: int) -> str:
+    """Return the address of a process's registry."""
+    return f"127.0.0.1:{5055 + worker}"
+
+
+NAME = name_of(WORKER)
+REGISTRY = registry_of(WORKER)
 
 
 @dataclass
@@ -55,19 +74,36 @@ class First:
         return inline and running and not interrupted and self.ids == {each.service: each.id for each in found}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the machine as it is now, when all processes of this run have ended; wait for another run of these tests.
+
+    Only the process that starts the others does this. Containers that a run has left which ended with the machine are
+    removed first.
+    """
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    workers = range(int(config.getoption("numprocesses", None) or 1))
+    with ExitStack() as stack:
+        # The workspaces' names and the registries' ports are fixed: another run of these tests is waited for.
+        stack.enter_context(this_run_alone("e2e"))
+        stack.enter_context(left_as_it_was([registry_of(worker) for worker in workers]))
+        with left_as_it_was([]):  # the first `invoke up` has to start the engine
+            _sweep_all(workers)
+        stack.callback(_sweep_all, workers)  # Ctrl-C ends the other processes before they have done so
+        config.add_cleanup(stack.pop_all().close)
+
+
 @pytest.fixture(scope="session")
 def machine() -> Iterator[None]:
-    """This machine, left as it was: what the tests start they end."""
+    """The environment of everything that the tests start."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # The workspace's name and the registry's port are fixed: another run of these tests is waited for.
-    with pytest.MonkeyPatch.context() as patch, this_run_alone("e2e"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", path)
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         # CI too: a runner is told no differently from a developer here; a test that is about it sets it.
         for name in ("CI", "DOCKER_HOST", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE", "PIP_CONF", "NPMRC"):
             patch.delenv(name, raising=False)
-        with left_as_it_was(REGISTRY):
-            yield
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +121,6 @@ def baked(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Workspace:
 @pytest.fixture(scope="session")
 def first(baked: Workspace) -> Iterator[First]:
     """The workspace after its first `invoke up`; nothing of it is left afterwards, also when tests have failed."""
-    sweep()
     try:
         ran = baked.invoke("up")
         assert ran.code == 0, ran.output
@@ -102,7 +137,7 @@ def first(baked: Workspace) -> Iterator[First]:
     finally:
         for pid in processes(baked):
             os.kill(pid, signal.SIGKILL)
-        sweep()
+        sweep(NAME)
 
 
 @pytest.fixture
@@ -132,12 +167,13 @@ def leftovers(name: str = NAME) -> list[str]:
     ]
 
 
-def sweep(name: str = NAME) -> None:
-    """Remove all that the engine has of a workspace, such as what a test run has left that ended with the machine.
+def _sweep_all(workers: Iterable[int]) -> None:
+    for worker in workers:
+        sweep(name_of(worker))
 
-    An engine that was not there is ended again: the first `invoke up` has to start it.
-    """
-    there = docker_daemon.is_responding()
+
+def sweep(name: str) -> None:
+    """Remove all that the engine has of a workspace."""
     docker_daemon.ensure_engine()
     client = docker.client()
     ours = {"label": f"{docker.WORKSPACE_LABEL}={name}"}
@@ -145,8 +181,6 @@ def sweep(name: str = NAME) -> None:
         container.remove(force=True, v=True)
     for each in (*client.networks.list(filters=ours), *client.volumes.list(filters=ours)):
         each.remove()
-    if not there:
-        docker_daemon.stop_engine()
 
 
 def processes(workspace: Workspace) -> list[int]:
@@ -163,7 +197,8 @@ def processes(workspace: Workspace) -> list[int]:
 
 def free_ports(count: int) -> int:
     """Return a port below those that the kernel gives away, free like the next ones after it."""
-    for port in range(18180, 28000, count):
+    first = FIRST_PORT + WORKER * PORTS_OF_WORKER
+    for port in range(first, first + PORTS_OF_WORKER, count):
         if all(_free(port + offset) for offset in range(count)):
             return port
     raise AssertionError("no ports are free")

@@ -34,7 +34,7 @@ def machine() -> Iterator[None]:
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         for name in ("CI", "DOCKER_HOST", "KUBECONFIG", "SLIPWAY_IMAGES", "PULUMI_CONFIG_PASSPHRASE"):
             patch.delenv(name, raising=False)
-        with left_as_it_was(REGISTRY):
+        with left_as_it_was([REGISTRY]):
             yield
 
 

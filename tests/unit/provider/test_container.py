@@ -49,7 +49,7 @@ def test_defaults_are_filled_in() -> None:
         ({"tmpSize": "64 MB"}, ("tmpSize", "not an amount")),
         ({"env": {"TOKEN": SecretValue("x")}}, ("env", "contains a secret")),
         ({"secrets": {"../x": "y"}}, ("secrets", "not a file name")),
-        ({"volumes": []}, ("volumes", "is not an input")),
+        ({"ports": []}, ("ports", "is not an input")),
         ({"service": None}, ("service", "is required")),
     ],
 )

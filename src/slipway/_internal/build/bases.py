@@ -45,10 +45,11 @@ def ensure_bases(
     old_lock = _load_lock(workspace)
     names = required_bases(workspace)
     source = choose_source(workspace, old_lock, reporter)
-    if source == OFFICIAL:
-        refs = official_bases(workspace, names)
-    else:
-        refs = _ensure_hardened(context, names, reporter, install=install, fresh=fresh)
+    official = [name for name in names if name not in commands.HARDENED_ONLY] if source == OFFICIAL else []
+    hardened = [name for name in names if name not in official]
+    refs = official_bases(workspace, official)
+    if hardened:
+        refs |= _ensure_hardened(context, hardened, reporter, install=install, fresh=fresh)
     new_lock = BasesLock(source, refs)
     if new_lock != old_lock:
         locks.save(workspace.root, new_lock)
@@ -62,7 +63,7 @@ def required_bases(workspace: Workspace) -> list[str]:
         base_argument(name): name for name in (*workspace.settings.bases.official, *commands.BUILDABLE_BASES)
     }
     declared = {
-        argument for service in workspace.services for argument in read_dockerfile(service.dockerfile).arguments
+        argument for service in workspace.built_services for argument in read_dockerfile(service.dockerfile).arguments
     }
     return sorted({base_by_argument[argument] for argument in declared & base_by_argument.keys()} | {GATEWAY_BASE})
 

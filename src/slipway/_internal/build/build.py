@@ -118,7 +118,7 @@ def plan_builds(
 
     Args:
         workspace: the workspace.
-        services: those to think of.
+        services: those to think of; those whose image is not built here are left out.
         stat_cache: what need not be read again.
         images: services' images as they are remembered. Those of the same content are not asked for again, and for the
             others the registry's word is enough: for a build, not for a push.
@@ -153,6 +153,7 @@ def plan_builds(
             manifests[service.name],
         )
         for service in services
+        if service.is_built
     ]
 
 
@@ -258,20 +259,19 @@ def push_images(
     old_lock = lock.load(context.workspace.root, stack)
     commit = git.head_commit(context.workspace.root)
     warn_of_unknown_commit(context.workspace, reporter)
-    entries, lines = {}, []
+    images = {service.name: (ref, ref.rpartition(":")[2]) for service in services if (ref := service.settings.image)}
     for plan in plans:
         digest = plan.pushed_digest or (
             registry.oci_digest(plan.layout) if dry else upload_image(context, plan, reporter)
         )
-        ref = f"{context.workspace.repository(plan.service.name)}@{digest}"
-        old_entry = old_lock.services.get(plan.service.name)
-        entries[plan.service.name] = (
-            old_entry
-            if old_entry and old_entry.ref == ref and old_entry.content == plan.content
-            else lock.LockEntry(ref, plan.content, commit)
-        )
+        images[plan.service.name] = f"{context.workspace.repository(plan.service.name)}@{digest}", plan.content
+    entries, lines = {}, []
+    for name, (ref, content) in sorted(images.items()):
+        old_entry = old_lock.services.get(name)
+        is_locked = old_entry is not None and (old_entry.ref, old_entry.content) == (ref, content)
+        entries[name] = old_entry if old_entry and is_locked else lock.LockEntry(ref, content, commit)
         note = "locked already" if old_entry and old_entry.ref == ref else "locked" if not dry else "would be locked"
-        lines.append(ShippedImage(plan.service.name, ref, note))
+        lines.append(ShippedImage(name, ref, note))
     new_lock = lock.with_entries(old_lock, entries)
     if new_lock != old_lock and not dry:
         lock.save(context.workspace.root, new_lock)

@@ -27,6 +27,8 @@ from slipway._internal.toolchain.builder import builder_of
 class BuiltImages(pulumi.ComponentResource):
     """Services' images as their sources are now: what the registry has is taken, what it lacks is built and pushed.
 
+    A service whose file names an image runs that one.
+
     An image's tag holds its content digest: it changes exactly when something that decides the image does. An image
     that the registry has needs no resource: nothing is diffed, no machine builds what another has built, and no build
     secret stays in the state. So a resource lives from the deploy that builds to the next one, which forgets it; the
@@ -63,6 +65,7 @@ class BuiltImages(pulumi.ComponentResource):
         root = self._workspace.root
         stat_cache = build_state.open_stat_cache(root)
         services = [self._workspace.service(name) for name in names]
+        foreign = {service.name: service.settings.image for service in services if service.settings.image}
         inputs = build_inputs_by_service(self._workspace, services, stat_cache)
         contents = content_digests(inputs, stat_cache)
         build_state.save(root, stat_cache)
@@ -72,10 +75,13 @@ class BuiltImages(pulumi.ComponentResource):
         with suppress(SlipwayError) if pulumi.runtime.is_dry_run() else nullcontext():
             pushed_digests = registry.resolve_digests(tags.values(), self._workspace)
         return {
-            name: f"{repositories[name]}@{pushed_digests[tag]}"
-            if pushed_digests.get(tag)
-            else self._build(name, inputs[name], tag)
-            for name, tag in tags.items()
+            **foreign,
+            **{
+                name: f"{repositories[name]}@{pushed_digests[tag]}"
+                if pushed_digests.get(tag)
+                else self._build(name, inputs[name], tag)
+                for name, tag in tags.items()
+            },
         }
 
     def _build(self, service: str, inputs: BuildInputs, tag: str) -> pulumi.Output[str]:

@@ -50,7 +50,7 @@ def find_caches(workspace: Workspace, reporter: Reporter) -> dict[str, str]:
     """Return the cache mounts in the services' Dockerfiles: id → the image that the first stage with it starts from."""
     base_refs = bases_lock.load(workspace.root).bases
     caches: dict[str, str] = {}
-    for service in workspace.services:
+    for service in workspace.built_services:
         parsed = dockerfile.read(service.dockerfile)
         arguments = {**service.settings.args, **{base_argument(name): ref for name, ref in base_refs.items()}}
         for stage in parsed.stages:

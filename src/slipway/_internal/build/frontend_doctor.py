@@ -17,7 +17,7 @@ NAME = "frontends"
 def frontend_facts(workspace: Workspace) -> Iterator[CheckResult]:
     """Say of each Dockerfile with a `# syntax=` line who reads it; nothing where none has one."""
     own: list[str] = []
-    for service in workspace.services:
+    for service in workspace.built_services:
         try:
             dockerfile = read(service.dockerfile)
             check_frontend(dockerfile, service.settings.args)

@@ -40,6 +40,8 @@ class BaseImage:
         return f"base-{self.name}"
 
 
+HARDENED_ONLY = ("postgres", "valkey", "rabbitmq")
+"""Bases that are built here whatever `source` says: official images of these start as root."""
 BUILDABLE_BASES = {
     base.name: base
     for base in (
@@ -48,6 +50,7 @@ BUILDABLE_BASES = {
         BaseImage("node-build", "node", "build"),
         BaseImage("node-run", "node", "run"),
         BaseImage("nginx", "nginx", "run"),
+        *(BaseImage(name, name, "run") for name in HARDENED_ONLY),
     )
 }
 """Those that Slipway can build. A workspace may name others in `[bases.official]`."""

@@ -43,10 +43,16 @@ def build_inputs_by_service(
 ) -> dict[str, BuildInputs]:
     """Return what decides each service's image, from the bases that are locked, by the service's name.
 
+    Services that run an image of somebody else's are left out.
+
     Each Dockerfile is read once, here; a `stat_cache` that the content digest is then asked with has to be given.
 
     Raises:
         EvidenceError: the bases are not resolved yet.
     """
     locked = locks.load(workspace.root).bases
-    return {service.name: build_inputs_of(workspace, service, locked, stat_cache) for service in services}
+    return {
+        service.name: build_inputs_of(workspace, service, locked, stat_cache)
+        for service in services
+        if service.is_built
+    }

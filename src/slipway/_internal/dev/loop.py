@@ -302,10 +302,14 @@ class DevLoop:
         return names & self._chosen if self._chosen else names
 
     def _watched_services(self) -> frozenset[str]:
-        """Return the services whose sources decide what runs: a hybrid stack's locked ones run what is locked."""
+        """Return the services whose sources decide what runs.
+
+        A hybrid stack's locked ones run what is locked. One with volumes never runs twice, so a deploy replaces it.
+        """
         is_hybrid = self._stack.mode == "hybrid"
         locked = lock.load(self._workspace.root, self._stack.name).services if is_hybrid else {}
-        return self._chosen_services() - locked.keys()
+        swapped = {service.name for service in self._workspace.built_services if not service.is_stateful}
+        return self._chosen_services() & swapped - locked.keys()
 
     def _build_inputs(self, names: Collection[str]) -> dict[str, BuildInputs]:
         return build_inputs_by_service(self._workspace, map(self._workspace.service, sorted(names)))

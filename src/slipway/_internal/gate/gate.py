@@ -55,8 +55,8 @@ class Candidate:
 
     @property
     def is_prebuilt(self) -> bool:
-        """Whether it is not a service, but runs beside them and was built elsewhere."""
-        return self.name in lock.PREBUILT
+        """Whether it was built elsewhere: it runs beside the services, or its service's file names it."""
+        return self.kinds != EVIDENCE_KINDS
 
     @property
     def name(self) -> str:
@@ -94,10 +94,10 @@ def plan_candidates(context: RunContext, services: Sequence[Service], stack: Sta
     return [Candidate(plan, repositories[plan.service.name], released[tags[plan.service.name]]) for plan in plans]
 
 
-def plan_prebuilt_candidates(context: RunContext, stack: Stack) -> list[Candidate]:
-    """Think through what has to pass the gate beside the services; raises what `plan_candidates` does."""
+def plan_prebuilt_candidates(context: RunContext, services: Sequence[Service], stack: Stack) -> list[Candidate]:
+    """Think through what has to pass the gate and is built elsewhere; raises what `plan_candidates` does."""
     planned_tags = []
-    for plan in prebuilt_checks.plan_prebuilt(context.workspace, stack):
+    for plan in prebuilt_checks.plan_prebuilt(context.workspace, services, stack):
         repository = context.workspace.release_repository(plan.service.name, stack.registry)
         planned_tags.append((plan, repository, f"{repository}:{content_tag(plan.content)}"))
     released = registry.resolve_digests((tag for _, _, tag in planned_tags), context.workspace)
@@ -137,7 +137,7 @@ def ship_services(
     refuse_lost_protection(workspace, stack)
     old_lock = lock.load(workspace.root, stack.name)
     trust = trusted_ones.load(workspace.root)
-    candidates = [*plan_candidates(context, services, stack), *plan_prebuilt_candidates(context, stack)]
+    candidates = [*plan_candidates(context, services, stack), *plan_prebuilt_candidates(context, services, stack)]
     tags = ImageTags(
         commits.commit_to_sign(workspace, stack, commit_of_images(workspace, candidates), reporter), version
     )

@@ -1,12 +1,13 @@
-"""The gate for images that run beside the services: they pass as services do, but are not built here.
+"""The gate for images that are not built here: the gateway's, and those that a service's file names.
 
-So it has no tests and no provenance of ours: it is fetched by the digest that `bases/bases.lock.json` names, scanned,
-described, pushed to its own release repository and signed there.
+Such an image has no tests and no provenance of ours: it is fetched by the digest that `bases/bases.lock.json` or the
+service.toml names, scanned, described, pushed to its own release repository and signed there.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from datetime import date
 
 from slipway._internal.build import build
@@ -30,19 +31,22 @@ from slipway._internal.run.credentials import login_environment
 from slipway._internal.run.process import run
 
 
-def plan_prebuilt(workspace: Workspace, stack: Stack) -> list[BuildPlan]:
-    """Return what has to pass the gate beside the services; its content is its digest."""
-    plans = []
-    for name, ref in base_refs(workspace, stack).items():
-        content = ref.rpartition(":")[2]
-        folder = workspace.root / "bases" / BASE_BY_NAME[name]
-        service = Service(name, folder, ServiceSettings(kind="base"))
-        layout = build.layout_folder(workspace, name, content)
-        inputs = BuildInputs(service.dockerfile, folder)
-        plans.append(
-            BuildPlan(service, inputs, content, f"{ref.partition('@')[0]}:{content_tag(content)}", layout, None, {})
-        )
-    return plans
+def plan_prebuilt(workspace: Workspace, services: Sequence[Service], stack: Stack) -> list[BuildPlan]:
+    """Return what has to pass the gate and is not built here; its content is its digest."""
+    beside = {
+        Service(name, workspace.root / "bases" / BASE_BY_NAME[name], ServiceSettings(kind="base")): ref
+        for name, ref in base_refs(workspace, stack).items()
+    }
+    named = {service: service.settings.image for service in services if service.settings.image}
+    return [_plan_image(workspace, service, ref) for service, ref in {**named, **beside}.items()]
+
+
+def _plan_image(workspace: Workspace, service: Service, ref: str) -> BuildPlan:
+    content = ref.rpartition(":")[2]
+    inputs = BuildInputs(service.dockerfile, service.folder)
+    layout = build.layout_folder(workspace, service.name, content)
+    tag = f"{ref.partition('@')[0]}:{content_tag(content)}"
+    return BuildPlan(service, inputs, content, tag, layout, None, {})
 
 
 def run_checks(

@@ -1,8 +1,8 @@
-"""Images that run beside the services and are built elsewhere: the gateway, by digest."""
+"""Images that are built elsewhere: the gateway's, which runs beside the services, and those that services name."""
 
 from __future__ import annotations
 
-from slipway._internal.commands.cosign import SIGNATURE
+from slipway._internal.commands.cosign import EVIDENCE_KINDS, SIGNATURE
 from slipway._internal.model import bases_lock, lock
 from slipway._internal.model.errors import EvidenceError
 from slipway._internal.model.stack import Stack
@@ -12,6 +12,12 @@ PREBUILT_EVIDENCE_KINDS = (SIGNATURE, "sbom", "spdx", "scan")
 """The evidence that an image has which was built elsewhere."""
 BASE_BY_NAME = {lock.GATEWAY: bases_lock.GATEWAY_BASE}
 """What runs beside the services → the base that it is."""
+
+
+def evidence_kinds_of(workspace: Workspace, name: str) -> tuple[str, ...]:
+    """Return the kinds of evidence that an image needs, by whether it is built here."""
+    foreign = {service.name for service in workspace.services if not service.is_built}
+    return PREBUILT_EVIDENCE_KINDS if name in {*lock.PREBUILT, *foreign} else EVIDENCE_KINDS
 
 
 def names_for(stack: Stack) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from slipway._internal.commands.cosign import EVIDENCE_KINDS
 from slipway._internal.context import commits
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.gate import evidence, prebuilt_images
@@ -64,15 +63,13 @@ def verify_stack(
     if stack.protected:
         commits.refuse_unreviewed(workspace.root, path, entries)
     refuse_mismatched_tags(context.workspace, entries, path.name, stack.name)
-    requirements = [requirement_for(name, entry) for name, entry in entries.items()]
+    requirements = [requirement_for(workspace, name, entry) for name, entry in entries.items()]
     return evidence.verify_evidence(context, requirements, trust.load(workspace.root), today=datetime.now(UTC).date())
 
 
-def requirement_for(name: str, entry: lock.LockEntry) -> EvidenceRequirement:
-    """Return what a line in a lock has to prove, by whether it is a service's."""
-    return EvidenceRequirement.from_entry(
-        name, entry, prebuilt_images.PREBUILT_EVIDENCE_KINDS if name in lock.PREBUILT else EVIDENCE_KINDS
-    )
+def requirement_for(workspace: Workspace, name: str, entry: lock.LockEntry) -> EvidenceRequirement:
+    """Return what a line in a lock has to prove, by whether its image is built here."""
+    return EvidenceRequirement.from_entry(name, entry, prebuilt_images.evidence_kinds_of(workspace, name))
 
 
 def refuse_mismatched_tags(workspace: Workspace, entries: Mapping[str, lock.LockEntry], name: str, stack: str) -> None:

@@ -100,6 +100,8 @@ def called_services(workspace: Workspace, service: Service) -> list[str]:
 
 
 def _bases_of(workspace: Workspace, service: Service, base_images: Mapping[str, str]) -> list[str]:
+    if not service.is_built:
+        return []
     try:
         declared = build_inputs_of(workspace, service, base_images).bases
     except SlipwayError:  # a Dockerfile that cannot be read is the build's affair

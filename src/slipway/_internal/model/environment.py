@@ -7,17 +7,20 @@ is a file, /run/secrets/NAME_URL.
 from __future__ import annotations
 
 from slipway._internal.model.containers import URL_PLACEHOLDERS, url_fields
+from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Service, Workspace
 
 GATEWAY_URL = "http://gateway:8080"
 """How containers on a Docker engine reach the stack's gateway."""
 
 
-def service_environment(workspace: Workspace, service: Service, target: str) -> dict[str, str]:
-    """Return a service's environment on a target; its own `[env]` overrides what Slipway sets."""
+def service_environment(workspace: Workspace, service: Service, stack: Stack) -> dict[str, str]:
+    """Return a service's environment in a stack; its own `[env]` overrides what Slipway sets."""
     settings = {"PORT": service.settings.port, "ROUTE": service.settings.route}
     addresses = {
-        url_variable(name): service_url(workspace.service(name), target) for name in sorted(service.settings.needs)
+        url_variable(name): service_url(workspace.service(name), stack.target)
+        for name in sorted(service.settings.needs)
+        if name not in stack.external
     }
     own = {name: str(value) for name, value in settings.items() if value is not None}
     return {**own, **addresses, **service.settings.env}

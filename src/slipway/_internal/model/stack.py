@@ -13,7 +13,14 @@ from slipway._internal.model import peers
 from slipway._internal.model.addresses import registry_problem
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_atomically
-from slipway._internal.model.names import HOST, KUBERNETES_LABEL, KUBERNETES_NAME, KUBERNETES_PARENT, REGISTRY
+from slipway._internal.model.names import (
+    DNS_LABEL,
+    HOST,
+    KUBERNETES_LABEL,
+    KUBERNETES_NAME,
+    KUBERNETES_PARENT,
+    REGISTRY,
+)
 from slipway._internal.model.own_targets import ENGINE_TARGETS, list_own_targets
 from slipway._internal.model.text import read_text
 
@@ -72,6 +79,10 @@ _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
         lambda text: REGISTRY.fullmatch(text) and not registry_problem(text),
         "Write host[:port][/path] without a scheme; an IP address as a whole.",
     ),
+    "slipway:external": _TextRule(
+        lambda text: all(DNS_LABEL.fullmatch(name) for name in _split_names(text)),
+        "Write services' names with commas between them: `db, cache`.",
+    ),
     **_KUBERNETES_SETTINGS,
 }
 _REQUIRED_SETTINGS = ("slipway:images", "slipway:protected")
@@ -98,6 +109,8 @@ class Stack:
     the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `host`
     and `tls` (a Secret's name) are what it is reached by. `ingress_from` and `egress_to` say who may call services that
     have a route, and whom services may call, see `peers`. `admission`: whether the stack applies its admission policy.
+
+    `external` names the services that run elsewhere: their addresses are secrets in the stack's configuration.
     """
 
     name: str
@@ -121,6 +134,7 @@ class Stack:
     ingress_from: tuple[str, ...] = (peers.ANYWHERE,)
     egress_to: tuple[str, ...] = (peers.INTERNET,)
     admission: bool = True
+    external: frozenset[str] = frozenset()
 
 
 def how_to_deploy(stack: str) -> str:
@@ -189,6 +203,7 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         ingress_from=peers.split(config.get("slipway:ingress-from", peers.ANYWHERE)),
         egress_to=peers.split(config.get("slipway:egress-to", peers.INTERNET)),
         admission=config.get("slipway:admission", True),
+        external=frozenset(_split_names(config.get("slipway:external", ""))),
     )
     override = environment.get(MODE_VARIABLE)
     if override:
@@ -275,6 +290,10 @@ def _read_settings(root: Path, path: Path, text: str) -> dict[str, Any]:
             "`slipway:protected: true` with `slipway:images: external`, or `slipway:protected: false`, say.",
         )
     return values
+
+
+def _split_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if text]
 
 
 def _parse_value(text: str) -> object:

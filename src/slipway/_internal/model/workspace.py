@@ -176,6 +176,11 @@ class Service:
         return self.folder / "Dockerfile"
 
     @property
+    def is_built(self) -> bool:
+        """Whether its image is built from its Dockerfile; otherwise it runs the one that its file names."""
+        return self.settings.image is None
+
+    @property
     def is_stateful(self) -> bool:
         """Whether it has volumes: then it never runs twice at a time."""
         return bool(self.settings.volumes)
@@ -280,6 +285,11 @@ class Workspace:
             remedy="Services here: "
             f"{', '.join(candidate.name for candidate in self.services) or 'none yet; see `invoke new`'}.",
         )
+
+    @property
+    def built_services(self) -> tuple[Service, ...]:
+        """The services whose images are built here."""
+        return tuple(service for service in self.services if service.is_built)
 
     def select_services(self, names: str | None) -> tuple[Service, ...]:
         """Return the services named in a list with commas, or all without one; ConfigError for an unknown name."""

@@ -33,7 +33,10 @@ class ContainerHandler(ResourceHandler):
     """A running container that has been healthy once."""
 
     required = ("service", "stack", "workspace", "image", "network")
-    optional = ("port", "memory", "cpus", "tmpSize", "healthTimeout")
+    optional = (
+        *("port", "memory", "cpus", "tmpSize", "healthTimeout", "entrypoint", "command", "volumes", "healthcheck"),
+        *("readOnly", "capabilities", "user"),
+    )
     defaults = {"env": {}, "tmpExec": False, "drainSeconds": 30}
     secret = ("secrets",)
     computed = ("containerName", "containerId", "imageId")

@@ -24,6 +24,16 @@ class RouteArgs(TypedDict):
     idle: NotRequired[Input[int]]
 
 
+class HealthcheckArgs(TypedDict):
+    """A health check: a command without a shell, times in seconds, and the failures in a row that count."""
+
+    command: Input[Sequence[Input[str]]]
+    interval: Input[int]
+    timeout: Input[int]
+    startPeriod: Input[int]
+    retries: Input[int]
+
+
 class _Resource(pulumi.CustomResource):
     """A resource whose properties have the same names as in Pulumi's state."""
 
@@ -88,6 +98,14 @@ class Container(_Resource):
         tmp_size: the size limit of its /tmp, like `64m`; it counts towards the container's memory.
         health_timeout: seconds it may take to become healthy; by default 60, or what the image's health check allows.
         drain_seconds: seconds that requests in flight have to finish before the container is removed.
+        entrypoint: replaces the image's ENTRYPOINT.
+        command: replaces the image's CMD.
+        volumes: name → folder of its data volumes. They outlive the container. A container with volumes is replaced by
+            stopping the old one before the new one starts; if that fails, the old one is started again.
+        healthcheck: replaces the image's health check.
+        read_only: False to let it write to its root file system.
+        capabilities: Linux capabilities that it keeps; by default none.
+        user: replaces the image's USER.
     """
 
     def __init__(
@@ -108,6 +126,13 @@ class Container(_Resource):
         tmp_size: Input[str] | None = None,
         health_timeout: Input[float] | None = None,
         drain_seconds: Input[int] | None = None,
+        entrypoint: Sequence[Input[str]] | None = None,
+        command: Sequence[Input[str]] | None = None,
+        volumes: Mapping[str, Input[str]] | None = None,
+        healthcheck: HealthcheckArgs | None = None,
+        read_only: Input[bool] | None = None,
+        capabilities: Sequence[Input[str]] | None = None,
+        user: Input[str] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
         inputs = {
@@ -125,6 +150,13 @@ class Container(_Resource):
             "tmpSize": tmp_size,
             "healthTimeout": health_timeout,
             "drainSeconds": drain_seconds,
+            "entrypoint": entrypoint or None,
+            "command": command or None,
+            "volumes": volumes or None,
+            "healthcheck": healthcheck,
+            "readOnly": read_only,
+            "capabilities": capabilities or None,
+            "user": user,
         }
         computed = ["containerName", "containerId", "imageId"]
         super().__init__("docker:Container", resource_name, inputs, computed, opts)

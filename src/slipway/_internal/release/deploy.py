@@ -26,6 +26,7 @@ from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.release.deploy_locks import clear_stale_lock
 from slipway._internal.release.engine_events import EngineEventReporter
+from slipway._internal.release.generated_secrets import generate_secrets
 from slipway._internal.release.inputs import read_inputs
 from slipway._internal.release.plugin_watchdog import PluginWatchdog
 from slipway._internal.release.resource_failures import build_log_fetcher
@@ -127,6 +128,7 @@ def update_stack(
     if repair_note := pulumi_stack.repair_state():
         reporter.say(repair_note)
     current_recorder().has_work = True
+    generate_secrets(context, stack, reporter, lambda: services_with_data(pulumi_stack, target))
     with deploy_marker(context.workspace, stack) as interrupted:
         if interrupted:
             target.refuse_foreign_objects(lambda: stack_resource_ids(pulumi_stack) or ())
@@ -141,6 +143,12 @@ def update_stack(
         outcome = run_update(context, inputs, pulumi_stack, target, reporter)
         target.remove_superseded(reporter, lambda: stack_resource_ids(pulumi_stack))
         return outcome
+
+
+def services_with_data(pulumi_stack: PulumiStack, target: DeploymentTarget) -> set[str]:
+    """Return the services that are in a stack's state, or have data where it runs."""
+    deployed = {str(resource["urn"]).rpartition("::")[2] for resource in pulumi_stack.list_resources()}
+    return deployed | {volume.service for volume in target.data_volumes()}
 
 
 def unsupported_limits(workspace: Workspace, stack: Stack) -> str:
@@ -454,7 +462,7 @@ def deploy_marker(workspace: Workspace, stack: Stack) -> Iterator[bool]:
 def remove_stack(
     context: RunContext, stack: Stack, reporter: Reporter, consent: Consent, *, also_abandoned: bool = False
 ) -> Outcome:
-    """Remove everything that the stack runs; its images and its state's history stay.
+    """Remove everything that the stack runs; its images, its services' data and its state's history stay.
 
     Args:
         context: the run's context.

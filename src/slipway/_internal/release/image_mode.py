@@ -98,6 +98,8 @@ def plan_switch(workspace: Workspace, name: str, text: str) -> ModeSwitch:
         entry = locked_entries.get(service.name) if mode != "inline" else None
         if entry:
             after_switch = describe_locked(workspace, service, entry)
+        elif mode != "external" and service.settings.image:
+            after_switch = service.settings.image.partition("@")[2]
         elif mode == "external":
             after_switch = f"not locked: `invoke build`, then `invoke push --stack {name}`"
         else:
@@ -111,6 +113,8 @@ def plan_switch(workspace: Workspace, name: str, text: str) -> ModeSwitch:
 def describe_locked(workspace: Workspace, service: Service, entry: lock.LockEntry) -> str:
     """Return a locked digest, marked if the sources have changed since it was built."""
     digest = entry.ref.partition("@")[2]
+    if service.settings.image:
+        return digest if digest == service.settings.image.partition("@")[2] else f"{digest} (not the one in its file)"
     try:
         is_current = (
             content_digest(build_inputs_of(workspace, service, bases_lock.load(workspace.root).bases)) == entry.content

@@ -53,10 +53,12 @@ def read_inputs(
         verify_stack(context, stack, workspace.services, stack_lock, already_verified=already_verified)
         reporter.done(stack.name, "all locked images verified")
     elif not already_verified:
+        named = {service.name: service.settings.image for service in workspace.services if service.settings.image}
         repositories = {
             name: [
                 workspace.repository(name),
                 *(workspace.release_repository(name, registry) for registry in dict.fromkeys((stack.registry, None))),
+                *([named[name].partition("@")[0]] if name in named else []),
             ]
             for name in lock.all_entries(stack_lock)
         }

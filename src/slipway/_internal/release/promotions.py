@@ -195,6 +195,6 @@ def verify_entries(
     """Verify that images have all the evidence that the lock names, and that it is valid today."""
     for service in entries:
         reporter.step(service, "verifying")
-    requirements = [requirement_for(name, entry) for name, entry in entries.items()]
+    requirements = [requirement_for(context.workspace, name, entry) for name, entry in entries.items()]
     for service in evidence.verify_evidence(context, requirements, trust.load(context.workspace.root), today=today):
         reporter.done(service, "verified")

@@ -13,6 +13,7 @@ from slipway._internal.context.reporter import Reporter
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.gate import evidence
 from slipway._internal.gate.evidence import EvidenceRequirement
+from slipway._internal.gate.prebuilt_images import evidence_kinds_of
 from slipway._internal.gate.verification import refuse_mismatched_tags
 from slipway._internal.model import lock, trust
 from slipway._internal.model import stack as stacks
@@ -230,19 +231,20 @@ def verify_steps(
     """
     for step in steps:
         reporter.step(step.service, "verifying")
-    requirements = [requirement_for(step, stack_lock) for step in steps]
+    requirements = [requirement_for(context.workspace, step, stack_lock) for step in steps]
     images = evidence.verify_evidence(context, requirements, trust.load(context.workspace.root), today=today)
     for service in images:
         reporter.done(service, "verified")
     return {service: image.lock_entry for service, image in images.items()}
 
 
-def requirement_for(step: RollbackStep, stack_lock: lock.Lock) -> EvidenceRequirement:
+def requirement_for(workspace: Workspace, step: RollbackStep, stack_lock: lock.Lock) -> EvidenceRequirement:
     """Return the evidence that an image needs, including what the lock says about it if it names that image."""
     entry = stack_lock.services.get(step.service)
+    kinds = evidence_kinds_of(workspace, step.service)
     if entry and entry.ref == step.ref:
-        return EvidenceRequirement.from_entry(step.service, entry)
-    return EvidenceRequirement(step.service, step.ref)
+        return EvidenceRequirement.from_entry(step.service, entry, kinds)
+    return EvidenceRequirement(step.service, step.ref, kinds=kinds)
 
 
 def find_entry(

@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway._internal.content.healthcheck import Healthcheck
+from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.masking import register_secret
-from slipway._internal.rollout import container_files, health, nginx
+from slipway._internal.rollout import container_files, health, nginx, volumes
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.hardening import hardened_settings, with_init_fallback
 from slipway._internal.rollout.images import pull_image
@@ -18,14 +20,19 @@ from slipway._internal.rollout.ownership import name_conflict_error, object_labe
 from slipway._internal.rollout.start_failure import explain_start_failure
 from slipway._internal.run import engine
 
-SECRETS_DIR = "/run/secrets"
 LOG_ROTATION = {"max-size": "10m", "max-file": "3"}
+ALIAS_API = "1.22"  # the first version of the engine's API that has aliases
+NANOSECONDS = 1_000_000_000
 CPU_PERIOD_MICROSECONDS = 100_000  # the kernel's default period for CPU quotas
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A container's inputs, named as Pulumi names them. Times in seconds; `memory` and `tmpSize` like 256m."""
+    """A container's inputs, named as Pulumi names them. Times in seconds; `memory` and `tmpSize` like 256m.
+
+    `volumes` maps the names of data volumes to their folders in the container. `healthcheck` has the fields of
+    HealthcheckSettings, or is empty for the image's own.
+    """
 
     service: str
     stack: str
@@ -41,6 +48,13 @@ class ContainerSpec:
     tmpSize: str | None = None
     healthTimeout: float | None = None
     drainSeconds: int = 30
+    entrypoint: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    volumes: dict[str, str] = field(default_factory=dict)
+    healthcheck: dict[str, Any] = field(default_factory=dict)
+    readOnly: bool = True
+    capabilities: list[str] = field(default_factory=list)
+    user: str | None = None
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> ContainerSpec:
@@ -72,6 +86,9 @@ def create_healthy_container(
 ) -> Any:
     """Return a new container once it is healthy; otherwise remove it and put its last log lines in the error.
 
+    One that has data volumes takes them over: the container that runs on them is stopped first, and started again if
+    the new one fails.
+
     Args:
         spec: its specification.
         name: its name, see `new_container_name`.
@@ -88,19 +105,26 @@ def _create_healthy_container(
     with engine.docker_errors():
         image = pull_image(spec.image, cancellation)
         cancellation.sleep(0)
-        container = None
-        try:
-            container = engine.client().containers.create(spec.image, **container_options(spec, name, urn, dev))
-            for folder, archive in (dev.folders if dev else {}).items():
-                container.put_archive(folder, archive)
-            start_until_healthy(container, spec, image, cancellation)
-        except BaseException as error:
-            start_error = name_conflict_error(name, error) or explain_start_failure(
-                spec.service, container, error, list(spec.secrets.values())
-            )
-            with suppress(SlipwayError):  # the first error is the one to report
-                remove_failed_container(container, name)
-            raise start_error from error
+        with volumes.exclusive_volumes(spec, urn):
+            return _start_container(spec, image, name, urn, cancellation, dev)
+
+
+def _start_container(
+    spec: ContainerSpec, image: Any, name: str, urn: str, cancellation: CancellationToken, dev: DevOverlay | None
+) -> Any:
+    container = None
+    try:
+        container = engine.client().containers.create(spec.image, **container_options(spec, name, urn, dev))
+        for folder, archive in (dev.folders if dev else {}).items():
+            container.put_archive(folder, archive)
+        start_until_healthy(container, spec, image, cancellation)
+    except BaseException as error:
+        start_error = name_conflict_error(name, error) or explain_start_failure(
+            spec.service, container, error, list(spec.secrets.values())
+        )
+        with suppress(SlipwayError):  # the first error is the one to report
+            remove_failed_container(container, name)
+        raise start_error from error
     return container
 
 
@@ -125,16 +149,52 @@ def container_options(spec: ContainerSpec, name: str, urn: str, dev: DevOverlay 
     )
     folders = dev.folders if dev else {}
     overlays = [types.Mount(folder, None, type="volume", labels=labels, no_copy=True) for folder in folders]
+    data = [types.Mount(path, name, type="volume") for name, path in volumes.mounted_volumes(spec).items()]
     return {
-        **hardened_settings(tmp_exec=spec.tmpExec, tmp_size=spec.tmpSize),
+        **hardened_settings(
+            tmp_exec=spec.tmpExec, tmp_size=spec.tmpSize, read_only=spec.readOnly, capabilities=spec.capabilities
+        ),
         "name": name,
         "labels": labels,
         "environment": {**port, **spec.env},
         "network": spec.network,
-        "mounts": [*([volume] if spec.secrets else []), *overlays],
+        # By the service's name it is reached directly, without the gateway.
+        "networking_config": {spec.network: types.EndpointConfig(ALIAS_API, aliases=[spec.service])},
+        "mounts": [*([volume] if spec.secrets else []), *overlays, *data],
+        "entrypoint": spec.entrypoint or None,
+        "command": spec.command or None,
+        "user": spec.user,
+        "healthcheck": _engine_healthcheck(spec),
         "log_config": types.LogConfig(type="json-file", config=LOG_ROTATION),
         "mem_limit": spec.memory,
     }
+
+
+def _engine_healthcheck(spec: ContainerSpec) -> dict[str, Any] | None:
+    """Return a health check that replaces the image's, as the engine has it: times in nanoseconds."""
+    if not spec.healthcheck:
+        return None
+    check = health_check_of(spec)
+    times = {"interval": check.interval, "timeout": check.timeout, "start_period": check.start_period}
+    return {
+        "test": ["CMD", *check.command],
+        "retries": check.retries,
+        **{name: round(seconds * NANOSECONDS) for name, seconds in times.items()},
+    }
+
+
+def health_check_of(spec: ContainerSpec, image: Any = None) -> Healthcheck:
+    """Return a container's health check: its own, else its image's."""
+    if not spec.healthcheck:
+        return engine.read_health_check(image)
+    own = spec.healthcheck
+    return Healthcheck(
+        tuple(own["command"]),
+        interval=own["interval"],
+        timeout=own["timeout"],
+        start_period=own["startPeriod"],
+        retries=int(own["retries"]),
+    )
 
 
 def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancellation: CancellationToken) -> None:
@@ -144,12 +204,13 @@ def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancell
     only then, too: with half a processor, a program's start would take twice as long.
     """
     if spec.secrets:
-        file_owner = container_files.resolve_owner(container, image.attrs["Config"].get("User", ""))
+        user = spec.user or image.attrs["Config"].get("User", "")
+        file_owner = container_files.resolve_owner(container, user)
         container_files.put_files(container, SECRETS_DIR, spec.secrets, owner=file_owner, mode=0o400)
     container.start()
     if spec.port:
         nginx.disable_keepalive_early(spec.workspace, spec.stack, spec.service)
-    health.wait_until_healthy(container, engine.read_health_check(image), spec.healthTimeout, cancellation, spec.port)
+    health.wait_until_healthy(container, health_check_of(spec, image), spec.healthTimeout, cancellation, spec.port)
     cpu_limit = (
         {"cpu_period": CPU_PERIOD_MICROSECONDS, "cpu_quota": int(spec.cpus * CPU_PERIOD_MICROSECONDS)}
         if spec.cpus

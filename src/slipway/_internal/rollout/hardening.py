@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from slipway._internal.model.errors import SlipwayError
@@ -32,19 +32,28 @@ def with_init_fallback(make: Callable[[], T]) -> T:
     return make()
 
 
-def hardened_settings(*, tmp_exec: bool = False, tmp_size: str | None = None) -> dict[str, Any]:
+def hardened_settings(
+    *,
+    tmp_exec: bool = False,
+    tmp_size: str | None = None,
+    read_only: bool = True,
+    capabilities: Sequence[str] = (),
+) -> dict[str, Any]:
     """Return the settings of every Slipway container, as the Docker SDK names them.
 
     Args:
         tmp_exec: whether programs may run from its /tmp.
         tmp_size: the size limit of its /tmp, like `64m`.
+        read_only: False to let it write to its root file system.
+        capabilities: those that it keeps.
     """
     size = f",size={tmp_size}" if tmp_size else ""
     return {
         "init": engine.address() not in _engines_without_init,
-        "read_only": True,
+        "read_only": read_only,
         "tmpfs": {TMP_DIR: f"rw,{'exec' if tmp_exec else 'noexec'},nosuid,nodev,mode=1777{size}"},
         "cap_drop": ["ALL"],
+        **({"cap_add": [*capabilities]} if capabilities else {}),
         "security_opt": ["no-new-privileges:true"],
         "pids_limit": MAX_PROCESSES,
     }

@@ -30,6 +30,8 @@ DEV_LABEL = "slipway.dev"
 """The label of containers that `invoke dev` made: no state knows them, and the next deploy takes their place."""
 COMMAND_LABEL = "slipway.command"
 """The label of containers that run a user's command to its end: they are no service's, and no state knows them."""
+DATA_LABEL = "slipway.data"
+"""The label of volumes that hold a service's data. They are removed only by name, see `invoke down --volumes`."""
 VOLUME_PURPOSES = SECRETS_VOLUME, CONFIG_VOLUME = "secrets", "config"
 RESTART_POLICY = {"Name": "always"}
 """Brings back whatever ends, and what was killed by hand when the engine starts again."""
@@ -377,6 +379,11 @@ def remove_image(ref: str) -> None:
 def volume_name(container: str, purpose: str) -> str:
     """Return the name of the volume that a container has for a purpose of VOLUMES."""
     return f"{container}-{purpose}"
+
+
+def data_volume_name(workspace: str, stack: str, service: str, volume: str) -> str:
+    """Return the name of a service's data volume; the dot keeps it apart from the volumes of containers."""
+    return f"{workspace}-{stack}-{service}.{volume}"
 
 
 def remove_volume(name: str) -> None:

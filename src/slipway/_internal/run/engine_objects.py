@@ -34,6 +34,8 @@ def remove_leftovers(
 ) -> list[str]:
     """Remove containers that crashed or killed deployments left behind, and volumes that no container has.
 
+    Volumes that hold a service's data stay.
+
     Args:
         workspace: the name that the stack's containers are called after.
         stack: the stack's name.
@@ -53,11 +55,18 @@ def remove_leftovers(
         mounted = {mount.get("Name") for deployed in containers for mount in deployed.get("Mounts") or []}
         existing = {deployed.name for deployed in list_objects(workspace, stack)}
         orphans = [
-            deployed.name for deployed in own if deployed.kind == "volume" and deployed.name in existing - mounted
+            deployed.name
+            for deployed in own
+            if deployed.kind == "volume" and not is_data(deployed) and deployed.name in existing - mounted
         ]
         for name in orphans:
             engine.remove_volume(name)
     return [deployed.name for deployed in leftover] + orphans
+
+
+def is_data(deployed: DeployedObject) -> bool:
+    """Whether an object is a volume that holds a service's data."""
+    return engine.DATA_LABEL in deployed.labels
 
 
 def empty_network(network: Any, mine: Callable[[DeployedObject], bool]) -> None:

@@ -56,6 +56,36 @@ def read_setting(pulumi: Path, project: Project, stack: str, key: str, environme
     return decrypted
 
 
+def write_secret(
+    pulumi: Path, project: Project, stack: str, key: str, value: str, environment: Mapping[str, str]
+) -> None:
+    """Encrypt a value into a stack's configuration.
+
+    Args:
+        pulumi: the CLI.
+        project: the workspace's.
+        stack: the stack's name. The backend need not know it.
+        key: `namespace:name`.
+        value: the secret; Pulumi reads it from its standard input.
+        environment: what the tools need.
+
+    Raises:
+        ConfigError: the file holds secrets of another passphrase.
+        SlipwayError: Pulumi cannot write it.
+    """
+    register_secret(value)
+    words = ["config", "set", "--secret", "--stack", stack, key]
+    result = _run_pulumi(pulumi, project, stack, words, environment, stdin=value)
+    if result.code and NO_STACK_MESSAGE in result.output:
+        create_stack(pulumi, project, stack, environment)
+        result = _run_pulumi(pulumi, project, stack, words, environment, stdin=value)
+    file = project.root / "infra" / f"Pulumi.{stack}.yaml"
+    if "incorrect passphrase" in result.output:
+        raise missing_passphrase_error(project.root, f"the secrets in {file}")
+    if result.code:
+        raise SlipwayError(f"{file}: `{key}` cannot be written", detail=result.tail())
+
+
 def create_stack(pulumi: Path, project: Project, stack: str, environment: Mapping[str, str]) -> None:
     """Have the backend know a stack that so far is only a file.
 
@@ -76,12 +106,18 @@ def create_stack(pulumi: Path, project: Project, stack: str, environment: Mappin
 
 
 def _run_pulumi(
-    pulumi: Path, project: Project, stack: str, words: list[str], environment: Mapping[str, str]
+    pulumi: Path,
+    project: Project,
+    stack: str,
+    words: list[str],
+    environment: Mapping[str, str],
+    stdin: str | None = None,
 ) -> ProcessResult:
     with hide_salt(project.root / "infra" / f"Pulumi.{stack}.yaml"):
         return run(
             [pulumi, "--non-interactive", *words],
             cwd=project.root / "infra",
             env={**environment, **pulumi_environment(project, stack)},
+            stdin=stdin,
             timeout=PULUMI_SECONDS,
         )

@@ -160,7 +160,7 @@ def _free_route(name: str, settings: Mapping[str, dict[str, Any]]) -> str:
 def _comment_out_absent_needs(text: str, other_settings: Mapping[str, dict[str, Any]]) -> str:
     """Return a service.toml with its `needs` as a comment where a service that it names cannot be called here."""
     needs = tomllib.loads(text).get("needs", ())
-    if all("route" in other_settings.get(name, {}) for name in needs):
+    if all("port" in other_settings.get(name, {}) for name in needs):
         return text
     return re.sub(r"^needs = ", "# needs = ", text, flags=re.MULTILINE)
 

@@ -14,7 +14,7 @@ from slipway._internal.model.own_targets import own_target_file
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.targets.status import ServiceStatus
-from slipway._internal.targets.target import Redeploy
+from slipway._internal.targets.target import DataVolume, Redeploy
 
 NOT_OBSERVED = "not observed"
 """The health of a service that only its target's own tools can see."""
@@ -45,6 +45,12 @@ class OwnTarget:
     def run_command(self, service: str, command: Sequence[str]) -> int:
         """Raise ConfigError, as `exec_command` does."""
         raise self._unseen_error(f"where {service} runs")
+
+    def data_volumes(self) -> Sequence[DataVolume]:
+        return ()
+
+    def remove_data_volume(self, volume: DataVolume) -> None:
+        """Do nothing: there are none that Slipway knows."""
 
     def running_images(self) -> list[tuple[str, str]]:
         return []

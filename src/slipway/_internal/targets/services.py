@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 import pulumi
 
 from slipway._internal.model.environment import service_environment
-from slipway._internal.model.errors import ConfigError
-from slipway._internal.model.masking import register_secret
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Service, Workspace
-
-Secrets = Mapping[str, pulumi.Output[str]]
-"""A service's run-time secrets: name → value, which Pulumi keeps encrypted."""
+from slipway._internal.targets.connections import Secrets
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,15 @@ class ServicesArgs:
     def environment(self, service: Service) -> dict[str, str]:
         """Return a service's environment variables: PORT, ROUTE, the URLs of services it needs, and its own `[env]`.
 
-        On targets other than `docker`, services call each other at http://NAME:PORT.
+        On targets other than `docker`, services call each other at http://NAME:PORT. The address of a service that runs
+        elsewhere is a secret, so it is not in the environment.
         """
-        return service_environment(self.workspace, service, self.stack.target)
+        return service_environment(self.workspace, service, self.stack)
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services that run in this stack: all but those whose address its configuration has."""
+        return tuple(service for service in self.workspace.services if service.name not in self.stack.external)
 
 
 @dataclass(frozen=True)
@@ -52,27 +54,3 @@ class Services:
 
     urls: Mapping[str, str]
     resources: Sequence[pulumi.Resource]
-
-
-def read_secrets(workspace: Workspace, stack: Stack) -> dict[str, Secrets]:
-    """Return the run-time secrets that each service's `secrets` names, from the stack's encrypted configuration.
-
-    Raises:
-        ConfigError: a secret has no value in this stack.
-    """
-    return {service.name: _service_secrets(service, stack) for service in workspace.services}
-
-
-def _service_secrets(service: Service, stack: Stack) -> Secrets:
-    config = pulumi.Config(service.name)
-    values = {name: config.get_secret(name) for name in service.settings.secrets}
-    for name, value in values.items():
-        register_secret(config.get(name))
-        if value is None:
-            raise ConfigError(
-                f"{service.name} needs the secret {name}, which has no value in the stack {stack.name}",
-                remedy=f"In infra/: `../.venv/bin/pulumi config set --secret --stack {stack.name} "
-                f"{service.name}:{name}`; it asks for the value. Or remove it from `secrets` in "
-                f"services/{service.name}/service.toml.",
-            )
-    return {name: value for name, value in values.items() if value is not None}

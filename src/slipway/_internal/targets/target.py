@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.targets.status import ServiceStatus
+
+
+@dataclass(frozen=True)
+class DataVolume:
+    """A volume that holds a service's data, by its name on the target."""
+
+    name: str
+    service: str
+
 
 Redeploy = Callable[[Mapping[str, str]], None]
 """Deploys again with these images (service → image) instead of those that the stack's mode selects."""
@@ -50,6 +60,12 @@ class DeploymentTarget(Protocol):
         Raises:
             ConfigError: the service does not run.
         """
+
+    def data_volumes(self) -> Sequence[DataVolume]:
+        """Return the volumes that hold data of the stack's services, whether or not these run."""
+
+    def remove_data_volume(self, volume: DataVolume) -> None:
+        """Remove a volume that no container uses, with its data."""
 
     def running_images(self) -> list[tuple[str, str]]:
         """Return what runs: names and images."""

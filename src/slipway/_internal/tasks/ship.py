@@ -11,9 +11,12 @@ from slipway._internal.model.workspace_path import workspace_root
 from slipway._internal.tasks.verb import verb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from slipway._internal.model.stack import Stack
     from slipway._internal.model.workspace import Workspace
     from slipway._internal.release.deploy import DeployResult
+    from slipway._internal.targets.target import DataVolume
 
 
 UNPROTECT_HELP = "Deploy a stack that was protected and whose file no longer says so; --yes alone does not."
@@ -85,6 +88,7 @@ def preview(context: Context, stack: str = "dev") -> None:
         "dry": "Say what would be removed, and remove nothing.",
         "machine": "Also end the registry, builder and Docker engine that Slipway started on this machine.",
         "abandoned": "Also remove what another checkout, which no longer exists, left running.",
+        "volumes": "Also remove the data of services, for good: you are asked to type a name, whatever --yes says.",
     }
 )
 def down(
@@ -94,8 +98,9 @@ def down(
     dry: bool = False,
     machine: bool = False,
     abandoned: bool = False,
+    volumes: bool = False,
 ) -> None:
-    """Remove what a stack runs; images and state stay."""
+    """Remove what a stack runs; images, data and state stay."""
     from slipway._internal.context.protection import was_protected
     from slipway._internal.context.run_context import current_environment
     from slipway._internal.model.workspace import load_workspace
@@ -106,21 +111,105 @@ def down(
 
     workspace = load_workspace(workspace_root())
     stack_config = flow.load_stack(workspace, stack)
+    target = target_of(workspace, stack_config)
+    data = target.data_volumes() if volumes else ()
     if dry:
-        return show.table(("would be removed", "image"), target_of(workspace, stack_config).running_images())
+        images = [*target.running_images(), *((volume.name, f"data of {volume.service}") for volume in data)]
+        return show.table(("would be removed", "image"), images)
     if was_protected(workspace, stack):
         stack_config = replace(stack_config, protected=True, mode="external")
     flow.ask_when_protected(
         stack_config, f"Remove everything that runs in the protected stack {stack}?", show.consent(yes)
     )
+    if data:
+        _confirm_data_loss(workspace, stack, data)
     with show.progress(f"Removing {stack}") as reporter:
         outcome = flow.remove_stack(
             current_environment(workspace), stack_config, reporter, show.consent(yes), also_abandoned=abandoned
         )
+        for volume in data:
+            target.remove_data_volume(volume)
+        kept = target.data_volumes()
         if machine:
             daemons.stop_daemons(workspace, reporter)
-    removed = outcome.operations.get("delete", 0)
+    if kept:
+        names = ", ".join(sorted(volume.name for volume in kept))
+        show.say(f"Kept, with its data: {names}. `invoke down --stack {stack} --volumes` removes it.")
+    removed = outcome.operations.get("delete", 0) + len(data)
     return show.say(f"[green]✔[/] {stack}: {f'{removed} resources removed' if removed else 'nothing was running'}.")
+
+
+def _confirm_data_loss(workspace: Workspace, stack: str, data: Sequence[DataVolume]) -> None:
+    """Have the user type the stack's whole name before data is removed.
+
+    Raises:
+        ConfigError: it was not typed.
+    """
+    from slipway._internal.model.errors import ConfigError
+    from slipway._internal.tasks import show
+
+    name = f"{workspace.deployed_name}-{stack}"
+    show.table(("data that is removed for good", "service"), [(volume.name, volume.service) for volume in data])
+    if show.ask(f"Type {name} to remove it: ") != name:
+        raise ConfigError(
+            f"the data of {stack} is not removed: {name} was not typed",
+            remedy="Run it in a terminal, or without --volumes to keep the data. `invoke backup SERVICE` saves it.",
+        )
+
+
+@verb(
+    help={
+        "service": "The service whose data is saved; its service.toml says how, in [backup].",
+        "stack": "The stack it runs in.",
+        "file": "Where to write it; without this, a new file in .slipway/backups.",
+        "json": "Print the result as JSON.",
+    }
+)
+def backup(context: Context, service: str, stack: str = "dev", file: str | None = None, json: bool = False) -> None:
+    """Save a service's data into a compressed file, and check it: invoke backup db."""
+    from pathlib import Path
+
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release.backups import create_backup
+    from slipway._internal.tasks import show
+
+    with show.progress(f"Saving {service}") as reporter:
+        made = create_backup(
+            load_workspace(workspace_root()), stack, service, Path(file).absolute() if file else None, reporter
+        )
+    if json:
+        return show.as_json({"file": str(made.file), "bytes": made.bytes, "data_bytes": made.data_bytes})
+    return show.say(f"[green]✔[/] {made.file}: {made.data_bytes} bytes of data in {made.bytes}, read again and whole.")
+
+
+@verb(
+    help={
+        "service": "The service whose data is replaced.",
+        "file": "A file that `invoke backup` has written.",
+        "stack": "The stack it runs in.",
+        "yes": "Do not ask.",
+    }
+)
+def restore(context: Context, service: str, file: str, stack: str = "dev", yes: bool = False) -> None:
+    """Put back a service's data from a file, in place of what it has: invoke restore db FILE."""
+    from pathlib import Path
+
+    from slipway._internal.model.errors import ConfigError
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release.backups import check_backup, restore_backup
+    from slipway._internal.tasks import show
+
+    workspace, saved = load_workspace(workspace_root()), Path(file).absolute()
+    with show.progress(f"Checking {saved.name}") as reporter:
+        check_backup(workspace, stack, service, saved, reporter)
+    if not show.consent(yes)(f"Replace what {service} has in {stack} by what is in {saved.name}?"):
+        raise ConfigError(
+            f"{service} keeps its data: nobody confirmed that it is replaced",
+            remedy="Answer the question in a terminal, or add --yes.",
+        )
+    with show.progress(f"Restoring {service}") as reporter:
+        restore_backup(workspace, stack, service, saved, reporter)
+    show.say(f"[green]✔[/] {service} in {stack} has the data of {saved.name}.")
 
 
 @verb(

@@ -120,6 +120,16 @@ def confirm(question: str) -> bool:
         return False
 
 
+def ask(question: str) -> str:
+    """Return the line that the user types, or a program writes to standard input; empty where there is none."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    try:
+        return sys.stdin.readline().strip() if sys.stdin and not sys.stdin.closed else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def consent(yes: bool) -> Consent:
     """Return who answers a flow's questions: `--yes`, or the user."""
     return (lambda _question: True) if yes else confirm

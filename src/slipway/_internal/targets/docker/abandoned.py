@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.run import engine
-from slipway._internal.run.engine_objects import empty_network
+from slipway._internal.run.engine_objects import empty_network, is_data
 from slipway._internal.run.owner import (
     FOLDER_LABEL,
     HOST_LABEL,
@@ -25,12 +25,12 @@ def remove_abandoned(
     reporter: Reporter,
     consent: Callable[[str], bool],
 ) -> int:
-    """Remove objects of other owners whose folder is gone; return how many were removed.
+    """Remove objects of other owners whose folder is gone; return how many were removed. Data volumes stay.
 
     Raises:
         ConfigError: an object's folder still exists, or this cannot be determined here and nobody consented.
     """
-    foreign = [obj for obj in objects if owner.classify(obj.labels) != "own"]
+    foreign = [obj for obj in objects if owner.classify(obj.labels) != "own" and not is_data(obj)]
     for obj in foreign:
         is_local = obj.labels.get(HOST_LABEL) == owner.host and obj.labels.get(FOLDER_LABEL, "").startswith("/")
         if owner.classify(obj.labels) == "copy" or (is_local and not is_folder_gone(owner, obj.labels)):

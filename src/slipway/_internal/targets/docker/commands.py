@@ -10,9 +10,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.rollout import hardening
-from slipway._internal.rollout.container import SECRETS_DIR
 from slipway._internal.run import attach, engine
 from slipway._internal.run.background import Background
 

@@ -11,16 +11,16 @@ from slipway._internal.context.reporter import Reporter
 from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, how_to_deploy
-from slipway._internal.model.workspace import Workspace
+from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.rollout import drain, gateway, nginx
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
-from slipway._internal.run.engine_objects import empty_network, list_objects, remove_leftovers
+from slipway._internal.run.engine_objects import empty_network, is_data, list_objects, remove_leftovers
 from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others
 from slipway._internal.run.state import list_locks, local_state_folder
 from slipway._internal.targets.docker import abandoned, commands, containers
 from slipway._internal.targets.status import GATEWAY, ServiceStatus, format_age, shorten_image
-from slipway._internal.targets.target import Redeploy
+from slipway._internal.targets.target import DataVolume, Redeploy
 
 START_STEP = "container: starting"
 START_PARTS = "container: getting the image", "container: starting", "container: becoming healthy"
@@ -78,7 +78,10 @@ class DockerTarget:
         if not own_containers:
             return []
         rows, deploy = [], how_to_deploy(self.stack.name)
-        expected = [*(service.name for service in self.workspace.services if not service.settings.job), GATEWAY]
+        expected = [
+            *(service.name for service in self.workspace.services if self._runs_here(service)),
+            GATEWAY,
+        ]
         for name in expected:
             serving, strays = containers.select_serving(
                 [service for service in own_containers if service.service == name], known_ids
@@ -97,6 +100,9 @@ class DockerTarget:
             if service.service not in expected
         ]
         return rows
+
+    def _runs_here(self, service: Service) -> bool:
+        return not service.settings.job and service.name not in self.stack.external
 
     def _gateway_drift(self, container: engine.ContainerSummary) -> str:
         problem = gateway.find_gateway_problem(container.id)
@@ -123,6 +129,18 @@ class DockerTarget:
         serving, _ = containers.select_serving(running, self._known_ids())
         return serving or running[-1]
 
+    def data_volumes(self) -> list[DataVolume]:
+        owner = self.owner()
+        return [
+            DataVolume(obj.name, obj.labels.get(engine.SERVICE_LABEL, ""))
+            for obj in list_objects(self.deployed_name, self.stack.name)
+            if is_data(obj) and owner.owns(obj.labels)
+        ]
+
+    def remove_data_volume(self, volume: DataVolume) -> None:
+        with engine.docker_errors():
+            engine.remove_volume(volume.name)
+
     def running_images(self) -> list[tuple[str, str]]:
         return [(container.name, container.image) for container in self.own_containers()]
 
@@ -142,8 +160,8 @@ class DockerTarget:
 
     def service_health(self, services: Collection[str]) -> dict[str, str]:
         serving = self._serving_by_service()
-        jobs = {service.name for service in self.workspace.services if service.settings.job}
-        missing = {name: "not run here" if name in jobs else "missing" for name in services}
+        absent = {service.name for service in self.workspace.services if not self._runs_here(service)}
+        missing = {name: "not run here" if name in absent else "missing" for name in services}
         return {name: engine.current_health(serving[name]) if name in serving else missing[name] for name in services}
 
     def drifted_services(self, live_images: Callable[[], Mapping[str, str]]) -> list[str]:  # noqa: ARG002

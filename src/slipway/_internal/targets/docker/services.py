@@ -7,8 +7,8 @@ import pulumi
 from slipway._internal.model import lock
 from slipway._internal.model.request_limits import effective_limits
 from slipway._internal.model.stack import gateway_port_of
-from slipway._internal.model.workspace import Service
-from slipway._internal.provider.resources import Container, Gateway, Network, RouteArgs
+from slipway._internal.model.workspace import Service, ServiceSettings
+from slipway._internal.provider.resources import Container, Gateway, HealthcheckArgs, Network, RouteArgs
 from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
@@ -49,9 +49,9 @@ class DockerServices(pulumi.ComponentResource):
             opts=self._child_opts,
         )
         self.containers = {
-            service.name: self._declare_container(service) for service in workspace.services if not service.settings.job
+            service.name: self._declare_container(service) for service in args.services if not service.settings.job
         }
-        routed = [service for service in workspace.services if service.settings.route]
+        routed = [service for service in args.services if service.settings.route]
         self.gateway = self._declare_gateway(routed)
         address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
         self.urls = {service.name: f"{address}{service.settings.route}" for service in routed}
@@ -104,5 +104,25 @@ class DockerServices(pulumi.ComponentResource):
             drain_seconds=settings.drain,
             tmp_exec=settings.tmp.exec,
             tmp_size=settings.tmp.size,
+            entrypoint=settings.entrypoint,
+            command=settings.command,
+            volumes={volume.name: volume.path for volume in settings.volumes},
+            healthcheck=_healthcheck(settings),
+            read_only=None if settings.security.read_only else False,
+            capabilities=settings.security.capabilities,
+            user=settings.security.user,
             opts=self._child_opts,
         )
+
+
+def _healthcheck(settings: ServiceSettings) -> HealthcheckArgs | None:
+    check = settings.healthcheck
+    if check is None:
+        return None
+    return HealthcheckArgs(
+        command=check.command,
+        interval=check.interval,
+        timeout=check.timeout,
+        startPeriod=check.start_period,
+        retries=check.retries,
+    )

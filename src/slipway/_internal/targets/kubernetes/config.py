@@ -17,8 +17,8 @@ from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 from slipway._internal.model.environment import service_environment
 from slipway._internal.provider.resources import Suffix
 from slipway._internal.run.resource_tree import FLAT_STATE
+from slipway._internal.targets.connections import Secrets
 from slipway._internal.targets.kubernetes.context import ServiceContext
-from slipway._internal.targets.services import Secrets
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ServiceConfig:
 
 def declare_config(ctx: ServiceContext, secrets: Secrets) -> ServiceConfig:
     """Declare a service's environment and secrets."""
-    environment = service_environment(ctx.stack_ctx.workspace, ctx.service, ctx.stack_ctx.stack.target)
+    environment = service_environment(ctx.stack_ctx.workspace, ctx.service, ctx.stack_ctx.stack)
     resources: list[pulumi.Resource] = []
     config_name = secret_name = None
     if environment:

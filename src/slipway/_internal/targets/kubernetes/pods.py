@@ -32,13 +32,13 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
 
+from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.workspace import ResourceLimits
 from slipway._internal.targets.kubernetes.access import PULL_SECRET
 from slipway._internal.targets.kubernetes.config import ServiceConfig
 from slipway._internal.targets.kubernetes.context import ServiceContext
 from slipway._internal.targets.kubernetes.probes import Probes
 
-SECRETS_DIR = "/run/secrets"
 SECRETS_GID = 65532
 """The group of secret files and of a pod's processes, whichever user the image has."""
 DEFAULT_TMP_SIZE = "1Gi"

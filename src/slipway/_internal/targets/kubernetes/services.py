@@ -6,6 +6,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 
 from slipway._internal.model.workspace import Service
+from slipway._internal.targets.connections import Secrets
 from slipway._internal.targets.kubernetes import (
     access,
     admission,
@@ -18,7 +19,7 @@ from slipway._internal.targets.kubernetes import (
 )
 from slipway._internal.targets.kubernetes.context import KubernetesContext, ServiceContext
 from slipway._internal.targets.kubernetes.routes import EntryPoint
-from slipway._internal.targets.services import Secrets, ServicesArgs
+from slipway._internal.targets.services import ServicesArgs
 
 
 class KubernetesServices(pulumi.ComponentResource):
@@ -57,7 +58,7 @@ class KubernetesServices(pulumi.ComponentResource):
                 entry_point=entry_point,
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            for service in args.workspace.services
+            for service in args.services
         }
         self.urls = routes.service_urls(args.workspace, args.stack)
         self.register_outputs({})

@@ -1,0 +1,33 @@
+#!/bin/sh
+# What the stage `test` runs: a first start in an empty folder, a table, a second start that still has it.
+set -eu
+export PGDATA=/tmp/data PGHOST=/tmp PGUSER=app PGDATABASE=app
+
+mkdir -p /tmp/secrets
+start() {
+    sed 's|/run/secrets|/tmp/secrets|' /usr/local/bin/start.sh >/tmp/start.sh
+    sh /tmp/start.sh postgres &
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        if pg_isready --quiet; then return; fi
+        sleep 1
+    done
+    echo "the server did not answer" >&2
+    exit 1
+}
+stop() { pg_ctl stop --mode=fast --silent; }
+
+echo "it's a secret" >/tmp/secrets/PASSWORD
+start
+psql --quiet --set=ON_ERROR_STOP=1 --command="CREATE TABLE t AS SELECT 42 AS n"
+PGPASSWORD="it's a secret" psql --host=127.0.0.1 --no-align --tuples-only --command="SELECT n FROM t" >/tmp/found
+test "$(cat /tmp/found)" = 42
+if PGPASSWORD=wrong psql --host=127.0.0.1 --command="SELECT 1" 2>/dev/null; then
+    echo "a wrong password was taken" >&2
+    exit 1
+fi
+stop
+start
+test "$(psql --no-align --tuples-only --command='SELECT n FROM t')" = 42
+pg_dump --format=custom >/tmp/dump
+pg_restore --list /tmp/dump >/dev/null
+stop

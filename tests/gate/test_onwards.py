@@ -36,7 +36,7 @@ PROD = replace(STAGING, name="prod", target="kubernetes", protected=True)
 def run_context(world: World) -> Iterator[RunContext]:  # noqa: F811
     """The workspace with the service `api`; its locks are gone after each test."""
     link_tools(world.run_context.bin, ("crane",))
-    api = Service("api", world.root / "services" / "api", ServiceSettings("python-api"))
+    api = Service("api", world.root / "services" / "api", ServiceSettings(kind="python-api"))
     yield replace(world.run_context, workspace=replace(world.run_context.workspace, services=(api,)))
     for each in (world.root / "deploy").glob("*.json"):
         each.unlink()

@@ -43,7 +43,7 @@ def repository(service: str) -> str:
 
 def candidate(service: str, letter: str, released: str | None = None) -> Candidate:
     """Return a service whose content and image both have this letter."""
-    settings = Service(service, Path("services") / service, ServiceSettings("worker"))
+    settings = Service(service, Path("services") / service, ServiceSettings(kind="worker"))
     inputs = BuildInputs(settings.dockerfile, settings.folder)
     planned = BuildPlan(settings, inputs, letter * 64, f"{HERE}/shop/{service}:h-{letter * 64}", Path("oci"), None, {})
     return Candidate(planned, repository(service), released)
@@ -60,7 +60,7 @@ def entry(service: str, letter: str) -> lock.LockEntry:
 
 @pytest.fixture
 def run_context(tmp_path: Path) -> RunContext:
-    services = tuple(Service(name, tmp_path, ServiceSettings("worker")) for name in ("api", "web"))
+    services = tuple(Service(name, tmp_path, ServiceSettings(kind="worker")) for name in ("api", "web"))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", HERE), services), tmp_path / "bin", {})
 
 
@@ -289,7 +289,7 @@ def test_an_image_bears_the_commit_only_where_nothing_in_it_differs_from_it(
     monkeypatch.setattr(gate.git, "is_dirty", lambda _root, _apart=(): dirty)
     monkeypatch.setattr(gate.git, "list_ignored", lambda _root, _folders: ignored)
     api = candidate("api", "a")
-    service = replace(api.plan.service, settings=ServiceSettings("worker", libs=("common",)))
+    service = replace(api.plan.service, settings=ServiceSettings(kind="worker", libs=("common",)))
     manifest = {"file app/local.py": "1", "context common": "2", "context common: local.py": "3"}
     api = replace(api, plan=replace(api.plan, service=service, manifest=manifest))
     assert gate.commit_of_images(run_context.workspace, [api]) == said

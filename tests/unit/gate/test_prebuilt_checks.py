@@ -61,7 +61,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def planned(run_context: RunContext) -> BuildPlan:
-    [found] = prebuilt_checks.plan_prebuilt(run_context.workspace, STAGING)
+    [found] = prebuilt_checks.plan_prebuilt(run_context.workspace, (), STAGING)
     return found
 
 

@@ -96,7 +96,7 @@ def test_what_runs_beside_services_needs_the_evidence_that_fits_it(
     plan = SimpleNamespace(service=SimpleNamespace(name=lock.GATEWAY), content="c" * 64)
     monkeypatch.setattr(prebuilt_checks, "plan_prebuilt", lambda *_: [plan])
     monkeypatch.setattr(registry, "resolve_digests", lambda tags, _workspace: dict.fromkeys(tags, DIGEST))
-    (candidate,) = gate.plan_prebuilt_candidates(built.context, STACK)
+    (candidate,) = gate.plan_prebuilt_candidates(built.context, (), STACK)
     assert candidate.is_prebuilt and candidate.released_digest == DIGEST
     assert "tests" not in candidate.kinds and "scan" in candidate.kinds
     assert candidate.repository.startswith("r.example/team/")

@@ -34,7 +34,7 @@ def entry(name: str, letter: str = "a", **instead: Any) -> lock.LockEntry:
 
 @pytest.fixture
 def run_context(tmp_path: Path) -> RunContext:
-    service = Service("api", tmp_path / "services" / "api", ServiceSettings("worker"))
+    service = Service("api", tmp_path / "services" / "api", ServiceSettings(kind="worker"))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", HERE), (service,)), tmp_path / "bin", {})
 
 

@@ -9,6 +9,7 @@ import pytest
 from slipway._internal.commands import nginx
 from slipway._internal.model import environment, workspace
 from slipway._internal.model.environment import service_environment
+from slipway._internal.model.stack import Stack
 
 
 @pytest.fixture
@@ -39,7 +40,13 @@ def shop(tmp_path: Path) -> workspace.Workspace:
 def test_a_services_environment_fits_the_target(
     shop: workspace.Workspace, service: str, target: str, expected: dict[str, str]
 ) -> None:
-    assert service_environment(shop, shop.service(service), target) == expected  # type: ignore[arg-type]
+    stack = Stack("dev", Path("Pulumi.dev.yaml"), mode="inline", target=target, protected=False)
+    assert service_environment(shop, shop.service(service), stack) == expected
+
+
+def test_the_address_of_what_runs_elsewhere_is_a_secret_and_not_here(shop: workspace.Workspace) -> None:
+    stack = Stack("dev", Path("x"), mode="inline", target="docker", protected=False, external=frozenset({"price-list"}))
+    assert service_environment(shop, shop.service("worker"), stack) == {"API_URL": "http://gateway:8080/api"}
 
 
 def test_the_gateway_is_called_where_it_listens() -> None:

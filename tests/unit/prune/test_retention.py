@@ -173,7 +173,7 @@ def test_copies_of_contexts_go_when_their_context_has_gone(tmp_path: Path) -> No
     folder = tmp_path / "services" / "api"
     folder.mkdir(parents=True)
     workspace = Workspace(
-        tmp_path, WorkspaceSettings("shop", "r.example"), (Service("api", folder, ServiceSettings("worker")),)
+        tmp_path, WorkspaceSettings("shop", "r.example"), (Service("api", folder, ServiceSettings(kind="worker")),)
     )
     there, gone = (copy_path(each, workspace.scratch) for each in (folder, folder.with_name("old")))
     for each in (there, gone):

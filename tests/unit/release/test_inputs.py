@@ -33,7 +33,7 @@ def entry(name: str, letter: str, repository: str = f"{HERE}/shop/release") -> l
 
 @pytest.fixture
 def run_context(tmp_path: Path) -> RunContext:
-    service = Service("api", tmp_path / "services" / "api", ServiceSettings("worker"))
+    service = Service("api", tmp_path / "services" / "api", ServiceSettings(kind="worker"))
     bases_lock.save(tmp_path, bases_lock.BasesLock("hardened", {"nginx": BASE}))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", HERE), (service,)), tmp_path / "bin", {})
 

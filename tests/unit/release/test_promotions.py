@@ -38,7 +38,7 @@ def entry(service: str, letter: str, registry: str = HERE) -> lock.LockEntry:
 @pytest.fixture
 def run_context(tmp_path: Path) -> RunContext:
     services = tuple(
-        Service(name, tmp_path / "services" / name, ServiceSettings("python-api")) for name in ("api", "web")
+        Service(name, tmp_path / "services" / name, ServiceSettings(kind="python-api")) for name in ("api", "web")
     )
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", HERE), services), tmp_path / "bin", {})
 

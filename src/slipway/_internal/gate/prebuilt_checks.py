@@ -33,12 +33,12 @@ from slipway._internal.run.process import run
 
 def plan_prebuilt(workspace: Workspace, services: Sequence[Service], stack: Stack) -> list[BuildPlan]:
     """Return what has to pass the gate and is not built here; its content is its digest."""
-    beside = {
-        Service(name, workspace.root / "bases" / BASE_BY_NAME[name], ServiceSettings(kind="base")): ref
+    named = [(service, service.settings.image) for service in services if service.settings.image]
+    beside = [
+        (Service(name, workspace.root / "bases" / BASE_BY_NAME[name], ServiceSettings(kind="base")), ref)
         for name, ref in base_refs(workspace, stack).items()
-    }
-    named = {service: service.settings.image for service in services if service.settings.image}
-    return [_plan_image(workspace, service, ref) for service, ref in {**named, **beside}.items()]
+    ]
+    return [_plan_image(workspace, service, ref) for service, ref in [*named, *beside]]
 
 
 def _plan_image(workspace: Workspace, service: Service, ref: str) -> BuildPlan:

@@ -223,5 +223,6 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def bake(folder: Path, **answers: Any) -> Path:
-    """Generate a workspace with these answers and return its folder."""
-    return Path(cookiecutter(str(ROOT), no_input=True, output_dir=str(folder), extra_context=answers))
+    """Generate a workspace with these answers, by default without a database, and return its folder."""
+    context = {"services": "stateless", **answers}
+    return Path(cookiecutter(str(ROOT), no_input=True, output_dir=str(folder), extra_context=context))

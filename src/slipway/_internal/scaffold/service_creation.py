@@ -28,7 +28,13 @@ NAME_PLACEHOLDER = "SERVICE"
 """What stands for the service's name in a kind's service.toml; `/SERVICE` for its route."""
 
 INITIAL_SERVICES: dict[str, tuple[tuple[str, str, str | None], ...]] = {
-    "demo": (("api", "python-api", None), ("web", "node-web", "/"), ("worker", "worker", None)),
+    "demo": (
+        ("db", "postgres", None),
+        ("api", "python-api", None),
+        ("web", "node-web", "/"),
+        ("worker", "worker", None),
+    ),
+    "stateless": (("api", "python-api", None), ("web", "node-web", "/"), ("worker", "worker", None)),
     "api": (("api", "python-api", None),),
     "none": (),
 }
@@ -158,11 +164,14 @@ def _free_route(name: str, settings: Mapping[str, dict[str, Any]]) -> str:
 
 
 def _comment_out_absent_needs(text: str, other_settings: Mapping[str, dict[str, Any]]) -> str:
-    """Return a service.toml with its `needs` as a comment where a service that it names cannot be called here."""
+    """Return a service.toml with its `needs` as a comment where a service that it names cannot be called here.
+
+    Its `release` command becomes one, too: it is for what the service needs.
+    """
     needs = tomllib.loads(text).get("needs", ())
     if all("port" in other_settings.get(name, {}) for name in needs):
         return text
-    return re.sub(r"^needs = ", "# needs = ", text, flags=re.MULTILINE)
+    return re.sub(r"^(needs|release) = ", r"# \1 = ", text, flags=re.MULTILINE)
 
 
 def _fill_placeholders(text: str, name: str, route: str, taken_ports: set[Any]) -> str:

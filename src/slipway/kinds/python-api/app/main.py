@@ -7,16 +7,23 @@ import platform
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel, Field
 
-from app import VERSION
+from app import VERSION, store
 from common import secrets
 from common.models import Item
 
 ROUTE = os.environ.get("ROUTE", "").rstrip("/")
-STOCK = [Item(1, "anchor", 12), Item(2, "cable", 40), Item(3, "compass", 7), Item(4, "lantern", 23)]
 
 app = FastAPI(title="API", version=VERSION, docs_url=f"{ROUTE}/docs", openapi_url=f"{ROUTE}/openapi.json")
 api = APIRouter()
+
+
+class NewItem(BaseModel):
+    """Something to add to what is in stock."""
+
+    name: str = Field(min_length=1, max_length=100)
+    stock: int = Field(ge=0, le=1_000_000)
 
 
 @api.get("/health")
@@ -26,9 +33,15 @@ async def health() -> dict[str, str]:
 
 
 @api.get("/items")
-async def items() -> list[Item]:
+def items() -> list[Item]:
     """Return all that is in stock."""
-    return STOCK
+    return store.list_items()
+
+
+@api.post("/items", status_code=201)
+def add_item(item: NewItem) -> Item:
+    """Add something to what is in stock."""
+    return store.add_item(item.name, item.stock)
 
 
 @api.get("/info")

@@ -24,6 +24,17 @@ def test_items_have_a_name_and_a_stock(client: TestClient) -> None:
     assert found and all(set(item) == {"id", "name", "stock"} for item in found)
 
 
+def test_an_item_that_is_added_is_in_stock(client: TestClient) -> None:
+    made = client.post(f"{ROUTE}/items", json={"name": "sextant", "stock": 2})
+    assert made.status_code == 201
+    assert made.json() in client.get(f"{ROUTE}/items").json()
+
+
+@pytest.mark.parametrize("item", [{}, {"name": "", "stock": 1}, {"name": "rope", "stock": -1}])
+def test_what_is_no_item_is_refused(client: TestClient, item: dict[str, object]) -> None:
+    assert client.post(f"{ROUTE}/items", json=item).status_code == 422
+
+
 def test_info_names_the_version(client: TestClient) -> None:
     assert client.get(f"{ROUTE}/info").json()["version"] == VERSION
 

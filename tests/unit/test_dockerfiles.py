@@ -70,8 +70,10 @@ def test_what_is_shipped_runs_as_nobody_and_needs_no_shell(path: Path) -> None:
     stage = run_stage(path)
     assert "\nUSER 65532:65532\n" in stage
     assert not re.search(r"(?m)^RUN ", stage)
-    for instruction in ("ENTRYPOINT", "HEALTHCHECK .* CMD"):
+    ends_by_itself = "job" in tomllib.loads((path.parent / "service.toml").read_text(encoding="utf-8"))
+    for instruction in ("ENTRYPOINT", *([] if ends_by_itself else ["HEALTHCHECK .* CMD"])):
         assert re.search(rf'(?m)^{instruction} \["', stage)
+    assert ends_by_itself == ("HEALTHCHECK" not in re.sub("#.*", "", stage))
 
 
 @pytest.mark.parametrize("path", KINDS, ids=named)
@@ -98,6 +100,16 @@ def test_secrets_are_all_optional(path: Path) -> None:
 def test_only_listed_files_reach_the_build(path: Path) -> None:
     rules = (path.parent / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert next(rule for rule in rules if rule and not rule.startswith("#")) == "*"
+
+
+def test_secrets_of_builds_are_those_that_a_workspace_has() -> None:
+    text = re.sub(r"\{\{.*?\}\}", "1", (TEMPLATE / "workspace.toml").read_text(encoding="utf-8"))
+    mounted = {
+        name
+        for path in KINDS
+        for name in re.findall(r"--mount=type=secret,id=([\w-]+)", path.read_text(encoding="utf-8"))
+    }
+    assert mounted == set(tomllib.loads(text)["build"]["secrets"])
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -5,6 +5,7 @@ A run may end at any moment and be started again, so the work is one that can be
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,9 @@ from common.models import Item, total
 TIMEOUT_SECONDS = 5.0
 PAUSES_SECONDS = (1.0, 4.0)
 """How long to wait before each further try: a deploy of the API takes no longer. More tries are the scheduler's."""
+
+# What counts is logged once, at the end: the client's own lines would say each request.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class StockError(Exception):
@@ -50,7 +54,7 @@ def read_stock(
             try:
                 return [Item.read(each) for each in client.get(f"{url}/items").raise_for_status().json()]
             except httpx2.HTTPError as error:
-                problem = str(error) or type(error).__name__
+                problem = (str(error) or type(error).__name__).splitlines()[0]
             except (ValueError, TypeError) as error:  # it would say the same again
                 raise StockError(str(error) or type(error).__name__) from error
             if pause:

@@ -126,3 +126,21 @@ def test_every_python_package_is_locked_by_hash(path: Path) -> None:
     packages = re.findall(r"(?m)^[a-z0-9._-]+(?:\[[a-z,]+\])?==\S+ \\\n    --hash=sha256:", text)
     assert packages
     assert len(packages) == len(re.findall(r"(?m)^[a-z0-9]", text))
+
+
+def test_each_file_of_a_maven_repository_is_locked_by_checksum() -> None:
+    folder = ENGINE / "kinds" / "java-api"
+    settings = (folder / ".mvn" / "maven.config").read_text(encoding="utf-8")
+    assert "trustedChecksums=true" in settings and "failIfMissing=true" in settings
+    locked = (folder / ".mvn" / "checksums" / "checksums.sha256").read_text(encoding="utf-8").splitlines()
+    assert all(re.fullmatch(r"[0-9a-f]{64}  [\w./+-]+", line) for line in locked)
+    pom = (folder / "pom.xml").read_text(encoding="utf-8")
+    named = re.findall(r"<artifactId>([\w-]+)</artifactId>\s*<version>([\d.]+)</version>", pom)
+    missing = [each for each in named[1:] if not any(line.endswith(f"/{each[0]}-{each[1]}.jar") for line in locked)]
+    assert len(named) > 5 and not missing
+
+
+def test_java_trusts_the_same_certificates_by_the_same_code() -> None:
+    assert (TEMPLATE / "bases/java/Trust.java").read_bytes() == (
+        ENGINE / "kinds/java-api/build/Trust.java"
+    ).read_bytes()

@@ -81,6 +81,9 @@ def test_a_new_workspace_neither_pulls_nor_builds_what_only_other_kinds_start_fr
     ("kind", "needed"),
     [
         ("go-api", ["go-build", "nginx", "static-run"]),
+        ("java-api", ["java-build", "java-run", "nginx"]),
+        ("static-web", ["nginx", "node-build"]),
+        ("ml-inference", ["nginx", "python-build", "python-run"]),
         ("job", ["nginx", "python-build", "python-run"]),
     ],
 )

@@ -148,17 +148,20 @@ def _refuse_odd_files(kind: Path) -> None:
         ignored = _IGNORED_FILES(parent, [*folders, *files])
         folders[:] = [folder for folder in folders if folder not in ignored]
         for path in (Path(parent, entry) for entry in (*folders, *files) if entry not in ignored):
-            if path.is_symlink():
-                target = path.readlink()
-                within = (path.parent / target).resolve().is_relative_to(kind.resolve())
-                problem = "" if within and not target.is_absolute() and path.exists() else f"is a link to {target}"
-            else:
-                problem = "" if path.is_file() or path.is_dir() else "is neither a file nor a folder"
-            if problem:
+            if problem := _copy_problem(path, kind):
                 raise ConfigError(
                     f"{path} {problem}, so a service cannot have a copy of it",
                     remedy="Put the file itself there: a kind holds files, folders, and relative links within it.",
                 )
+
+
+def _copy_problem(path: Path, kind: Path) -> str:
+    """Return what is odd about a path of a kind's folder; nothing where a copy of it is as good."""
+    if not path.is_symlink():
+        return "" if path.is_file() or path.is_dir() else "is neither a file nor a folder"
+    target = path.readlink()
+    within = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(kind))
+    return "" if within and path.exists() and not target.is_absolute() else f"is a link to {target}"
 
 
 def _refuse_missing_libs(root: Path, kind: str, settings: dict[str, Any]) -> None:

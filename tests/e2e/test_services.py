@@ -101,7 +101,7 @@ def test_the_other_kinds_are_tested_served_stopped_and_built_again_to_the_byte(
             assert container.attrs["State"]["ExitCode"] == 0, name
     api = f"http://gateway:8080{rows['api']['url'].partition(str(deployed.port))[2]}"
     said = client.containers.run(
-        f"{REGISTRY}/{NAME}/nightly@{rows['nightly']['image']}",
+        f"{REGISTRY}/{NAME}/nightly@{rows['nightly']['digest']}",
         network=f"{NAME}-dev", environment={"API_URL": api}, read_only=True, tmpfs={"/tmp": ""}, cap_drop=["ALL"],
         remove=True,
     )  # fmt: skip

@@ -71,6 +71,49 @@ def test_a_workspace_without_services_needs_the_gateways_alone(tmp_path: Path) -
     assert bases.required_bases(workspace(tmp_path, "official", "none")) == ["nginx"]
 
 
+@pytest.mark.parametrize("answer", service_creation.INITIAL_SERVICES)
+def test_a_new_workspace_neither_pulls_nor_builds_what_only_other_kinds_start_from(tmp_path: Path, answer: str) -> None:
+    needed = bases.required_bases(workspace(tmp_path, "hardened", answer))
+    assert {name.partition("-")[0] for name in needed} <= {"nginx", "python", "node", "postgres"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"),
+    [
+        ("go-api", ["go-build", "nginx", "static-run"]),
+        ("java-api", ["java-build", "java-run", "nginx"]),
+        ("static-web", ["nginx", "node-build"]),
+        ("ml-inference", ["nginx", "python-build", "python-run"]),
+        ("job", ["nginx", "python-build", "python-run"]),
+    ],
+)
+def test_a_service_of_a_kind_brings_the_bases_that_it_starts_from(
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch, kind: str, needed: list[str]
+) -> None:
+    of = workspace(tmp_path, "hardened", "none")
+    service_creation.create_service(tmp_path, "mine", kind)
+    asked: list[str] = []
+    monkeypatch.setattr(
+        registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(asked.extend(refs) or refs, DIGEST)
+    )
+    of = workspaces.load_workspace(tmp_path)
+    assert sorted(ensure(of, report)) == needed
+    assert sorted(ref.partition("base-")[2].partition(":")[0] for ref in asked) == needed
+
+
+def test_a_workspace_from_before_a_base_came_lacks_it_only_when_it_is_needed(
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace(tmp_path, "hardened")
+    shutil.rmtree(tmp_path / "bases" / "go")
+    monkeypatch.setattr(registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs, DIGEST))
+    ensure(workspaces.load_workspace(tmp_path), report)
+    service_creation.create_service(tmp_path, "mine", "go-api")
+    with pytest.raises(ConfigError, match="go/Dockerfile is missing") as missing:
+        ensure(workspaces.load_workspace(tmp_path), report)
+    assert "`invoke update` brings them" in missing.value.remedy
+
+
 def test_official_bases_are_locked_as_workspace_toml_has_them(tmp_path: Path, report: RecordingReporter) -> None:
     found = ensure(workspace(tmp_path, "official"), report)
     assert found == {name: OFFICIAL[name] for name in ("nginx", "python-build", "python-run")}

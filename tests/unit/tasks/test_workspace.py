@@ -17,6 +17,8 @@ from slipway._internal.build import cache_mounts
 from slipway._internal.dev import loop
 from slipway._internal.gate import gate_doctor
 from slipway._internal.scaffold import update
+from slipway._internal.scaffold.service_creation import list_kinds
+from slipway._internal.tasks import verbs
 from slipway._internal.tasks.cache import cache
 from slipway._internal.tasks.dev import dev
 from slipway._internal.tasks.workspace import doctor, new, setup
@@ -66,6 +68,27 @@ def test_a_new_service_has_its_folder_and_the_next_step(root: Path, capsys: pyte
     out = capsys.readouterr().out
     assert "services/orders is a worker" in out and "invoke up" in out
     assert 'kind = "worker"' in (root / "services" / "orders" / "service.toml").read_text(encoding="utf-8")
+
+
+def test_a_kind_that_would_not_load_is_no_service(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kind = root / "kinds" / "ours"
+    kind.mkdir(parents=True)
+    (kind / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
+    (kind / "service.toml").write_text('kind = "ours"\ncolour = 3\n', encoding="utf-8")
+    ended_with(2, new, "orders", kind="ours")
+    err = "".join(capsys.readouterr().err.split())
+    assert f"{kind}/service.toml" in err and "colour" in err
+    assert not (root / "services" / "orders").exists()
+
+
+def test_the_help_of_new_names_every_kind_and_the_teams_own(root: Path) -> None:
+    verbs(root)
+    assert new.help["kind"].endswith("none yet")
+    assert all(kind in new.help["kind"] for kind in list_kinds())
+    (root / "kinds" / "ours").mkdir(parents=True)
+    (root / "kinds" / "ours" / "service.toml").touch()
+    verbs(root)
+    assert new.help["kind"].endswith("ours")
 
 
 @pytest.mark.parametrize("action", ["save", "load"])

@@ -49,6 +49,10 @@ BUILDABLE_BASES = {
         BaseImage("python-run", "python", "run"),
         BaseImage("node-build", "node", "build"),
         BaseImage("node-run", "node", "run"),
+        BaseImage("go-build", "go", "build"),
+        BaseImage("static-run", "static", "run"),
+        BaseImage("java-build", "java", "build"),
+        BaseImage("java-run", "java", "run"),
         BaseImage("nginx", "nginx", "run"),
         *(BaseImage(name, name, "run") for name in HARDENED_ONLY),
     )

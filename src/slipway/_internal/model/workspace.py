@@ -335,11 +335,23 @@ def _load_services(root: Path, texts: dict[str, str]) -> Iterator[Service]:
             if holds_only_ignored(root, folder):
                 continue
             raise _missing_service_file(root, folder)
-        path = folder / "service.toml"
-        texts[folder.name] = text = read_text(path)
-        service = Service(folder.name, folder, read_toml(path, ServiceSettings, text=text))
-        _check_service(root, service, text)
-        yield service
+        texts[folder.name] = text = read_text(folder / "service.toml")
+        yield _read_service(root, folder.name, folder, text)
+
+
+def read_service(root: Path, name: str, folder: Path) -> Service:
+    """Read and check a service that may be in another folder than its own.
+
+    Raises:
+        ConfigError: anything in it is wrong.
+    """
+    return _read_service(root, name, folder, read_text(folder / "service.toml"))
+
+
+def _read_service(root: Path, name: str, folder: Path, text: str) -> Service:
+    service = Service(name, folder, read_toml(folder / "service.toml", ServiceSettings, text=text))
+    _check_service(root, service, text)
+    return service
 
 
 def _missing_service_file(root: Path, folder: Path) -> ConfigError:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
@@ -51,10 +50,13 @@ def list_kinds(root: Path | None = None) -> list[str]:
 def _kind_folders(root: Path | None) -> dict[str, Path]:
     """Return each kind's folder; a team's own kind takes the place of Slipway's of the same name."""
     parents = [KINDS_FOLDER, *([root / "kinds"] if root else [])]
-    return {file.parent.name: file.parent for parent in parents for file in parent.glob("*/service.toml")}
+    files = [file for parent in parents for file in parent.glob("*/service.toml")]
+    return {file.parent.name: file.parent for file in files if not file.parent.name.startswith((".", "_"))}
 
 
-def create_service(root: Path, name: str, kind: str, *, route: str | None = None) -> Path:
+def create_service(
+    root: Path, name: str, kind: str, *, route: str | None = None, check: Callable[[Path], object] | None = None
+) -> Path:
     """Add the service `name` of a kind and return its folder, which is there whole or not at all.
 
     Args:
@@ -62,11 +64,14 @@ def create_service(root: Path, name: str, kind: str, *, route: str | None = None
         name: a DNS label.
         kind: one of `list_kinds(root)`.
         route: the path that it answers below; the first free one of /NAME, /NAME-2, … if not given.
+        check: reads the service before it gets its name; what it refuses is told of the kind's files.
 
     Raises:
         ConfigError: the name or kind cannot be used, or the service is there already.
     """
     _refuse_unusable(root, name, kind)
+    source = _kind_folders(root)[kind]
+    _refuse_odd_files(source)
     folder = root / "services" / name
     other_settings = _read_settings(root)
     partial = folder.with_name(f".{name}.{os.getpid()}")
@@ -74,11 +79,16 @@ def create_service(root: Path, name: str, kind: str, *, route: str | None = None
     scratch = find_scratch(partial)
     try:
         with remove_if_killed(scratch, partial) if scratch else nullcontext():
-            _write_files(root, partial, kind, name, route, other_settings)
+            _write_files(root, partial, source, name, route, other_settings)
+            if check:
+                check(partial)
             partial.rename(folder)
+    except ConfigError as error:
+        error.message = error.message.replace(str(partial), str(source))
+        raise
     except OSError as error:
         raise ConfigError(
-            f"{folder} cannot be written: {error.strerror}", remedy="Check the folder's permissions."
+            f"{folder} cannot be written: {error.strerror or error}", remedy="Check the folder's permissions."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -86,16 +96,16 @@ def create_service(root: Path, name: str, kind: str, *, route: str | None = None
 
 
 def _write_files(
-    root: Path, folder: Path, kind: str, name: str, route: str | None, other_settings: Mapping[str, dict[str, Any]]
+    root: Path, folder: Path, source: Path, name: str, route: str | None, other_settings: Mapping[str, dict[str, Any]]
 ) -> None:
-    shutil.copytree(_kind_folders(root)[kind], folder, ignore=_IGNORED_FILES)
-    file = folder / "service.toml"
-    text = file.read_text(encoding="utf-8")
-    _refuse_missing_libs(root, kind, tomllib.loads(text))
+    shutil.copytree(source, folder, symlinks=True, ignore=_IGNORED_FILES)
+    text = read_text(source / "service.toml")
+    _refuse_missing_libs(root, source.name, _parse(source / "service.toml", text))
     text = _fill_placeholders(
         text, name, route or _free_route(name, other_settings), _taken_values("port", other_settings)
     )
-    file.write_text(_comment_out_absent_needs(text, other_settings), encoding="utf-8")
+    text = _comment_out_absent_needs(text, _parse(source / "service.toml", text), other_settings)
+    (folder / "service.toml").write_text(text, encoding="utf-8")
 
 
 def create_initial_services(root: Path, answer: str) -> None:
@@ -114,6 +124,11 @@ def _refuse_unusable(root: Path, name: str, kind: str) -> None:
         raise ConfigError(
             f"{name!r} is a name that Slipway uses itself, for its gateway and bases", remedy="Choose another name."
         )
+    if (root / "kinds" / kind).is_dir() and kind not in list_kinds(root) and DNS_LABEL.fullmatch(kind):
+        raise ConfigError(
+            f"{root / 'kinds' / kind / 'service.toml'} is missing, so {kind} is no kind",
+            remedy="Write it as a service of the kind would have it, with SERVICE for its name: see the how-to guide.",
+        )
     if kind not in list_kinds(root):
         raise ConfigError(
             f"there is no kind {kind!r}",
@@ -129,12 +144,57 @@ def _refuse_unusable(root: Path, name: str, kind: str) -> None:
         raise ConfigError(f"{folder} is there already", remedy="Choose another name, or remove it first.")
 
 
+def _refuse_odd_files(kind: Path) -> None:
+    """Refuse a kind that cannot be copied as it is: no Dockerfile, or what is neither file, folder nor link within."""
+    if not (kind / "Dockerfile").is_file():
+        raise ConfigError(
+            f"{kind / 'Dockerfile'} is missing", remedy="A kind holds all that a service has: write one, or copy one."
+        )
+    for parent, folders, files in os.walk(kind):
+        ignored = _IGNORED_FILES(parent, [*folders, *files])
+        folders[:] = [folder for folder in folders if folder not in ignored]
+        for path in (Path(parent, entry) for entry in (*folders, *files) if entry not in ignored):
+            if problem := _copy_problem(path, kind):
+                raise ConfigError(
+                    f"{path} {problem}, so a service cannot have a copy of it",
+                    remedy="Put the file itself there: a kind holds files, folders, and relative links within it.",
+                )
+
+
+def _copy_problem(path: Path, kind: Path) -> str:
+    """Return what is odd about a path of a kind's folder; nothing where a copy of it is as good."""
+    if not path.is_symlink():
+        return "" if path.is_file() or path.is_dir() else "is neither a file nor a folder"
+    target = path.readlink()
+    within = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(kind))
+    return "" if within and path.exists() and not target.is_absolute() else f"is a link to {target}"
+
+
 def _refuse_missing_libs(root: Path, kind: str, settings: dict[str, Any]) -> None:
-    for lib in settings.get("libs", ()):
+    for lib in _names(settings, "libs"):
         if not (root / "libs" / lib).is_dir():
             raise ConfigError(
-                f"a {kind} takes files from libs/{lib}, which is not there", remedy="Restore it from git."
+                f"a {kind} takes files from libs/{lib}, which is not there",
+                remedy="Restore it from git; or make it, where the kind is your own.",
             )
+
+
+def _names(settings: dict[str, Any], key: str) -> list[str]:
+    """Return a list of names in a kind's service.toml; nothing where it is something else, which the check refuses."""
+    value = settings.get(key)
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _parse(file: Path, text: str) -> dict[str, Any]:
+    """Return what a service.toml says, which was read from a file.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    try:
+        return parse_toml(text)
+    except ParseError as error:
+        raise ConfigError(f"{file} cannot be read: {error}", remedy="Correct it first.") from error
 
 
 def _read_settings(root: Path) -> dict[str, dict[str, Any]]:
@@ -143,14 +203,8 @@ def _read_settings(root: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: one is not TOML: what it has taken cannot be known.
     """
-    settings = {}
-    for file in sorted((root / "services").glob("*/service.toml")):
-        text = read_text(file)
-        try:
-            settings[file.parent.name] = parse_toml(text)
-        except ParseError as error:
-            raise ConfigError(f"{file} cannot be read: {error}", remedy="Correct it first.") from error
-    return settings
+    files = sorted((root / "services").glob("*/service.toml"))
+    return {file.parent.name: _parse(file, read_text(file)) for file in files}
 
 
 def _taken_values(key: str, settings: Mapping[str, dict[str, Any]]) -> set[Any]:
@@ -163,15 +217,19 @@ def _free_route(name: str, settings: Mapping[str, dict[str, Any]]) -> str:
     return next(route for route in candidates if route not in taken_routes)
 
 
-def _comment_out_absent_needs(text: str, other_settings: Mapping[str, dict[str, Any]]) -> str:
+def _comment_out_absent_needs(text: str, settings: dict[str, Any], other_settings: Mapping[str, dict[str, Any]]) -> str:
     """Return a service.toml with its `needs` as a comment where a service that it names cannot be called here.
 
     Its `release` command becomes one, too: it is for what the service needs.
     """
-    needs = tomllib.loads(text).get("needs", ())
-    if all("port" in other_settings.get(name, {}) for name in needs):
+    if all("port" in other_settings.get(name, {}) for name in _names(settings, "needs")):
         return text
-    return re.sub(r"^(needs|release) = ", r"# \1 = ", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^(?:needs|release) = \[[^]]*\]",
+        lambda found: "# " + found[0].replace("\n", "\n# "),
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 def _fill_placeholders(text: str, name: str, route: str, taken_ports: set[Any]) -> str:

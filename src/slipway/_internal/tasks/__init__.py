@@ -29,6 +29,8 @@ def verbs(root: Path) -> Collection:
     """Return a collection of every verb, for the tasks.py of the workspace in the folder `root` to add its own to."""
     use_workspace(root)
     streams.secure_streams()  # Invoke itself prints, too
+    own_kinds = sorted(file.parent.name for file in (root / "kinds").glob("*/service.toml"))
+    workspace.new.help["kind"] = workspace.KIND_HELP + (", ".join(own_kinds) or "none yet")
     modules = (workspace, update, images, cache, gate, ship, dev, releases, look, commands, reports, cluster)
     tasks = [task for module in modules for task in vars(module).values() if isinstance(task, OptionalWordsTask)]
     namespace = Collection(*tasks)

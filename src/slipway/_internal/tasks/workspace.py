@@ -7,6 +7,9 @@ from invoke.context import Context
 from slipway._internal.model.workspace_path import workspace_root
 from slipway._internal.tasks.verb import verb
 
+KIND_HELP = "go-api, java-api, job, ml-inference, node-web, python-api, static-web, worker. Your own, in kinds/: "
+"""What `new` says of `kind`, before the names of a workspace's own."""
+
 
 @verb(
     help={
@@ -63,13 +66,15 @@ def doctor(context: Context, json: bool = False) -> None:
 @verb(
     help={
         "name": "The service's name, a DNS label such as `orders`; also its folder under services/.",
-        "kind": "python-api, node-web, worker, or one of your own in kinds/.",
+        "kind": KIND_HELP,
     }
 )
 def new(context: Context, name: str, kind: str = "python-api") -> None:
     """Add a service: invoke new orders --kind python-api."""
+    from slipway._internal.model.workspace import read_service
     from slipway._internal.scaffold.service_creation import create_service
     from slipway._internal.tasks import show
 
-    folder = create_service(workspace_root(), name, kind)
-    show.say(f"[green]✔[/] {folder.relative_to(workspace_root())} is a {kind}. Next: [bold]invoke up[/]")
+    root = workspace_root()
+    folder = create_service(root, name, kind, check=lambda folder: read_service(root, name, folder))
+    show.say(f"[green]✔[/] {folder.relative_to(root)} is a {kind}. Next: [bold]invoke up[/]")

@@ -1,7 +1,7 @@
 """Brings the database up to date: `python -m app.migrate`, the service's `release` command.
 
-Each file in migrations/ is applied once, in the order of their names, each in a transaction of its own with the note that
-it was applied. Of two that run at once, one waits for the other.
+Each file in migrations/ is applied once, in the order of their names, each in a transaction of its own with the note
+that it was applied. Of two that run at once, one waits for the other.
 """
 
 from __future__ import annotations

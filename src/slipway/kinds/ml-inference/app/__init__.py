@@ -1,0 +1,3 @@
+"""The service's code."""
+
+VERSION = "1.0.0"

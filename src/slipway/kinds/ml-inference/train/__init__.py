@@ -1,0 +1,1 @@
+"""How the model was made; the image does not hold this."""

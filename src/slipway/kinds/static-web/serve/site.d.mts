@@ -1,0 +1,1 @@
+export function site(template: string, route: string): string;

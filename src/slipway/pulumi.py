@@ -16,6 +16,7 @@ from slipway._internal.provider.resources import (
     Network,
     Protection,
     Release,
+    ReleaseCommand,
     RouteArgs,
     Suffix,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Network",
     "Protection",
     "Release",
+    "ReleaseCommand",
     "ReleaseRecord",
     "RouteArgs",
     "Secrets",

@@ -30,6 +30,7 @@ from slipway._internal.model.masking import register_secret
 from slipway._internal.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway._internal.model.project import Project
 from slipway._internal.model.request_limits import BODY_REMEDY, ServiceGatewaySettings, body_problem
+from slipway._internal.model.start_order import find_circle
 from slipway._internal.model.structured_files import line_of, path_exists, read_toml
 from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace_path import nearest, refuse_unsafe_path
@@ -179,6 +180,11 @@ class Service:
     def is_stateful(self) -> bool:
         """Whether it has volumes: then it never runs twice at a time."""
         return bool(self.settings.volumes)
+
+    @property
+    def is_backing(self) -> bool:
+        """Whether it is what others stand on, such as a database: they start only when it is healthy."""
+        return self.settings.url is not None or self.is_stateful
 
     @property
     def takes_requests(self) -> bool:
@@ -564,9 +570,21 @@ def _check_needs(services: tuple[Service, ...], texts: Mapping[str, str]) -> Non
                 )
 
 
+def _check_start_order(services: tuple[Service, ...], texts: Mapping[str, str]) -> None:
+    """Refuse services that can only start after each other."""
+    if circle := find_circle(services):
+        waiting = next(service for service in services if service.name == circle[1])
+        raise ConfigError(
+            f"{waiting.folder / 'service.toml'}:{line_of(texts[waiting.name], ('needs',))}: `needs` closes a circle: "
+            f"{' → '.join(circle)}; each would start only when the one before it is healthy",
+            remedy="A service waits for those that it needs and that have a `url` or volumes. Remove one from `needs`.",
+        )
+
+
 def _check_services(services: tuple[Service, ...], texts: Mapping[str, str]) -> None:
     """Refuse two services with one route. They may share a port, since each has a container of its own."""
     _check_needs(services, texts)
+    _check_start_order(services, texts)
     service_by_route: dict[str, Service] = {}
     for service in services:
         route = service.settings.route

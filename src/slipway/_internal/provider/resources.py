@@ -145,6 +145,54 @@ class Container(_Resource):
         return self._output("imageId")
 
 
+class ReleaseCommand(_Resource):
+    """A service's release command: it runs to its end, once for each image. Make what serves depend on it.
+
+    Args:
+        resource_name: its name in the state.
+        target: `docker` or `kubernetes`.
+        service: the service's name.
+        stack: the stack's name.
+        image: `repository@sha256:digest`.
+        release: the program and its words.
+        rolls_back: whether earlier images come back: then nothing is run.
+        secrets: on a Docker engine: name → value of the files under /run/secrets. Pass the values as Pulumi secrets.
+        inputs: on a Docker engine what the service's Container has too: `workspace`, `network`, `env`, `memory`,
+            `cpus`, `tmp_exec`, `tmp_size`; on Kubernetes the `job` that runs it, without a name.
+        opts: Pulumi's options.
+    """
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        target: str,
+        service: Input[str],
+        stack: Input[str],
+        image: Input[str],
+        release: Sequence[Input[str]],
+        rolls_back: Input[bool] | None = None,
+        secrets: Mapping[str, Input[str]] | None = None,
+        opts: ResourceOptions | None = None,
+        **inputs: Any,
+    ) -> None:
+        named = {
+            **{_camel_case(name): value for name, value in inputs.items()},
+            "service": service,
+            "stack": stack,
+            "image": image,
+            "release": release,
+            "rollsBack": rolls_back,
+            "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
+        }
+        super().__init__(f"{target}:ReleaseCommand", resource_name, named, ["runs"], opts)
+
+    @property
+    def runs(self) -> Output[list[dict[str, Any]]]:
+        """What it has run for, the newest first: digest, command and time (RFC 3339, UTC)."""
+        return self._output("runs")
+
+
 class Gateway(_Resource):
     """The stack's NGINX, which switches to new routes without dropping a request.
 
@@ -297,3 +345,9 @@ class Protection(_Resource):
     def protected(self) -> Output[bool]:
         """What its file says; known once the deploy may continue."""
         return self._output("protected")
+
+
+def _camel_case(name: str) -> str:
+    """Return a name as Pulumi's state has it: `tmp_size` is `tmpSize`."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)

@@ -143,9 +143,7 @@ def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancell
     Only then is its restart policy set: until then, a crash is a failed deployment, not a loop. Its CPU limit applies
     only then, too: with half a processor, a program's start would take twice as long.
     """
-    if spec.secrets:
-        file_owner = container_files.resolve_owner(container, image.attrs["Config"].get("User", ""))
-        container_files.put_files(container, SECRETS_DIR, spec.secrets, owner=file_owner, mode=0o400)
+    put_secrets(container, spec, image)
     container.start()
     if spec.port:
         nginx.disable_keepalive_early(spec.workspace, spec.stack, spec.service)
@@ -156,6 +154,13 @@ def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancell
         else {}
     )
     container.update(restart_policy=engine.RESTART_POLICY, **cpu_limit)
+
+
+def put_secrets(container: Any, spec: ContainerSpec, image: Any) -> None:
+    """Put a container's secrets into it before it starts, readable by its user alone."""
+    if spec.secrets:
+        file_owner = container_files.resolve_owner(container, image.attrs["Config"].get("User", ""))
+        container_files.put_files(container, SECRETS_DIR, spec.secrets, owner=file_owner, mode=0o400)
 
 
 def inspect_container(container_id: str) -> dict[str, Any] | None:

@@ -30,6 +30,9 @@ DEV_LABEL = "slipway.dev"
 """The label of containers that `invoke dev` made: no state knows them, and the next deploy takes their place."""
 COMMAND_LABEL = "slipway.command"
 """The label of containers that run a user's command to its end: they are no service's, and no state knows them."""
+RELEASE_LABEL = "slipway.release"
+"""The label of containers that run a service's release command: a deploy made them, and they end with it."""
+COMMAND_LABELS = frozenset((COMMAND_LABEL, RELEASE_LABEL))
 VOLUME_PURPOSES = SECRETS_VOLUME, CONFIG_VOLUME = "secrets", "config"
 RESTART_POLICY = {"Name": "always"}
 """Brings back whatever ends, and what was killed by hand when the engine starts again."""
@@ -186,11 +189,11 @@ def _innermost_reason(error: BaseException) -> str:
 def list_containers(workspace: str, stack: str) -> list[ContainerSummary]:
     """Return the stack's containers, its gateway (service `gateway`) among them, by service and age.
 
-    Those that run a user's command are left out.
+    Those that run a command to its end, a user's or a release's, are left out.
     """
     with docker_errors():
         answer = client().api.containers(all=True, filters={"label": label_filters(workspace, stack)})
-    found = [_parse_summary(entry) for entry in answer if COMMAND_LABEL not in entry["Labels"]]
+    found = [_parse_summary(entry) for entry in answer if entry["Labels"].keys().isdisjoint(COMMAND_LABELS)]
     return sorted(found, key=lambda container: (container.service, container.created))
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pulumi
 
 from slipway._internal.model import lock
 from slipway._internal.model.request_limits import effective_limits
 from slipway._internal.model.stack import gateway_port_of
+from slipway._internal.model.start_order import backing_needs, in_start_order
 from slipway._internal.model.workspace import Service
-from slipway._internal.provider.resources import Container, Gateway, Network, RouteArgs
+from slipway._internal.provider.resources import Container, Gateway, Network, ReleaseCommand, RouteArgs
 from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
@@ -48,9 +52,9 @@ class DockerServices(pulumi.ComponentResource):
             labels={engine.WORKSPACE_LABEL: workspace.deployed_name, engine.STACK_LABEL: stack.name},
             opts=self._child_opts,
         )
-        self.containers = {
-            service.name: self._declare_container(service) for service in workspace.services if not service.settings.job
-        }
+        self.containers = {}
+        for service in in_start_order([service for service in workspace.services if not service.settings.job]):
+            self.containers[service.name] = self._declare_container(service)
         routed = [service for service in workspace.services if service.settings.route]
         self.gateway = self._declare_gateway(routed)
         address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
@@ -90,19 +94,47 @@ class DockerServices(pulumi.ComponentResource):
         settings = service.settings
         return Container(
             service.name,
-            workspace=self._args.workspace.deployed_name,
-            stack=self._args.stack.name,
-            service=service.name,
-            image=self._args.images[service.name],
-            network=self.network.network_name,
-            env=self._args.environment(service),
-            secrets=self._args.secrets.get(service.name),
+            **self._common_inputs(service),
             port=settings.port,
-            memory=settings.resources.memory,
-            cpus=settings.resources.cpus,
             health_timeout=settings.start_timeout,
             drain_seconds=settings.drain,
-            tmp_exec=settings.tmp.exec,
-            tmp_size=settings.tmp.size,
-            opts=self._child_opts,
+            opts=self._opts_after([*self._backing(service), *self._declare_release_command(service)]),
         )
+
+    def _declare_release_command(self, service: Service) -> list[ReleaseCommand]:
+        """Declare what runs before a new image of a service serves, if it has such a command."""
+        if not service.settings.release:
+            return []
+        command = ReleaseCommand(
+            service.name,
+            target="docker",
+            release=service.settings.release,
+            rolls_back=self._args.stack.rolls_back,
+            **self._common_inputs(service),
+            opts=self._opts_after(self._backing(service)),
+        )
+        return [command]
+
+    def _common_inputs(self, service: Service) -> dict[str, Any]:
+        """Return what all containers of a service are made from."""
+        settings = service.settings
+        return {
+            "workspace": self._args.workspace.deployed_name,
+            "stack": self._args.stack.name,
+            "service": service.name,
+            "image": self._args.images[service.name],
+            "network": self.network.network_name,
+            "env": self._args.environment(service),
+            "secrets": self._args.secrets.get(service.name),
+            "memory": settings.resources.memory,
+            "cpus": settings.resources.cpus,
+            "tmp_exec": settings.tmp.exec,
+            "tmp_size": settings.tmp.size,
+        }
+
+    def _backing(self, service: Service) -> list[pulumi.Resource]:
+        """Return the containers of the backing services that a service needs: it starts when they are healthy."""
+        return [self.containers[name] for name in backing_needs(service, self._args.workspace.services)]
+
+    def _opts_after(self, resources: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions.merge(self._child_opts, pulumi.ResourceOptions(depends_on=resources))

@@ -12,6 +12,7 @@ from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.provider.resources import (
     Container,
     Gateway,
+    Job,
     Live,
     Network,
     Protection,
@@ -36,6 +37,7 @@ __all__ = [
     "DeployInputs",
     "DockerServices",
     "Gateway",
+    "Job",
     "KubernetesService",
     "KubernetesServices",
     "Live",

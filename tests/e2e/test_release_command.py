@@ -76,7 +76,7 @@ def test_one_that_fails_leaves_the_old_version_serving_and_the_release_failed(st
         assert "no such column" in ran.output
         assert "applying 0007" in ran.log().read_text(encoding="utf-8")
         assert stack.ids() == before and commands(stack) == []
-        assert '"quantity":12' in stack.get("/api/items")[1].replace(" ", "")
+        assert '"stock":12' in stack.get("/api/items")[1]
     assert stack.invoke("releases", "--json").json()[0]["result"] == "failed"
 
 

@@ -88,6 +88,9 @@ class FakeContainer:
         self.did.append(f"stop within {timeout}")
         self.state["Running"] = False
 
+    def kill(self, signal: str) -> None:
+        self.did.append(f"kill {signal}")
+
     def remove(self, *, force: bool = False, v: bool = False) -> None:
         self.did.append("remove")
         del self.engine.all[self.id]

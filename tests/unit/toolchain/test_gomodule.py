@@ -16,7 +16,7 @@ from slipway._internal.toolchain.gomodule import (
 )
 from slipway._internal.toolchain.installed_tools import ToolUnavailable
 from slipway._internal.toolchain.leftovers import go_folder
-from slipway._internal.toolchain.tool_catalog import GoModule, Tool
+from slipway._internal.toolchain.tool_catalog import GoModule, Tool, find_tool
 
 Program = Callable[..., Path]
 
@@ -143,3 +143,13 @@ def test_a_program_of_its_own_is_built_with_the_files_of_a_module_that_it_embeds
     install_from_go(Tool("tool", "1.0.0", ("tool",), go=recipe), tmp_path, print)
     command = " ".join(build_command(recipe, ".", tmp_path / "tool")[1:])
     assert built.read_text(encoding="utf-8") == f"package main\n{{}}{command}\n"
+
+
+def test_a_program_beside_tools_toml_is_built_for_other_machines_too(program: Program, tmp_path: Path) -> None:
+    program(
+        "go", 'case "$1" in env) echo go1.26.1;; build) echo "$GOOS/$GOARCH" > "${9}"; cat main.go >> "${9}";; esac'
+    )
+    install_from_go(find_tool("job-runner"), tmp_path, print)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job-runner-amd64", "job-runner-arm64"]
+    text = (tmp_path / "job-runner-arm64").read_text()
+    assert text.startswith("linux/arm64\n") and "package main" in text

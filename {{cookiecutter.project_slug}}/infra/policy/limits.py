@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slipway.policy import Resource, Violation, child_mapping, containers, describe_location, where_declared
 
-DOCKER_CONTAINERS = ("slipway:docker:Container", "slipway:docker:ReleaseCommand")
+DOCKER_CONTAINERS = tuple(f"slipway:docker:{kind}" for kind in ("Container", "Job", "ReleaseCommand"))
 EXAMPLES = {"memory": '"256m"', "cpus": "1.0"}
 KUBERNETES_LIMITS = {"memory": "memory", "cpu": "cpus"}
 """How Kubernetes calls a limit, and how service.toml does."""

@@ -219,6 +219,11 @@ class DevLoop:
             return
         self._workspace = workspace
         names = sync.affected_services(workspace, change.paths) & self._watched_services()
+        if jobs := sorted(name for name in names if workspace.service(name).settings.job):
+            self._console.say(f"A job has changed ({', '.join(jobs)}): deploying.")
+            self._deploy_stack()
+            self._console.say(f"{self._stack.name} is deployed. Watching.")
+            return
         inputs = self._build_inputs(names)
         manifests = content_manifests(inputs)
         methods = {name: self._update_method(name, inputs[name], manifests[name]) for name in names}

@@ -145,6 +145,43 @@ class Container(_Resource):
         return self._output("imageId")
 
 
+class Job(_Resource):
+    """A job's container, in which its image's program is started at its times: deployed once that can be done.
+
+    Args:
+        resource_name: its name in the state.
+        service: the job's name.
+        schedule: five fields as cron has them, in UTC, or a word such as @daily.
+        secrets: name → value of the files under /run/secrets. Pass the values as Pulumi secrets.
+        inputs: what a Container has too: `stack`, `workspace`, `image`, `network`, `env`, `memory`, `cpus`, `tmp_exec`,
+            `tmp_size`, and `drain_seconds`: seconds that a run has to end by itself before the container is removed.
+        opts: Pulumi's options.
+    """
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        service: Input[str],
+        schedule: Input[str],
+        secrets: Mapping[str, Input[str]] | None = None,
+        opts: ResourceOptions | None = None,
+        **inputs: Any,
+    ) -> None:
+        named = {
+            **{_camel_case(name): value for name, value in inputs.items()},
+            "service": service,
+            "schedule": schedule,
+            "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
+        }
+        super().__init__("docker:Job", resource_name, named, ["containerName", "containerId", "imageId"], opts)
+
+    @property
+    def container_name(self) -> Output[str]:
+        """Its name in the engine."""
+        return self._output("containerName")
+
+
 class ReleaseCommand(_Resource):
     """A service's release command: it runs to its end, once for each image. Make what serves depend on it.
 

@@ -24,6 +24,7 @@ from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.provider.container import ContainerHandler
 from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.provider.handler import ResourceHandler, ResourceState
+from slipway._internal.provider.job import JobHandler
 from slipway._internal.provider.network import NetworkHandler
 from slipway._internal.provider.protection import ProtectionHandler
 from slipway._internal.provider.release import LiveHandler, ReleaseHandler
@@ -38,6 +39,7 @@ PROVIDER_NAME, PROTECTION = "slipway", "slipway:index:Protection"
 RESOURCE_HANDLERS: dict[str, ResourceHandler] = {
     "slipway:docker:Network": NetworkHandler(),
     "slipway:docker:Container": ContainerHandler(),
+    "slipway:docker:Job": JobHandler(),
     "slipway:docker:ReleaseCommand": DockerReleaseCommandHandler(),
     "slipway:kubernetes:ReleaseCommand": KubernetesReleaseCommandHandler(),
     "slipway:docker:Gateway": GatewayHandler(),

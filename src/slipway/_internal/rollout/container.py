@@ -148,12 +148,14 @@ def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancell
     if spec.port:
         nginx.disable_keepalive_early(spec.workspace, spec.stack, spec.service)
     health.wait_until_healthy(container, engine.read_health_check(image), spec.healthTimeout, cancellation, spec.port)
-    cpu_limit = (
-        {"cpu_period": CPU_PERIOD_MICROSECONDS, "cpu_quota": int(spec.cpus * CPU_PERIOD_MICROSECONDS)}
-        if spec.cpus
-        else {}
-    )
-    container.update(restart_policy=engine.RESTART_POLICY, **cpu_limit)
+    container.update(restart_policy=engine.RESTART_POLICY, **cpu_limit(spec))
+
+
+def cpu_limit(spec: ContainerSpec) -> dict[str, int]:
+    """Return the options that limit a container's use of processors."""
+    if not spec.cpus:
+        return {}
+    return {"cpu_period": CPU_PERIOD_MICROSECONDS, "cpu_quota": int(spec.cpus * CPU_PERIOD_MICROSECONDS)}
 
 
 def put_secrets(container: Any, spec: ContainerSpec, image: Any) -> None:

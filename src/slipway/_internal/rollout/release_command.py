@@ -10,9 +10,9 @@ from typing import Any
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.rollout.cancellation import CancellationToken, Cancelled
 from slipway._internal.rollout.container import (
-    CPU_PERIOD_MICROSECONDS,
     ContainerSpec,
     container_options,
+    cpu_limit,
     put_secrets,
     remove_failed_container,
 )
@@ -77,14 +77,9 @@ def _run(spec: ContainerSpec, command: Sequence[str], urn: str, cancellation: Ca
 def command_options(spec: ContainerSpec, command: Sequence[str], name: str, urn: str) -> dict[str, Any]:
     """Return the options to create the container with: the service's own, without what is for serving."""
     options = container_options(spec, name, urn)
-    cpus = (
-        {"cpu_period": CPU_PERIOD_MICROSECONDS, "cpu_quota": int(spec.cpus * CPU_PERIOD_MICROSECONDS)}
-        if spec.cpus
-        else {}
-    )
     return {
         **{key: value for key, value in options.items() if key not in SERVING_OPTIONS},
-        **cpus,
+        **cpu_limit(spec),
         "labels": {**options["labels"], engine.RELEASE_LABEL: "true"},
         "entrypoint": [command[0]],
         "command": list(command[1:]),

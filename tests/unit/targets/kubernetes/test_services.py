@@ -529,14 +529,15 @@ def without_secrets(value: Any) -> Any:
     return [without_secrets(each) for each in value] if isinstance(value, list) else value
 
 
-def test_the_docker_target_needs_no_kubernetes_and_leaves_jobs_out(root: Path) -> None:
+def test_the_docker_target_needs_no_kubernetes(root: Path) -> None:
     change(root, "worker", "", '[job]\nschedule = "@daily"')
     (root / "infra" / "Pulumi.dev.yaml").write_text(
         "config:\n  slipway:images: inline\n  slipway:protected: false\n  slipway:target: docker\n"
     )
     found: Declared = declare(root)
-    parts = {("Network", "dev"), ("Container", "api"), ("Container", "web"), ("Gateway", "dev")}
+    parts = {("Network", "dev"), ("Container", "api"), ("Container", "web"), ("Job", "worker"), ("Gateway", "dev")}
     assert found.objects.keys() == parts == found.flat == found.waited
+    assert found["Job", "worker"]["schedule"] == "@daily"
     assert {found.tree[which] for which in parts} == {("DockerServices", "dev")}
     assert found["Gateway", "dev"]["image"].startswith("registry.example/demo/release/gateway@sha256:")
     assert sorted(name for kind, name in found.objects if kind == "Container") == ["api", "web"]

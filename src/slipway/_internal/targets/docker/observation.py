@@ -19,6 +19,7 @@ from slipway._internal.run.engine_objects import empty_network, list_objects, re
 from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others
 from slipway._internal.run.state import list_locks, local_state_folder
 from slipway._internal.targets.docker import abandoned, commands, containers
+from slipway._internal.targets.docker.job_status import job_health, job_status
 from slipway._internal.targets.status import GATEWAY, ServiceStatus, format_age, shorten_image
 from slipway._internal.targets.target import Redeploy
 
@@ -78,7 +79,8 @@ class DockerTarget:
         if not own_containers:
             return []
         rows, deploy = [], how_to_deploy(self.stack.name)
-        expected = [*(service.name for service in self.workspace.services if not service.settings.job), GATEWAY]
+        expected = [*(service.name for service in self.workspace.services), GATEWAY]
+        jobs = self._job_names()
         for name in expected:
             serving, strays = containers.select_serving(
                 [service for service in own_containers if service.service == name], known_ids
@@ -89,7 +91,7 @@ class DockerTarget:
                 drift = containers.describe_drift(serving, self.stack.name) or (
                     self._gateway_drift(serving) if name == GATEWAY else ""
                 )
-                rows.append(_status_row(serving, drift))
+                rows.append(job_status(serving, drift) if name in jobs else _status_row(serving, drift))
             rows += [_status_row(service, f"a stray, not in the state: `{deploy}` removes it") for service in strays]
         rows += [
             _status_row(service, "no such service any more")
@@ -142,9 +144,18 @@ class DockerTarget:
 
     def service_health(self, services: Collection[str]) -> dict[str, str]:
         serving = self._serving_by_service()
-        jobs = {service.name for service in self.workspace.services if service.settings.job}
-        missing = {name: "not run here" if name in jobs else "missing" for name in services}
-        return {name: engine.current_health(serving[name]) if name in serving else missing[name] for name in services}
+        jobs = self._job_names()
+        return {
+            name: "missing"
+            if name not in serving
+            else job_health(serving[name])
+            if name in jobs
+            else engine.current_health(serving[name])
+            for name in services
+        }
+
+    def _job_names(self) -> set[str]:
+        return {service.name for service in self.workspace.services if service.settings.job}
 
     def drifted_services(self, live_images: Callable[[], Mapping[str, str]]) -> list[str]:  # noqa: ARG002
         return []  # the provider itself compares with what actually runs

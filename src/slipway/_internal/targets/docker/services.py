@@ -11,8 +11,8 @@ from slipway._internal.model import lock
 from slipway._internal.model.request_limits import effective_limits
 from slipway._internal.model.stack import gateway_port_of
 from slipway._internal.model.start_order import backing_needs, in_start_order
-from slipway._internal.model.workspace import Service
-from slipway._internal.provider.resources import Container, Gateway, Network, ReleaseCommand, RouteArgs
+from slipway._internal.model.workspace import JobSettings, Service
+from slipway._internal.provider.resources import Container, Gateway, Job, Network, ReleaseCommand, RouteArgs
 from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
@@ -22,8 +22,6 @@ from slipway._internal.targets.services import ServicesArgs
 class DockerServices(pulumi.ComponentResource):
     """A stack's services on a Docker engine; a container is removed only after its successor is healthy.
 
-    Jobs are omitted: a Docker engine has no scheduler.
-
     Args:
         name: its name in the state: the stack's name.
         args: what runs; `images` also has the gateway's image.
@@ -32,12 +30,14 @@ class DockerServices(pulumi.ComponentResource):
     Attributes:
         network: the network of the containers and the gateway.
         containers: each service's container.
+        jobs: each job, in a container that starts its program at its times.
         gateway: forwards requests to the services that have a route.
         urls: the URL of each service that has a route.
     """
 
     network: Network
     containers: dict[str, Container]
+    jobs: dict[str, Job]
     gateway: Gateway
     urls: dict[str, str]
 
@@ -53,8 +53,12 @@ class DockerServices(pulumi.ComponentResource):
             opts=self._child_opts,
         )
         self.containers = {}
-        for service in in_start_order([service for service in workspace.services if not service.settings.job]):
-            self.containers[service.name] = self._declare_container(service)
+        self.jobs = {}
+        for service in in_start_order(workspace.services):
+            if service.settings.job:
+                self.jobs[service.name] = self._declare_job(service, service.settings.job)
+            else:
+                self.containers[service.name] = self._declare_container(service)
         routed = [service for service in workspace.services if service.settings.route]
         self.gateway = self._declare_gateway(routed)
         address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
@@ -99,6 +103,15 @@ class DockerServices(pulumi.ComponentResource):
             health_timeout=settings.start_timeout,
             drain_seconds=settings.drain,
             opts=self._opts_after([*self._backing(service), *self._declare_release_command(service)]),
+        )
+
+    def _declare_job(self, service: Service, job: JobSettings) -> Job:
+        return Job(
+            service.name,
+            **self._common_inputs(service),
+            schedule=job.schedule,
+            drain_seconds=service.settings.drain,
+            opts=self._opts_after(self._backing(service)),
         )
 
     def _declare_release_command(self, service: Service) -> list[ReleaseCommand]:

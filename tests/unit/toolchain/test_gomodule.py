@@ -146,10 +146,11 @@ def test_a_program_of_its_own_is_built_with_the_files_of_a_module_that_it_embeds
 
 
 def test_a_program_beside_tools_toml_is_built_for_other_machines_too(program: Program, tmp_path: Path) -> None:
-    program(
-        "go", 'case "$1" in env) echo go1.26.1;; build) echo "$GOOS/$GOARCH" > "${9}"; cat main.go >> "${9}";; esac'
-    )
-    install_from_go(find_tool("job-runner"), tmp_path, print)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["job-runner-amd64", "job-runner-arm64"]
-    text = (tmp_path / "job-runner-arm64").read_text()
+    go, into = program("go"), tmp_path / "new"
+    into.mkdir()
+    build = 'echo "$GOOS/$GOARCH" >"$7"; /bin/cat main.go >>"$7"'
+    go.write_text(f"#!/bin/sh\ncase $1 in env) echo go1.26.1;; build) {build};; esac\n", encoding="utf-8")
+    install_from_go(find_tool("job-runner"), into, print)
+    assert sorted(path.name for path in into.iterdir()) == ["job-runner-amd64", "job-runner-arm64"]
+    text = (into / "job-runner-arm64").read_text()
     assert text.startswith("linux/arm64\n") and "package main" in text

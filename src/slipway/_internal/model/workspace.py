@@ -11,6 +11,7 @@ from typing import Annotated, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from slipway._internal.model import local_settings as locals_
 from slipway._internal.model import schedule
@@ -107,11 +108,18 @@ class ResourceLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScaleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many instances of a service run: between `min` and `max`, aiming at `cpu` percent of use."""
+    """How many instances of a service run: between `min` and `max`, aiming at `cpu` percent of use.
+
+    Without a `max` there are always `min`. A Docker engine runs `min`, whatever the others say.
+    """
 
     min: Annotated[int, Meta(ge=1, le=10_000)] = 1
-    max: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    max: Annotated[int, Meta(ge=1, le=10_000)] = 0
     cpu: Annotated[int, Meta(ge=1, le=100)] = 70
+
+    def __post_init__(self) -> None:
+        if not self.max:
+            force_setattr(self, "max", self.min)
 
 
 class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -33,7 +33,7 @@ class ContainerHandler(ResourceHandler):
     """A running container that has been healthy once."""
 
     required: ClassVar[tuple[str, ...]] = ("service", "stack", "workspace", "image", "network")
-    optional: ClassVar[tuple[str, ...]] = ("port", "memory", "cpus", "tmpSize", "healthTimeout")
+    optional: ClassVar[tuple[str, ...]] = ("port", "memory", "cpus", "tmpSize", "group", "healthTimeout")
     defaults = {"env": {}, "tmpExec": False, "drainSeconds": 30}
     secret = ("secrets",)
     computed = ("containerName", "containerId", "imageId")

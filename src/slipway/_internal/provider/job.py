@@ -16,7 +16,7 @@ class JobHandler(ContainerHandler):
     """A container whose runner runs. It is replaced as other containers are; a run that is under way may end first."""
 
     required = (*ContainerHandler.required, "schedule")
-    optional = tuple(key for key in ContainerHandler.optional if key not in ("port", "healthTimeout"))
+    optional = tuple(key for key in ContainerHandler.optional if key not in ("port", "group", "healthTimeout"))
 
     def validate_inputs(self, inputs: Props) -> list[tuple[str, str]]:
         problems = super().validate_inputs(inputs)

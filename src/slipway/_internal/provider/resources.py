@@ -86,6 +86,7 @@ class Container(_Resource):
         cpus: the number of processors that it may use.
         tmp_exec: whether programs may run from its /tmp; by default they may not.
         tmp_size: the size limit of its /tmp, like `64m`; it counts towards the container's memory.
+        group: the `container_name` of the service's first container, whose name on the network it shares.
         health_timeout: seconds it may take to become healthy; by default 60, or what the image's health check allows.
         drain_seconds: seconds that requests in flight have to finish before the container is removed.
     """
@@ -106,6 +107,7 @@ class Container(_Resource):
         cpus: Input[float] | None = None,
         tmp_exec: Input[bool] | None = None,
         tmp_size: Input[str] | None = None,
+        group: Input[str] | None = None,
         health_timeout: Input[float] | None = None,
         drain_seconds: Input[int] | None = None,
         opts: ResourceOptions | None = None,
@@ -123,6 +125,7 @@ class Container(_Resource):
             "cpus": cpus,
             "tmpExec": tmp_exec,
             "tmpSize": tmp_size,
+            "group": group,
             "healthTimeout": health_timeout,
             "drainSeconds": drain_seconds,
         }

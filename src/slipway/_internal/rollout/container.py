@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +20,17 @@ from slipway._internal.run import engine
 
 SECRETS_DIR = "/run/secrets"
 LOG_ROTATION = {"max-size": "10m", "max-file": "3"}
+MIN_API_VERSION = "1.41"  # Docker 20.10
 CPU_PERIOD_MICROSECONDS = 100_000  # the kernel's default period for CPU quotas
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A container's inputs, named as Pulumi names them. Times in seconds; `memory` and `tmpSize` like 256m."""
+    """A container's inputs, named as Pulumi names them. Times in seconds; `memory` and `tmpSize` like 256m.
+
+    `group` is a name on the network that the container has beside its own: that of the service's first container, so
+    that whoever looks it up finds all that run.
+    """
 
     service: str
     stack: str
@@ -39,6 +44,7 @@ class ContainerSpec:
     cpus: float | None = None
     tmpExec: bool = False
     tmpSize: str | None = None
+    group: str | None = None
     healthTimeout: float | None = None
     drainSeconds: int = 30
 
@@ -131,10 +137,16 @@ def container_options(spec: ContainerSpec, name: str, urn: str, dev: DevOverlay 
         "labels": labels,
         "environment": {**port, **spec.env},
         "network": spec.network,
+        **({"networking_config": _network_names(spec, [spec.group])} if spec.group else {}),
         "mounts": [*([volume] if spec.secrets else []), *overlays],
         "log_config": types.LogConfig(type="json-file", config=LOG_ROTATION),
         "mem_limit": spec.memory,
     }
+
+
+def _network_names(spec: ContainerSpec, names: Sequence[str]) -> dict[str, Any]:
+    """Return the option that gives a container more names on its network."""
+    return {spec.network: engine.load_sdk().types.EndpointConfig(MIN_API_VERSION, aliases=list(names))}
 
 
 def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancellation: CancellationToken) -> None:

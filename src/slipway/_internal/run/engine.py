@@ -30,6 +30,8 @@ DEV_LABEL = "slipway.dev"
 """The label of containers that `invoke dev` made: no state knows them, and the next deploy takes their place."""
 COMMAND_LABEL = "slipway.command"
 """The label of containers that run a user's command to its end: they are no service's, and no state knows them."""
+REPLICA_SEPARATOR = "."
+"""What stands between a service's name and its container's number in the state; no service's name has one."""
 RELEASE_LABEL = "slipway.release"
 """The label of containers that run a service's release command: a deploy made them, and they end with it."""
 COMMAND_LABELS = frozenset((COMMAND_LABEL, RELEASE_LABEL))
@@ -63,6 +65,17 @@ class ContainerSummary:
     created: int
     dev: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resource(self) -> str:
+        """Its name in the stack's state: its service's, and of a further container `SERVICE.2`."""
+        name = self.labels.get(URN_LABEL, "").rpartition("::")[2]
+        return name if name.partition(REPLICA_SEPARATOR)[0] == self.service else self.service
+
+    @property
+    def replica(self) -> int:
+        """Its number among the containers of its service, from 1."""
+        return int(self.resource.partition(REPLICA_SEPARATOR)[2] or 1)
 
 
 def _finished_event() -> threading.Event:

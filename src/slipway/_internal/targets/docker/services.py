@@ -29,7 +29,8 @@ class DockerServices(pulumi.ComponentResource):
 
     Attributes:
         network: the network of the containers and the gateway.
-        containers: each service's container.
+        containers: each service's container, the first where it has several.
+        replicas: all containers of each service.
         jobs: each job, in a container that starts its program at its times.
         gateway: forwards requests to the services that have a route.
         urls: the URL of each service that has a route.
@@ -37,6 +38,7 @@ class DockerServices(pulumi.ComponentResource):
 
     network: Network
     containers: dict[str, Container]
+    replicas: dict[str, list[Container]]
     jobs: dict[str, Job]
     gateway: Gateway
     urls: dict[str, str]
@@ -53,12 +55,13 @@ class DockerServices(pulumi.ComponentResource):
             opts=self._child_opts,
         )
         self.containers = {}
-        self.jobs = {}
+        self.replicas, self.jobs = {}, {}
         for service in in_start_order(workspace.services):
             if service.settings.job:
                 self.jobs[service.name] = self._declare_job(service, service.settings.job)
             else:
-                self.containers[service.name] = self._declare_container(service)
+                self.replicas[service.name] = self._declare_replicas(service)
+                self.containers[service.name] = self.replicas[service.name][0]
         routed = [service for service in workspace.services if service.settings.route]
         self.gateway = self._declare_gateway(routed)
         address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
@@ -77,7 +80,7 @@ class DockerServices(pulumi.ComponentResource):
             port=gateway_port_of(workspace, stack),
             routes=[self._route(service) for service in routed],
             drain_seconds=max((service.settings.drain for service in routed), default=None),
-            opts=self._child_opts,
+            opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )
 
     def _route(self, service: Service) -> RouteArgs:
@@ -93,16 +96,32 @@ class DockerServices(pulumi.ComponentResource):
             idle=limits.idle,
         )
 
-    def _declare_container(self, service: Service) -> Container:
+    def _declare_replicas(self, service: Service) -> list[Container]:
+        """Declare a service's containers, each after the one before: so many start at a time that one would.
+
+        The gateway knows the first by its name. The others share that name on the network: who looks it up finds all
+        that run, so one that dies is asked no more. When the first is replaced, the others are, too.
+        """
+        after = [*self._backing(service), *self._declare_release_command(service)]
+        replicas = [self._declare_container(service, service.name, after)]
+        for number in range(2, 1 + (1 if self._args.stack.single else service.settings.scale.min)):
+            name = f"{service.name}{engine.REPLICA_SEPARATOR}{number}"
+            replicas.append(self._declare_container(service, name, replicas[-1:], replicas[0].container_name))
+        return replicas
+
+    def _declare_container(
+        self, service: Service, name: str, after: Sequence[pulumi.Resource], group: pulumi.Output[str] | None = None
+    ) -> Container:
         """Declare a service's container: image by digest, environment, secrets as files, and limits."""
         settings = service.settings
         return Container(
-            service.name,
+            name,
             **self._common_inputs(service),
             port=settings.port,
+            group=group,
             health_timeout=settings.start_timeout,
             drain_seconds=settings.drain,
-            opts=self._opts_after([*self._backing(service), *self._declare_release_command(service)]),
+            opts=self._opts_after(after),
         )
 
     def _declare_job(self, service: Service, job: JobSettings) -> Job:
@@ -147,7 +166,7 @@ class DockerServices(pulumi.ComponentResource):
 
     def _backing(self, service: Service) -> list[pulumi.Resource]:
         """Return the containers of the backing services that a service needs: it starts when they are healthy."""
-        return [self.containers[name] for name in backing_needs(service, self._args.workspace.services)]
+        return [self.replicas[name][-1] for name in backing_needs(service, self._args.workspace.services)]
 
     def _opts_after(self, resources: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions.merge(self._child_opts, pulumi.ResourceOptions(depends_on=resources))

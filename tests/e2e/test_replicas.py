@@ -71,7 +71,8 @@ def row(workspace: Workspace) -> dict[str, object]:
 
 def test_all_of_them_answer_and_are_seen(three: Workspace) -> None:
     assert sorted(name for name in three.ids() if name.startswith("api")) == NAMES
-    assert (row(three)["ready"], row(three)["replicas"], row(three)["drift"]) == (3, 3, "")
+    wait_until(lambda: row(three)["ready"] == 3, "the engine has found all of them healthy")
+    assert (row(three)["state"], row(three)["replicas"], row(three)["drift"]) == ("healthy", 3, "")
     assert "healthy (3 of 3)" in three.invoke("status").output
     for _ in range(30):
         assert three.get("/api/items")[0] == 200
@@ -119,7 +120,7 @@ def test_one_that_is_killed_costs_no_request_and_a_deploy_brings_it_back(three: 
     three.up("--yes")
     after = three.ids()
     assert (after["api"], after["api.3"]) == (ids["api"], ids["api.3"]) and after["api.2"] != ids["api.2"]
-    assert row(three)["ready"] == 3
+    wait_until(lambda: row(three)["ready"] == 3, "the engine has found the new one healthy")
 
 
 def test_one_that_crashes_comes_back_by_itself(three: Workspace) -> None:

@@ -94,6 +94,7 @@ BAD: list[tuple[str, str, Mapping[str, Any], str, str, str]] = [
     ("digest-only", CONTAINER, {"image": "reg.example/shop/api:v1"}, "dev", "shop/api:v1", "@sha256:"),
     ("digest-only", CONTAINER, {}, "dev", "(none)", "infra/"),
     ("digest-only", COMMAND, {"image": "reg.example/shop/api:v1"}, "dev", "shop/api:v1", "@sha256:"),
+    ("digest-only", "slipway:docker:Job", {"image": "tick:v1"}, "dev", "tick:v1", "@sha256:"),
     ("digest-only", JOB, {"job": pod({"image": "api"})}, "dev", "api runs the image api", "@sha256:"),
     ("limits-set", COMMAND, {"service": "api", "memory": "1g"}, "dev", "no limit of `cpus`", "[resources] cpus"),
     ("digest-only", GATEWAY, gateway(image="nginx:latest"), "dev", "nginx:latest", "@sha256:"),

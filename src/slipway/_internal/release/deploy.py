@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pulumi_policy import Policy
 
 Consent = Callable[[str], bool]
-HEALTHY_STATES = ("healthy", "running", "scheduled", "not run here", "not observed")
+HEALTHY_STATES = ("healthy", "running", "scheduled", "not observed")
 """Health values that count as healthy for a service without a URL."""
 
 

@@ -71,7 +71,7 @@ class First:
         interrupted = any(self.workspace.root.glob(".slipway/run/deploy-*"))
         running = all(each.state == "running" for each in found) and len(found) == len(self.ids)
         inline = any(each["type"] == RELEASE and each["inputs"]["mode"] == "inline" for each in self.resources())
-        return inline and running and not interrupted and self.ids == {each.service: each.id for each in found}
+        return inline and running and not interrupted and self.ids == {each.resource: each.id for each in found}
 
 
 def pytest_configure(config: pytest.Config) -> None:

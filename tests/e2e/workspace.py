@@ -118,10 +118,10 @@ class Workspace:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def containers(self, stack: str = "dev") -> dict[str, engine.ContainerSummary]:
-        """Return what the engine has of a stack, by service; there must be one container for each."""
+        """Return what the engine has of a stack, by name in the state; there must be one container for each."""
         found = engine.list_containers(self.root.name, stack)
-        assert len({each.service for each in found}) == len(found), [each.name for each in found]
-        return {each.service: each for each in found}
+        assert len({each.resource for each in found}) == len(found), [each.name for each in found]
+        return {each.resource: each for each in found}
 
     def ids(self, stack: str = "dev") -> dict[str, str]:
         """Return each service's container by its id."""

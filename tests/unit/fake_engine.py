@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import tarfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +87,9 @@ class FakeContainer:
     def stop(self, timeout: int) -> None:
         self.did.append(f"stop within {timeout}")
         self.state["Running"] = False
+
+    def kill(self, signal: str) -> None:
+        self.did.append(f"kill {signal}")
 
     def remove(self, *, force: bool = False, v: bool = False) -> None:
         self.did.append("remove")
@@ -226,6 +230,13 @@ class FakeEngine:
     def inspect_container(self, identity: str) -> dict[str, Any]:
         return self.containers.get(identity).attrs
 
+    def wait(self, identity: str, timeout: float | None = None) -> dict[str, int]:
+        """Return a container's exit code once it has ended, or been removed."""
+        container = self.containers.get(identity)
+        while container.state["Running"] and identity in self.all:
+            time.sleep(0.01)
+        return {"StatusCode": container.state["ExitCode"]}
+
     def pull(self, ref: str, **options: Any) -> Iterable[dict[str, str]]:
         self.pulled_with = options["auth_config"]
         if ref not in self.registry:
@@ -337,5 +348,5 @@ def stack_labels(service: str, workspace: str = "demo", stack: str = "dev") -> d
 
 
 def _matches(labels: Mapping[str, str], filters: Mapping[str, Sequence[str]] | None) -> bool:
-    pairs = {f"{key}={value}" for key, value in labels.items()}
+    pairs = {*labels, *(f"{key}={value}" for key, value in labels.items())}
     return pairs.issuperset((filters or {}).get("label", ()))

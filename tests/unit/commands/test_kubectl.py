@@ -61,3 +61,10 @@ def test_a_log_that_is_followed_has_no_time_limit() -> None:
 def test_the_run_that_crashed_is_asked_for_by_name() -> None:
     argv = kubectl.pod_logs(PROGRAM, ClusterNamespace("n"), "api-1", "api", tail=15, previous=True)
     assert argv[-5:] == ["logs", "api-1", "--container=api", "--tail=15", "--previous"]
+
+
+def test_a_job_is_removed_with_its_pods() -> None:
+    argv = kubectl.delete_job(PROGRAM, ClusterNamespace("n"), "api-release-1")
+    assert argv[argv.index("delete") :] == [
+        *("delete", "job", "api-release-1", "--ignore-not-found", "--wait=false", "--cascade=foreground")
+    ]

@@ -73,6 +73,7 @@ class Session:
     edits: Edits = field(default_factory=Edits)
     console: Console = field(default_factory=Console)
     deploys: int = 0
+    singles: list[bool] = field(default_factory=list)
     built: list[list[str]] = field(default_factory=list)
     swapped: list[SwapRequest] = field(default_factory=list)
     restored: list[dict[str, str]] = field(default_factory=list)
@@ -82,6 +83,7 @@ class Session:
 
     def deploy(self, _context: Any, stack: Any, *_rest: Any) -> DeployResult:
         self.deploys += 1
+        self.singles.append(stack.single)
         if self.deploys > 1 and self.failures:
             raise self.failures.pop(0)
         for container in [*self.docker.all.values()]:
@@ -265,6 +267,21 @@ def test_services_that_were_not_chosen_are_left_alone(session: Session) -> None:
     session.save("services/api/main.py", "pass\n")
     session.run(chosen=("web",))
     assert session.built == [] and session.swapped == []
+
+
+def test_of_a_service_with_several_containers_one_runs_until_the_end(session: Session) -> None:
+    (session.root / "services" / "api" / "service.toml").write_text(f"{SYNCED}[scale]\nmin = 3\n")
+    said = session.run()
+    assert session.singles == [True, False], "the session's end brings all back"
+    assert said.endswith("as a release.")
+
+
+def test_a_job_that_changes_is_deployed(session: Session) -> None:
+    (session.root / "services" / "api" / "service.toml").write_text('kind = "x"\n[job]\nschedule = "@daily"\n')
+    session.save("services/api/main.py", "changed\n")
+    said = session.run()
+    assert "A job has changed (api): deploying." in said
+    assert (session.deploys, session.built, session.swapped) == (2, [], [])
 
 
 def test_a_signal_to_end_is_taken_as_ctrl_c_for_the_time_of_a_session_only() -> None:

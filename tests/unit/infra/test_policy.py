@@ -22,6 +22,7 @@ OWN = f"prod.example/shop/release/api@{DIGEST}"
 BASE = f"reg.example/shop/base-nginx@{DIGEST}"
 PROVEN = f"prod.example/shop/release/gateway@{DIGEST}"
 CONTAINER, GATEWAY, BUILD = "slipway:docker:Container", "slipway:docker:Gateway", "docker-build:index:Image"
+COMMAND, JOB = "slipway:docker:ReleaseCommand", "slipway:kubernetes:ReleaseCommand"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 HTTP_ROUTE = "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
 INGRESS = "kubernetes:networking.k8s.io/v1:Ingress"
@@ -92,6 +93,10 @@ def gateway(service: str = "api", route: str = "/api", **more: Any) -> dict[str,
 BAD: list[tuple[str, str, Mapping[str, Any], str, str, str]] = [
     ("digest-only", CONTAINER, {"image": "reg.example/shop/api:v1"}, "dev", "shop/api:v1", "@sha256:"),
     ("digest-only", CONTAINER, {}, "dev", "(none)", "infra/"),
+    ("digest-only", COMMAND, {"image": "reg.example/shop/api:v1"}, "dev", "shop/api:v1", "@sha256:"),
+    ("digest-only", "slipway:docker:Job", {"image": "tick:v1"}, "dev", "tick:v1", "@sha256:"),
+    ("digest-only", JOB, {"job": pod({"image": "api"})}, "dev", "api runs the image api", "@sha256:"),
+    ("limits-set", COMMAND, {"service": "api", "memory": "1g"}, "dev", "no limit of `cpus`", "[resources] cpus"),
     ("digest-only", GATEWAY, gateway(image="nginx:latest"), "dev", "nginx:latest", "@sha256:"),
     ("digest-only", CONTAINER, {"image": f"api@{DIGEST}0"}, "dev", DIGEST, "@sha256:"),
     ("digest-only", DEPLOYMENT, pod({"image": "api"}), "dev", "api runs the image api", "@sha256:"),

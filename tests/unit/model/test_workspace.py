@@ -91,7 +91,7 @@ def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
         ('port = 1\nroute = "/x"', "missing key"),
         ('kind = "worker"\nsecrets = ["a b"]', "`a b` is not a variable name"),
         ('kind = "worker"\n[resources]\ngpu = 0', "service.toml:3: `resources.gpu`"),
-        ('kind = "worker"\n[scale]\nmin = 3', "service.toml:2: `max` is 1, less than `min`, which is 3"),
+        ('kind = "worker"\n[scale]\nmin = 3\nmax = 2', "service.toml:4: `max` is 2, less than `min`, which is 3"),
         ('kind = "worker"\n[scale]\nmin = 3\nmax = 2', "service.toml:4: `max` is 2"),
         ('kind = "worker"\n[scale]\ncpu = 0', "service.toml:3: `scale.cpu`"),
         ('kind = "worker"\n[job]\n', "service.toml:2: `job`: missing key `schedule`"),
@@ -311,3 +311,4 @@ def test_what_a_service_runs_with_is_read(root: Path) -> None:
     assert (found.needs, found.resources.gpu, found.job) == (("api",), 2, workspace.JobSettings("0 3 * * *"))
     scale = workspace.load_workspace(root).service("api").settings.scale
     assert (scale.min, scale.max, scale.cpu) == (1, 1, 70)
+    assert workspace.ScaleSettings(min=3).max == 3, "a fixed number"

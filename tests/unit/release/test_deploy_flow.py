@@ -14,7 +14,9 @@ from slipway._internal.build import build_command
 from slipway._internal.context import protection
 from slipway._internal.model.deploy_inputs import DeployInputs
 from slipway._internal.model.errors import ConfigError, EvidenceError, SlipwayError
+from slipway._internal.model.workspace import load_workspace
 from slipway._internal.release import deploy
+from slipway._internal.rollout import release_progress
 from slipway._internal.run.pulumi import Outcome
 from slipway._internal.run.state import deploy_marker_file
 
@@ -126,6 +128,31 @@ def test_a_failure_is_explained_by_where_it_runs_and_the_old_images_can_be_deplo
     assert deployment.pulumi_stack.did == ["up", "up"]
     assert deployment.opened[-1][2] == {"service-000": f"x@{DIGEST}"}
     assert any("service-000" in line for line in deployment.reporter.lines)
+    assert [args[0].rolls_back for args in deployment.opened] == [False, True]
+    assert deployment.opened[-1][1].stack.rolls_back is True
+    assert not any("release command" in line for line in deployment.reporter.lines)
+
+
+def test_a_rollback_says_whose_release_commands_are_not_run(deployment: Deployment) -> None:
+    file = deployment.root / "services" / "service-001" / "service.toml"
+    file.write_text(f'release = ["migrate"]\n{file.read_text()}')
+    workspace = load_workspace(deployment.root)
+    assert "(service-001)" in deploy.skipped_release_commands(workspace)
+    file.write_text(file.read_text().replace('release = ["migrate"]\n', ""))
+    assert deploy.skipped_release_commands(load_workspace(deployment.root)) == ""
+
+
+def test_the_progress_of_release_commands_is_told(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release_progress, "PROGRESS_SECONDS", 0.0)
+    up = deployment.pulumi_stack.up
+
+    def up_with_command(*args: Any, **options: Any) -> Outcome:
+        release_progress.Progress("service-000").tell()
+        return up(*args, **options)
+
+    monkeypatch.setattr(deployment.pulumi_stack, "up", up_with_command)
+    run(deployment)
+    assert "service-000: release command running 0 s" in deployment.reporter.lines
 
 
 def test_what_pulumi_calls_done_but_never_rolled_out_is_a_failure(deployment: Deployment) -> None:

@@ -52,6 +52,7 @@ def test_a_rollout_that_has_failed_is_told_by_its_end(tmp_path: Path) -> None:
     assert failed is not None and failed.detail == TIMED_OUT
 
 
+COMMAND = "slipway:docker:ReleaseCommand"
 IMAGE, CONTAINER, GATEWAY, ROLLOUT = (
     "docker-build:index:Image",
     "slipway:docker:Container",
@@ -96,6 +97,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     [
         (CONTAINER, OpType.CREATE_REPLACEMENT, ["api: starting", "api: healthy"]),
         (CONTAINER, OpType.DELETE_REPLACED, ["api: draining the old one", "api: healthy, the old one is gone"]),
+        (COMMAND, OpType.CREATE, ["api: release command running", "api: release command done"]),
+        (COMMAND, OpType.UPDATE, ["api: release command running", "api: release command done"]),
+        (COMMAND, OpType.SAME, []),
         (GATEWAY, OpType.UPDATE, ["gateway: switching", "gateway: switched"]),
         (ROLLOUT, OpType.UPDATE, ["api: rolling out", "api: ready"]),
         (CONTAINER, OpType.SAME, []),
@@ -185,3 +189,13 @@ def test_the_record_has_pulumis_phases_and_each_services_steps(tmp_path: Path, r
         ("image: building", "image", "done"),
         ("container: starting", "container", "done"),
     ]
+
+
+def test_of_a_release_command_that_a_rollback_leaves_out_nothing_is_told(tmp_path: Path) -> None:
+    report = SaidReporter()
+    reporter = EngineEventReporter(report, tmp_path)
+    step = metadata(COMMAND, OpType.CREATE)
+    step.new = StepEventStateMetadata(COMMAND, step.urn, "id", "", "", inputs={"rollsBack": True}, outputs={})
+    reporter(EngineEvent(1, 0, resource_pre_event=ResourcePreEvent(step)))
+    reporter(EngineEvent(2, 0, res_outputs_event=ResOutputsEvent(step)))
+    assert report.lines == []

@@ -194,3 +194,9 @@ def test_without_kubectl_the_remedy_is_setup(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(SlipwayError, match="kubectl is missing") as caught:
         cluster.kubectl_path(Workspace(tmp_path, WorkspaceSettings("shop", "127.0.0.1:5000"), ()))
     assert "invoke setup" in caught.value.remedy
+
+
+def test_a_job_that_cannot_be_removed_is_told(tmp_path: Path) -> None:
+    make_cluster(kubectl(tmp_path)).delete_job("api-release-1")
+    with pytest.raises(SlipwayError):
+        make_cluster(kubectl(tmp_path, errors="error: no", code=1)).delete_job("api-release-1")

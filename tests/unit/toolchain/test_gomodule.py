@@ -16,7 +16,7 @@ from slipway._internal.toolchain.gomodule import (
 )
 from slipway._internal.toolchain.installed_tools import ToolUnavailable
 from slipway._internal.toolchain.leftovers import go_folder
-from slipway._internal.toolchain.tool_catalog import GoModule, Tool
+from slipway._internal.toolchain.tool_catalog import GoModule, Tool, find_tool
 
 Program = Callable[..., Path]
 
@@ -143,3 +143,14 @@ def test_a_program_of_its_own_is_built_with_the_files_of_a_module_that_it_embeds
     install_from_go(Tool("tool", "1.0.0", ("tool",), go=recipe), tmp_path, print)
     command = " ".join(build_command(recipe, ".", tmp_path / "tool")[1:])
     assert built.read_text(encoding="utf-8") == f"package main\n{{}}{command}\n"
+
+
+def test_a_program_beside_tools_toml_is_built_for_other_machines_too(program: Program, tmp_path: Path) -> None:
+    go, into = program("go"), tmp_path / "new"
+    into.mkdir()
+    build = 'echo "$GOOS/$GOARCH" >"$7"; /bin/cat main.go >>"$7"'
+    go.write_text(f"#!/bin/sh\ncase $1 in env) echo go1.26.1;; build) {build};; esac\n", encoding="utf-8")
+    install_from_go(find_tool("job-runner"), into, print)
+    assert sorted(path.name for path in into.iterdir()) == ["job-runner-amd64", "job-runner-arm64"]
+    text = (into / "job-runner-arm64").read_text()
+    assert text.startswith("linux/arm64\n") and "package main" in text

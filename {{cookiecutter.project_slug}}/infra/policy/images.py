@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from slipway.policy import Resource, Violation, containers, where_declared
 
-DOCKER_KINDS = ("slipway:docker:Container", "slipway:docker:Gateway")
+DOCKER_KINDS = tuple(f"slipway:docker:{kind}" for kind in ("Container", "Job", "ReleaseCommand", "Gateway"))
 BUILD_KINDS = ("docker-build:index:Image", "docker-build:index:Index", "docker:index/image:Image")
 _DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slipway.policy import Resource, Violation, child_mapping, containers, describe_location, where_declared
 
-DOCKER_CONTAINER = "slipway:docker:Container"
+DOCKER_CONTAINERS = tuple(f"slipway:docker:{kind}" for kind in ("Container", "Job", "ReleaseCommand"))
 EXAMPLES = {"memory": '"256m"', "cpus": "1.0"}
 KUBERNETES_LIMITS = {"memory": "memory", "cpu": "cpus"}
 """How Kubernetes calls a limit, and how service.toml does."""
@@ -17,7 +17,7 @@ def check_limits(resource: Resource) -> Iterator[Violation]:
 
     In every stack, protected or not: a limit that is missing in development is found missing in production.
     """
-    if resource.kind == DOCKER_CONTAINER:
+    if resource.kind in DOCKER_CONTAINERS:
         service = resource.props.get("service")
         for key, example in EXAMPLES.items():
             if not resource.props.get(key):

@@ -23,12 +23,14 @@ from slipway._internal.run.state import pulumi_home
 from slipway._internal.toolchain import builder, daemons, docker_daemon, platforms
 from slipway._internal.toolchain.install import link_tools
 from slipway._internal.toolchain.kubernetes_plugin import ensure_kubernetes_plugin
-from slipway._internal.toolchain.tool_catalog import TOOLS_FILE
+from slipway._internal.toolchain.tool_catalog import TOOLS_FILE, find_tool
 
 TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-docker-build", "docker-buildx", "crane")
 SCANNER, SIGNER = "trivy", "cosign"
 KUBERNETES_TOOLS = ("kubectl",)
 """What is needed where a stack runs on a cluster."""
+JOB_TOOLS = ("job-runner",)
+"""What is needed where a job runs on a Docker engine."""
 
 
 @phase("look what is there")
@@ -64,6 +66,8 @@ def prepare_environment(
             install=install, on_line=ToolLineReporter(reporter)
         )  # first: a wrong DOCKER_HOST is said at once
     prepare_tools(workspace, reporter, install=install)
+    if "docker" in targets and any(service.settings.job for service in workspace.services):
+        prepare_tools(workspace, reporter, JOB_TOOLS, install=install)
     if "kubernetes" in targets:
         prepare_tools(workspace, reporter, KUBERNETES_TOOLS, install=install)
         ensure_kubernetes_plugin(
@@ -116,7 +120,7 @@ def prepare_tools(workspace: Workspace, reporter: Reporter, tools: Sequence[str]
     if (
         marker.is_file()
         and marker.read_text(encoding="utf-8") == fingerprint
-        and all((folder / name).exists() for name in tools)
+        and all((folder / find_tool(name).main).exists() for name in tools)
         and (not _own_python(workspace) or wrapper_of(workspace).is_file())
     ):
         return

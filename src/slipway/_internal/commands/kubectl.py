@@ -15,6 +15,9 @@ JOB_LABEL = "batch.kubernetes.io/job-name"
 COMMAND_LABEL = "slipway.command"
 """The label of pods that run a user's command to its end: they serve nothing."""
 
+RELEASE_LABEL = "slipway.release"
+"""The label of jobs and pods that run a service's release command: a deploy made them, and they end with it."""
+
 
 @dataclass(frozen=True)
 class ClusterNamespace:
@@ -112,6 +115,12 @@ def whole_log(program: Path, cluster: ClusterNamespace, pod: str, container: str
 def delete_pod(program: Path, cluster: ClusterNamespace, name: str) -> list[str]:
     """Return how a pod is removed; one that is gone is fine."""
     return [*_base_argv(program, cluster), "delete", "pod", name, "--ignore-not-found", "--wait=false"]
+
+
+def delete_job(program: Path, cluster: ClusterNamespace, name: str) -> list[str]:
+    """Return how a job is removed with its pods; one that is gone is fine."""
+    flags = ["--ignore-not-found", "--wait=false", "--cascade=foreground"]
+    return [*_base_argv(program, cluster), "delete", "job", name, *flags]
 
 
 def _base_argv(program: Path, cluster: ClusterNamespace, seconds: int = REQUEST_SECONDS) -> list[str]:

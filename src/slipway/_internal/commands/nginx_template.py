@@ -137,6 +137,10 @@ http {{
     proxy_connect_timeout 3s;
     proxy_send_timeout 300s;
     proxy_read_timeout 300s;
+    # A service may have several containers, which its name leads to. A request that one of them could not take, or
+    # dropped before an answer although it may be repeated, goes to another one; not one that only takes long.
+    proxy_next_upstream error timeout;
+    proxy_next_upstream_timeout 15s;
     client_body_timeout 300s;
     send_timeout 300s;
     {render_headers()}

@@ -164,7 +164,7 @@ class DevLoop:
     def start(self) -> None:
         """Bring the stack up and begin to watch; what is saved meanwhile is not lost."""
         self.watcher.start()
-        self._deploy_stack()
+        self._deploy_stack(single=True)
         methods = "copied where [dev] sync allows it" if self._syncing else "built"
         self._console.say(
             f"Watching {', '.join(sorted(self._watched_services()))}: what changes is {methods}. Enter deploys, Ctrl-C "
@@ -191,7 +191,8 @@ class DevLoop:
         self._log_follower.stop()
         name = self._stack.name
         self._swapper.wait_for_drains()
-        if not any(container.dev for container in engine.list_containers(self._workspace.deployed_name, name)):
+        made_here = any(container.dev for container in engine.list_containers(self._workspace.deployed_name, name))
+        if not made_here and not self._has_replicas():
             self._console.say(f"Ended. {name} runs what was deployed.")
             return
         self._console.say(f"Deploying your present files, so that {name} runs a release. Ctrl-C again ends at once.")
@@ -214,11 +215,16 @@ class DevLoop:
         """Do what a change asks for."""
         workspace = self._load_workspace()
         if change.deploy_requested or DeployedSettings.of(workspace, self._stack.name) != self._settings:
-            self._deploy_stack()
+            self._deploy_stack(single=True)
             self._console.say(f"{self._stack.name} is deployed. Watching.")
             return
         self._workspace = workspace
         names = sync.affected_services(workspace, change.paths) & self._watched_services()
+        if jobs := sorted(name for name in names if workspace.service(name).settings.job):
+            self._console.say(f"A job has changed ({', '.join(jobs)}): deploying.")
+            self._deploy_stack(single=True)
+            self._console.say(f"{self._stack.name} is deployed. Watching.")
+            return
         inputs = self._build_inputs(names)
         manifests = content_manifests(inputs)
         methods = {name: self._update_method(name, inputs[name], manifests[name]) for name in names}
@@ -258,10 +264,14 @@ class DevLoop:
         time.sleep(REREAD_SECONDS)
         return workspaces.load_workspace(root)
 
-    def _deploy_stack(self) -> None:
-        """Deploy the stack in the ordinary way, and take stock of what then runs."""
+    def _has_replicas(self) -> bool:
+        """Whether services have several containers, of which this session runs one."""
+        return any(service.settings.scale.min > 1 for service in self._workspace.services)
+
+    def _deploy_stack(self, *, single: bool = False) -> None:
+        """Deploy the stack in the ordinary way, and take stock of what then runs; `single`: one container a service."""
         workspace = self._load_workspace()
-        self._stack = load_stack(workspace, self._stack.name)
+        self._stack = replace(load_stack(workspace, self._stack.name), single=single)
         refuse_unsuitable_stack(self._stack)
         self._context = prepare_environment(workspace, self._console, building=True)
         settings = DeployedSettings.of(workspace, self._stack.name)

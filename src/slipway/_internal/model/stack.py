@@ -101,8 +101,9 @@ class Stack:
 
     `mode` is the mode in force, `overridden` says that it is not the file's; `protection_lifted`, that its protection
     may be taken away in this run; `adopts_existing`, that this run takes over what an interrupted one has made and the
-    state lacks; `port` is the gateway's and `registry` the one that holds its released images, where the stack has one
-    of its own.
+    state lacks; `rolls_back`, that this run brings back earlier images, whose release commands are not run; `single`,
+    that each service has one container in this run, whatever its [scale] says; `port` is the gateway's and `registry`
+    the one that holds its released images, where the stack has one of its own.
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
@@ -123,6 +124,8 @@ class Stack:
     overridden: bool = False
     protection_lifted: bool = False
     adopts_existing: bool = False
+    rolls_back: bool = False
+    single: bool = False
     kubeconfig: str | None = None
     context: str | None = None
     namespace: str | None = None

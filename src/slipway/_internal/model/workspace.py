@@ -11,6 +11,7 @@ from typing import Annotated, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from slipway._internal.model import local_settings as locals_
 from slipway._internal.model import schedule
@@ -30,6 +31,7 @@ from slipway._internal.model.masking import register_secret
 from slipway._internal.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway._internal.model.project import Project
 from slipway._internal.model.request_limits import BODY_REMEDY, ServiceGatewaySettings, body_problem
+from slipway._internal.model.start_order import find_circle
 from slipway._internal.model.structured_files import line_of, path_exists, read_toml
 from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace_path import nearest, refuse_unsafe_path
@@ -106,11 +108,18 @@ class ResourceLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScaleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many instances of a service run: between `min` and `max`, aiming at `cpu` percent of use."""
+    """How many instances of a service run: between `min` and `max`, aiming at `cpu` percent of use.
+
+    Without a `max` there are always `min`. A Docker engine runs `min`, whatever the others say.
+    """
 
     min: Annotated[int, Meta(ge=1, le=10_000)] = 1
-    max: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    max: Annotated[int, Meta(ge=1, le=10_000)] = 0
     cpu: Annotated[int, Meta(ge=1, le=100)] = 70
+
+    def __post_init__(self) -> None:
+        if not self.max:
+            force_setattr(self, "max", self.min)
 
 
 class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,6 +193,11 @@ class Service:
     def is_stateful(self) -> bool:
         """Whether it has volumes: then it never runs twice at a time."""
         return bool(self.settings.volumes)
+
+    @property
+    def is_backing(self) -> bool:
+        """Whether it is what others stand on, such as a database: they start only when it is healthy."""
+        return self.settings.url is not None or self.is_stateful
 
     @property
     def takes_requests(self) -> bool:
@@ -586,9 +600,21 @@ def _check_needs(services: tuple[Service, ...], texts: Mapping[str, str]) -> Non
                 )
 
 
+def _check_start_order(services: tuple[Service, ...], texts: Mapping[str, str]) -> None:
+    """Refuse services that can only start after each other."""
+    if circle := find_circle(services):
+        waiting = next(service for service in services if service.name == circle[1])
+        raise ConfigError(
+            f"{waiting.folder / 'service.toml'}:{line_of(texts[waiting.name], ('needs',))}: `needs` closes a circle: "
+            f"{' → '.join(circle)}; each would start only when the one before it is healthy",
+            remedy="A service waits for those that it needs and that have a `url` or volumes. Remove one from `needs`.",
+        )
+
+
 def _check_services(services: tuple[Service, ...], texts: Mapping[str, str]) -> None:
     """Refuse two services with one route. They may share a port, since each has a container of its own."""
     _check_needs(services, texts)
+    _check_start_order(services, texts)
     service_by_route: dict[str, Service] = {}
     for service in services:
         route = service.settings.route

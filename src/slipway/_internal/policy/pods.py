@@ -19,6 +19,8 @@ POD_TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
 }
 """The kinds that make pods, and where the pod stands in each."""
 _KUBERNETES_KIND = re.compile(r"kubernetes:(?:core|apps|batch|extensions)/[^:]+:(\w+)")
+RELEASE_COMMAND = "slipway:kubernetes:ReleaseCommand"
+"""The kind that makes a Job, which is its `job`."""
 
 Props = Mapping[str, Any]
 
@@ -56,6 +58,8 @@ def child_mapping(props: Props, key: str) -> Props:
 
 
 def _pod_template(resource: Resource) -> Props | None:
+    if resource.kind == RELEASE_COMMAND:
+        return child_mapping(child_mapping(child_mapping(resource.props, "job"), "spec"), "template")
     found = _KUBERNETES_KIND.fullmatch(resource.kind)
     if found is None or found[1] not in POD_TEMPLATE_PATHS:
         return None

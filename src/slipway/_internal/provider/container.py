@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import UNKNOWN, Props
@@ -32,10 +32,10 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 class ContainerHandler(ResourceHandler):
     """A running container that has been healthy once."""
 
-    required = ("service", "stack", "workspace", "image", "network")
-    optional = (
-        *("port", "memory", "cpus", "tmpSize", "healthTimeout", "entrypoint", "command", "volumes", "healthcheck"),
-        *("readOnly", "capabilities", "user"),
+    required: ClassVar[tuple[str, ...]] = ("service", "stack", "workspace", "image", "network")
+    optional: ClassVar[tuple[str, ...]] = (
+        *("port", "memory", "cpus", "tmpSize", "group", "healthTimeout"),
+        *("entrypoint", "command", "volumes", "healthcheck", "readOnly", "capabilities", "user"),
     )
     defaults = {"env": {}, "tmpExec": False, "drainSeconds": 30}
     secret = ("secrets",)

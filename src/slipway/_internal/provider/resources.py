@@ -96,6 +96,7 @@ class Container(_Resource):
         cpus: the number of processors that it may use.
         tmp_exec: whether programs may run from its /tmp; by default they may not.
         tmp_size: the size limit of its /tmp, like `64m`; it counts towards the container's memory.
+        group: the `container_name` of the service's first container, whose name on the network it shares.
         health_timeout: seconds it may take to become healthy; by default 60, or what the image's health check allows.
         drain_seconds: seconds that requests in flight have to finish before the container is removed.
         entrypoint: replaces the image's ENTRYPOINT.
@@ -124,6 +125,7 @@ class Container(_Resource):
         cpus: Input[float] | None = None,
         tmp_exec: Input[bool] | None = None,
         tmp_size: Input[str] | None = None,
+        group: Input[str] | None = None,
         health_timeout: Input[float] | None = None,
         drain_seconds: Input[int] | None = None,
         entrypoint: Sequence[Input[str]] | None = None,
@@ -148,6 +150,7 @@ class Container(_Resource):
             "cpus": cpus,
             "tmpExec": tmp_exec,
             "tmpSize": tmp_size,
+            "group": group,
             "healthTimeout": health_timeout,
             "drainSeconds": drain_seconds,
             "entrypoint": entrypoint or None,
@@ -175,6 +178,91 @@ class Container(_Resource):
     def image_id(self) -> Output[str]:
         """The id of its image."""
         return self._output("imageId")
+
+
+class Job(_Resource):
+    """A job's container, in which its image's program is started at its times: deployed once that can be done.
+
+    Args:
+        resource_name: its name in the state.
+        service: the job's name.
+        schedule: five fields as cron has them, in UTC, or a word such as @daily.
+        secrets: name → value of the files under /run/secrets. Pass the values as Pulumi secrets.
+        inputs: what a Container has too: `stack`, `workspace`, `image`, `network`, `env`, `memory`, `cpus`, `tmp_exec`,
+            `tmp_size`, and `drain_seconds`: seconds that a run has to end by itself before the container is removed.
+        opts: Pulumi's options.
+    """
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        service: Input[str],
+        schedule: Input[str],
+        secrets: Mapping[str, Input[str]] | None = None,
+        opts: ResourceOptions | None = None,
+        **inputs: Any,
+    ) -> None:
+        named = {
+            **{_camel_case(name): value for name, value in inputs.items()},
+            "service": service,
+            "schedule": schedule,
+            "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
+        }
+        super().__init__("docker:Job", resource_name, named, ["containerName", "containerId", "imageId"], opts)
+
+    @property
+    def container_name(self) -> Output[str]:
+        """Its name in the engine."""
+        return self._output("containerName")
+
+
+class ReleaseCommand(_Resource):
+    """A service's release command: it runs to its end, once for each image. Make what serves depend on it.
+
+    Args:
+        resource_name: its name in the state.
+        target: `docker` or `kubernetes`.
+        service: the service's name.
+        stack: the stack's name.
+        image: `repository@sha256:digest`.
+        release: the program and its words.
+        rolls_back: whether earlier images come back: then nothing is run.
+        secrets: on a Docker engine: name → value of the files under /run/secrets. Pass the values as Pulumi secrets.
+        inputs: on a Docker engine what the service's Container has too: `workspace`, `network`, `env`, `memory`,
+            `cpus`, `tmp_exec`, `tmp_size`; on Kubernetes the `job` that runs it, without a name.
+        opts: Pulumi's options.
+    """
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        target: str,
+        service: Input[str],
+        stack: Input[str],
+        image: Input[str],
+        release: Sequence[Input[str]],
+        rolls_back: Input[bool] | None = None,
+        secrets: Mapping[str, Input[str]] | None = None,
+        opts: ResourceOptions | None = None,
+        **inputs: Any,
+    ) -> None:
+        named = {
+            **{_camel_case(name): value for name, value in inputs.items()},
+            "service": service,
+            "stack": stack,
+            "image": image,
+            "release": release,
+            "rollsBack": rolls_back,
+            "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
+        }
+        super().__init__(f"{target}:ReleaseCommand", resource_name, named, ["runs"], opts)
+
+    @property
+    def runs(self) -> Output[list[dict[str, Any]]]:
+        """What it has run for, the newest first: digest, command and time (RFC 3339, UTC)."""
+        return self._output("runs")
 
 
 class Gateway(_Resource):
@@ -329,3 +417,9 @@ class Protection(_Resource):
     def protected(self) -> Output[bool]:
         """What its file says; known once the deploy may continue."""
         return self._output("protected")
+
+
+def _camel_case(name: str) -> str:
+    """Return a name as Pulumi's state has it: `tmp_size` is `tmpSize`."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)

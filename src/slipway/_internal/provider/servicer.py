@@ -24,9 +24,11 @@ from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.provider.container import ContainerHandler
 from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.provider.handler import ResourceHandler, ResourceState
+from slipway._internal.provider.job import JobHandler
 from slipway._internal.provider.network import NetworkHandler
 from slipway._internal.provider.protection import ProtectionHandler
 from slipway._internal.provider.release import LiveHandler, ReleaseHandler
+from slipway._internal.provider.release_command import DockerReleaseCommandHandler, KubernetesReleaseCommandHandler
 from slipway._internal.provider.suffix import SuffixHandler
 from slipway._internal.provider.values import Props, contains_unknown, from_struct, to_struct, unwrap_secrets
 from slipway._internal.rollout.cancellation import CancellationToken
@@ -37,6 +39,9 @@ PROVIDER_NAME, PROTECTION = "slipway", "slipway:index:Protection"
 RESOURCE_HANDLERS: dict[str, ResourceHandler] = {
     "slipway:docker:Network": NetworkHandler(),
     "slipway:docker:Container": ContainerHandler(),
+    "slipway:docker:Job": JobHandler(),
+    "slipway:docker:ReleaseCommand": DockerReleaseCommandHandler(),
+    "slipway:kubernetes:ReleaseCommand": KubernetesReleaseCommandHandler(),
     "slipway:docker:Gateway": GatewayHandler(),
     "slipway:index:Release": ReleaseHandler(),
     "slipway:index:Live": LiveHandler(),

@@ -25,7 +25,7 @@ from slipway._internal.model.request_limits import DEFAULT_LIMITS, effective_lim
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.release.deploy_locks import clear_stale_lock
-from slipway._internal.release.engine_events import EngineEventReporter
+from slipway._internal.release.engine_events import RELEASE_COMMAND_RUNS, EngineEventReporter
 from slipway._internal.release.generated_secrets import generate_secrets
 from slipway._internal.release.inputs import read_inputs
 from slipway._internal.release.plugin_watchdog import PluginWatchdog
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pulumi_policy import Policy
 
 Consent = Callable[[str], bool]
-HEALTHY_STATES = ("healthy", "running", "scheduled", "not run here", "not observed")
+HEALTHY_STATES = ("healthy", "running", "scheduled", "not observed")
 """Health values that count as healthy for a service without a URL."""
 
 
@@ -215,6 +215,10 @@ def run_update(
     """Run Pulumi; if a service does not start, the target explains why and may roll it back."""
     from slipway._internal.provider.release import check_before_live
     from slipway._internal.provider.server import resource_error
+    from slipway._internal.rollout.release_progress import watch_release_commands
+
+    def report_release_command(service: str, seconds: float) -> None:
+        reporter.step(service, RELEASE_COMMAND_RUNS, f"{seconds:.0f} s")
 
     def new_event_reporter() -> EngineEventReporter:
         return EngineEventReporter(reporter, logs_folder(context.workspace), build_log_fetcher(context), resource_error)
@@ -227,7 +231,11 @@ def run_update(
             raise SlipwayError(f"not rolled out in {inputs.stack.name}: {', '.join(unfinished)}")
 
     def update(pulumi_stack: PulumiStack, event_reporter: EngineEventReporter) -> Outcome:
-        with target.report_progress(reporter, event_reporter.rolling_out), check_before_live(refuse_unfinished):
+        with (
+            target.report_progress(reporter, event_reporter.rolling_out),
+            check_before_live(refuse_unfinished),
+            watch_release_commands(report_release_command),
+        ):
             up = partial(pulumi_stack.up, on_advice=reporter.say)
             outcome = run_with_resource_errors(up, event_reporter)
             if outcome.has_changes:  # settings alone may have changed, which creates no release
@@ -236,7 +244,10 @@ def run_update(
 
     def redeploy(images: Mapping[str, str]) -> None:
         reporter.say(f"Rolling back to the images that ran before: {', '.join(images)}.")
-        update(open_stack(context, inputs.stack, inputs, images), new_event_reporter())
+        rolled_back = replace(inputs, stack=replace(inputs.stack, rolls_back=True))
+        if note := skipped_release_commands(context.workspace):
+            reporter.say(note)
+        update(open_stack(context, rolled_back.stack, rolled_back, images), new_event_reporter())
 
     event_reporter = new_event_reporter()
     watchdog = PluginWatchdog(context, event_reporter)
@@ -254,6 +265,14 @@ def run_update(
         if explanation is error:
             raise
         raise explanation from error
+
+
+def skipped_release_commands(workspace: Workspace) -> str:
+    """Return the line that says whose release commands a rollback leaves out; empty where there are none."""
+    names = [service.name for service in workspace.services if service.settings.release]
+    if not names:
+        return ""
+    return f"A rollback runs no release command ({', '.join(names)}): data stay as the newer release has made them."
 
 
 def build_without_plugin(context: RunContext, stack: Stack, service: str, reporter: Reporter) -> None:

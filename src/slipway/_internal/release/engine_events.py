@@ -23,6 +23,7 @@ from slipway._internal.release.resource_failures import (
 )
 from slipway._internal.run.pulumi import operation_of
 
+RELEASE_COMMAND_RUNS = "release command running"
 STEP_STATES = {
     ("docker-build:index:Image", "create"): ("building", "built"),
     ("docker-build:index:Image", "update"): ("building", "built"),
@@ -32,6 +33,14 @@ STEP_STATES = {
     ("slipway:docker:Container", "create-replacement"): ("starting", "healthy"),
     ("slipway:docker:Container", "delete"): ("stopping", "removed"),
     ("slipway:docker:Container", "delete-replaced"): ("draining the old one", "healthy, the old one is gone"),
+    ("slipway:docker:Job", "create"): ("scheduling", "scheduled"),
+    ("slipway:docker:Job", "create-replacement"): ("scheduling", "scheduled"),
+    ("slipway:docker:Job", "delete"): ("stopping", "removed"),
+    ("slipway:docker:Job", "delete-replaced"): ("waiting for the old one's run", "scheduled, the old one is gone"),
+    ("slipway:docker:ReleaseCommand", "create"): (RELEASE_COMMAND_RUNS, "release command done"),
+    ("slipway:docker:ReleaseCommand", "update"): (RELEASE_COMMAND_RUNS, "release command done"),
+    ("slipway:kubernetes:ReleaseCommand", "create"): (RELEASE_COMMAND_RUNS, "release command done"),
+    ("slipway:kubernetes:ReleaseCommand", "update"): (RELEASE_COMMAND_RUNS, "release command done"),
     ("slipway:docker:Gateway", "create"): ("starting", "serving"),
     ("slipway:docker:Gateway", "update"): ("switching", "switched"),
     ("slipway:docker:Gateway", "create-replacement"): ("starting", "serving"),
@@ -52,6 +61,9 @@ STEP_TYPE_BY_RESOURCE: dict[str, StepType] = {
     "slipway:docker:Container": "container",
     "kubernetes:apps/v1:Deployment": "container",
     "kubernetes:batch/v1:CronJob": "container",
+    "slipway:docker:Job": "container",
+    "slipway:docker:ReleaseCommand": "container",
+    "slipway:kubernetes:ReleaseCommand": "container",
     "slipway:docker:Gateway": "gateway",
     "slipway:docker:Network": "network",
 }
@@ -105,7 +117,7 @@ class EngineEventReporter:
         return [name for name, last_output_at in list(self._last_output_at.items()) if now - last_output_at >= seconds]
 
     def _handle_step_started(self, metadata: StepEventMetadata) -> None:
-        states = STEP_STATES.get((metadata.type, operation_of(metadata.op)))
+        states = _states_of(metadata)
         if metadata.type in ROLLOUT_TYPES and operation_of(metadata.op) not in ("delete", "same"):
             self.rolling_out.add(_resource_name(metadata.urn))
         if states:
@@ -123,7 +135,7 @@ class EngineEventReporter:
 
     def _handle_step_done(self, metadata: StepEventMetadata) -> None:
         self._forget_step(metadata)
-        states = STEP_STATES.get((metadata.type, operation_of(metadata.op)))
+        states = _states_of(metadata)
         if states:
             digest = str(((metadata.new and metadata.new.outputs) or {}).get("digest", ""))
             self._reporter.done(_resource_name(metadata.urn), f"{states[1]} {digest[7:19]}".strip())
@@ -162,6 +174,13 @@ class EngineEventReporter:
             for event in self._build_parsers.setdefault(service, PlainProgressParser(service)).feed(text):
                 self._recorder.record_build_event(service, event)
         self._reporter.step(service, "building", text.splitlines()[-1])
+
+
+def _states_of(metadata: StepEventMetadata) -> tuple[str, str] | None:
+    """Return the words for a step's beginning and end; None for one that nobody need hear of."""
+    if metadata.new and (metadata.new.inputs or {}).get("rollsBack"):
+        return None  # a release command that is not run
+    return STEP_STATES.get((metadata.type, operation_of(metadata.op)))
 
 
 def _resource_name(urn: str) -> str:

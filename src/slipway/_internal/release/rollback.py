@@ -50,13 +50,15 @@ class RollbackStep:
 class Rollback:
     """A planned rollback: the release to go back to, and its effect on each service.
 
-    `missing_services` are services of the release that the workspace no longer has.
+    `missing_services` are services of the release that the workspace no longer has; `skipped` says whose release
+    commands are not run, if there are any.
     """
 
     stack: Stack
     release: DeployedRelease
     steps: tuple[RollbackStep, ...]
     missing_services: tuple[str, ...]
+    skipped: str = ""
 
     def summary_lines(self) -> list[str]:
         """Return the lines to print before the rollback."""
@@ -65,6 +67,8 @@ class Rollback:
         ]
         if self.missing_services:
             lines.append(f"No longer in the workspace, so not deployed: {', '.join(self.missing_services)}.")
+        if self.skipped:
+            lines.append(self.skipped)
         if self.stack.mode == "inline":
             lines.append(
                 f"{self.stack.name} is inline: its images come from the lock for this run only. The next "
@@ -96,7 +100,8 @@ def plan_release_rollback(context: RunContext, stack: Stack, release_id: str | N
     )
     names = [service.name for service in workspace.services]
     steps = tuple(plan_steps(names, release, live_release(history), stack_lock))
-    return Rollback(stack, release, steps, tuple(sorted(set(release.digests) - set(names))))
+    missing_services = tuple(sorted(set(release.digests) - set(names)))
+    return Rollback(stack, release, steps, missing_services, deploy.skipped_release_commands(workspace))
 
 
 def choose_release(
@@ -187,7 +192,7 @@ def execute_rollback(
     new_lock = lock.with_entries(old_lock, entries)
     if new_lock != old_lock:
         lock.save(root, new_lock)
-    external = replace(stack, mode="external", overridden=stack.mode != "external")
+    external = replace(stack, mode="external", overridden=stack.mode != "external", rolls_back=True)
     # The gateway is not rolled back: an old gateway has old vulnerabilities.
     inputs = read_inputs(context, external, reporter, stack_lock=new_lock, already_verified=tuple(entries))
     return deploy.deploy_stack(context, external, reporter, consent, inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from slipway._internal.rollout.start_failure import explain_start_failure
 from slipway._internal.run import engine
 
 LOG_ROTATION = {"max-size": "10m", "max-file": "3"}
-ALIAS_API = "1.22"  # the first version of the engine's API that has aliases
+MIN_API_VERSION = "1.41"  # Docker 20.10
 NANOSECONDS = 1_000_000_000
 CPU_PERIOD_MICROSECONDS = 100_000  # the kernel's default period for CPU quotas
 
@@ -32,6 +32,8 @@ class ContainerSpec:
 
     `volumes` maps the names of data volumes to their folders in the container. `healthcheck` has the fields of
     HealthcheckSettings, or is empty for the image's own.
+    `group` is a name on the network that the container has beside its own: that of the service's first container, so
+    that whoever looks it up finds all that run.
     """
 
     service: str
@@ -46,6 +48,7 @@ class ContainerSpec:
     cpus: float | None = None
     tmpExec: bool = False
     tmpSize: str | None = None
+    group: str | None = None
     healthTimeout: float | None = None
     drainSeconds: int = 30
     entrypoint: list[str] = field(default_factory=list)
@@ -159,7 +162,7 @@ def container_options(spec: ContainerSpec, name: str, urn: str, dev: DevOverlay 
         "environment": {**port, **spec.env},
         "network": spec.network,
         # By the service's name it is reached directly, without the gateway.
-        "networking_config": {spec.network: types.EndpointConfig(ALIAS_API, aliases=[spec.service])},
+        "networking_config": _network_names(spec, [spec.service, *([spec.group] if spec.group else [])]),
         "mounts": [*([volume] if spec.secrets else []), *overlays, *data],
         "entrypoint": spec.entrypoint or None,
         "command": spec.command or None,
@@ -197,26 +200,37 @@ def health_check_of(spec: ContainerSpec, image: Any = None) -> Healthcheck:
     )
 
 
+def _network_names(spec: ContainerSpec, names: Sequence[str]) -> dict[str, Any]:
+    """Return the option that gives a container more names on its network."""
+    return {spec.network: engine.load_sdk().types.EndpointConfig(MIN_API_VERSION, aliases=list(names))}
+
+
 def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancellation: CancellationToken) -> None:
     """Start a created container and return when it is healthy.
 
     Only then is its restart policy set: until then, a crash is a failed deployment, not a loop. Its CPU limit applies
     only then, too: with half a processor, a program's start would take twice as long.
     """
-    if spec.secrets:
-        user = spec.user or image.attrs["Config"].get("User", "")
-        file_owner = container_files.resolve_owner(container, user)
-        container_files.put_files(container, SECRETS_DIR, spec.secrets, owner=file_owner, mode=0o400)
+    put_secrets(container, spec, image)
     container.start()
     if spec.port:
         nginx.disable_keepalive_early(spec.workspace, spec.stack, spec.service)
     health.wait_until_healthy(container, health_check_of(spec, image), spec.healthTimeout, cancellation, spec.port)
-    cpu_limit = (
-        {"cpu_period": CPU_PERIOD_MICROSECONDS, "cpu_quota": int(spec.cpus * CPU_PERIOD_MICROSECONDS)}
-        if spec.cpus
-        else {}
-    )
-    container.update(restart_policy=engine.RESTART_POLICY, **cpu_limit)
+    container.update(restart_policy=engine.RESTART_POLICY, **cpu_limit(spec))
+
+
+def cpu_limit(spec: ContainerSpec) -> dict[str, int]:
+    """Return the options that limit a container's use of processors."""
+    if not spec.cpus:
+        return {}
+    return {"cpu_period": CPU_PERIOD_MICROSECONDS, "cpu_quota": int(spec.cpus * CPU_PERIOD_MICROSECONDS)}
+
+
+def put_secrets(container: Any, spec: ContainerSpec, image: Any) -> None:
+    """Put a container's secrets into it before it starts, readable by its user alone."""
+    if spec.secrets:
+        file_owner = container_files.resolve_owner(container, spec.user or image.attrs["Config"].get("User", ""))
+        container_files.put_files(container, SECRETS_DIR, spec.secrets, owner=file_owner, mode=0o400)
 
 
 def inspect_container(container_id: str) -> dict[str, Any] | None:

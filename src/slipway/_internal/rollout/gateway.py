@@ -15,7 +15,7 @@ from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.setting_sources import describe_port_setting
 from slipway._internal.rollout import container_files, nginx
 from slipway._internal.rollout.cancellation import CancellationToken
-from slipway._internal.rollout.container import LOG_ROTATION, inspect_container
+from slipway._internal.rollout.container import LOG_ROTATION, MIN_API_VERSION, inspect_container
 from slipway._internal.rollout.hardening import hardened_settings, with_init_fallback
 from slipway._internal.rollout.images import pull_image
 from slipway._internal.rollout.ownership import (
@@ -29,7 +29,6 @@ from slipway._internal.run import engine, ports
 
 GATEWAY = NETWORK_ALIAS = nginx.GATEWAY
 USER = "65532:65532"
-MIN_API_VERSION = "1.41"  # Docker 20.10
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 

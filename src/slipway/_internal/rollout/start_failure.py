@@ -42,7 +42,13 @@ def explain_start_failure(
         return cause
     for secret in secrets:
         register_secret(secret)
-    text = mask(_read_log(container)) if container is not None else ""
+    text = _read_log(container) if container is not None else ""
+    return error_with_log(service, cause, text, container.name if container is not None else "")
+
+
+def error_with_log(service: str, cause: SlipwayError, text: str, name: str) -> SlipwayError:
+    """Return the error for what failed of a service, with the last lines of its log; the log is saved under a name."""
+    text = mask(text)
     detail = [cause.detail]
     if text.strip():
         detail += [f"its last lines ({service}):", *(f"  {line}" for line in sanitize_lines(text)[-SHOWN_LOG_LINES:])]
@@ -51,7 +57,7 @@ def explain_start_failure(
         f"service {service} failed: {cause.message}",
         remedy=cause.remedy,
         detail="\n".join(part for part in detail if part),
-        log=_save_log(container.name, text) if text.strip() else None,
+        log=_save_log(name, text) if text.strip() else None,
     )
 
 

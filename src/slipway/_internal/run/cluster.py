@@ -125,6 +125,14 @@ class Cluster:
         """
         self._run_kubectl(kubectl.delete_pod(self.program, self.where, pod))
 
+    def delete_job(self, job: str) -> None:
+        """Remove a job and its pods, without waiting for their end; one that is gone is fine.
+
+        Raises:
+            SlipwayError: the cluster cannot be asked.
+        """
+        self._run_kubectl(kubectl.delete_job(self.program, self.where, job))
+
     def _query(self, argv: list[str], into: type[T], default: T | None) -> T:
         output = self._run_kubectl(argv)
         if not output.strip():

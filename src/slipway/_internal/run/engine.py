@@ -32,6 +32,11 @@ COMMAND_LABEL = "slipway.command"
 """The label of containers that run a user's command to its end: they are no service's, and no state knows them."""
 DATA_LABEL = "slipway.data"
 """The label of volumes that hold a service's data. They are removed only by name, see `invoke down --volumes`."""
+REPLICA_SEPARATOR = "."
+"""What stands between a service's name and its container's number in the state; no service's name has one."""
+RELEASE_LABEL = "slipway.release"
+"""The label of containers that run a service's release command: a deploy made them, and they end with it."""
+COMMAND_LABELS = frozenset((COMMAND_LABEL, RELEASE_LABEL))
 VOLUME_PURPOSES = SECRETS_VOLUME, CONFIG_VOLUME = "secrets", "config"
 RESTART_POLICY = {"Name": "always"}
 """Brings back whatever ends, and what was killed by hand when the engine starts again."""
@@ -62,6 +67,17 @@ class ContainerSummary:
     created: int
     dev: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resource(self) -> str:
+        """Its name in the stack's state: its service's, and of a further container `SERVICE.2`."""
+        name = self.labels.get(URN_LABEL, "").rpartition("::")[2]
+        return name if name.partition(REPLICA_SEPARATOR)[0] == self.service else self.service
+
+    @property
+    def replica(self) -> int:
+        """Its number among the containers of its service, from 1."""
+        return int(self.resource.partition(REPLICA_SEPARATOR)[2] or 1)
 
 
 def _finished_event() -> threading.Event:
@@ -188,11 +204,11 @@ def _innermost_reason(error: BaseException) -> str:
 def list_containers(workspace: str, stack: str) -> list[ContainerSummary]:
     """Return the stack's containers, its gateway (service `gateway`) among them, by service and age.
 
-    Those that run a user's command are left out.
+    Those that run a command to its end, a user's or a release's, are left out.
     """
     with docker_errors():
         answer = client().api.containers(all=True, filters={"label": label_filters(workspace, stack)})
-    found = [_parse_summary(entry) for entry in answer if COMMAND_LABEL not in entry["Labels"]]
+    found = [_parse_summary(entry) for entry in answer if entry["Labels"].keys().isdisjoint(COMMAND_LABELS)]
     return sorted(found, key=lambda container: (container.service, container.created))
 
 

@@ -14,7 +14,7 @@ from slipway._internal.run.process import ProcessResult, run
 from slipway._internal.toolchain.installed_tools import ToolUnavailable
 from slipway._internal.toolchain.leftovers import folder_size, go_folder, remove_go_caches, using_go_caches
 from slipway._internal.toolchain.paths import cache_path
-from slipway._internal.toolchain.tool_catalog import GoModule, Tool
+from slipway._internal.toolchain.tool_catalog import TOOLS_FILE, GoModule, Tool
 
 MAX_CACHE_BYTES = 12 * 10**9
 """Bytes of Go's caches; with more they begin anew. A Docker workspace's tools together take about ten gigabytes."""
@@ -48,13 +48,26 @@ def install_from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
         tell = _throttle(tool.name, on_line)
         for name, source_spec in recipe.embed.items():
             _copy_from_module(source_spec, work / name, work, env)
-        for package, binary in recipe.packages.items():
+        for package, binary, target in _list_builds(recipe):
             argv = build_command(recipe, package, into / binary)
-            _require_success(run(argv, cwd=work, env=env, on_line=tell, timeout=BUILD_SECONDS))
+            _require_success(run(argv, cwd=work, env={**env, **target}, on_line=tell, timeout=BUILD_SECONDS))
         for name, source_spec in recipe.extra.items():
             _copy_from_module(source_spec, into / name, work, env)
     if folder_size(go_folder()) > MAX_CACHE_BYTES:
         remove_go_caches()
+
+
+def _list_builds(recipe: GoModule) -> list[tuple[str, str, dict[str, str]]]:
+    """Return each package, the binary that it becomes, and the variables that say for which machine."""
+    own: list[tuple[str, str, dict[str, str]]] = [
+        (package, binary, {}) for package, binary in recipe.packages.items() if not recipe.architectures
+    ]
+    others = [
+        (package, f"{binary}-{arch}", {"GOOS": "linux", "GOARCH": arch})
+        for package, binary in recipe.packages.items()
+        for arch in recipe.architectures
+    ]
+    return [*own, *others]
 
 
 def render_go_mod(name: str, recipe: GoModule) -> str:
@@ -109,6 +122,8 @@ def _write_module(work: Path, name: str, recipe: GoModule) -> None:
     (work / "go.mod").write_text(render_go_mod(name, recipe), encoding="utf-8")
     if recipe.sum:
         (work / "go.sum").write_text("\n".join(recipe.sum) + "\n", encoding="utf-8")
+    if recipe.source:
+        shutil.copyfile(TOOLS_FILE.with_name(recipe.source), work / "main.go")
     if recipe.program:
         (work / "main.go").write_text(recipe.program, encoding="utf-8")
 

@@ -46,6 +46,8 @@ class GoModule:
     extra: Mapping[str, str] = field(default_factory=dict)
     replace: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     program: str = ""
+    source: str = ""
+    architectures: tuple[str, ...] = ()
     embed: Mapping[str, str] = field(default_factory=dict)
 
 

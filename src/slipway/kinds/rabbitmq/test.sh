@@ -7,7 +7,10 @@ mkdir -p "$SECRETS"
 printf 'open-sesame' >"$SECRETS/PASSWORD"
 start() {
     sh /usr/local/bin/start.sh >/tmp/log 2>&1 &
-    rabbitmqctl --quiet await_startup --timeout 120 || { cat /tmp/log; exit 1; }
+    until rabbitmqctl --quiet await_startup --timeout 120 2>/dev/null; do
+        busybox kill -0 "$!" 2>/dev/null || { cat /tmp/log; exit 1; }
+        sleep 1
+    done
 }
 stop() { rabbitmqctl --quiet stop && wait; }
 

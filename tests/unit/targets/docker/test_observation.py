@@ -14,10 +14,12 @@ from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import load_workspace
-from slipway._internal.rollout import gateway, nginx
+from slipway._internal.rollout import gateway, job, nginx
+from slipway._internal.rollout.job import JobRecord, JobRun
 from slipway._internal.run import engine
 from slipway._internal.run.owner import FOLDER_LABEL, HOST_LABEL, STATE_LABEL, owner_of
 from slipway._internal.targets.docker import containers, observation
+from slipway._internal.targets.docker.job_status import JobStatus
 from slipway._internal.targets.docker.observation import DockerTarget
 from tests import synthetic
 
@@ -292,3 +294,52 @@ def test_what_another_machine_has_made_goes_only_if_somebody_says_so(stage: Stag
             abandoned.remove(answer=False)
     assert abandoned.left == (0 if answer else 3)
     assert len(abandoned.asked) == 1
+
+
+def job_stage(stage: Stage) -> None:
+    """Make the first service a job, and start everything."""
+    path = stage.root / "services" / "service-000" / "service.toml"
+    kept = [
+        line
+        for line in path.read_text().splitlines()
+        if not line.startswith(("route", "port", "health", "[scale]", "min", "max"))
+    ]
+    path.write_text("\n".join([*kept, "[job]", 'schedule = "@daily"', ""]))
+    stage.target = DockerTarget(load_workspace(stage.root), STACK)
+    stage.add_all()
+
+
+@pytest.mark.parametrize(
+    ("runs", "state", "said"),
+    [
+        ((), "scheduled", "scheduled[/] (never ran)"),
+        ((JobRun("2026-11-30T10:00:01Z", "2026-11-30T10:00:03Z", 0),), "scheduled", "the last run succeeded"),
+        ((JobRun("2026-11-30T10:00:01Z", "2026-11-30T10:00:03Z", 3),), "failing", "failed with exit code 3"),
+        (
+            (JobRun("2026-11-30T10:00:01Z"), JobRun("2026-11-30T09:00:01Z", "2026-11-30T09:00:03Z", 3)),
+            "failing",
+            "runs since",
+        ),
+        ((JobRun("nonsense", "nonsense", 0),), "scheduled", "some time ago"),
+    ],
+)
+def test_a_jobs_last_runs_are_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, runs: tuple[JobRun, ...], state: str, said: str
+) -> None:
+    monkeypatch.setattr(job, "read_record", lambda _id: JobRecord(runs))
+    job_stage(stage)
+    row = stage.target.status(dict)[0]
+    assert isinstance(row, JobStatus)
+    assert (row.service, row.state, row.drift) == ("service-000", state, "")
+    assert said in row.coloured_state
+    assert [run["code"] for run in row.as_dict()["runs"]] == [run.code for run in runs]
+    assert stage.target.service_health(["service-000", "service-001"]) == {
+        "service-000": "scheduled",
+        "service-001": "running",
+    }
+
+
+def test_a_job_that_does_not_run_is_drift(stage: Stage) -> None:
+    job_stage(stage)
+    stage.docker.named("many-dev-service-000").end(1)
+    assert stage.status()["service-000"][0] == "exited" and "invoke up" in stage.status()["service-000"][1]

@@ -23,14 +23,15 @@ DIGEST = "@sha256:" + "d" * 64
 class Declared(pulumi.runtime.Mocks):
     """All resources by type and name; each has the outputs that it was given as inputs.
 
-    `tree` has what each is a part of, `flat` whether it is known by where earlier versions declared it, and `waited`
-    what is in place before the release is the one that runs.
+    `tree` has what each is a part of, `after` what each waits for, `flat` whether it is known by where earlier versions
+    declared it, and `waited` what is in place before the release is the one that runs.
     """
 
     urls: Mapping[str, str] = field(default_factory=dict)
     waited: set[tuple[str, str]] = field(default_factory=set)
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     tree: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    after: dict[tuple[str, str], set[tuple[str, str]]] = field(default_factory=dict)
     flat: set[tuple[str, str]] = field(default_factory=set)
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -79,6 +80,7 @@ class RecordingMonitor(pulumi.runtime.mocks.MockMonitor):
     def RegisterResource(self, request: Any) -> Any:
         which = request.type.rpartition(":")[2], request.name
         self.mocks.tree[which] = which_of(request.parent)
+        self.mocks.after[which] = {which_of(urn) for urn in request.dependencies}
         if any(alias.spec.noParent for alias in request.aliases):
             self.mocks.flat.add(which)
         if which[0] == "Live":
@@ -99,12 +101,11 @@ def declare(
     secrets: Mapping[str, Mapping[str, str]] | None = None,
     name: str = "dev",
     opts: pulumi.ResourceOptions | None = None,
-    *,
-    adopts_existing: bool = False,
+    **state: bool,
 ) -> Declared:
-    """Return what the workspace's stack declares; images are outputs, as inline ones are."""
+    """Return what the workspace's stack declares, in a `state` of the run; images are outputs, as inline ones are."""
     workspace = workspaces.load_workspace(root)
-    stack = replace(stacks.load(root, name, {}), adopts_existing=adopts_existing)
+    stack = replace(stacks.load(root, name, {}), **state)
     declared = Declared()
     monitor = RecordingMonitor(declared)
     pulumi.runtime.set_mocks(declared, project=workspace.name, stack=name, monitor=monitor)

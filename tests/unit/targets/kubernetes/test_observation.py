@@ -112,6 +112,14 @@ def test_a_state_that_cannot_be_read_is_said_and_not_taken_for_no_drift(tmp_path
     assert row.drift == DRIFT_UNKNOWN
 
 
+def test_a_release_command_is_no_part_of_its_service(tmp_path: Path) -> None:
+    command = crashing("api-release-1")
+    command["metadata"]["labels"]["slipway.release"] = "true"
+    target = make_target(tmp_path, deployment(), pod("api-1"), command)
+    assert (only(target).state, only(target).restarts) == ("healthy", 0)
+    assert [each.metadata.name for each in target.take_snapshot().pods["api"]] == ["api-1"]
+
+
 def cron(service: str = "report", **spec: Any) -> dict[str, Any]:
     template = {"spec": {"template": {"spec": {"containers": [{"name": service, "image": ref("a", service)}]}}}}
     return {

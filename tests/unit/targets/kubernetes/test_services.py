@@ -13,6 +13,7 @@ from tests.unit.targets.kubernetes.declared import DIGEST, Declared, declare, de
 
 from slipway._internal.model.errors import ConfigError
 
+MIGRATED = 'needs = ["worker"]\nrelease = ["python", "-m", "app.migrate"]'
 SECRET = {"web": {"SESSION_KEY": "hunter2"}}
 
 
@@ -528,15 +529,59 @@ def without_secrets(value: Any) -> Any:
     return [without_secrets(each) for each in value] if isinstance(value, list) else value
 
 
-def test_the_docker_target_needs_no_kubernetes_and_leaves_jobs_out(root: Path) -> None:
+def test_the_docker_target_needs_no_kubernetes(root: Path) -> None:
     change(root, "worker", "", '[job]\nschedule = "@daily"')
     (root / "infra" / "Pulumi.dev.yaml").write_text(
         "config:\n  slipway:images: inline\n  slipway:protected: false\n  slipway:target: docker\n"
     )
     found: Declared = declare(root)
-    parts = {("Network", "dev"), ("Container", "api"), ("Container", "web"), ("Gateway", "dev")}
+    parts = {("Network", "dev"), ("Container", "api"), ("Container", "web"), ("Job", "worker"), ("Gateway", "dev")}
     assert found.objects.keys() == parts == found.flat == found.waited
+    assert found["Job", "worker"]["schedule"] == "@daily"
     assert {found.tree[which] for which in parts} == {("DockerServices", "dev")}
     assert found["Gateway", "dev"]["image"].startswith("registry.example/demo/release/gateway@sha256:")
     assert sorted(name for kind, name in found.objects if kind == "Container") == ["api", "web"]
     assert found["Container", "web"]["env"]["API_URL"] == "http://gateway:8080/api"
+
+
+def backed(root: Path) -> None:
+    """Give the demo's API a release command, and a database that it needs: the worker, which comes after it."""
+    change(root, "worker", 'kind = "worker"', 'kind = "worker"\nport = 5432\nurl = "postgres://{host}:{port}/app"')
+    change(root, "api", 'kind = "python-api"', f'kind = "python-api"\n{MIGRATED}')
+
+
+def test_a_release_command_is_a_job_like_the_pods_that_serves_nothing(root: Path) -> None:
+    backed(root)
+    found = declare(root, {"api": {"TOKEN": "hunter2"}})
+    command = found["ReleaseCommand", "api"]
+    assert command["image"].endswith(DIGEST) and command["release"] == ["python", "-m", "app.migrate"]
+    assert command["rollsBack"] is False
+    assert "hunter2" not in json.dumps(command)
+    job = command["job"]
+    assert (job["kind"], job["spec"]["backoffLimit"]) == ("Job", 0)
+    assert job["metadata"]["labels"]["slipway.release"] == "true"
+    pod, serving = job["spec"]["template"]["spec"], found.pod("api")
+    [container], [serving_container] = pod["containers"], serving["containers"]
+    assert container["command"] == ["python", "-m", "app.migrate"]
+    for key in ("image", "envFrom", "resources", "securityContext", "volumeMounts", "name"):
+        assert container[key] == serving_container[key], key
+    for key in ("ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
+        assert key not in container, key
+    assert pod["securityContext"] == serving["securityContext"] and pod["volumes"] == serving["volumes"]
+    assert pod["restartPolicy"] == "Never"
+    assert pod["readinessGates"] == [{"conditionType": "slipway.dev/serves"}]
+    assert ("ReleaseCommand", "web") not in found.objects
+
+
+def test_the_deployment_waits_for_its_release_command_and_both_for_what_they_stand_on(root: Path) -> None:
+    backed(root)
+    found = declare(root)
+    database = ("Deployment", "worker")
+    assert ("ReleaseCommand", "api") in found.after["Deployment", "api"]
+    assert database in found.after["Deployment", "api"] and database in found.after["ReleaseCommand", "api"]
+    assert database not in found.after["Deployment", "web"]
+
+
+def test_a_rollback_tells_the_release_command_so(root: Path) -> None:
+    backed(root)
+    assert declare(root, rolls_back=True)["ReleaseCommand", "api"]["rollsBack"] is True

@@ -31,6 +31,26 @@ def select_serving(
     return next(reversed(dev or deployed), None), [container for container in rest if container.id not in known_ids]
 
 
+def select_replicas(
+    containers: Sequence[ContainerSummary], known_ids: Collection[str] | None
+) -> tuple[list[ContainerSummary], list[ContainerSummary]]:
+    """Return the containers that serve a service, by their numbers, and those that are not in the stack's state.
+
+    Args:
+        containers: all containers of one service, the oldest first.
+        known_ids: the ids in the stack's state; None if the state cannot be read.
+    """
+    serving: list[ContainerSummary] = []
+    strays: list[ContainerSummary] = []
+    for number in sorted({container.replica for container in containers}):
+        found, others = select_serving(
+            [container for container in containers if container.replica == number], known_ids
+        )
+        serving += [found] if found else []
+        strays += others
+    return serving, strays
+
+
 def describe_drift(container: ContainerSummary, stack: str) -> str:
     """Return how a container differs from what was deployed, and what to do; empty if it does not differ."""
     deploy = f"`{how_to_deploy(stack)}`"

@@ -11,14 +11,16 @@ from slipway._internal.context.reporter import Reporter
 from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, how_to_deploy
-from slipway._internal.model.workspace import Service, Workspace
+from slipway._internal.model.workspace import Workspace
 from slipway._internal.rollout import drain, gateway, nginx
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import empty_network, is_data, list_objects, remove_leftovers
 from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others
 from slipway._internal.run.state import list_locks, local_state_folder
-from slipway._internal.targets.docker import abandoned, commands, containers
+from slipway._internal.targets.docker import abandoned, commands, containers, logs
+from slipway._internal.targets.docker.job_status import job_health, job_status
+from slipway._internal.targets.docker.replica_status import WELL, replicas_status
 from slipway._internal.targets.status import GATEWAY, ServiceStatus, format_age, shorten_image
 from slipway._internal.targets.target import DataVolume, Redeploy
 
@@ -79,20 +81,23 @@ class DockerTarget:
             return []
         rows, deploy = [], how_to_deploy(self.stack.name)
         expected = [
-            *(service.name for service in self.workspace.services if self._runs_here(service)),
+            *(service.name for service in self.workspace.services if service.name not in self.stack.external),
             GATEWAY,
         ]
+        jobs = self._job_names()
         for name in expected:
-            serving, strays = containers.select_serving(
+            serving, strays = containers.select_replicas(
                 [service for service in own_containers if service.service == name], known_ids
             )
-            if serving is None:
+            if not serving:
                 rows.append(ServiceStatus(name, "missing", "-", "-", f"not there: `{deploy}` restores it"))
             else:
-                drift = containers.describe_drift(serving, self.stack.name) or (
-                    self._gateway_drift(serving) if name == GATEWAY else ""
+                drift = self._drift(name, serving)
+                rows.append(
+                    job_status(serving[0], drift)
+                    if name in jobs
+                    else replicas_status(serving, self._expected_replicas(name, serving), drift)
                 )
-                rows.append(_status_row(serving, drift))
             rows += [_status_row(service, f"a stray, not in the state: `{deploy}` removes it") for service in strays]
         rows += [
             _status_row(service, "no such service any more")
@@ -101,24 +106,46 @@ class DockerTarget:
         ]
         return rows
 
-    def _runs_here(self, service: Service) -> bool:
-        return not service.settings.job and service.name not in self.stack.external
+    def _drift(self, name: str, serving: Sequence[engine.ContainerSummary]) -> str:
+        """Return how the containers that serve a service differ from what was deployed."""
+        drifts = [containers.describe_drift(container, self.stack.name) for container in serving]
+        if drift := next(filter(None, drifts), ""):
+            return drift if len(serving) == 1 else f"{serving[drifts.index(drift)].resource}: {drift}"
+        missing = self._expected_replicas(name, serving) - len(serving)
+        if missing > 0:
+            return f"{missing} of its containers not there: `{how_to_deploy(self.stack.name)}` restores it"
+        return self._gateway_drift(serving[0]) if name == GATEWAY else ""
+
+    def _expected_replicas(self, name: str, serving: Sequence[engine.ContainerSummary]) -> int:
+        """Return how many containers a service should have; one while `invoke dev` works on it."""
+        if any(container.dev for container in serving):
+            return 1
+        return next((service.settings.scale.min for service in self.workspace.services if service.name == name), 1)
 
     def _gateway_drift(self, container: engine.ContainerSummary) -> str:
         problem = gateway.find_gateway_problem(container.id)
         return f"{problem}: `{how_to_deploy(self.stack.name)}` replaces it" if problem else ""
 
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
-        yield from engine.read_logs(self._find_container(service).id, tail=tail, follow=follow)
+        serving = self._find_replicas(service)
+        if len(serving) == 1:
+            yield from engine.read_logs(serving[0].id, tail=tail, follow=follow)
+        else:
+            yield from logs.read_replica_logs(serving, tail=tail, follow=follow)
 
     def exec_command(self, service: str, command: Sequence[str]) -> int:
-        return commands.exec_command(self._find_container(service), command)
+        return commands.exec_command(self._find_first(service), command)
 
     def run_command(self, service: str, command: Sequence[str]) -> int:
-        return commands.run_command(self._find_container(service), command)
+        return commands.run_command(self._find_first(service), command)
 
-    def _find_container(self, service: str) -> engine.ContainerSummary:
-        """Return the container that serves as a service, else its last one; ConfigError: there is none."""
+    def _find_first(self, service: str) -> engine.ContainerSummary:
+        """Return the first container of a service that runs, else its first one."""
+        serving = self._find_replicas(service)
+        return next((container for container in serving if container.state == "running"), serving[0])
+
+    def _find_replicas(self, service: str) -> list[engine.ContainerSummary]:
+        """Return the containers that serve as a service, else its last one; ConfigError: there is none."""
         running = [container for container in self.own_containers() if container.service == service]
         if not running:
             raise ConfigError(
@@ -126,8 +153,8 @@ class DockerTarget:
                 remedy=f"Start it with `{how_to_deploy(self.stack.name)}`, or see what runs: "
                 f"`invoke status --stack {self.stack.name}`.",
             )
-        serving, _ = containers.select_serving(running, self._known_ids())
-        return serving or running[-1]
+        serving, _ = containers.select_replicas(running, self._known_ids())
+        return serving or running[-1:]
 
     def data_volumes(self) -> list[DataVolume]:
         owner = self.owner()
@@ -145,24 +172,42 @@ class DockerTarget:
         return [(container.name, container.image) for container in self.own_containers()]
 
     def running_digests(self) -> dict[str, str]:
-        return {name: container.image.partition("@")[2] for name, container in self._serving_by_service().items()}
+        return {name: serving[0].image.partition("@")[2] for name, serving in self._serving_by_service().items()}
 
-    def _serving_by_service(self) -> dict[str, engine.ContainerSummary]:
+    def _serving_by_service(self) -> dict[str, list[engine.ContainerSummary]]:
         own_containers, known_ids = self.own_containers(), self._known_ids()
         services = {container.service for container in own_containers}
         serving = {
-            name: containers.select_serving(
+            name: containers.select_replicas(
                 [container for container in own_containers if container.service == name], known_ids
             )[0]
             for name in services
         }
-        return {name: container for name, container in serving.items() if container}
+        return {name: found for name, found in serving.items() if found}
 
     def service_health(self, services: Collection[str]) -> dict[str, str]:
         serving = self._serving_by_service()
-        absent = {service.name for service in self.workspace.services if not self._runs_here(service)}
-        missing = {name: "not run here" if name in absent else "missing" for name in services}
-        return {name: engine.current_health(serving[name]) if name in serving else missing[name] for name in services}
+        jobs = self._job_names()
+        return {
+            name: ("not run here" if name in self.stack.external else "missing")
+            if name not in serving
+            else job_health(serving[name][0])
+            if name in jobs
+            else self._health(name, serving[name])
+            for name in services
+        }
+
+    def _health(self, name: str, serving: Sequence[engine.ContainerSummary]) -> str:
+        """Return the health of a service's containers: the worst, or how many there are if some are missing."""
+        healths = [engine.current_health(container) for container in serving]
+        bad = [health for health in healths if health not in WELL]
+        expected = 1 if self.stack.single else self._expected_replicas(name, serving)
+        if bad or len(serving) >= expected:
+            return bad[0] if bad else healths[0]
+        return f"{len(serving)} of {expected}"
+
+    def _job_names(self) -> set[str]:
+        return {service.name for service in self.workspace.services if service.settings.job}
 
     def drifted_services(self, live_images: Callable[[], Mapping[str, str]]) -> list[str]:  # noqa: ARG002
         return []  # the provider itself compares with what actually runs
@@ -170,10 +215,10 @@ class DockerTarget:
     def record_starts(self, recorder: Recorder) -> None:
         started_services = recorder.services_with_step(START_STEP)
         for container in self.own_containers() if started_services else []:
-            if container.service in started_services:
+            if container.resource in started_services:
                 with suppress(SlipwayError):  # it is gone: its start stays one step in the record
                     recorder.split_step(
-                        container.service, START_STEP, START_PARTS, engine.read_container_times(container.id)
+                        container.resource, START_STEP, START_PARTS, engine.read_container_times(container.id)
                     )
 
     def remove_orphans(self, known_ids: Collection[str]) -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pulumi
 
 from slipway._internal.model import lock
 from slipway._internal.model.request_limits import effective_limits
 from slipway._internal.model.stack import gateway_port_of
-from slipway._internal.model.workspace import Service, ServiceSettings
-from slipway._internal.provider.resources import Container, Gateway, HealthcheckArgs, Network, RouteArgs
+from slipway._internal.model.start_order import backing_needs, in_start_order
+from slipway._internal.model.workspace import JobSettings, Service, ServiceSettings
+from slipway._internal.provider.resources import (
+    Container,
+    Gateway,
+    HealthcheckArgs,
+    Job,
+    Network,
+    ReleaseCommand,
+    RouteArgs,
+)
 from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
@@ -18,8 +30,6 @@ from slipway._internal.targets.services import ServicesArgs
 class DockerServices(pulumi.ComponentResource):
     """A stack's services on a Docker engine; a container is removed only after its successor is healthy.
 
-    Jobs are omitted: a Docker engine has no scheduler.
-
     Args:
         name: its name in the state: the stack's name.
         args: what runs; `images` also has the gateway's image.
@@ -27,13 +37,17 @@ class DockerServices(pulumi.ComponentResource):
 
     Attributes:
         network: the network of the containers and the gateway.
-        containers: each service's container.
+        containers: each service's container, the first where it has several.
+        replicas: all containers of each service.
+        jobs: each job, in a container that starts its program at its times.
         gateway: forwards requests to the services that have a route.
         urls: the URL of each service that has a route.
     """
 
     network: Network
     containers: dict[str, Container]
+    replicas: dict[str, list[Container]]
+    jobs: dict[str, Job]
     gateway: Gateway
     urls: dict[str, str]
 
@@ -48,9 +62,14 @@ class DockerServices(pulumi.ComponentResource):
             labels={engine.WORKSPACE_LABEL: workspace.deployed_name, engine.STACK_LABEL: stack.name},
             opts=self._child_opts,
         )
-        self.containers = {
-            service.name: self._declare_container(service) for service in args.services if not service.settings.job
-        }
+        self.containers = {}
+        self.replicas, self.jobs = {}, {}
+        for service in in_start_order(args.services):
+            if service.settings.job:
+                self.jobs[service.name] = self._declare_job(service, service.settings.job)
+            else:
+                self.replicas[service.name] = self._declare_replicas(service)
+                self.containers[service.name] = self.replicas[service.name][0]
         routed = [service for service in args.services if service.settings.route]
         self.gateway = self._declare_gateway(routed)
         address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
@@ -69,7 +88,7 @@ class DockerServices(pulumi.ComponentResource):
             port=gateway_port_of(workspace, stack),
             routes=[self._route(service) for service in routed],
             drain_seconds=max((service.settings.drain for service in routed), default=None),
-            opts=self._child_opts,
+            opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )
 
     def _route(self, service: Service) -> RouteArgs:
@@ -85,34 +104,87 @@ class DockerServices(pulumi.ComponentResource):
             idle=limits.idle,
         )
 
-    def _declare_container(self, service: Service) -> Container:
+    def _declare_replicas(self, service: Service) -> list[Container]:
+        """Declare a service's containers, each after the one before: so many start at a time that one would.
+
+        The gateway knows the first by its name. The others share that name on the network: who looks it up finds all
+        that run, so one that dies is asked no more. When the first is replaced, the others are, too.
+        """
+        after = [*self._backing(service), *self._declare_release_command(service)]
+        replicas = [self._declare_container(service, service.name, after)]
+        for number in range(2, 1 + (1 if self._args.stack.single else service.settings.scale.min)):
+            name = f"{service.name}{engine.REPLICA_SEPARATOR}{number}"
+            replicas.append(self._declare_container(service, name, replicas[-1:], replicas[0].container_name))
+        return replicas
+
+    def _declare_container(
+        self, service: Service, name: str, after: Sequence[pulumi.Resource], group: pulumi.Output[str] | None = None
+    ) -> Container:
         """Declare a service's container: image by digest, environment, secrets as files, and limits."""
         settings = service.settings
         return Container(
-            service.name,
-            workspace=self._args.workspace.deployed_name,
-            stack=self._args.stack.name,
-            service=service.name,
-            image=self._args.images[service.name],
-            network=self.network.network_name,
-            env=self._args.environment(service),
-            secrets=self._args.secrets.get(service.name),
+            name,
+            **self._common_inputs(service),
             port=settings.port,
-            memory=settings.resources.memory,
-            cpus=settings.resources.cpus,
+            group=group,
             health_timeout=settings.start_timeout,
             drain_seconds=settings.drain,
-            tmp_exec=settings.tmp.exec,
-            tmp_size=settings.tmp.size,
-            entrypoint=settings.entrypoint,
-            command=settings.command,
             volumes={volume.name: volume.path for volume in settings.volumes},
             healthcheck=_healthcheck(settings),
-            read_only=None if settings.security.read_only else False,
-            capabilities=settings.security.capabilities,
-            user=settings.security.user,
-            opts=self._child_opts,
+            opts=self._opts_after(after),
         )
+
+    def _declare_job(self, service: Service, job: JobSettings) -> Job:
+        return Job(
+            service.name,
+            **self._common_inputs(service),
+            schedule=job.schedule,
+            drain_seconds=service.settings.drain,
+            opts=self._opts_after(self._backing(service)),
+        )
+
+    def _declare_release_command(self, service: Service) -> list[ReleaseCommand]:
+        """Declare what runs before a new image of a service serves, if it has such a command."""
+        if not service.settings.release:
+            return []
+        command = ReleaseCommand(
+            service.name,
+            target="docker",
+            release=service.settings.release,
+            rolls_back=self._args.stack.rolls_back,
+            **self._common_inputs(service),
+            opts=self._opts_after(self._backing(service)),
+        )
+        return [command]
+
+    def _common_inputs(self, service: Service) -> dict[str, Any]:
+        """Return what all containers of a service are made from."""
+        settings = service.settings
+        return {
+            "workspace": self._args.workspace.deployed_name,
+            "stack": self._args.stack.name,
+            "service": service.name,
+            "image": self._args.images[service.name],
+            "network": self.network.network_name,
+            "env": self._args.environment(service),
+            "secrets": self._args.secrets.get(service.name),
+            "memory": settings.resources.memory,
+            "cpus": settings.resources.cpus,
+            "tmp_exec": settings.tmp.exec,
+            "tmp_size": settings.tmp.size,
+            "entrypoint": settings.entrypoint or None,
+            "command": settings.command or None,
+            "read_only": None if settings.security.read_only else False,
+            "capabilities": settings.security.capabilities or None,
+            "user": settings.security.user,
+        }
+
+    def _backing(self, service: Service) -> list[pulumi.Resource]:
+        """Return the containers of the backing services that a service needs: it starts when they are healthy."""
+        return [self.replicas[name][-1] for name in backing_needs(service, self._args.services)]
+
+    def _opts_after(self, resources: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions.merge(self._child_opts, pulumi.ResourceOptions(depends_on=resources))
 
 
 def _healthcheck(settings: ServiceSettings) -> HealthcheckArgs | None:

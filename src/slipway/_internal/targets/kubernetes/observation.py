@@ -75,6 +75,8 @@ class KubernetesTarget:
         labels = kubectl.label_selector(self.workspace.deployed_name, self.stack.name, service)
         snapshot = ClusterSnapshot()
         for obj in self.cluster.list_objects(OBJECT_KINDS, labels):
+            if not isinstance(obj, Namespace | Event) and kubectl.RELEASE_LABEL in obj.metadata.labels:
+                continue
             name = "" if isinstance(obj, Namespace | Event) else obj.metadata.labels.get(kubectl.NAME_LABEL, "")
             if isinstance(obj, Deployment):
                 snapshot.deployments[name] = obj

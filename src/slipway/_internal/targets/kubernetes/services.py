@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 
+from slipway._internal.model.start_order import backing_needs, in_start_order
 from slipway._internal.model.workspace import Service
 from slipway._internal.targets.connections import Secrets
 from slipway._internal.targets.kubernetes import (
@@ -13,6 +16,7 @@ from slipway._internal.targets.kubernetes import (
     config,
     context,
     network,
+    release_job,
     routes,
     scaling,
     workload,
@@ -48,18 +52,19 @@ class KubernetesServices(pulumi.ComponentResource):
         admission.declare_admission_policy(stack_ctx)
         pull_secret = access.declare_pull_secret(stack_ctx)
         entry_point = routes.declare_entry_point(stack_ctx)
-        self.services = {
-            service.name: KubernetesService(
+        self.services = {}
+        for service in in_start_order(args.services):
+            backing = [self.services[name].workload for name in backing_needs(service, args.services)]
+            self.services[service.name] = KubernetesService(
                 service,
                 stack_ctx,
                 image=args.images[service.name],
                 secrets=args.secrets.get(service.name, {}),
                 pull_secret=pull_secret,
                 entry_point=entry_point,
+                after=backing,
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            for service in args.services
-        }
         self.urls = routes.service_urls(args.workspace, args.stack)
         self.register_outputs({})
 
@@ -74,6 +79,7 @@ class KubernetesService(pulumi.ComponentResource):
         secrets: its run-time secrets.
         pull_secret: the login that images are pulled with, if there is one.
         entry_point: what routes from outside attach to.
+        after: the workloads of the backing services that it needs: it starts when they are ready.
         opts: Pulumi's options.
 
     Attributes:
@@ -91,6 +97,7 @@ class KubernetesService(pulumi.ComponentResource):
         secrets: Secrets,
         pull_secret: Secret | None,
         entry_point: EntryPoint,
+        after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("slipway:kubernetes:KubernetesService", service.name, None, opts)
@@ -99,7 +106,9 @@ class KubernetesService(pulumi.ComponentResource):
         account = access.declare_service_account(ctx)
         policies = network.allow_service(ctx)
         pod = workload.PodInputs(image, service_config, pull_secret)
-        self.workload = workload.declare_workload(ctx, pod, after=[account, *service_config.resources, *policies])
+        ready = [account, *service_config.resources, *policies, *after]
+        released = release_job.declare_release_command(ctx, pod, ready)
+        self.workload = workload.declare_workload(ctx, pod, after=[*ready, *released])
         scaling.declare_scaling(ctx, self.workload)
         routes.expose_service(ctx, entry_point)
         self.register_outputs({})

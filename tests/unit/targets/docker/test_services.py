@@ -1,0 +1,47 @@
+"""A stack on a Docker engine declares its containers in an order: what they stand on first, then what prepares them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.targets.kubernetes.conftest import change, root, settings
+from tests.unit.targets.kubernetes.declared import DIGEST, Declared, declare
+
+__all__ = ["root"]
+MIGRATED = 'needs = ["worker"]\nrelease = ["python", "-m", "app.migrate"]'
+
+
+@pytest.fixture
+def demo(root: Path) -> Path:
+    """The demo, whose API has a release command and needs the worker, which is a database here."""
+    settings(root, "target: docker")
+    change(root, "worker", 'kind = "worker"', 'kind = "worker"\nport = 5432\nurl = "postgres://{host}:{port}/app"')
+    change(root, "api", 'kind = "python-api"', f'kind = "python-api"\n{MIGRATED}')
+    return root
+
+
+def declared(demo: Path, **state: bool) -> Declared:
+    return declare(demo, {"api": {"TOKEN": "hunter2"}}, **state)
+
+
+def test_a_release_command_is_made_from_what_its_container_is_made_from(demo: Path) -> None:
+    found = declared(demo)
+    command, container = found["ReleaseCommand", "api"], found["Container", "api"]
+    assert command["release"] == ["python", "-m", "app.migrate"] and command["image"].endswith(DIGEST)
+    assert command["rollsBack"] is False
+    for key in ("service", "stack", "workspace", "image", "network", "env", "secrets", "memory", "cpus", "tmpExec"):
+        assert command[key] == container[key], key
+    assert {"port", "drainSeconds", "healthTimeout"}.isdisjoint(command)
+    assert found.kinds("web") == {"Container"}
+
+
+def test_a_container_waits_for_its_release_command_and_both_for_what_they_stand_on(demo: Path) -> None:
+    found = declared(demo)
+    assert found.after["Container", "api"] >= {("ReleaseCommand", "api"), ("Container", "worker")}
+    assert ("Container", "worker") in found.after["ReleaseCommand", "api"]
+    assert found.after["Container", "web"].isdisjoint({("Container", "api"), ("Container", "worker")})
+
+
+def test_a_rollback_tells_the_release_command_so(demo: Path) -> None:
+    assert declared(demo, rolls_back=True)["ReleaseCommand", "api"]["rollsBack"] is True

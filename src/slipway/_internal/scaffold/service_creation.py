@@ -92,6 +92,15 @@ def _write_files(
     file.write_text(_comment_out_absent_needs(text, other_settings), encoding="utf-8")
 
 
+def write_kind(root: Path, folder: Path, kind: str, name: str) -> None:
+    """Write a kind's files to a new folder as those of the service `name`, wherever that folder is.
+
+    Raises:
+        ConfigError: a lib that the kind needs is missing, or a service.toml of the workspace is not TOML.
+    """
+    _write_files(root, folder, kind, name, None, _read_settings(root))
+
+
 def create_initial_services(root: Path, answer: str) -> None:
     """Add a new workspace's first services: `demo`, `api` or `none`."""
     for name, kind, route in INITIAL_SERVICES[answer]:
@@ -113,6 +122,15 @@ def _refuse_unusable(root: Path, name: str, kind: str) -> None:
             f"there is no kind {kind!r}",
             remedy=f"Kinds: {', '.join(list_kinds(root))}. One of your own is a folder in kinds/ with a service.toml.",
         )
+    refuse_taken(root, name)
+
+
+def refuse_taken(root: Path, name: str) -> None:
+    """Refuse a service's name whose folder is there.
+
+    Raises:
+        ConfigError: with what to do about it.
+    """
     folder = root / "services" / name
     if folder.is_dir() and not (folder / "service.toml").exists() and holds_only_ignored(root, folder):
         raise ConfigError(

@@ -9,6 +9,7 @@ from invoke.collection import Collection
 from slipway._internal.model.workspace_path import use_workspace
 from slipway._internal.run import streams
 from slipway._internal.tasks import (
+    adopt,
     cache,
     cluster,
     commands,
@@ -29,7 +30,7 @@ def verbs(root: Path) -> Collection:
     """Return a collection of every verb, for the tasks.py of the workspace in the folder `root` to add its own to."""
     use_workspace(root)
     streams.secure_streams()  # Invoke itself prints, too
-    modules = (workspace, update, images, cache, gate, ship, dev, releases, look, commands, reports, cluster)
+    modules = (workspace, adopt, update, images, cache, gate, ship, dev, releases, look, commands, reports, cluster)
     tasks = [task for module in modules for task in vars(module).values() if isinstance(task, OptionalWordsTask)]
     namespace = Collection(*tasks)
     for task in tasks:

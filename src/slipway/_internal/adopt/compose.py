@@ -171,7 +171,7 @@ def _tell_shared_volumes(services: Iterable[ComposeService]) -> None:
                 service.tell(
                     "to do",
                     "volumes",
-                    f"{owner} and {service.draft.name} share {volume['name']}: now each has its own, and sees its own files",
+                    f"{owner} and {service.draft.name} share {volume['name']}: now each has files of its own",
                     "Pass the files on by requests, or build them into both images.",
                 )
 

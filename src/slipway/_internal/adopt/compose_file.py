@@ -112,7 +112,7 @@ def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
     """Yield a mapping's keys and values, then those that `<<` merges into it."""
     if not isinstance(node, yaml.MappingNode):
         return
-    merged = []
+    merged: list[Any] = []
     for key, value in node.value:
         if getattr(key, "value", None) == "<<":
             merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
@@ -136,7 +136,17 @@ def read_compose(path: Path, compose: Path) -> ComposeFile:
     mains = [path, *_override_of(path)]
     files = tuple(_all_files(mains))
     named = [word for file in mains for word in ("--file", str(file))]
-    argv = [compose, *named, "--project-directory", path.parent, "--profile", "*", "config", "--format", "json"]
+    argv: list[str | Path] = [
+        compose,
+        *named,
+        "--project-directory",
+        path.parent,
+        "--profile",
+        "*",
+        "config",
+        "--format",
+        "json",
+    ]
     env = {
         **dict.fromkeys(os.environ),
         **dict.fromkeys(REMOTE_VARIABLES, "false"),
@@ -151,7 +161,7 @@ def read_compose(path: Path, compose: Path) -> ComposeFile:
             detail="\n".join(problems[:-1][-10:]),
         )
     try:
-        project = parse_json(result.output, dict[str, Any])
+        project: JsonObject = parse_json(result.output, dict[str, Any])
     except ParseError as error:
         raise ConfigError(f"{path}: what Docker Compose makes of it cannot be read: {error}") from error
     return ComposeFile(path, files, _unescape(project), tuple(warnings))
@@ -167,7 +177,8 @@ def _override_of(path: Path) -> list[Path]:
 
 def _all_files(mains: Sequence[Path]) -> Iterator[Path]:
     """Yield the files of a project, with those that `include` and `extends` name, as far as they can be read."""
-    todo, seen = list(mains), set()
+    todo: list[Path] = list(mains)
+    seen: set[Path] = set()
     while todo and len(seen) < _MAX_FILES:
         file = todo.pop(0)
         if file in seen or not file.is_file():

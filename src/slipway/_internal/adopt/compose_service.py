@@ -19,7 +19,7 @@ from slipway._internal.adopt.known_images import known_image
 from slipway._internal.adopt.pins import HOW_TO_PIN, Pins
 from slipway._internal.adopt.plan import Draft
 from slipway._internal.adopt.routes import first_http_port
-from slipway._internal.adopt.security import lift_restrictions
+from slipway._internal.adopt.security import lift_restrictions, set_limits
 from slipway._internal.content import healthcheck
 from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.model.containers import CAPABILITIES
@@ -32,6 +32,7 @@ _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|(^|_)(KEY|PASS
 _PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 _HOST_MODES = ("network_mode", "pid", "ipc", "uts", "userns_mode", "cgroup")
+_JAVA_FILES = ("pom.xml", "build.gradle", "build.gradle.kts")
 _MEGABYTE = 1024**2
 
 
@@ -474,6 +475,7 @@ def _healthcheck(service: ComposeService) -> None:
         found["retries"] = min(max(int(check["retries"]), 1), 100)
     service.draft.settings["healthcheck"] = found
     service.draft.settings.pop("health", None)
+    service.draft.rows = [row for row in service.draft.rows if row.key != "HEALTHCHECK"]
     service.tell("carried over", "healthcheck", "[healthcheck]")
     if check.get("start_interval"):
         service.tell("not carried over", "healthcheck.start_interval", "it is checked at one interval")
@@ -512,6 +514,11 @@ def _resources(service: ComposeService) -> None:
             service.tell(treatment.fate, f"deploy.{key}", treatment.why, treatment.instead)
     if found:
         service.draft.settings["resources"] = found
+    known = known_image(str(service.settings.get("image", "")))
+    is_java = service.draft.sources is not None and any(
+        (service.draft.sources / name).is_file() for name in _JAVA_FILES
+    )
+    set_limits(service.draft, service.where(), is_large=is_java or (known is not None and known.is_large))
 
 
 def _memory(size: int) -> str:

@@ -101,7 +101,7 @@ def write_around(workspace: Workspace, draft: Draft, framework: Framework | None
     if framework is None:
         raise ConfigError(
             f"{folder} has no Dockerfile, and nothing there says how its sources run",
-            remedy="Write a Dockerfile there whose last stage runs the service; `invoke new NAME --kind KIND` shows one.",
+            remedy="Write a Dockerfile there that runs the service; `invoke new NAME --kind KIND` writes one.",
         )
     if framework.language == "python":
         _write_python(draft, framework, folder, names)

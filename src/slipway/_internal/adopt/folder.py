@@ -12,7 +12,7 @@ from slipway._internal.adopt.names import require_label, to_label
 from slipway._internal.adopt.pins import HOW_TO_PIN, Pins, base_arguments, pin_dockerfile
 from slipway._internal.adopt.plan import Draft, Plan
 from slipway._internal.adopt.routes import first_http_port, give_routes
-from slipway._internal.adopt.security import lift_restrictions
+from slipway._internal.adopt.security import lift_restrictions, set_limits
 from slipway._internal.content.digest import TEST_STAGE
 from slipway._internal.content.dockerfile import Dockerfile
 from slipway._internal.content.dockerfile import read as read_dockerfile
@@ -55,6 +55,8 @@ def plan_folder(
         describe_build(workspace, draft, dockerfile, pins, framework=framework, names=names)
     else:
         write_around(workspace, draft, framework, names)
+    if not draft.kind:
+        set_limits(draft, str(folder), is_large=framework is not None and framework.language == "java")
     if draft.settings.get("port"):
         give_routes(workspace, [draft], route, str(folder))
     elif route:

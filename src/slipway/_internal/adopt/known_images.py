@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KnownImage:
-    """A program that images of a name run: its port, the scheme of its address, and the kinds that stand in for it."""
+    """A program that images of a name run: its port, the scheme of its address, the kinds that stand in for it.
+
+    `is_large` says that it needs more memory than most.
+    """
 
     port: int
     scheme: str = ""
     kinds: tuple[str, ...] = ()
+    is_large: bool = False
 
 
 IMAGES = {
@@ -26,10 +30,11 @@ IMAGES = {
     "mongo": KnownImage(27017, "mongodb", ("mongo", "mongodb")),
     "memcached": KnownImage(11211, "memcached"),
     "nats": KnownImage(4222, "nats"),
-    "azure-sql-edge": KnownImage(1433, "mssql"),
-    "redpanda": KnownImage(9092, "kafka"),
-    "elasticsearch": KnownImage(9200),
-    "kibana": KnownImage(5601),
+    "azure-sql-edge": KnownImage(1433, "mssql", is_large=True),
+    "redpanda": KnownImage(9092, "kafka", is_large=True),
+    "elasticsearch": KnownImage(9200, is_large=True),
+    "kibana": KnownImage(5601, is_large=True),
+    "logstash": KnownImage(9600, is_large=True),
     "nginx": KnownImage(80),
     "httpd": KnownImage(80),
     "caddy": KnownImage(80),
@@ -41,7 +46,7 @@ IMAGES = {
     "minio": KnownImage(9000),
     "mailhog": KnownImage(8025),
     "mailpit": KnownImage(8025),
-    "keycloak": KnownImage(8080),
+    "keycloak": KnownImage(8080, is_large=True),
 }
 """The last part of an image's name → what it runs."""
 

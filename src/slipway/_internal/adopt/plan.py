@@ -76,7 +76,7 @@ class Draft:
         """Return what it is made from, for a table."""
         if self.kind:
             return f"kind {self.kind}"
-        return str(self.settings.get("image") or self.sources or "a Dockerfile")
+        return str(self.settings.get("image") or self.sources or "-")
 
 
 @dataclass

@@ -41,7 +41,7 @@ def give_routes(workspace: Workspace, drafts: Sequence[Draft], wanted: str | Non
         route = wanted if wanted and number == 0 else _free_route(draft.name, taken, is_first=number == 0)
         taken[route] = draft.name
         draft.settings["route"] = route
-        if route != "/" and route != wanted:
+        if route not in ("/", wanted):
             _warn(draft, route, where)
 
 

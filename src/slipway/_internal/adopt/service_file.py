@@ -18,7 +18,7 @@ _COMMENTS = {
     "route": "The gateway sends it this path and all below, with the path unchanged, to its port.",
     "health": "Answers 200 while the service is well.",
     "target": "The Dockerfile's stage that is shipped; an empty text is the last one.",
-    "needs": "Services that it calls: NAME_URL is the address of each. All services reach each other at NAME:PORT, too.",
+    "needs": "Services that it calls: NAME_URL is the address of each. All services are at NAME:PORT, too.",
     "secrets": "Files /run/secrets/NAME, from the stack's encrypted configuration.",
     "args": "Build arguments.",
     "volumes": "Folders whose files outlive the container.",

@@ -86,7 +86,17 @@ def _compose_of(folder: Path) -> Path | None:
 
 def _clone(folder: Path, url: str, ref: str, target: Path) -> None:
     """Clone one commit of a repository; git asks nothing, and its hooks and submodules are left alone."""
-    words = ["clone", "--quiet", "--depth", "1", "--no-tags", *(["--branch", ref] if ref else []), "--", url, target]
+    words: list[str | Path] = [
+        "clone",
+        "--quiet",
+        "--depth",
+        "1",
+        "--no-tags",
+        *(["--branch", ref] if ref else []),
+        "--",
+        url,
+        target,
+    ]
     result = run_git(folder, *words, timeout=CLONE_SECONDS)
     if result.code:
         raise SlipwayError(

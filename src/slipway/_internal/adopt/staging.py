@@ -108,6 +108,8 @@ def _check_build(workspace: Workspace, draft: Draft, service: Service, bases: di
         for target in (service.settings.target, *([TEST_STAGE] if dockerfile.has_stage(TEST_STAGE) else [])):
             pinning.check(dockerfile, target, args=args, platforms=workspace.settings.build.platforms)
     except SlipwayError as error:
+        if any(row.fate == "to do" and row.key == "FROM" for row in draft.rows):
+            return  # the row that names the image says it all
         message = error.message.replace(str(service.folder), f"services/{draft.name}")
         draft.tell("to do", f"services/{draft.name}/Dockerfile", "Dockerfile", message, error.remedy)
 

@@ -96,10 +96,15 @@ def _show(plan: Plan) -> None:
             for draft in plan.drafts
         ],
     )
+    from rich.markup import escape
+
     rows = sorted(plan.all_rows(), key=lambda row: SHOWN_FIRST.index(row.fate))
     show.table(
         ("service", "what becomes of it", "key", "where", "why", "instead"),
-        [(row.service, row.fate, row.key, _short(row.where, plan), row.why, row.instead) for row in rows],
+        [
+            tuple(map(escape, (row.service, row.fate, row.key, _short(row.where, plan), row.why, row.instead)))
+            for row in rows
+        ],
     )
 
 

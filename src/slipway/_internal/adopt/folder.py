@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from slipway._internal.adopt.copying import list_files
-from slipway._internal.adopt.dockerfile_facts import DockerfileFacts, read_facts
+from slipway._internal.content.dockerfile_facts import DockerfileFacts, read_facts
 from slipway._internal.adopt.dockerless import write_around
 from slipway._internal.adopt.frameworks import Framework, recognize
 from slipway._internal.adopt.names import require_label, to_label

@@ -139,7 +139,9 @@ def test_a_kind_whose_dockerfile_fits_is_taken_with_the_sources_in_place_of_its_
     assert sorted(path.name for path in (service.folder / "cmd").iterdir()) == ["main.go"]
 
 
-def test_a_kind_that_takes_what_is_not_there_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_that_takes_what_is_not_there_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace = make_workspace(tmp_path / "workspace")
     write(
         workspace.root / "kinds" / "my-go",

@@ -27,7 +27,9 @@ def test_a_dockerfile_says_port_stage_user_and_pinned_base(tmp_path: Path) -> No
     assert draft.settings["port"] == 8000 and draft.settings["target"] == "run" and draft.settings["route"] == "/"
     assert draft.settings["security"] == {"read-only": False}
     assert draft.settings["resources"] == {"memory": "512m", "cpus": 1.0}
-    assert draft.dockerfile is not None and draft.dockerfile.startswith(f"FROM docker.io/library/python:3.12@{DIGEST} AS run")
+    assert draft.dockerfile is not None and draft.dockerfile.startswith(
+        f"FROM docker.io/library/python:3.12@{DIGEST} AS run"
+    )
     assert found(plan, "FROM").where == f"{tmp_path}/shop/Dockerfile:1"
 
 
@@ -41,14 +43,14 @@ def test_a_root_user_gets_what_official_images_need_and_the_file_says_why(tmp_pa
 
 
 def test_a_dockerfile_made_for_the_workspaces_bases_keeps_all_restrictions(tmp_path: Path) -> None:
-    text = "ARG PYTHON_RUN\nFROM ${PYTHON_RUN} AS run\nEXPOSE 8000\nUSER 1:1\nHEALTHCHECK CMD [\"true\"]\n"
+    text = 'ARG PYTHON_RUN\nFROM ${PYTHON_RUN} AS run\nEXPOSE 8000\nUSER 1:1\nHEALTHCHECK CMD ["true"]\n'
     plan = plan_of(write(tmp_path / "shop", Dockerfile=text))
     assert "security" not in plan.drafts[0].settings and "args" not in plan.drafts[0].settings
     assert found(plan, "HEALTHCHECK").fate == "carried over"
 
 
 def test_the_user_of_an_earlier_stage_holds_where_the_last_one_starts_from_it(tmp_path: Path) -> None:
-    text = "FROM nginx AS base\nUSER www\nEXPOSE 8080\nFROM base\nCMD [\"x\"]\n"
+    text = 'FROM nginx AS base\nUSER www\nEXPOSE 8080\nFROM base\nCMD ["x"]\n'
     (draft,) = plan_of(write(tmp_path / "shop", Dockerfile=text)).drafts
     assert draft.settings["port"] == 8080 and "capabilities" not in draft.settings["security"]
 
@@ -73,7 +75,12 @@ def test_an_image_whose_digest_nobody_knows_is_told_with_how_to_pin_it(tmp_path:
 
 
 def test_other_ports_of_expose_are_told(tmp_path: Path) -> None:
-    plan = plan_of(write(tmp_path / "shop", Dockerfile="ENV\nFROM python:3.12\n".replace("ENV\n", "") + "ENV P=9000\nEXPOSE 443 $P 53/udp 5432/tcp\n"))
+    plan = plan_of(
+        write(
+            tmp_path / "shop",
+            Dockerfile="ENV\nFROM python:3.12\n".replace("ENV\n", "") + "ENV P=9000\nEXPOSE 443 $P 53/udp 5432/tcp\n",
+        )
+    )
     assert plan.drafts[0].settings["port"] == 9000
     assert "443, 5432" in found(plan, "EXPOSE", "not carried over").why
 
@@ -123,8 +130,14 @@ def test_a_damaged_package_json_tells_nothing(tmp_path: Path, text: str) -> None
 
 def test_a_route_below_the_root_comes_with_a_warning(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "workspace")
-    write(workspace.root / "services" / "web", Dockerfile="FROM x", service_dot_toml='kind = "x"\nport = 1\nroute = "/"\n')
-    write(workspace.root / "services" / "old", Dockerfile="FROM x", service_dot_toml='kind = "x"\nport = 1\nroute = "/shop"\n')
+    write(
+        workspace.root / "services" / "web", Dockerfile="FROM x", service_dot_toml='kind = "x"\nport = 1\nroute = "/"\n'
+    )
+    write(
+        workspace.root / "services" / "old",
+        Dockerfile="FROM x",
+        service_dot_toml='kind = "x"\nport = 1\nroute = "/shop"\n',
+    )
     folder = write(tmp_path / "shop", Dockerfile=DOCKERFILE)
     plan = plan_of(folder)
     assert plan.drafts[0].settings["route"] == "/shop-2"
@@ -139,7 +152,9 @@ def test_a_route_for_what_takes_no_requests_is_refused(tmp_path: Path) -> None:
         plan_of(write(tmp_path / "shop", Dockerfile="FROM python:3.12\n"), route="/x")
 
 
-@pytest.mark.parametrize(("given", "name"), [("My_Shop.v2", "my-shop-v2"), ("gateway", "gateway-service"), ("9lives", "lives")])
+@pytest.mark.parametrize(
+    ("given", "name"), [("My_Shop.v2", "my-shop-v2"), ("gateway", "gateway-service"), ("9lives", "lives")]
+)
 def test_a_name_is_made_a_dns_label_and_that_is_said(tmp_path: Path, given: str, name: str) -> None:
     plan = plan_of(write(tmp_path / given, Dockerfile=DOCKERFILE))
     assert plan.drafts[0].name == name

@@ -103,7 +103,7 @@ def adopt_service(workspace: Workspace, compose: ComposeFile, name: str, draft: 
     ports = _ports(service)
     if "build" in service.settings and draft.sources:
         _build(workspace, service, pins, ports)
-    elif "image" in service.settings and "build" not in service.settings:
+    elif service.settings.get("image") and "build" not in service.settings:
         _image(workspace, service, pins, ports)
     elif not draft.is_refused:
         service.tell("refused", "image", "it has neither an `image` nor a `build`", f"--skip {draft.name}")

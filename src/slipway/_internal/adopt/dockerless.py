@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from slipway._internal.content.dockerfile_facts import read_facts
 from slipway._internal.adopt.frameworks import Framework, package_json, python_packages, read
 from slipway._internal.adopt.plan import Draft
 from slipway._internal.content.dockerfile import read as read_dockerfile
+from slipway._internal.content.dockerfile_facts import read_facts
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.scratch import temporary_folder
 from slipway._internal.model.workspace import Workspace

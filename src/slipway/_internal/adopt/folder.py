@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from slipway._internal.adopt.copying import list_files
-from slipway._internal.content.dockerfile_facts import DockerfileFacts, read_facts
 from slipway._internal.adopt.dockerless import write_around
 from slipway._internal.adopt.frameworks import Framework, recognize
 from slipway._internal.adopt.names import require_label, to_label
@@ -16,6 +15,7 @@ from slipway._internal.adopt.security import lift_restrictions, set_limits
 from slipway._internal.content.digest import TEST_STAGE
 from slipway._internal.content.dockerfile import Dockerfile
 from slipway._internal.content.dockerfile import read as read_dockerfile
+from slipway._internal.content.dockerfile_facts import DockerfileFacts, read_facts
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.workspace import Workspace
 

@@ -98,19 +98,6 @@ class Plan:
         """Return why services cannot be adopted."""
         return [row for row in self.all_rows() if row.fate == "refused"]
 
-    def without(self, names: frozenset[str]) -> Plan:
-        """Return the plan without some services; what they would have been is told."""
-        kept = [draft for draft in self.drafts if draft.name not in names]
-        left = [draft for draft in self.drafts if draft.name in names]
-        skipped = [Row(draft.name, "not carried over", self.source, draft.name, "skipped by --skip") for draft in left]
-        for draft in kept:
-            drop_needs(draft, names, self.source)
-        return Plan(self.source, kept, [*self.rows, *skipped], self.commands_without(left))
-
-    def commands_without(self, left: list[Draft]) -> list[str]:
-        """Return the commands that are not about one of these services."""
-        return [line for line in self.commands if not any(f" {draft.name}:" in line for draft in left)]
-
     def as_dict(self) -> Mapping[str, Any]:
         """Return it for JSON."""
         return {
@@ -128,13 +115,3 @@ class Plan:
             "rows": [row.as_dict() for row in self.all_rows()],
             "commands": self.commands,
         }
-
-
-def drop_needs(draft: Draft, names: frozenset[str], where: str) -> None:
-    """Take services out of what a service needs, and tell so."""
-    gone = [name for name in draft.settings.get("needs", ()) if name in names]
-    for name in gone:
-        draft.settings["needs"] = [other for other in draft.settings["needs"] if other != name]
-        draft.tell("not carried over", where, "depends_on", f"{name} is not adopted, so {draft.name} runs without it")
-    if gone and not draft.settings["needs"]:
-        del draft.settings["needs"]

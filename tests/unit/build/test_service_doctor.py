@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tests.unit.adopt.made_up import DIGEST, make_workspace, write
 
-from slipway._internal.build.frontend_doctor import frontend_facts
 from slipway._internal.build.service_doctor import service_facts
 from slipway._internal.model.workspace import load_workspace
 
@@ -31,4 +30,3 @@ def test_each_lack_is_named_with_the_lines_to_add(tmp_path: Path) -> None:
     ] == [True] * 3
     assert found["b"] == ["[security] lifts restrictions: read-only = false; capabilities = CHOWN; user = root"]
     assert found["c"] == [] and len(found["d"]) == 1
-    assert not any("services/b" in fact.found for fact in frontend_facts(workspace))

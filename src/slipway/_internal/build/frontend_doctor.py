@@ -18,8 +18,6 @@ def frontend_facts(workspace: Workspace) -> Iterator[CheckResult]:
     """Say of each Dockerfile with a `# syntax=` line who reads it; nothing where none has one."""
     own: list[str] = []
     for service in workspace.services:
-        if service.settings.image is not None:
-            continue
         try:
             dockerfile = read(service.dockerfile)
             check_frontend(dockerfile, service.settings.args)

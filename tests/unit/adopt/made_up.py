@@ -15,13 +15,14 @@ from slipway._internal.model.workspace import Workspace, load_workspace
 
 DIGEST = "sha256:" + "a1" * 32
 OWN_BASE = f"docker.io/library/python:3.13-slim@{DIGEST}"
+BASES = ("python-build", "python-run", "node-build", "node-run")
 DOCKERFILE = "FROM python:3.12 AS run\nEXPOSE 8000\nUSER 1000\n"
 
 
-def make_workspace(root: Path) -> Workspace:
-    """Write a workspace without services, whose bases are a Python's."""
+def make_workspace(root: Path, *bases_more: str) -> Workspace:
+    """Write a workspace without services, whose bases are a Python's; more of them may be named."""
     root.mkdir(parents=True, exist_ok=True)
-    bases = "".join(f'{name} = "{OWN_BASE}"\n' for name in ("python-build", "python-run", "node-build", "node-run"))
+    bases = "".join(f'{name} = "{OWN_BASE}"\n' for name in (*BASES, *bases_more))
     text = f'name = "demo"\nregistry = "127.0.0.1:5000"\n[bases.official]\n{bases}'
     (root / "workspace.toml").write_text(text, encoding="utf-8")
     (root / ".slipway").mkdir(exist_ok=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from tests.unit.adopt.made_up import found, make_workspace, pins, write
 
-from slipway._internal.adopt import dockerless
 from slipway._internal.adopt.adopt import Request, plan_adoption
 from slipway._internal.adopt.folder import plan_folder
 from slipway._internal.adopt.plan import Draft
@@ -110,8 +109,9 @@ def test_requirements_without_hashes_are_told(tmp_path: Path) -> None:
         ({"requirements_dot_txt": "x\n"}, "no main.py"),
         ({"package_dot_json": "{}"}, "no package-lock.json"),
         ({"package_dot_json": '{"scripts": {"start": "vite; x"}}', "package-lock_dot_json": LOCK}, "`start` script"),
-        ({"Gemfile": 'gem "rails"\n'}, "Rails, and there is no kind"),
+        ({"Gemfile": 'gem "rails"\n'}, "Rails, and how"),
         ({"pom_dot_xml": "<a/>"}, "Java"),
+        ({"index_dot_html": "x"}, "static files"),
     ],
 )
 def test_what_cannot_be_known_is_refused(tmp_path: Path, files: dict[str, str], why: str) -> None:
@@ -120,35 +120,43 @@ def test_what_cannot_be_known_is_refused(tmp_path: Path, files: dict[str, str], 
     assert "Dockerfile" in caught.value.remedy
 
 
-def test_a_kind_whose_dockerfile_fits_is_taken_with_the_sources_in_place_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace = make_workspace(tmp_path / "workspace")
-    write(
-        workspace.root / "kinds" / "my-go",
-        Dockerfile="ARG PYTHON_RUN\nFROM ${PYTHON_RUN} AS run\nCOPY go.mod ./\nCOPY cmd cmd\n",
-        service_dot_toml='kind = "my-go"\nroute = "/SERVICE"\nport = 8080\n',
-        cmd__own_dot_go="kind's",
-    )
-    monkeypatch.setitem(dockerless.KINDS, "go", "my-go")
-    folder = write(tmp_path / "shop", go_dot_mod="module x\n", cmd__main_dot_go="package main\n")
+GO = {"go_dot_mod": "module x\n", "x_dot_go": "package main\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "main"),
+    [
+        (GO, "/tmp/app .\n"),
+        (
+            {"go_dot_mod": "module x\n", "cmd__web__m_dot_go": "package main\n", "l_dot_go": "package l"},
+            "/tmp/app ./cmd/web\n",
+        ),
+    ],
+)
+def test_the_program_of_a_go_module_is_built(tmp_path: Path, files: dict[str, str], main: str) -> None:
+    workspace = make_workspace(tmp_path / "workspace", "go-build", "static-run")
+    folder = write(tmp_path / "shop", **files)
     with plan_adoption(workspace, Request(str(folder), offline=True), print) as adoption:
         adoption.write()
     service = load_workspace(workspace.root).service("shop")
-    assert service.settings.kind == "my-go" and service.settings.route == "/shop"
-    assert sorted(path.name for path in (service.folder / "cmd").iterdir()) == ["main.go"]
+    assert main in service.dockerfile.read_text(encoding="utf-8") and service.settings.port == 8080
 
 
-def test_a_kind_that_takes_what_is_not_there_is_refused_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("bases", "files", "why"),
+    [
+        ((), GO, "no base go-build"),
+        (("go-build", "static-run"), {"go_dot_mod": "module x\n"}, "0 programs"),
+        (
+            ("go-build", "static-run"),
+            {"go_dot_mod": "x", "cmd__a__m_dot_go": "package main\n", "cmd__b__m_dot_go": "package main\n"},
+            "2 programs",
+        ),
+    ],
+)
+def test_a_go_module_without_one_program_or_base_is_refused(
+    tmp_path: Path, bases: tuple[str, ...], files: dict[str, str], why: str
 ) -> None:
-    workspace = make_workspace(tmp_path / "workspace")
-    write(
-        workspace.root / "kinds" / "my-go",
-        Dockerfile="FROM scratch AS run\nCOPY go.mod go.sum ./\n",
-        service_dot_toml='kind = "my-go"\n',
-    )
-    monkeypatch.setitem(dockerless.KINDS, "go", "my-go")
-    folder = write(tmp_path / "shop", go_dot_mod="module x\n")
-    with pytest.raises(ConfigError, match=r"the kind my-go takes go\.sum"):
-        plan_folder(workspace, folder, pins(), name=None, given="shop", route=None)
+    workspace = make_workspace(tmp_path / "workspace", *bases)
+    with pytest.raises(ConfigError, match=why):
+        plan_folder(workspace, write(tmp_path / "shop", **files), pins(), name=None, given="shop", route=None)

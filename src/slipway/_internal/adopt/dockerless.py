@@ -10,15 +10,11 @@ from pathlib import Path
 
 from slipway._internal.adopt.frameworks import Framework, package_json, python_packages, read
 from slipway._internal.adopt.plan import Draft
-from slipway._internal.content.dockerfile import read as read_dockerfile
-from slipway._internal.content.dockerfile_facts import read_facts
 from slipway._internal.model.errors import ConfigError
-from slipway._internal.model.scratch import temporary_folder
 from slipway._internal.model.workspace import Workspace
-from slipway._internal.scaffold.service_creation import list_kinds, write_kind
 
-KINDS = {"go": "go-api", "java": "java-api", "static": "static-web"}
-"""Language → the kind whose Dockerfile may fit the sources as they are."""
+GO_BASES = ("go-build", "static-run")
+_PROGRAM = re.compile(r"^package main\b", re.MULTILINE)
 USER = "65532:65532"
 _PYTHON_TEMPLATE = """\
 # Written by `invoke adopt` for {framework}. Stages: build (dependencies), {test_note}run (what is shipped).
@@ -91,6 +87,32 @@ _NPM_MOUNTS = (
 )
 
 
+_GO_TEMPLATE = """\
+# Written by `invoke adopt` for Go. Stages: build (the program), run (what is shipped).
+ARG GO_BUILD
+ARG STATIC_RUN
+
+
+FROM ${{GO_BUILD}} AS build
+ENV CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false -mod=readonly" HOME=/tmp GOPATH=/tmp/go GOCACHE=/tmp/go/build
+WORKDIR /app
+COPY --chmod=u=rwX,go=rX . .
+USER {user}
+RUN --mount=type=cache,id=go,target=/tmp/go,uid=65532,gid=65532 \\
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444,required=false \\
+    --mount=type=secret,id=go-env,target=/tmp/.config/go/env,mode=0444,required=false \\
+    go build -ldflags="-s -w -buildid=" -o /tmp/app {main}
+
+
+FROM ${{STATIC_RUN}} AS run
+WORKDIR /app
+COPY --from=build /tmp/app ./
+USER {user}
+EXPOSE {port}
+ENTRYPOINT ["/app/app"]
+"""
+
+
 def write_around(workspace: Workspace, draft: Draft, framework: Framework | None, names: Sequence[str]) -> None:
     """Give a service without a Dockerfile one that fits its sources.
 
@@ -107,35 +129,34 @@ def write_around(workspace: Workspace, draft: Draft, framework: Framework | None
         _write_python(draft, framework, folder, names)
     elif framework.language == "node":
         _write_node(draft, framework, folder, names)
+    elif framework.language == "go":
+        _write_go(workspace, draft, framework, folder, names)
     else:
-        _take_kind(workspace, draft, framework, names)
-    if not draft.kind and framework.port:
+        raise _no_dockerfile(draft, framework, "how they are built is not known")
+    if framework.port:
         draft.settings["port"] = framework.port
-    if framework.health and not draft.kind:
+        draft.tell("to do", str(folder), "port", f"the port {framework.port} is a guess: it is {framework.name}'s own")
+    if framework.health:
         draft.settings["health"] = framework.health
         draft.comments["health"] = "Found in the sources."
-    if not draft.kind:
-        draft.settings.setdefault("target", "run")
-        draft.tell("carried over", str(folder), "sources", f"a Dockerfile for {framework.name} is written around them")
+    draft.settings["target"] = "run"
+    draft.tell("carried over", str(folder), "sources", f"a Dockerfile for {framework.name} is written around them")
 
 
-def _take_kind(workspace: Workspace, draft: Draft, framework: Framework, names: Sequence[str]) -> None:
-    """Take the Dockerfile and the settings of a kind, where the sources have all that it copies."""
-    kind = KINDS.get(framework.language, "")
-    if kind not in list_kinds(workspace.root):
-        raise _no_dockerfile(draft, framework, "there is no kind for these sources")
-    with temporary_folder(workspace.scratch, "kind") as scratch:
-        write_kind(workspace.root, scratch / "kind", kind, draft.name)
-        facts = read_facts(read_dockerfile(scratch / "kind" / "Dockerfile"), "", {})
-    missing = [path for path, _ in facts.copied if not _has(names, path)]
+def _write_go(workspace: Workspace, draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
+    """Build the one program of a Go module, for a base that holds nothing else."""
+    missing = [base for base in GO_BASES if base not in workspace.settings.bases.official]
     if missing:
-        raise _no_dockerfile(draft, framework, f"the kind {kind} takes {', '.join(missing)}, which is not there")
-    draft.kind = kind
-    draft.tell("carried over", str(draft.sources), "sources", f"the Dockerfile of the kind {kind} fits them")
-
-
-def _has(names: Sequence[str], path: str) -> bool:
-    return any(name == path or name.startswith(f"{path}/") for name in names)
+        why = f"the workspace has no base {missing[0]}, which `invoke update` brings"
+        raise _no_dockerfile(draft, framework, why)
+    programs = {
+        str(Path(name).parent) for name in names if name.endswith(".go") and _PROGRAM.search(read(folder, name))
+    }
+    likely = [program for program in sorted(programs) if program == "." or re.fullmatch(r"cmd/[^/]+", program)]
+    if "." not in likely and len(likely) != 1:
+        raise _no_dockerfile(draft, framework, f"it has {len(likely)} programs in . and cmd/, of which one is needed")
+    main = "." if "." in likely else f"./{likely[0]}"
+    draft.dockerfile = _GO_TEMPLATE.format(main=main, port=framework.port, user=USER)
 
 
 def _no_dockerfile(draft: Draft, framework: Framework, why: str) -> ConfigError:

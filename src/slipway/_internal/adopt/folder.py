@@ -55,8 +55,7 @@ def plan_folder(
         describe_build(workspace, draft, dockerfile, pins, framework=framework, names=names)
     else:
         write_around(workspace, draft, framework, names)
-    if not draft.kind:
-        set_limits(draft, str(folder), is_large=framework is not None and framework.language == "java")
+    set_limits(draft, str(folder), is_large=framework is not None and framework.language == "java")
     if draft.settings.get("port"):
         give_routes(workspace, [draft], route, str(folder))
     elif route:

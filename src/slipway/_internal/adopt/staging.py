@@ -21,9 +21,6 @@ from slipway._internal.model.scratch import remove_if_killed, temporary_folder
 from slipway._internal.model.workspace import Service, Workspace, load_workspace
 from slipway._internal.scaffold.service_creation import refuse_taken, write_kind
 
-KIND_FRAME = ("Dockerfile", ".dockerignore", "service.toml")
-"""A kind's files that are no sources."""
-
 
 @contextmanager
 def staged(workspace: Workspace, plan: Plan) -> Iterator[Path]:
@@ -53,8 +50,6 @@ def staged(workspace: Workspace, plan: Plan) -> Iterator[Path]:
 def _write(workspace: Workspace, draft: Draft, folder: Path) -> None:
     if draft.kind:
         write_kind(workspace.root, folder, draft.kind, draft.name)
-        if draft.sources:
-            _keep_frame(folder)
     folder.mkdir(exist_ok=True)
     if draft.sources:
         copy_files(draft.sources, list_files(draft.sources, draft.without), folder)
@@ -76,13 +71,6 @@ def _write(workspace: Workspace, draft: Draft, folder: Path) -> None:
         (folder / "Dockerfile").write_bytes(data)
     if not draft.kind:
         (folder / "service.toml").write_text(render(draft), encoding="utf-8")
-
-
-def _keep_frame(folder: Path) -> None:
-    """Leave of a kind's files those that say how its sources are built and run: the sources are the adopted ones."""
-    for path in folder.iterdir():
-        if path.name not in KIND_FRAME:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _check(workspace: Workspace, plan: Plan, root: Path) -> None:

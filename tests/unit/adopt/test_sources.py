@@ -127,10 +127,10 @@ def test_docker_compose_gets_the_files_and_none_of_the_users_variables(
 
 def test_what_docker_compose_refuses_is_refused_in_its_words(tmp_path: Path) -> None:
     folder = write(tmp_path / "shop", shop_dot_yaml="services: {}\n")
-    program = compose_program(tmp_path / "tool", {}, code=1, errors="first\nservices.a.env_file: .env not found\n")
+    program = compose_program(tmp_path / "tool", {}, code=1, errors="env file .env not found\nmore\n")
     with pytest.raises(ConfigError, match=r"\.env not found") as caught:
         read_compose(folder / "shop.yaml", program)
-    assert caught.value.detail == "first"
+    assert caught.value.detail == "more"
 
 
 def test_text_that_is_no_yaml_and_an_answer_that_is_no_json_are_refused(tmp_path: Path) -> None:

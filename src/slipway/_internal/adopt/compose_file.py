@@ -25,6 +25,7 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 the workspace may be put into it. Its own come from the project's .env."""
 REMOTE_VARIABLES = ("COMPOSE_EXPERIMENTAL_GIT_REMOTE", "COMPOSE_EXPERIMENTAL_OCI_REMOTE")
 """Switches off that `include` brings files from elsewhere."""
+MAX_DETAIL_LINES = 10
 _MAX_FILES = 100
 _LOG_LINE = re.compile(r'time="[^"]*" level=(?P<level>\w+) msg="(?P<text>(?:[^"\\]|\\.)*)"')
 
@@ -156,9 +157,9 @@ def read_compose(path: Path, compose: Path) -> ComposeFile:
     warnings, problems = _split_messages(result.errors)
     if result.code:
         raise ConfigError(
-            f"{path}: Docker Compose cannot read it: {problems[-1] if problems else 'it does not say why'}",
+            f"{path}: Docker Compose cannot read it: {problems[0] if problems else 'it does not say why'}",
             remedy="Correct it until `docker compose config` reads it.",
-            detail="\n".join(problems[:-1][-10:]),
+            detail="\n".join(problems[1:][:MAX_DETAIL_LINES]),
         )
     try:
         project: JsonObject = parse_json(result.output, dict[str, Any])

@@ -547,7 +547,7 @@ def test_sources_that_are_mounted_into_what_is_built_from_them_are_dropped_with_
     ]
     build = {"context": str(folder / "web"), "target": "dev"}
     draft = one(folder, {"build": build, "volumes": mounts, "stop_signal": "SIGINT", "working_dir": "/x"})
-    assert any("invoke dev --sync" in row.instead for row in draft.rows if row.key == "volumes")
+    assert any("[dev] sync" in row.instead for row in draft.rows if row.key == "volumes")
     assert draft.settings["target"] == "adopted" and draft.dockerfile is not None
     assert draft.dockerfile.endswith(
         "\nFROM dev AS adopted\n# Added by `invoke adopt`: what the Compose file has beside the image.\n"

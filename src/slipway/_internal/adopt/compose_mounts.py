@@ -102,7 +102,7 @@ def _volume(compose: ComposeFile, draft: Draft, mount: dict[str, Any], target: s
             compose.where("volumes", source),
             f"volumes.{source}",
             "the volume is made anew, by the engine or cluster in its usual way",
-            "Copy what it holds with `invoke exec`.",
+            "Copy what it holds.",
         )
 
 
@@ -136,7 +136,7 @@ def _bind(compose: ComposeFile, draft: Draft, mount: dict[str, Any], target: str
             where,
             "volumes",
             f"{source} is the engine's socket: a container that has it is root on its host",
-            f"Slipway's gateway and `invoke logs` do what such a service is for; leave it out: --skip {draft.name}.",
+            f"The gateway and the engine's logs do what such a service is for; leave it out: --skip {draft.name}.",
         )
     elif str(source) in CLOCK_FILES:
         draft.tell("not carried over", where, "volumes", f"{source} of the host", 'TZ = "Europe/Berlin" in [env].')
@@ -165,7 +165,7 @@ def _bind(compose: ComposeFile, draft: Draft, mount: dict[str, Any], target: str
             where,
             "volumes",
             f"{_shown(compose, source)} at {target} is for development: the image holds the sources",
-            "`invoke dev` builds what is saved, or copies it: `invoke dev --sync`.",
+            "`invoke dev` builds what is saved; with [dev] sync it copies it.",
         )
     elif not source.exists() or _holds_data(source, target, mount):
         add_volume(draft, to_label(source.name) or "data", target, where)

@@ -123,4 +123,4 @@ def _tell_end(plan: Plan) -> None:
         show.plain(f"  {todo} of the lines above are to do.")
     for command in plan.commands:
         show.plain(f"  {command}")
-    show.say("Next: [bold]invoke up[/]")
+    show.say("Adopted. Next: [bold]invoke up[/]")

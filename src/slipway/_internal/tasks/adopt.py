@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
+from slipway._internal.model.terminal_text import sanitize_line
 from slipway._internal.model.workspace_path import workspace_root
 from slipway._internal.tasks.verb import verb
 
 if TYPE_CHECKING:
-    from slipway._internal.adopt.plan import Plan
+    from slipway._internal.adopt.plan import Draft, Plan
 
 SHOWN_FIRST = ("refused", "to do", "not carried over", "kept otherwise", "carried over")
 
@@ -81,31 +83,27 @@ def _count(plan: Plan) -> str:
 
 def _show(plan: Plan) -> None:
     """Show the services, then what becomes of everything that was said of them, the worst first."""
-    from slipway._internal.tasks import show
-
-    show.table(
-        ("service", "from", "port", "route", "needs"),
-        [
-            (
-                draft.name,
-                draft.source_name(),
-                str(draft.settings.get("port", "-")),
-                str(draft.settings.get("route", "-")),
-                ", ".join(draft.settings.get("needs", ())) or "-",
-            )
-            for draft in plan.drafts
-        ],
-    )
     from rich.markup import escape
 
-    rows = sorted(plan.all_rows(), key=lambda row: SHOWN_FIRST.index(row.fate))
-    show.table(
+    from slipway._internal.tasks import show
+
+    def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+        show.table(columns, [tuple(escape(sanitize_line(cell)) for cell in row) for row in rows])
+
+    table(("service", "from", "port", "route", "needs"), map(_service_row, plan.drafts))
+    table(
         ("service", "what becomes of it", "key", "where", "why", "instead"),
         [
-            tuple(map(escape, (row.service, row.fate, row.key, _short(row.where, plan), row.why, row.instead)))
-            for row in rows
+            (row.service, row.fate, row.key, _short(row.where, plan), row.why, row.instead)
+            for row in sorted(plan.all_rows(), key=lambda row: SHOWN_FIRST.index(row.fate))
         ],
     )
+
+
+def _service_row(draft: Draft) -> tuple[str, ...]:
+    settings = draft.settings
+    needs = ", ".join(settings.get("needs", ())) or "-"
+    return draft.name, draft.source_name(), str(settings.get("port", "-")), str(settings.get("route", "-")), needs
 
 
 def _short(where: str, plan: Plan) -> str:

@@ -448,6 +448,7 @@ def test_environment_is_env_and_what_looks_secret_is_told(tmp_path: Path) -> Non
         "B": True,
         "DB_PASSWORD": "hunter2",
         "EMPTY_TOKEN": "",
+        "DB_PASS": "/run/secrets/pass",
         "DB": "postgres://u:p@db/x",
         "FROM_SHELL": None,
         "discovery.type": 'a "$b"',
@@ -455,7 +456,7 @@ def test_environment_is_env_and_what_looks_secret_is_told(tmp_path: Path) -> Non
     }
     draft = one(tmp_path / "shop", {"image": "nginx", "environment": environment})
     assert draft.settings["env"] == {
-        **{"A": "1", "B": "true", "DB_PASSWORD": "hunter2", "EMPTY_TOKEN": ""},
+        **{"A": "1", "B": "true", "DB_PASSWORD": "hunter2", "EMPTY_TOKEN": "", "DB_PASS": "/run/secrets/pass"},
         **{"DB": "postgres://u:p@db/x", "KEY_FILE": "/run/secrets/key"},
     }
     told = {
@@ -759,6 +760,7 @@ def test_what_is_read_names_the_line_of_merged_and_extended_keys(tmp_path: Path)
     text = (
         "include: [extra.yaml, {path: gone.yaml}]\nx-all: &all\n  tty: true\nservices:\n  web:\n    <<: *all\n"
         "    extends: {file: base.yaml, service: web}\n    ports:\n      - '80'\n      - '81'\n"
+        "    environment:\n      - A=1\n      - B\n"
     )
     compose = read(folder, text, {"services": {"web": {}}})
     assert compose.files == (folder / "compose.yaml", folder / "extra.yaml", folder / "base.yaml")
@@ -767,4 +769,7 @@ def test_what_is_read_names_the_line_of_merged_and_extended_keys(tmp_path: Path)
     assert compose.where("services", "more", "image").endswith("extra.yaml:3")
     assert compose.where("services", "web", "nothing").endswith("compose.yaml:5")
     assert compose.where("nowhere").endswith("compose.yaml:1")
-    assert compose.written_keys("web") == ["extends", "ports", "tty"]
+    assert compose.where("services", "web", "environment", "A").endswith("compose.yaml:12")
+    assert compose.where("services", "web", "environment", "B").endswith("compose.yaml:13")
+    assert compose.where("services", "web", "environment", "C").endswith("compose.yaml:11")
+    assert compose.written_keys("web") == ["extends", "ports", "environment", "tty"]

@@ -98,8 +98,10 @@ class ComposeFile:
         """Return the line of a key, or of the item of a list that a number names; 0 where it is not written."""
         node, line = self._root(file), 0
         for key in keys:
-            if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
-                node = node.value[int(key)]
+            if isinstance(node, yaml.SequenceNode):
+                node = _item(node, key)
+                if node is None:
+                    return 0
                 line = node.start_mark.line + 1
                 continue
             found = next(((name, value) for name, value in _pairs(node) if name.value == key), None)
@@ -107,6 +109,13 @@ class ComposeFile:
                 return 0
             line, node = found[0].start_mark.line + 1, found[1]
         return line
+
+
+def _item(node: yaml.SequenceNode, key: str) -> Any:
+    """Return the item of a list that a number names, or a name: `A` is `- A=1` or `- A`."""
+    if key.isdigit():
+        return node.value[int(key)] if int(key) < len(node.value) else None
+    return next((item for item in node.value if str(item.value).partition("=")[0] == key), None)
 
 
 def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:

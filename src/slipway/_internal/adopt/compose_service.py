@@ -230,7 +230,7 @@ def _environment(service: ComposeService, added: Additions) -> None:
             service.tell("carried over", key, "as ENV of the image: [env] takes names of letters, digits and _ alone")
             continue
         environment[name] = text
-        if (_SECRET_NAME.search(name) and not name.endswith("_FILE") and text) or _PASSWORD_IN_URL.search(text):
+        if _looks_secret(name, text):
             service.tell(
                 "to do",
                 key,
@@ -241,6 +241,12 @@ def _environment(service: ComposeService, added: Additions) -> None:
     if environment:
         service.draft.settings["env"] = environment
         service.tell("carried over", "environment", f"{len(environment)} in [env]")
+
+
+def _looks_secret(name: str, text: str) -> bool:
+    """Whether a variable's value may be a password, and not the path of one."""
+    is_named_so = bool(_SECRET_NAME.search(name)) and not name.endswith("_FILE")
+    return (is_named_so and bool(text) and not text.startswith("/")) or bool(_PASSWORD_IN_URL.search(text))
 
 
 def _ports(service: ComposeService) -> tuple[int, ...]:

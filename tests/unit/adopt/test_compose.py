@@ -621,6 +621,31 @@ def test_a_service_that_ends_and_one_without_a_port_are_told_to_those_that_wait_
     assert found(made, "entrypoint").fate == "to do"
 
 
+def test_what_single_entries_say_beyond_is_told(tmp_path: Path) -> None:
+    settings = {
+        "image": "nginx",
+        "secrets": [{"source": "x", "uid": "103", "mode": "0440"}],
+        "ports": [{"target": 80, "host_ip": "127.0.0.1", "mode": "ingress", "protocol": "tcp"}],
+        "volumes": [
+            {"type": "volume", "source": "v", "target": "/v", "read_only": True, "volume": {"subpath": "s"}},
+            {
+                "type": "bind",
+                "source": "/home/x",
+                "target": "/x",
+                "bind": {"create_host_path": True, "propagation": "shared"},
+            },
+        ],
+        "depends_on": {"db": {"condition": "service_started", "restart": True, "required": False}},
+    }
+    told = {
+        row.key for row in one(tmp_path / "shop", settings).rows if row.fate == "not carried over" and "." in row.key
+    }
+    assert told == {
+        *("secrets.uid", "secrets.mode", "ports.host_ip", "volumes.read_only", "volumes.volume.subpath"),
+        *("volumes.bind.propagation", "depends_on.restart", "depends_on.db"),
+    }
+
+
 def test_network_aliases_and_addresses_are_told(tmp_path: Path) -> None:
     networks = {"net": {"aliases": ["web", "www"], "ipv4_address": "10.0.0.2"}}
     draft = one(tmp_path / "shop", {"image": "nginx", "networks": networks})

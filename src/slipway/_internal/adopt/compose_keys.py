@@ -158,6 +158,18 @@ TOP_KEYS: Mapping[str, Treatment] = {
 }
 
 
+ENTRY_KEYS: Mapping[str, frozenset[str]] = {
+    "configs": frozenset({"source", "target"}),
+    "depends_on": frozenset({"condition", "required"}),
+    "ports": frozenset({"target", "published", "protocol", "mode"}),
+    "secrets": frozenset({"source", "target"}),
+    "volumes": frozenset({"type", "source", "target", "bind", "volume", "tmpfs"}),
+}
+"""What is looked at of each entry of these lists and tables; another key of one is told."""
+ENTRY_DEFAULTS: Mapping[str, Mapping[str, object]] = {"bind": {"create_host_path": True}, "volume": {}, "tmpfs": {}}
+"""What Docker Compose itself writes into such an entry."""
+
+
 def treatment_of(key: str, known: Mapping[str, Treatment]) -> Treatment:
     """Return what becomes of a key that is not carried over."""
     if key.startswith("x-"):

@@ -132,7 +132,26 @@ def _tell_plain_keys(service: ComposeService) -> None:
     for key in ("extends", "env_file"):
         if key in written:
             service.tell("carried over", key, "what it brings is read")
+    _tell_entries(service)
     _tell_networks(service, written)
+
+
+def _tell_entries(service: ComposeService) -> None:
+    """Tell of what single entries of lists say beyond what is looked at, such as the owner of a secret's file."""
+    for key, known in compose_keys.ENTRY_KEYS.items():
+        entries = service.settings.get(key) or []
+        named = entries.items() if isinstance(entries, Mapping) else enumerate(entries)
+        for name, entry in named:
+            if not isinstance(entry, Mapping):
+                continue
+            left = {each: value for each, value in entry.items() if each not in known}
+            for each, defaults in compose_keys.ENTRY_DEFAULTS.items():
+                told = entry.get(each) or {}
+                left |= {f"{each}.{inner}": value for inner, value in told.items() if defaults.get(inner) != value}
+            for each, value in left.items():
+                if value not in (None, False, "", {}, []):
+                    why = f"{each}: {value}: a service of Slipway has no such setting"
+                    service.draft.tell("not carried over", service.where(key, str(name)), f"{key}.{each}", why)
 
 
 def _tell_networks(service: ComposeService, written: list[str]) -> None:

@@ -633,6 +633,7 @@ def test_what_single_entries_say_beyond_is_told(tmp_path: Path) -> None:
                 "source": "/home/x",
                 "target": "/x",
                 "bind": {"create_host_path": True, "propagation": "shared"},
+                "read_only": True,
             },
         ],
         "depends_on": {"db": {"condition": "service_started", "restart": True, "required": False}},

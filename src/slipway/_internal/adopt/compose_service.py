@@ -145,6 +145,8 @@ def _tell_entries(service: ComposeService) -> None:
             if not isinstance(entry, Mapping):
                 continue
             left = {each: value for each, value in entry.items() if each not in known}
+            if entry.get("type") == "bind":
+                left.pop("read_only", None)  # what is copied into an image is
             for each, defaults in compose_keys.ENTRY_DEFAULTS.items():
                 told = entry.get(each) or {}
                 left |= {f"{each}.{inner}": value for inner, value in told.items() if defaults.get(inner) != value}

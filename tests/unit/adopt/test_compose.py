@@ -780,12 +780,12 @@ def test_flags_that_are_not_for_a_compose_file_are_refused(tmp_path: Path, optio
 def test_what_is_read_names_the_line_of_merged_and_extended_keys(tmp_path: Path) -> None:
     folder = write(
         tmp_path / "shop",
-        base_dot_yaml="services:\n  old:\n    restart: always\n",
+        base_dot_yaml="services:\n  old:\n    restart: always\n  new: {extends: old}\n",
         extra_dot_yaml="services:\n  more:\n    image: nginx\n",
     )
     text = (
         "include: [extra.yaml, {path: gone.yaml}]\nx-all: &all\n  tty: true\nservices:\n  web:\n    <<: *all\n"
-        "    extends: {file: base.yaml, service: web}\n    ports:\n      - '80'\n      - '81'\n"
+        "    extends: {file: base.yaml, service: new}\n    ports:\n      - '80'\n      - '81'\n"
         "    environment:\n      - A=1\n      - B\n"
     )
     compose = read(folder, text, {"services": {"web": {}}})
@@ -798,4 +798,5 @@ def test_what_is_read_names_the_line_of_merged_and_extended_keys(tmp_path: Path)
     assert compose.where("services", "web", "environment", "A").endswith("compose.yaml:12")
     assert compose.where("services", "web", "environment", "B").endswith("compose.yaml:13")
     assert compose.where("services", "web", "environment", "C").endswith("compose.yaml:11")
-    assert compose.written_keys("web") == ["extends", "ports", "environment", "tty"]
+    assert compose.where("services", "web", "restart").endswith("base.yaml:3")
+    assert compose.written_keys("web") == ["extends", "ports", "environment", "tty", "restart"]

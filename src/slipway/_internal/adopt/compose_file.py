@@ -65,18 +65,32 @@ class ComposeFile:
     def where(self, *keys: str) -> str:
         """Return the file and line of a key; the nearest one around it that is written there."""
         for length in range(len(keys), 0, -1):
-            for file in self.files:
-                if line := self._line(file, keys[:length]):
+            for file, path in self._places(keys[:length]):
+                if line := self._line(file, path):
                     return f"{file}:{line}"
         return f"{self.path}:1"
 
     def written_keys(self, service: str) -> list[str]:
         """Return the keys that the original files have for a service."""
         found: dict[str, None] = {}
-        for file in self.files:
-            node = self._find(file, ("services", service))
-            found.update(dict.fromkeys(str(key.value) for key, _ in _pairs(node)))
+        for file, path in self._places(("services", service)):
+            found.update(dict.fromkeys(str(key.value) for key, _ in _pairs(self._find(file, path))))
         return list(found)
+
+    def _places(self, keys: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+        """Yield where a key may stand: in each file, then at what a service extends."""
+        yield from ((file, keys) for file in self.files)
+        if keys[:1] != ("services",) or len(keys) < 2:
+            return
+        todo, seen = [(file, keys[1]) for file in self.files], set(self.files)
+        for file, service in todo:  # grows
+            told = {key.value: value for key, value in _pairs(self._find(file, ("services", service, "extends")))}
+            named = self._find(file, ("services", service, "extends"))
+            other = getattr(told.get("service", named), "value", None)
+            path = Path(os.path.normpath(file.parent / told["file"].value)) if "file" in told else file
+            if isinstance(other, str) and path in seen and (path, other) not in todo:
+                todo.append((path, other))
+                yield path, ("services", other, *keys[2:])
 
     @cached_property
     def top_keys(self) -> list[str]:

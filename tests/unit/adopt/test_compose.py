@@ -266,6 +266,7 @@ def test_keys_of_build_and_deploy_are_told(tmp_path: Path) -> None:
 def test_a_build_is_a_service_with_its_dockerfile_target_and_arguments(tmp_path: Path) -> None:
     folder = write(
         tmp_path / "shop",
+        web__docker__prod_dot_Dockerfile_dot_dockerignore="x\n",
         web__docker__prod_dot_Dockerfile="ARG V=3.12\nFROM python:${V} AS base\nFROM base AS dev\nFROM base AS prod\n",
         web__app_dot_py="",
     )
@@ -278,6 +279,7 @@ def test_a_build_is_a_service_with_its_dockerfile_target_and_arguments(tmp_path:
     draft = one(folder, {"build": build, "expose": ["9000"], "image": "shop/web"})
     assert draft.settings["target"] == "dev" and draft.settings["port"] == 9000
     assert draft.settings["args"] == {"V": "3.12"}
+    assert draft.files == {"Dockerfile.dockerignore": folder / "web" / "docker" / "prod.Dockerfile.dockerignore"}
     assert draft.dockerfile is not None and draft.dockerfile.startswith(
         "ARG V=3.12\nFROM docker.io/library/python:3.12@"
     )
@@ -314,7 +316,7 @@ def test_the_kind_of_a_backing_image_stands_in_where_the_registry_does_not_answe
     }
     made = plan(tmp_path / "shop", "services:\n  web: {}\n  db: {}\n", services)
     assert [(draft.name, draft.kind) for draft in made.drafts] == [("web", ""), ("db", "postgres")]
-    assert made.drafts[0].settings["needs"] == ["db"]
+    assert made.drafts[0].settings["needs"] == ["db"] and made.drafts[1].settings == {"port": 5432}
     assert [row.fate for row in made.drafts[1].rows if row.key == "environment"] == ["carried over", "kept otherwise"]
 
 
@@ -736,6 +738,24 @@ def test_a_plan_is_written_whole_with_the_files_that_are_copied(
     assert (written[0] / "adopted" / "site" / "a").is_file()
     assert (written[1] / ".dockerignore").read_text(encoding="utf-8").endswith("!adopted\n")
     assert {service.name for service in load_workspace(workspace.root).services} == {"web", "api"}
+
+
+def test_a_kind_in_place_of_an_image_is_written_as_invoke_new_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    write(
+        workspace.root / "kinds" / "valkey",
+        Dockerfile="ARG PYTHON_RUN\nFROM ${PYTHON_RUN} AS run\n",
+        service_dot_toml='kind = "valkey"\nport = 6379\n[args]\nIMAGE_TITLE = "SERVICE"\n',
+    )
+    folder = write(tmp_path / "shop", compose_dot_yaml="services: {cache: {image: redis}}\n")
+    program = compose_program(tmp_path / "tool", {"services": {"cache": {"image": "redis"}}})
+    monkeypatch.setattr(adopt, "ensure_tool", lambda _name, **_options: program)
+    with plan_adoption(workspace, Request(str(folder), offline=True), print) as adoption:
+        adoption.write()
+    service = load_workspace(workspace.root).service("cache")
+    assert service.settings.kind == "valkey" and service.settings.args == {"IMAGE_TITLE": "cache"}
 
 
 def test_with_a_refused_service_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,6 +327,9 @@ def _build(workspace: Workspace, service: ComposeService, pins: Pins, ports: tup
         if file is None:
             return
         dockerfile = read_dockerfile(file)
+        ignore_file = file.with_name(f"{file.name}.dockerignore")
+        if ignore_file.is_file():
+            draft.files["Dockerfile.dockerignore"] = ignore_file
         target = str(build.get("target") or "")
         dockerfile.stage(target)
         user = _user(service)
@@ -394,6 +397,7 @@ def _image(workspace: Workspace, service: ComposeService, pins: Pins, ports: tup
                     "kept otherwise", key, f"the kind {kind} has its own: see services/{draft.name}/service.toml"
                 )
         service.commands.clear()
+        draft.settings = {key: draft.settings[key] for key in ("port",) if key in draft.settings}
     elif not draft.is_refused:
         service.is_missing = True
         service.tell("not carried over", "image", why, HOW_TO_PIN.format(image=image))

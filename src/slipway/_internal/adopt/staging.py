@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from slipway._internal.adopt.compose_mounts import EXTRA_FOLDER
 from slipway._internal.adopt.copying import copy_files, list_files, remove_files
 from slipway._internal.adopt.pins import base_arguments
 from slipway._internal.adopt.plan import Draft, Plan
@@ -19,7 +20,7 @@ from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.scratch import remove_if_killed, temporary_folder
 from slipway._internal.model.workspace import Service, Workspace, load_workspace
-from slipway._internal.scaffold.service_creation import refuse_taken, write_kind
+from slipway._internal.scaffold.service_creation import create_service, refuse_taken
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def staged(workspace: Workspace, plan: Plan) -> Iterator[Path]:
     for draft in plan.drafts:
         refuse_taken(workspace.root, draft.name)
     with temporary_folder(workspace.scratch, "adopt") as root:
-        for name in ("workspace.toml", "libs"):
+        for name in ("workspace.toml", "libs", "kinds"):
             if (workspace.root / name).exists():
                 (root / name).symlink_to(workspace.root / name)
         services = root / "services"
@@ -42,14 +43,14 @@ def staged(workspace: Workspace, plan: Plan) -> Iterator[Path]:
         for service in workspace.services:
             (services / service.name).symlink_to(service.folder)
         for draft in plan.drafts:
-            _write(workspace, draft, services / draft.name)
+            _write(draft, root, services / draft.name)
         _check(workspace, plan, root)
         yield services
 
 
-def _write(workspace: Workspace, draft: Draft, folder: Path) -> None:
+def _write(draft: Draft, root: Path, folder: Path) -> None:
     if draft.kind:
-        write_kind(workspace.root, folder, draft.kind, draft.name)
+        create_service(root, draft.name, draft.kind)
     folder.mkdir(exist_ok=True)
     if draft.sources:
         copy_files(draft.sources, list_files(draft.sources, draft.without), folder)
@@ -61,9 +62,8 @@ def _write(workspace: Workspace, draft: Draft, folder: Path) -> None:
             target.mkdir(exist_ok=True)
         else:
             shutil.copy2(source, target)
-    if draft.files and (folder / ".dockerignore").is_file():
-        with (folder / ".dockerignore").open("a", encoding="utf-8") as ignored:
-            ignored.write("\n# What `invoke adopt` has put beside the sources:\n!adopted\n")
+    if any(name.startswith(f"{EXTRA_FOLDER}/") for name in draft.files):
+        _let_through(folder)
     if draft.dockerfile is not None:
         data = draft.dockerfile.encode("utf-8", "surrogateescape")
         for other in folder.glob("[Dd]ockerfile"):
@@ -71,6 +71,14 @@ def _write(workspace: Workspace, draft: Draft, folder: Path) -> None:
         (folder / "Dockerfile").write_bytes(data)
     if not draft.kind:
         (folder / "service.toml").write_text(render(draft), encoding="utf-8")
+
+
+def _let_through(folder: Path) -> None:
+    """Have a service's ignore files let the build see what is put beside its sources."""
+    for name in (".dockerignore", "Dockerfile.dockerignore"):
+        if (folder / name).is_file():
+            with (folder / name).open("a", encoding="utf-8") as ignored:
+                ignored.write(f"\n# What `invoke adopt` has put beside the sources:\n!{EXTRA_FOLDER}\n")
 
 
 def _check(workspace: Workspace, plan: Plan, root: Path) -> None:

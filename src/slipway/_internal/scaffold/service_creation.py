@@ -92,15 +92,6 @@ def _write_files(
     file.write_text(_comment_out_absent_needs(text, other_settings), encoding="utf-8")
 
 
-def write_kind(root: Path, folder: Path, kind: str, name: str) -> None:
-    """Write a kind's files to a new folder as those of the service `name`, wherever that folder is.
-
-    Raises:
-        ConfigError: a lib that the kind needs is missing, or a service.toml of the workspace is not TOML.
-    """
-    _write_files(root, folder, kind, name, None, _read_settings(root))
-
-
 def create_initial_services(root: Path, answer: str) -> None:
     """Add a new workspace's first services: `demo`, `api` or `none`."""
     for name, kind, route in INITIAL_SERVICES[answer]:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from slipway._internal.adopt import compose_keys
+from slipway._internal.adopt.compose_draft import ComposeService
 from slipway._internal.adopt.compose_file import ComposeFile
-from slipway._internal.adopt.compose_service import ComposeService, adopt_service
+from slipway._internal.adopt.compose_service import adopt_service
 from slipway._internal.adopt.names import to_label
 from slipway._internal.adopt.pins import Pins
 from slipway._internal.adopt.plan import Draft, Plan, Row

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slipway._internal.adopt import compose_keys
+from slipway._internal.adopt.compose_draft import ComposeService
 from slipway._internal.adopt.compose_file import ComposeFile
 from slipway._internal.adopt.compose_mounts import Additions, give_secrets, mount_all
+from slipway._internal.adopt.compose_running import carry_healthcheck, carry_resources, carry_scale, whole_seconds
 from slipway._internal.adopt.copying import list_files
 from slipway._internal.adopt.folder import describe_build
 from slipway._internal.adopt.known_images import known_image
 from slipway._internal.adopt.pins import HOW_TO_PIN, Pins
 from slipway._internal.adopt.plan import Draft
 from slipway._internal.adopt.routes import first_http_port
-from slipway._internal.adopt.security import lift_restrictions, set_limits
-from slipway._internal.content import healthcheck
+from slipway._internal.adopt.security import lift_restrictions
 from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.model.containers import CAPABILITIES
 from slipway._internal.model.errors import ConfigError, SlipwayError
@@ -32,53 +31,6 @@ _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|(^|_)(KEY|PASS
 _PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 _HOST_MODES = ("network_mode", "pid", "ipc", "uts", "userns_mode", "cgroup")
-_JAVA_FILES = ("pom.xml", "build.gradle", "build.gradle.kts")
-_MEGABYTE = 1024**2
-
-
-@dataclass
-class ComposeService:
-    """One service on its way from a Compose file to a draft.
-
-    Attributes:
-        compose: the file.
-        name: what the file calls it.
-        settings: what Docker Compose makes of what the file says.
-        draft: what it becomes.
-        commands: what is left to the user to type.
-        renamed: paths that have another name now.
-        http: the port by which browsers reach it; None for none.
-        is_missing: whether its image cannot be named by digest, so that it is left out.
-    """
-
-    compose: ComposeFile
-    name: str
-    settings: dict[str, Any]
-    draft: Draft
-    commands: list[str] = field(default_factory=list)
-    renamed: dict[str, str] = field(default_factory=dict)
-    http: int | None = None
-    is_missing: bool = False
-
-    def where(self, *keys: str) -> str:
-        """Return the file and line of one of its keys."""
-        return self.compose.where("services", self.name, *keys)
-
-    def tell(self, fate: Any, key: str, why: str, instead: str = "", *below: str) -> None:
-        """Take down what becomes of a key."""
-        first = key.split(".")
-        self.draft.tell(fate, self.where(*first, *below), key, why, instead)
-
-    def text(self, value: Any) -> str:
-        """Return a value as a text in which renamed paths have their new names."""
-        found = json.dumps(value) if isinstance(value, (bool, dict, list)) else str(value)
-        for old, new in self.renamed.items():
-            found = re.sub(rf"{re.escape(old)}(?![\w.-])", new, found)
-        return found
-
-    def words(self, value: Any) -> list[str]:
-        """Return the words of a command."""
-        return [self.text(word) for word in value or ()]
 
 
 def adopt_service(workspace: Workspace, compose: ComposeFile, name: str, draft: Draft, pins: Pins) -> ComposeService:
@@ -110,9 +62,9 @@ def adopt_service(workspace: Workspace, compose: ComposeFile, name: str, draft: 
     if not service.is_missing and not draft.kind:
         _commands(service, added)
         _apply_additions(service, added)
-        _healthcheck(service)
-        _resources(service)
-        _scale(service)
+        carry_healthcheck(service)
+        carry_resources(service)
+        carry_scale(service)
     return service
 
 
@@ -451,7 +403,7 @@ def _commands(service: ComposeService, added: Additions) -> None:
         added.lines.append(f"WORKDIR {folder}")
         service.tell("carried over", "working_dir", f"WORKDIR {folder} in the Dockerfile")
     if period := service.settings.get("stop_grace_period"):
-        service.draft.settings["drain"] = _seconds(period, 1)
+        service.draft.settings["drain"] = whole_seconds(period, 1)
         service.tell("carried over", "stop_grace_period", f"drain = {service.draft.settings['drain']}")
 
 
@@ -476,110 +428,3 @@ def _apply_additions(service: ComposeService, added: Additions) -> None:
 def _is_last_stage(dockerfile: str, stage: str) -> bool:
     froms = [line.split() for line in dockerfile.splitlines() if re.match(r"\s*FROM\s", line, re.IGNORECASE)]
     return bool(froms) and froms[-1][-1].lower() == stage.lower()
-
-
-def _healthcheck(service: ComposeService) -> None:
-    check = service.settings.get("healthcheck")
-    if not check:
-        return
-    test = check.get("test") or []
-    words = [test] if isinstance(test, str) else list(test)
-    if check.get("disable") or words[:1] == ["NONE"]:
-        service.tell(
-            "to do", "healthcheck", "the image's HEALTHCHECK is switched off", "HEALTHCHECK NONE in a Dockerfile"
-        )
-        return
-    if words[:1] == ["CMD"]:
-        command = service.words(words[1:])
-    else:
-        command = [*healthcheck.SHELL, service.text(" ".join(words[words[:1] == ["CMD-SHELL"] :]))]
-    if not words or not command or not command[0]:
-        service.tell(
-            "to do", "healthcheck", "only the times of the image's HEALTHCHECK change", "[healthcheck] with `command`"
-        )
-        return
-    found: dict[str, Any] = {"command": command}
-    for key, least in (("interval", 1), ("timeout", 1), ("start_period", 0)):
-        if check.get(key):
-            found[key.replace("_", "-")] = _seconds(check[key], least)
-    if check.get("retries"):
-        found["retries"] = min(max(int(check["retries"]), 1), 100)
-    service.draft.settings["healthcheck"] = found
-    service.draft.settings.pop("health", None)
-    service.draft.rows = [row for row in service.draft.rows if row.key != "HEALTHCHECK"]
-    service.tell("carried over", "healthcheck", "[healthcheck]")
-    if check.get("start_interval"):
-        service.tell("not carried over", "healthcheck.start_interval", "it is checked at one interval")
-
-
-def _seconds(text: Any, least: int) -> int:
-    """Return a duration in whole seconds that service.toml takes."""
-    try:
-        return min(max(math.ceil(healthcheck.parse_duration(str(text))), least), 3600)
-    except ValueError:
-        return least
-
-
-def _resources(service: ComposeService) -> None:
-    deploy = service.settings.get("deploy") or {}
-    resources = deploy.get("resources") or {}
-    limits, reserved = dict(resources.get("limits") or {}), dict(resources.get("reservations") or {})
-    found: dict[str, Any] = {}
-    memory, cpus = limits.pop("memory", None) or service.settings.get("mem_limit"), limits.pop("cpus", None)
-    if memory and int(memory) > 0:
-        found["memory"] = _memory(int(memory))
-        service.tell(
-            "carried over", "mem_limit" if "mem_limit" in service.settings else "deploy.resources", found["memory"]
-        )
-    if cpus := float(cpus or service.settings.get("cpus") or 0):
-        found["cpus"] = cpus
-        service.tell("carried over", "cpus" if service.settings.get("cpus") else "deploy.resources", f"cpus = {cpus}")
-    if gpus := _gpus(service, reserved.pop("devices", None)):
-        found["gpu"] = gpus
-    for table, left in (("limits", limits), ("reservations", reserved)):
-        for key in left:
-            service.tell("not carried over", f"deploy.resources.{table}.{key}", "[resources] has memory, cpus and gpu")
-    for key in deploy:
-        if key not in ("resources", "replicas") and deploy[key] not in (None, {}, [], ""):
-            treatment = compose_keys.treatment_of(key, compose_keys.DEPLOY_KEYS)
-            service.tell(treatment.fate, f"deploy.{key}", treatment.why, treatment.instead)
-    if found:
-        service.draft.settings["resources"] = found
-    known = known_image(str(service.settings.get("image", "")))
-    is_java = service.draft.sources is not None and any(
-        (service.draft.sources / name).is_file() for name in _JAVA_FILES
-    )
-    set_limits(service.draft, service.where(), is_large=is_java or (known is not None and known.is_large))
-
-
-def _memory(size: int) -> str:
-    """Return bytes as service.toml writes them, rounded up to a megabyte."""
-    megabytes = math.ceil(size / _MEGABYTE)
-    return f"{megabytes // 1024}g" if megabytes % 1024 == 0 else f"{megabytes}m"
-
-
-def _gpus(service: ComposeService, devices: Any) -> int:
-    asked = service.settings.get("gpus") or devices or []
-    if not asked:
-        return 0
-    key = "gpus" if service.settings.get("gpus") else "deploy.resources.reservations.devices"
-    entries = asked if isinstance(asked, list) else [{}]
-    counts = [entry.get("count", 1) for entry in entries if isinstance(entry, Mapping)]
-    total = sum(count for count in counts if isinstance(count, int) and count > 0) or 1
-    service.tell("carried over", key, f"gpu = {total}")
-    return total
-
-
-def _scale(service: ComposeService) -> None:
-    deploy = service.settings.get("deploy") or {}
-    key = "deploy.replicas" if deploy.get("replicas") is not None else "scale"
-    number = deploy.get("replicas") if deploy.get("replicas") is not None else service.settings.get("scale")
-    if number is None:
-        return
-    if int(number) < 1:
-        service.tell("to do", key, "a service has one container at least", f"--skip {service.draft.name}")
-    elif service.draft.settings.get("volumes") and int(number) > 1:
-        service.tell("not carried over", key, f"{number} containers could write to one volume at a time, so it is one")
-    else:
-        service.draft.settings["scale"] = {"min": int(number), "max": int(number)}
-        service.tell("carried over", key, f"[scale] min = max = {number}")

@@ -542,7 +542,10 @@ def test_mounts_become_volumes_files_of_the_image_or_are_told(tmp_path: Path) ->
 
 def test_sources_that_are_mounted_into_what_is_built_from_them_are_dropped_with_the_reason(tmp_path: Path) -> None:
     folder = write(
-        tmp_path / "shop", web__Dockerfile="FROM python:3.12 AS dev\nFROM dev AS prod\n", web__conf="x", web__src__a="1"
+        tmp_path / "shop",
+        web__Dockerfile="FROM python:3.12 AS dev\nFROM dev AS prod\nRUN <<END\nFROM dev\nEND\n",
+        web__conf="x",
+        web__src__a="1",
     )
     mounts = [
         {"type": "bind", "source": str(folder / "web" / "src"), "target": "/src"},

@@ -21,6 +21,7 @@ from slipway._internal.adopt.plan import Draft
 from slipway._internal.adopt.routes import first_http_port
 from slipway._internal.adopt.security import lift_restrictions
 from slipway._internal.content.dockerfile import read as read_dockerfile
+from slipway._internal.content.dockerfile_parser import parse_instructions
 from slipway._internal.model.containers import CAPABILITIES
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.workspace import Workspace
@@ -426,5 +427,5 @@ def _apply_additions(service: ComposeService, added: Additions) -> None:
 
 
 def _is_last_stage(dockerfile: str, stage: str) -> bool:
-    froms = [line.split() for line in dockerfile.splitlines() if re.match(r"\s*FROM\s", line, re.IGNORECASE)]
+    froms = [each.rest.split() for each in parse_instructions(dockerfile, "\\") if each.keyword == "FROM"]
     return bool(froms) and froms[-1][-1].lower() == stage.lower()

@@ -27,12 +27,12 @@ def draft_of(folder: Path) -> Draft:
     [
         (
             {"requirements_dot_txt": "fastapi\nuvicorn\n", "app__main_dot_py": FASTAPI},
-            '[".venv/bin/python", "-m", "uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000"]',
+            '["/app/.venv/bin/python", "-m", "uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000"]',
             8000,
         ),
         (
             {"requirements_dot_txt": "fastapi[standard]\n", "main_dot_py": "api = fastapi.FastAPI()\n"},
-            '[".venv/bin/python", "-m", "uvicorn", "main:api", "--host", "0.0.0.0", "--port", "8000"]',
+            '["/app/.venv/bin/python", "-m", "uvicorn", "main:api", "--host", "0.0.0.0", "--port", "8000"]',
             8000,
         ),
         (
@@ -45,7 +45,7 @@ def draft_of(folder: Path) -> Draft:
             '"site.wsgi:application"]',
             8000,
         ),
-        ({"requirements_dot_txt": "x\n", "main_dot_py": ""}, '[".venv/bin/python", "main.py"]', None),
+        ({"requirements_dot_txt": "x\n", "main_dot_py": ""}, '["/app/.venv/bin/python", "main.py"]', None),
         (
             {"package_dot_json": '{"scripts": {"start": "node src/x.js --v"}}', "package-lock_dot_json": LOCK},
             '["node", "src/x.js", "--v"]',

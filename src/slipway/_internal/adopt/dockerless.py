@@ -191,7 +191,7 @@ def _write_python(draft: Draft, framework: Framework, folder: Path, names: Seque
 
 def _python_command(draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> list[str]:
     """Return how a Python service is started."""
-    python, port = ".venv/bin/python", str(framework.port)
+    python, port = "/app/.venv/bin/python", str(framework.port)
     packages = python_packages(folder)
     if framework.name == "FastAPI":
         module = _find_object(folder, names, "FastAPI")

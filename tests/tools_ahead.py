@@ -62,7 +62,7 @@ def tools_of(suite: str) -> tuple[str, ...]:
     from slipway._internal.toolchain.cluster import components
 
     gate = "registry", "crane", environment.SCANNER, environment.SIGNER
-    e2e = *environment.TOOLS, "buildkit", "registry"
+    e2e = *environment.TOOLS, "buildkit", "registry", "compose"
     # Tools of one module go together: the second is built in no time.
     cluster = *environment.KUBERNETES_TOOLS, *components.TOOLS, kubernetes_plugin.PLUGIN
     needed = {"gate": gate, "e2e": e2e, "kubernetes": (*e2e, *cluster)}[suite]

@@ -30,11 +30,15 @@ PLACEHOLDER = "…"
 OF_NO_STACK = {
     "it is about development": {
         "Everything is there. Next: [bold]invoke up[/]",
+        "Adopted. Next: [bold]invoke up[/]",
         "is a …. Next: [bold]invoke up[/]",
         "Run `invoke up` or `invoke build` first: each leaves a record",
     },
     "it is about the verb, in whichever stack": {
         "`invoke dev` does not work on it",
+        "`invoke dev` builds",
+        "`invoke exec` opens one",
+        "`invoke logs` shows",
         "`invoke dev` works with a Docker engine only",
         "made by `invoke dev`",
         "`invoke dev` is at work on",

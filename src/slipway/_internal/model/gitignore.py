@@ -47,6 +47,11 @@ def holds_only_ignored(root: Path, folder: Path) -> bool:
     return _has_ignored_ancestor(folder, rules) or not any(_walk_unignored(folder, rules))
 
 
+def walk_unignored(folder: Path) -> Iterator[Path]:
+    """Yield the files and links below a folder that git would not ignore, whatever it says of the folder itself."""
+    yield from _walk_unignored(folder, list(_inherited_rules(folder, folder)))
+
+
 def _walk_unignored(folder: Path, rules: Sequence[GitignoreRule]) -> Iterator[Path]:
     """Yield what git would not ignore: files, links, and folders that nobody can look into."""
     rules = [*rules, *_read_rules(folder / ".gitignore", folder)]

@@ -134,6 +134,15 @@ def _refuse_unusable(root: Path, name: str, kind: str) -> None:
             f"there is no kind {kind!r}",
             remedy=f"Kinds: {', '.join(list_kinds(root))}. One of your own is a folder in kinds/ with a service.toml.",
         )
+    refuse_taken(root, name)
+
+
+def refuse_taken(root: Path, name: str) -> None:
+    """Refuse a service's name whose folder is there.
+
+    Raises:
+        ConfigError: with what to do about it.
+    """
     folder = root / "services" / name
     if folder.is_dir() and not (folder / "service.toml").exists() and holds_only_ignored(root, folder):
         raise ConfigError(

@@ -9,6 +9,7 @@ from invoke.collection import Collection
 from slipway._internal.model.workspace_path import use_workspace
 from slipway._internal.run import streams
 from slipway._internal.tasks import (
+    adopt,
     cache,
     cluster,
     commands,
@@ -31,7 +32,7 @@ def verbs(root: Path) -> Collection:
     streams.secure_streams()  # Invoke itself prints, too
     own_kinds = sorted(file.parent.name for file in (root / "kinds").glob("*/service.toml"))
     workspace.new.help["kind"] = workspace.KIND_HELP + (", ".join(own_kinds) or "none yet")
-    modules = (workspace, update, images, cache, gate, ship, dev, releases, look, commands, reports, cluster)
+    modules = (workspace, adopt, update, images, cache, gate, ship, dev, releases, look, commands, reports, cluster)
     tasks = [task for module in modules for task in vars(module).values() if isinstance(task, OptionalWordsTask)]
     namespace = Collection(*tasks)
     for task in tasks:

@@ -36,6 +36,7 @@ def doctor(context: Context, json: bool = False) -> None:
     from invoke.exceptions import Exit
 
     from slipway._internal.build.frontend_doctor import frontend_facts
+    from slipway._internal.build.service_doctor import service_facts
     from slipway._internal.gate import gate_doctor
     from slipway._internal.model.workspace import load_workspace
     from slipway._internal.scaffold.update import interrupted_update
@@ -46,6 +47,7 @@ def doctor(context: Context, json: bool = False) -> None:
     results = [
         *run_checks(workspace),
         *frontend_facts(workspace),
+        *service_facts(workspace),
         *gate_doctor.gate_facts(workspace),
         *interrupted_update(workspace.root),
     ]

@@ -1,0 +1,144 @@
+"""What exists becomes services that run: a folder with a Dockerfile, one without, and a Compose project."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+from tests.e2e.workspace import Workspace
+
+pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
+
+SERVER = """
+import http.server, os, pathlib, urllib.request
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        backend = os.environ.get("BACKEND")
+        text = urllib.request.urlopen(backend, timeout=5).read() if backend else pathlib.Path("greeting").read_bytes()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text)
+
+
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+DOCKERFILE = """\
+ARG PYTHON_RUN
+FROM ${PYTHON_RUN}
+WORKDIR /app
+COPY server.py greeting* ./
+EXPOSE 8000
+USER 65532:65532
+ENTRYPOINT ["python3", "server.py"]
+"""
+COMPOSE = """\
+services:
+  front_door:
+    build: front
+    ports: ["8090:8000"]
+    environment:
+      BACKEND: http://back_end:8000/
+    depends_on: [back_end]
+  back_end:
+    build:
+      context: back
+    volumes:
+      - ./greeting.txt:/app/greeting:ro
+    restart: always
+    privileged: {privileged}
+"""
+
+
+def project(folder: Path, *, privileged: bool = False) -> Path:
+    """Write a Compose project of two services made for the workspace's bases; return its file."""
+    for name in ("front", "back"):
+        service(folder / name)
+    (folder / "greeting.txt").write_text("from the mounted file", encoding="utf-8")
+    (folder / "back" / "greeting").unlink()
+    file = folder / "compose.yaml"
+    file.write_text(COMPOSE.format(privileged=json.dumps(privileged)), encoding="utf-8")
+    return file
+
+
+def service(folder: Path) -> Path:
+    """Write a service whose Dockerfile starts from the workspace's base."""
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    (folder / "server.py").write_text(textwrap.dedent(SERVER), encoding="utf-8")
+    (folder / "greeting").write_text("from its own file", encoding="utf-8")
+    return folder
+
+
+def test_a_folder_and_a_compose_project_are_adopted_and_served(deployed: Workspace, tmp_path: Path) -> None:
+    before = deployed.ids()
+    dry = deployed.invoke("adopt", str(service(tmp_path / "My_Shop")), "--dry")
+    assert dry.code == 0, dry.output
+    assert "my-shop" in dry.stdout and deployed.git("status", "--porcelain") == ""
+    refused = deployed.invoke("adopt", str(tmp_path / "My_Shop"))
+    assert refused.code == 2 and "--yes" in refused.stderr
+    adopted = deployed.invoke("adopt", str(tmp_path / "My_Shop"), "--route", "/shop", "--yes")
+    assert adopted.code == 0, adopted.output
+    plan = deployed.invoke("adopt", str(project(tmp_path / "site")), "--yes", "--offline", "--json").json()
+    assert plan["written"] and [each["name"] for each in plan["services"]] == ["front-door", "back-end"]
+
+    previewed = deployed.invoke("preview")
+    assert previewed.code == 0, previewed.output
+    deployed.up()
+    assert deployed.get("/shop") == (200, "from its own file")
+    assert deployed.get("/front-door") == (200, "from the mounted file")
+    assert {name: each for name, each in deployed.ids().items() if name in before} == before
+
+    told = deployed.invoke("doctor")
+    assert "no stage `test`" in told.output
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("services:\n  a:\n\tb: 1\n", "compose.yaml:3"),
+        ("services:\n  a: {extends: {service: b}}\n  b: {extends: {service: a}}\n", "ircular"),
+        ("services:\n  a: {image: nginx, env_file: gone.env}\n", "gone.env"),
+        ("services:\n  a: {build: ../elsewhere}\n", "compose.yaml:2"),
+        ("services:\n  a:\n    image: nginx\n    network_mode: host\n", "compose.yaml:4"),
+        ("services:\n  a:\n    image: nginx\n    volumes: ['/var/run/docker.sock:/s']\n", "compose.yaml:4"),
+        ("services:\n  a:\n    image: nginx\n", "not pinned"),
+        ("services:\n  a:\n    imagee: nginx\n", "imagee"),
+        ("services:\n  a: {image: nginx, ports: ['1:1']}\n  b: {image: nginx, ports: ['1:1']}\n", "not pinned"),
+    ],
+)
+def test_a_compose_file_that_cannot_be_adopted_is_refused_and_nothing_is_written(
+    workspace: Workspace, tmp_path: Path, text: str, why: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "compose.yaml").write_text(text, encoding="utf-8")
+    ran = workspace.invoke("adopt", str(tmp_path / "project"), "--yes", "--offline")
+    assert ran.code == 2, ran.output
+    assert why in ran.output and "remedy" in ran.output
+    assert workspace.git("status", "--porcelain") == ""
+
+
+def test_what_docker_compose_puts_together_is_told_with_the_lines_of_its_files(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    service(tmp_path / "app")
+    (tmp_path / "base.yaml").write_text("services:\n  base:\n    restart: always\n    tty: true\n", encoding="utf-8")
+    (tmp_path / "values.env").write_text("FROM_FILE=1\n", encoding="utf-8")
+    (tmp_path / ".env").write_text("PORT_OUTSIDE=9000\n", encoding="utf-8")
+    (tmp_path / "compose.yaml").write_text(
+        "x-common: &common\n  env_file: values.env\nservices:\n  app:\n    <<: *common\n    build: app\n"
+        "    extends: {file: base.yaml, service: base}\n    ports: ['${PORT_OUTSIDE}:8000']\n    profiles: [extra]\n"
+        "    environment: {DOLLAR: 'a$$b', MISSING: '${NOT_SET}'}\n",
+        encoding="utf-8",
+    )
+    plan = workspace.invoke("adopt", str(tmp_path), "--dry", "--offline", "--json", PORT_OUTSIDE="1").json()
+    assert plan["services"][0]["settings"]["env"] == {"DOLLAR": "a$b", "FROM_FILE": "1", "MISSING": ""}
+    places = {row["key"]: row["where"].rpartition("/")[2] for row in plan["rows"]}
+    assert places["tty"] == "base.yaml:4" and places["env_file"] == "compose.yaml:2"
+    assert places["profiles"] == "compose.yaml:9"
+    assert any(row["key"] == "NOT_SET" and row["fate"] == "to do" for row in plan["rows"])
+    assert any("9000:8000" in row["why"] for row in plan["rows"])

@@ -1,0 +1,162 @@
+"""Sources without a Dockerfile get one where it is plain how they run; others are refused with what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.adopt.made_up import found, make_workspace, pins, write
+
+from slipway._internal.adopt.adopt import Request, plan_adoption
+from slipway._internal.adopt.folder import plan_folder
+from slipway._internal.adopt.plan import Draft
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.workspace import load_workspace
+
+FASTAPI = "from fastapi import FastAPI\n\napp: FastAPI = FastAPI()\n"
+LOCK = "{}"
+
+
+def draft_of(folder: Path) -> Draft:
+    workspace = make_workspace(folder.parent / "workspace")
+    return plan_folder(workspace, folder, pins(), name=None, given=folder.name, route=None).drafts[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "entrypoint", "port"),
+    [
+        (
+            {"requirements_dot_txt": "fastapi\nuvicorn\n", "app__main_dot_py": FASTAPI},
+            '["/app/.venv/bin/python", "-m", "uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000"]',
+            8000,
+        ),
+        (
+            {"requirements_dot_txt": "fastapi[standard]\n", "main_dot_py": "api = fastapi.FastAPI()\n"},
+            '["/app/.venv/bin/python", "-m", "uvicorn", "main:api", "--host", "0.0.0.0", "--port", "8000"]',
+            8000,
+        ),
+        (
+            {"requirements_dot_txt": "Flask==3\ngunicorn\n", "shop____init___dot_py": "app = Flask(__name__)\n"},
+            '"-m", "gunicorn", "--bind", "0.0.0.0:5000", "--worker-tmp-dir", "/tmp", "',
+            5000,
+        ),
+        (
+            {"requirements_dot_txt": "django\ngunicorn\n", "site__wsgi_dot_py": ""},
+            '"site.wsgi:application"]',
+            8000,
+        ),
+        ({"requirements_dot_txt": "x\n", "main_dot_py": ""}, '["/app/.venv/bin/python", "main.py"]', None),
+        (
+            {"package_dot_json": '{"scripts": {"start": "node src/x.js --v"}}', "package-lock_dot_json": LOCK},
+            '["node", "src/x.js", "--v"]',
+            None,
+        ),
+        (
+            {"package_dot_json": '{"main": "./x.js"}', "x_dot_js": "", "package-lock_dot_json": LOCK},
+            '["node", "./x.js"]',
+            None,
+        ),
+        (
+            {"package_dot_json": '{"dependencies": {"next": "1"}}', "package-lock_dot_json": LOCK},
+            '["node", "node_modules/next/dist/bin/next", "start"]',
+            3000,
+        ),
+        (
+            {"package_dot_json": '{"dependencies": {"@nestjs/core": "1"}}', "package-lock_dot_json": LOCK},
+            '["node", "dist/main.js"]',
+            3000,
+        ),
+    ],
+)
+def test_a_dockerfile_is_written_around_sources(
+    tmp_path: Path, files: dict[str, str], entrypoint: str, port: int | None
+) -> None:
+    draft = draft_of(write(tmp_path / "shop", **files))
+    assert draft.dockerfile is not None and "ENTRYPOINT" in draft.dockerfile
+    assert entrypoint in draft.dockerfile.replace("  ", " ")
+    assert draft.settings.get("port") == port
+    assert draft.settings["target"] == "run" and "security" not in draft.settings
+    assert "{" not in draft.dockerfile.replace("${", "")
+
+
+def test_tests_of_the_sources_are_a_stage(tmp_path: Path) -> None:
+    python = write(tmp_path / "a", requirements_dot_txt="x\npytest\n", main_dot_py="", tests__test_x_dot_py="")
+    node = write(
+        tmp_path / "b",
+        package_dot_json='{"main": "x.js", "scripts": {"test": "node --test", "build": "tsc"}}',
+        x_dot_js="",
+        **{"package-lock_dot_json": LOCK},
+    )
+    assert "AS test" in str(draft_of(python).dockerfile) and "pytest" in str(draft_of(python).dockerfile)
+    assert "AS test" in str(draft_of(node).dockerfile) and "RUN npm run build" in str(draft_of(node).dockerfile)
+
+
+def test_requirements_without_hashes_are_told(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", requirements_dot_txt="x\n", pkg____main___dot_py="", app_dot_py="")
+    workspace = make_workspace(tmp_path / "workspace")
+    plan = plan_folder(workspace, folder, pins(), name=None, given="shop", route=None)
+    assert found(plan, "requirements").fate == "to do"
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"README": "x"}, "nothing there says how"),
+        ({"pyproject_dot_toml": ""}, "no requirements.txt"),
+        ({"requirements_dot_txt": "fastapi\n", "main_dot_py": FASTAPI}, "uvicorn was not found"),
+        ({"requirements_dot_txt": "flask\n", "main_dot_py": "app = Flask(1)\n"}, "gunicorn"),
+        ({"requirements_dot_txt": "django\n", "x__wsgi_dot_py": ""}, "gunicorn"),
+        ({"requirements_dot_txt": "x\n"}, "no main.py"),
+        ({"package_dot_json": "{}"}, "no package-lock.json"),
+        ({"package_dot_json": '{"scripts": {"start": "vite; x"}}', "package-lock_dot_json": LOCK}, "`start` script"),
+        ({"Gemfile": 'gem "rails"\n'}, "Rails, and how"),
+        ({"pom_dot_xml": "<a/>"}, "Java"),
+        ({"index_dot_html": "x"}, "static files"),
+    ],
+)
+def test_what_cannot_be_known_is_refused(tmp_path: Path, files: dict[str, str], why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as caught:
+        draft_of(write(tmp_path / "shop", **files))
+    assert "Dockerfile" in caught.value.remedy
+
+
+GO = {"go_dot_mod": "module x\n", "x_dot_go": "package main\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "main"),
+    [
+        (GO, "/tmp/app .\n"),
+        (
+            {"go_dot_mod": "module x\n", "cmd__web__m_dot_go": "package main\n", "l_dot_go": "package l"},
+            "/tmp/app ./cmd/web\n",
+        ),
+    ],
+)
+def test_the_program_of_a_go_module_is_built(tmp_path: Path, files: dict[str, str], main: str) -> None:
+    workspace = make_workspace(tmp_path / "workspace", "go-build", "static-run")
+    folder = write(tmp_path / "shop", **files)
+    with plan_adoption(workspace, Request(str(folder), offline=True), print) as adoption:
+        adoption.write()
+    service = load_workspace(workspace.root).service("shop")
+    assert main in service.dockerfile.read_text(encoding="utf-8") and service.settings.port == 8080
+
+
+@pytest.mark.parametrize(
+    ("bases", "files", "why"),
+    [
+        ((), GO, "no base go-build"),
+        (("go-build", "static-run"), {"go_dot_mod": "module x\n"}, "0 programs"),
+        (
+            ("go-build", "static-run"),
+            {"go_dot_mod": "x", "cmd__a__m_dot_go": "package main\n", "cmd__b__m_dot_go": "package main\n"},
+            "2 programs",
+        ),
+    ],
+)
+def test_a_go_module_without_one_program_or_base_is_refused(
+    tmp_path: Path, bases: tuple[str, ...], files: dict[str, str], why: str
+) -> None:
+    workspace = make_workspace(tmp_path / "workspace", *bases)
+    with pytest.raises(ConfigError, match=why):
+        plan_folder(workspace, write(tmp_path / "shop", **files), pins(), name=None, given="shop", route=None)

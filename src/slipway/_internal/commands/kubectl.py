@@ -117,6 +117,17 @@ def delete_pod(program: Path, cluster: ClusterNamespace, name: str) -> list[str]
     return [*_base_argv(program, cluster), "delete", "pod", name, "--ignore-not-found", "--wait=false"]
 
 
+def delete_claim(program: Path, cluster: ClusterNamespace, name: str) -> list[str]:
+    """Return how a volume is removed with its data, once no pod has it."""
+    return [*_base_argv(program, cluster), "delete", "persistentvolumeclaim", name, "--ignore-not-found"]
+
+
+def delete_namespace(program: Path, cluster: ClusterNamespace) -> list[str]:
+    """Return how the namespace is removed with all that is in it; its end is not waited for."""
+    flags = ["--ignore-not-found", "--wait=false"]
+    return [*_base_argv(program, cluster), "delete", "namespace", cluster.namespace, *flags]
+
+
 def delete_job(program: Path, cluster: ClusterNamespace, name: str) -> list[str]:
     """Return how a job is removed with its pods; one that is gone is fine."""
     flags = ["--ignore-not-found", "--wait=false", "--cascade=foreground"]

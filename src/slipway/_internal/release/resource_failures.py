@@ -25,7 +25,7 @@ FindError = Callable[[str], SlipwayError | None]
 
 IMAGE_TYPE, STACK_TYPE = "docker-build:index:Image", "pulumi:pulumi:Stack"
 KUBERNETES_PREFIX = "kubernetes:"
-ROLLOUT_TYPES = ("kubernetes:apps/v1:Deployment",)
+ROLLOUT_TYPES = ("kubernetes:apps/v1:Deployment", "kubernetes:apps/v1:StatefulSet")
 _FAILED_STEP = re.compile(r"^#(\d+) ERROR", re.MULTILINE)
 _COLOUR = re.compile(r"<\{%.*?%\}>")
 _KUBERNETES_PHRASES = (

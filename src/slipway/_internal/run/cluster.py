@@ -125,6 +125,22 @@ class Cluster:
         """
         self._run_kubectl(kubectl.delete_pod(self.program, self.where, pod))
 
+    def delete_claim(self, claim: str) -> None:
+        """Remove a volume with its data; one that is gone is fine.
+
+        Raises:
+            SlipwayError: the cluster cannot be asked.
+        """
+        self._run_kubectl(kubectl.delete_claim(self.program, self.where, claim))
+
+    def delete_namespace(self) -> None:
+        """Remove the namespace with all that is in it; one that is gone is fine.
+
+        Raises:
+            SlipwayError: the cluster cannot be asked.
+        """
+        self._run_kubectl(kubectl.delete_namespace(self.program, self.where))
+
     def delete_job(self, job: str) -> None:
         """Remove a job and its pods, without waiting for their end; one that is gone is fine.
 

@@ -78,6 +78,20 @@ class Deployment(ObjectPart, frozen=True, tag_field="kind", tag="Deployment"):
     status: DeploymentStatus = DeploymentStatus()
 
 
+class StatefulSet(ObjectPart, frozen=True, tag_field="kind", tag="StatefulSet"):
+    """A service that keeps data, and runs all the time."""
+
+    metadata: ObjectMeta
+    spec: DeploymentSpec
+    status: DeploymentStatus = DeploymentStatus()
+
+
+class PersistentVolumeClaim(ObjectPart, frozen=True, tag_field="kind", tag="PersistentVolumeClaim"):
+    """The volume that a service keeps its data on."""
+
+    metadata: ObjectMeta
+
+
 class ContainerStateWaiting(ObjectPart, frozen=True):
     """Why a container does not run yet."""
 
@@ -216,7 +230,7 @@ class Event(ObjectPart, frozen=True, tag_field="kind", tag="Event"):
         return timestamp.timestamp() if timestamp else 0.0
 
 
-KubernetesObject = Deployment | Pod | Job | CronJob | Namespace | Event
+KubernetesObject = Deployment | StatefulSet | PersistentVolumeClaim | Pod | Job | CronJob | Namespace | Event
 
 
 class ObjectList(ObjectPart, frozen=True):

@@ -57,7 +57,7 @@ def run_command(cluster: Cluster, snapshot: ClusterSnapshot, stack: Stack, servi
         owner = cluster.find_object("cronjob", service, dict)
         template = owner and owner["spec"]["jobTemplate"]["spec"]["template"]
     elif service in snapshot.deployments:
-        owner = cluster.find_object("deployment", service, dict)
+        owner = cluster.find_object("statefulset" if service in snapshot.stateful else "deployment", service, dict)
         template = owner and owner["spec"]["template"]
     else:
         raise no_pod_error(snapshot, stack, service)

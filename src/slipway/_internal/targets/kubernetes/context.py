@@ -130,7 +130,10 @@ def declare_namespace(workspace: Workspace, stack: Stack, parent: pulumi.Resourc
         labels={**stack_ctx.labels, **security_labels, **versions},
         annotations={**PATCH_FORCE, **owner_of(workspace.project).labels},
     )
-    namespace = Namespace(stack_ctx.namespace, metadata=metadata, opts=stack_ctx.opts())
+    # A namespace that goes takes the volumes in it along.
+    keeps_data = any(service.is_stateful and service.name not in stack.external for service in workspace.services)
+    opts = pulumi.ResourceOptions.merge(stack_ctx.opts(), pulumi.ResourceOptions(retain_on_delete=keeps_data))
+    namespace = Namespace(stack_ctx.namespace, metadata=metadata, opts=opts)
     return replace(stack_ctx, prerequisites=(namespace,))
 
 

@@ -17,15 +17,24 @@ from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, gateway_namespace_of, how_to_deploy
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.run.cluster import Cluster, Forbidden
-from slipway._internal.run.kubernetes_objects import CronJob, Deployment, Event, Job, Namespace, Pod
+from slipway._internal.run.kubernetes_objects import (
+    CronJob,
+    Deployment,
+    Event,
+    Job,
+    Namespace,
+    PersistentVolumeClaim,
+    Pod,
+    StatefulSet,
+)
 from slipway._internal.run.owner import OWNER_LABEL, DeployedObject, owner_of, refuse_others
 from slipway._internal.targets.kubernetes import commands, explanation, pod_status
 from slipway._internal.targets.kubernetes import logs as tails
 from slipway._internal.targets.kubernetes.snapshot import ClusterSnapshot, image_of
 from slipway._internal.targets.status import GATEWAY, ServiceStatus, format_age, shorten_image
-from slipway._internal.targets.target import Redeploy
+from slipway._internal.targets.target import DataVolume, Redeploy
 
-OBJECT_KINDS = ("deployments.apps", "cronjobs.batch", "jobs.batch", "pods")
+OBJECT_KINDS = ("deployments.apps", "statefulsets.apps", "cronjobs.batch", "jobs.batch", "pods")
 NAMESPACE_DELETE_SECONDS = 90.0
 """How long a namespace may take to be deleted once Pulumi has removed what was in it."""
 HEALTH_WAIT_SECONDS = 30.0
@@ -80,6 +89,9 @@ class KubernetesTarget:
             name = "" if isinstance(obj, Namespace | Event) else obj.metadata.labels.get(kubectl.NAME_LABEL, "")
             if isinstance(obj, Deployment):
                 snapshot.deployments[name] = obj
+            elif isinstance(obj, StatefulSet):
+                snapshot.deployments[name] = Deployment(obj.metadata, obj.spec, obj.status)
+                snapshot.stateful.add(name)
             elif isinstance(obj, CronJob):
                 snapshot.cron_jobs[name] = obj
             elif isinstance(obj, Job):
@@ -154,6 +166,19 @@ class KubernetesTarget:
 
     def run_command(self, service: str, command: Sequence[str]) -> int:
         return commands.run_command(self.cluster, self.take_snapshot(service), self.stack, service, command)
+
+    def data_volumes(self) -> list[DataVolume]:
+        labels = kubectl.label_selector(self.workspace.deployed_name, self.stack.name, None)
+        return [
+            DataVolume(claim.metadata.name, claim.metadata.labels.get(kubectl.NAME_LABEL, ""))
+            for claim in self.cluster.list_objects(("persistentvolumeclaims",), labels)
+            if isinstance(claim, PersistentVolumeClaim)
+        ]
+
+    def remove_data_volume(self, volume: DataVolume) -> None:
+        self.cluster.delete_claim(volume.name)
+        if not self.data_volumes() and self.may_adopt_existing():
+            self.cluster.delete_namespace()  # a stack with data leaves it
 
     def running_images(self) -> list[tuple[str, str]]:
         snapshot = self.take_snapshot()

@@ -18,6 +18,7 @@ from pulumi_kubernetes.core.v1 import (
     NodeSelectorArgs,
     NodeSelectorRequirementArgs,
     NodeSelectorTermArgs,
+    PersistentVolumeClaimVolumeSourceArgs,
     PodSecurityContextArgs,
     PodSpecArgs,
     ResourceRequirementsArgs,
@@ -32,8 +33,10 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
 
-from slipway._internal.model.containers import SECRETS_DIR
-from slipway._internal.model.workspace import ResourceLimits
+from slipway._internal.model.containers import SECRETS_DIR, SecuritySettings
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.parsing import is_number
+from slipway._internal.model.workspace import ResourceLimits, Service
 from slipway._internal.targets.kubernetes.access import PULL_SECRET
 from slipway._internal.targets.kubernetes.config import ServiceConfig
 from slipway._internal.targets.kubernetes.context import ServiceContext
@@ -69,7 +72,19 @@ def pod_spec(
     """
     settings = ctx.service.settings
     tmp_size = kubernetes_quantity(settings.tmp.size) if settings.tmp.size else DEFAULT_TMP_SIZE
-    volumes = [VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs(size_limit=tmp_size))]
+    refuse_lifted_restrictions(ctx.service)
+    volumes = [
+        VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs(size_limit=tmp_size)),
+        *(
+            VolumeArgs(
+                name=f"data-{volume.name}",
+                persistent_volume_claim=PersistentVolumeClaimVolumeSourceArgs(
+                    claim_name=claim_name(ctx.name, volume.name)
+                ),
+            )
+            for volume in settings.volumes
+        ),
+    ]
     if config.secrets:
         volumes.append(
             VolumeArgs(name="secrets", secret=SecretVolumeSourceArgs(secret_name=config.secrets, default_mode=0o440))
@@ -86,7 +101,8 @@ def pod_spec(
         security_context=PodSecurityContextArgs(
             run_as_non_root=True,
             seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
-            fs_group=SECRETS_GID if config.secrets else None,
+            run_as_user=_numeric_user(settings.security),
+            fs_group=SECRETS_GID if config.secrets or settings.volumes else None,
         ),
         affinity=_platform_affinity(ctx.stack_ctx.workspace.settings.build.platforms),
         tolerations=[TolerationArgs(key=GPU_RESOURCE, operator="Exists")] if settings.resources.gpu else None,
@@ -100,7 +116,11 @@ def _container(
     ctx: ServiceContext, image: pulumi.Input[str], config: ServiceConfig, probes: Probes | None
 ) -> ContainerArgs:
     port = ctx.service.settings.port
-    mounts = [VolumeMountArgs(name="tmp", mount_path="/tmp")]  # noqa: S108 - the container's own
+    settings = ctx.service.settings
+    mounts = [
+        VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own
+        *(VolumeMountArgs(name=f"data-{volume.name}", mount_path=volume.path) for volume in settings.volumes),
+    ]
     if config.secrets:
         mounts.append(VolumeMountArgs(name="secrets", mount_path=SECRETS_DIR, read_only=True))
     environment = EnvFromSourceArgs(config_map_ref=ConfigMapEnvSourceArgs(name=config.environment))
@@ -108,13 +128,15 @@ def _container(
     return ContainerArgs(
         name=ctx.name,
         image=image,
+        command=list(settings.entrypoint) or None,
+        args=list(settings.command) or None,
         ports=[ContainerPortArgs(name="http", container_port=port)] if port else None,
         env_from=[environment] if config.environment else None,
         resources=resource_requirements(ctx.service.settings.resources),
         security_context=SecurityContextArgs(
             allow_privilege_escalation=False,
-            read_only_root_filesystem=True,
-            capabilities=CapabilitiesArgs(drop=["ALL"]),
+            read_only_root_filesystem=settings.security.read_only,
+            capabilities=CapabilitiesArgs(drop=["ALL"], add=list(settings.security.capabilities) or None),
         ),
         volume_mounts=mounts,
         lifecycle=lifecycle if port else None,
@@ -122,6 +144,34 @@ def _container(
         readiness_probe=probes.readiness if probes else None,
         liveness_probe=probes.liveness if probes else None,
     )
+
+
+def claim_name(service: str, volume: str) -> str:
+    """Return the name of the claim that a service's data is kept on; the dot keeps it apart from other services'."""
+    return f"{service}.{volume}"
+
+
+def refuse_lifted_restrictions(service: Service) -> None:
+    """Raise ConfigError for what the Pod Security Standard `restricted`, which the namespace enforces, does not allow.
+
+    Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+    """
+    security = service.settings.security
+    forbidden = sorted({*security.capabilities} - {"NET_BIND_SERVICE"})
+    is_root = (security.user or "").partition(":")[0] in ("0", "root")
+    if forbidden or is_root:
+        what = f"the capability {forbidden[0]}" if forbidden else f"the user {security.user}"
+        raise ConfigError(
+            f"{service.folder / 'service.toml'}: [security] gives {service.name} {what}, which a namespace with the "
+            "Pod Security Standard `restricted` refuses",
+            remedy="Use an image that runs without root and capabilities, such as one that you build; or run the "
+            "service elsewhere: slipway:external in the stack's file.",
+        )
+
+
+def _numeric_user(security: SecuritySettings) -> int | None:
+    name = (security.user or "").partition(":")[0]
+    return int(name) if is_number(name) else None
 
 
 def resource_requirements(settings: ResourceLimits) -> ResourceRequirementsArgs:

@@ -44,7 +44,7 @@ def build_probes(service: Service) -> Probes:
     Raises:
         ConfigError: its Dockerfile cannot be read.
     """
-    check = dockerfile.read(service.dockerfile).health(service.settings.target)
+    check = _health_check(service)
     path, port = service.settings.health, service.settings.port
     if not check and not port:
         return Probes()
@@ -81,3 +81,17 @@ def build_probes(service: Service) -> Probes:
         ),
         start_seconds=start_seconds,
     )
+
+
+def _health_check(service: Service) -> Healthcheck | None:
+    """Return a service's own health check, else its Dockerfile's; None for an image that is not built here."""
+    own = service.settings.healthcheck
+    if own:
+        return Healthcheck(
+            own.command,
+            interval=own.interval,
+            timeout=own.timeout,
+            start_period=own.start_period,
+            retries=own.retries,
+        )
+    return dockerfile.read(service.dockerfile).health(service.settings.target) if service.is_built else None

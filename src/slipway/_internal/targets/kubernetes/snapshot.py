@@ -11,9 +11,13 @@ from slipway._internal.targets.kubernetes.pod_status import PodProblem
 
 @dataclass(frozen=True)
 class ClusterSnapshot:
-    """A stack's objects, by service."""
+    """A stack's objects, by service.
+
+    `deployments` has the StatefulSets, too, which `stateful` names: they are observed alike.
+    """
 
     deployments: dict[str, Deployment] = field(default_factory=dict)
+    stateful: set[str] = field(default_factory=set)
     cron_jobs: dict[str, CronJob] = field(default_factory=dict)
     job_runs: dict[str, list[Job]] = field(default_factory=dict)
     pods: dict[str, list[Pod]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A service's workload: a Deployment with rolling updates, or a CronJob; both with the same hardened pod."""
+"""A service's workload, with a hardened pod: a Deployment with rolling updates, a StatefulSet, or a CronJob."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ from pulumi_kubernetes.apps.v1 import (
     DeploymentSpecArgs,
     DeploymentStrategyArgs,
     RollingUpdateDeploymentArgs,
+    StatefulSet,
+    StatefulSetSpecArgs,
 )
 from pulumi_kubernetes.batch.v1 import CronJob, CronJobSpecArgs, JobSpecArgs, JobTemplateSpecArgs
-from pulumi_kubernetes.core.v1 import PodTemplateSpecArgs, Secret
+from pulumi_kubernetes.core.v1 import (
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpecArgs,
+    PodTemplateSpecArgs,
+    Secret,
+    VolumeResourceRequirementsArgs,
+)
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
+from slipway._internal.model.containers import VolumeSettings
 from slipway._internal.model.workspace import JobSettings
 from slipway._internal.targets.kubernetes import pods, probes
 from slipway._internal.targets.kubernetes.config import ServiceConfig
@@ -30,6 +39,8 @@ MAX_WAVES = 4
 REVISION_HISTORY_LIMIT = 5
 """Old ReplicaSets that Kubernetes keeps."""
 SLACK_SECONDS = 10
+NO_WAIT = {"pulumi.com/skipAwait": "true"}
+"""Do not wait: many clusters bind a claim only when a pod has it."""
 JOB_RETRIES = 2
 JOB_START_DEADLINE_SECONDS = 300
 """How late a job may start if it could not start on schedule."""
@@ -48,7 +59,9 @@ def declare_workload(ctx: ServiceContext, pod: PodInputs, after: Sequence[pulumi
     """Declare a service's workload; it waits for `after` and for the pull secret."""
     opts = ctx.opts([*after, *([pod.pull_secret] if pod.pull_secret else [])])
     job = ctx.service.settings.job
-    return _cron_job(ctx, pod, job, opts) if job else _deployment(ctx, pod, opts)
+    if job:
+        return _cron_job(ctx, pod, job, opts)
+    return _stateful_set(ctx, pod, opts) if ctx.service.is_stateful else _deployment(ctx, pod, opts)
 
 
 def _deployment(ctx: ServiceContext, pod: PodInputs, opts: pulumi.ResourceOptions) -> Deployment:
@@ -80,6 +93,53 @@ def _deployment(ctx: ServiceContext, pod: PodInputs, opts: pulumi.ResourceOption
             opts,
             pulumi.ResourceOptions(
                 custom_timeouts=pulumi.CustomTimeouts(create=rollout_timeout, update=rollout_timeout)
+            ),
+        ),
+    )
+
+
+def _stateful_set(ctx: ServiceContext, pod: PodInputs, opts: pulumi.ResourceOptions) -> StatefulSet:
+    """Declare a StatefulSet of one pod, whose old pod has ended before the new one starts, and its data's claims.
+
+    No deploy removes a claim, and so no data.
+    """
+    health = probes.build_probes(ctx.service)
+    timeout = f"{health.start_seconds + ctx.service.settings.drain + PROGRESS_SECONDS}s"
+    claims = [_claim(ctx, volume) for volume in ctx.service.settings.volumes]
+    return StatefulSet(
+        ctx.name,
+        metadata=ctx.metadata(),
+        spec=StatefulSetSpecArgs(
+            replicas=1,
+            service_name=ctx.name,
+            selector=LabelSelectorArgs(match_labels=ctx.selector),
+            min_ready_seconds=MIN_READY_SECONDS,
+            revision_history_limit=REVISION_HISTORY_LIMIT,
+            template=_pod_template(ctx, pod, health),
+        ),
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                depends_on=claims, custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout)
+            ),
+        ),
+    )
+
+
+def _claim(ctx: ServiceContext, volume: VolumeSettings) -> PersistentVolumeClaim:
+    name = pods.claim_name(ctx.name, volume.name)
+    return PersistentVolumeClaim(
+        name,
+        metadata=ctx.metadata(name, annotations=NO_WAIT),
+        spec=PersistentVolumeClaimSpecArgs(
+            access_modes=["ReadWriteOnce"],
+            resources=VolumeResourceRequirementsArgs(requests={"storage": pods.kubernetes_quantity(volume.size)}),
+        ),
+        opts=pulumi.ResourceOptions.merge(
+            ctx.opts(),
+            # What the cluster has bound cannot be changed, but for the size.
+            pulumi.ResourceOptions(
+                retain_on_delete=True, ignore_changes=["spec.storageClassName", "spec.volumeName", "spec.volumeMode"]
             ),
         ),
     )

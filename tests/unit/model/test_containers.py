@@ -79,6 +79,7 @@ def test_a_database_is_read_whole(tmp_path: Path) -> None:
         (f'kind = "x"\n{IMAGE}[[volumes]]\nname = "d"\npath = "/a"\nsize = "10"\n', 6, "the `size`"),
         (f'kind = "x"\n{IMAGE}{VOLUME}{VOLUME}', 7, "two volumes have the name"),
         (f'kind = "x"\n{IMAGE}{VOLUME}[[volumes]]\nname = "b"\npath = "/data/b"\n', 8, "the same place"),
+        (f'kind = "x"\n{IMAGE}release = ["a"]\n{VOLUME}', 3, "volumes and a `release` command"),
         (f'kind = "x"\n{IMAGE}{VOLUME}[scale]\nmax = 2\n', 6, "volumes and [scale]"),
         (f'kind = "x"\n{IMAGE}{VOLUME}[job]\nschedule = "@daily"\n', 6, "volumes and [job]"),
         (f'kind = "x"\n{IMAGE}[security]\ncapabilities = ["SYS_ADMIN"]\n', 4, "'SYS_ADMIN'"),

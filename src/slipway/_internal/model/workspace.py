@@ -550,6 +550,12 @@ def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
         )
     if settings.url is not None and settings.port is None:
         raise refuse(("url",), "a service with a `url` needs a `port`", "Add the port it listens on: port = 5432.")
+    if settings.volumes and settings.release:
+        raise refuse(
+            ("release",),
+            "the service has volumes and a `release` command, which would run on them beside it",
+            "Give the command to the service that needs this one.",
+        )
     if settings.volumes and (settings.scale.max > 1 or settings.job):
         key, what = ("scale", "[scale]") if settings.scale.max > 1 else ("job", "[job]")
         raise refuse(

@@ -94,6 +94,7 @@ def test_a_run_under_way_ends_before_its_container_goes_and_no_other_begins_mean
     assert ran.code == 0, ran.output
     (finished,) = [run for run in runs(job) if run["begin"] == begun]
     assert finished["code"] == 0, "it ended by itself"
+    assert "skipped its run" in job.invoke("logs", "tick").output, "the new container let it end"
     spans = sorted((run["begin"], run["end"]) for run in runs(job) if run["end"])
     assert all(one[1] <= other[0] for one, other in pairwise(spans)), spans
 

@@ -123,6 +123,18 @@ def test_one_that_is_killed_costs_no_request_and_a_deploy_brings_it_back(three: 
     wait_until(lambda: row(three)["ready"] == 3, "the engine has found the new one healthy")
 
 
+def test_the_first_whose_name_they_share_may_die_too(three: Workspace) -> None:
+    ids = three.ids()
+    with Caller(three) as caller:
+        engine.client().containers.get(ids["api"]).kill()
+        time.sleep(6)
+        three.up("--yes")
+    assert caller.wrong == [] and caller.count > 20, caller.wrong
+    after = three.ids()
+    assert all(after[name] != ids[name] for name in NAMES)
+    wait_until(lambda: row(three)["ready"] == 3, "the engine has found the new ones healthy")
+
+
 def test_one_that_crashes_comes_back_by_itself(three: Workspace) -> None:
     container = engine.client().containers.get(three.ids()["api.3"])
     with Caller(three) as caller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.adopt.made_up import found, make_workspace, pins, write
+from tests.unit.adopt.made_up import OWN_BASE, found, make_workspace, pins, write
 
 from slipway._internal.adopt.adopt import Request, plan_adoption
 from slipway._internal.adopt.folder import plan_folder
@@ -76,7 +76,7 @@ def test_a_dockerfile_is_written_around_sources(
     assert entrypoint in draft.dockerfile.replace("  ", " ")
     assert draft.settings.get("port") == port
     assert draft.settings["target"] == "run" and "security" not in draft.settings
-    assert "{" not in draft.dockerfile.replace("${", "")
+    assert "{" not in draft.dockerfile.replace("${", "") and f"_RUN={OWN_BASE}\n" in draft.dockerfile
 
 
 def test_tests_of_the_sources_are_a_stage(tmp_path: Path) -> None:

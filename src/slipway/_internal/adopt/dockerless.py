@@ -10,16 +10,21 @@ from pathlib import Path
 
 from slipway._internal.adopt.frameworks import Framework, package_json, python_packages, read
 from slipway._internal.adopt.plan import Draft
+from slipway._internal.content.service_inputs import base_argument
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.workspace import Workspace
 
-GO_BASES = ("go-build", "static-run")
+BASES = {
+    "python": ("python-build", "python-run"),
+    "node": ("node-build", "node-run"),
+    "go": ("go-build", "static-run"),
+}
+"""Language → the bases that its Dockerfile starts from."""
 _PROGRAM = re.compile(r"^package main\b", re.MULTILINE)
 USER = "65532:65532"
 _PYTHON_TEMPLATE = """\
 # Written by `invoke adopt` for {framework}. Stages: build (dependencies), {test_note}run (what is shipped).
-ARG PYTHON_BUILD
-ARG PYTHON_RUN
+{bases}
 
 
 FROM ${{PYTHON_BUILD}} AS build
@@ -51,8 +56,7 @@ RUN [".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--juni
 """
 _NODE_TEMPLATE = """\
 # Written by `invoke adopt` for {framework}. Stages: build (dependencies), {test_note}run (what is shipped).
-ARG NODE_BUILD
-ARG NODE_RUN
+{bases}
 
 
 FROM ${{NODE_BUILD}} AS build
@@ -89,8 +93,7 @@ _NPM_MOUNTS = (
 
 _GO_TEMPLATE = """\
 # Written by `invoke adopt` for Go. Stages: build (the program), run (what is shipped).
-ARG GO_BUILD
-ARG STATIC_RUN
+{bases}
 
 
 FROM ${{GO_BUILD}} AS build
@@ -126,9 +129,9 @@ def write_around(workspace: Workspace, draft: Draft, framework: Framework | None
             remedy="Write a Dockerfile there that runs the service; `invoke new NAME --kind KIND` writes one.",
         )
     if framework.language == "python":
-        _write_python(draft, framework, folder, names)
+        _write_python(workspace, draft, framework, folder, names)
     elif framework.language == "node":
-        _write_node(draft, framework, folder, names)
+        _write_node(workspace, draft, framework, folder, names)
     elif framework.language == "go":
         _write_go(workspace, draft, framework, folder, names)
     else:
@@ -143,12 +146,18 @@ def write_around(workspace: Workspace, draft: Draft, framework: Framework | None
     draft.tell("carried over", str(folder), "sources", f"a Dockerfile for {framework.name} is written around them")
 
 
-def _write_go(workspace: Workspace, draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
-    """Build the one program of a Go module, for a base that holds nothing else."""
-    missing = [base for base in GO_BASES if base not in workspace.settings.bases.official]
+def _base_arguments(workspace: Workspace, draft: Draft, framework: Framework) -> str:
+    """Return the arguments that name a language's bases, with the official images as defaults for plain builds."""
+    official = workspace.settings.bases.official
+    missing = [base for base in BASES[framework.language] if base not in official]
     if missing:
         why = f"the workspace has no base {missing[0]}, which `invoke update` brings"
         raise _no_dockerfile(draft, framework, why)
+    return "\n".join(f"ARG {base_argument(base)}={official[base]}" for base in BASES[framework.language])
+
+
+def _write_go(workspace: Workspace, draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
+    """Build the one program of a Go module, for a base that holds nothing else."""
     programs = {
         str(Path(name).parent) for name in names if name.endswith(".go") and _PROGRAM.search(read(folder, name))
     }
@@ -156,7 +165,9 @@ def _write_go(workspace: Workspace, draft: Draft, framework: Framework, folder: 
     if "." not in likely and len(likely) != 1:
         raise _no_dockerfile(draft, framework, f"it has {len(likely)} programs in . and cmd/, of which one is needed")
     main = "." if "." in likely else f"./{likely[0]}"
-    draft.dockerfile = _GO_TEMPLATE.format(main=main, port=framework.port, user=USER)
+    draft.dockerfile = _GO_TEMPLATE.format(
+        main=main, port=framework.port, user=USER, bases=_base_arguments(workspace, draft, framework)
+    )
 
 
 def _no_dockerfile(draft: Draft, framework: Framework, why: str) -> ConfigError:
@@ -166,13 +177,14 @@ def _no_dockerfile(draft: Draft, framework: Framework, why: str) -> ConfigError:
     )
 
 
-def _write_python(draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
+def _write_python(workspace: Workspace, draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
     if "requirements.txt" not in names:
         raise _no_dockerfile(draft, framework, "there is no requirements.txt to install from")
     command = _python_command(draft, framework, folder, names)
     has_tests = "pytest" in python_packages(folder) and any(re.search(r"(^|/)test_[^/]*\.py$", name) for name in names)
     draft.dockerfile = _PYTHON_TEMPLATE.format(
         framework=framework.name,
+        bases=_base_arguments(workspace, draft, framework),
         test=_PYTHON_TEST.format(user=USER) if has_tests else "",
         test_note="test, " if has_tests else "",
         expose=f"EXPOSE {framework.port}\n" if framework.port else "",
@@ -232,7 +244,7 @@ def _find_object(folder: Path, names: Sequence[str], constructor: str) -> str | 
     return None
 
 
-def _write_node(draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
+def _write_node(workspace: Workspace, draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
     if "package-lock.json" not in names:
         raise _no_dockerfile(
             draft, framework, "there is no package-lock.json to install from (`npm install` writes it)"
@@ -243,6 +255,7 @@ def _write_node(draft: Draft, framework: Framework, folder: Path, names: Sequenc
     test = "test" in scripts and "no test specified" not in scripts["test"]
     draft.dockerfile = _NODE_TEMPLATE.format(
         framework=framework.name,
+        bases=_base_arguments(workspace, draft, framework),
         mounts=_NPM_MOUNTS,
         build="RUN npm run build\n" if "build" in scripts else "",
         test=_NODE_TEST if test else "",

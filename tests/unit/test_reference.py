@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import UnionType
-from typing import get_args
+from typing import get_args, get_origin
 
 import msgspec
 import pytest
@@ -23,7 +23,8 @@ def keys_of(kind: type[msgspec.Struct]) -> set[str]:
     found = set()
     for field in msgspec.structs.fields(kind):
         found.add(field.encode_name)
-        for part in get_args(field.type) if isinstance(field.type, UnionType) else (field.type,):
+        nested = isinstance(field.type, UnionType) or get_origin(field.type) is tuple
+        for part in get_args(field.type) if nested else (field.type,):
             if isinstance(part, type) and issubclass(part, msgspec.Struct):
                 found |= keys_of(part)
     return found
@@ -31,7 +32,7 @@ def keys_of(kind: type[msgspec.Struct]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("examples", "kind"),
-    [(EXAMPLES[:1], workspace.WorkspaceSettings), (EXAMPLES[1:3], workspace.ServiceSettings)],
+    [(EXAMPLES[:1], workspace.WorkspaceSettings), (EXAMPLES[1:4], workspace.ServiceSettings)],
     ids=["workspace", "service"],
 )
 def test_the_reference_shows_every_key(examples: list[str], kind: type[msgspec.Struct]) -> None:
@@ -48,10 +49,14 @@ def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> 
         service.mkdir(parents=True)
         (service / "service.toml").write_text(text, encoding="utf-8")
         (service / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
+    database = tmp_path / "services" / "db"
+    database.mkdir()
+    (database / "service.toml").write_text(EXAMPLES[3], encoding="utf-8")
     (tmp_path / "libs" / "common").mkdir(parents=True)
     found = workspace.load_workspace(tmp_path)
     assert found.service("api").settings.route == "/api"
     assert found.service("report").settings.job
+    assert found.service("db").is_stateful and not found.service("db").is_built
 
 
 def test_the_reference_names_every_setting_of_a_stack() -> None:

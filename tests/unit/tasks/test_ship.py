@@ -18,7 +18,9 @@ from slipway._internal.release import deploy as flow
 from slipway._internal.release import deploy_locks, side_by_side
 from slipway._internal.release.deploy import DeployedService, DeployResult
 from slipway._internal.run.pulumi import Outcome
+from slipway._internal.targets.target import DataVolume
 from slipway._internal.tasks import ship as verbs
+from slipway._internal.tasks import show
 
 ROW = DeployedService("service-000", DIGEST, "http://127.0.0.1:8080/s0", "200")
 
@@ -42,6 +44,7 @@ def removed(flows: Flows) -> Flows:
     flows.replace(flow, "remove_stack", Outcome({"delete": 3}, {}))
     flows.replace(machine, "stop_daemons")
     flows.replace(protection, "was_protected", False)
+    flows.replace(targets, "target_of", SimpleNamespace(data_volumes=list))
     return flows
 
 
@@ -176,6 +179,50 @@ def test_a_dry_down_lists_what_runs_and_removes_nothing(
     ended_with(0, verbs.down, dry=True)
     assert ("many-service-000", "image:1") in rows(capsys.readouterr().out)
     assert "remove_stack" not in removed.calls
+
+
+class Data:
+    """A target whose services have data, until it is removed."""
+
+    def __init__(self) -> None:
+        self.volumes = [DataVolume("many-dev-db.data", "db")]
+        self.typed: list[str] = []
+
+    def data_volumes(self) -> list[DataVolume]:
+        return list(self.volumes)
+
+    def remove_data_volume(self, volume: DataVolume) -> None:
+        self.volumes.remove(volume)
+
+    def running_images(self) -> list[tuple[str, str]]:
+        return []
+
+
+def test_down_keeps_data_and_says_so(removed: Flows, capsys: pytest.CaptureFixture[str]) -> None:
+    data = Data()
+    removed.replace(targets, "target_of", data)
+    ended_with(0, verbs.down, yes=True)
+    assert len(data.volumes) == 1
+    assert "Kept, with its data: many-dev-db.data" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("typed", "code", "left"), [("many-dev", 0, 0), ("many", 2, 1), ("", 2, 1), ("y", 2, 1)])
+def test_data_is_removed_when_its_name_is_typed_whatever_yes_says(
+    removed: Flows, monkeypatch: pytest.MonkeyPatch, typed: str, code: int, left: int
+) -> None:
+    data = Data()
+    removed.replace(targets, "target_of", data)
+    monkeypatch.setattr(show, "ask", lambda _question: typed)
+    ended_with(code, verbs.down, volumes=True, yes=True)
+    assert len(data.volumes) == left
+    assert ("remove_stack" in removed.calls) == (not code)
+
+
+def test_a_dry_down_lists_the_data_that_would_go(removed: Flows, capsys: pytest.CaptureFixture[str]) -> None:
+    data = Data()
+    removed.replace(targets, "target_of", data)
+    ended_with(0, verbs.down, volumes=True, dry=True)
+    assert "data of db" in capsys.readouterr().out and len(data.volumes) == 1
 
 
 @pytest.mark.parametrize(("stack", "was_protected"), [("prod", False), ("dev", True)])

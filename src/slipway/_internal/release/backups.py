@@ -75,7 +75,8 @@ def create_backup(workspace: Workspace, stack: str, service: str, file: Path | N
             f"{target} cannot be written: {error.strerror}", remedy="Check the disk's space and the folder's rights."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     reporter.done(service, "saved and checked")
     return Backup(target, target.stat().st_size, data_bytes)
 
@@ -93,7 +94,7 @@ def check_backup(workspace: Workspace, stack: str, service: str, file: Path, rep
         _check_file(workspace, stack, service, settings, file, named=file)
     except OSError as error:
         raise ConfigError(
-            f"{file} cannot be read: {error.strerror}", remedy="Name a file of `invoke backup`."
+            f"{file} cannot be read: {error.strerror}", remedy="Name a file that a backup was written to."
         ) from error
 
 
@@ -172,9 +173,13 @@ def _feed(argv: Sequence[str], file: Path, service: str, command: Sequence[str])
 
 
 def _unpacked(file: Path) -> Iterator[bytes]:
+    is_empty = True
     with gzip.open(file, "rb") as packed:
         while chunk := packed.read(CHUNK_BYTES):
+            is_empty = False
             yield chunk
+    if is_empty:  # to gzip, no bytes are an archive too
+        raise EOFError("it holds nothing")
 
 
 @contextmanager

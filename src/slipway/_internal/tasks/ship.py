@@ -153,7 +153,8 @@ def _confirm_data_loss(workspace: Workspace, stack: str, data: Sequence[DataVolu
     if show.ask(f"Type {name} to remove it: ") != name:
         raise ConfigError(
             f"the data of {stack} is not removed: {name} was not typed",
-            remedy="Run it in a terminal, or without --volumes to keep the data. `invoke backup SERVICE` saves it.",
+            remedy="Run it in a terminal, or without --volumes to keep the data. "
+            f"`invoke backup SERVICE --stack {stack}` saves it.",
         )
 
 
@@ -185,7 +186,7 @@ def backup(context: Context, service: str, stack: str = "dev", file: str | None 
 @verb(
     help={
         "service": "The service whose data is replaced.",
-        "file": "A file that `invoke backup` has written.",
+        "file": "A file that a backup was written to.",
         "stack": "The stack it runs in.",
         "yes": "Do not ask.",
     }

@@ -167,7 +167,7 @@ class FakeEngine:
         self.containers = _Containers(self)
         self.images = SimpleNamespace(get=self._get_image, remove=self._remove_image)
         self.networks = SimpleNamespace(get=self._get_network, create=self._create_network, list=self._list_networks)
-        self.volumes = SimpleNamespace(get=self._get_volume)
+        self.volumes = SimpleNamespace(get=self._get_volume, create=self._create_volume)
 
     def add_image(self, ref: str, *, pulled: bool = True, **config: Any) -> FakeImage:
         """Put an image into the engine, or only where it can be pulled from."""
@@ -288,6 +288,12 @@ class FakeEngine:
     def _list_networks(self, names: Sequence[str]) -> list[FakeThing]:
         return [network for network in self.stored_networks.values() if any(name in network.name for name in names)]
 
+    def _create_volume(self, name: str, *, driver: str, labels: Mapping[str, str]) -> FakeThing:
+        assert driver == "local"
+        if name not in self.stored_volumes:
+            self.add_volume(name, labels)
+        return self.stored_volumes[name]
+
     def _get_volume(self, name: str) -> FakeThing:
         if name not in self.stored_volumes:
             raise NotFound(f"no such volume: {name}")
@@ -303,6 +309,16 @@ class _Containers:
     def __call__(self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None) -> list[Any]:
         return self._engine.list_containers(filters)
 
+    def list(self, *, filters: Mapping[str, str]) -> list[Any]:
+        """Return the running containers that have a volume."""
+        assert list(filters) == ["volume"]
+        return [
+            container
+            for container in self._engine.all.values()
+            if container.state["Running"]
+            and any(mount["Name"] == filters["volume"] for mount in container.attrs["Mounts"])
+        ]
+
     def get(self, identity: str) -> FakeContainer:
         for container in self._engine.all.values():
             if identity in (container.id, container.name):
@@ -314,7 +330,7 @@ class _Containers:
             raise refusal(409, f'The container name "/{options["name"]}" is already in use by container "c0".')
         container = FakeContainer(self._engine, next(self._engine._numbers), self._engine._get_image(image), options)
         for mount in options.get("mounts") or []:
-            if mount["Source"]:
+            if mount["Source"] and mount["Source"] not in self._engine.stored_volumes:
                 self._engine.add_volume(mount["Source"], mount["VolumeOptions"]["Labels"])
         self._engine.all[container.id] = container
         return container

@@ -10,4 +10,6 @@ listeners.tcp.default = ${PORT:-5672}
 log.console.level = info
 CONFIG
 echo '[].' >"$RABBITMQ_ENABLED_PLUGINS_FILE"
+# RabbitMQ looks after the disk itself; Erlang's own watch wants another `df` than busybox has.
+export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-os_mon start_disksup false"
 exec rabbitmq-server

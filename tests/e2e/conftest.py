@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,10 +177,14 @@ def sweep(name: str) -> None:
     docker_daemon.ensure_engine()
     client = docker.client()
     ours = {"label": f"{docker.WORKSPACE_LABEL}={name}"}
-    for container in client.containers.list(all=True, filters=ours):
-        container.remove(force=True, v=True)
-    for each in (*client.networks.list(filters=ours), *client.volumes.list(filters=ours)):
-        each.remove()
+    found = (
+        *client.containers.list(all=True, filters=ours),
+        *client.networks.list(filters=ours),
+        *client.volumes.list(filters=ours),
+    )
+    for each in found:
+        with suppress(docker.load_sdk().errors.NotFound):  # a process that Ctrl-C has ended removes its own, too
+            each.remove(**({"force": True, "v": True} if hasattr(each, "status") else {}))
 
 
 def processes(workspace: Workspace) -> list[int]:

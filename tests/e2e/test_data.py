@@ -226,6 +226,17 @@ def test_a_lost_password_is_not_replaced_by_a_new_one(kept: Workspace) -> None:
     assert ran.code == 2 and "db:PASSWORD" in ran.output and "git log" in ran.output
 
 
+def test_a_queue_starts_in_an_empty_folder_and_keeps_what_it_has(kept: Workspace) -> None:
+    """The third kind that keeps data, by its own tests: its server is the heaviest, so it is not deployed here."""
+    made = kept.invoke("new", "queue", "--kind", "rabbitmq")
+    assert made.code == 0, made.output
+    try:
+        tested = kept.invoke("test", "queue")
+    finally:
+        shutil.rmtree(kept.root / "services" / "queue")
+    assert tested.code == 0, tested.output
+
+
 def test_down_keeps_data_until_its_name_is_typed(kept: Workspace) -> None:
     """The last of this file: what `down --volumes` removes is gone."""
     sql(kept, "INSERT INTO items (name, stock) VALUES ('sextant', 3)")

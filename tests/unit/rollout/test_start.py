@@ -200,6 +200,6 @@ def test_without_a_health_check_a_container_must_stay_up(machine: FakeEngine, mo
 def test_a_further_container_of_a_service_has_the_first_ones_name_on_the_network(machine: FakeEngine) -> None:
     made = create_healthy_container(spec(group="demo-dev-api-first", port=80), NAME, URN, CancellationToken())
     [endpoint] = made.options["networking_config"].values()
-    assert endpoint["Aliases"] == ["demo-dev-api-first"] and made.options["network"] == "demo-dev"
+    assert endpoint["Aliases"] == ["api", "demo-dev-api-first"] and made.options["network"] == "demo-dev"
     alone = create_healthy_container(spec(port=80), "demo-dev-api-2", URN, CancellationToken())
     assert "networking_config" not in alone.options

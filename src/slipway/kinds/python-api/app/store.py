@@ -1,4 +1,4 @@
-"""The items in stock: in the database that the service needs, or in memory where it needs none."""
+"""The items in the database that the service needs, if it needs one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ DATABASE = "DB_URL"
 """The secret with the database's address. The service `db` in `needs` brings it."""
 WAIT_SECONDS = 5.0
 """How long a request waits for the database, before it is answered with an error."""
-_IN_MEMORY = [Item(1, "anchor", 12), Item(2, "cable", 40), Item(3, "compass", 7), Item(4, "lantern", 23)]
 
 
 def database_url() -> str:
@@ -30,18 +29,12 @@ def has_database() -> bool:
 
 def list_items() -> list[Item]:
     """Return all that is in stock."""
-    if not has_database():
-        return list(_IN_MEMORY)
     with _pool().connection() as connection:
         return [Item(*row) for row in connection.execute("SELECT id, name, stock FROM items ORDER BY id")]
 
 
 def add_item(name: str, stock: int) -> Item:
     """Add something to what is in stock, and return it; what has the name already gets the new stock."""
-    if not has_database():
-        item = Item(len(_IN_MEMORY) + 1, name, stock)
-        _IN_MEMORY.append(item)
-        return item
     with _pool().connection() as connection:
         row = connection.execute(
             "INSERT INTO items (name, stock) VALUES (%s, %s) "

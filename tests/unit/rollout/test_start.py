@@ -202,4 +202,5 @@ def test_a_further_container_of_a_service_has_the_first_ones_name_on_the_network
     [endpoint] = made.options["networking_config"].values()
     assert endpoint["Aliases"] == ["api", "demo-dev-api-first"] and made.options["network"] == "demo-dev"
     alone = create_healthy_container(spec(port=80), "demo-dev-api-2", URN, CancellationToken())
-    assert "networking_config" not in alone.options
+    [endpoint] = alone.options["networking_config"].values()
+    assert endpoint["Aliases"] == ["api"]

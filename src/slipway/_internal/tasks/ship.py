@@ -170,14 +170,14 @@ def backup(context: Context, service: str, stack: str = "dev", file: str | None 
     """Save a service's data into a compressed file, and check it: invoke backup db."""
     from pathlib import Path
 
+    from slipway._internal.context.reporter import NullReporter
     from slipway._internal.model.workspace import load_workspace
     from slipway._internal.release.backups import create_backup
     from slipway._internal.tasks import show
 
-    with show.progress(f"Saving {service}") as reporter:
-        made = create_backup(
-            load_workspace(workspace_root()), stack, service, Path(file).absolute() if file else None, reporter
-        )
+    workspace, target = load_workspace(workspace_root()), Path(file).absolute() if file else None
+    with show.progress(f"Saving {service}") as progress:
+        made = create_backup(workspace, stack, service, target, NullReporter() if json else progress)
     if json:
         return show.as_json({"file": str(made.file), "bytes": made.bytes, "data_bytes": made.data_bytes})
     return show.say(f"[green]✔[/] {made.file}: {made.data_bytes} bytes of data in {made.bytes}, read again and whole.")

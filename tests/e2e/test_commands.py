@@ -63,7 +63,9 @@ def test_a_command_is_no_service_and_ctrl_c_ends_it_with_all_that_was_made_for_i
     child = deployed.start(*(word.format(600) for word in SLEEP))
     assert child.stdout and child.stdout.readline() == "here\n"
     [command] = running_commands(deployed)
-    volumes = {each["Name"] for each in engine.client().api.inspect_container(command)["Mounts"] if "Name" in each}
+    inspected = engine.client().api.inspect_container(command)
+    assert (inspected["HostConfig"]["CpuQuota"], inspected["HostConfig"]["ReadonlyRootfs"]) == (50_000, True)
+    volumes = {each["Name"] for each in inspected["Mounts"] if "Name" in each}
     assert [(row["service"], row["drift"]) for row in deployed.invoke("status", "--json").json()] == [
         (row["service"], row["drift"]) for row in before
     ]

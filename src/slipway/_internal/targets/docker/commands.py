@@ -83,7 +83,9 @@ def _options(
     volume = types.Mount(SECRETS_DIR, None, type="volume", labels=labels, no_copy=True)
     has_secrets = any(mount["Destination"] == SECRETS_DIR for mount in details["Mounts"])
     return {
-        **hardening.hardened_settings(),
+        **hardening.hardened_settings(
+            read_only=host.get("ReadonlyRootfs", True), capabilities=host.get("CapAdd") or ()
+        ),
         "tmpfs": host["Tmpfs"],
         "image": config["Image"],
         "name": f"{container.name}-run-{secrets.token_hex(4)}",
@@ -95,6 +97,9 @@ def _options(
         "mounts": [volume] if has_secrets else [],
         "healthcheck": {"test": ["NONE"]},
         "mem_limit": host["Memory"] or None,
+        "cpu_period": host.get("CpuPeriod") or None,
+        "cpu_quota": host.get("CpuQuota") or None,
+        "user": config.get("User") or None,
         "stdin_open": True,
         "tty": terminal,
         "auto_remove": True,  # also where this process is killed

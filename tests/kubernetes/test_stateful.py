@@ -65,9 +65,7 @@ def test_rows_outlive_the_pod_a_deploy_and_the_service(live: Workspace, cluster:
     try:
         live.up(*HERE, "--yes")
         assert sql(live, "SELECT count(*) FROM items") == "4"
-        assert {row["service"]: row["state"] for row in live.invoke("status", *HERE, "--json").json()}[
-            "db"
-        ] == "healthy"
+        assert status(live)["db"]["state"] == "healthy"
 
         first = pod(cluster)
         cluster.kubectl("delete", "pod", "db-0", "--namespace", NAMESPACE, "--wait=true")

@@ -137,7 +137,7 @@ class Bench:
     def demo(self) -> Path:
         """The workspace as it is generated (page, API, worker), deployed inline."""
         self.say("deploying the demo")
-        workspace = self.set_up(self.workspace("demo", services="stateless"))
+        workspace = self.set_up(self.workspace("demo", services="demo"))
         invoke(workspace, "up")
         return workspace
 

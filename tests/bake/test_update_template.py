@@ -118,7 +118,7 @@ def test_an_untouched_one_becomes_what_is_generated_now(present: Path, team: Pat
     shutil.rmtree(team / "services" / "orders")
     save(team)
     brought(team, to=str(present))
-    fresh = generate(tmp_path / "fresh", template=present, **ANSWERS)
+    fresh = generate(tmp_path / "fresh", template=present, services="demo", **ANSWERS)
     assert fresh.code == 0, fresh.output
     assert files_in(team) == files_in(fresh.workspace)
 

@@ -224,5 +224,5 @@ def descendants(pid: int) -> Iterator[int]:
 
 def bake(folder: Path, **answers: Any) -> Path:
     """Generate a workspace with these answers, by default without a database, and return its folder."""
-    context = {"services": "stateless", **answers}
+    context = {"services": "demo", **answers}
     return Path(cookiecutter(str(ROOT), no_input=True, output_dir=str(folder), extra_context=context))

@@ -32,7 +32,7 @@ class Built(Declared):
 def root(tmp_path: Path) -> Path:
     (tmp_path / "workspace.toml").write_text('name = "demo"\nregistry = "127.0.0.1:5000"\n')
     shutil.copytree(TEMPLATE / "libs", tmp_path / "libs")
-    service_creation.create_initial_services(tmp_path, "stateless")
+    service_creation.create_initial_services(tmp_path, "demo")
     names = ("python-build", "python-run", "node-build", "node-run", "nginx")
     bases_lock.save(
         tmp_path, bases_lock.BasesLock("official", {name: f"reg.example/{name}@{DIGEST}" for name in names})

@@ -44,7 +44,7 @@ def test_all_but_the_settings_is_the_kinds_own_to_the_byte(root: Path, kind: str
 
 
 def test_routes_and_ports_are_free_ones(root: Path) -> None:
-    service_creation.create_initial_services(root, "demo")
+    service_creation.create_initial_services(root, "full")
     service_creation.create_service(root, "orders", "python-api")
     service_creation.create_service(root, "shop", "node-web")
     settings = {service.name: service.settings for service in workspaces.load_workspace(root).services}
@@ -62,7 +62,7 @@ def test_routes_and_ports_are_free_ones(root: Path) -> None:
 def test_a_release_command_needs_what_its_service_needs(root: Path) -> None:
     early = service_creation.create_service(root, "early", "python-api")
     assert '\n# release = ["python", "-m", "app.migrate"]\n' in (early / "service.toml").read_text(encoding="utf-8")
-    service_creation.create_initial_services(root, "demo")
+    service_creation.create_initial_services(root, "full")
     assert workspaces.load_workspace(root).service("api").settings.release == ("python", "-m", "app.migrate")
 
 
@@ -76,7 +76,7 @@ def test_a_route_that_another_service_has_is_not_given_twice(root: Path) -> None
 
 def test_a_service_needs_the_api_where_there_is_one(root: Path) -> None:
     service_creation.create_service(root, "early", "worker")
-    service_creation.create_initial_services(root, "demo")
+    service_creation.create_initial_services(root, "full")
     needs = {service.name: service.settings.needs for service in workspaces.load_workspace(root).services}
     assert needs == {"api": ("db",), "db": (), "early": (), "web": ("api",), "worker": ("api",)}
     assert '\n# needs = ["api"]\n' in (root / "services" / "early" / "service.toml").read_text(encoding="utf-8")

@@ -269,7 +269,8 @@ def walk_needed_stages(
             if not name:
                 raise ConfigError(
                     f"{dockerfile.path}, line {reference.line}: {reference.instruction} {reference.text} is empty",
-                    remedy="Give the argument a default, or a value in service.toml under [args].",
+                    remedy="If it is a base of Slipway's, run `invoke setup`. If not, give the argument a default, or "
+                    "a value in service.toml under [args].",
                 )
             found = find_earlier_stage(dockerfile, name, stage, reference)
             if found:

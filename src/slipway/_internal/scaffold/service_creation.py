@@ -27,13 +27,13 @@ NAME_PLACEHOLDER = "SERVICE"
 """What stands for the service's name in a kind's service.toml; `/SERVICE` for its route."""
 
 INITIAL_SERVICES: dict[str, tuple[tuple[str, str, str | None], ...]] = {
-    "demo": (
+    "full": (
         ("db", "postgres", None),
         ("api", "python-api", None),
         ("web", "node-web", "/"),
         ("worker", "worker", None),
     ),
-    "stateless": (("api", "python-api", None), ("web", "node-web", "/"), ("worker", "worker", None)),
+    "demo": (("api", "python-api", None), ("web", "node-web", "/"), ("worker", "worker", None)),
     "api": (("api", "python-api", None),),
     "none": (),
 }

@@ -16,7 +16,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The demo's three services; no login for any registry."""
     (tmp_path / "workspace.toml").write_text('name = "demo"\nregistry = "registry.example"\n', encoding="utf-8")
     shutil.copytree(TEMPLATE / "libs", tmp_path / "libs")
-    service_creation.create_initial_services(tmp_path, "stateless")
+    service_creation.create_initial_services(tmp_path, "demo")
     settings(tmp_path)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("SLIPWAY_PULL_CONFIG", raising=False)

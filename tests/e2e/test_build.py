@@ -18,6 +18,8 @@ import pytest
 from tests.e2e.conftest import REGISTRY
 from tests.e2e.workspace import Ran, Workspace
 
+from slipway._internal.content import build_state
+
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
 WATCHER = """
@@ -53,6 +55,7 @@ def settled(workspace: Workspace) -> Ran:
 
 
 def test_nothing_changed_starts_nothing_and_asks_nobody(deployed: Workspace, seen: Path) -> None:
+    build_state.forget_images(deployed.root)
     said = settled(deployed)
     assert seen.read_text(), "what the runs before did was seen"
     seen.unlink()

@@ -137,8 +137,9 @@ def update_stack(
         elif drifted := target.drifted_services(lambda: live_images(pulumi_stack)):
             reporter.say(f"Changed since the last deploy: {', '.join(drifted)}. Checking what actually runs first.")
             pulumi_stack.refresh()
-        has_data = any(service.is_stateful for service in context.workspace.services) and target.data_volumes()
-        if (interrupted or has_data) and target.may_adopt_existing():
+        is_stateful = any(service.is_stateful for service in context.workspace.services)
+        # Only a target that can adopt anything is asked for data.
+        if (interrupted or is_stateful) and target.may_adopt_existing() and (interrupted or target.data_volumes()):
             inputs = replace(inputs, stack=replace(stack, adopts_existing=True))
             pulumi_stack = open_stack(context, inputs.stack, inputs)
         outcome = run_update(context, inputs, pulumi_stack, target, reporter)

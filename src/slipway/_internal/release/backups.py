@@ -10,9 +10,8 @@ import gzip
 import os
 import subprocess
 import sys
-import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from slipway._internal.model.files import PRIVATE_MODE
 from slipway._internal.model.masking import mask
 from slipway._internal.model.terminal_text import TAIL_LINES
 from slipway._internal.model.workspace import Service, Workspace
+from slipway._internal.run.background import Background
 
 FOLDER = "backups"
 """The folder in .slipway, which git ignores, that holds backups whose place the user does not name."""
@@ -192,8 +192,7 @@ def _command(
         SlipwayError: it failed; its last lines are in the error.
     """
     child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
-    errors: list[bytes] = []
-    reader = _read_beside(_stream(child.stderr), errors.append)
+    errors = Background(_stream(child.stderr).read)  # so that the command is never blocked by what it says
     try:
         yield child
         code = child.wait()
@@ -209,19 +208,12 @@ def _command(
                 with suppress(BrokenPipeError):
                     stream.close()
         child.wait()
-        reader()
     if code:
-        lines = mask(b"".join(errors).decode(errors="replace")).splitlines()
+        said = errors.result() if errors.wait(END_SECONDS) else b""
+        lines = mask(said.decode(errors="replace")).splitlines()
         raise SlipwayError(
             f"{service}: `{' '.join(command)}` ended with exit code {code}", detail="\n".join(lines[-TAIL_LINES:])
         )
-
-
-def _read_beside(stream: IO[bytes], take: Callable[[bytes], None]) -> Callable[[], None]:
-    """Read a stream in a thread, so that its writer is never blocked; return what waits for its end."""
-    thread = threading.Thread(target=lambda: take(stream.read()), daemon=True)
-    thread.start()
-    return lambda: thread.join(END_SECONDS)
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,19 +108,29 @@ def _create_healthy_container(
     with engine.docker_errors():
         image = pull_image(spec.image, cancellation)
         cancellation.sleep(0)
-        with volumes.exclusive_volumes(spec, urn):
-            return _start_container(spec, image, name, urn, cancellation, dev)
+        with (
+            volumes.exclusive_volumes(spec, urn),
+            new_container(spec, name, lambda: container_options(spec, name, urn, dev)) as container,
+        ):
+            for folder, archive in (dev.folders if dev else {}).items():
+                container.put_archive(folder, archive)
+            start_until_healthy(container, spec, image, cancellation)
+    return container
 
 
-def _start_container(
-    spec: ContainerSpec, image: Any, name: str, urn: str, cancellation: CancellationToken, dev: DevOverlay | None
-) -> Any:
+@contextmanager
+def new_container(spec: ContainerSpec, name: str, options: Callable[[], Mapping[str, Any]]) -> Iterator[Any]:
+    """Give a `with` block a new container of a service to start; if that fails, remove it and say why.
+
+    Args:
+        spec: its specification.
+        name: its name.
+        options: returns the options to create it with.
+    """
     container = None
     try:
-        container = engine.client().containers.create(spec.image, **container_options(spec, name, urn, dev))
-        for folder, archive in (dev.folders if dev else {}).items():
-            container.put_archive(folder, archive)
-        start_until_healthy(container, spec, image, cancellation)
+        container = engine.client().containers.create(spec.image, **options())
+        yield container
     except BaseException as error:
         start_error = name_conflict_error(name, error) or explain_start_failure(
             spec.service, container, error, list(spec.secrets.values())
@@ -128,7 +138,6 @@ def _start_container(
         with suppress(SlipwayError):  # the first error is the one to report
             remove_failed_container(container, name)
         raise start_error from error
-    return container
 
 
 def remove_failed_container(container: Any, name: str) -> None:

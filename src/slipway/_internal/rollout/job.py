@@ -26,14 +26,13 @@ from slipway._internal.rollout.container import (
     ContainerSpec,
     container_options,
     cpu_limit,
+    new_container,
     put_secrets,
-    remove_failed_container,
 )
 from slipway._internal.rollout.drain import MIN_STOP_SECONDS, run_interruptibly
 from slipway._internal.rollout.hardening import with_init_fallback
 from slipway._internal.rollout.images import pull_image
-from slipway._internal.rollout.ownership import name_conflict_error, refuse_foreign_volume
-from slipway._internal.rollout.start_failure import explain_start_failure
+from slipway._internal.rollout.ownership import refuse_foreign_volume
 from slipway._internal.run import engine
 
 JOB_DIR, RUNS_FILE = "/run/slipway", "runs/runs.json"
@@ -88,22 +87,12 @@ def _create_job_container(
         image = pull_image(spec.image, cancellation)
         cancellation.sleep(0)
         refuse_foreign_volume(job_volume(spec.workspace, spec.stack, spec.service), urn)
-        container = None
-        try:
-            options = job_options(spec, schedule, name, urn, image)
-            container = engine.client().containers.create(spec.image, **options)
+        with new_container(spec, name, lambda: job_options(spec, schedule, name, urn, image)) as container:
             container.put_archive(JOB_DIR, _pack_runner(runner))
             put_secrets(container, spec, image)
             container.start()
             health.wait_until_healthy(container, Healthcheck(()), spec.healthTimeout, cancellation)
             container.update(restart_policy=engine.RESTART_POLICY, **cpu_limit(spec))
-        except BaseException as error:
-            start_error = name_conflict_error(name, error) or explain_start_failure(
-                spec.service, container, error, list(spec.secrets.values())
-            )
-            with suppress(SlipwayError):  # the first error is the one to report
-                remove_failed_container(container, name)
-            raise start_error from error
     return container
 
 

@@ -81,8 +81,10 @@ def state(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 @pytest.fixture
 def machine_alone(workspace: Workspace, state: Path) -> Iterator[Machine]:
+    built = workspace.root / ".slipway" / "oci"
+    shutil.rmtree(built, ignore_errors=True)  # what another file's tests built need not be built again
     yield Machine(workspace, state)
-    shutil.rmtree(workspace.root / ".slipway" / "oci", ignore_errors=True)
+    shutil.rmtree(built, ignore_errors=True)
 
 
 def test_a_machine_that_never_built_runs_no_step_that_another_has_run(machine_alone: Machine, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def left_over(workspace: Workspace) -> list[str]:
     running = [each.service for each in engine.list_containers(name, "dev")]
     found = [] if sorted(running) == sorted({*services, "gateway"}) else [f"containers: {running}"]
     client = engine.client()
-    networks = [each.name for each in client.networks.list() if name in each.name]
+    networks = [each.name for each in client.networks.list() if each.name.startswith(f"{name}-dev")]
     found += [f"networks: {networks}"] if len(networks) != 1 else []
     used = {mount.get("Name") for each in client.containers.list(all=True) for mount in each.attrs["Mounts"]}
     mine = [

@@ -91,6 +91,7 @@ class World:
     fails: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    opened: Any = None
 
     def program(self) -> None:
         """Declare a network, two containers (the second takes what the first leaves), gateway and release."""
@@ -136,7 +137,15 @@ class World:
         pulumi.export("releases", release.releases)
 
     def stack(self) -> Any:
-        """Open the stack; Pulumi attaches to the provider in this process."""
+        """Return the stack, opened once; Pulumi attaches to the provider in this process."""
+        from slipway._internal.run.pulumi import ExistingStack
+
+        if self.opened is None:
+            self.opened = self._open()
+        os.environ["PULUMI_BACKEND_URL"] = f"file://{self.folder}"  # whose the objects are: its provider is here
+        return ExistingStack("dev", self.opened.workspace)
+
+    def _open(self) -> Any:
         from pulumi import automation
 
         from slipway._internal.provider.server import serve_in_thread
@@ -150,7 +159,6 @@ class World:
             "PATH": f"{ensure_tool('pulumi').parent}:{os.environ['PATH']}",
         }
         os.environ["PATH"] = settings["PATH"]
-        os.environ["PULUMI_BACKEND_URL"] = settings["PULUMI_BACKEND_URL"]  # whose the objects are: its provider is here
         project = self.folder / "project"
         project.mkdir(exist_ok=True)
         options = automation.LocalWorkspaceOptions(env_vars=settings, work_dir=str(project))
@@ -160,14 +168,17 @@ class World:
         """Deploy; return how many resources were created, replaced, … without those that stayed."""
         from pulumi.automation import CommandError
 
+        from slipway._internal.run.pulumi import OperationCounter
+
+        counter = OperationCounter(lambda _event: None)
         try:
-            summary = self.stack().up(color="never").summary
+            self.stack().up(color="never", on_event=counter)
         except CommandError as error:
             # In one process, an interrupted run now and then leaves Pulumi's SDK the address of its ended engine.
             if "failed to connect to all addresses" not in str(error):
                 raise
-            summary = self.stack().up(color="never").summary
-        return {name: count for name, count in summary.resource_changes.items() if name != "same"}
+            self.stack().up(color="never", on_event=counter)
+        return {name: count for name, count in counter.outcome().operations.items() if name != "same"}
 
     def fail(self) -> str:
         """Deploy, which must fail; return what Pulumi printed."""

@@ -270,7 +270,7 @@ def test_programs_run_from_tmp_only_where_it_is_allowed(world: World, options: d
 
 
 def test_releases_are_recorded_newest_first(steady: World) -> None:
-    releases = steady.stack().outputs()["releases"].value
+    releases = steady.opened.outputs()["releases"].value
     assert releases[0]["digests"] == {"one": steady.version, "two": steady.version}
     assert releases[0]["time"] >= releases[1]["time"]
 

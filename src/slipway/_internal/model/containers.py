@@ -45,7 +45,7 @@ class HealthcheckSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """A health check that replaces the image's, as HEALTHCHECK has it: a command, without a shell; times in seconds."""
 
     command: tuple[str, ...]
-    interval: Seconds = 5
+    interval: Seconds = 10
     timeout: Seconds = 3
     retries: Annotated[int, Meta(ge=1, le=100)] = 3
     start_period: Annotated[int, Meta(ge=0, le=3600)] = 0

@@ -236,7 +236,7 @@ class PulumiStack:
             )
         local_workspace = self._local_workspace(environment)
         if exists:
-            return _ExistingStack(self.stack.name, local_workspace)
+            return ExistingStack(self.stack.name, local_workspace)
         return automation.Stack.create_or_select(self.stack.name, local_workspace)
 
     def _run_program(self) -> None:
@@ -358,7 +358,7 @@ def operation_of(op: object) -> str:
     return str(getattr(op, "value", op))
 
 
-class _ExistingStack(automation.Stack):
+class ExistingStack(automation.Stack):
     """A stack that is known to exist, and whose outputs came with the events: three starts of the CLI fewer."""
 
     def __init__(self, name: str, workspace: automation.LocalWorkspace) -> None:

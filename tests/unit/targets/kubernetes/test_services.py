@@ -141,13 +141,13 @@ def test_without_a_path_probes_are_the_dockerfiles_own_health_check(root: Path) 
     assert container["startupProbe"] == {"tcpSocket": {"port": 8000}, **started}
     assert container["readinessProbe"] == {
         "exec": command,
-        "periodSeconds": 5,
+        "periodSeconds": 10,
         "timeoutSeconds": 15,
         "failureThreshold": 3,
     }
     assert container["livenessProbe"] == {
         **container["readinessProbe"],
-        "periodSeconds": 30,
+        "periodSeconds": 60,
         "initialDelaySeconds": 60,
     }
 
@@ -159,7 +159,7 @@ def test_a_health_path_is_asked_as_often_as_the_health_check_says(root: Path) ->
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert container[probe]["httpGet"] == {"path": "/health", "port": port}
             assert "exec" not in container[probe]
-        assert container["readinessProbe"]["periodSeconds"] == 5
+        assert container["readinessProbe"]["periodSeconds"] == 10
 
 
 def without_health_path(root: Path, service: str) -> None:
@@ -189,8 +189,8 @@ def test_a_slow_start_is_waited_for(root: Path) -> None:
     path.write_text(path.read_text().replace("--start-period=20s", "--start-period=5m --start-interval=9.5s"))
     found = declare(root)
     startup = found.container("api")["startupProbe"]
-    assert (startup["periodSeconds"], startup["failureThreshold"]) == (10, 32)
-    assert found["Deployment", "api"]["spec"]["progressDeadlineSeconds"] == 315 + 60
+    assert (startup["periodSeconds"], startup["failureThreshold"]) == (10, 33)
+    assert found["Deployment", "api"]["spec"]["progressDeadlineSeconds"] == 330 + 60
     assert found["Deployment", "web"]["spec"]["progressDeadlineSeconds"] == 60 + 60
 
 

@@ -76,7 +76,7 @@ def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
         ('port = "8000"\nkind = "worker"', "service.toml:1: `port`: expected a whole number, got a text"),
         ('kind = "worker"\nport = 70000', "service.toml:2: `port`"),
         ('kind = "worker"\nroute = "api"\nport = 1', "service.toml:2: `route` is 'api'"),
-        ('kind = "worker"\nroute = "/api"', "service.toml:2: a service with a `route` needs a `port`"),
+        ('kind = "worker"\nroute = "/api"', "service.toml:2: a service with a route needs a `port`"),
         ('kind = "worker"\nlibs = ["nope"]', "service.toml:2: there is no lib `nope`"),
         ('kind = "worker"\n[resources]\nmemory = "lots"', "service.toml:3: `memory` is 'lots'"),
         ('kind = "worker"\n[resources]\nmemory = ""', "service.toml:3: `memory` is ''"),

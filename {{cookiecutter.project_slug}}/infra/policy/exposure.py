@@ -46,7 +46,7 @@ def _check_gateway(resource: Resource) -> Iterator[Violation]:
         )
     for route in resource.props.get("routes") or ():
         service = resource.service(route["service"])
-        if service is None or service.settings.route != route["route"]:
+        if service is None or route["route"] not in {each.path for each in service.routes}:
             yield _unrouted_violation(resource, str(route["service"]), f"sends {route['route']} to")
 
 
@@ -68,7 +68,7 @@ def _check_service(resource: Resource) -> Iterator[Violation]:
 def _check_backends(resource: Resource, names: list[str]) -> Iterator[Violation]:
     for name in dict.fromkeys(names):
         service = resource.service(name)
-        if service is None or service.settings.route is None:
+        if service is None or not service.routes:
             yield _unrouted_violation(resource, name, "leads to")
 
 

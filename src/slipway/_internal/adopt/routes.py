@@ -30,7 +30,7 @@ def give_routes(workspace: Workspace, drafts: Sequence[Draft], wanted: str | Non
     Raises:
         ConfigError: `wanted` is another service's, or no service takes requests.
     """
-    taken = {service.settings.route: service.name for service in workspace.services if service.settings.route}
+    taken = {route.path: service.name for service in workspace.services for route in service.routes}
     if wanted is not None and not drafts:
         raise ConfigError("--route is for a service that takes requests, and none here has a port", remedy="Leave it.")
     if wanted in taken:

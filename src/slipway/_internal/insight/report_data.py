@@ -85,7 +85,7 @@ def called_services(workspace: Workspace, service: Service) -> list[str]:
     That is the gateway's address with their route, or one with their own name as the host.
     """
     routes = sorted(
-        ((str(other.settings.route), other.name) for other in workspace.services if other.settings.route),
+        ((route.path, other.name) for other in workspace.services for route in other.routes),
         key=lambda other: -len(other[0]),
     )
     called = list(service.settings.needs)

@@ -16,7 +16,8 @@ GATEWAY_URL = "http://gateway:8080"
 
 def service_environment(workspace: Workspace, service: Service, stack: Stack) -> dict[str, str]:
     """Return a service's environment in a stack; its own `[env]` overrides what Slipway sets."""
-    settings = {"PORT": service.settings.port, "ROUTE": service.settings.route}
+    route = service.main_route
+    settings = {"PORT": service.settings.port, "ROUTE": route.service_path if route else None}
     addresses = {
         url_variable(name): service_url(workspace.service(name), stack.target)
         for name in sorted(service.settings.needs)
@@ -32,18 +33,17 @@ def url_variable(service: str) -> str:
 
 
 def service_url(service: Service, target: str) -> str:
-    """Return the address that other services call one by, its route included and without a slash at the end.
+    """Return the address that other services call one by, without a slash at the end.
 
-    On a Docker engine a service with a route is called through the gateway, which knows whether a container is ready.
+    On a Docker engine a service with a route for all methods is called by it through the gateway, which knows whether a
+    container is ready; others are called directly, where the path is the one that the service itself has.
     """
-    settings = service.settings
+    settings, route = service.settings, service.main_route
     if settings.url is not None:
         return without_secrets(settings.url).format(host=service.name, port=settings.port)
-    if target == "docker" and settings.route is not None:
-        host = GATEWAY_URL
-    else:
-        host = f"http://{service.name}:{settings.port}"
-    return f"{host}{settings.route or ''}".rstrip("/")
+    if target == "docker" and route and not route.methods:
+        return f"{GATEWAY_URL}{route.path}".rstrip("/")
+    return f"http://{service.name}:{settings.port}{route.service_path if route else ''}".rstrip("/")
 
 
 def without_secrets(url: str) -> str:

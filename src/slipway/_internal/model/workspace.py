@@ -31,6 +31,7 @@ from slipway._internal.model.masking import register_secret
 from slipway._internal.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway._internal.model.project import Project
 from slipway._internal.model.request_limits import BODY_REMEDY, ServiceGatewaySettings, body_problem
+from slipway._internal.model.routes import PATH, RouteSettings, check_routes, overlap
 from slipway._internal.model.start_order import find_circle
 from slipway._internal.model.structured_files import line_of, path_exists, read_toml
 from slipway._internal.model.text import read_text
@@ -38,7 +39,6 @@ from slipway._internal.model.workspace_path import nearest, refuse_unsafe_path
 
 CACHE_VARIABLE = "SLIPWAY_CACHE"
 Port = Annotated[int, Meta(ge=1, le=65535)]
-_ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 _HEALTH_PATH = re.compile(r"/[!-~]*")
 _PLATFORM = re.compile(r"linux/[a-z0-9]+(/[a-z0-9]+)?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -154,6 +154,7 @@ class ServiceSettings(ContainerSettings, frozen=True, forbid_unknown_fields=True
 
     kind: str
     route: str | None = None
+    routes: tuple[RouteSettings, ...] = ()
     port: Port | None = None
     libs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -198,6 +199,17 @@ class Service:
     def is_backing(self) -> bool:
         """Whether it is what others stand on, such as a database: they start only when it is healthy."""
         return self.settings.url is not None or self.is_stateful
+
+    @property
+    def routes(self) -> tuple[RouteSettings, ...]:
+        """Its routes, in the order of its file; `route` is short for one."""
+        settings = self.settings
+        return settings.routes if settings.route is None else (RouteSettings(path=settings.route),)
+
+    @property
+    def main_route(self) -> RouteSettings | None:
+        """The first route that leads to the service: people and other services call it by that one."""
+        return next((route for route in self.routes if route.redirect is None), None)
 
     @property
     def takes_requests(self) -> bool:
@@ -521,18 +533,25 @@ def _check_image(service: Service, refuse: ErrorFactory) -> None:
 def _check_requests(settings: ServiceSettings, refuse: ErrorFactory) -> None:
     if problem := body_problem(settings.gateway.body):
         raise refuse(("gateway", "body"), problem, BODY_REMEDY)
-    if settings.gateway != ServiceGatewaySettings() and settings.route is None:
+    has_routes = settings.route is not None or bool(settings.routes)
+    if settings.gateway != ServiceGatewaySettings() and not has_routes:
         raise refuse(
             ("gateway",), "a service without a `route` has no [gateway]", "Give it a `route`, or remove the table."
         )
-    if settings.route is not None and not _ROUTE.fullmatch(settings.route):
+    if settings.route is not None and not PATH.fullmatch(settings.route):
         raise refuse(
             ("route",),
             f"`route` is {settings.route!r}",
             "A route starts with / and has no / at its end: `/api`.",
         )
-    if settings.route is not None and settings.port is None:
-        raise refuse(("route",), "a service with a `route` needs a `port`", "Add the port it listens on: port = 8000.")
+    if settings.route is not None and settings.routes:
+        raise refuse(
+            ("route",), "the service has `route` and [[routes]]", "Leave one: `route` is the `path` of a first table."
+        )
+    check_routes(settings.routes, refuse)
+    if has_routes and settings.port is None:
+        keys = ("routes", "0") if settings.routes else ("route",)
+        raise refuse(keys, "a service with a route needs a `port`", "Add the port it listens on: port = 8000.")
     if settings.health is not None and not (settings.port and _HEALTH_PATH.fullmatch(settings.health)):
         raise refuse(
             ("health",),
@@ -573,8 +592,8 @@ def _check_runtime(settings: ServiceSettings, refuse: ErrorFactory) -> None:
             f"`schedule` is {settings.job.schedule!r}: {problem}",
             "Write minute, hour, day, month and day of the week, as cron has them: `0 3 * * *`; or @daily.",
         )
-    for key, value in (("route", settings.route), ("port", settings.port)):
-        if value is not None:
+    for key, value in (("route", settings.route), ("routes", settings.routes), ("port", settings.port)):
+        if value:
             raise refuse(
                 (key,), f"a job takes no requests, so it has no `{key}`", f"Remove `{key}`, or the table [job]."
             )
@@ -621,20 +640,19 @@ def _check_services(services: tuple[Service, ...], texts: Mapping[str, str]) -> 
     """Refuse two services with one route. They may share a port, since each has a container of its own."""
     _check_needs(services, texts)
     _check_start_order(services, texts)
-    service_by_route: dict[str, Service] = {}
+    owners: dict[str, list[tuple[RouteSettings, Service]]] = {}
     for service in services:
-        route = service.settings.route
-        if route is None:
-            continue
-        owner = service_by_route.setdefault(route, service)
-        if owner is not service:
-            path = service.folder / "service.toml"
-            raise ConfigError(
-                f"{path}:{line_of(texts[service.name], ('route',))}: `route` {route} is taken by the service "
-                f"`{owner.name}` "
-                f"({owner.folder / 'service.toml'})",
-                remedy="Give one of the two another route.",
-            )
+        for number, route in enumerate(service.routes):
+            for other, owner in owners.setdefault(route.path, []):
+                if owner is not service and overlap(route, other):
+                    keys = ("routes", f"{number}", "path") if service.settings.routes else ("route",)
+                    path = service.folder / "service.toml"
+                    raise ConfigError(
+                        f"{path}:{line_of(texts[service.name], keys)}: `{keys[-1]}` {route.path} is taken by the "
+                        f"service `{owner.name}` ({owner.folder / 'service.toml'})",
+                        remedy="Give one of the two another route.",
+                    )
+            owners[route.path].append((route, service))
 
 
 def read_build_secret(source: SecretSource, environment: Mapping[str, str]) -> str:

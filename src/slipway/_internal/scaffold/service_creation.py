@@ -220,8 +220,16 @@ def _taken_values(key: str, settings: Mapping[str, dict[str, Any]]) -> set[Any]:
     return {service_settings[key] for service_settings in settings.values() if key in service_settings}
 
 
+def _tables(settings: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return a list of tables, without what is none: whether the file is right is not asked here."""
+    found = settings.get(key)
+    return [table for table in found if isinstance(table, dict)] if isinstance(found, list) else []
+
+
 def _free_route(name: str, settings: Mapping[str, dict[str, Any]]) -> str:
-    taken_routes = _taken_values("route", settings)
+    tables = [table for each in settings.values() for table in _tables(each, "routes")]
+    paths = (str(table.get("path")) for table in tables)
+    taken_routes = {*_taken_values("route", settings), *paths}
     candidates = (f"/{name}" if number == 1 else f"/{name}-{number}" for number in count(1))
     return next(route for route in candidates if route not in taken_routes)
 

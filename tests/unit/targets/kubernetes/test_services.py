@@ -398,6 +398,75 @@ def test_routes_are_attached_to_a_gateway_that_exists(root: Path) -> None:
     assert "HTTPRoute" not in found.kinds("worker")
 
 
+RULES = """\
+[[routes]]
+path = "/api"
+methods = ["GET", "POST"]
+strip = true
+timeout = 30
+request-headers = { set = { X-Tier = "gold" }, remove = ["Cookie"] }
+response-headers = { remove = ["Server"] }
+[[routes]]
+path = "/old"
+redirect = { host = "www.example", path = "/new", status = 301 }
+"""
+
+
+def test_each_rule_of_a_route_is_one_of_the_gateway_apis(root: Path) -> None:
+    settings(root, "parent: infra/public", "host: demo.example")
+    with_rules(root)
+    get, post, old = declare(root)["HTTPRoute", "api"]["spec"]["rules"]
+    path = {"type": "PathPrefix", "value": "/api"}
+    assert get == {
+        "matches": [{"path": path, "method": "GET"}],
+        "filters": [
+            {
+                "type": "RequestHeaderModifier",
+                "requestHeaderModifier": {
+                    "set": [
+                        {"name": "X-Tier", "value": "gold"},
+                        {"name": "X-Forwarded-Prefix", "value": "/api"},
+                    ],
+                    "remove": ["Cookie"],
+                },
+            },
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["Server"]}},
+            {
+                "type": "URLRewrite",
+                "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
+            },
+        ],
+        "timeouts": {"request": "30s"},
+        "backendRefs": [{"name": "api", "port": 8000}],
+    }
+    assert post == {**get, "matches": [{"path": path, "method": "POST"}]}
+    assert old == {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/old"}}],
+        "filters": [
+            {
+                "type": "RequestRedirect",
+                "requestRedirect": {
+                    "hostname": "www.example",
+                    "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"},
+                    "statusCode": 301,
+                },
+            }
+        ],
+    }
+
+
+def test_an_ingress_refuses_what_it_has_no_word_for(root: Path) -> None:
+    settings(root, "ingress: nginx", "host: demo.example")
+    with_rules(root)
+    with pytest.raises(ConfigError, match=r"services/api/service.toml:\d+: `methods` cannot be had with the Ingress"):
+        declare(root)
+
+
+def with_rules(root: Path) -> None:
+    change(root, "api", 'route = "/api"\n', "")
+    change(root, "api", "", RULES)
+
+
 def test_a_gateway_of_its_own_stands_in_a_namespace_beside_the_stacks(root: Path) -> None:
     settings(root, "gateway: nginx")
     found = declare(root)

@@ -70,10 +70,10 @@ class DockerServices(pulumi.ComponentResource):
             else:
                 self.replicas[service.name] = self._declare_replicas(service)
                 self.containers[service.name] = self.replicas[service.name][0]
-        routed = [service for service in args.services if service.settings.route]
+        routed = [service for service in args.services if service.routes]
         self.gateway = self._declare_gateway(routed)
         address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
-        self.urls = {service.name: f"{address}{service.settings.route}" for service in routed}
+        self.urls = {service.name: f"{address}{service.main_route.path}" for service in routed if service.main_route}
         self.register_outputs({})
 
     def _declare_gateway(self, routed: list[Service]) -> Gateway:

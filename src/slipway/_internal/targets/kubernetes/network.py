@@ -48,7 +48,7 @@ def allow_service(ctx: ServiceContext) -> list[NetworkPolicy]:
     callers = [other for other in stack_ctx.workspace.services if service.name in other.settings.needs]
     needs = [stack_ctx.workspace.service(name) for name in sorted(service.settings.needs)]
     ingress = [_callers_rule(stack_ctx, service, callers)] if callers else []
-    if service.settings.route and is_exposed(stack_ctx):
+    if service.routes and is_exposed(stack_ctx):
         ingress.append(_outside_rule(stack_ctx, service))
     egress = [
         NetworkPolicyEgressRuleArgs(to=[_pods_peer(stack_ctx, other)], ports=[_policy_port(other)]) for other in needs

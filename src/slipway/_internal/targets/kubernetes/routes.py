@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.core.v1 import Namespace, Service, ServicePortArgs, ServiceSpecArgs
@@ -22,13 +23,18 @@ from pulumi_kubernetes.networking.v1 import (
     ServiceBackendPortArgs,
 )
 
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.routes import PREFIX_HEADER, RouteSettings
 from slipway._internal.model.stack import Stack, gateway_namespace_of
+from slipway._internal.model.structured_files import line_of
+from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_FORCE, KubernetesContext, ServiceContext
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 GATEWAY_NAME = "gateway"
 """The name of the stack's own Gateway; it is reserved."""
+_PATH_ONLY = {key: value for key, value in msgspec.to_builtins(RouteSettings(path="")).items() if key != "path"}
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 """Do not wait: the Deployment shows whether pods exist, and some Ingress controllers never report an address."""
 
@@ -77,9 +83,9 @@ def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
         ),
         opts=ctx.opts(),
     )
-    if ctx.service.settings.route and entry_point.parents:
+    if ctx.service.routes and entry_point.parents:
         _route(ctx, entry_point)
-    elif ctx.service.settings.route and ctx.stack_ctx.stack.ingress:
+    elif ctx.service.routes and ctx.stack_ctx.stack.ingress:
         _ingress(ctx)
 
 
@@ -88,9 +94,7 @@ def service_urls(workspace: Workspace, stack: Stack) -> dict[str, str]:
     if not stack.host:
         return {}
     address = f"{'https' if stack.tls else 'http'}://{stack.host}"
-    return {
-        service.name: f"{address}{service.settings.route}" for service in workspace.services if service.settings.route
-    }
+    return {service.name: f"{address}{service.main_route.path}" for service in workspace.services if service.main_route}
 
 
 def _gateway(stack_ctx: KubernetesContext, namespace: str, after: pulumi.Resource) -> CustomResource:
@@ -133,7 +137,6 @@ def _redirect(stack_ctx: KubernetesContext, gateway: Mapping[str, str], after: p
 
 
 def _route(ctx: ServiceContext, entry_point: EntryPoint) -> CustomResource:
-    path = {"type": "PathPrefix", "value": ctx.service.settings.route}
     backend = {"name": ctx.name, "port": ctx.service.settings.port}
     host = {"hostnames": [ctx.stack_ctx.stack.host]} if ctx.stack_ctx.stack.host else {}
     return CustomResource(
@@ -144,29 +147,84 @@ def _route(ctx: ServiceContext, entry_point: EntryPoint) -> CustomResource:
         spec={
             "parentRefs": [dict(parent) for parent in entry_point.parents],
             **host,
-            "rules": [{"matches": [{"path": path}], "backendRefs": [backend]}],
+            "rules": [rule for route in ctx.service.routes for rule in _rules(route, backend)],
         },
         opts=ctx.opts(entry_point.resources),
     )
 
 
+def _rules(route: RouteSettings, backend: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a route as rules of an HTTPRoute: one for each method, since a rule that changes the path has one match."""
+    path = {"type": "PathPrefix", "value": route.path}
+    filters = list(_filters(route))
+    for match in [{"path": path, "method": method} for method in route.methods] or [{"path": path}]:
+        yield {
+            "matches": [match],
+            **({"filters": filters} if filters else {}),
+            **({"timeouts": {"request": f"{route.timeout}s"}} if route.timeout else {}),
+            **({} if route.redirect else {"backendRefs": [backend]}),
+        }
+
+
+def _filters(route: RouteSettings) -> Iterator[dict[str, Any]]:
+    stripped = {PREFIX_HEADER: route.path} if route.strip and route.path != "/" else {}
+    for kind, headers, more in (
+        ("requestHeaderModifier", route.request_headers, stripped),
+        ("responseHeaderModifier", route.response_headers, {}),
+    ):
+        set_headers = [{"name": name, "value": value} for name, value in {**headers.set, **more}.items()]
+        changes = {
+            **({"set": set_headers} if set_headers else {}),
+            **({"remove": list(headers.remove)} if headers.remove else {}),
+        }
+        if changes:
+            yield {"type": f"{kind[0].upper()}{kind[1:]}", kind: changes}
+    if route.service_path != route.path:
+        yield {"type": "URLRewrite", "urlRewrite": {"path": _prefix(route.service_path)}}
+    if redirect := route.redirect:
+        where = {
+            "scheme": redirect.scheme,
+            "hostname": redirect.host,
+            "path": _prefix(redirect.path) if redirect.path else None,
+        }
+        named = {name: value for name, value in where.items() if value}
+        yield {"type": "RequestRedirect", "requestRedirect": {**named, "statusCode": redirect.status}}
+
+
+def _prefix(path: str) -> dict[str, str]:
+    return {"type": "ReplacePrefixMatch", "replacePrefixMatch": path}
+
+
 def _ingress(ctx: ServiceContext) -> Ingress:
-    stack, settings = ctx.stack_ctx.stack, ctx.service.settings
-    path = HTTPIngressPathArgs(
-        path=settings.route,
-        path_type="Prefix",
-        backend=IngressBackendArgs(
-            service=IngressServiceBackendArgs(name=ctx.name, port=ServiceBackendPortArgs(name="http"))
-        ),
+    stack = ctx.stack_ctx.stack
+    _refuse_rules(ctx)
+    backend = IngressBackendArgs(
+        service=IngressServiceBackendArgs(name=ctx.name, port=ServiceBackendPortArgs(name="http"))
     )
+    paths = [HTTPIngressPathArgs(path=route.path, path_type="Prefix", backend=backend) for route in ctx.service.routes]
     tls = IngressTLSArgs(secret_name=stack.tls, hosts=[stack.host] if stack.host else None)
     return Ingress(
         ctx.name,
         metadata=ctx.metadata(annotations=SKIP_AWAIT),
         spec=IngressSpecArgs(
             ingress_class_name=stack.ingress,
-            rules=[IngressRuleArgs(host=stack.host, http=HTTPIngressRuleValueArgs(paths=[path]))],
+            rules=[IngressRuleArgs(host=stack.host, http=HTTPIngressRuleValueArgs(paths=paths))],
             tls=[tls] if stack.tls else None,
         ),
         opts=ctx.opts(),
     )
+
+
+def _refuse_rules(ctx: ServiceContext) -> None:
+    """Raise ConfigError for a route that an Ingress cannot have: it knows paths, and nothing else is common to all."""
+    file = ctx.service.folder / "service.toml"
+    for number, route in enumerate(ctx.service.routes):
+        set_keys = [
+            key for key, value in msgspec.to_builtins(route).items() if value != _PATH_ONLY.get(key, route.path)
+        ]
+        if set_keys:
+            line = line_of(read_text(file), ("routes", f"{number}", set_keys[0]))
+            raise ConfigError(
+                f"{file}:{line}: `{set_keys[0]}` cannot be had with the Ingress that {ctx.stack_ctx.stack.file} names",
+                remedy="Use slipway:gateway or slipway:parent, a Gateway, in place of slipway:ingress.",
+            )

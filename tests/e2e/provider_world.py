@@ -16,12 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import TEMPLATE
+from tests.envoy_program import envoy_program
+
 from slipway._internal.run import engine
 from slipway._internal.run.process import run
 from slipway._internal.toolchain import registry_daemon
 from slipway._internal.toolchain.install import ensure_tool
 
 HERE = Path(__file__).parent
+ENVOY = TEMPLATE / "bases" / "envoy"
 SECRET = "open sesame to all"
 RUNS = ['ENTRYPOINT ["/app"]', "USER 65532:65532"]
 HEALTHY = 'HEALTHCHECK --interval=30s CMD ["/app", "health"]'
@@ -29,10 +33,10 @@ HEALTHY = 'HEALTHCHECK --interval=30s CMD ["/app", "health"]'
 
 @dataclass(frozen=True)
 class Images:
-    """Digest references of a tiny service, of an NGINX, and of the service without a health check."""
+    """Digest references of a tiny service, of the gateway, and of the service without a health check."""
 
     tiny: str
-    nginx: str
+    gateway: str
     bare: str = ""
 
 
@@ -41,10 +45,10 @@ def images(folder: Path) -> Iterator[Images]:
     """Build both images, push them to a registry of this test's own, and clear all away afterwards."""
     address = f"127.0.0.1:{free_port()}"
     registry_daemon.ensure_local_registry(address)
-    refs = [f"{address}/tiny:1", f"{address}/nginx:1", f"{address}/bare:1"]
+    refs = [f"{address}/tiny:1", f"{address}/envoy:1", f"{address}/bare:1"]
     try:
         tiny = _tiny(folder, refs[0])
-        yield Images(tiny, _nginx(folder, refs[1]), _push(folder / "app.tar", refs[2], RUNS))
+        yield Images(tiny, _envoy(folder, refs[1]), _push(folder / "app.tar", refs[2], RUNS))
     finally:
         run(["docker", "rmi", "--force", *refs])
         registry_daemon.stop_local_registry(address)
@@ -58,9 +62,15 @@ def _tiny(folder: Path, ref: str) -> str:
     return _push(folder / "app.tar", ref, [*RUNS, HEALTHY])
 
 
-def _nginx(folder: Path, ref: str) -> str:
-    _must(["mmdebstrap", "--variant=minbase", "--include=nginx-light", "bookworm", folder / "nginx.tar"])
-    return _push(folder / "nginx.tar", ref, [])
+def _envoy(folder: Path, ref: str) -> str:
+    """Make the gateway's image as its base does, from the same sources, without the builder."""
+    programs = folder / "envoy" / "usr" / "local" / "bin"
+    programs.mkdir(parents=True)
+    shutil.copy(envoy_program(), programs / "envoy")
+    _must(["gcc", "-std=gnu17", "-O2", "-Wall", "-Werror", "-static", "-o", programs / "control", ENVOY / "control.c"])
+    _must(["mmdebstrap", "--variant=essential", "bookworm", folder / "envoy.tar"])
+    _must(["tar", "--append", "--file", folder / "envoy.tar", "--directory", folder / "envoy", "./usr/local/bin"])
+    return _push(folder / "envoy.tar", ref, ['ENTRYPOINT ["control", "run", "envoy"]'])
 
 
 def _push(tar: Path, ref: str, changes: list[str]) -> str:
@@ -125,7 +135,7 @@ class World:
             "gateway",
             workspace=self.name,
             stack="dev",
-            image=self.images.nginx,
+            image=self.images.gateway,
             network=network.network_name,
             port=self.port,
             routes=routes,

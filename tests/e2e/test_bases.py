@@ -59,7 +59,7 @@ def test_bases_are_the_same_bytes_when_built_again_from_nothing(ground: RunConte
     """Hardened bases are reproducible: two builds from Debian's packages, without a cache, give the same digests."""
     one, two = (bases.ensure_bases(ground.workspace, ground, NullReporter(), fresh=True) for _ in range(2))
     assert one == two
-    assert set(one) == {"nginx", "python-build", "python-run"}
+    assert set(one) == {"envoy", "python-build", "python-run"}
     assert locks.load(ground.workspace.root) == locks.BasesLock("hardened", one)
 
 
@@ -159,5 +159,5 @@ def test_a_hardened_image_has_nothing_to_break_in_with_and_tells_scanners_its_pa
 
 def test_the_demo_has_the_bases_that_it_starts_from_and_no_more(first: First) -> None:
     assert set(locks.load(first.workspace.root).bases) == {
-        "nginx", "node-build", "node-run", "python-build", "python-run"
+        "envoy", "node-build", "node-run", "python-build", "python-run"
     }  # fmt: skip

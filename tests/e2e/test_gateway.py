@@ -1,4 +1,4 @@
-"""What passes the gateway, in the real NGINX of the workspace's base: all that a service sends, and all it is sent."""
+"""What passes the gateway, in the real Envoy of the workspace's base: all that a service sends, and all it is sent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from tests.e2e.conftest import First
 from tests.e2e.provider_world import free_port, wait
 from tests.e2e.upstream import Upstream, upstream
 
-from slipway._internal.commands.nginx import LISTEN_PORT, Route, render_config
+from slipway._internal.commands.envoy import LISTEN_PORT, Route, render_config
+from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.model import bases_lock
 from slipway._internal.model.request_limits import RequestLimits
-from slipway._internal.rollout import nginx
+from slipway._internal.rollout import envoy
 from slipway._internal.run.process import run
 
 pytestmark = [pytest.mark.engine]
@@ -80,13 +81,14 @@ def started(image: str, service: Upstream, folder: Path) -> Iterator[Gateway]:
         Route("quick", "/quick", at, RequestLimits(connect=1, idle=1)),
         Route("gone", "/gone", "127.0.0.1:9"),
     ]
-    text = render_config(routes, drain_seconds=1).replace(f"listen {LISTEN_PORT};", f"listen 127.0.0.1:{port};")
-    (folder / nginx.LIVE_CONFIG).write_text(text)
+    for name, text in render_config(routes).items():
+        here = text.replace(f'"port_value": {LISTEN_PORT}', f'"port_value": {port}').replace("0.0.0.0", "127.0.0.1")
+        (folder / name).write_text(here)
     folder.chmod(0o755)
     name = f"slipway-test-gateway-{port}"
     words = ["docker", "run", "--detach", "--rm", "--name", name, "--network", "host", "--read-only"]
-    words += ["--tmpfs", "/tmp", "--volume", f"{folder}:{nginx.CONFIG_DIR}", "--entrypoint", "nginx", image]
-    done = run([*words, *nginx.nginx_command(nginx.LIVE_CONFIG, "-g", "daemon off;")[1:]])
+    words += ["--tmpfs", "/tmp", "--volume", f"{folder}:{CONFIG_DIR}", "--entrypoint", "control", image]
+    done = run([*words, *envoy.start_command()[1:]])
     assert done.code == 0, done.output
     try:
         front = Gateway(port, name, service)
@@ -194,12 +196,12 @@ def test_where_a_request_came_from_is_the_gateways_to_say(gateway: Gateway) -> N
     headers = gateway.told("/x", X__Forwarded__For="6.6.6.6", Host="shop.example:81", **spoofed)["headers"]
     assert headers["host"] == headers["x-forwarded-host"] == "shop.example:81"
     assert headers["x-real-ip"] == "127.0.0.1"
-    assert headers["x-forwarded-for"] == "6.6.6.6, 127.0.0.1"  # the last is the gateway's own
+    assert headers["x-forwarded-for"] == "6.6.6.6,127.0.0.1"  # the last is the gateway's own
     assert headers["x-forwarded-proto"] == "http"
 
 
 @pytest.mark.parametrize(
-    "path", ["/a%2Fb", "/a%20b", "/a//b/", "/a/./b", "/%C3%BC?q=%2F&r=a+b", "/a;v=1", "/a?", "/a%00", "/~a/$b"]
+    "path", ["/a%2Fb", "/a%20b", "/a//b/", "/%C3%BC?q=%2F&r=a+b", "/a;v=1", "/a?", "/a%00", "/~a/$b", "/small/a%2Fb"]
 )
 def test_the_path_arrives_byte_for_byte(gateway: Gateway, path: str) -> None:
     if path == "/a%00":
@@ -257,5 +259,52 @@ def test_a_large_answer_to_a_slow_client_arrives_whole(gateway: Gateway) -> None
 
 def test_an_upgrade_to_http2_in_clear_text_is_no_way_around_the_gateway(gateway: Gateway) -> None:
     headers = gateway.told("/x", Upgrade="h2c", Connection="Upgrade, HTTP2-Settings", HTTP2__Settings="x")["headers"]
-    assert "upgrade" not in headers
-    assert headers["connection"] == "close"
+    assert not {"upgrade", "http2-settings", "connection"} & headers.keys()
+
+
+def test_http2_without_an_upgrade_is_none_either(gateway: Gateway) -> None:
+    assert b"HTTP/1.1 400" in gateway.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+
+def test_an_upgrade_that_no_service_would_take_is_refused(gateway: Gateway) -> None:
+    assert gateway.ask("/x", Upgrade="nonsense", Connection="upgrade")[0].status == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "arrives"),
+    [("/a/./b", "/a/b"), ("/a/../b", "/b"), ("/%61", "/a"), ("/x/%2e%2e/b", "/b"), ("/a\\b", "/a/b")],
+)
+def test_a_path_arrives_as_the_gateway_read_it(gateway: Gateway, path: str, arrives: str) -> None:
+    assert f"GET {arrives} HTTP/1.1".encode() in gateway.raw(
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    )
+
+
+@pytest.mark.parametrize("path", ["/small%2Fx", "//small/x", "/x/..%2Fsmall", "/x%2f..%2fsmall/y", "/%2e%2e%2fsmall"])
+def test_a_path_that_a_service_could_take_for_another_routes_is_refused(gateway: Gateway, path: str) -> None:
+    reply, body = gateway.ask(path)
+    assert (reply.status, json.loads(body)) == (400, {"error": "bad request", "status": 400})
+
+
+@pytest.mark.parametrize("name", ["x-envoy-upstream-rq-timeout-ms", "x-envoy-retry-on", "x-envoy-original-path"])
+def test_nobody_tells_envoy_what_to_do_by_headers(gateway: Gateway, name: str) -> None:
+    connection = gateway.connect()
+    connection.request("GET", "/x", headers={name: "1", "x-slipway-proto": "https"})
+    found = json.loads(connection.getresponse().read())["headers"]
+    assert not [each for each, _ in found if each.lower().startswith(("x-envoy", "x-slipway"))]
+
+
+def test_the_scheme_that_a_proxy_before_the_gateway_names_is_kept(gateway: Gateway) -> None:
+    assert gateway.told("/x", X__Forwarded__Proto="https")["headers"]["x-forwarded-proto"] == "https"
+
+
+def test_a_chunked_upload_over_the_limit_is_refused_too(gateway: Gateway) -> None:
+    assert gateway.told("/small/x", "POST", iter([b"x" * MB]))["length"] == MB
+    reply, body = gateway.ask("/small/x", "POST", iter([b"x" * MB, b"x"]))
+    assert (reply.status, json.loads(body)) == (413, {"error": "request body too large", "status": 413})
+
+
+def test_an_answer_does_not_say_what_the_gateway_is_made_of(gateway: Gateway) -> None:
+    reply, _ = gateway.ask("/x")
+    assert reply.getheader("Server") == "slipway"
+    assert not [name for name, _ in reply.getheaders() if "envoy" in name.lower()]

@@ -20,7 +20,8 @@ from tests.e2e.provider_world import SECRET, Images, World, free_port, images, w
 from tests.e2e.workspace import bake
 from tests.own_python import made_for
 
-from slipway._internal.rollout import gateway, nginx
+from slipway._internal.commands import envoy
+from slipway._internal.rollout import gateway, sockets
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import remove_leftovers
 from slipway._internal.run.owner import OWNER_LABEL, DeployedObject
@@ -120,7 +121,7 @@ def test_new_versions_are_put_in_place_without_dropping_a_request(steady: World)
 def upgraded(world: World, path: str) -> Iterator[socket.socket]:
     """Yield a connection that has been upgraded to one that says all again."""
     with socket.create_connection(("127.0.0.1", world.port), timeout=60) as talk:
-        talk.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n".encode())
+        talk.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n".encode())
         assert b"101 Switching Protocols" in talk.recv(1000)
         yield talk
 
@@ -199,7 +200,7 @@ def test_a_healthy_container_that_nobody_can_reach_does_not_take_over(
 ) -> None:
     before, both = steady.version, steady.images
     steady.env, steady.options = {"LISTEN": listen}, {"health_timeout": 10}
-    steady.images = Images(getattr(both, image), both.nginx)
+    steady.images = Images(getattr(both, image), both.gateway)
     with steady.load("/one") as result:
         said = steady.fail()
     steady.images = both
@@ -304,39 +305,31 @@ def test_a_service_that_fails_is_removed_and_the_old_one_still_serves(steady: Wo
     assert len(steady.containers("one")) == 1
 
 
-def keeps(world: World) -> bool:
-    """Whether the gateway lets a client keep its connection."""
-    connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=30)
-    connection.request("GET", "/one")
-    return connection.getresponse().getheader("Connection") == "keep-alive"
+def test_a_kept_connection_outlives_a_deploy(steady: World) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", steady.port, timeout=30)
 
+    def said() -> str:
+        connection.request("GET", "/one")
+        return connection.getresponse().read().decode()
 
-def test_kept_connections_end_while_a_new_container_starts_and_only_then(steady: World) -> None:
-    assert keeps(steady)
-    steady.version, steady.fails, steady.options = "sick", "sick", {"health_timeout": 5}
-    with steady.deploying():
-        wait(lambda: not keeps(steady), 4)
-    assert keeps(steady)
-    steady.version, steady.fails, steady.options = "well", "", {}
+    assert said().startswith(steady.version)
+    talk = connection.sock
+    steady.version = "kept"
     assert steady.up() == {"replace": 2, "update": 2}
-    assert keeps(steady)
+    assert said().startswith("kept")
+    assert connection.sock is talk  # it was not opened again
 
 
-def test_connections_that_a_killed_deployment_left_closing_are_kept_again(steady: World) -> None:
+def test_envoy_itself_cannot_be_asked_from_the_stacks_network(steady: World) -> None:
     [front] = steady.containers("gateway")
-    container = engine.client().containers.get(front.id)
-    nginx.container_files.put_files(
-        container, nginx.CONFIG_DIR, {nginx.KEEPALIVE_OFF_FILE.name: ""}, mode=nginx.KEEPALIVE_OFF_MODE
-    )
-    assert not keeps(steady)
-    assert steady.up() == {"update": 1}
-    assert keeps(steady)
-    assert steady.up() == {}
+    listening = run(["docker", "exec", front.id, "cat", "/proc/net/tcp", "/proc/net/tcp6"]).output
+    found = {port for _, port in sockets.listening_addresses(listening)}
+    assert found == {8080}
 
 
 def test_an_image_that_is_not_there_is_named(steady: World) -> None:
     steady.version, wrong = "none", f"{steady.images.tiny.split('@')[0]}@sha256:{'0' * 64}"
-    right, steady.images = steady.images, Images(wrong, steady.images.nginx)
+    right, steady.images = steady.images, Images(wrong, steady.images.gateway)
     said = steady.fail()
     steady.images = right
     assert f"image {wrong} can't be pulled" in said
@@ -379,17 +372,16 @@ def test_a_service_that_is_down_takes_no_other_with_it_not_even_at_a_restart(ste
     assert steady.up() == {"replace": 1, "update": 1}
 
 
-def test_a_configuration_that_nginx_refuses_never_goes_live(steady: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_that_envoy_refuses_never_goes_live(steady: World, monkeypatch: pytest.MonkeyPatch) -> None:
     before = steady.version
-    real = gateway.render_config
-    monkeypatch.setattr(gateway, "render_config", lambda *_, **__: "events {} nonsense;")
+    monkeypatch.setattr(envoy, "IDEMPOTENT_METHODS", "(GET")
     steady.version = "refused"
     said = steady.fail()
-    assert "NGINX refuses the new configuration" in said
-    assert 'unknown directive "nonsense"' in said
+    assert "Envoy refuses the configuration" in said
+    assert "missing ): (GET" in said
+    monkeypatch.undo()
     run(["docker", "restart", "--time", "1", steady.containers("gateway")[0].id])
     wait(lambda: steady.get("/one")[1].startswith(before))
-    monkeypatch.setattr(gateway, "render_config", real)
     steady.up()
     assert steady.get("/one")[1].startswith("refused")
 
@@ -397,7 +389,7 @@ def test_a_configuration_that_nginx_refuses_never_goes_live(steady: World, monke
 def test_a_gateway_changed_by_hand_is_put_right(steady: World) -> None:
     [front] = steady.containers("gateway")
     container = engine.client().containers.get(front.id)
-    gateway.container_files.put_files(container, "/etc/slipway", {"nginx.conf": "events {}"})
+    gateway.container_files.put_files(container, "/etc/slipway", {"routes.json": "{}"})
     assert steady.up() == {"update": 1}
     assert steady.up() == {}
 

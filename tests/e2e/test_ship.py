@@ -243,7 +243,7 @@ def test_a_first_ship_proves_pushes_signs_names_and_locks_every_service(staged: 
 
 def test_the_gateways_image_has_passed_the_gate_by_the_digest_of_its_base(staged: Workspace, shipped: Shipped) -> None:
     [(name, entry)] = beside_of(staged, STAGING).items()
-    base = bases_lock.load(staged.root).bases["nginx"]
+    base = bases_lock.load(staged.root).bases["envoy"]
     assert name == "gateway"
     assert entry["ref"] == f"{REGISTRY}/{release('gateway')}@{base.partition('@')[2]}"
     assert entry["content"] == base.rpartition(":")[2] and entry["commit"] == shipped.commit
@@ -581,7 +581,7 @@ def no_commit(attack: Attack) -> None:
 
 
 def the_base_as_gateway(attack: Attack) -> None:
-    attack.beside["gateway"]["ref"] = bases_lock.load(attack.workspace.root).bases["nginx"]
+    attack.beside["gateway"]["ref"] = bases_lock.load(attack.workspace.root).bases["envoy"]
 
 
 def an_unproven_gateway(attack: Attack) -> None:

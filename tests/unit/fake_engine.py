@@ -14,7 +14,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 
 from slipway._internal.run import engine
 
-WORKER = "nginx: worker process"
+GATEWAY_ENTRYPOINT = ["control", "run", "envoy"]
 
 
 def refusal(status: int, text: str) -> APIError:
@@ -76,8 +76,8 @@ class FakeContainer:
     def start(self) -> None:
         self.did.append("start")
         self.state["Running"] = True
-        if "nginx" in (self.options.get("entrypoint") or ()):
-            self.processes = {"10": ("S", "nginx: master process"), "11": ("S", WORKER)}
+        if "control" in (self.options.get("entrypoint") or ()):
+            self.processes = {"10": ("S", "control run envoy"), "11": ("S", "envoy")}
         self.engine.on_start(self)
 
     def end(self, code: int) -> None:
@@ -121,15 +121,17 @@ class FakeContainer:
                 self.files[f"{folder}/{entry.name}"] = (content.read() if content else b"", entry.mode)
 
     def get_archive(self, path: str) -> tuple[Iterator[bytes], dict[str, int]]:
-        if path not in self.files:
+        found = {name: file for name, file in self.files.items() if name == path or name.startswith(f"{path}/")}
+        if not found:
             raise NotFound(f"no such file: {path}")
-        content, mode = self.files[path]
+        parent = f"{path.rpartition('/')[0]}/"
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
-            entry = tarfile.TarInfo(path.rpartition("/")[2])
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-        return iter([buffer.getvalue()]), {"mode": mode}
+            for name, (content, _) in found.items():
+                entry = tarfile.TarInfo(name.removeprefix(parent))
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+        return iter([buffer.getvalue()]), {"mode": found.get(path, (b"", 0o755))[1]}
 
     def text(self, path: str) -> str:
         """Return a file that was put into it."""
@@ -160,7 +162,7 @@ class FakeEngine:
         self.registry: dict[str, FakeImage] = {}
         self.executed: list[list[str]] = []
         self.on_start: Callable[[FakeContainer], None] = lambda _container: None
-        self.on_exec: Callable[[FakeContainer, list[str]], tuple[int, str]] = reload_nginx
+        self.on_exec: Callable[[FakeContainer, list[str]], tuple[int, str]] = run_control
         self._numbers = itertools.count(2)
         self._results: dict[str, tuple[int, str]] = {}
         self.api: Any = LowLevel(self)
@@ -245,7 +247,7 @@ class FakeEngine:
         yield {"status": "Downloading"}
         self.stored_images[ref] = self.registry[ref]
 
-    def exec_create(self, identity: str, command: list[str]) -> dict[str, str]:
+    def exec_create(self, identity: str, command: list[str], user: str = "") -> dict[str, str]:
         container = self.containers.get(identity)
         if not container.state["Running"]:
             raise refusal(409, f"container {identity} is not running")
@@ -347,14 +349,11 @@ class LowLevel:
         return getattr(self._engine, name)
 
 
-def reload_nginx(container: FakeContainer, command: list[str]) -> tuple[int, str]:
-    """Do what a command does that Slipway runs in containers: NGINX gets new workers, all else succeeds."""
-    if command[-2:] == ["-s", "reload"]:
-        old = {
-            pid: (stat, f"{title} is shutting down" if title == WORKER else title)
-            for pid, (stat, title) in container.processes.items()
-        }
-        container.processes = {**old, str(100 + len(old)): ("S", WORKER)}
+def run_control(container: FakeContainer, command: list[str]) -> tuple[int, str]:
+    """Do what Slipway runs in containers: `control` moves the gateway's files, all else succeeds."""
+    if command[:2] == ["control", "apply"]:
+        for source, target in zip(command[3::4], command[4::4], strict=True):
+            container.files[target] = container.files.pop(source)
     return 0, ""
 
 

@@ -64,27 +64,27 @@ def ensure(of: workspaces.Workspace, report: RecordingReporter, **more: Any) -> 
 
 
 def test_only_bases_that_a_service_names_are_needed_and_the_gateways(tmp_path: Path) -> None:
-    assert bases.required_bases(workspace(tmp_path, "official")) == ["nginx", "python-build", "python-run"]
+    assert bases.required_bases(workspace(tmp_path, "official")) == ["envoy", "python-build", "python-run"]
 
 
 def test_a_workspace_without_services_needs_the_gateways_alone(tmp_path: Path) -> None:
-    assert bases.required_bases(workspace(tmp_path, "official", "none")) == ["nginx"]
+    assert bases.required_bases(workspace(tmp_path, "official", "none")) == ["envoy"]
 
 
 @pytest.mark.parametrize("answer", service_creation.INITIAL_SERVICES)
 def test_a_new_workspace_neither_pulls_nor_builds_what_only_other_kinds_start_from(tmp_path: Path, answer: str) -> None:
     needed = bases.required_bases(workspace(tmp_path, "hardened", answer))
-    assert {name.partition("-")[0] for name in needed} <= {"nginx", "python", "node", "postgres"}
+    assert {name.partition("-")[0] for name in needed} <= {"envoy", "python", "node", "postgres"}
 
 
 @pytest.mark.parametrize(
     ("kind", "needed"),
     [
-        ("go-api", ["go-build", "nginx", "static-run"]),
-        ("java-api", ["java-build", "java-run", "nginx"]),
-        ("static-web", ["nginx", "node-build"]),
-        ("ml-inference", ["nginx", "python-build", "python-run"]),
-        ("job", ["nginx", "python-build", "python-run"]),
+        ("go-api", ["envoy", "go-build", "static-run"]),
+        ("java-api", ["envoy", "java-build", "java-run"]),
+        ("static-web", ["envoy", "nginx", "node-build"]),
+        ("ml-inference", ["envoy", "python-build", "python-run"]),
+        ("job", ["envoy", "python-build", "python-run"]),
     ],
 )
 def test_a_service_of_a_kind_brings_the_bases_that_it_starts_from(
@@ -114,12 +114,25 @@ def test_a_workspace_from_before_a_base_came_lacks_it_only_when_it_is_needed(
     assert "`invoke update` brings them" in missing.value.remedy
 
 
-def test_official_bases_are_locked_as_workspace_toml_has_them(tmp_path: Path, report: RecordingReporter) -> None:
+GATEWAY = f"127.0.0.1:5000/demo/base-envoy@{DIGEST}"
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry has what is built here."""
+    monkeypatch.setattr(registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs, DIGEST))
+
+
+@pytest.mark.usefixtures("built")
+def test_official_bases_are_locked_as_workspace_toml_has_them_and_the_gateways_is_built(
+    tmp_path: Path, report: RecordingReporter
+) -> None:
     found = ensure(workspace(tmp_path, "official"), report)
-    assert found == {name: OFFICIAL[name] for name in ("nginx", "python-build", "python-run")}
+    assert found == {"envoy": GATEWAY, **{name: OFFICIAL[name] for name in ("python-build", "python-run")}}
     assert locks.load(tmp_path) == BasesLock("official", found)
 
 
+@pytest.mark.usefixtures("built")
 def test_a_second_time_writes_nothing_and_says_nothing(tmp_path: Path, report: RecordingReporter) -> None:
     of = workspace(tmp_path, "official")
     ensure(of, report)
@@ -203,7 +216,7 @@ def test_a_base_of_the_workspaces_own_is_taken_beside_hardened_ones(
     dockerfile.write_text("ARG RUBY_RUN\nFROM ${RUBY_RUN} AS run\n", encoding="utf-8")
     monkeypatch.setattr(registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs, DIGEST))
     assert ensure(of, report) == {
-        "nginx": f"127.0.0.1:5000/demo/base-nginx@{DIGEST}",
+        "envoy": GATEWAY,
         "ruby-run": mine["ruby-run"],
     }
 

@@ -15,7 +15,7 @@ from tests.unit.fuzz import examples as good
 from tests.unit.fuzz.examples import SHA
 
 from slipway._internal.build import bake_runner, build
-from slipway._internal.commands import build_history, builder_cache, findings, junit, nginx, provenance, trivy
+from slipway._internal.commands import build_history, builder_cache, envoy, findings, junit, provenance, trivy
 from slipway._internal.commands.buildkit_progress import ProgressParser
 from slipway._internal.commands.kubectl import ClusterNamespace
 from slipway._internal.content import build_state, dockerfile, dockerignore, healthcheck
@@ -345,9 +345,9 @@ READERS = (
         (ValueError,),
     ),
     Reader(
-        "the gateway's nginx.conf",
-        nginx.render_config([nginx.Route("api", "/api", "api:8000")], drain_seconds=10).encode(),
-        lambda _root, data: nginx.parse_config(data.decode(errors="replace")),
+        "the gateway's routes.json",
+        envoy.render_config([envoy.Route("api", "/api", "api:8000")])[envoy.ROUTES].encode(),
+        lambda _root, data: envoy.parse_config({envoy.ROUTES: data.decode(errors="replace")}),
     ),
     Reader("an image's users", good.PASSWD.encode(), _passwd),
     Reader("schedules, peers, durations", good.WORDS.encode(), _words),

@@ -20,13 +20,13 @@ from slipway._internal.run.process import ProcessResult
 
 TODAY = date(2026, 11, 23)
 DIGEST = f"sha256:{'b' * 64}"
-BASE = f"127.0.0.1:5000/shop/base-nginx@{DIGEST}"
+BASE = f"127.0.0.1:5000/shop/base-envoy@{DIGEST}"
 STAGING = Stack("staging", Path("Pulumi.staging.yaml"), "external", "docker", protected=False)
 
 
 @pytest.fixture
 def run_context(tmp_path: Path) -> RunContext:
-    bases_lock.save(tmp_path, bases_lock.BasesLock("hardened", {"nginx": BASE}))
+    bases_lock.save(tmp_path, bases_lock.BasesLock("hardened", {"envoy": BASE}))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", "127.0.0.1:5000"), ()), tmp_path / "bin", {})
 
 
@@ -105,5 +105,5 @@ def test_what_cannot_be_fetched_is_said(run_context: RunContext, world: World) -
 
 def test_a_base_that_is_not_resolved_is_named(run_context: RunContext) -> None:
     bases_lock.save(run_context.workspace.root, bases_lock.BasesLock("hardened", {}))
-    with pytest.raises(EvidenceError, match="does not name nginx"):
+    with pytest.raises(EvidenceError, match="does not name envoy"):
         prebuilt_images.base_refs(run_context.workspace, STAGING)

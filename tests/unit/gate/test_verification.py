@@ -90,7 +90,7 @@ def test_what_was_proven_just_now_is_not_proven_again(
         (locked(gateway=entry(lock.GATEWAY, evidence={})), "gateway never went through the gate"),
         (locked(gateway=entry("api")), "outside this stack's repositories"),
         (
-            locked(gateway=entry(lock.GATEWAY, ref=f"{HERE}/shop/base-nginx@sha256:{'9' * 64}")),
+            locked(gateway=entry(lock.GATEWAY, ref=f"{HERE}/shop/base-envoy@sha256:{'9' * 64}")),
             "outside this stack's repositories",
         ),
         (locked(api=entry("api", ref=f"evil.example/shop/release/api@sha256:{'a' * 64}")), "outside this stack's"),

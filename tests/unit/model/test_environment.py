@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway._internal.commands import nginx
+from slipway._internal.commands import envoy
 from slipway._internal.model import environment, workspace
 from slipway._internal.model.environment import service_environment
 from slipway._internal.model.stack import Stack
@@ -50,4 +50,4 @@ def test_the_address_of_what_runs_elsewhere_is_a_secret_and_not_here(shop: works
 
 
 def test_the_gateway_is_called_where_it_listens() -> None:
-    assert environment.GATEWAY_URL.endswith(f":{nginx.LISTEN_PORT}")
+    assert environment.GATEWAY_URL.endswith(f":{envoy.LISTEN_PORT}")

@@ -20,7 +20,7 @@ ROUTE = {"service": "api", "route": "/api", "upstream": "demo-dev-api-1:8000"}
 INPUTS: dict[str, Any] = {
     "workspace": "demo",
     "stack": "dev",
-    "image": f"127.0.0.1:5000/demo/nginx@sha256:{'a' * 64}",
+    "image": f"127.0.0.1:5000/demo/base-envoy@sha256:{'a' * 64}",
     "network": "demo-dev",
     "bind": "127.0.0.1",
     "port": 8080,
@@ -36,9 +36,8 @@ def deployed_state(monkeypatch: pytest.MonkeyPatch) -> ResourceState:
     monkeypatch.setattr(gateway, "pull_image", lambda image, stop: None)
     monkeypatch.setattr(ports, "is_port_taken", lambda bind, port: False)
     monkeypatch.setattr(gateway, "_find_gateway_drift", lambda deployed_state, news: "")
-    monkeypatch.setattr(
-        gateway, "_serves_config", lambda deployed_state, config: config == GatewaySpec.from_inputs(INPUTS).config
-    )
+    monkeypatch.setattr(gateway, "refuse_other_image", lambda image, stack: None)
+    monkeypatch.setattr(gateway, "_read_config", lambda deployed_state: GatewaySpec.from_inputs(INPUTS).config)
     return ResourceState("urn", "abc", INPUTS, {})
 
 
@@ -78,7 +77,8 @@ def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
 def test_a_configuration_changed_by_hand_is_put_right(
     deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "_serves_config", lambda deployed_state, config: False)
+    by_hand = {**GatewaySpec.from_inputs(INPUTS).config, "routes.json": "{}"}
+    monkeypatch.setattr(gateway, "_read_config", lambda deployed_state: by_hand)
     diff = GatewayHandler().diff(deployed_state, INPUTS)
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
 
@@ -89,7 +89,7 @@ def test_upstreams_that_are_not_known_yet_are_no_mistake(deployed_state: Resourc
     assert list(GatewayHandler().diff(deployed_state, news).changed) == ["routes"]
 
 
-def test_routes_that_nginx_could_not_serve_are_found_before_anything_happens() -> None:
+def test_routes_that_could_not_be_served_are_found_before_anything_happens() -> None:
     [(name, reason)] = GatewayHandler().check({**INPUTS, "routes": [ROUTE, {**ROUTE, "service": "b"}]}).failures
     assert name == "routes"
     assert "api and b have the same route /api" in reason

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.fake_engine import FakeContainer, FakeEngine
+from tests.unit.fake_engine import GATEWAY_ENTRYPOINT, FakeEngine
 from tests.unit.provider.test_container import IMAGE
 from tests.unit.provider.test_container import INPUTS as CONTAINER_INPUTS
 from tests.unit.provider.test_gateway import INPUTS as GATEWAY_INPUTS
@@ -18,13 +18,12 @@ from slipway._internal.provider.container import RESTART_POLICY_DRIFT, Container
 from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.provider.handler import ResourceHandler, ResourceState
 from slipway._internal.provider.values import UNKNOWN
-from slipway._internal.rollout import nginx
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.reachability import ContainerAddress
 from slipway._internal.run import engine, ports
 
 CHECK = {"Test": ["CMD", "check"]}
-LIVE = "/etc/slipway/nginx.conf"
+LIVE = "/etc/slipway/routes.json"
 
 
 @pytest.fixture
@@ -32,10 +31,9 @@ def machine(docker: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """An engine that has both images; what runs on it can be reached, and its ports are free."""
     use_workspace(tmp_path)
     docker.add_image(IMAGE, Healthcheck=CHECK)
-    docker.add_image(GATEWAY_INPUTS["image"])
+    docker.add_image(GATEWAY_INPUTS["image"], Entrypoint=GATEWAY_ENTRYPOINT)
     monkeypatch.setattr(ContainerAddress, "is_local", True)
     monkeypatch.setattr(ContainerAddress, "probe_port", lambda *_: "open")
-    monkeypatch.setattr(ContainerAddress, "count_connections", lambda *_: 0)
     monkeypatch.setattr(ports, "answers_http", lambda _endpoint: True)
     monkeypatch.setattr(ports, "is_port_taken", lambda *_: False)
     monkeypatch.setattr(ports, "find_port_holder", lambda _port: "process 7")
@@ -131,24 +129,6 @@ def test_a_removed_container_gets_its_drain_time_and_its_secrets_go_with_it(
     assert not machine.all and not machine.stored_volumes
 
 
-def test_while_a_service_starts_the_gateways_clients_are_told_to_come_again_and_not_if_it_fails(
-    machine: FakeEngine, gateway: ResourceState
-) -> None:
-    flag = str(nginx.KEEPALIVE_OFF_FILE)
-    modes: list[int] = []
-
-    def fail(container: FakeContainer, _command: list[str]) -> tuple[int, str]:
-        modes.append(machine.all[gateway.id].files[flag][1])
-        container.end(1)
-        return 1, "no"
-
-    machine.on_exec = fail
-    with pytest.raises(SlipwayError, match="api"):
-        make(ContainerHandler(), CONTAINER_INPUTS)
-    assert modes == [0o555]
-    assert machine.all[gateway.id].files[flag][1] == 0o444
-
-
 def test_a_gateway_tells_its_url_and_serves_its_routes(machine: FakeEngine, gateway: ResourceState) -> None:
     assert gateway.outputs["url"] == "http://127.0.0.1:8080"
     assert ROUTE["upstream"] in machine.all[gateway.id].text(LIVE)
@@ -163,8 +143,14 @@ def test_new_routes_are_served_by_the_same_gateway(machine: FakeEngine, gateway:
 
 
 def test_a_configuration_that_was_changed_by_hand_is_put_back(machine: FakeEngine, gateway: ResourceState) -> None:
-    machine.all[gateway.id].files[LIVE] = (b"events {}", 0o444)
+    machine.all[gateway.id].files[LIVE] = (b"{}", 0o444)
     assert list(GatewayHandler().diff(gateway, GATEWAY_INPUTS).changed) == ["routes"]
+
+
+def test_what_envoy_reads_at_its_start_only_replaces_it(machine: FakeEngine, gateway: ResourceState) -> None:
+    machine.all[gateway.id].files[LIVE.replace("routes", "bootstrap")] = (b"{}", 0o444)
+    diff = GatewayHandler().diff(gateway, GATEWAY_INPUTS)
+    assert (list(diff.replaces), diff.delete_before_replace) == (["containerId"], True)
 
 
 @pytest.mark.parametrize(("ip", "drifted"), [("0.0.0.0", "url"), ("127.0.0.1", "containerId")])
@@ -191,6 +177,11 @@ def test_a_new_image_is_pulled_before_the_old_gateway_goes(machine: FakeEngine, 
     with pytest.raises(SlipwayError, match="manifest unknown"):
         GatewayHandler().diff(gateway, {**GATEWAY_INPUTS, "image": image})
     machine.add_image(image, pulled=False)
+    with pytest.raises(SlipwayError, match="has no Envoy") as caught:
+        GatewayHandler().diff(gateway, {**GATEWAY_INPUTS, "image": image})
+    assert "invoke setup" in caught.value.remedy
+    assert machine.all[gateway.id].state["Running"]
+    machine.add_image(image, Entrypoint=GATEWAY_ENTRYPOINT)
     assert list(GatewayHandler().diff(gateway, {**GATEWAY_INPUTS, "image": image}).replaces) == ["image"]
     assert image in machine.stored_images
 

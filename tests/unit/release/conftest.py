@@ -162,7 +162,7 @@ class Deployment:
         (root / "infra" / "Pulumi.yaml").write_text(
             "name: many\nbackend:\n  url: file://../.slipway/state\n", encoding="utf-8"
         )
-        gateway = f"127.0.0.1:1/many/base-nginx@{DIGEST}"
+        gateway = f"127.0.0.1:1/many/base-envoy@{DIGEST}"
         bases_lock.save(root, BasesLock("hardened", {bases_lock.GATEWAY_BASE: gateway}))
         self.root, self.reporter, self.target = root, SaidReporter(), ActingTarget()
         self.workspace = load_workspace(root)

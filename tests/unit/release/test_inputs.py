@@ -22,7 +22,7 @@ from slipway._internal.release import inputs
 HERE = "127.0.0.1:5000"
 PROD = Stack("prod", Path("Pulumi.prod.yaml"), "external", "docker", protected=True)
 STAGING = replace(PROD, name="staging", protected=False)
-BASE = f"{HERE}/shop/base-nginx@sha256:{'b' * 64}"
+BASE = f"{HERE}/shop/base-envoy@sha256:{'b' * 64}"
 GOOD, EVIL = "a", "e"
 
 
@@ -34,7 +34,7 @@ def entry(name: str, letter: str, repository: str = f"{HERE}/shop/release") -> l
 @pytest.fixture
 def run_context(tmp_path: Path) -> RunContext:
     service = Service("api", tmp_path / "services" / "api", ServiceSettings(kind="worker"))
-    bases_lock.save(tmp_path, bases_lock.BasesLock("hardened", {"nginx": BASE}))
+    bases_lock.save(tmp_path, bases_lock.BasesLock("hardened", {"envoy": BASE}))
     return RunContext(Workspace(tmp_path, WorkspaceSettings("shop", HERE), (service,)), tmp_path / "bin", {})
 
 
@@ -54,7 +54,7 @@ def test_a_lock_that_is_replaced_after_it_was_proven_is_not_what_is_deployed(
         proven.append(stack_lock)
         write(context, stack, EVIL)
         bases_lock.save(
-            context.workspace.root, bases_lock.BasesLock("hardened", {"nginx": BASE.replace("b" * 64, "e" * 64)})
+            context.workspace.root, bases_lock.BasesLock("hardened", {"envoy": BASE.replace("b" * 64, "e" * 64)})
         )
 
     monkeypatch.setattr(verification, "verify_stack", prove)

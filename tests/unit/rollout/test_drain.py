@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from slipway._internal.rollout import drain, nginx
+from slipway._internal.rollout import drain, envoy
 from slipway._internal.rollout.cancellation import CancellationToken, Cancelled
-from slipway._internal.rollout.reachability import ContainerAddress
 from slipway._internal.run import engine
 
 
@@ -26,22 +25,27 @@ class Clock(CancellationToken):
 
 
 class World:
-    """When the gateway has no requests of before its switch any more, and when the container has no connections."""
+    """When the gateway has no requests any more that it sent to the container before its switch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.clock, self.gateway, self.own, self.did = Clock(), 0.0, 0.0, []  # type: ignore[var-annotated]
+        self.clock, self.gateway, self.did, self.asked = Clock(), 0.0, [], []  # type: ignore[var-annotated]
         monkeypatch.setattr(drain.time, "monotonic", lambda: self.clock.now)
         monkeypatch.setattr(drain, "_find_running", lambda _id: self)
-        monkeypatch.setattr(nginx, "has_requests_in_flight", lambda *_: self.clock.now < self.gateway)
-        monkeypatch.setattr(ContainerAddress, "is_local", True)
-        monkeypatch.setattr(ContainerAddress, "count_connections", lambda *_: int(self.clock.now < self.own))
+        monkeypatch.setattr(envoy, "wait_for_requests", self.wait_for_requests)
         monkeypatch.setattr(engine, "remove_container", lambda _id, *, name, grace: self.did.append(("remove", grace)))
         monkeypatch.setattr(engine, "stop_container", lambda _id, grace: self.did.append(("stop", grace)))
 
+    def wait_for_requests(
+        self, _workspace: str, _stack: str, upstreams: list[str], seconds: float, cancellation: CancellationToken
+    ) -> None:
+        self.asked = sorted(upstreams)
+        cancellation.sleep(min(seconds, self.gateway))
+
+    name = "demo-dev-api.2-1"
     labels = {engine.WORKSPACE_LABEL: "demo", engine.STACK_LABEL: "dev"}
     attrs: dict[str, Any] = {
         "State": {"Running": True, "Pid": 1},
-        "NetworkSettings": {"Networks": {"demo-dev": {"IPAddress": "172.18.0.3", "Gateway": "172.18.0.1"}}},
+        "NetworkSettings": {"Networks": {"demo-dev": {"Aliases": ["api", "demo-dev-api-1", "abc"]}}},
     }
 
     def end(self, seconds: float, *, port: int | None = 8000, remove: bool = True) -> float:
@@ -61,32 +65,24 @@ def test_what_has_no_request_is_told_to_end_at_once(world: World) -> None:
 
 
 def test_a_request_in_flight_is_waited_for_and_no_longer(world: World) -> None:
-    world.gateway = world.own = 25
+    world.gateway = 25
     assert 25 <= world.end(30) < 26
     assert world.did == [("remove", 10)]
 
 
 def test_what_does_not_end_has_its_time_and_then_ten_seconds_from_its_stop_signal(world: World) -> None:
-    world.gateway = world.own = 1e6
+    world.gateway = 1e6
     assert 8 <= world.end(8) < 8.1
     assert world.did == [("remove", 10)]
 
 
-def test_another_services_long_request_holds_nobody_up(world: World) -> None:
-    world.gateway, world.own = 1e6, 3
-    assert 3 < world.end(30) < 3 + drain.QUIET_SECONDS + 0.1
-
-
-def test_where_connections_cannot_be_seen_the_gateway_is_believed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ContainerAddress, "is_local", False)
-    world.gateway, world.own = 20, 0
-    assert 20 <= world.end(30) < 20.1
+def test_the_gateway_is_asked_for_its_own_name_and_for_the_one_that_its_service_shares(world: World) -> None:
+    world.end(30)
+    assert world.asked == ["demo-dev-api-1:8000", "demo-dev-api.2-1:8000"]
 
 
 def test_what_takes_no_requests_has_all_its_time_from_its_stop_signal(world: World) -> None:
-    world.gateway = world.own = 1e6
+    world.gateway = 1e6
     assert world.end(90, port=None) == 0
     assert world.did == [("remove", 90)]
 
@@ -97,7 +93,7 @@ def test_one_that_is_kept_is_only_stopped(world: World) -> None:
 
 
 def test_an_interrupt_ends_the_waiting_and_the_container_stays(world: World) -> None:
-    world.gateway = world.own = 1e6
+    world.gateway = 1e6
     world.clock.end = 5
     with pytest.raises(Cancelled):
         world.end(30)
@@ -106,7 +102,7 @@ def test_an_interrupt_ends_the_waiting_and_the_container_stays(world: World) -> 
 
 def test_what_is_gone_or_stopped_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "_find_running", lambda _id: None)
-    world.gateway = world.own = 1e6
+    world.gateway = 1e6
     assert world.end(30) == 0
 
 

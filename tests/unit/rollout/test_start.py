@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.fake_engine import FakeContainer, FakeEngine, refusal, stack_labels
+from tests.unit.fake_engine import GATEWAY_ENTRYPOINT, FakeContainer, FakeEngine, refusal, stack_labels
 from tests.unit.provider.test_gateway import INPUTS as GATEWAY_INPUTS
 
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.workspace_path import use_workspace
-from slipway._internal.rollout import health
+from slipway._internal.rollout import envoy, health
 from slipway._internal.rollout.cancellation import CancellationToken, Cancelled
 from slipway._internal.rollout.container import ContainerSpec, DevOverlay, create_healthy_container
 from slipway._internal.rollout.container_files import build_archive, resolve_owner
@@ -38,7 +38,7 @@ def machine(docker: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     use_workspace(tmp_path)
     use_pull_config(None)
     docker.add_image(IMAGE, Healthcheck=CHECK)
-    docker.add_image(GATEWAY.image, pulled=False)
+    docker.add_image(GATEWAY.image, pulled=False, Entrypoint=GATEWAY_ENTRYPOINT)
     monkeypatch.setenv("SLIPWAY_LOGS", str(tmp_path / "logs"))
     monkeypatch.setattr(ContainerAddress, "is_local", True)
     monkeypatch.setattr(ContainerAddress, "probe_port", lambda *_: "open")
@@ -127,7 +127,7 @@ def test_an_interrupt_ends_a_pull(machine: FakeEngine) -> None:
 def test_a_gateway_serves_its_routes_and_is_brought_back_by_the_engine(machine: FakeEngine) -> None:
     made, image = create_gateway(GATEWAY, URN, CancellationToken())
     assert image.ref == GATEWAY.image
-    assert made.text("/etc/slipway/nginx.conf") == GATEWAY.config
+    assert envoy.read_live_config(made) == GATEWAY.config
     assert made.attrs["HostConfig"]["RestartPolicy"] == {"Name": "always"}
     assert made.attrs["NetworkSettings"]["Ports"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
 
@@ -186,7 +186,7 @@ def test_a_gateway_that_hangs_is_told_why(machine: FakeEngine, monkeypatch: pyte
     monkeypatch.setattr(ports, "answers_http", lambda _endpoint: False)
     made, _ = create_gateway(GATEWAY, URN, CancellationToken())
     assert "answer" in find_gateway_problem(made.id)
-    made.processes["10"] = ("T", "nginx: master process")
+    made.processes["10"] = ("T", "control run envoy")
     assert "stopped" in find_gateway_problem(made.id)
 
 

@@ -75,7 +75,7 @@ def choose_source(workspace: Workspace, old_lock: BasesLock | None, reporter: Re
         return source
     if old_lock:
         return old_lock.source
-    ref = workspace.settings.bases.official.get(GATEWAY_BASE, "")
+    ref = next(iter(workspace.settings.bases.official.values()), "")
     obstacle = pull_obstacle(ref) if ref else "workspace.toml names none"
     if obstacle:
         reporter.say(f"Base images: hardened ones, built here; official ones are unavailable ({obstacle}).")

@@ -23,7 +23,7 @@ MULTI_PLATFORM_DOCKERFILE = "FROM scratch\nARG TARGETARCH\nADD rootfs-${TARGETAR
 """bases/debian/Dockerfile, where bases are not just for this machine's own platform."""
 
 SHARED_FILES = ("distroless.sh", "apt.conf")
-BASE_SECRETS = ("ca",)
+BASE_SECRETS = ("ca", "pip-conf")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class BaseImage:
         return f"base-{self.name}"
 
 
-HARDENED_ONLY = ("postgres", "valkey", "rabbitmq")
-"""Bases that are built here whatever `source` says: official images of these start as root."""
+HARDENED_ONLY = ("envoy", "postgres", "valkey", "rabbitmq")
+"""Bases that are built here whatever `source` says: official images of these start as root, or lack a part."""
 BUILDABLE_BASES = {
     base.name: base
     for base in (

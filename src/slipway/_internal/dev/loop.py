@@ -155,7 +155,7 @@ class DevLoop:
         self._settings: DeployedSettings | None = None
         self._running: dict[str, RunningService] = {}
         self._deployed: dict[str, str] = {}
-        self._deployed_config = ""
+        self._deployed_config: dict[str, str] = {}
         self._matching_images: dict[str, bool] = {}
         self._log_follower = LogFollower(console.log)
         self._swapper = ContainerSwapper(workspace.deployed_name, stack.name)

@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway._internal.commands.nginx import Route, parse_config, render_config
+from slipway._internal.commands.envoy import Route, parse_config, render_config
 from slipway._internal.model.errors import SlipwayError
-from slipway._internal.rollout import container, drain, health, nginx
+from slipway._internal.rollout import container, drain, envoy, health
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import ContainerSpec, DevOverlay
 from slipway._internal.rollout.desired import desired_container
@@ -87,14 +87,12 @@ class ContainerSwapper:
         futures = {request.service: pool.submit(start_container, request) for request in requests}
         switched = False
         try:
-            with ExitStack() as until_switched, engine.docker_errors():
+            with engine.docker_errors():
                 gateway = (
                     LiveGateway.of(self._workspace, self._stack)
                     if any(spec.port for _, spec in specs.values())
                     else None
                 )
-                if gateway:
-                    until_switched.enter_context(nginx.keepalive_disabled(gateway.container, gateway.live_config))
                 wait(futures.values())
                 self._collect(futures, result)
                 switch_started = time.monotonic()
@@ -124,12 +122,12 @@ class ContainerSwapper:
             thread.join()
         self._drain_threads = []
 
-    def restore_deployed(self, deployed: Mapping[str, str], gateway_config: str) -> None:
+    def restore_deployed(self, deployed: Mapping[str, str], gateway_config: Mapping[str, str]) -> None:
         """Let what Pulumi deployed serve again: start it, switch the gateway back, remove what took its place.
 
         Args:
             deployed: service → id of the container that Pulumi's state has.
-            gateway_config: the gateway's nginx.conf as Pulumi left it.
+            gateway_config: the files of the gateway's configuration as Pulumi left it.
 
         Raises:
             SlipwayError: something of it is gone or does not get healthy; what serves goes on.
@@ -150,8 +148,7 @@ class ContainerSwapper:
                     spec.port,
                 )
             gateway = LiveGateway.of(self._workspace, self._stack)
-            if gateway.live_config != gateway_config:
-                nginx.switch_config(gateway.container, gateway_config, CancellationToken())
+            envoy.switch_config(gateway.container, gateway_config, CancellationToken())
         for engine_container in running:
             if engine_container.dev:
                 self._end_in_background(
@@ -185,7 +182,7 @@ class LiveGateway:
     """The stack's gateway as it serves now: its container and its live configuration, read back."""
 
     container: Any
-    live_config: str
+    live_config: dict[str, str]
     routes: tuple[Route, ...]
 
     @classmethod
@@ -196,20 +193,18 @@ class LiveGateway:
             SlipwayError: none does, or somebody else has changed its configuration.
         """
         running = [
-            candidate for candidate in engine.list_containers(workspace, stack) if candidate.service == nginx.GATEWAY
+            candidate for candidate in engine.list_containers(workspace, stack) if candidate.service == envoy.GATEWAY
         ]
         if not running or running[-1].state != "running":
             raise SlipwayError(f"the gateway of {stack} does not run", remedy="Press Enter: `up` restores it.")
         gateway_container = engine.client().containers.get(running[-1].id)
-        live_config = nginx.read_live_config(gateway_container)
-        return cls(gateway_container, live_config, parse_config(live_config)[0])
+        live_config = envoy.read_live_config(gateway_container)
+        return cls(gateway_container, live_config, parse_config(live_config))
 
     def switch_upstreams(self, upstreams: Mapping[str, str], cancellation: CancellationToken) -> None:
         """Send services' requests to other containers; those in flight go on."""
         routes = [replace(route, upstream=upstreams.get(route.service, route.upstream)) for route in self.routes]
-        new_config = render_config(routes, drain_seconds=nginx.WORKER_SHUTDOWN_SECONDS)
-        if new_config != self.live_config:
-            nginx.reload_config(self.container, nginx.disable_keepalive(self.container), new_config, cancellation)
+        envoy.switch_config(self.container, render_config(routes), cancellation)
 
 
 def _end_replaced(replaced: ReplacedContainer, spec: ContainerSpec) -> None:

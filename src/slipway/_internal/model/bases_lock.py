@@ -11,7 +11,7 @@ from slipway._internal.model.errors import EvidenceError
 from slipway._internal.model.files import write_atomically
 from slipway._internal.model.structured_files import path_exists, read_json
 
-GATEWAY_BASE = "nginx"
+GATEWAY_BASE = "envoy"
 """The base that the gateway runs from."""
 
 

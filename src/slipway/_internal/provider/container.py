@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import UNKNOWN, Props
-from slipway._internal.rollout import drain, nginx
+from slipway._internal.rollout import drain
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import (
     ContainerSpec,
@@ -68,11 +68,7 @@ class ContainerHandler(ResourceHandler):
         note_desired_container(urn, inputs)
         spec = ContainerSpec.from_inputs(inputs)
         refuse_foreign_objects(spec.workspace, spec.stack, urn)
-        try:
-            container = create_healthy_container(spec, new_container_name(spec), urn, cancellation)
-        except BaseException:
-            nginx.restore_keepalive(spec.workspace, spec.stack)
-            raise
+        container = create_healthy_container(spec, new_container_name(spec), urn, cancellation)
         identity = {"containerName": container.name, "containerId": container.id, "imageId": container.attrs["Image"]}
         return ActualState(container.id, {**self.public_inputs(inputs), **identity})
 

@@ -1,16 +1,16 @@
-"""`slipway:docker:Gateway`: the stack's entry point, an NGINX that changes routes without dropping a request."""
+"""`slipway:docker:Gateway`: the stack's entry point, an Envoy that changes routes without dropping a connection."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from slipway._internal.commands.nginx import render_config
+from slipway._internal.commands.envoy import BOOTSTRAP, render_config
 from slipway._internal.model.addresses import BIND_REMEDY, bind_problem, is_same_address
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.provider.container import RESTART_POLICY_DRIFT, find_drift, refuse_copied_container
 from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import Props, contains_unknown
-from slipway._internal.rollout import drain, nginx
+from slipway._internal.rollout import drain, envoy
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import inspect_container
 from slipway._internal.rollout.gateway import (
@@ -20,6 +20,7 @@ from slipway._internal.rollout.gateway import (
     gateway_url,
     port_taken_error,
     published_addresses,
+    refuse_other_image,
 )
 from slipway._internal.rollout.images import pull_image
 from slipway._internal.rollout.ownership import refuse_foreign_objects
@@ -30,7 +31,7 @@ REPLACE_GRACE_SECONDS = 10  # time for requests in flight while the new gateway 
 
 
 class GatewayHandler(ResourceHandler):
-    """A long-lived NGINX: a reload changes routes; any other change replaces it, after freeing the port."""
+    """A long-lived Envoy that takes up new routes as it runs; any other change replaces it, after freeing the port."""
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
     defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
@@ -48,7 +49,7 @@ class GatewayHandler(ResourceHandler):
         if contains_unknown(inputs):
             return []
         try:
-            render_config(GatewaySpec.from_inputs(inputs).routes, drain_seconds=0)
+            render_config(GatewaySpec.from_inputs(inputs).routes)
         except (ConfigError, KeyError, TypeError) as error:
             return [("routes", str(error))]
         return []
@@ -65,10 +66,12 @@ class GatewayHandler(ResourceHandler):
         _check_replacement(news, changed)
         if not replaces and (drifted_key := find_drift(old) or _find_gateway_drift(old, news)):
             changed, replaces = [*changed, drifted_key], [drifted_key] if drifted_key != RESTART_POLICY_DRIFT else []
-        elif (
-            not changed and not contains_unknown(news) and not _serves_config(old, GatewaySpec.from_inputs(news).config)
-        ):
-            changed = ["routes"]  # changed by hand, or this version of Slipway writes it differently
+        elif not replaces and not contains_unknown(news):
+            live_config, expected = _read_config(old), GatewaySpec.from_inputs(news).config
+            if live_config.get(BOOTSTRAP) != expected[BOOTSTRAP]:  # which Envoy reads at its start only
+                changed, replaces = [*changed, "containerId"], ["containerId"]
+            elif not changed and live_config != expected:
+                changed = ["routes"]  # changed by hand, or this version of Slipway writes it differently
         if replaces:
             self._replacing.add(old.id)
         return Diff(changed, replaces, delete_before_replace=True)
@@ -84,7 +87,7 @@ class GatewayHandler(ResourceHandler):
         with engine.docker_errors():
             container = engine.client().containers.get(old.id)
             container.update(restart_policy=engine.RESTART_POLICY)
-            nginx.switch_config(container, spec.config, cancellation)
+            envoy.switch_config(container, spec.config, cancellation)
         return self._outputs(news, old.id, old.outputs["imageId"])
 
     def read(self, old: ResourceState) -> ActualState:
@@ -114,11 +117,10 @@ def _find_gateway_drift(old: ResourceState, news: Props) -> str:
     return "containerId" if find_gateway_problem(old.id) else ""
 
 
-def _serves_config(old: ResourceState, expected_config: str) -> bool:
-    """Whether the gateway has this configuration, with keepalive on."""
+def _read_config(old: ResourceState) -> dict[str, str]:
+    """Return the gateway's live configuration."""
     with engine.docker_errors():
-        container = engine.client().containers.get(old.id)
-        return nginx.read_live_config(container) == expected_config and not nginx.is_keepalive_left_off(container)
+        return envoy.read_live_config(engine.client().containers.get(old.id))
 
 
 def _check_replacement(news: Props, changed: Collection[str]) -> None:
@@ -127,4 +129,4 @@ def _check_replacement(news: Props, changed: Collection[str]) -> None:
         if "port" in changed and not contains_unknown(news["port"]) and ports.is_port_taken(news["bind"], news["port"]):
             raise port_taken_error(news["bind"], news["port"], news["stack"])
         if "image" in changed and not contains_unknown(news["image"]):
-            pull_image(news["image"], CancellationToken())
+            refuse_other_image(pull_image(news["image"], CancellationToken()), news["stack"])

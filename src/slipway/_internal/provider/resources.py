@@ -14,6 +14,7 @@ class RouteArgs(TypedDict):
 
     `body` is the maximum size of a request's body, like `100m` (empty: no limit). `connect` is how many seconds the
     service may take to accept a connection; `idle` is how many seconds may pass without a byte in either direction.
+    `health` is the path that answers 200 while a container is healthy; without it, its port is connected to.
     """
 
     service: Input[str]
@@ -22,6 +23,7 @@ class RouteArgs(TypedDict):
     body: NotRequired[Input[str]]
     connect: NotRequired[Input[int]]
     idle: NotRequired[Input[int]]
+    health: NotRequired[Input[str]]
 
 
 class HealthcheckArgs(TypedDict):
@@ -266,13 +268,13 @@ class ReleaseCommand(_Resource):
 
 
 class Gateway(_Resource):
-    """The stack's NGINX, which switches to new routes without dropping a request.
+    """The stack's Envoy, which switches to new routes without dropping a connection.
 
     Args:
         resource_name: its name in the state.
         workspace: the workspace's name.
         stack: the stack's name.
-        image: `repository@sha256:digest` of an image with NGINX 1.20 or later.
+        image: `repository@sha256:digest` of the base `envoy`.
         network: the stack's network, where the gateway is named `gateway` and listens on 8080.
         port: the port on the engine's machine.
         routes: its routes; use `container_name` in upstreams, so that Pulumi keeps the order.

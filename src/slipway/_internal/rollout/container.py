@@ -12,7 +12,7 @@ from slipway._internal.content.healthcheck import Healthcheck
 from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.masking import register_secret
-from slipway._internal.rollout import container_files, health, nginx, volumes
+from slipway._internal.rollout import container_files, health, volumes
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.hardening import hardened_settings, with_init_fallback
 from slipway._internal.rollout.images import pull_image
@@ -222,8 +222,6 @@ def start_until_healthy(container: Any, spec: ContainerSpec, image: Any, cancell
     """
     put_secrets(container, spec, image)
     container.start()
-    if spec.port:
-        nginx.disable_keepalive_early(spec.workspace, spec.stack, spec.service)
     health.wait_until_healthy(container, health_check_of(spec, image), spec.healthTimeout, cancellation, spec.port)
     container.update(restart_policy=engine.RESTART_POLICY, **cpu_limit(spec))
 

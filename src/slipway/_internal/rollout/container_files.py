@@ -55,14 +55,19 @@ def read_file(container: Any, path: str) -> str:
         return content.read().decode(errors="replace") if content else ""
 
 
-def read_mode(container: Any, path: str) -> int:
-    """Return a file's permissions in a container, running or not; 0 if the file does not exist."""
+def read_folder(container: Any, path: str) -> dict[str, str]:
+    """Return the text of each file in a folder of a container, running or not; empty if there is no such folder."""
     try:
-        parts, stat = container.get_archive(path)
+        parts, _ = container.get_archive(path)
     except engine.load_sdk().errors.NotFound:
-        return 0
-    b"".join(parts)  # read to the end, so that the connection can be reused
-    return int(stat["mode"]) & 0o777
+        return {}
+    files: dict[str, str] = {}
+    with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as tar:
+        for entry in tar:
+            content = tar.extractfile(entry) if entry.isfile() and entry.name.count("/") == 1 else None
+            if content:
+                files[entry.name.partition("/")[2]] = content.read().decode(errors="replace")
+    return files
 
 
 def resolve_owner(container: Any, user: str) -> FileOwner:

@@ -6,15 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from slipway._internal.rollout import nginx
+from slipway._internal.rollout import envoy
 from slipway._internal.rollout.cancellation import CancellationToken
-from slipway._internal.rollout.reachability import ContainerAddress
 from slipway._internal.run import engine
 from slipway._internal.run.background import Background
 
 POLL_SECONDS = 0.05
-QUIET_SECONDS = 1.0
-"""Seconds without a connection after which no more are expected while NGINX finishes other containers' requests."""
 MIN_STOP_SECONDS = 10.0
 """The minimum time that a program has to end after its stop signal."""
 
@@ -57,26 +54,22 @@ def drain_container(
 def wait_for_requests(container: str, port: int, seconds: float, cancellation: CancellationToken) -> None:
     """Return when a container's requests through the gateway have ended, or after `seconds`.
 
-    NGINX shows that it still answers requests from before its last switch. The container's connections show whether
-    they are its own, if this machine can see them.
+    The gateway counts those that it sent to a name which its routes no longer lead to: the container's own, or the
+    first's of its service. To one of several that go while others stay, requests are sent until it stops listening.
     """
-    started_at = last_active = time.monotonic()
     with engine.docker_errors():
         running = _find_running(container)
         if running is None:
             return
-        address = ContainerAddress.of(running)
-        labels = running.labels
-        while time.monotonic() < started_at + seconds:
-            if not nginx.has_requests_in_flight(
-                labels.get(engine.WORKSPACE_LABEL, ""), labels.get(engine.STACK_LABEL, "")
-            ):
-                return
-            if not (address and address.is_local) or address.count_connections(port):
-                last_active = time.monotonic()
-            if time.monotonic() > last_active + QUIET_SECONDS:
-                return
-            cancellation.sleep(POLL_SECONDS)
+        names = {running.name, *(name for found in _networks(running) for name in found.get("Aliases") or ())}
+        workspace, stack = (running.labels.get(label, "") for label in (engine.WORKSPACE_LABEL, engine.STACK_LABEL))
+        own_names = [name for name in names if name.startswith(f"{workspace}-{stack}-")]
+        upstreams = [f"{name}:{port}" for name in own_names]
+        envoy.wait_for_requests(workspace, stack, upstreams, seconds, cancellation)
+
+
+def _networks(container: Any) -> list[dict[str, Any]]:
+    return list(container.attrs["NetworkSettings"]["Networks"].values())
 
 
 def run_interruptibly(work: Callable[[], None], cancellation: CancellationToken) -> None:

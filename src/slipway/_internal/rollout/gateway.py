@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from slipway._internal.commands.nginx import LISTEN_PORT, Route, render_config
+from slipway._internal.commands.envoy import LISTEN_PORT, Route, render_config
+from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.model.addresses import is_same_address, url_authority
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.setting_sources import describe_port_setting
-from slipway._internal.rollout import container_files, nginx
+from slipway._internal.rollout import container_files, envoy
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import LOG_ROTATION, MIN_API_VERSION, inspect_container
 from slipway._internal.rollout.hardening import hardened_settings, with_init_fallback
@@ -27,7 +28,7 @@ from slipway._internal.rollout.ownership import (
 from slipway._internal.rollout.start_failure import explain_start_failure
 from slipway._internal.run import engine, ports
 
-GATEWAY = NETWORK_ALIAS = nginx.GATEWAY
+GATEWAY = NETWORK_ALIAS = envoy.GATEWAY
 USER = "65532:65532"
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
@@ -55,8 +56,8 @@ class GatewaySpec:
         return f"{self.workspace}-{self.stack}-{GATEWAY}"
 
     @property
-    def config(self) -> str:
-        return render_config(self.routes, drain_seconds=nginx.WORKER_SHUTDOWN_SECONDS)
+    def config(self) -> dict[str, str]:
+        return render_config(self.routes)
 
 
 def create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken) -> tuple[Any, Any]:
@@ -67,15 +68,16 @@ def create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken)
 def _create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken) -> tuple[Any, Any]:
     with engine.docker_errors():
         image = pull_image(spec.image, cancellation)
+        refuse_other_image(image, spec.stack)
         remove_orphaned_container(spec.name, urn)
         refuse_foreign_volume(engine.volume_name(spec.name, engine.CONFIG_VOLUME), urn)
         container = None
         try:
             container = engine.client().containers.create(spec.image, **gateway_options(spec, urn))
-            container_files.put_files(container, nginx.CONFIG_DIR, {nginx.LIVE_CONFIG: spec.config})
+            container_files.put_files(container, CONFIG_DIR, spec.config)
             container.start()
             _check_listen_address(container, spec)
-            nginx.wait_until_started(container, cancellation)
+            envoy.wait_until_started(container, spec.config, cancellation)
             container.update(restart_policy=engine.RESTART_POLICY)
         except BaseException as error:
             start_error: BaseException = (
@@ -95,7 +97,7 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
     types = engine.load_sdk().types
     labels = object_labels(spec.workspace, spec.stack, GATEWAY, urn)
     volume = types.Mount(
-        nginx.CONFIG_DIR,
+        CONFIG_DIR,
         engine.volume_name(spec.name, engine.CONFIG_VOLUME),
         type="volume",
         labels=labels,
@@ -106,15 +108,25 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         "name": spec.name,
         "labels": labels,
         "user": USER,
-        "entrypoint": nginx.nginx_command(nginx.LIVE_CONFIG, "-g", "daemon off;"),
+        "entrypoint": envoy.start_command(),
         "command": [],
-        "stop_signal": "SIGQUIT",  # NGINX finishes requests in flight on QUIT and cuts them on TERM
+        "stop_signal": "SIGTERM",  # `control` ends Envoy once its last request is answered
         "network": spec.network,
         "networking_config": {spec.network: types.EndpointConfig(MIN_API_VERSION, aliases=[NETWORK_ALIAS])},
         "ports": {f"{LISTEN_PORT}/tcp": (spec.bind, spec.port)},
         "mounts": [volume],
         "log_config": types.LogConfig(type="json-file", config=LOG_ROTATION),
     }
+
+
+def refuse_other_image(image: Any, stack: str) -> None:
+    """Refuse an image that is not the base `envoy`: an older version's gateway is an NGINX, and may be locked."""
+    entrypoint = image.attrs["Config"].get("Entrypoint") or []
+    if tuple(entrypoint) != envoy.ENTRYPOINT:
+        raise SlipwayError(
+            "the gateway's image has no Envoy: it was made for an older version of Slipway",
+            remedy=f"Run `invoke setup`, then `invoke ship --stack {stack}` if the stack runs what a lock names.",
+        )
 
 
 def gateway_url(bind: str, port: int) -> str:
@@ -136,15 +148,15 @@ def published_addresses(details: dict[str, Any]) -> list[tuple[str, int]]:
 def find_gateway_problem(container_id: str) -> str:
     """Return the problem of a running gateway; empty if it serves, or cannot be reached from here.
 
-    This requests its published address, and asks the engine whether one of its processes is stopped: NGINX's workers
-    answer without their master, but a stopped master loads no new routes.
+    This requests its published address, and asks the engine whether one of its processes is stopped, which tells also
+    where the address cannot be requested.
     """
     details = inspect_container(container_id)
     if details is None or not details["State"]["Running"] or details["State"]["Paused"]:
         return ""
     with engine.docker_errors():
-        if nginx.has_stopped_process(engine.client().containers.get(container_id)):
-            return "a process of NGINX is stopped"
+        if envoy.has_stopped_process(engine.client().containers.get(container_id)):
+            return "a process of Envoy is stopped"
     endpoints = [f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for ip, port in published_addresses(details)]
     return (
         "it does not answer" if engine.is_local() and endpoints and not any(map(ports.answers_http, endpoints)) else ""
@@ -189,4 +201,10 @@ def _parse_route(route_inputs: Mapping[str, Any]) -> Route:
     limits = {key: route_inputs[key] for key in ("body", "connect", "idle") if key in route_inputs}
     for key in limits.keys() - {"body"}:
         limits[key] = int(limits[key])  # Pulumi's numbers are floats
-    return Route(route_inputs["service"], route_inputs["route"], route_inputs["upstream"], RequestLimits(**limits))
+    return Route(
+        route_inputs["service"],
+        route_inputs["route"],
+        route_inputs["upstream"],
+        RequestLimits(**limits),
+        route_inputs.get("health", ""),
+    )

@@ -68,10 +68,6 @@ class ContainerAddress:
             return "silent"
         return "open"
 
-    def count_connections(self, port: int) -> int:
-        """Return the number of connections to a port; this machine must be on the network."""
-        return sum(sockets.count_connections(sockets.read_proc_net(self.pid, name), port) for name in ("tcp", "tcp6"))
-
 
 def find_listeners(container: Any, address: ContainerAddress) -> list[tuple[str, int]]:
     """Return the addresses and ports that a container's programs listen on; empty if that cannot be read."""
@@ -108,7 +104,7 @@ def port_probe(
 class _ProbeContainer:
     """A container of the gateway's image on the same network that only probes a port.
 
-    The hardened gateway's image has `nc` but no shell, NGINX's official Alpine image has `nc`, its Debian one `bash`.
+    A gateway that an older version of Slipway left is an NGINX, whose image has `nc`.
     """
 
     def __init__(self, container: Any, address: ContainerAddress, port: int, cancellation: CancellationToken) -> None:
@@ -117,8 +113,8 @@ class _ProbeContainer:
         self._cancellation = cancellation
         self._container: Any = None
         self._programs = [
+            ["control", "probe", str(CONNECT_SECONDS), address.ip, str(port)],
             ["nc", "-z", "-w", str(CONNECT_SECONDS), address.ip, str(port)],
-            ["bash", "-c", f"exec 3<>/dev/tcp/{address.ip}/{port}"],
         ]
 
     def probe_port(self) -> bool:
@@ -139,8 +135,8 @@ class _ProbeContainer:
                 continue
             return bool(container.wait(timeout=PROBE_SECONDS)["StatusCode"] == 0)
         raise SlipwayError(
-            "its port cannot be probed: the gateway's image has neither nc nor bash",
-            remedy="Set another NGINX image under [bases.official] in workspace.toml, such as nginx:…-alpine.",
+            "its port cannot be probed: the gateway's image is none of Slipway's",
+            remedy="Run `invoke setup`: it builds the base `envoy`.",
         )
 
     def remove(self) -> None:

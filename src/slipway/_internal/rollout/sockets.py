@@ -1,4 +1,4 @@
-"""Reads TCP sockets from Linux's /proc/net/tcp and tcp6: listening addresses, and the number of connections."""
+"""Reads TCP sockets from Linux's /proc/net/tcp and tcp6: the listening addresses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-ESTABLISHED, LISTEN = "01", "0A"
+LISTEN = "0A"
 ENGINE_DNS = "127.0.0.11"
 """The address of the engine's DNS server in each container."""
 
@@ -22,11 +22,6 @@ def read_proc_net(pid: int, name: str) -> str:
 def listening_addresses(table: str) -> list[tuple[str, int]]:
     """Return the distinct listening addresses and ports, except those of the engine's DNS server."""
     return sorted({(address, port) for address, port in _local_endpoints(table, LISTEN) if address != ENGINE_DNS})
-
-
-def count_connections(table: str, port: int) -> int:
-    """Return the number of connections to a port."""
-    return sum(1 for _, local in _local_endpoints(table, ESTABLISHED) if local == port)
 
 
 def _local_endpoints(table: str, state: str) -> Iterator[tuple[str, int]]:

@@ -336,10 +336,10 @@ def probe(container: str, command: list[str], seconds: float) -> ProbeResult:
     return ProbeResult(result[0] == 0, result[1], finished)
 
 
-def exec_command(container: str, command: list[str]) -> tuple[int, str]:
-    """Run a command inside a running container and return its exit status and output."""
+def exec_command(container: str, command: list[str], *, user: str = "") -> tuple[int, str]:
+    """Run a command inside a running container, as its user or another; return its exit status and output."""
     api = client().api
-    handle = api.exec_create(container, command)["Id"]
+    handle = api.exec_create(container, command, user=user)["Id"]
     output = api.exec_start(handle) or b""
     return api.exec_inspect(handle)["ExitCode"], output.decode(errors="replace").strip()
 

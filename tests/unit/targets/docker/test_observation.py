@@ -14,7 +14,7 @@ from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import load_workspace
-from slipway._internal.rollout import gateway, job, nginx
+from slipway._internal.rollout import gateway, job
 from slipway._internal.rollout.job import JobRecord, JobRun
 from slipway._internal.run import engine
 from slipway._internal.run.owner import FOLDER_LABEL, HOST_LABEL, STATE_LABEL, owner_of
@@ -207,15 +207,9 @@ def test_after_everything_was_removed_its_networks_are_gone_too(stage: Stage) ->
     assert not stage.docker.all
 
 
-def test_however_a_deploy_ends_the_gateway_keeps_connections_again(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    restored: list[tuple[str, str]] = []
-    monkeypatch.setattr(nginx, "restore_keepalive", lambda *names: restored.append(names))
-    with pytest.raises(KeyboardInterrupt), stage.target.report_progress(NullReporter(), ()):
-        raise KeyboardInterrupt
-    assert restored == [("many", "dev")]
-    assert (stage.target.unfinished_rollouts(), stage.target.drifted_services(dict)) == ([], [])
+def test_what_the_provider_waits_for_and_explains_itself_is_left_to_it(stage: Stage) -> None:
+    with stage.target.report_progress(NullReporter(), ()):
+        assert (stage.target.unfinished_rollouts(), stage.target.drifted_services(dict)) == ([], [])
     problem = SlipwayError("it failed")
     assert stage.target.explain_failure(problem, [], dict, lambda _images: None) is problem
 

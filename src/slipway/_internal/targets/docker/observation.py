@@ -12,7 +12,7 @@ from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
-from slipway._internal.rollout import drain, gateway, nginx
+from slipway._internal.rollout import drain, gateway
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import empty_network, is_data, list_objects, remove_leftovers
@@ -240,10 +240,7 @@ class DockerTarget:
 
     @contextmanager
     def report_progress(self, reporter: Reporter, rolling: Collection[str]) -> Iterator[None]:  # noqa: ARG002
-        try:
-            yield  # the provider reports progress itself
-        finally:
-            nginx.restore_keepalive(self.deployed_name, self.stack.name)
+        yield  # the provider reports progress itself
 
     def unfinished_rollouts(self) -> list[str]:
         """Return none: the provider waits for each container itself."""

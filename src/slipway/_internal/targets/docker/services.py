@@ -102,6 +102,7 @@ class DockerServices(pulumi.ComponentResource):
             body=limits.body,
             connect=limits.connect,
             idle=limits.idle,
+            health=service.settings.health or "",
         )
 
     def _declare_replicas(self, service: Service) -> list[Container]:

@@ -1,0 +1,330 @@
+"""Builds the gateway's Envoy configuration: a pure function from routes to the files that Envoy watches.
+
+Envoy takes up each file anew when another is moved over it. Clusters are named after where requests are sent, so that
+a switch is: add the new clusters, change the routes, remove the old clusters; requests in flight end on the old ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slipway._internal.commands import envoy_listener as listener
+from slipway._internal.commands.envoy_listener import LISTEN_PORT, OWN_PATH, ROUTE_TABLE, typed
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.request_limits import BODY_SIZE, DEFAULT_LIMITS, RequestLimits
+
+__all__ = ["LISTEN_PORT", "OWN_PATH", "ROUTE_TABLE", "Route", "parse_config", "render_config", "render_transition"]
+
+BOOTSTRAP, LISTENERS, CLUSTERS, ROUTES = "bootstrap.json", "listeners.json", "clusters.json", "routes.json"
+"""The names of the configuration's files. Envoy reads the first at its start only, and watches the others."""
+METADATA = "slipway"
+IDEMPOTENT_METHODS = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
+"""Methods of requests that may be sent to another container although the first may have begun to handle them."""
+MAX_UNKNOWN_BODY_BYTES = 16 << 20
+"""The largest body without a Content-Length that a service with a limit takes: Envoy holds it until it is whole."""
+MAX_INT64 = (1 << 63) - 1
+UNLIMITED = 1_000_000
+SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+_SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
+_UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
+_SEPARATOR = "(?:/|%2[fF]|%5[cC])"
+# Dot segments are resolved before routes are looked for; what is left of them has an encoded slash at one side.
+_ENCODED_DOT_SEGMENT = rf"[^?]*{_SEPARATOR}\.\.?(?:{_SEPARATOR}[^?]*)?(?:\?.*)?"
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One service behind the gateway.
+
+    Args:
+        service: its name, for the page that says it is down.
+        path: what it answers below: `/api` stands for /api and /api/…, `/` for all that is left.
+        upstream: `host:port` on the stack's network; a host that several containers have leads to all of them.
+        limits: how large and how slow its requests may be.
+        health: the path that answers 200 while a container is healthy; empty: its port is connected to.
+    """
+
+    service: str
+    path: str
+    upstream: str
+    limits: RequestLimits = DEFAULT_LIMITS
+    health: str = ""
+
+
+def render_config(routes: Sequence[Route]) -> dict[str, str]:
+    """Return the files of the configuration for these routes, by name.
+
+    A host that does not exist (yet) costs its own route a 502 and nothing else.
+
+    Args:
+        routes: in any order.
+
+    Raises:
+        ConfigError: a route, name or upstream that can't stand in the files, or two services with one route.
+    """
+    _check_routes(routes)
+    ordered = sorted(routes, key=lambda route: (-len(route.path), route.path))
+    return {
+        BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
+        LISTENERS: _discovery_response([listener.listener(ROUTES)]),
+        CLUSTERS: _discovery_response(_clusters(ordered)),
+        ROUTES: _discovery_response([_route_configuration(ordered)]),
+    }
+
+
+def render_transition(old: Sequence[Route], new: Sequence[Route]) -> str:
+    """Return the clusters' file for the time of a switch: both the old routes' clusters and the new ones'."""
+    return _discovery_response(_clusters([*new, *old]))
+
+
+def parse_config(files: Mapping[str, str]) -> tuple[Route, ...]:
+    """Return the routes of a configuration that `render_config` wrote.
+
+    Raises:
+        ConfigError: it is somebody else's.
+    """
+    try:
+        [table] = json.loads(files[ROUTES])["resources"]
+        found = table["metadata"]["filter_metadata"][METADATA]["routes"]
+        routes = tuple(Route(**{**entry, "limits": RequestLimits(**entry["limits"])}) for entry in found)
+        own = render_config(routes)
+    except (ConfigError, KeyError, TypeError, ValueError):
+        own = {}
+    if not own or own != dict(files):
+        raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
+    return routes
+
+
+def version_of(text: str) -> str:
+    """Return the version that a watched file names; Envoy tells it back once it has accepted the file."""
+    return str(json.loads(text)["version_info"])
+
+
+def cluster_name(upstream: str) -> str:
+    """Return the name of the cluster that sends requests to an upstream, as in Envoy's statistics."""
+    return upstream.replace(":", "_")
+
+
+def _check_routes(routes: Sequence[Route]) -> None:
+    for route in routes:
+        if not _SERVICE.fullmatch(route.service):
+            raise ConfigError(f"service name {route.service!r} is not a DNS label")
+        if not _ROUTE.fullmatch(route.path):
+            raise ConfigError(
+                f"service {route.service} has the route {route.path!r}",
+                remedy="Write it like /api or /shop/cart, without a slash at the end; / takes everything else.",
+            )
+        if route.path == OWN_PATH or route.path.startswith(f"{OWN_PATH}/"):
+            raise ConfigError(f"service {route.service} has the route {route.path}: {OWN_PATH} is the gateway's")
+        if not _UPSTREAM.fullmatch(route.upstream):
+            raise ConfigError(f"service {route.service} has the upstream {route.upstream!r}, not host:port")
+        sized = not route.limits.body or BODY_SIZE.fullmatch(route.limits.body)
+        if not sized or min(route.limits.connect, route.limits.idle) < 1:
+            raise ConfigError(f"service {route.service} has the limits {route.limits}")
+    counted = Counter(route.path for route in routes)
+    for path in (path for path, count in counted.items() if count > 1):
+        names = " and ".join(sorted(route.service for route in routes if route.path == path))
+        raise ConfigError(f"{names} have the same route {path}", remedy="Give each service its own route.")
+
+
+def _to_text(value: JsonObject) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+def _discovery_response(resources: Sequence[JsonObject]) -> str:
+    digest = hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()[:16]
+    return _to_text({"version_info": digest, "resources": list(resources)})
+
+
+def _clusters(routes: Sequence[Route]) -> list[JsonObject]:
+    """Return a cluster for each upstream; of two routes to the same one, the first decides."""
+    clusters: dict[str, JsonObject] = {}
+    for route in routes:
+        clusters.setdefault(route.upstream, _cluster(route))
+    return [clusters[upstream] for upstream in sorted(clusters)]
+
+
+def _cluster(route: Route) -> JsonObject:
+    host, _, port = route.upstream.rpartition(":")
+    endpoint = {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
+    name = cluster_name(route.upstream)
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=name,
+        cluster_type={"name": "envoy.cluster.dns", "typed_config": listener.dns_cluster()},
+        lb_policy="LEAST_REQUEST",
+        load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
+        connect_timeout=f"{route.limits.connect}s",
+        per_connection_buffer_limit_bytes=64 << 10,
+        # Who is gone from DNS is asked no more, whatever the health checks found last.
+        ignore_health_on_host_removal=True,
+        health_checks=[_health_check(route)],
+        outlier_detection=_OUTLIER_DETECTION,
+        # Only where none is healthy, all are asked: a check that fails must not take a service down by itself.
+        common_lb_config={"healthy_panic_threshold": {"value": 1}},
+        circuit_breakers={
+            "thresholds": [
+                dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNLIMITED)
+            ]
+        },
+        typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _HTTP_TO_SERVICES},
+    )
+
+
+# A connection for each request: none can meet a kept connection that its service is just closing, where a request that
+# may not be repeated would be lost.
+_HTTP_TO_SERVICES = typed(
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    common_http_protocol_options={
+        "max_requests_per_connection": 1,
+        "max_headers_count": listener.MAX_HEADERS,
+        "max_response_headers_kb": listener.MAX_RESPONSE_HEADERS_KB,
+    },
+    explicit_http_config={"http_protocol_options": {}},
+)
+# What a service answers itself, 500 or not, is no reason to send it no requests; a connection that fails is.
+_OUTLIER_DETECTION: JsonObject = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 2,
+    "enforcing_consecutive_local_origin_failure": 100,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+    "interval": "1s",
+    "base_ejection_time": "1s",
+    "max_ejection_time": "10s",
+    "max_ejection_percent": 100,
+}
+
+
+def _health_check(route: Route) -> JsonObject:
+    how: JsonObject = {"tcp_health_check": {}}
+    if route.health:
+        how = {"http_health_check": {"path": route.health, "host": "localhost"}}
+    return {
+        "timeout": "2s",
+        "interval": "5s",
+        "no_traffic_interval": "5s",
+        "unhealthy_threshold": 2,
+        "healthy_threshold": 1,
+        "reuse_connection": False,
+        **how,
+    }
+
+
+def _route_configuration(ordered: Sequence[Route]) -> JsonObject:
+    table = [*_own_routes(), *(entry for route in ordered for entry in _service_routes(route))]
+    if all(route.path != "/" for route in ordered):
+        table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
+    return typed(
+        "envoy.config.route.v3.RouteConfiguration",
+        name=ROUTE_TABLE,
+        virtual_hosts=[{"name": "all", "domains": ["*"], "routes": table}],
+        metadata={"filter_metadata": {METADATA: {"routes": [asdict(route) for route in ordered]}}},
+        request_headers_to_add=[
+            listener.set_header("X-Real-IP", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
+            listener.set_header("X-Forwarded-Host", "%REQ(:AUTHORITY)%"),
+            {
+                "header": {"key": "X-Forwarded-For", "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"},
+                "append_action": "APPEND_IF_EXISTS_OR_ADD",
+            },
+        ],
+    )
+
+
+def _own_routes() -> list[JsonObject]:
+    return [
+        _refusal({"safe_regex": {"regex": _ENCODED_DOT_SEGMENT}}, 400),
+        _answer({"path": f"{OWN_PATH}/health"}, 200, '{"status": "ok"}\n'),
+        _answer({"prefix": f"{OWN_PATH}/"}, 404, '{"error": "not found"}\n'),
+    ]
+
+
+def _answer(match: JsonObject, status: int, body: str) -> JsonObject:
+    return {
+        "match": match,
+        "direct_response": {"status": status, "body": {"inline_string": body}},
+        "response_headers_to_add": [listener.set_header("Content-Type", "application/json")],
+    }
+
+
+def _refusal(match: JsonObject, status: int) -> JsonObject:
+    """Return a route that turns requests down; the listener gives such answers their form."""
+    return {"match": match, "direct_response": {"status": status}}
+
+
+def _service_routes(route: Route) -> list[JsonObject]:
+    paths: list[JsonObject] = [{"prefix": "/"}]
+    if route.path != "/":
+        paths = [{"path": route.path}, {"prefix": f"{route.path}/"}]
+    entries = [entry for match in paths for entry in _forwarding_routes(route, match)]
+    if route.path != "/":
+        # By an encoded or doubled slash, the same path to most servers would be another one to the gateway's rules.
+        segments = route.path[1:].split("/")
+        written_otherwise = "".join(f"{_SEPARATOR}+{re.escape(segment)}" for segment in segments)
+        entries.append(_refusal({"safe_regex": {"regex": rf"{written_otherwise}(?:{_SEPARATOR}.*|\?.*)?"}}, 400))
+    return entries
+
+
+def _forwarding_routes(route: Route, match: JsonObject) -> list[JsonObject]:
+    """Return the entries that send a path's requests to its service; what comes first is tried first."""
+    entries: list[JsonObject] = []
+    filters: JsonObject = {}
+    if route.limits.body:
+        limit = int(route.limits.body[:-1]) * SIZE_UNITS[route.limits.body[-1]]
+        too_large = {"name": "content-length", "range_match": {"start": limit + 1, "end": MAX_INT64}}
+        entries.append(_refusal({**match, "headers": [too_large]}, 413))
+        unsized = [_lacks(name) for name in ("content-length", "upgrade")]
+        held = typed(
+            "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+            buffer={"max_request_bytes": min(limit, MAX_UNKNOWN_BODY_BYTES)},
+        )
+        filters = {"typed_per_filter_config": {listener.BUFFER_FILTER: held}}
+    methods = {"name": ":method", "string_match": {"safe_regex": {"regex": IDEMPOTENT_METHODS}}}
+    for headers, repeatable in (([methods], True), ([], False)):
+        if filters:
+            entries.append(_forward(route, {**match, "headers": [*headers, *unsized]}, repeatable) | filters)
+        entries.append(_forward(route, {**match, "headers": headers} if headers else match, repeatable))
+    return entries
+
+
+def _lacks(header: str) -> JsonObject:
+    return {"name": header, "present_match": True, "invert_match": True}
+
+
+def _forward(route: Route, match: JsonObject, repeatable: bool) -> JsonObject:
+    conditions = ["connect-failure", "refused-stream", "reset-before-request", *(["reset"] if repeatable else [])]
+    return {
+        "match": match,
+        "metadata": {"filter_metadata": {METADATA: {"service": route.service}}},
+        "route": {
+            "cluster": cluster_name(route.upstream),
+            "timeout": "0s",
+            "idle_timeout": f"{route.limits.idle}s",
+            # A service may have several containers, which its name leads to. A request that one of them could not take,
+            # or dropped before an answer although it may be repeated, goes to another one; not one that takes long.
+            "retry_policy": {
+                "retry_on": ",".join(conditions),
+                "num_retries": 4,
+                "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.25s"},
+                "retry_host_predicate": [
+                    {
+                        "name": "envoy.retry_host_predicates.previous_hosts",
+                        "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+                    }
+                ],
+                "host_selection_retry_max_attempts": 5,
+            },
+        },
+    }

@@ -1,0 +1,292 @@
+"""The part of the gateway's Envoy configuration that is the same for all routes: listener, headers, error pages."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+LISTEN_PORT = 8080
+OWN_PATH = "/.slipway"  # what the gateway answers itself lives below this path
+CONFIG_DIR = "/etc/slipway"
+ADMIN_SOCKET = "/tmp/admin.sock"  # noqa: S108 - the container's own
+ROUTE_TABLE = "routes"
+BUFFER_FILTER = "envoy.filters.http.buffer"
+SERVER_NAME = "slipway"
+
+MAX_REQUEST_HEADERS_KB = 96
+MAX_RESPONSE_HEADERS_KB = 64
+MAX_HEADERS = 1000
+MAX_CONNECTIONS = 50_000
+ENGINE_DNS = "127.0.0.11"
+KEEPALIVE_SECONDS = 75
+HEADER_SECONDS = 60
+UPGRADES = ("websocket", "tcp", "spdy/3.1")
+"""The protocols that a client may change to: WebSocket, and those of Docker's and Kubernetes' attached streams."""
+IGNORED_UPGRADES = ("h2c", "HTTP/", "TLS/")
+"""What clients offer without need: they are answered as if they had not."""
+
+TRUSTED_HEADERS = (
+    "X-Real-IP",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Request-ID",
+    "Content-Length",
+    "Content-Type",
+    "Transfer-Encoding",
+)
+"""Headers that services believe. Many servers take `X_Real_IP` for the same, so the caller's is dropped."""
+ENVOY_HEADERS, OWN_HEADERS = "x-envoy-", "x-slipway-"
+"""What headers start with by which Envoy could be told what to do, and those that its filters leave each other."""
+
+REFUSALS = {
+    400: "bad request",
+    403: "forbidden",
+    405: "method not allowed",
+    408: "request took too long",
+    411: "length required",
+    413: "request body too large",
+    414: "URL too long",
+    431: "request headers too large",
+    500: "internal error",
+}
+"""Statuses by which the gateway itself turns a request down, in words."""
+
+ACCESS_LOG_FORMAT = (
+    '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%" %RESPONSE_CODE% '
+    "%BYTES_SENT% %DURATION%ms to %UPSTREAM_HOST% %REQ(X-REQUEST-ID)% %RESPONSE_FLAGS%\n"
+)
+
+HEADERS_SCRIPT = """\
+-- Who asked, over what, and by which id: the caller's word where it is one, else the gateway's own.
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local id = headers:get("x-request-id")
+  if not id or headers:getNumValues("x-request-id") ~= 1 or #id > 128 or not id:find("^[A-Za-z0-9._:/+=@-]+$") then
+    id = headers:get("x-slipway-id"):gsub("-", "")
+    headers:replace("x-request-id", id)
+  end
+  local scheme = headers:get("x-slipway-proto")
+  if scheme == "http" or scheme == "https" then
+    headers:replace("x-forwarded-proto", scheme)
+  end
+  headers:remove("x-slipway-id")
+  headers:remove("x-slipway-proto")
+end
+"""
+
+JsonObject = dict[str, Any]
+
+
+def typed(name: str, /, **fields: Any) -> JsonObject:
+    """Return a message as Envoy reads it where several kinds may stand."""
+    return {"@type": f"type.googleapis.com/{name}", **fields}
+
+
+def set_header(name: str, value: str) -> JsonObject:
+    """Return the entry that sets a header, whatever it was."""
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def bootstrap(clusters: str, listeners: str) -> JsonObject:
+    """Return what Envoy reads at its start: where its configuration is, and where it may be asked."""
+    return {
+        "node": {"id": "gateway", "cluster": "slipway"},
+        # No port: who is on the stack's network cannot ask it.
+        "admin": {"address": {"pipe": {"path": ADMIN_SOCKET, "mode": 0o666}}},
+        "dynamic_resources": {"cds_config": watched_file(clusters), "lds_config": watched_file(listeners)},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 4096}}]},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": typed(
+                        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        max_active_downstream_connections=MAX_CONNECTIONS,
+                    ),
+                }
+            ]
+        },
+    }
+
+
+def dns_cluster() -> JsonObject:
+    """Return how a cluster's host is looked up: at the engine's own DNS, all of its addresses, again each second.
+
+    So a container that comes back with another address is found, and one that has ended is asked no more.
+    """
+    return typed(
+        "envoy.extensions.clusters.dns.v3.DnsCluster",
+        dns_lookup_family="V4_ONLY",
+        dns_refresh_rate="1s",
+        dns_failure_refresh_rate={"base_interval": "1s", "max_interval": "1s"},
+        dns_jitter="0s",
+        typed_dns_resolver_config={
+            "name": "envoy.network.dns_resolver.cares",
+            "typed_config": typed(
+                "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                resolvers=[{"socket_address": {"address": ENGINE_DNS, "port_value": 53}}],
+                dns_resolver_options={"no_default_search_domain": True},
+                query_timeout_seconds=1,
+                query_tries=2,
+            ),
+        },
+    )
+
+
+def watched_file(name: str) -> JsonObject:
+    """Return a source of configuration: a file that is read again when another one is moved to its place."""
+    return {
+        "path_config_source": {"path": f"{CONFIG_DIR}/{name}"},
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": "10s",
+    }
+
+
+def listener(routes: str) -> JsonObject:
+    """Return the listener, which takes its routes from a file."""
+    manager = typed(
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="gateway",
+        # An upgrade to HTTP/2 in clear text would be a way around the gateway: what follows it would not be looked at.
+        codec_type="HTTP1",
+        http_protocol_options={
+            "accept_http_10": True,
+            "default_host_for_http_10": "localhost",
+            "ignore_http_11_upgrade": [{"prefix": protocol, "ignore_case": True} for protocol in IGNORED_UPGRADES],
+        },
+        common_http_protocol_options={
+            "idle_timeout": f"{KEEPALIVE_SECONDS}s",
+            "max_headers_count": MAX_HEADERS,
+            "headers_with_underscores_action": "ALLOW",
+        },
+        max_request_headers_kb=MAX_REQUEST_HEADERS_KB,
+        request_headers_timeout=f"{HEADER_SECONDS}s",
+        stream_idle_timeout="300s",
+        # Dot segments are resolved, so that a rule of a path holds for all ways to write it; the rest of the path is
+        # passed on as it came. Encoded or doubled slashes that would lead to another route are refused, see the routes.
+        normalize_path=True,
+        merge_slashes=False,
+        path_with_escaped_slashes_action="KEEP_UNCHANGED",
+        # The address of a request is its connection's; nobody is trusted for being on a private network.
+        use_remote_address=True,
+        skip_xff_append=True,  # for a caller on this machine it would name another address than the connection's
+        internal_address_config={"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
+        generate_request_id=False,
+        preserve_external_request_id=True,
+        server_name=SERVER_NAME,
+        upgrade_configs=[{"upgrade_type": protocol} for protocol in UPGRADES],
+        early_header_mutation_extensions=[_early_headers()],
+        local_reply_config={"mappers": _error_pages()},
+        access_log=[_access_log()],
+        http_filters=[
+            {
+                "name": "envoy.filters.http.lua",
+                "typed_config": typed(
+                    "envoy.extensions.filters.http.lua.v3.Lua",
+                    default_source_code={"inline_string": HEADERS_SCRIPT},
+                ),
+            },
+            {
+                "name": BUFFER_FILTER,
+                "disabled": True,  # a route turns it on
+                "typed_config": typed("envoy.extensions.filters.http.buffer.v3.Buffer", max_request_bytes=1),
+            },
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
+            },
+        ],
+        rds={"route_config_name": ROUTE_TABLE, "config_source": watched_file(routes)},
+    )
+    return typed(
+        "envoy.config.listener.v3.Listener",
+        name="gateway",
+        address={"socket_address": {"address": "0.0.0.0", "port_value": LISTEN_PORT}},  # noqa: S104 - the container's
+        per_connection_buffer_limit_bytes=64 << 10,
+        filter_chains=[
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        ],
+    )
+
+
+def _early_headers() -> JsonObject:
+    """Return what happens to headers before anything reads them."""
+    spellings = [
+        spelling.lower()
+        for name in TRUSTED_HEADERS
+        for spelling in map("".join, product(*(("-", "_") if letter == "-" else letter for letter in name)))
+        if spelling != name
+    ]
+    removed: list[JsonObject] = [{"remove": spelling} for spelling in spellings]
+    for start in (ENVOY_HEADERS, OWN_HEADERS):
+        removed.append({"remove_on_match": {"key_matcher": {"prefix": start, "ignore_case": True}}})
+    kept = [
+        {"append": set_header("x-slipway-id", "%UNIQUE_ID%")},
+        {"append": set_header("x-slipway-proto", "%REQ(X-FORWARDED-PROTO)%")},
+    ]
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": typed(
+            "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            mutations=[*removed, *kept],
+        ),
+    }
+
+
+def _access_log() -> JsonObject:
+    own_health = {"name": ":path", "string_match": {"exact": f"{OWN_PATH}/health"}, "invert_match": True}
+    return {
+        "name": "envoy.access_loggers.stdout",
+        "filter": {"header_filter": {"header": own_health}},
+        "typed_config": typed(
+            "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            log_format={"text_format_source": {"inline_string": ACCESS_LOG_FORMAT}},
+        ),
+    }
+
+
+def _error_pages() -> list[JsonObject]:
+    """Return the forms of the gateway's own errors. What a service answers itself passes as it is."""
+    pages = []
+    for status, words in REFUSALS.items():
+        html = f"<!doctype html><title>{status}</title><h1>{status}: {words}</h1>\n"
+        pages += _pages(_has_status(status), status, f'{{"error": "{words}", "status": {status}}}\n', html)
+    service = "%METADATA(ROUTE:slipway:service)%"
+    html = (
+        f"<!doctype html><title>{service} is down</title><h1>{service} is down</h1>\n"
+        f"<p>The gateway is up, the service <b>{service}</b> did not answer. Try again in a moment.</p>\n"
+    )
+    overflow = {"and_filter": {"filters": [_has_status(503), {"response_flag_filter": {"flags": ["UO", "OM"]}}]}}
+    # Envoy's 503 is that no connection came about; as everywhere, that is a bad gateway.
+    down = [(overflow, 503), (_has_status(503), 502), (_has_status(502), 502), (_has_status(504), 504)]
+    for condition, status in down:
+        text = f'{{"error": "service unavailable", "service": "{service}", "status": {status}}}\n'
+        pages += _pages(condition, status, text, html)
+    return pages
+
+
+def _pages(condition: JsonObject, status: int, text: str, html: str) -> list[JsonObject]:
+    """Return an error's two forms: HTML for who asks for it, else JSON."""
+    html_accepted = {"name": "accept", "string_match": {"contains": "text/html", "ignore_case": True}}
+    wants_html = {"header_filter": {"header": html_accepted}}
+    return [
+        {
+            "filter": {"and_filter": {"filters": [condition, wants_html]}},
+            "status_code": status,
+            "body_format_override": {"text_format_source": {"inline_string": html}, "content_type": "text/html"},
+        },
+        {
+            "filter": condition,
+            "status_code": status,
+            "body_format_override": {"text_format_source": {"inline_string": text}, "content_type": "application/json"},
+        },
+    ]
+
+
+def _has_status(status: int) -> JsonObject:
+    return {
+        "status_code_filter": {
+            "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": f"slipway.status.{status}"}}
+        }
+    }

@@ -1,0 +1,193 @@
+"""Controls a running Envoy: switches its configuration, and waits for requests that began before a switch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from slipway._internal.commands import envoy
+from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.masking import mask
+from slipway._internal.rollout import container_files
+from slipway._internal.rollout.cancellation import CancellationToken
+from slipway._internal.run import engine
+from slipway._internal.run.background import Background
+
+GATEWAY = "gateway"
+CONTROL = "control"
+"""The program in the gateway's image that runs Envoy, moves its files and asks it; see `bases/envoy/control.c`."""
+ENTRYPOINT = (CONTROL, "run", "envoy")
+REFUSED, LATE = 3, 4
+START_SECONDS = 15.0
+POLL_SECONDS = 0.02
+RESTORE_SECONDS = 2.0
+MAX_REASON_CHARACTERS = 1200
+REFUSAL_MARK = "rejected: "
+WATCHED = {
+    envoy.CLUSTERS: "cluster_manager.cds",
+    envoy.LISTENERS: "listener_manager.lds",
+    envoy.ROUTES: f"http.gateway.rds.{envoy.ROUTE_TABLE}",
+}
+"""The files that Envoy watches, and the statistics that tell which version of each it serves."""
+ROOT = "0"  # the files' owner, and so who may move them; without any capability
+
+T = TypeVar("T")
+
+
+def start_command() -> list[str]:
+    """Return the command that the gateway's container runs."""
+    return [
+        *ENTRYPOINT,
+        *("-c", f"{CONFIG_DIR}/{envoy.BOOTSTRAP}"),
+        *("--concurrency", "2"),
+        "--disable-hot-restart",
+        "--reject-unknown-dynamic-fields",
+        *("--drain-time-s", "10", "--drain-strategy", "immediate"),
+        *("--log-level", "warning", "--log-format-escaped", "--file-flush-interval-msec", "200"),
+    ]
+
+
+def wait_until_started(container: Any, config: Mapping[str, str], cancellation: CancellationToken) -> None:
+    """Return when Envoy listens, and serves this configuration.
+
+    Raises:
+        SlipwayError: it ended, refuses the configuration, or did not start in time.
+    """
+    started_at = time.time()
+    versions = [word for name, stat in WATCHED.items() for word in (stat, envoy.version_of(config[name]))]
+    try:
+        code, output = _run_control(container, cancellation, ["ready", str(START_SECONDS), *versions])
+    except engine.load_sdk().errors.APIError as error:
+        if error.status_code != 409:  # it is not running any more
+            raise
+        code, output = 1, ""
+    container.reload()
+    if not container.attrs["State"]["Running"]:
+        raise SlipwayError(f"Envoy ended with exit code {container.attrs['State']['ExitCode']}")
+    if code:
+        raise _control_error(container, code, output, started_at, "Envoy did not start")
+
+
+def switch_config(container: Any, config: Mapping[str, str], cancellation: CancellationToken) -> None:
+    """Switch Envoy to another configuration; connections are kept, and requests in flight end where they are.
+
+    What requests shall be sent to is added first, then the routes change, then what they led to before goes. If Envoy
+    refuses a file, the old ones are put back. If they are the same, nothing is done.
+
+    Args:
+        container: the gateway's container.
+        config: the files of the new configuration.
+        cancellation: stops the waiting.
+
+    Raises:
+        SlipwayError: Envoy refused the configuration or did not take it up.
+    """
+    live = read_live_config(container)
+    if live == config:
+        return
+    started_at = time.time()
+    try:
+        code, output = _apply(container, _steps(live, config), START_SECONDS, cancellation)
+        if code:
+            raise _control_error(container, code, output, started_at, "Envoy does not serve the new configuration")
+    except SlipwayError:
+        restored = [(name, live[name]) for name in (envoy.CLUSTERS, envoy.LISTENERS, envoy.ROUTES) if name in live]
+        _apply(container, restored, RESTORE_SECONDS, CancellationToken())
+        raise
+
+
+def read_live_config(container: Any) -> dict[str, str]:
+    """Return the files of the gateway's live configuration; empty if it has none."""
+    files = container_files.read_folder(container, CONFIG_DIR)
+    return {name: text for name, text in files.items() if name in (envoy.BOOTSTRAP, *WATCHED)}
+
+
+def wait_for_requests(
+    workspace: str, stack: str, upstreams: Collection[str], seconds: float, cancellation: CancellationToken
+) -> None:
+    """Return when the stack's gateway has no request in flight to upstreams that its routes do not lead to any more.
+
+    Args:
+        workspace: the workspace's name.
+        stack: the stack's name.
+        upstreams: `host:port`; where routes lead to one of them, it is not waited for.
+        seconds: how long to wait.
+        cancellation: stops the waiting.
+    """
+    end = time.monotonic() + seconds
+    for container in running_gateways(workspace, stack):
+        live_config = read_live_config(container)
+        try:
+            live = {route.upstream for route in envoy.parse_config(live_config)}
+        except ConfigError:
+            continue
+        for upstream in sorted(set(upstreams) - live):
+            left = max(0.0, end - time.monotonic())
+            _run_control(container, cancellation, ["drained", f"{left:.2f}", envoy.cluster_name(upstream)])
+
+
+def running_gateways(workspace: str, stack: str) -> list[Any]:
+    running = [container for container in engine.list_containers(workspace, stack) if container.service == GATEWAY]
+    return [engine.client().containers.get(container.id) for container in running if container.state == "running"]
+
+
+def has_stopped_process(container: Any) -> bool:
+    """Return whether a signal has stopped one of the gateway's processes, as the engine's machine sees it."""
+    table = container.top(ps_args="-eo pid,stat,args")
+    state = table["Titles"].index("STAT")
+    return any(row[state].startswith(("T", "t")) for row in table["Processes"] or [])
+
+
+def _steps(live: Mapping[str, str], config: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the files to put into place, one after the other."""
+    new = envoy.parse_config(config)
+    try:
+        old = envoy.parse_config(live)
+    except ConfigError:  # changed by hand, or written by another version
+        old = ()
+    transition = envoy.render_transition(old, new)
+    steps = [(envoy.CLUSTERS, transition)]
+    steps += [(name, config[name]) for name in (envoy.LISTENERS, envoy.ROUTES) if live.get(name) != config[name]]
+    return steps + [(envoy.CLUSTERS, config[envoy.CLUSTERS])] * (transition != config[envoy.CLUSTERS])
+
+
+def _apply(
+    container: Any, steps: Sequence[tuple[str, str]], seconds: float, cancellation: CancellationToken
+) -> tuple[int, str]:
+    """Put files into place, each once Envoy serves the one before; return how `control` ended.
+
+    The engine writes files in place, where Envoy would read half of one; so each is written beside and then moved.
+    """
+    written = {f"next.{number}.{name}": text for number, (name, text) in enumerate(steps)}
+    container_files.put_files(container, CONFIG_DIR, written)
+    words = ["apply", str(seconds)]
+    for source, (name, text) in zip(written, steps, strict=True):
+        words += [f"{CONFIG_DIR}/{source}", f"{CONFIG_DIR}/{name}", WATCHED[name], envoy.version_of(text)]
+    return _run_control(container, cancellation, words)
+
+
+def _run_control(container: Any, cancellation: CancellationToken, words: Sequence[str]) -> tuple[int, str]:
+    command = [CONTROL, *words]
+    return _run_interruptibly(lambda: engine.exec_command(container.id, command, user=ROOT), cancellation)
+
+
+def _run_interruptibly(work: Callable[[], T], cancellation: CancellationToken) -> T:
+    background = Background(work)
+    while not background.wait(POLL_SECONDS):
+        cancellation.sleep(0)
+    return background.result()
+
+
+def _control_error(container: Any, code: int, output: str, started_at: float, message: str) -> SlipwayError:
+    if code == REFUSED:
+        return SlipwayError("Envoy refuses the configuration", detail=_read_reason(container, started_at))
+    return SlipwayError(f"{message} within {START_SECONDS:.0f} s" if code == LATE else message, detail=output)
+
+
+def _read_reason(container: Any, started_at: float) -> str:
+    """Return why Envoy refused a file: the end of what it wrote to its log, which begins with the file itself."""
+    text = container.logs(since=int(started_at), tail=200).decode(errors="replace")
+    reasons = [line.partition(REFUSAL_MARK)[2] for line in text.splitlines() if REFUSAL_MARK in line]
+    return mask(reasons[-1][-MAX_REASON_CHARACTERS:]) if reasons else ""

@@ -21,11 +21,25 @@ from slipway._internal.commands.envoy import LISTEN_PORT, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.model import bases_lock
 from slipway._internal.model.request_limits import RequestLimits
+from slipway._internal.model.routes import HeaderSettings, RedirectSettings, RouteSettings
 from slipway._internal.rollout import envoy
 from slipway._internal.run.process import run
 
 pytestmark = [pytest.mark.engine]
 KB, MB = 1 << 10, 1 << 20
+RULES = (
+    RouteSettings(path="/strip", strip=True),
+    RouteSettings(path="/v1", rewrite="/internal/v2"),
+    RouteSettings(
+        path="/reads",
+        methods=("GET", "HEAD"),
+        request_headers=HeaderSettings({"X-Tier": "100% gold"}, ("Cookie",)),
+        response_headers=HeaderSettings({"X-Frame-Options": "DENY"}, ("Set-Cookie",)),
+    ),
+    RouteSettings(path="/moved", redirect=RedirectSettings(path="/new", status=301)),
+    RouteSettings(path="/away", redirect=RedirectSettings(scheme="https", host="www.example.com")),
+    RouteSettings(path="/short", timeout=1),
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,7 @@ def started(image: str, service: Upstream, folder: Path) -> Iterator[Gateway]:
         Route("small", "/small", at, RequestLimits(body="1m")),
         Route("quick", "/quick", at, RequestLimits(connect=1, idle=1)),
         Route("gone", "/gone", "127.0.0.1:9"),
+        *(Route(rules.path[1:], rules.path, at, rules=rules) for rules in RULES),
     ]
     for name, text in render_config(routes).items():
         here = text.replace(f'"port_value": {LISTEN_PORT}', f'"port_value": {port}').replace("0.0.0.0", "127.0.0.1")
@@ -308,3 +323,76 @@ def test_an_answer_does_not_say_what_the_gateway_is_made_of(gateway: Gateway) ->
     reply, _ = gateway.ask("/x")
     assert reply.getheader("Server") == "slipway"
     assert not [name for name, _ in reply.getheaders() if "envoy" in name.lower()]
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen", "taken_off"),
+    [
+        ("/strip", "/", "/strip"),
+        ("/strip/", "/", "/strip"),
+        ("/strip/a/b?x=1", "/a/b?x=1", "/strip"),
+        ("/strip?x=/strip/", "/?x=/strip/", "/strip"),
+        ("/stripped/a", "/stripped/a", None),
+        ("/v1", "/internal/v2", None),
+        ("/v1/a%20b?x=1", "/internal/v2/a%20b?x=1", None),
+        ("/reads/a", "/reads/a", None),
+    ],
+)
+def test_a_service_sees_the_path_that_its_route_says(
+    gateway: Gateway, asked: str, seen: str, taken_off: str | None
+) -> None:
+    told = gateway.told(asked)
+    assert told["line"] == f"GET {seen} HTTP/1.1"
+    assert told["headers"].get("x-forwarded-prefix") == taken_off
+
+
+@pytest.mark.parametrize(
+    "path", ["/strip//evil.example/x", "/strip/%2e%2e%2fsmall", "/%73trip/..%5c", "/strip%2f..%2fsmall"]
+)
+def test_no_path_leads_out_of_a_stripped_one(gateway: Gateway, path: str) -> None:
+    assert gateway.ask(path)[0].status == 400
+
+
+def test_dot_segments_are_resolved_before_a_route_is_chosen(gateway: Gateway) -> None:
+    assert gateway.told("/strip/../v1/x")["line"] == "GET /internal/v2/x HTTP/1.1"
+    assert gateway.told("/strip/%2e%2e/x")["line"] == "GET /x HTTP/1.1"
+
+
+def test_a_caller_cannot_say_which_part_of_the_path_was_taken_off(gateway: Gateway) -> None:
+    headers = gateway.told("/strip/x", X__Forwarded__Prefix="/evil", X_Forwarded__Prefix="/worse")["headers"]
+    assert headers["x-forwarded-prefix"] == "/strip"
+    assert "/worse" not in headers.values()
+
+
+def test_headers_are_set_and_removed_as_the_route_says(gateway: Gateway) -> None:
+    headers = gateway.told("/reads/x", X__Tier="stolen", Cookie="a=b")["headers"]
+    assert headers["x-tier"] == "100% gold"
+    assert "cookie" not in headers
+    reply, _ = gateway.ask("/reads/cookies?size=9")
+    assert (reply.getheader("X-Frame-Options"), reply.getheader("Set-Cookie")) == ("DENY", None)
+    assert gateway.ask("/cookies?size=9")[0].getheader("Set-Cookie")
+
+
+def test_another_method_is_another_routes(gateway: Gateway) -> None:
+    """A method that a route does not take leads on to the next one: here `/`, which changes nothing."""
+    assert "x-tier" not in gateway.told("/reads/x", "POST", b"x")["headers"]
+    assert gateway.told("/reads/x", "GET")["headers"]["x-tier"] == "100% gold"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "location"),
+    [
+        ("/moved", 301, "http://{host}/new"),
+        ("/moved/a?x=1", 301, "http://{host}/new/a?x=1"),
+        ("/away/a?x=1", 302, "https://www.example.com/away/a?x=1"),
+    ],
+)
+def test_a_redirect_keeps_what_it_does_not_name(gateway: Gateway, asked: str, status: int, location: str) -> None:
+    reply, _ = gateway.ask(asked)
+    assert (reply.status, reply.getheader("Location")) == (status, location.format(host=f"127.0.0.1:{gateway.port}"))
+
+
+def test_an_answer_that_takes_longer_than_the_route_allows_is_ended(gateway: Gateway) -> None:
+    reply, body = gateway.ask("/short/late?seconds=3")
+    assert (reply.status, json.loads(body)["error"]) == (504, "service unavailable")
+    assert gateway.ask("/short/x")[0].status == 200

@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,10 @@ class Service(BaseHTTPRequestHandler):
 
     def answer_cookies(self, query: dict[str, str]) -> None:
         self.say(200, b"ok", {"Set-Cookie": f"x={'y' * int(query['size'])}"})
+
+    def answer_late(self, query: dict[str, str]) -> None:
+        time.sleep(float(query["seconds"]))
+        self.say(200, b"late")
 
     def answer_status(self, query: dict[str, str]) -> None:
         self.say(int(query["code"]), b"the service's own words")

@@ -16,6 +16,7 @@ from slipway._internal.commands import envoy
 from slipway._internal.commands.envoy import Route, parse_config, render_config, render_transition
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.request_limits import RequestLimits
+from slipway._internal.model.routes import HeaderSettings, RouteSettings
 
 API = Route("api", "/api", "demo-dev-api-1:8000")
 DEEP = Route("deep", "/api/deep", "demo-dev-deep-1:9000")
@@ -258,3 +259,43 @@ def test_what_somebody_else_wrote_is_not_read(files: dict[str, str]) -> None:
     changed[envoy.CLUSTERS] = changed[envoy.CLUSTERS].replace("8000", "8001")
     with pytest.raises(ConfigError):
         parse_config(changed)
+
+
+RULED = RouteSettings(
+    path="/api",
+    methods=("GET",),
+    strip=True,
+    timeout=30,
+    request_headers=HeaderSettings({"X-Tier": "100%"}, ("Cookie",)),
+)
+
+
+def test_rules_are_read_back_as_they_were_written() -> None:
+    routes = (Route("api", "/api", "up:1", rules=RULED), WEB)
+    assert parse_config(render_config(routes)) == routes
+
+
+def test_a_route_of_one_method_leaves_the_others_to_the_next() -> None:
+    routes = [Route("reads", "/api", "reads:1", rules=RouteSettings(path="/api", methods=("GET", "HEAD"))), WEB]
+    assert chosen(routes, "/api/x") == chosen(routes, "/api", "HEAD") == "reads_1"
+    assert chosen(routes, "/api/x", "POST") == "demo-dev-web-1_3000"
+    writes = Route("writes", "/api", "writes:1", rules=RouteSettings(path="/api", methods=("POST",)))
+    assert chosen([*routes, writes], "/api/x", "POST") == "writes_1"
+    assert chosen([routes[0]], "/api/x", "POST") == "404"
+
+
+def test_the_whole_root_taken_for_one_method_leaves_no_request_without_an_answer() -> None:
+    routes = [Route("reads", "/", "reads:1", rules=RouteSettings(path="/", methods=("GET",)))]
+    assert (chosen(routes, "/x"), chosen(routes, "/x", "POST")) == ("reads_1", "404")
+
+
+def test_two_routes_for_one_method_of_a_path_are_refused() -> None:
+    taken = RouteSettings(path="/api", methods=("GET", "POST"))
+    with pytest.raises(ConfigError, match="api and other have the same route /api"):
+        render_config([Route("other", "/api", "other:1", rules=taken), Route("api", "/api", "up:1", rules=RULED)])
+
+
+def test_a_limit_and_a_rule_hold_together() -> None:
+    limited = Route("api", "/api", "up:1", RequestLimits("1k"), rules=RULED)
+    assert chosen([limited, WEB], "/api/x", content_length="2000") == "413"
+    assert chosen([limited, WEB], "/api/x", "POST", content_length="2000") == "demo-dev-web-1_3000"

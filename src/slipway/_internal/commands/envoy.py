@@ -9,22 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations, groupby
 from typing import Any
+
+import msgspec
 
 from slipway._internal.commands import envoy_listener as listener
 from slipway._internal.commands.envoy_listener import LISTEN_PORT, OWN_PATH, ROUTE_TABLE, typed
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.parsing import convert
 from slipway._internal.model.request_limits import BODY_SIZE, DEFAULT_LIMITS, RequestLimits
+from slipway._internal.model.routes import PATH, PREFIX_HEADER, RouteSettings, overlap
 
 __all__ = ["LISTEN_PORT", "OWN_PATH", "ROUTE_TABLE", "Route", "parse_config", "render_config", "render_transition"]
 
 BOOTSTRAP, LISTENERS, CLUSTERS, ROUTES = "bootstrap.json", "listeners.json", "clusters.json", "routes.json"
 """The names of the configuration's files. Envoy reads the first at its start only, and watches the others."""
 METADATA = "slipway"
-IDEMPOTENT_METHODS = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
+IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
 """Methods of requests that may be sent to another container although the first may have begun to handle them."""
 MAX_UNKNOWN_BODY_BYTES = 16 << 20
 """The largest body without a Content-Length that a service with a limit takes: Envoy holds it until it is whole."""
@@ -33,7 +37,6 @@ UNLIMITED = 1_000_000
 SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_ROUTE = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
 _SEPARATOR = "(?:/|%2[fF]|%5[cC])"
 # Dot segments are resolved before routes are looked for; what is left of them has an encoded slash at one side.
@@ -52,6 +55,7 @@ class Route:
         upstream: `host:port` on the stack's network; a host that several containers have leads to all of them.
         limits: how large and how slow its requests may be.
         health: the path that answers 200 while a container is healthy; empty: its port is connected to.
+        rules: which requests for the path it takes, and what is changed; None: all, and nothing.
     """
 
     service: str
@@ -59,6 +63,12 @@ class Route:
     upstream: str
     limits: RequestLimits = DEFAULT_LIMITS
     health: str = ""
+    rules: RouteSettings | None = None
+
+    @property
+    def settings(self) -> RouteSettings:
+        """The route as a service.toml has it."""
+        return self.rules or RouteSettings(path=self.path)
 
 
 def render_config(routes: Sequence[Route]) -> dict[str, str]:
@@ -73,7 +83,7 @@ def render_config(routes: Sequence[Route]) -> dict[str, str]:
         ConfigError: a route, name or upstream that can't stand in the files, or two services with one route.
     """
     _check_routes(routes)
-    ordered = sorted(routes, key=lambda route: (-len(route.path), route.path))
+    ordered = sorted(routes, key=_precedence)
     return {
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
         LISTENERS: _discovery_response([listener.listener(ROUTES)]),
@@ -96,13 +106,18 @@ def parse_config(files: Mapping[str, str]) -> tuple[Route, ...]:
     try:
         [table] = json.loads(files[ROUTES])["resources"]
         found = table["metadata"]["filter_metadata"][METADATA]["routes"]
-        routes = tuple(Route(**{**entry, "limits": RequestLimits(**entry["limits"])}) for entry in found)
+        routes = tuple(_parse_route(entry) for entry in found)
         own = render_config(routes)
-    except (ConfigError, KeyError, TypeError, ValueError):
+    except (ConfigError, KeyError, TypeError, ValueError):  # a ParseError is a ValueError
         own = {}
     if not own or own != dict(files):
         raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
     return routes
+
+
+def _parse_route(entry: JsonObject) -> Route:
+    rules = entry["rules"] and convert(entry["rules"], RouteSettings)
+    return Route(**{**entry, "limits": RequestLimits(**entry["limits"]), "rules": rules})
 
 
 def version_of(text: str) -> str:
@@ -119,7 +134,7 @@ def _check_routes(routes: Sequence[Route]) -> None:
     for route in routes:
         if not _SERVICE.fullmatch(route.service):
             raise ConfigError(f"service name {route.service!r} is not a DNS label")
-        if not _ROUTE.fullmatch(route.path):
+        if not PATH.fullmatch(route.path):
             raise ConfigError(
                 f"service {route.service} has the route {route.path!r}",
                 remedy="Write it like /api or /shop/cart, without a slash at the end; / takes everything else.",
@@ -131,10 +146,16 @@ def _check_routes(routes: Sequence[Route]) -> None:
         sized = not route.limits.body or BODY_SIZE.fullmatch(route.limits.body)
         if not sized or min(route.limits.connect, route.limits.idle) < 1:
             raise ConfigError(f"service {route.service} has the limits {route.limits}")
-    counted = Counter(route.path for route in routes)
-    for path in (path for path, count in counted.items() if count > 1):
-        names = " and ".join(sorted(route.service for route in routes if route.path == path))
-        raise ConfigError(f"{names} have the same route {path}", remedy="Give each service its own route.")
+    for path, same in groupby(sorted(routes, key=_precedence), key=lambda route: route.path):
+        for one, other in combinations(same, 2):
+            if overlap(one.settings, other.settings):
+                names = " and ".join(sorted((one.service, other.service)))
+                raise ConfigError(f"{names} have the same route {path}", remedy="Give each service its own route.")
+
+
+def _precedence(route: Route) -> tuple[int, str]:
+    """Return what routes are ordered by: the longer path comes first."""
+    return -len(route.path), route.path
 
 
 def _to_text(value: JsonObject) -> str:
@@ -225,13 +246,13 @@ def _health_check(route: Route) -> JsonObject:
 
 def _route_configuration(ordered: Sequence[Route]) -> JsonObject:
     table = [*_own_routes(), *(entry for route in ordered for entry in _service_routes(route))]
-    if all(route.path != "/" for route in ordered):
+    if all(route.path != "/" or route.settings.methods for route in ordered):
         table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=ROUTE_TABLE,
         virtual_hosts=[{"name": "all", "domains": ["*"], "routes": table}],
-        metadata={"filter_metadata": {METADATA: {"routes": [asdict(route) for route in ordered]}}},
+        metadata={"filter_metadata": {METADATA: {"routes": [_entry(route) for route in ordered]}}},
         request_headers_to_add=[
             listener.set_header("X-Real-IP", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
             listener.set_header("X-Forwarded-Host", "%REQ(:AUTHORITY)%"),
@@ -241,6 +262,10 @@ def _route_configuration(ordered: Sequence[Route]) -> JsonObject:
             },
         ],
     )
+
+
+def _entry(route: Route) -> JsonObject:
+    return {**asdict(route), "rules": msgspec.to_builtins(route.rules)}
 
 
 def _own_routes() -> list[JsonObject]:
@@ -265,15 +290,22 @@ def _refusal(match: JsonObject, status: int) -> JsonObject:
 
 
 def _service_routes(route: Route) -> list[JsonObject]:
+    taken = [_has_method(route.settings.methods)] if route.settings.methods else []
     paths: list[JsonObject] = [{"prefix": "/"}]
     if route.path != "/":
         paths = [{"path": route.path}, {"prefix": f"{route.path}/"}]
-    entries = [entry for match in paths for entry in _forwarding_routes(route, match)]
+    entries: list[JsonObject] = []
+    if route.path != "/" and route.settings.service_path == "/":
+        # What would be left, //host/…, is to many programs and browsers another host's address.
+        entries.append(_refusal(_narrowed({"prefix": f"{route.path}//"}, *taken), 400))
+    for match in (_narrowed(path, *taken) for path in paths):
+        entries += [_redirection(route, match)] if route.settings.redirect else _forwarding_routes(route, match)
     if route.path != "/":
         # By an encoded or doubled slash, the same path to most servers would be another one to the gateway's rules.
         segments = route.path[1:].split("/")
         written_otherwise = "".join(f"{_SEPARATOR}+{re.escape(segment)}" for segment in segments)
-        entries.append(_refusal({"safe_regex": {"regex": rf"{written_otherwise}(?:{_SEPARATOR}.*|\?.*)?"}}, 400))
+        otherwise = {"safe_regex": {"regex": rf"{written_otherwise}(?:{_SEPARATOR}.*|\?.*)?"}}
+        entries.append(_refusal(_narrowed(otherwise, *taken), 400))
     return entries
 
 
@@ -284,19 +316,28 @@ def _forwarding_routes(route: Route, match: JsonObject) -> list[JsonObject]:
     if route.limits.body:
         limit = int(route.limits.body[:-1]) * SIZE_UNITS[route.limits.body[-1]]
         too_large = {"name": "content-length", "range_match": {"start": limit + 1, "end": MAX_INT64}}
-        entries.append(_refusal({**match, "headers": [too_large]}, 413))
+        entries.append(_refusal(_narrowed(match, too_large), 413))
         unsized = [_lacks(name) for name in ("content-length", "upgrade")]
         held = typed(
             "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
             buffer={"max_request_bytes": min(limit, MAX_UNKNOWN_BODY_BYTES)},
         )
         filters = {"typed_per_filter_config": {listener.BUFFER_FILTER: held}}
-    methods = {"name": ":method", "string_match": {"safe_regex": {"regex": IDEMPOTENT_METHODS}}}
-    for headers, repeatable in (([methods], True), ([], False)):
+    for headers, repeatable in (([_has_method(IDEMPOTENT_METHODS)], True), ([], False)):
         if filters:
-            entries.append(_forward(route, {**match, "headers": [*headers, *unsized]}, repeatable) | filters)
-        entries.append(_forward(route, {**match, "headers": headers} if headers else match, repeatable))
+            entries.append(_forward(route, _narrowed(match, *headers, *unsized), repeatable) | filters)
+        entries.append(_forward(route, _narrowed(match, *headers), repeatable))
     return entries
+
+
+def _narrowed(match: JsonObject, *headers: JsonObject) -> JsonObject:
+    """Return a match that asks for more of a request's headers."""
+    wanted = [*match.get("headers", ()), *headers]
+    return {**match, "headers": wanted} if wanted else match
+
+
+def _has_method(methods: Sequence[str]) -> JsonObject:
+    return {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(methods)}}}
 
 
 def _lacks(header: str) -> JsonObject:
@@ -308,9 +349,11 @@ def _forward(route: Route, match: JsonObject, repeatable: bool) -> JsonObject:
     return {
         "match": match,
         "metadata": {"filter_metadata": {METADATA: {"service": route.service}}},
+        **_header_changes(route.settings),
         "route": {
             "cluster": cluster_name(route.upstream),
-            "timeout": "0s",
+            "timeout": f"{route.settings.timeout or 0}s",
+            **_path_change(route, match, route.settings.service_path),
             "idle_timeout": f"{route.limits.idle}s",
             # A service may have several containers, which its name leads to. A request that one of them could not take,
             # or dropped before an answer although it may be repeated, goes to another one; not one that takes long.
@@ -328,3 +371,44 @@ def _forward(route: Route, match: JsonObject, repeatable: bool) -> JsonObject:
             },
         },
     }
+
+
+def _redirection(route: Route, match: JsonObject) -> JsonObject:
+    """Return the entry that sends callers elsewhere."""
+    redirect = route.settings.redirect
+    assert redirect
+    where = {"scheme_redirect": redirect.scheme, "host_redirect": redirect.host}
+    return {
+        "match": match,
+        **_header_changes(route.settings),
+        "redirect": {
+            **{name: value for name, value in where.items() if value},
+            **_path_change(route, match, redirect.path or route.path),
+            "response_code": {301: "MOVED_PERMANENTLY", 302: "FOUND"}[redirect.status],
+        },
+    }
+
+
+def _path_change(route: Route, match: JsonObject, path: str) -> JsonObject:
+    """Return what puts a path in the place of the route's own; what a match has found is replaced in whole."""
+    if path == route.path:
+        return {}
+    return {"prefix_rewrite": path if "path" in match else f"{path.rstrip('/')}/"}
+
+
+def _header_changes(settings: RouteSettings) -> JsonObject:
+    sent = dict(settings.request_headers.set)
+    if settings.strip and settings.path != "/":
+        sent[PREFIX_HEADER] = settings.path
+    changes = {
+        "request_headers_to_add": _set_headers(sent),
+        "request_headers_to_remove": list(settings.request_headers.remove),
+        "response_headers_to_add": _set_headers(settings.response_headers.set),
+        "response_headers_to_remove": list(settings.response_headers.remove),
+    }
+    return {name: value for name, value in changes.items() if value}
+
+
+def _set_headers(headers: Mapping[str, str]) -> list[JsonObject]:
+    """Return the entries that set headers. Doubled, a per cent sign is no variable's."""
+    return [listener.set_header(name, value.replace("%", "%%")) for name, value in headers.items()]

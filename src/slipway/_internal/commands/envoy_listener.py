@@ -29,6 +29,7 @@ TRUSTED_HEADERS = (
     "X-Real-IP",
     "X-Forwarded-For",
     "X-Forwarded-Host",
+    "X-Forwarded-Prefix",
     "X-Forwarded-Proto",
     "X-Request-ID",
     "Content-Length",

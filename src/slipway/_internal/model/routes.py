@@ -26,7 +26,8 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _UNTOUCHABLE = frozenset(
     {
-        *("connection", "content-encoding", "content-length", "content-type", "forwarded", "host", "keep-alive", "te"),
+        *("connection", "content-encoding", "content-length", "content-type", "date", "forwarded", "host"),
+        *("keep-alive", "server", "te", "via"),
         *("proxy-authenticate", "proxy-authorization", "proxy-connection", "trailer", "transfer-encoding", "upgrade"),
         *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-real-ip"),
         "x-request-id",
@@ -35,7 +36,7 @@ _UNTOUCHABLE = frozenset(
 """Headers that belong to the connection, or that services believe because the gateway sets them."""
 
 
-class RedirectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RedirectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where a redirect leads: what is not named stays as it was asked for. `path` takes the place of the route's."""
 
     scheme: Literal["http", "https"] | None = None
@@ -44,14 +45,14 @@ class RedirectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: Literal[301, 302] = 302
 
 
-class HeaderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HeaderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Headers that are set, in place of others of that name, and removed."""
 
     set: dict[str, str] = {}
     remove: tuple[str, ...] = ()
 
 
-class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
     """One of a service's routes.
 
     Attributes:

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from slipway._internal.commands.envoy import LISTEN_PORT, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.model.addresses import is_same_address, url_authority
-from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.parsing import ParseError, convert
 from slipway._internal.model.request_limits import RequestLimits
+from slipway._internal.model.routes import RouteSettings
 from slipway._internal.model.setting_sources import describe_port_setting
 from slipway._internal.rollout import container_files, envoy
 from slipway._internal.rollout.cancellation import CancellationToken
@@ -207,4 +209,20 @@ def _parse_route(route_inputs: Mapping[str, Any]) -> Route:
         route_inputs["upstream"],
         RequestLimits(**limits),
         route_inputs.get("health", ""),
+        _parse_rules(route_inputs),
     )
+
+
+def _parse_rules(route_inputs: Mapping[str, Any]) -> RouteSettings | None:
+    """Return the rules of a route; None without any.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    rules = route_inputs.get("rules")
+    if not rules:
+        return None
+    try:
+        return convert({**rules, "path": route_inputs["route"]}, RouteSettings, strict=False)
+    except ParseError as error:
+        raise ConfigError(f"service {route_inputs['service']} has rules that cannot be read: {error}") from error

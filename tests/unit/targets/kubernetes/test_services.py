@@ -405,7 +405,7 @@ methods = ["GET", "POST"]
 strip = true
 timeout = 30
 request-headers = { set = { X-Tier = "gold" }, remove = ["Cookie"] }
-response-headers = { remove = ["Server"] }
+response-headers = { remove = ["X-Powered-By"] }
 [[routes]]
 path = "/old"
 redirect = { host = "www.example", path = "/new", status = 301 }
@@ -430,7 +430,7 @@ def test_each_rule_of_a_route_is_one_of_the_gateway_apis(root: Path) -> None:
                     "remove": ["Cookie"],
                 },
             },
-            {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["Server"]}},
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["X-Powered-By"]}},
             {
                 "type": "URLRewrite",
                 "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},

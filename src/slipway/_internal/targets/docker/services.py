@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pulumi
 
 from slipway._internal.model import lock
 from slipway._internal.model.request_limits import effective_limits
+from slipway._internal.model.routes import RouteSettings
 from slipway._internal.model.stack import gateway_port_of
 from slipway._internal.model.start_order import backing_needs, in_start_order
 from slipway._internal.model.workspace import JobSettings, Service, ServiceSettings
@@ -86,24 +88,28 @@ class DockerServices(pulumi.ComponentResource):
             network=self.network.network_name,
             bind=workspace.settings.gateway.bind,
             port=gateway_port_of(workspace, stack),
-            routes=[self._route(service) for service in routed],
+            routes=[self._route(service, route) for service in routed for route in service.routes],
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )
 
-    def _route(self, service: Service) -> RouteArgs:
-        """Return the gateway's route to a service, with the limits on the size and duration of requests."""
+    def _route(self, service: Service, route: RouteSettings) -> RouteArgs:
+        """Return one of the gateway's routes to a service, with the limits on the size and duration of requests."""
+        rules = msgspec.to_builtins(route)
         limits = effective_limits(service.settings.gateway, self._args.workspace.settings.gateway)
         container = self.containers[service.name]
-        return RouteArgs(
+        declared = RouteArgs(
             service=service.name,
-            route=str(service.settings.route),
+            route=rules.pop("path"),
             upstream=pulumi.Output.format("{0}:{1}", container.container_name, service.settings.port),
             body=limits.body,
             connect=limits.connect,
             idle=limits.idle,
             health=service.settings.health or "",
         )
+        if rules:
+            declared["rules"] = rules
+        return declared
 
     def _declare_replicas(self, service: Service) -> list[Container]:
         """Declare a service's containers, each after the one before: so many start at a time that one would.

@@ -34,7 +34,6 @@ from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 GATEWAY_NAME = "gateway"
 """The name of the stack's own Gateway; it is reserved."""
-_PATH_ONLY = {key: value for key, value in msgspec.to_builtins(RouteSettings(path="")).items() if key != "path"}
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 """Do not wait: the Deployment shows whether pods exist, and some Ingress controllers never report an address."""
 
@@ -219,9 +218,7 @@ def _refuse_rules(ctx: ServiceContext) -> None:
     """Raise ConfigError for a route that an Ingress cannot have: it knows paths, and nothing else is common to all."""
     file = ctx.service.folder / "service.toml"
     for number, route in enumerate(ctx.service.routes):
-        set_keys = [
-            key for key, value in msgspec.to_builtins(route).items() if value != _PATH_ONLY.get(key, route.path)
-        ]
+        set_keys = [key for key in msgspec.to_builtins(route) if key != "path"]
         if set_keys:
             line = line_of(read_text(file), ("routes", f"{number}", set_keys[0]))
             raise ConfigError(

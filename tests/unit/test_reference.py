@@ -32,7 +32,7 @@ def keys_of(kind: type[msgspec.Struct]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("examples", "kind"),
-    [(EXAMPLES[:1], workspace.WorkspaceSettings), (EXAMPLES[1:4], workspace.ServiceSettings)],
+    [(EXAMPLES[:1], workspace.WorkspaceSettings), (EXAMPLES[1:5], workspace.ServiceSettings)],
     ids=["workspace", "service"],
 )
 def test_the_reference_shows_every_key(examples: list[str], kind: type[msgspec.Struct]) -> None:
@@ -44,7 +44,7 @@ def test_the_reference_shows_every_key(examples: list[str], kind: type[msgspec.S
 
 def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> None:
     (tmp_path / "workspace.toml").write_text(EXAMPLES[0], encoding="utf-8")
-    for name, text in (("api", EXAMPLES[1]), ("report", EXAMPLES[2])):
+    for name, text in (("api", EXAMPLES[1]), ("report", EXAMPLES[2]), ("shop", EXAMPLES[4])):
         service = tmp_path / "services" / name
         service.mkdir(parents=True)
         (service / "service.toml").write_text(text, encoding="utf-8")
@@ -56,6 +56,7 @@ def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> 
     found = workspace.load_workspace(tmp_path)
     assert found.service("api").settings.route == "/api"
     assert found.service("report").settings.job
+    assert [route.path for route in found.service("shop").routes] == ["/orders", "/v1", "/old"]
     assert found.service("db").is_stateful and not found.service("db").is_built
 
 

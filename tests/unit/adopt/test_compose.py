@@ -385,9 +385,12 @@ def test_published_ports_decide_the_routes(tmp_path: Path) -> None:
     }
     text = "services:\n  api: {}\n  web: {}\n  db: {}\n  tls: {}\n"
     made = plan(tmp_path / "shop", text, services, "postgres")
-    settings = {draft.name: (draft.settings.get("port"), draft.settings.get("route")) for draft in made.drafts}
+    settings = {draft.name: (draft.settings.get("port"), draft.route) for draft in made.drafts}
     assert settings == {"api": (3000, "/api"), "web": (8080, "/"), "db": (5432, None), "tls": (8443, None)}
-    assert "must serve below" in found(made, "route").why
+    assert next(draft for draft in made.drafts if draft.name == "api").settings["routes"] == [
+        {"path": "/api", "strip": True}
+    ]
+    assert "gets the path without it" in found(made, "routes").why
     whys = [row.why for row in made.all_rows() if row.key == "ports" and row.fate == "not carried over"]
     assert [why.partition(": ")[0] for why in whys] == [
         "9229:9229/tcp",

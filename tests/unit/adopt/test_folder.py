@@ -11,6 +11,7 @@ from slipway._internal.adopt.adopt import Request, plan_adoption
 from slipway._internal.adopt.folder import plan_folder
 from slipway._internal.adopt.pins import Pins
 from slipway._internal.adopt.plan import Plan
+from slipway._internal.adopt.service_file import render
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.workspace import load_workspace
 
@@ -128,7 +129,7 @@ def test_a_damaged_package_json_tells_nothing(tmp_path: Path, text: str) -> None
     assert "port" not in plan_of(folder).drafts[0].settings
 
 
-def test_a_route_below_the_root_comes_with_a_warning(tmp_path: Path) -> None:
+def test_a_route_below_the_root_is_taken_off_and_told(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "workspace")
     write(
         workspace.root / "services" / "web", Dockerfile="FROM x", service_dot_toml='kind = "x"\nport = 1\nroute = "/"\n'
@@ -140,8 +141,9 @@ def test_a_route_below_the_root_comes_with_a_warning(tmp_path: Path) -> None:
     )
     folder = write(tmp_path / "shop", Dockerfile=DOCKERFILE)
     plan = plan_of(folder)
-    assert plan.drafts[0].settings["route"] == "/shop-2"
-    assert "must serve below" in found(plan, "route").why
+    assert plan.drafts[0].settings["routes"] == [{"path": "/shop-2", "strip": True}]
+    assert 'path = "/shop-2"\n# The service gets the path without' in render(plan.drafts[0])
+    assert "gets the path without it" in found(plan, "routes").why
     assert plan_of(folder, route="/x").drafts[0].settings["route"] == "/x"
     with pytest.raises(ConfigError, match="taken by the service `web`"):
         plan_of(folder, route="/")

@@ -68,6 +68,13 @@ class Draft:
         """Whether something in it keeps it from being adopted."""
         return any(row.fate == "refused" for row in self.rows)
 
+    @property
+    def route(self) -> str | None:
+        """Where it gets requests; None for nowhere."""
+        tables = self.settings.get("routes")
+        route: str | None = tables[0]["path"] if tables else self.settings.get("route")
+        return route
+
     def tell(self, fate: Fate, where: str, key: str, why: str, instead: str = "") -> None:
         """Take down what becomes of something."""
         self.rows.append(Row(self.name, fate, where, key, why, instead))

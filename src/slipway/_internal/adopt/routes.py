@@ -40,19 +40,22 @@ def give_routes(workspace: Workspace, drafts: Sequence[Draft], wanted: str | Non
     for number, draft in enumerate(drafts):
         route = wanted if wanted and number == 0 else _free_route(draft.name, taken, is_first=number == 0)
         taken[route] = draft.name
-        draft.settings["route"] = route
-        if route not in ("/", wanted):
-            _warn(draft, route, where)
+        if route in ("/", wanted):
+            draft.settings["route"] = route
+        else:
+            _strip(draft, route, where)
 
 
-def _warn(draft: Draft, route: str, where: str) -> None:
-    draft.comments["route"] = f"The service gets the whole path: it must serve {route}/…, not only /…."
+def _strip(draft: Draft, route: str, where: str) -> None:
+    """Give a service a route that it does not know of: it serves at `/`, as where it comes from."""
+    draft.settings["routes"] = [{"path": route, "strip": True}]
+    draft.comments["routes.strip"] = f"The service gets the path without {route}, and X-Forwarded-Prefix: {route}."
     draft.tell(
         "to do",
         where,
-        "route",
-        f"{draft.name} gets requests at {route}, with the path unchanged: it must serve below that path",
-        "Set the base path of its framework (the variable ROUTE has it), or give another service's route `/` to it.",
+        "routes",
+        f"{draft.name} is reached at {route}, and gets the path without it: links in pages that begin with / lead past",
+        "Nothing for an API. For pages, set the base path of its framework, or give another service's route `/` to it.",
     )
 
 

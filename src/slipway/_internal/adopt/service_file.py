@@ -12,10 +12,23 @@ from slipway._internal.adopt.plan import KIND, Draft
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ORDER = (
     *("kind", "image", "route", "port", "health", "url", "target", "entrypoint", "command", "needs", "secrets"),
-    *("drain", "start-timeout", "env", "args", "healthcheck", "security", "volumes", "tmp", "resources", "scale"),
+    *(
+        "drain",
+        "start-timeout",
+        "routes",
+        "env",
+        "args",
+        "healthcheck",
+        "security",
+        "volumes",
+        "tmp",
+        "resources",
+        "scale",
+    ),
 )
 _COMMENTS = {
     "route": "The gateway sends it this path and all below, with the path unchanged, to its port.",
+    "routes": "The gateway sends it this path and all below, to its port.",
     "health": "Answers 200 while the service is well.",
     "target": "The Dockerfile's stage that is shipped; an empty text is the last one.",
     "needs": "Services that it calls: NAME_URL is the address of each. All services are at NAME:PORT, too.",

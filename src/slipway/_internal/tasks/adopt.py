@@ -103,7 +103,7 @@ def _show(plan: Plan) -> None:
 def _service_row(draft: Draft) -> tuple[str, ...]:
     settings = draft.settings
     needs = ", ".join(settings.get("needs", ())) or "-"
-    return draft.name, draft.source_name(), str(settings.get("port", "-")), str(settings.get("route", "-")), needs
+    return draft.name, draft.source_name(), str(settings.get("port", "-")), draft.route or "-", needs
 
 
 def _short(where: str, plan: Plan) -> str:

@@ -107,8 +107,27 @@ def phases(cluster: Cluster) -> list[str]:
     return [each["status"]["phase"] for each in cluster.pods(NAMESPACE, "slipway.command")]
 
 
+CHANGES = ["RequestHeaderModifier", "ResponseHeaderModifier", "URLRewrite"]
+RULES = """
+[[routes]]
+path = "/api"
+methods = ["GET", "POST"]
+strip = true
+timeout = 30
+request-headers = { set = { X-Tier = "gold" }, remove = ["Cookie"] }
+response-headers = { remove = ["X-Powered-By"] }
+[[routes]]
+path = "/old"
+redirect = { host = "www.example", path = "/new", status = 301 }
+"""
+
+
 def test_routes_of_the_gateway_api_are_made_and_go_again(workspace: Workspace, cluster: Cluster) -> None:
-    """A stack with a Gateway's class has a Gateway and a route for each service that has one."""
+    """A stack with a Gateway's class has a Gateway and a route for each service that has one, with all of its rules."""
+    service = workspace.root / "services" / "api" / "service.toml"
+    before = service.read_text(encoding="utf-8")
+    assert 'route = "/api"\n' in before
+    service.write_text(before.replace('route = "/api"\n', "") + RULES, encoding="utf-8")
     file = workspace.root / "infra" / f"Pulumi.{STACK}.yaml"
     text = file.read_text(encoding="utf-8")
     file.write_text(f"{text}  slipway:gateway: slipway-test\n  slipway:host: demo.example\n", encoding="utf-8")
@@ -117,8 +136,11 @@ def test_routes_of_the_gateway_api_are_made_and_go_again(workspace: Workspace, c
     routes = cluster.get("httproutes", "--namespace", NAMESPACE)["items"]
     assert sorted(each["metadata"]["name"] for each in routes) == ["api", "web"]
     assert {host for each in routes for host in each["spec"]["hostnames"]} == {"demo.example"}
+    rules = next(each["spec"]["rules"] for each in routes if each["metadata"]["name"] == "api")
+    assert [[each["type"] for each in rule["filters"]] for rule in rules] == [*2 * [CHANGES], ["RequestRedirect"]]
     gateways = cluster.get("gateways", "--all-namespaces")["items"]
     assert [each["spec"]["gatewayClassName"] for each in gateways] == ["slipway-test"]
     file.write_text(text, encoding="utf-8")
+    service.write_text(before, encoding="utf-8")
     workspace.up(*HERE, "--yes")
     assert cluster.get("httproutes", "--all-namespaces")["items"] == []

@@ -98,7 +98,7 @@ def parse_config(files: Mapping[str, str]) -> tuple[Route, ...]:
         found = table["metadata"]["filter_metadata"][METADATA]["routes"]
         routes = tuple(Route(**{**entry, "limits": RequestLimits(**entry["limits"])}) for entry in found)
         own = render_config(routes)
-    except (ConfigError, KeyError, TypeError, ValueError):
+    except (AttributeError, ConfigError, KeyError, RecursionError, TypeError, ValueError):
         own = {}
     if not own or own != dict(files):
         raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
@@ -232,6 +232,7 @@ def _route_configuration(ordered: Sequence[Route]) -> JsonObject:
         name=ROUTE_TABLE,
         virtual_hosts=[{"name": "all", "domains": ["*"], "routes": table}],
         metadata={"filter_metadata": {METADATA: {"routes": [asdict(route) for route in ordered]}}},
+        request_headers_to_remove=["x-envoy-external-address"],
         request_headers_to_add=[
             listener.set_header("X-Real-IP", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
             listener.set_header("X-Forwarded-Host", "%REQ(:AUTHORITY)%"),

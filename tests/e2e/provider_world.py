@@ -68,8 +68,9 @@ def _envoy(folder: Path, ref: str) -> str:
     programs.mkdir(parents=True)
     shutil.copy(envoy_program(), programs / "envoy")
     _must(["gcc", "-std=gnu17", "-O2", "-Wall", "-Werror", "-static", "-o", programs / "control", ENVOY / "control.c"])
+    added = [f"./{path.relative_to(folder / 'envoy')}" for path in programs.iterdir()]
     _must(["mmdebstrap", "--variant=essential", "bookworm", folder / "envoy.tar"])
-    _must(["tar", "--append", "--file", folder / "envoy.tar", "--directory", folder / "envoy", "./usr/local/bin"])
+    _must(["tar", "--append", "--file", folder / "envoy.tar", "--directory", folder / "envoy", *added])
     return _push(folder / "envoy.tar", ref, ['ENTRYPOINT ["control", "run", "envoy"]'])
 
 

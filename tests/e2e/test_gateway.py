@@ -17,13 +17,14 @@ from tests.e2e.conftest import First
 from tests.e2e.provider_world import free_port, wait
 from tests.e2e.upstream import Upstream, upstream
 
-from slipway._internal.commands.envoy import LISTEN_PORT, Route, render_config
+from slipway._internal.commands import envoy as commands
+from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LISTEN_PORT, LISTENERS, ROUTES, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.model import bases_lock
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.routes import HeaderSettings, RedirectSettings, RouteSettings
 from slipway._internal.rollout import envoy
-from slipway._internal.run.process import run
+from slipway._internal.run.process import ProcessResult, run
 
 pytestmark = [pytest.mark.engine]
 KB, MB = 1 << 10, 1 << 20
@@ -396,3 +397,55 @@ def test_an_answer_that_takes_longer_than_the_route_allows_is_ended(gateway: Gat
     reply, body = gateway.ask("/short/late?seconds=3")
     assert (reply.status, json.loads(body)["error"]) == (504, "service unavailable")
     assert gateway.ask("/short/x")[0].status == 200
+
+
+def validated(first: First, folder: Path, routes: list[Route]) -> ProcessResult:
+    """Let Envoy judge a configuration as a whole, which it does only of one that names no other files."""
+    files = {name: json.loads(text) for name, text in render_config(routes).items()}
+    listeners, clusters, [table] = (untyped(files[name]["resources"]) for name in (LISTENERS, CLUSTERS, ROUTES))
+    manager = listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
+    del manager["rds"]
+    manager["route_config"] = table
+    whole = {**files[BOOTSTRAP], "static_resources": {"listeners": listeners, "clusters": clusters}}
+    del whole["dynamic_resources"]
+    (folder / "whole.json").write_text(json.dumps(whole))
+    image = bases_lock.load(first.workspace.root).bases[bases_lock.GATEWAY_BASE]
+    words = [
+        "docker",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--volume",
+        f"{folder}:/x:ro",
+        "--entrypoint",
+        "envoy",
+        image,
+    ]
+    return run([*words, "--mode", "validate", "--config-path", "/x/whole.json"])
+
+
+def untyped(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in each.items() if name != "@type"} for each in resources]
+
+
+@pytest.mark.parametrize("paths", [[], ["/"], ["/api"], ["/", "/api", "/api/deep.er/~x"]])
+@pytest.mark.parametrize("limits", [RequestLimits(), RequestLimits("999g", 3600, 604800), RequestLimits("1k", 1, 1)])
+def test_envoy_itself_finds_every_configuration_valid(
+    first: First, tmp_path: Path, paths: list[str], limits: RequestLimits
+) -> None:
+    tmp_path.chmod(0o755)
+    routes = [
+        Route(f"s{number}", path, f"host-{number}:80", limits, "/h" * number) for number, path in enumerate(paths)
+    ]
+    judged = validated(first, tmp_path, routes)
+    assert judged.code == 0, judged.output
+
+
+def test_a_configuration_that_is_none_is_found_out(
+    first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(commands, "IDEMPOTENT_METHODS", "(GET")
+    judged = validated(first, tmp_path, [Route("all", "/", "host:80")])
+    assert judged.code != 0 and "missing ): (GET" in judged.output

@@ -59,7 +59,7 @@ platforms = ["linux/amd64", "linux/arm64"]
 [bases]
 source = "official"
 [bases.official]
-nginx = "{nginx}"
+static-run = "{base}"
 [[scan.exceptions]]
 id = "packages-unknown"
 until = 2099-12-31
@@ -87,8 +87,8 @@ def two(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work
     (service / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
     (service / "nonce").write_text(os.urandom(8).hex(), encoding="utf-8")  # other digests than those of an earlier run
     (service / "service.toml").write_text(SERVICE, encoding="utf-8")
-    nginx = bases_lock.load(first.workspace.root).bases["nginx"]
-    settings = SETTINGS.format(name=NAME, registry=REGISTRY, port=port, nginx=nginx)
+    base = bases_lock.load(first.workspace.root).bases[bases_lock.GATEWAY_BASE]
+    settings = SETTINGS.format(name=NAME, registry=REGISTRY, port=port, base=base)
     (root / "workspace.toml").write_text(settings, encoding="utf-8")
     cache = trivydb.make(folder / "trivy", [trivydb.Advisory("CVE-2026-1", "nothing-here")])
     made = Workspace(root, port, {"TRIVY_CACHE_DIR": str(cache)})

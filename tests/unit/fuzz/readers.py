@@ -35,6 +35,7 @@ from slipway._internal.scaffold import service_creation
 from slipway._internal.targets.kubernetes import pod_status
 from slipway._internal.toolchain import background, builder, installed_tools
 
+GATEWAY_CONFIG = envoy.render_config([envoy.Route("api", "/api", "api:8000")])
 TODAY = date(2026, 3, 1)
 
 
@@ -346,8 +347,8 @@ READERS = (
     ),
     Reader(
         "the gateway's routes.json",
-        envoy.render_config([envoy.Route("api", "/api", "api:8000")])[envoy.ROUTES].encode(),
-        lambda _root, data: envoy.parse_config({envoy.ROUTES: data.decode(errors="replace")}),
+        GATEWAY_CONFIG[envoy.ROUTES].encode(),
+        lambda _root, data: envoy.parse_config({**GATEWAY_CONFIG, envoy.ROUTES: data.decode(errors="replace")}),
     ),
     Reader("an image's users", good.PASSWD.encode(), _passwd),
     Reader("schedules, peers, durations", good.WORDS.encode(), _words),

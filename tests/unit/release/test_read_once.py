@@ -70,6 +70,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "infra" / "Pulumi.yaml").write_text("name: demo\nbackend:\n  url: file://../.slipway/state\n")
     (root / "infra" / "Pulumi.dev.yaml").write_text("config:\n  slipway:images: inline\n  slipway:protected: false\n")
     shutil.copytree(TEMPLATE / "libs", root / "libs")
+    shutil.copytree(TEMPLATE / "bases", root / "bases", ignore=shutil.ignore_patterns("*.json"))
     service_creation.create_initial_services(root, "demo")
     refs = {name: f"base/{name}@{DIGEST}" for name in bases.required_bases(load_workspace(root))}
     bases_lock.save(root, BasesLock("official", refs))

@@ -108,7 +108,7 @@ def parse_config(files: Mapping[str, str]) -> tuple[Route, ...]:
         found = table["metadata"]["filter_metadata"][METADATA]["routes"]
         routes = tuple(_parse_route(entry) for entry in found)
         own = render_config(routes)
-    except (ConfigError, KeyError, TypeError, ValueError):  # a ParseError is a ValueError
+    except (AttributeError, ConfigError, KeyError, RecursionError, TypeError, ValueError):
         own = {}
     if not own or own != dict(files):
         raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
@@ -253,6 +253,7 @@ def _route_configuration(ordered: Sequence[Route]) -> JsonObject:
         name=ROUTE_TABLE,
         virtual_hosts=[{"name": "all", "domains": ["*"], "routes": table}],
         metadata={"filter_metadata": {METADATA: {"routes": [_entry(route) for route in ordered]}}},
+        request_headers_to_remove=["x-envoy-external-address"],
         request_headers_to_add=[
             listener.set_header("X-Real-IP", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
             listener.set_header("X-Forwarded-Host", "%REQ(:AUTHORITY)%"),

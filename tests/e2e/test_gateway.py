@@ -20,9 +20,11 @@ from tests.e2e.upstream import Upstream, upstream
 from slipway._internal.commands import envoy as commands
 from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LISTEN_PORT, LISTENERS, ROUTES, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.insight import requests
 from slipway._internal.model import bases_lock
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.routes import HeaderSettings, RedirectSettings, RouteSettings
+from slipway._internal.model.workspace import Service, ServiceSettings
 from slipway._internal.rollout import envoy
 from slipway._internal.run.process import ProcessResult, run
 
@@ -41,6 +43,9 @@ RULES = (
     RouteSettings(path="/away", redirect=RedirectSettings(scheme="https", host="www.example.com")),
     RouteSettings(path="/short", timeout=1),
 )
+
+ALL = [RouteSettings(path="/"), RouteSettings(path="/small"), RouteSettings(path="/quick"), *RULES]
+AS_SERVICES = [Service("all", Path(), ServiceSettings(kind="k", port=80, routes=tuple(ALL)))]
 
 
 @dataclass(frozen=True)
@@ -442,10 +447,83 @@ def test_envoy_itself_finds_every_configuration_valid(
     assert judged.code == 0, judged.output
 
 
+def test_envoy_itself_finds_routes_with_rules_valid(first: First, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    routes = [Route(f"s{number}", rules.path, "host:80", rules=rules) for number, rules in enumerate(RULES)]
+    judged = validated(first, tmp_path, routes)
+    assert judged.code == 0, judged.output
+
+
 def test_a_configuration_that_is_none_is_found_out(
     first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tmp_path.chmod(0o755)
-    monkeypatch.setattr(commands, "IDEMPOTENT_METHODS", "(GET")
+    monkeypatch.setattr(commands, "IDEMPOTENT_METHODS", ("(GET",))
     judged = validated(first, tmp_path, [Route("all", "/", "host:80")])
     assert judged.code != 0 and "missing ): (GET" in judged.output
+
+
+ODD_PATHS = [
+    *(
+        "/strip/a/../b",
+        "/strip/./b",
+        "/strip/..",
+        "/strip/../x",
+        "/a/b/../../strip",
+        "/strip/%2e%2e/x",
+        "/strip/.%2E/x",
+    ),
+    *(
+        "/%73trip/x",
+        "/strip/%7Ea",
+        "/strip/%41%2d",
+        "/strip/a%2Fb",
+        "/strip/a%2fb",
+        "/strip\\b",
+        "/strip\\..\\x",
+        "/strip//x",
+    ),
+    *(
+        "//strip/x",
+        "/strip%2Fx",
+        "/%2e/strip/x",
+        "/..",
+        "/../..",
+        "/.",
+        "/",
+        "/...",
+        "/strip/...",
+        "/strip/a..",
+        "/strip;a=b/x",
+    ),
+    *(
+        "/strip/%",
+        "/strip/%zz",
+        "/strip/%2",
+        "/strip/%2E%2E%2fx",
+        "/strip/..%5cx",
+        "/strip/x/..",
+        "/strip/x/.",
+        "/v1/..%00/x",
+    ),
+    *(
+        "/strip/?a=/../b",
+        "/strip?a=%2e",
+        "/v1/%C3%A9",
+        "/reads/%e2%82%ac/..",
+        "/.slipway/../strip",
+        "/strip/../.slipway/health",
+    ),
+    *("/strip/a%3Fb", "/strip/a%23b", "/v1/a+b", "/v1/a%2Bb", "/v1/'x'", "/v1/(x)", "/v1/a:b@c", "/v1/a|b", "/v1/%7c"),
+]
+
+
+@pytest.mark.parametrize("path", ODD_PATHS)
+def test_a_request_goes_where_the_product_says_that_it_goes(gateway: Gateway, path: str) -> None:
+    """`invoke routes --test` reads paths as the real Envoy does."""
+    answer = gateway.raw(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    fate = requests.find_fate(AS_SERVICES, path)
+    assert int(head.split()[1]) == (fate.status or 200), (head, fate)
+    if not fate.status:
+        assert json.loads(body)["line"] == f"GET {fate.sent_path} HTTP/1.1"

@@ -47,6 +47,8 @@ def chosen(routes: Sequence[Route], path: str, method: str = "GET", **headers: s
     named = {name.replace("_", "-"): value for name, value in headers.items()} | {":method": method}
     for entry in found["virtual_hosts"][0]["routes"]:
         if matches(entry["match"], path, named):
+            if "redirect" in entry:
+                return {"FOUND": "302", "MOVED_PERMANENTLY": "301"}[entry["redirect"]["response_code"]]
             return entry["route"]["cluster"] if "route" in entry else str(entry["direct_response"]["status"])
     raise AssertionError(f"{path} has no route")
 

@@ -1,4 +1,4 @@
-"""Verbs that only read: status, logs."""
+"""Verbs that only read: status, logs, routes."""
 
 from __future__ import annotations
 
@@ -55,3 +55,32 @@ def logs(
     ) as lines:
         for line in lines:
             show.log_line(line)
+
+
+@verb(
+    help={
+        "stack": "The stack whose gateway it is about.",
+        "test": "A path or URL: say which route a request meets, and what the service gets. Nothing is sent.",
+        "method": "The method of that request.",
+        "json": "Print it as JSON.",
+    }
+)
+def routes(context: Context, stack: str = "dev", test: str = "", method: str = "GET", json: bool = False) -> None:
+    """Show which requests each service gets, and what is changed about them: invoke routes --test /api/items."""
+    from slipway._internal.insight import requests
+    from slipway._internal.model import stack as stacks
+    from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.tasks import show
+
+    workspace = load_workspace(workspace_root())
+    external = stacks.load(workspace_root(), stack, {}).external
+    services = [service for service in workspace.services if service.name not in external]
+    if test:
+        fate = requests.find_fate(services, test, method.upper())
+        return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
+    rows = requests.list_routes(services)
+    if json:
+        return show.as_json([row.as_dict() for row in rows])
+    if not rows:
+        return show.say('No service has a route. [bold]route = "/NAME"[/] in its service.toml gives it one.')
+    return show.table(requests.COLUMNS, [row.cells for row in rows])

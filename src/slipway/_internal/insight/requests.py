@@ -1,0 +1,182 @@
+"""Says where a request would go, without sending it: which route it meets, and what the service would get.
+
+It reads a path as the gateway does: see `commands/envoy.py` and the reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.routes import METHODS, OWN_PATH, PREFIX_HEADER, RedirectSettings, RouteSettings
+from slipway._internal.model.workspace import Service
+
+_URL = re.compile(r"(?:[a-z]+://[^/?#]+)?(?P<path>(?:/[^?#\s]*)?)(?P<query>\?[^#\s]*)?(?:#.*)?(?<=.)", re.IGNORECASE)
+_UNRESERVED = re.compile(r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
+_SEPARATOR = r"(?:/|%2[fF]|%5[cC])"
+_ENCODED_DOT_SEGMENT = re.compile(rf".*{_SEPARATOR}\.\.?(?:{_SEPARATOR}.*)?")
+AMBIGUOUS = "a service could read the path as another one than the gateway"
+
+
+@dataclass(frozen=True)
+class RequestFate:
+    """What becomes of a request.
+
+    Attributes:
+        method: as it was asked.
+        path: as the gateway reads it, with the query.
+        service: who gets it; empty where the gateway answers itself.
+        route: the route that it meets; None for none.
+        sent_path: the path that the service gets, with the query.
+        status: what the gateway answers itself; 0 where the service answers.
+        why: what a status says, in words, or where a redirect leads.
+    """
+
+    method: str
+    path: str
+    service: str = ""
+    route: RouteSettings | None = None
+    sent_path: str = ""
+    status: int = 0
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {**asdict(self), "route": msgspec.to_builtins(self.route)}
+
+    def describe(self) -> str:
+        """Return it as lines to print."""
+        asked = f"{self.method} {self.path}"
+        if self.status:
+            where = f" by the route {self.route.path} of {self.service}" if self.route else ""
+            return f"{asked}: the gateway answers {self.status}{where}, {self.why}"
+        assert self.route
+        lines = [f"{asked}: {self.service} by its route {self.route.path}"]
+        if self.sent_path != self.path:
+            lines.append(f"  it gets {self.method} {self.sent_path}")
+        return "\n".join([*lines, *(f"  {change}" for change in describe_changes(self.route))])
+
+
+COLUMNS = ("route", "methods", "service", "it gets", "changes")
+
+
+@dataclass(frozen=True)
+class RouteRow:
+    """One route, for a table."""
+
+    service: str
+    route: RouteSettings
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return its row in a table of these columns."""
+        redirect = self.route.redirect
+        gets = redirect_target(redirect, "") if redirect else self.route.service_path
+        shown = f"{redirect.status} {gets}" if redirect else gets
+        return (
+            self.route.path,
+            " ".join(self.route.methods) or "all",
+            self.service,
+            shown,
+            ", ".join(describe_changes(self.route)) or "none",
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {"service": self.service, **msgspec.to_builtins(self.route)}
+
+
+def list_routes(services: Sequence[Service]) -> list[RouteRow]:
+    """Return all routes in the order in which the gateway tries them."""
+    rows = [RouteRow(service.name, route) for service in services for route in service.routes]
+    return sorted(rows, key=lambda row: (-len(row.route.path), row.route.path))
+
+
+def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> RequestFate:
+    """Return what becomes of a request.
+
+    Args:
+        services: those of the stack.
+        url: a URL, whose scheme and host do not matter, or a path.
+        method: the request's method.
+
+    Raises:
+        ConfigError: it is no URL, or there is no such method.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"there is no method {method!r:.40}", remedy=f"One of: {', '.join(METHODS)}.")
+    found = _URL.fullmatch(url)
+    if not found:
+        raise ConfigError(f"{url!r:.200} is no URL and no path", remedy="Write a path such as /api/items, or a URL.")
+    path, query = normalize_path(found["path"] or "/"), found["query"] or ""
+    asked = f"{path}{query}"
+    if _ENCODED_DOT_SEGMENT.fullmatch(path):
+        return RequestFate(method, asked, status=400, why=AMBIGUOUS)
+    if path == f"{OWN_PATH}/health":
+        return RequestFate(method, asked, status=200, why="the gateway's own health")
+    if path.startswith(f"{OWN_PATH}/"):
+        return RequestFate(method, asked, status=404, why="below this path the gateway answers itself")
+    for row in list_routes(services):
+        takes_method = not row.route.methods or method in row.route.methods
+        if takes_method and (fate := _met(row.route, row.service, method, path, query)):
+            return fate
+    return RequestFate(method, asked, status=404, why="no service has this route")
+
+
+def normalize_path(path: str) -> str:
+    """Return a path without dot segments, and with letters, digits and `-._~` as themselves."""
+    decoded = _UNRESERVED.sub(lambda found: unquote(found[0]), path.replace("\\", "/"))
+    kept: list[str] = []
+    segments = decoded.split("/")[1:]
+    for number, segment in enumerate(segments):
+        is_last = number == len(segments) - 1
+        if segment == ".." and kept:
+            kept.pop()
+        if segment not in (".", ".."):
+            kept.append(segment)
+        elif is_last:
+            kept.append("")
+    return f"/{'/'.join(kept)}"
+
+
+def _met(route: RouteSettings, service: str, method: str, path: str, query: str) -> RequestFate | None:
+    """Return what becomes of a request that this route takes, or turns down; None for one that it leaves."""
+    asked = f"{path}{query}"
+    own = route.path.rstrip("/")
+    if path != route.path and not path.startswith(f"{own}/"):
+        segments = route.path[1:].split("/")
+        otherwise = "".join(f"{_SEPARATOR}+{re.escape(segment)}" for segment in segments)
+        if own and re.fullmatch(rf"{otherwise}(?:{_SEPARATOR}.*)?", path):
+            return RequestFate(method, asked, service, route, status=400, why=AMBIGUOUS)
+        return None
+    rest = path.removeprefix(own)
+    if own and route.service_path == "/" and rest.startswith("//"):
+        return RequestFate(method, asked, service, route, status=400, why="what is left begins with //, another host")
+    if redirect := route.redirect:
+        where = f"{(redirect.path or route.path).rstrip('/')}{rest}" or "/"
+        why = redirect_target(redirect, f"{where}{query}")
+        return RequestFate(method, asked, service, route, status=redirect.status, why=why)
+    sent = f"{route.service_path.rstrip('/')}{rest}" or "/"
+    return RequestFate(method, asked, service, route, sent_path=f"{sent}{query}")
+
+
+def redirect_target(redirect: RedirectSettings, path: str) -> str:
+    """Return where a redirect leads: HOST is the one that was asked."""
+    scheme = f"{redirect.scheme}:" if redirect.scheme else ""
+    host = f"//{redirect.host or 'HOST'}" if redirect.host or scheme else ""
+    return f"to {scheme}{host}{path or redirect.path or ''}"
+
+
+def describe_changes(route: RouteSettings) -> list[str]:
+    """Return what a route changes about requests and answers, beyond their path."""
+    found = [f"{PREFIX_HEADER}: {route.path}"] if route.strip and route.path != "/" else []
+    for headers, who in ((route.request_headers, ""), (route.response_headers, "answer: ")):
+        found += [f"{who}{name}: {value}" for name, value in headers.set.items()]
+        found += [f"{who}without {name}" for name in headers.remove]
+    return [*found, *([f"at most {route.timeout} s"] if route.timeout else [])]

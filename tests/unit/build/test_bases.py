@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import TEMPLATE
 
 from slipway._internal.build import bases, bootstrap
+from slipway._internal.content.service_inputs import build_inputs_of
 from slipway._internal.context.reporter import NullReporter
 from slipway._internal.model import bases_lock as locks
 from slipway._internal.model import workspace as workspaces
@@ -112,6 +113,24 @@ def test_a_workspace_from_before_a_base_came_lacks_it_only_when_it_is_needed(
     with pytest.raises(ConfigError, match="go/Dockerfile is missing") as missing:
         ensure(workspaces.load_workspace(tmp_path), report)
     assert "`invoke update` brings them" in missing.value.remedy
+
+
+def test_a_frontend_that_a_dockerfile_asks_for_is_locked_with_the_bases_and_not_built_for_a_preview(
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = workspace(tmp_path, "official")
+    file = tmp_path / "services" / "api" / "Dockerfile"
+    file.write_text(f"# syntax=docker/dockerfile:1.99\n{file.read_text()}")
+    monkeypatch.setattr(bases, "ensure_frontends", lambda *_, **__: pytest.fail("it built"))
+    assert "dockerfile-1.99.0" not in ensure(of, report, preview=True)
+    ref = f"127.0.0.1:5000/demo/dockerfile_frontend@{DIGEST}"
+    monkeypatch.setattr(bases, "ensure_frontends", lambda *_, **__: {"dockerfile-1.99.0": ref})
+    ensure(of, report)
+    assert locks.load(tmp_path).bases["dockerfile-1.99.0"] == ref
+    monkeypatch.setattr(bases, "ensure_frontends", lambda *_, **__: pytest.fail("it built"))
+    assert ensure(of, report, preview=True)["dockerfile-1.99.0"] == ref
+    service = of.service("api")
+    assert build_inputs_of(of, service, locks.load(tmp_path).bases).frontend == ref
 
 
 def test_official_bases_are_locked_as_workspace_toml_has_them(tmp_path: Path, report: RecordingReporter) -> None:

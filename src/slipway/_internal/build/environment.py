@@ -88,7 +88,7 @@ def prepare_environment(
     if building or not has_bases(workspace):
         builder.ensure_builder(install=install, on_line=ToolLineReporter(reporter))
         platforms.ensure_platforms(workspace, install=install, on_line=ToolLineReporter(reporter))
-        ensure_bases(workspace, context, reporter, install=install, fresh=fresh, preview=preview)
+        ensure_bases(workspace, context, reporter, install=install, fresh=fresh, preview=preview or not building)
     return context
 
 

@@ -179,12 +179,15 @@ LABS_ONLY = 'RUN --device=slipway.example/none=any,required=false ["python3", "-
 
 
 def name_frontend(workspace: Workspace, tag: str) -> None:
-    """Give a service's Dockerfile a `# syntax=` line, and what `labs` brought, which leaves nothing in the image."""
+    """Give a service's Dockerfile a `# syntax=` line, and what `labs` brought, which leaves nothing in the image.
+
+    A comment makes it content that no registry has yet.
+    """
     file = workspace.root / "services" / "api" / "Dockerfile"
     text = file.read_text(encoding="utf-8")
     assert "FROM build AS test" in text
     text = text.replace("FROM build AS test", f"{LABS_ONLY}\n\n\nFROM build AS test")
-    file.write_text(f"# syntax=docker/dockerfile:{tag}\n{text}", encoding="utf-8")
+    file.write_text(f"# syntax=docker/dockerfile:{tag}\n# {os.urandom(8).hex()}\n{text}", encoding="utf-8")
 
 
 def frontends_of(workspace: Workspace) -> list[str]:
@@ -238,7 +241,7 @@ def test_a_later_frontend_than_the_builders_is_built_once_and_served_by_its_dige
     assert f"api: Dockerfile 1.26.0-labs, {served}" in frontends_of(deployed)
     log = deployed.root / ".slipway" / "logs" / "api.build.log"
     for words in (("build", "--local", "api"), ("test", "api")):
-        log.unlink()
+        log.unlink(missing_ok=True)
         ran = deployed.invoke(*words)
         assert ran.code == 0, ran.output
         assert f"docker-image://{served}" in log.read_text(), "it is what the builder took"

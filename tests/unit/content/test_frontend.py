@@ -78,6 +78,7 @@ def test_the_builders_own_version_is_that_of_the_oldest_buildkit_which_is_accept
         "docker/dockerfile:0.9",
         "docker/dockerfile:1.29-experimental",
         "docker/dockerfile:1.29-rc1",
+        f"docker/dockerfile:1.{'9' * 5000}",
         "docker/dockerfile:labs-1",
         "docker/dockerfile-upstream:1",
         "example.com/docker/dockerfile:1",

@@ -30,7 +30,7 @@ FRONTEND_ARGUMENT = "BUILDKIT_SYNTAX"
 FOLDER = "dockerfiles"
 _OFFICIAL = re.compile(
     r"(?:(?:index\.)?docker\.io/)?docker/dockerfile(?::(?:latest|labs|experimental"
-    r"|(?P<major>[0-9]+)(?:\.(?P<minor>[0-9]+)(?:\.(?P<patch>[0-9]+))?)?(?:-(?P<channel>labs|experimental))?))?"
+    r"|(?P<major>[0-9]{1,4})(?:\.(?P<minor>[0-9]{1,4})(?:\.(?P<patch>[0-9]{1,4}))?)?(?:-(?P<channel>labs|experimental))?))?"
 )
 _PINNED_REFERENCE = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 

@@ -6,6 +6,7 @@ The slow one here, with forty services, buys that many cold ones at once do not 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import threading
@@ -173,18 +174,84 @@ def test_many_cold_services_are_built(deployed: Workspace, tmp_path: Path) -> No
     assert len(built(ran)) == MANY, ran.output
 
 
-def test_a_line_that_names_the_stable_frontend_builds_without_its_registry(deployed: Workspace) -> None:
+LABS_ONLY = 'RUN --device=slipway.example/none=any,required=false ["python3", "--version"]'
+"""What only `labs` knew up to Dockerfile 1.26, and the stable frontend does from 1.27 on; it needs no such device."""
+
+
+def name_frontend(workspace: Workspace, tag: str) -> None:
+    """Give a service's Dockerfile a `# syntax=` line, and what `labs` brought, which leaves nothing in the image.
+
+    A comment makes it content that no registry has yet.
+    """
+    file = workspace.root / "services" / "api" / "Dockerfile"
+    text = file.read_text(encoding="utf-8")
+    assert "FROM build AS test" in text
+    text = text.replace("FROM build AS test", f"{LABS_ONLY}\n\n\nFROM build AS test")
+    file.write_text(f"# syntax=docker/dockerfile:{tag}\n# {os.urandom(8).hex()}\n{text}", encoding="utf-8")
+
+
+def frontends_of(workspace: Workspace) -> list[str]:
+    """Return what `invoke doctor` says of who reads the Dockerfiles."""
+    facts = [fact for fact in workspace.invoke("doctor", "--json").json() if fact["name"] == "frontends"]
+    assert all(fact["ok"] for fact in facts)
+    return [fact["found"] for fact in facts]
+
+
+@pytest.mark.parametrize("tag", ["1", "1-labs"])
+def test_a_line_that_names_a_frontend_which_the_builder_has_builds_without_its_registry(
+    deployed: Workspace, tag: str
+) -> None:
     """Most Dockerfiles begin with it. Inline and by bake the builder's own frontend gives the same bytes as without."""
-    file = deployed.root / "services" / "api" / "Dockerfile"
     before = deployed.containers()["api"].image.partition("@")[2]
-    file.write_text(f"# syntax=docker/dockerfile:1\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
+    name_frontend(deployed, tag)
     deployed.up("--yes")
     assert deployed.containers()["api"].image.partition("@")[2] == before
     built = deployed.invoke("build", "--local", "api")
     assert built.code == 0, built.output
     assert before[:19] in built.output
-    doctor = {fact["name"]: fact for fact in deployed.invoke("doctor", "--json").json()}
-    assert doctor["frontends"]["ok"] and doctor["frontends"]["found"].startswith("api: the builder's own")
+    assert frontends_of(deployed) == ["api, web, worker: the builder's own, Dockerfile 1.28"]
+
+
+OLDER_BUILDER = """
+try:
+    from slipway._internal.content import frontend
+    frontend.OWN_VERSION = (1, 25)
+except ImportError:
+    pass
+"""
+
+
+def test_a_later_frontend_than_the_builders_is_built_once_and_served_by_its_digest(
+    deployed: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real frontend 1.26-labs, from BuildKit's Go module; each command takes the builder's for an older one."""
+    (tmp_path / "sitecustomize.py").write_text(OLDER_BUILDER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    before = deployed.containers()["api"].image.partition("@")[2]
+    name_frontend(deployed, "1.26-labs")
+    lock = deployed.root / "bases" / "bases.lock.json"
+    for words in (("build", "--dry", "api"), ("preview", "--stack", "dev")):
+        ran = deployed.invoke(*words)
+        assert ran.code == 0, ran.output
+        assert "dockerfile-1.26.0-labs" not in lock.read_text(), "a look builds nothing"
+    deployed.up("--yes")
+    assert deployed.containers()["api"].image.partition("@")[2] == before, "the same bytes as by the builder's own"
+    served = json.loads(lock.read_text())["bases"]["dockerfile-1.26.0-labs"]
+    assert served.startswith(f"{REGISTRY}/{deployed.root.name}/dockerfile_frontend@sha256:")
+    assert f"api: Dockerfile 1.26.0-labs, {served}" in frontends_of(deployed)
+    log = deployed.root / ".slipway" / "logs" / "api.build.log"
+    for words in (("build", "--local", "api"), ("test", "api")):
+        log.unlink(missing_ok=True)
+        ran = deployed.invoke(*words)
+        assert ran.code == 0, ran.output
+        assert f"docker-image://{served}" in log.read_text(), "it is what the builder took"
+    pruned = deployed.invoke("prune", "--dry")
+    assert pruned.code == 0 and served.rpartition(":")[2][:12] not in pruned.output, pruned.output
+    again = deployed.root / "bases" / "again.json"
+    lock.rename(again)
+    assert deployed.invoke("setup").code == 0
+    assert json.loads(lock.read_text())["bases"]["dockerfile-1.26.0-labs"] == served, "the same bytes again"
+    again.unlink()
 
 
 def test_an_error_in_a_dockerfile_has_its_own_lines_number(deployed: Workspace) -> None:

@@ -69,6 +69,16 @@ def test_any_other_step_that_fails_is_a_failed_build(tmp_path: Path, step: str) 
     assert "api could not be built" in error.message
 
 
+def test_a_frontend_that_cannot_be_pulled_is_known_by_buildkits_own_step_and_no_instruction_is_taken_for_it(
+    tmp_path: Path,
+) -> None:
+    image = f"docker-image://docker.io/docker/dockerfile:1.7@sha256:{'0' * 64}"
+    error, _ = failing(tmp_path, f"[api] resolve image config for {image}", error="no such host")
+    assert "needs no registry" in error.remedy
+    error, _ = failing(tmp_path, f"[api build 2/5] RUN echo {image}")
+    assert "needs no registry" not in error.remedy
+
+
 def test_what_was_cancelled_because_of_another_step_is_not_what_failed(tmp_path: Path) -> None:
     follower = BakeOutputHandler(NullReporter(), tmp_path, TARGETS)
     follower(vertex("[api run 2/4] RUN long", error="context canceled"))

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import TEMPLATE
 
 from slipway._internal.build import bases, bootstrap
+from slipway._internal.content.service_inputs import build_inputs_of
 from slipway._internal.context.reporter import NullReporter
 from slipway._internal.model import bases_lock as locks
 from slipway._internal.model import workspace as workspaces
@@ -121,6 +122,25 @@ GATEWAY = f"127.0.0.1:5000/demo/base-envoy@{DIGEST}"
 def built(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry has what is built here."""
     monkeypatch.setattr(registry, "resolve_digests", lambda refs, _workspace: dict.fromkeys(refs, DIGEST))
+
+
+@pytest.mark.usefixtures("built")
+def test_a_frontend_that_a_dockerfile_asks_for_is_locked_with_the_bases_and_not_built_for_a_preview(
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = workspace(tmp_path, "official")
+    file = tmp_path / "services" / "api" / "Dockerfile"
+    file.write_text(f"# syntax=docker/dockerfile:1.99\n{file.read_text()}")
+    monkeypatch.setattr(bases, "ensure_frontends", lambda *_, **__: pytest.fail("it built"))
+    assert "dockerfile-1.99.0" not in ensure(of, report, preview=True)
+    ref = f"127.0.0.1:5000/demo/dockerfile_frontend@{DIGEST}"
+    monkeypatch.setattr(bases, "ensure_frontends", lambda *_, **__: {"dockerfile-1.99.0": ref})
+    ensure(of, report)
+    assert locks.load(tmp_path).bases["dockerfile-1.99.0"] == ref
+    monkeypatch.setattr(bases, "ensure_frontends", lambda *_, **__: pytest.fail("it built"))
+    assert ensure(of, report, preview=True)["dockerfile-1.99.0"] == ref
+    service = of.service("api")
+    assert build_inputs_of(of, service, locks.load(tmp_path).bases).frontend == ref
 
 
 @pytest.mark.usefixtures("built")

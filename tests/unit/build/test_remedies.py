@@ -21,6 +21,11 @@ from slipway._internal.build.remedies import build_remedy
             "config.json",
         ),
         ("exit code: 1", "services/api/Dockerfile"),
+        ("step resolve image config for docker-image://docker.io/docker/dockerfile:1.7@sha256:0 failed", "1.28"),
+        (
+            "failed to resolve source metadata for docker.io/docker/dockerfile@sha256:0: i/o timeout",
+            "needs no registry",
+        ),
     ],
 )
 def test_what_was_said_decides_the_remedy(said: str, remedy: str) -> None:

@@ -146,9 +146,9 @@ def test_only_stages_that_the_image_needs_count(tmp_path: Path, text: str, count
 @pytest.mark.parametrize(
     "text",
     [
-        "# syntax=docker/dockerfile:1-labs\nFROM scratch\n",
+        "# syntax=docker/dockerfile-upstream:1-labs\nFROM scratch\n",
         "#syntax = docker/dockerfile:1 --flag\nFROM scratch\n",
-        "# escape=\\\n# syntax=docker/dockerfile:1.999\nFROM scratch\n",
+        "# escape=\\\n# syntax=docker/dockerfile:1.999-rc1\nFROM scratch\n",
         "#!/usr/bin/env docker\n# syntax=docker/dockerfile:2\nFROM scratch\n",
         "# syntax=example.com/docker/dockerfile:1\nFROM scratch\n",
     ],
@@ -164,6 +164,12 @@ def test_a_frontend_by_argument_is_held_to_the_same(tmp_path: Path) -> None:
     check(tmp_path, "FROM scratch\n", args={"BUILDKIT_SYNTAX": f"docker/dockerfile:1{PIN}"})
     check(tmp_path, f"# syntax=docker/dockerfile:1{PIN}\nFROM scratch\n")
     check(tmp_path, "FROM scratch\n# syntax=docker/dockerfile:1\n")
+
+
+@pytest.mark.parametrize("version", ["1", "1-labs", "1.999", "1.999.1-labs"])
+def test_an_official_frontend_needs_no_digest(tmp_path: Path, version: str) -> None:
+    check(tmp_path, f"# syntax=docker/dockerfile:{version}\nFROM scratch\n")
+    refused(tmp_path, f"# syntax=example.com/dockerfile:{version}\nFROM scratch\n")
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ def test_the_repositories_are_those_of_this_workspace_alone() -> None:
         "team/shop/api_cache",
         "team/shop/web-cache",
         "team/shop/base-node-run",
+        "team/shop/dockerfile_frontend",
         "team/shop/release/api",
         "team/shop/release/api/more",
         "team/shopping/api",
@@ -139,6 +140,7 @@ def test_the_repositories_are_those_of_this_workspace_alone() -> None:
         "team/shop/api_cache": "other",
         "team/shop/web-cache": "development",
         "team/shop/base-node-run": "other",
+        "team/shop/dockerfile_frontend": "development",
         "team/shop/release/api": "release",
     }
     assert classify_repositories(workspace, "r.example", known) == {"shop/api": "development"}

@@ -32,7 +32,11 @@ def test_ship_sends_the_chosen_services_through_the_gate_with_scanner_and_signer
     assert flows.services("ship_services") == ["service-000"]
     assert flows.args("ship_services")[2].name == "staging"
     assert flows.options("ship_services") == {"version": "1.4.0", "dry": False}
-    assert flows.options("prepare_environment") == {"building": True, "gate": ("trivy", "cosign")}
+    assert flows.options("prepare_environment") == {
+        "building": True,
+        "preview": False,
+        "gate": ("trivy", "cosign"),
+    }
     out = capsys.readouterr().out
     assert ("service-000", REF, "shipped") in rows(out)
     assert "staging is locked" in out and "invoke deploy --stack staging" in out
@@ -42,6 +46,7 @@ def test_a_dry_ship_does_not_say_that_a_stack_is_locked(flows: Flows, capsys: py
     flows.replace(gate, "ship_services", SHIPPED)
     ended_with(0, verbs.ship, stack="prod", dry=True)
     assert flows.options("ship_services")["dry"] is True
+    assert flows.options("prepare_environment")["preview"] is True
     out = capsys.readouterr().out
     assert "Nothing was done." in out and "locked" not in out
 

@@ -146,6 +146,7 @@ def test_a_preview_prints_what_would_change_and_deploys_nothing(
     out = capsys.readouterr().out
     assert "    + a:b:C: (create)\n" in out and "dev: 2 to create." in out
     assert "deploy_stack" not in deployed.calls
+    assert deployed.options("prepare_environment")["preview"] is True
 
 
 def test_a_preview_of_what_is_in_place_says_that_nothing_would_change(

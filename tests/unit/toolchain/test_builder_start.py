@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.workspace import Workspace, load_workspace
 from slipway._internal.run.process import ProcessResult
-from slipway._internal.toolchain import builder, daemons
+from slipway._internal.toolchain import background, builder, daemons
 from slipway._internal.toolchain.builder import BUILDER_NAME, Node
+from slipway._internal.toolchain.paths import tools_path
 
 BUILDX = Path("/tools/docker-buildx")
 
@@ -74,6 +77,29 @@ def test_buildkit_is_started_and_registered_once(buildx: Buildx) -> None:
     assert builder.ensure_builder() == first
     assert len(buildx.launched) == 1 and buildx.verbs() == ["create"]
     assert first.env == {"BUILDX_CONFIG": str(builder.buildx_folder()), "BUILDX_BUILDER": BUILDER_NAME}
+
+
+@pytest.mark.parametrize(("version", "taken"), [("0.26.3", False), ("99.0.0", True)])
+def test_a_builder_that_an_earlier_slipway_started_is_refused_where_it_is_too_old(
+    buildx: Buildx, version: str, taken: bool
+) -> None:
+    program = tools_path() / "buildkit" / version / "buildkitd"
+    program.parent.mkdir(parents=True)
+    shutil.copy("/bin/sleep", program)
+    buildx.up = True
+    with subprocess.Popen([program, "600"]) as child:
+        born = background.read_living_start_time(child.pid) or ""
+        builder.state_folder().mkdir(parents=True)
+        (builder.state_folder() / background.PID_FILE).write_text(json.dumps({"pid": child.pid, "born": born}))
+        try:
+            if taken:
+                assert builder.ensure_builder().started_by_slipway
+            else:
+                with pytest.raises(SlipwayError, match=r"BuildKit 0\.26\.3 is running, at least ") as refused:
+                    builder.ensure_builder()
+                assert f"`kill {child.pid}`" in refused.value.remedy
+        finally:
+            child.kill()
 
 
 def test_its_configuration_is_a_file_in_its_own_folder(buildx: Buildx) -> None:

@@ -145,6 +145,17 @@ def test_a_program_of_its_own_is_built_with_the_files_of_a_module_that_it_embeds
     assert built.read_text(encoding="utf-8") == f"package main\n{{}}{command}\n"
 
 
+def test_the_tags_that_a_file_of_a_module_names_are_the_build_s(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "module").mkdir()
+    (tmp_path / "module" / "tags").write_text("one two\n", encoding="utf-8")
+    go, built = program("go"), tmp_path / "built"
+    says = f'"env GOVERSION") echo go1.26.1;; list*) echo {tmp_path / "module"};;'
+    go.write_text(f'#!/bin/sh\ncase "$*" in {says} build*) echo $GOFLAGS >{built};; esac\n', encoding="utf-8")
+    recipe = GoModule("1.26", ("acme.dev/all v1.0.0",), {".": "tool"}, tags="acme.dev/all tags")
+    install_from_go(Tool("tool", "1.0.0", ("tool",), go=recipe), tmp_path, print)
+    assert built.read_text(encoding="utf-8") == "-buildvcs=false -modcacherw -tags=one,two\n"
+
+
 def test_a_program_beside_tools_toml_is_built_for_other_machines_too(program: Program, tmp_path: Path) -> None:
     go, into = program("go"), tmp_path / "new"
     into.mkdir()

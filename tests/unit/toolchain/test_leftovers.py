@@ -52,6 +52,14 @@ def test_older_versions_of_a_tool_go_and_the_one_that_is_used_stays(machine: Pat
     assert not old.exists() and used.exists() and foreign.exists()
 
 
+def test_a_frontend_goes_whichever_version_it_is_for_its_image_is_in_a_registry(machine: Path) -> None:
+    frontend = version("dockerfile-frontend", "1.99.0-labs")
+    (found,) = find_leftovers()
+    assert (Path(found.what), found.bytes) == (frontend, 1000)
+    found.remove()
+    assert not frontend.exists()
+
+
 def test_an_older_version_that_runs_stays(machine: Path) -> None:
     old = version("crane", "0.0.1")
     shutil.copy("/bin/sleep", old / "crane")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def test_a_native_builder_that_does_not_answer_is_named_by_platform_and_address(
     with pytest.raises(SlipwayError, match=r"for linux/arm64 at .* does not answer") as refused:
         platforms.refuse_unbuildable(wanted, [node(*BOTH), node(address="tcp://10.0.0.5:1234", problem="refused")])
     assert refused.value.detail == "refused"
+
+
+@pytest.mark.parametrize(("version", "taken"), [("v0.26.3", False), ("v99.0.0", True), ("", True), ("v0.0.0", True)])
+def test_a_builder_whose_frontend_is_older_than_every_accepted_one_is_refused(version: str, taken: bool) -> None:
+    wanted = workspace(platforms=BOTH, builders=ARM)
+    nodes = [node(*BOTH), replace(node(*BOTH, address="tcp://10.0.0.5:1234"), version=version)]
+    if taken:
+        return platforms.refuse_unbuildable(wanted, nodes)
+    with pytest.raises(SlipwayError, match=r"for linux/arm64 at .* is BuildKit v0\.26\.3, at least ") as refused:
+        platforms.refuse_unbuildable(wanted, nodes)
+    assert "Install a newer one there" in refused.value.remedy
+    return None
 
 
 def test_native_builders_make_a_builder_of_their_own_which_the_addresses_name() -> None:

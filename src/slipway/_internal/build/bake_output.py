@@ -55,13 +55,14 @@ class BakeOutputHandler:
         service = service_of(first.target)
         self._reporter.failed(service, "failed")
         lines = [line for line in self._last_lines[service] if line.strip()][-TAIL_LINES:]
+        own_step = [first.step.text] if first.step.internal else []  # BuildKit's own, which is no instruction
         in_test_stage = _is_test_step(first) and first.target != service
         error_type = GateRefused if in_test_stage else SlipwayError
         return error_type(
             f"{service} {'did not pass its tests' if in_test_stage else 'could not be built'}: step {first.step} "
             "failed",
             detail="\n".join(lines) or first.text,
-            remedy=remedies.build_remedy(service, "\n".join([first.text, *lines])),
+            remedy=remedies.build_remedy(service, "\n".join([*own_step, first.text, *lines])),
             log=self._paths[service],
         )
 

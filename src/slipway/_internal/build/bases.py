@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from slipway._internal.build import bake_runner
+from slipway._internal.build.frontends import ensure_frontends, required_frontends
 from slipway._internal.commands import base_images as commands
 from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.content.dockerignore import load_dockerignore
+from slipway._internal.content.frontend import lock_name
 from slipway._internal.content.normalized_contexts import normalize_context
 from slipway._internal.content.service_inputs import base_argument
 from slipway._internal.context.reporter import Reporter
@@ -24,12 +26,19 @@ OFFICIAL, HARDENED = "official", "hardened"
 
 
 def ensure_bases(
-    workspace: Workspace, context: RunContext, reporter: Reporter, *, install: bool = True, fresh: bool = False
+    workspace: Workspace,
+    context: RunContext,
+    reporter: Reporter,
+    *,
+    install: bool = True,
+    fresh: bool = False,
+    preview: bool = False,
 ) -> dict[str, str]:
     """Return each needed base by digest, building those that are missing; some milliseconds when none is.
 
     Official bases are taken as workspace.toml has them. Hardened ones are built once for each state of their
-    files in bases/ and pushed to the workspace's registry, where they are found again.
+    files in bases/ and pushed to the workspace's registry, where they are found again. Frontends that Dockerfiles ask
+    for are with them.
 
     Args:
         workspace: whose services say what is needed.
@@ -37,6 +46,7 @@ def ensure_bases(
         reporter: told what is decided and done, before it is.
         install: False refuses to install what is missing.
         fresh: build hardened bases again although they are there, with the packages of today.
+        preview: leave frontends as they are locked: no service is built.
 
     Raises:
         ConfigError: a service starts from a base that nothing provides.
@@ -50,6 +60,12 @@ def ensure_bases(
     refs = official_bases(workspace, official)
     if hardened:
         refs |= _ensure_hardened(context, hardened, reporter, install=install, fresh=fresh)
+    locked = old_lock.bases if old_lock else {}
+    if preview:
+        names_of_frontends = map(lock_name, required_frontends(workspace))
+        refs |= {name: locked[name] for name in names_of_frontends if name in locked}
+    else:
+        refs |= ensure_frontends(context, locked, reporter, install=install)
     new_lock = BasesLock(source, refs)
     if new_lock != old_lock:
         locks.save(workspace.root, new_lock)

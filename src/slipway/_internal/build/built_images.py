@@ -87,7 +87,7 @@ class BuiltImages(pulumi.ComponentResource):
     def _build(self, service: str, inputs: BuildInputs, tag: str) -> pulumi.Output[str]:
         """Build a service's image, push it, and return it by digest. Secrets and times are not in the tag."""
         workspace = self._workspace
-        inputs = normalize_inputs(inputs, workspace.scratch)
+        inputs = normalize_inputs(inputs, workspace.scratch, preview=pulumi.runtime.is_dry_run())
         dockerfile = inputs.read_dockerfile()
         # What a resource is given stays in the state for a while, so it gets no more than its build reads.
         all_secrets = workspace.build_secrets(os.environ).items()

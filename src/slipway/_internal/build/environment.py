@@ -41,6 +41,7 @@ def prepare_environment(
     building: bool,
     install: bool = True,
     fresh: bool = False,
+    preview: bool = False,
     gate: Sequence[str] = (),
     stack: Stack | None = None,
 ) -> RunContext:
@@ -52,6 +53,7 @@ def prepare_environment(
         building: whether images will be built: a mode without builds needs, and contacts, no builder.
         install: False refuses to install or start anything, and says what to do by hand.
         fresh: build hardened bases again although they are there.
+        preview: no service is built: frontends that its Dockerfile asks for are not, either.
         gate: the gate's tools that are needed, too.
         stack: the stack that this is for; without it, all that the workspace has.
 
@@ -86,7 +88,7 @@ def prepare_environment(
     if building or not has_bases(workspace):
         builder.ensure_builder(install=install, on_line=ToolLineReporter(reporter))
         platforms.ensure_platforms(workspace, install=install, on_line=ToolLineReporter(reporter))
-        ensure_bases(workspace, context, reporter, install=install, fresh=fresh)
+        ensure_bases(workspace, context, reporter, install=install, fresh=fresh, preview=preview or not building)
     return context
 
 

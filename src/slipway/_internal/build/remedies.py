@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+from slipway._internal.content.frontend import own_version
+
 DISK_FULL = re.compile(r"no space left on device|ENOSPC|disk quota exceeded", re.IGNORECASE)
 LOGIN_FAILED = re.compile(r"error (?:listing|getting) credentials|docker-credential-[a-z]", re.IGNORECASE)
+FRONTEND = re.compile(r"(?:docker-image://|source metadata for )docker\.io/docker/dockerfile(?:-upstream)?[:@]")
 UNREACHABLE = re.compile(
     r"could not resolve|name resolution|failed to establish a new connection|connection refused|network is unreachable"
     r"|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|i/o timeout|connect timeout|CERTIFICATE_VERIFY_FAILED",
@@ -26,6 +29,11 @@ def build_remedy(service: str, text: str) -> str:
         return (
             "The program that keeps Docker's logins has failed, which `credsStore` or `credHelpers` in Docker's "
             "config.json names: fix it, or remove the key from that file and log in again."
+        )
+    if FRONTEND.search(text):
+        return (
+            f"The first line of services/{service}/Dockerfile asks for an image from Docker Hub, by its digest. Write "
+            f"`# syntax=docker/dockerfile:1`, which needs no registry: the builder's own is {own_version()}."
         )
     if UNREACHABLE.search(text):
         return (

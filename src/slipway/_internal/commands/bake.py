@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from slipway._internal.content.digest import BuildInputs
+from slipway._internal.content.frontend import FRONTEND_ARGUMENT
 from slipway._internal.model.names import LOOPBACK
 from slipway._internal.model.parsing import JsonObject
 from slipway._internal.model.workspace import CacheMode
@@ -184,8 +185,9 @@ def argv(
 
 
 def build_args(inputs: BuildInputs) -> dict[str, str]:
-    """Return all arguments that a build is given: the service's own, the bases, the epoch; sorted."""
-    return dict(sorted({**inputs.args, **inputs.bases, "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH}.items()))
+    """Return all arguments that a build is given: the service's own, the bases, the frontend, the epoch; sorted."""
+    frontend = {FRONTEND_ARGUMENT: inputs.frontend} if inputs.frontend else {}
+    return dict(sorted({**frontend, **inputs.args, **inputs.bases, "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH}.items()))
 
 
 def _make_target(target: BakeTarget, output: str, folder: Path, stage: str | None) -> JsonObject:

@@ -3,8 +3,8 @@
 Encoding, version 1. A manifest maps components to hashes (64 hexadecimal digits):
 
     dockerfile                  SHA-256 of the Dockerfile's bytes
-    frontend                    where a `# syntax=` line asks for one that the builder has itself: SHA-256 of its name
-                                and version
+    frontend                    where a `# syntax=` line asks for a `docker/dockerfile` without a digest: SHA-256 of the
+                                name and version of the one that reads the Dockerfile
     target                      SHA-256 of the stage's name in lower case; of nothing for the last stage
     platforms                   SHA-256 of the platforms, each framed, sorted, without repetition
     arg NAME                    SHA-256 of a build argument's value
@@ -62,6 +62,8 @@ class BuildInputs:
         platforms: such as `linux/amd64`; their order is without meaning.
         args: build arguments; never a secret.
         bases: build argument → image reference with a digest; only the digest counts.
+        frontend: image reference, with a digest, of the frontend that the `# syntax=` line asks for where that is later
+            than the builder's own; what counts of it is the version.
         parsed: what the Dockerfile said when these inputs were gathered; None has it read when it is needed.
     """
 
@@ -72,6 +74,7 @@ class BuildInputs:
     platforms: tuple[str, ...] = ()
     args: Mapping[str, str] = field(default_factory=dict)
     bases: Mapping[str, str] = field(default_factory=dict)
+    frontend: str = ""
     parsed: Dockerfile | None = field(default=None, compare=False, repr=False)
 
     def as_on_disk(self) -> BuildInputs:

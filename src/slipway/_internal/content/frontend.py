@@ -1,8 +1,9 @@
-"""Which frontend reads a Dockerfile: the builder's own, or the image that its `# syntax=` line names.
+"""Which frontend reads a Dockerfile: the builder's own, a later version of it, or the image that `# syntax=` names.
 
 BuildKit takes a frontend that is named from a registry, Docker Hub for `docker/dockerfile`, even where it has the same
 one built in. A line that asks for no newer one than that is therefore taken out of what the builder gets: it needs no
-registry, and the builder's version, which is pinned, decides. Another image has to be pinned by digest (`pinning`).
+registry, and the builder's version, which is pinned, decides. A later `docker/dockerfile` is served from the
+workspace's registry, where `build.frontends` puts it. Another image has to be pinned by digest (`pinning`).
 """
 
 from __future__ import annotations
@@ -16,20 +17,28 @@ from slipway._internal.content.context_paths import read_inside
 from slipway._internal.content.dockerfile import Dockerfile
 from slipway._internal.content.dockerfile_parser import parse_directive
 from slipway._internal.content.dockerignore import FILE_NAME as IGNORE_FILE
+from slipway._internal.model.errors import EvidenceError
 from slipway._internal.model.files import PRIVATE_MODE, write_atomically
 
-OWN_VERSION = (1, 20)
-"""The Dockerfile syntax that every builder which Slipway takes has built in: BuildKit 0.26 and later (tools.toml)."""
+OWN_VERSION = (1, 28)
+"""The Dockerfile syntax that every builder which Slipway takes has built in: BuildKit 0.34 and later (tools.toml).
+
+Since 1.27 the stable channel has all that `labs` has, and long since all of `experimental`, as `labs` was called once.
+"""
+FRONTEND_ARGUMENT = "BUILDKIT_SYNTAX"
+"""The build argument by which BuildKit takes another frontend than a Dockerfile names."""
 FOLDER = "dockerfiles"
 _OFFICIAL = re.compile(
-    r"(?:(?:index\.)?docker\.io/)?docker/dockerfile(?::(?:latest|(?P<major>[0-9]+)(?:\.(?P<minor>[0-9]+)(?:\.[0-9]+)?)?))?"
+    r"(?:(?:index\.)?docker\.io/)?docker/dockerfile(?::(?:latest|labs|experimental"
+    r"|(?P<major>[0-9]{1,4})(?:\.(?P<minor>[0-9]{1,4})(?:\.(?P<patch>[0-9]{1,4}))?)?(?:-(?P<channel>labs|experimental))?))?"
 )
+_PINNED_REFERENCE = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 
 
 def is_builders_own(syntax: str) -> bool:
-    """Say whether a `# syntax=` line asks for a frontend that the builder has: the stable one, not of a later version.
+    """Say whether a `# syntax=` line asks for a frontend that the builder has: of any channel, but no later version.
 
-    `docker/dockerfile:1` is any version of 1. One of the channel `labs`, or by digest, is the image that it names.
+    `docker/dockerfile:1` is any version of 1. One by digest is the image that it names.
     """
     found = _OFFICIAL.fullmatch(syntax)
     if found is None:
@@ -39,14 +48,57 @@ def is_builders_own(syntax: str) -> bool:
     return int(found["major"]) == OWN_VERSION[0] and int(found["minor"] or 0) <= OWN_VERSION[1]
 
 
+def served_version(syntax: str) -> str:
+    """Return which `docker/dockerfile` a line asks for that is later than the builder's own; empty for all others.
+
+    It is whole, so the same everywhere: `1.99` is `1.99.0`, and `1.99-labs` is `1.99.0-labs`.
+    """
+    found = _OFFICIAL.fullmatch(syntax)
+    if found is None or not found["minor"] or int(found["major"]) != OWN_VERSION[0]:
+        return ""
+    if int(found["minor"]) <= OWN_VERSION[1] or found["channel"] == "experimental":
+        return ""
+    version = f"{OWN_VERSION[0]}.{int(found['minor'])}.{int(found['patch'] or 0)}"
+    return f"{version}-{found['channel']}" if found["channel"] else version
+
+
+def lock_name(version: str) -> str:
+    """Return what the image of a later frontend is called in the bases' lock."""
+    return f"dockerfile-{version}"
+
+
+def require_served(dockerfile: Dockerfile, image: str) -> None:
+    """Make sure that what is built has the frontend that its Dockerfile asks for.
+
+    Args:
+        dockerfile: as it was read.
+        image: what the bases' lock has for it; empty for nothing.
+
+    Raises:
+        EvidenceError: it asks for a later one than the builder's own, and the lock names none by digest.
+    """
+    version = served_version(dockerfile.syntax)
+    if version and not _PINNED_REFERENCE.search(image):
+        raise EvidenceError(
+            f"{dockerfile.path}: the line `syntax={dockerfile.syntax}` asks for Dockerfile {version}, which "
+            f"bases/bases.lock.json does not name by digest ({lock_name(version)})",
+            remedy="Run `invoke setup`, which builds it.",
+        )
+
+
 def own_version() -> str:
     """Return the Dockerfile syntax of the builder's own frontend, as people write it."""
     return ".".join(map(str, OWN_VERSION))
 
 
 def frontend_identity(dockerfile: Dockerfile) -> str:
-    """Return what the content digest counts of a frontend that the builder's own stands in for; nothing for others."""
-    return f"docker/dockerfile {own_version()}" if is_builders_own(dockerfile.syntax) else ""
+    """Return what the content digest counts of a `docker/dockerfile`: its version, not its bytes; nothing for others.
+
+    Both are made of sources that a pin or Go's checksum database vouches for. The compiler, which makes the bytes
+    differ, decides no image.
+    """
+    version = own_version() if is_builders_own(dockerfile.syntax) else served_version(dockerfile.syntax)
+    return f"docker/dockerfile {version}" if version else ""
 
 
 def without_syntax_line(text: bytes) -> bytes:

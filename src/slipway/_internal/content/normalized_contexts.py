@@ -33,7 +33,7 @@ CONTEXTS_FOLDER = "contexts"
 INDEX_FILE, LOCK_FILE = ".index.json", ".lock"
 
 
-def normalize_inputs(inputs: BuildInputs, scratch: Path) -> BuildInputs:
+def normalize_inputs(inputs: BuildInputs, scratch: Path, *, preview: bool = False) -> BuildInputs:
     """Return build inputs of the same content digest as a builder gets them.
 
     Their contexts have normal modes on disk, and their Dockerfile names no frontend that the builder has itself.
@@ -41,9 +41,11 @@ def normalize_inputs(inputs: BuildInputs, scratch: Path) -> BuildInputs:
     Args:
         inputs: what decides an image.
         scratch: the workspace's .slipway, for copies.
+        preview: nothing is built of them: the frontend that they ask for need not be there.
 
     Raises:
         ConfigError: a file cannot be read.
+        EvidenceError: the bases' lock does not have the frontend that the Dockerfile asks for.
         SlipwayError: a context changed while it was copied, or cannot be copied.
     """
     main = normalize_context(inputs.context, dockerignore.load_dockerignore(inputs.context, inputs.dockerfile), scratch)
@@ -52,6 +54,8 @@ def normalize_inputs(inputs: BuildInputs, scratch: Path) -> BuildInputs:
         for name, root in inputs.contexts.items()
     }
     parsed = inputs.read_dockerfile()
+    if not preview and frontend.FRONTEND_ARGUMENT not in inputs.args:
+        frontend.require_served(parsed, inputs.frontend)
     dockerfile = frontend.built_dockerfile(parsed, scratch)
     return replace(inputs, dockerfile=dockerfile, context=main, contexts=named, parsed=parsed)
 

@@ -19,10 +19,9 @@ from slipway._internal.content.dockerfile import (
 )
 from slipway._internal.content.dockerfile_parser import Instruction
 from slipway._internal.content.dockerfile_words import WordError, expand_variables, split_words
-from slipway._internal.content.frontend import is_builders_own, own_version
+from slipway._internal.content.frontend import FRONTEND_ARGUMENT, is_builders_own, own_version, served_version
 from slipway._internal.model.errors import ConfigError
 
-FRONTEND_ARGUMENT = "BUILDKIT_SYNTAX"
 _PINNED_REFERENCE = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 
 
@@ -53,12 +52,16 @@ def check(
 
 
 def check_frontend(dockerfile: Dockerfile, args: Mapping[str, str]) -> None:
-    """Refuse a frontend that is not pinned: it decides how the Dockerfile is built. The builder's own is pinned.
+    """Refuse a frontend that is not pinned: it decides how the Dockerfile is built.
+
+    The builder's own is pinned, and so is a later version of it, which Slipway builds.
 
     Raises:
         ConfigError: the `# syntax=` line, or the argument BUILDKIT_SYNTAX, names one without a digest.
     """
-    line = "" if is_builders_own(dockerfile.syntax) else dockerfile.syntax
+    line = dockerfile.syntax
+    if is_builders_own(line) or served_version(line):
+        line = ""
     for where, frontend in (
         (f"{dockerfile.path}: the line `syntax={line}`", line),
         (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from slipway._internal.content.digest import BuildInputs
 from slipway._internal.content.dockerfile import read as read_dockerfile
+from slipway._internal.content.frontend import lock_name, served_version
 from slipway._internal.content.stat_cache import StatCache
 from slipway._internal.model import bases_lock as locks
 from slipway._internal.model.workspace import Service, Workspace
@@ -19,7 +20,7 @@ def base_argument(base: str) -> str:
 def build_inputs_of(
     workspace: Workspace, service: Service, bases: Mapping[str, str], stat_cache: StatCache | None = None
 ) -> BuildInputs:
-    """Return what decides the service's image; of the bases, those that its Dockerfile declares as arguments.
+    """Return what decides the service's image; of the bases, those that its Dockerfile has as arguments or frontend.
 
     The Dockerfile is read here; what `stat_cache` takes down of it is from before that.
     """
@@ -34,6 +35,7 @@ def build_inputs_of(
         platforms=workspace.settings.build.platforms,
         args=service.settings.args,
         bases={base_argument(base): ref for base, ref in bases.items() if base_argument(base) in parsed.arguments},
+        frontend=bases.get(lock_name(served_version(parsed.syntax)), ""),
         parsed=parsed,
     )
 

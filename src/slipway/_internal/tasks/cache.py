@@ -31,6 +31,6 @@ def cache(context: Context, action: str, folder: str = ".slipway/cache") -> None
     if action == "load" and not any(cache_folder.glob("*.tar")):
         return show.say(f"{cache_folder} holds no cache: nothing to do.")
     with show.progress("Saving caches" if action == "save" else "Loading caches") as reporter:
-        run_context = prepare_environment(workspace, reporter, building=True)
+        run_context = prepare_environment(workspace, reporter, building=True, preview=True)
         sizes = transfer(run_context, cache_folder, reporter)
     return show.table(("cache", "bytes"), [(name, str(size)) for name, size in sizes.items()])

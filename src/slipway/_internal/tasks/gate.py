@@ -44,7 +44,7 @@ def ship(
         show.progress(f"Shipping to {stack}") as progress,
     ):
         reporter = RecordingReporter(NullReporter() if json else progress, recorder)
-        run_context = prepare_environment(workspace, reporter, building=True, gate=(SCANNER, SIGNER))
+        run_context = prepare_environment(workspace, reporter, building=True, preview=dry, gate=(SCANNER, SIGNER))
         with workspace_lock(workspace, reporter):
             images = gate.ship_services(
                 run_context, workspace.select_services(services), stack_config, reporter, version=version, dry=dry
@@ -252,7 +252,7 @@ def prune(context: Context, dry: bool = False, yes: bool = False, machine: bool 
 
     workspace = load_workspace(workspace_root())
     with show.progress("Looking for what can be removed") as reporter:
-        run_context = prepare_environment(workspace, reporter, building=True)
+        run_context = prepare_environment(workspace, reporter, building=True, preview=True)
         needed = releases.needed_digests(run_context)
         plan = flow.plan_prune(run_context, needed, datetime.now(UTC))
         needed_digests = {**flow.digests_in_files(workspace), **needed}

@@ -308,7 +308,12 @@ def _preview(stack: str, *, install: bool) -> None:
     _say_override(stack_config)
     with show.progress(f"Previewing {stack}") as reporter:
         run_context = prepare_environment(
-            workspace, reporter, building=stack_config.mode != "external", install=install, stack=stack_config
+            workspace,
+            reporter,
+            building=stack_config.mode != "external",
+            install=install,
+            preview=True,
+            stack=stack_config,
         )
         reporter.step(stack, "asking Pulumi what would change")
         diff, outcome = flow.preview_stack(run_context, stack_config)

@@ -18,6 +18,7 @@ from slipway._internal.model.workspace import Workspace
 from slipway._internal.run.process import run
 from slipway._internal.toolchain import background, paths
 from slipway._internal.toolchain.install import ensure_tool
+from slipway._internal.toolchain.installed_tools import is_accepted, read_version
 from slipway._internal.toolchain.locking import file_lock
 from slipway._internal.toolchain.paths import state_path
 from slipway._internal.toolchain.tool_catalog import find_tool
@@ -45,11 +46,15 @@ class Builder:
 
 @dataclass(frozen=True)
 class Node:
-    """One BuildKit of a builder: its address, the platforms that it can build, why it does not answer if so."""
+    """One BuildKit of a builder: its address, the platforms that it can build, why it does not answer if so.
+
+    `version` is empty where it says none.
+    """
 
     address: str
     platforms: frozenset[str]
     problem: str
+    version: str = ""
 
 
 def ensure_builder(*, install: bool = True, on_line: OnLine | None = None) -> Builder:
@@ -60,7 +65,7 @@ def ensure_builder(*, install: bool = True, on_line: OnLine | None = None) -> Bu
         on_line: told what happens.
 
     Raises:
-        SlipwayError: a program cannot be had, or BuildKit did not start (with its log's last lines).
+        SlipwayError: a program cannot be had, BuildKit did not start (with its log's last lines), or is too old.
     """
     tell = on_line or (lambda _line: None)
     home, config = state_folder(), buildx_folder()
@@ -77,10 +82,26 @@ def ensure_builder(*, install: bool = True, on_line: OnLine | None = None) -> Bu
             if not is_responding(path):
                 tell(f"buildkitd: starting it, data in {home / 'data'}")
                 _start_buildkitd(program, path, tell)
+    running = background.find_running(home)
+    _refuse_outdated(running)
     endpoint = ("remote", f"unix://{path}")
     if read_registered_endpoint(config) != endpoint:
         _register_builder(endpoint, install, tell)
-    return Builder(BUILDER_NAME, endpoint[1], config, started_by_slipway=background.find_running(home) is not None)
+    return Builder(BUILDER_NAME, endpoint[1], config, started_by_slipway=running is not None)
+
+
+def _refuse_outdated(running: background.DaemonProcess | None) -> None:
+    """Raise SlipwayError for a BuildKit that was started when older ones were accepted: its frontend is older, too."""
+    if running is None:
+        return
+    tool, version = find_tool("buildkit"), None
+    with suppress(OSError):  # its program is gone, or another user's
+        version = read_version(tool, Path(f"/proc/{running.pid}/exe").readlink())
+    if version and not is_accepted(tool, version):
+        raise SlipwayError(
+            f"BuildKit {version} is running, at least {tool.accepts} is needed",
+            remedy=f"An earlier Slipway started it. `kill {running.pid}` ends it; then run `invoke setup`.",
+        )
 
 
 def builder_of(workspace: Workspace) -> str:
@@ -150,6 +171,7 @@ def list_nodes(buildx: Path, name: str, config: Path) -> list[Node]:
                         str(node["Endpoint"]),
                         frozenset(str(platform_name).rstrip("*") for platform_name in node.get("Platforms") or ()),
                         str(node.get("Err") or ("" if node.get("Status") == "running" else node.get("Status"))),
+                        str(node.get("Version") or ""),
                     )
                     for node in entry["Nodes"]
                 ]

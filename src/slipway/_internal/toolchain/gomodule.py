@@ -45,6 +45,10 @@ def install_from_go(tool: Tool, into: Path, on_line: OnLine) -> None:
         _write_module(work, tool.name, recipe)
         env = {**build_environment(recipe), "GOTMPDIR": str(process_folder(cache_path()))}
         _require_go(recipe, work, env)
+        if recipe.tags:
+            _copy_from_module(recipe.tags, work / "tags", work, env)
+            tags = ",".join((work / "tags").read_text(encoding="utf-8").split())
+            env["GOFLAGS"] = f"{env['GOFLAGS']} -tags={tags}"
         tell = _throttle(tool.name, on_line)
         for name, source_spec in recipe.embed.items():
             _copy_from_module(source_spec, work / name, work, env)
@@ -129,7 +133,7 @@ def _write_module(work: Path, name: str, recipe: GoModule) -> None:
 
 
 def _copy_from_module(source_spec: str, target: Path, work: Path, env: Mapping[str, str | None]) -> None:
-    """Copy what `extra` and `embed` name: a required module, and the path in it."""
+    """Copy what `extra`, `embed` and `tags` name: a required module, and the path in it."""
     module, path = source_spec.split(" ", 1)
     _require_success(run(["go", "mod", "download", module], cwd=work, env=env, timeout=BUILD_SECONDS))
     source = _require_success(run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module], cwd=work, env=env))

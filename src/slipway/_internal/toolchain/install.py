@@ -38,14 +38,23 @@ def ensure_tool(name: str, *, install: bool = True, on_line: OnLine | None = Non
         ConfigError: no such tool.
     """
     wanted = find_tool(name)
-    tell = on_line or (lambda _line: None)
     binary = name if name in wanted.binaries else wanted.main
+    return provide_tool(wanted, install=install, on_line=on_line).with_name(binary)
+
+
+def provide_tool(wanted: Tool, *, install: bool = True, on_line: OnLine | None = None) -> Path:
+    """Return the path of a tool's main binary, as `ensure_tool` does, for one that need not be in tools.toml.
+
+    Raises:
+        SlipwayError: no way worked; it names each one's reason.
+    """
+    tell = on_line or (lambda _line: None)
     reasons: list[str] = []
     path = _find_installed(wanted, reasons) or (_install(wanted, reasons, tell) if install else None)
     if path is None:
         what = f"{wanted.name} {wanted.version} is missing"
         raise SlipwayError(what, remedy=_missing_tool_remedy(wanted, install), detail="\n".join(reasons))
-    return path.with_name(binary)
+    return path
 
 
 def find_installed_tool(name: str) -> Path | None:

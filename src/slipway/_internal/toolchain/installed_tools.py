@@ -50,7 +50,7 @@ def find_on_path(tool: Tool) -> Path:
             continue  # a link to what an earlier Slipway installed
         if version is None:
             reasons.append(f"{path} does not report its version")
-        elif _version_key(version) < _version_key(tool.accepts):
+        elif not is_accepted(tool, version):
             reasons.append(f"{path} is {version}, at least {tool.accepts} is needed")
         else:
             return path
@@ -63,6 +63,11 @@ def find_beside(tool: Tool, other: Path) -> Path:
         if all(os.access(folder / name, os.X_OK) for name in tool.binaries):
             return folder / tool.main
     raise ToolUnavailable(f"PATH: there is no {tool.main} beside {other}")
+
+
+def is_accepted(tool: Tool, version: str) -> bool:
+    """Return whether a version, such as `v1.2.3`, is good enough; 0.0.0 is a program that does not know its own."""
+    return not any(_version_key(version)) or _version_key(version) >= _version_key(tool.accepts)
 
 
 def read_version(tool: Tool, path: Path) -> str | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slipway._internal.toolchain.locking import file_lock
 from slipway._internal.toolchain.paths import cache_path, tools_path
-from slipway._internal.toolchain.tool_catalog import load_tools
+from slipway._internal.toolchain.tool_catalog import FRONTEND_TOOL, load_tools
 
 PROC = Path("/proc")
 MOUNT_PATTERN = "buildkit-mount*"
@@ -84,15 +84,19 @@ def _go_caches() -> Iterator[Leftover]:
 
 
 def _old_tools() -> Iterator[Leftover]:
-    """Yield the versions of tools that this Slipway does not use, and that nothing runs."""
+    """Yield the versions of tools that this Slipway does not use and nothing runs, and what is in a registry by now."""
     running = _running_programs()
     for name, tool in load_tools().items():
         for folder in sorted((tools_path() / name).glob("[0-9]*/")):
             if folder.name != tool.version and not folder.is_symlink() and not _is_running(folder, running):
                 why = f"{tool.version} is the one that is used"
-                yield Leftover(
-                    str(folder), why, folder_size(folder), partial(shutil.rmtree, folder, ignore_errors=True)
-                )
+                yield _old_tool(folder, why)
+    for folder in sorted((tools_path() / FRONTEND_TOOL).glob("[0-9]*/")):
+        yield _old_tool(folder, "only making a frontend's image reads it")
+
+
+def _old_tool(folder: Path, why: str) -> Leftover:
+    return Leftover(str(folder), why, folder_size(folder), partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 def _running_programs() -> set[Path]:

@@ -9,6 +9,8 @@ from slipway._internal.model.workspace import Workspace
 from slipway._internal.toolchain import builder, emulation
 from slipway._internal.toolchain.builder import Node
 from slipway._internal.toolchain.install import ensure_tool
+from slipway._internal.toolchain.installed_tools import is_accepted
+from slipway._internal.toolchain.tool_catalog import find_tool
 
 OnLine = Callable[[str], None]
 
@@ -36,19 +38,23 @@ def ensure_platforms(workspace: Workspace, *, install: bool = True, on_line: OnL
 
 
 def refuse_unbuildable(workspace: Workspace, nodes: list[Node]) -> None:
-    """Raise SlipwayError for a builder that does not answer, or a platform that none can build."""
-    build = workspace.settings.build
+    """Raise SlipwayError for a builder that does not answer or is too old, or a platform that none can build."""
+    build, buildkit = workspace.settings.build, find_tool("buildkit")
     platform_of = {address: platform for platform, address in build.builders.items()}
     for node in nodes:
+        platform = platform_of.get(node.address)
+        what = f"the builder{f' for {platform}' if platform else ''} at {node.address}"
         if node.problem:
-            platform = platform_of.get(node.address)
             remedy = "Run `invoke setup`."
             if platform:
                 remedy = f'See that buildkitd runs there, or mend [build.builders] "{platform}" in workspace.toml.'
+            raise SlipwayError(f"{what} does not answer", remedy=remedy, detail=node.problem)
+        if not is_accepted(buildkit, node.version):  # its Dockerfile frontend lacks what Slipway counts on
             raise SlipwayError(
-                f"the builder{f' for {platform}' if platform else ''} at {node.address} does not answer",
-                remedy=remedy,
-                detail=node.problem,
+                f"{what} is BuildKit {node.version}, at least {buildkit.accepts} is needed",
+                remedy="Install a newer one there."
+                if platform
+                else "An earlier Slipway started it: `invoke setup` says how to end it.",
             )
     buildable = {platform for node in nodes for platform in node.platforms}
     for platform in build.platforms:

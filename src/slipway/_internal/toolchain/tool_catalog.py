@@ -12,6 +12,8 @@ from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.package_data import package_path
 
 TOOLS_FILE = package_path("_internal", "toolchain", "tools.toml")
+FRONTEND_TOOL = "dockerfile-frontend"
+"""The tool that is not in the file: Dockerfiles say which versions of it are needed (`dockerfile_frontend`)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class GoModule:
     source: str = ""
     architectures: tuple[str, ...] = ()
     embed: Mapping[str, str] = field(default_factory=dict)
+    tags: str = ""
 
 
 @dataclass(frozen=True)

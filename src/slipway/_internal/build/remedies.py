@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-DISK_FULL = re.compile(r"no space left on device|ENOSPC|disk quota exceeded", re.IGNORECASE)
+from slipway._internal.model.full_disk import is_disk_full
+
 LOGIN_FAILED = re.compile(r"error (?:listing|getting) credentials|docker-credential-[a-z]", re.IGNORECASE)
 UNREACHABLE = re.compile(
     r"could not resolve|name resolution|failed to establish a new connection|connection refused|network is unreachable"
@@ -20,7 +21,7 @@ def build_remedy(service: str, text: str) -> str:
         service: its name.
         text: the error and the last lines of the step that failed.
     """
-    if DISK_FULL.search(text):
+    if is_disk_full(text):
         return "Free some disk space (`invoke doctor` shows how much there is), then build again."
     if LOGIN_FAILED.search(text):
         return (

@@ -7,10 +7,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests.conftest import ENGINE
 from tests.e2e.workspace import Workspace
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
+KINDS = ENGINE / "kinds"
 SERVER = """
 import http.server, os, pathlib, urllib.request
 
@@ -94,6 +96,80 @@ def test_a_folder_and_a_compose_project_are_adopted_and_served(deployed: Workspa
 
     told = deployed.invoke("doctor")
     assert "no stage `test`" in told.output
+
+
+JAVA = {
+    "pom.xml": """
+        <project xmlns="http://maven.apache.org/POM/4.0.0">
+          <modelVersion>4.0.0</modelVersion>
+          <groupId>tea</groupId><artifactId>tea</artifactId><version>1</version>
+          <properties><maven.compiler.release>21</maven.compiler.release></properties>
+          <dependencies>
+            <dependency><groupId>io.javalin</groupId><artifactId>javalin</artifactId><version>7.2.3</version></dependency>
+            <dependency><groupId>org.junit.jupiter</groupId><artifactId>junit-jupiter</artifactId>
+              <version>5.14.4</version><scope>test</scope></dependency>
+          </dependencies>
+        </project>
+        """,
+    "src/main/java/tea/Main.java": """
+        package tea;
+
+        public final class Main {
+            static String greeting() { return "from Java " + Runtime.version().feature(); }
+
+            public static void main(String[] words) {
+                io.javalin.Javalin.create(config -> config.routes.get("/tea", it -> it.result(greeting()))).start(7070);
+            }
+        }
+        """,
+    "src/test/java/tea/MainTest.java": """
+        package tea;
+
+        class MainTest {
+            @org.junit.jupiter.api.Test void greets() {
+                org.junit.jupiter.api.Assertions.assertEquals("from Java 21", Main.greeting());
+            }
+        }
+        """,
+}
+PAGE = {
+    "package.json": """
+        {"name": "page", "version": "1.0.0", "private": true, "type": "module",
+         "scripts": {"build": "vite build", "test": "node --test"}, "devDependencies": {"vite": "~8.3.8"}}
+        """,
+    "index.html": '<script type="module" src="/main.js"></script>',
+    "main.js": 'document.title = "built";',
+    "tests/adds.test.js": 'import test from "node:test"; test("it adds", () => {});',
+}
+LEAFLET = {"index.html": '<link href="style.css"> a leaflet', "style.css": "p {}", "about/index.html": "about us"}
+
+
+def test_sources_of_other_languages_are_built_tested_and_served(deployed: Workspace, tmp_path: Path) -> None:
+    """A Java program, a page that npm builds, and a folder of HTML, none of which has a Dockerfile."""
+    lock = json.loads((KINDS / "static-web" / "package-lock.json").read_text(encoding="utf-8"))
+    lock["packages"][""] = json.loads(PAGE["package.json"])
+    for name, files in {"tea": JAVA, "page": PAGE, "leaflet": LEAFLET}.items():
+        for path, text in files.items():
+            file = tmp_path / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textwrap.dedent(text), encoding="utf-8")
+        (tmp_path / "page" / "package-lock.json").parent.mkdir(exist_ok=True)
+        (tmp_path / "page" / "package-lock.json").write_text(json.dumps(lock), encoding="utf-8")
+        adopted = deployed.invoke("adopt", str(tmp_path / name), "--yes", "--offline")
+        assert adopted.code == 0, adopted.output
+    tested = deployed.invoke("test", "tea,page")
+    assert tested.code == 0, tested.output
+    assert 'tests="1"' in next((deployed.root / ".slipway/gate/tea").rglob("junit.xml")).read_text(encoding="utf-8")
+    deployed.up()
+    assert deployed.get("/tea") == (200, "from Java 21")
+    assert "/page/assets/index-" in deployed.get("/page/deep/link")[1]
+    assert deployed.get("/leaflet") == (200, LEAFLET["index.html"])
+    assert deployed.get("/leaflet/about/") == (200, "about us")
+    assert [deployed.get(f"/leaflet/{name}")[0] for name in ("style.css", "Dockerfile", "service.toml")] == [
+        200,
+        404,
+        404,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,8 @@ def make_volume(size: str) -> None:
         client.volumes.get(STAGING_VOLUME).remove()
     labels = client.volumes.get(f"{NAME}-dev-db.data").attrs["Labels"]
     options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},uid=65532,gid=65532"}
-    client.volumes.create(STAGING_VOLUME, "local", options, {**labels, engine.STACK_LABEL: "staging"})
+    labels = {**labels, engine.STACK_LABEL: "staging"}
+    client.volumes.create(name=STAGING_VOLUME, driver="local", driver_opts=options, labels=labels)
 
 
 def test_data_go_to_no_stack_that_was_never_deployed(kept: Workspace, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_tests_and_checksums_of_maven_are_used(tmp_path: Path) -> None:
     with plan_adoption(workspace, Request(str(folder), offline=True), print) as adoption:
         adoption.write()
     text = load_workspace(workspace.root).service("shop").dockerfile.read_text(encoding="utf-8")
-    assert "FROM build AS test\n" in text and "mvn test" in text
+    assert "FROM build AS test\n" in text and "maven-surefire-plugin:3.5.5:test" in text
     assert (workspace.root / "services/shop/adopted/Trust.java").is_file()
     assert "dependencies" not in {row.key for row in adoption.plan.all_rows()}
 
@@ -214,7 +214,7 @@ def test_tests_and_checksums_of_maven_are_used(tmp_path: Path) -> None:
         (
             {"package_dot_json": PAGE, "package-lock_dot_json": LOCK},
             "/shop",
-            ["npm ci", '-- --base "${ROUTE%/}/"', "FROM build AS test", "$uri/index.html ${ROUTE}/index.html;"],
+            ["npm ci", '-- --base "${ROUTE%/}/"', "FROM build AS test", "$uri/ ${ROUTE}/index.html;"],
         ),
     ],
 )
@@ -227,7 +227,7 @@ def test_a_page_is_served_below_its_route(tmp_path: Path, files: dict[str, str],
     text = service.dockerfile.read_text(encoding="utf-8")
     assert [part for part in parts if part not in text] == []
     assert (service.settings.args, service.settings.port) == ({"ROUTE": route}, 8080)
-    assert [row.key for row in adoption.plan.all_rows() if row.fate == "to do"] == ["resources"]
+    assert [row.key for row in adoption.plan.all_rows() if row.fate == "to do"] == []
 
 
 def test_a_page_serves_neither_its_dockerfile_nor_dot_files(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ _MAIN = re.compile(r"\bstatic\s+void\s+main\s*\(")
 _PACKAGE = re.compile(r"^\s*package\s+([\w.]+)\s*;", re.MULTILINE)
 _MAIN_CLASS = re.compile(r"<(?:mainClass|exec\.mainClass|start-class)>\s*([\w.$]+)\s*</")
 _RELEASE = re.compile(r"<(?:maven\.compiler\.(?:release|source|target)|java\.version|release)>\s*(\d+)\s*</")
-_COPY_LIBS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_COPY_LIBS = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies"
+_SUREFIRE = "org.apache.maven.plugins:maven-surefire-plugin:3.5.5:test"
 _MOUNTS = """\
 --mount=type=cache,id=maven,target=/tmp/.m2/repository,uid=65532,gid=65532,sharing=locked \\
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444,required=false \\
@@ -64,7 +65,7 @@ USER {user}
 """
 _TEST = """\
 FROM build AS test
-RUN {mounts}mvn test \\
+RUN {mounts}mvn {goals} \\
     && for file in target/surefire-reports/TEST-*.xml; do cp "$file" "/tmp/junit-${{file##*/}}"; done
 
 
@@ -103,7 +104,7 @@ def write_java(workspace: Workspace, draft: Draft, framework: Framework, names: 
         trust=TRUST,
         mounts=_MOUNTS,
         libs="" if is_boot else f" \\\n    && mvn {_COPY_LIBS} -DincludeScope=runtime -DoutputDirectory=/tmp/lib",
-        test=_TEST.format(mounts=_MOUNTS) if has_tests else "",
+        test=_TEST.format(mounts=_MOUNTS, goals=_test_goals(pom)) if has_tests else "",
         test_note="test, " if has_tests else "",
         expose=f"EXPOSE {framework.port}\n" if framework.port else "",
         command=json.dumps([*_OPTIONS, *start]),
@@ -118,6 +119,12 @@ def write_java(workspace: Workspace, draft: Draft, framework: Framework, names: 
             "Maven has no lock file: libraries are pinned by version, and not by their hashes",
             "The kind java-api has trusted checksums: its .mvn folder shows how.",
         )
+
+
+def _test_goals(pom: str) -> str:
+    """Return the goals that run the tests: Maven's own default is a Surefire that finds none of JUnit 5's."""
+    names_surefire = "maven-surefire-plugin" in pom or "<parent>" in pom
+    return "test" if names_surefire else f"test-compile {_SUREFIRE}"
 
 
 def _main_class(draft: Draft, framework: Framework, folder: Path, pom: str, names: Sequence[str]) -> str:

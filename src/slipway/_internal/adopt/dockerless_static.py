@@ -62,7 +62,7 @@ server {{
     gzip_types text/css application/javascript application/json image/svg+xml;
 
     location / {{
-        try_files \\$uri \\$uri/index.html {otherwise};
+        try_files \\$uri \\$uri/ {otherwise};
     }}
 }}
 EOF
@@ -83,7 +83,7 @@ def write_static(workspace: Workspace, draft: Draft, framework: Framework, names
     """
     folder = draft.sources or Path()
     built = "package.json" in names
-    draft.settings["args"] = {ROUTE: "/"}
+    draft.settings |= {"args": {ROUTE: "/"}, "resources": {"memory": "64m", "cpus": 0.5}}
     draft.comments[f"args.{ROUTE}"] = "The page is built for the route: the same as `route` above."
     build, stages, test = "", "", ""
     if built:

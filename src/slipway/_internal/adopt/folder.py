@@ -61,6 +61,7 @@ def plan_folder(
         give_routes(workspace, [draft], route, str(folder))
         if ROUTE in draft.settings.get("args", {}) and framework and framework.language == "static":
             draft.settings["args"][ROUTE] = draft.settings["route"]
+            draft.rows = [row for row in draft.rows if row.key != "route" or row.fate != "to do"]  # it serves below it
     elif route:
         give_routes(workspace, [], route, str(folder))
     compose = [name for name in names if name in ("compose.yaml", "compose.yml", "docker-compose.yml")]

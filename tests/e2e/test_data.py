@@ -219,10 +219,11 @@ def test_a_damaged_backup_restores_nothing_and_a_whole_one_all(kept: Workspace, 
 def staging(kept: Workspace) -> Iterator[Workspace]:
     """The workspace with a second stack, whose database is to have a volume of 20 MB, which is too small for it."""
     kept.edit("infra/Pulumi.staging.yaml", "slipway:images: external", "slipway:images: inline")
+    kept.pulumi("stack", "init", "staging")
     for service in ("db", "cache-store"):
-        kept.pulumi(
-            *("config", "set", "--secret", "--stack", "staging", f"{service}:PASSWORD"), stdin=f"{service} in staging"
-        )
+        words = ("config", "set", "--secret", "--stack", "staging", f"{service}:PASSWORD")
+        written = kept.pulumi(*words, stdin=f"{service} in staging")
+        assert written.code == 0, written.output
     make_volume("20m")
     try:
         yield kept
@@ -277,7 +278,8 @@ def test_a_volume_that_is_too_small_is_named_by_the_deploy(staging: Workspace) -
 def test_a_backup_replaces_what_another_stack_has_but_not_its_password(staging: Workspace, tmp_path: Path) -> None:
     """Rows, sequences and the owner come over; what the other stack had goes, though it hangs on what comes."""
     make_volume("72m")
-    staging.invoke("deploy", "--stack", "staging", "--yes")
+    deployed = staging.invoke("deploy", "--stack", "staging", "--yes")
+    assert deployed.code == 0, deployed.output
     at = ("--stack", "staging")
     sql(staging, "CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int)")
     sql(staging, "INSERT INTO orders (n) SELECT g FROM generate_series(1, 500) AS g")

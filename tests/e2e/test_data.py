@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import NAME
-from tests.e2e.workspace import Workspace, wait_until
+from tests.e2e.workspace import Workspace, tiny_disk, wait_until
 
 from slipway._internal.run import engine
 
@@ -44,15 +44,17 @@ def kept(first: object, baked: Workspace) -> Iterator[Workspace]:
         workspace.up("--yes")  # what the other tests expect
 
 
-def sql(workspace: Workspace, text: str) -> str:
+def sql(workspace: Workspace, text: str, *where: str) -> str:
     """Run a statement in the database, and return what it prints."""
-    ran = workspace.piped("exec", "db", "--", "psql", "-Atqc", text)
+    ran = workspace.piped("exec", "db", *where, "--", "psql", "-Atqc", text)
     assert ran.code == 0, ran.output
     return ran.stdout.strip()
 
 
 def data_volumes() -> list[str]:
-    found = engine.client().api.volumes(filters={"label": [engine.DATA_LABEL, f"{engine.WORKSPACE_LABEL}={NAME}"]})
+    found = engine.client().api.volumes(
+        filters={"label": [engine.DATA_LABEL, f"{engine.WORKSPACE_LABEL}={NAME}", f"{engine.STACK_LABEL}=dev"]}
+    )
     return sorted(volume["Name"] for volume in found["Volumes"] or [])
 
 
@@ -192,7 +194,7 @@ def test_another_container_on_the_volume_is_refused(kept: Workspace) -> None:
     kept.up("--yes")
 
 
-def test_a_backup_restores_another_stack_and_a_damaged_one_nothing(kept: Workspace, tmp_path: Path) -> None:
+def test_a_damaged_backup_restores_nothing_and_a_whole_one_all(kept: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "db.gz"
     saved = kept.invoke("backup", "db", "--file", str(file), "--json").json()
     assert saved["bytes"] == file.stat().st_size and file.stat().st_mode & 0o777 == 0o600
@@ -211,6 +213,129 @@ def test_a_backup_restores_another_stack_and_a_damaged_one_nothing(kept: Workspa
     assert sql(kept, "SELECT count(*) FROM items") == "4"
     missing = kept.invoke("backup", "web")
     assert missing.code == 2 and "[backup]" in missing.output
+
+
+@pytest.fixture(scope="module")
+def staging(kept: Workspace) -> Iterator[Workspace]:
+    """The workspace with a second stack, whose database is to have a volume of 20 MB, which is too small for it."""
+    kept.edit("infra/Pulumi.staging.yaml", "slipway:images: external", "slipway:images: inline")
+    kept.pulumi("stack", "init", "staging")
+    for service in ("db", "cache-store"):
+        words = ("config", "set", "--secret", "--stack", "staging", f"{service}:PASSWORD")
+        written = kept.pulumi(*words, stdin=f"{service} in staging")
+        assert written.code == 0, written.output
+    make_volume("20m")
+    try:
+        yield kept
+    finally:
+        kept.piped("down", "--stack", "staging", "--volumes", "--yes", stdin=f"{NAME}-staging\n")
+
+
+STAGING_VOLUME = f"{NAME}-staging-db.data"
+
+
+def make_volume(size: str) -> None:
+    """Make the volume of the other stack's database, in memory and of this size."""
+    client = engine.client()
+    if STAGING_VOLUME in {volume.name for volume in client.volumes.list()}:
+        client.volumes.get(STAGING_VOLUME).remove()
+    labels = client.volumes.get(f"{NAME}-dev-db.data").attrs["Labels"]
+    options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},uid=65532,gid=65532"}
+    labels = {**labels, engine.STACK_LABEL: "staging"}
+    client.volumes.create(name=STAGING_VOLUME, driver="local", driver_opts=options, labels=labels)
+
+
+def test_data_go_to_no_stack_that_was_never_deployed(kept: Workspace, tmp_path: Path) -> None:
+    file = str(tmp_path / "db.gz")
+    assert kept.invoke("backup", "db", "--file", file).code == 0
+    for words in (("restore", "db", file, "--yes"), ("backup", "db", "--file", str(tmp_path / "other.gz"))):
+        refused = kept.invoke(*words, "--stack", "staging")
+        assert refused.code == 2, refused.output
+        assert "db does not run in staging" in refused.output
+        assert "`invoke deploy --stack staging`" in refused.line("  remedy")
+    assert [path.name for path in tmp_path.iterdir()] == ["db.gz"]
+
+
+def test_a_backup_needs_room_or_is_not_there(kept: Workspace, tmp_path: Path) -> None:
+    sql(kept, "CREATE TABLE noise AS SELECT md5(random()::text) AS t FROM generate_series(1, 60000)")
+    with tiny_disk(tmp_path):
+        full = kept.invoke("backup", "db", "--file", str(tmp_path / "db.gz"))
+        left = list(tmp_path.iterdir())
+    sql(kept, "DROP TABLE noise")
+    assert full.code == 1 and left == []
+    assert f"{tmp_path}/db.gz cannot be written: the disk is full" in full.output
+    assert f"df -h {tmp_path}" in full.line("  remedy")
+
+
+def test_a_volume_that_is_too_small_is_named_by_the_deploy(staging: Workspace) -> None:
+    failed = staging.invoke("deploy", "--stack", "staging", "--yes")
+    assert failed.code == 1, failed.output
+    assert f"service db failed: it ended with exit code 1; {STAGING_VOLUME} is full" in failed.output
+    assert "No space left on device" in failed.output
+    assert f"docker volume inspect {STAGING_VOLUME}" in failed.line("  remedy")
+
+
+def test_a_backup_replaces_what_another_stack_has_but_not_its_password(staging: Workspace, tmp_path: Path) -> None:
+    """Rows, sequences and the owner come over; what the other stack had goes, though it hangs on what comes."""
+    make_volume("72m")
+    deployed = staging.invoke("deploy", "--stack", "staging", "--yes")
+    assert deployed.code == 0, deployed.output
+    at = ("--stack", "staging")
+    sql(staging, "CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int)")
+    sql(staging, "INSERT INTO orders (n) SELECT g FROM generate_series(1, 500) AS g")
+    sql(staging, "CREATE TABLE later (item int REFERENCES items)", *at)
+    asks = ("sh", "/usr/local/bin/ask.sh")
+    staging.piped("exec", "cache-store", "--", *asks, "SET", "here", "dev")
+    staging.piped("exec", "cache-store", *at, "--", *asks, "SET", "there", "staging")
+    for service in ("db", "cache-store"):
+        file = str(tmp_path / f"{service}.gz")
+        assert staging.invoke("backup", service, "--file", file).code == 0
+        unasked = staging.invoke("restore", service, file, *at)
+        assert unasked.code == 2 and f"{NAME}-staging-{service}.data" in unasked.output
+        restored = staging.invoke("restore", service, file, *at, "--yes")
+        assert restored.code == 0, restored.output
+    assert sql(staging, "SELECT count(*), max(id) FROM orders", *at) == "500|500"
+    assert sql(staging, "INSERT INTO orders (n) VALUES (0) RETURNING id", *at) == "501"
+    assert sql(staging, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'", *at) == "app"
+    assert sql(staging, "SELECT to_regclass('later') IS NULL", *at) == "t"
+    connect = "import os, psycopg; psycopg.connect(open('/run/secrets/DB_URL').read()).execute('SELECT FROM items')"
+    used = staging.piped("exec", "api", *at, "--", "python", "-c", connect)
+    assert used.code == 0, used.output
+    password = "open('/run/secrets/DB_PASSWORD').read()"
+    shown = staging.piped("exec", "api", *at, "--", "python", "-c", f"print({password})")
+    assert shown.stdout.strip() == "db in staging"
+    assert staging.piped("exec", "cache-store", *at, "--", *asks, "GET", "here").stdout.strip() == "dev"
+    assert staging.piped("exec", "cache-store", *at, "--", *asks, "GET", "there").stdout.strip() == ""
+
+
+def test_a_full_volume_is_named_by_all_that_find_it(staging: Workspace, tmp_path: Path) -> None:
+    """A backup does not fit; the server cannot start again in a full volume, and nothing can be saved from there."""
+    file, at = str(tmp_path / "big.gz"), ("--stack", "staging")
+    sql(staging, "CREATE TABLE big AS SELECT repeat(md5(g::text), 30) AS t FROM generate_series(1, 20000) AS g")
+    assert staging.invoke("backup", "db", "--file", file).code == 0
+    sql(staging, "DROP TABLE big")
+    image = engine.client().containers.get(staging.ids("staging")["db"]).image.id
+    holder = engine.client().containers.run(  # keeps what is in memory while the server starts again and again
+        image, ["busybox", "sleep", "600"], entrypoint=[], detach=True, volumes={STAGING_VOLUME: {"bind": "/x"}}
+    )
+    try:
+        unfit = staging.invoke("restore", "db", file, *at, "--yes")
+        wait_until(lambda: status_of_db(staging)["state"] == "restarting", "the server finds no room")
+        drift = status_of_db(staging)["drift"]
+        unsaved = staging.invoke("backup", "db", *at, "--file", str(tmp_path / "staging.gz"))
+    finally:
+        holder.remove(force=True)
+    assert unfit.code == 1 and f"db: the backup does not fit: {STAGING_VOLUME} is full" in unfit.output
+    assert f"docker volume inspect {STAGING_VOLUME}" in unfit.line("  remedy")
+    assert f"{STAGING_VOLUME} is full" in drift and "make room" in drift
+    assert unsaved.code == 1, unsaved.output
+    assert not (tmp_path / "staging.gz").exists()
+
+
+def status_of_db(workspace: Workspace) -> dict[str, str]:
+    """Return what `invoke status` says of the other stack's database."""
+    rows = workspace.invoke("status", "--stack", "staging", "--json").json()
+    return next(row for row in rows if row["service"] == "db")
 
 
 def test_a_lost_password_is_not_replaced_by_a_new_one(kept: Workspace) -> None:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import NAME, REGISTRY, free_ports, leftovers
-from tests.e2e.workspace import Ran, Workspace, ended, kill, processes_gone, read_until, wait_until
+from tests.e2e.workspace import Ran, Workspace, ended, kill, processes_gone, read_until, tiny_disk, wait_until
 
 from slipway._internal.run import engine
 from slipway._internal.toolchain import background, registry_daemon
@@ -91,20 +86,6 @@ def test_a_step_that_prints_a_line_without_end_neither_hangs_a_deploy_nor_harms_
     assert "\x1b" not in ran.output
     assert max(map(len, ran.output.splitlines())) < 1000
     assert deployed.get("/api/items")[0] == 200
-
-
-@contextmanager
-def tiny_disk(folder: Path) -> Iterator[None]:
-    """Put a file system of one megabyte over a folder."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 WAIT = """\

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cookiecutter.main import cookiecutter
 from tests.conftest import ROOT
 from tests.own_python import lend
@@ -220,6 +222,20 @@ def descendants(pid: int) -> Iterator[int]:
             if parent == pid:
                 yield int(folder.name)
                 yield from descendants(int(folder.name))
+
+
+@contextmanager
+def tiny_disk(folder: Path) -> Iterator[None]:
+    """Put a file system of one megabyte over a folder."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def bake(folder: Path, **answers: Any) -> Path:

@@ -317,7 +317,7 @@ def test_the_kind_of_a_backing_image_stands_in_where_the_registry_does_not_answe
     made = plan(tmp_path / "shop", "services:\n  web: {}\n  db: {}\n", services)
     assert [(draft.name, draft.kind) for draft in made.drafts] == [("web", ""), ("db", "postgres")]
     assert made.drafts[0].settings["needs"] == ["db"] and made.drafts[1].settings == {"port": 5432}
-    assert [row.fate for row in made.drafts[1].rows if row.key == "environment"] == ["carried over", "kept otherwise"]
+    assert [row.fate for row in made.drafts[1].rows if row.key == "environment"] == ["kept otherwise"]
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ def test_names_that_collide_or_are_none_are_refused(tmp_path: Path) -> None:
     ]
 
 
-def test_environment_is_env_and_what_looks_secret_is_told(tmp_path: Path) -> None:
+def test_environment_is_env_without_what_looks_secret(tmp_path: Path) -> None:
     environment = {
         "A": 1,
         "B": True,
@@ -458,16 +458,19 @@ def test_environment_is_env_and_what_looks_secret_is_told(tmp_path: Path) -> Non
         "FROM_SHELL": None,
         "discovery.type": 'a "$b"',
         "KEY_FILE": "/run/secrets/key",
+        "x.password": "hunter3",
     }
     draft = one(tmp_path / "shop", {"image": "nginx", "environment": environment})
     assert draft.settings["env"] == {
-        **{"A": "1", "B": "true", "DB_PASSWORD": "hunter2", "EMPTY_TOKEN": "", "DB_PASS": "/run/secrets/pass"},
-        **{"DB": "postgres://u:p@db/x", "KEY_FILE": "/run/secrets/key"},
+        **{"A": "1", "B": "true", "EMPTY_TOKEN": "", "DB_PASS": "/run/secrets/pass", "KEY_FILE": "/run/secrets/key"},
+        **{"DB_PASSWORD_FILE": "/run/secrets/DB_PASSWORD", "DB_FILE": "/run/secrets/DB"},
     }
-    told = {
-        row.key.partition(".")[2] for row in draft.rows if row.fate == "to do" and row.key.startswith("environment")
+    told = {row.key.partition(".")[2]: row.fate for row in draft.rows if row.key.startswith("environment.")}
+    assert told == {
+        **{"DB_PASSWORD": "not carried over", "DB": "not carried over", "FROM_SHELL": "to do"},
+        **{"discovery.type": "carried over", "x.password": "not carried over"},
     }
-    assert told == {"DB_PASSWORD", "DB", "FROM_SHELL"}
+    assert draft.settings["secrets"] == ["DB_PASSWORD", "DB"]
     assert not any("hunter2" in f"{row.why}{row.instead}" for row in draft.rows)
     assert draft.dockerfile is not None and 'ENV discovery.type="a \\"\\$b\\""' in draft.dockerfile
     assert "image" not in draft.settings
@@ -494,7 +497,7 @@ def test_secrets_are_files_whose_new_names_are_written_where_they_are_read(tmp_p
     assert draft.settings["healthcheck"]["command"] == ["/bin/sh", "-c", "check $(cat /run/secrets/db_password)"]
     assert made.commands[0].endswith(f"web:db_password < {folder}/db/password.txt")
     assert made.commands[1].endswith("web:other")
-    assert draft.without == {folder / "db" / "password.txt"}
+    assert {path.name for path in draft.without} == {"password.txt", "compose.yaml", ".env"}
     assert any(row.where.endswith("main.py:1") and row.fate == "to do" for row in draft.rows)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,24 @@ from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.workspace import Workspace, load_workspace
 from slipway._internal.release import backups
 from slipway._internal.release.backups import check_backup, create_backup, restore_backup
+from slipway._internal.targets.status import ServiceStatus
+from slipway._internal.targets.target import DataVolume
 
 DATA = bytes(range(256)) * 20_000
+
+
+@dataclass(frozen=True)
+class RunningTarget:
+    """A target on which the database is in a state."""
+
+    state: str = "healthy"
+    drift: str = "shop-dev-db.data is full"
+
+    def status(self, _live_images: object) -> list[ServiceStatus]:
+        return [ServiceStatus("db", self.state, "-", "-", self.drift)] if self.state != "nowhere" else []
+
+    def data_volumes(self) -> list[DataVolume]:
+        return [DataVolume("shop-dev-db.data", "db"), DataVolume("shop-dev-queue.data", "queue")]
 
 
 @pytest.fixture
@@ -23,11 +41,16 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with a database; its commands are run here, by Python, in place of a container."""
     (tmp_path / "workspace.toml").write_text('name = "shop"\nregistry = "127.0.0.1:5000"\n')
     (tmp_path / "data").write_bytes(DATA)
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "Pulumi.dev.yaml").write_text(
+        "config:\n  slipway:images: inline\n  slipway:target: docker\n  slipway:protected: false\n"
+    )
 
     def exec_command(_workspace: Workspace, _stack: str, _service: str, command: Sequence[str]) -> list[str]:
         return [sys.executable, "-c", *command]
 
     monkeypatch.setattr(backups, "_exec_command", exec_command)
+    monkeypatch.setattr(backups, "target_of", lambda *_: RunningTarget())
     return write(tmp_path)
 
 
@@ -121,3 +144,52 @@ def test_a_service_without_backup_says_what_to_write(shop: Workspace) -> None:
     with pytest.raises(ConfigError, match=r"services/api/service\.toml has no \[backup\]") as caught:
         create_backup(shop, "dev", "api", None, NullReporter())
     assert "dump = " in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("state", "why", "remedy"),
+    [
+        ("nowhere", "db does not run in dev", "`invoke up`"),
+        ("missing", "db does not run in dev", "`invoke up`"),
+        ("restarting", r"db is restarting in dev.*: shop-dev-db\.data is full", "invoke logs db"),
+    ],
+)
+def test_a_service_that_does_not_run_is_told_before_anything_is_written(
+    shop: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, why: str, remedy: str
+) -> None:
+    file = create_backup(shop, "dev", "db", tmp_path / "db.gz", NullReporter()).file
+    monkeypatch.setattr(backups, "target_of", lambda *_: RunningTarget(state))
+    for work in (
+        lambda: create_backup(shop, "dev", "db", tmp_path / "out" / "db.gz", NullReporter()),
+        lambda: check_backup(shop, "dev", "db", file, NullReporter()),
+    ):
+        with pytest.raises(SlipwayError, match=why) as caught:
+            work()
+        assert remedy in caught.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_service_that_runs_elsewhere_is_saved_there(shop: Workspace) -> None:
+    with (shop.root / "infra" / "Pulumi.dev.yaml").open("a") as file:
+        file.write("  slipway:external: db\n")
+    with pytest.raises(ConfigError, match="runs elsewhere in dev"):
+        create_backup(shop, "dev", "db", None, NullReporter())
+
+
+def test_a_full_volume_is_named_where_a_backup_does_not_fit(shop: Workspace, tmp_path: Path) -> None:
+    file = create_backup(shop, "dev", "db", tmp_path / "db.gz", NullReporter()).file
+    full = write(tmp_path, restore="import sys; sys.stdin.buffer.read(); sys.exit('x: No space left on device')")
+    with pytest.raises(SlipwayError, match=r"does not fit: shop-dev-db\.data is full") as caught:
+        restore_backup(full, "dev", "db", file, NullReporter())
+    assert "docker volume inspect shop-dev-db.data" in caught.value.remedy and "No space" in caught.value.detail
+
+
+def test_a_full_disk_leaves_no_half_backup(shop: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(backups.os, "fsync", full)
+    with pytest.raises(SlipwayError, match=r"out/db\.gz cannot be written: the disk is full \(.* are free") as caught:
+        create_backup(shop, "dev", "db", tmp_path / "out" / "db.gz", NullReporter())
+    assert "df -h" in caught.value.remedy
+    assert list((tmp_path / "out").iterdir()) == []

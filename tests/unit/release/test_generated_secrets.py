@@ -52,7 +52,7 @@ def context(root: Path) -> Any:
 
 
 def test_what_has_no_value_is_generated(root: Path, written: dict[str, str]) -> None:
-    generate_secrets(context(root), stacks.load(root, "dev", {}), NullReporter(), set)
+    generate_secrets(context(root), stacks.load(root, "dev", {}), NullReporter(), dict)
     assert list(written) == ["db:PASSWORD"]
     assert len(written["db:PASSWORD"]) == 32
 
@@ -60,7 +60,7 @@ def test_what_has_no_value_is_generated(root: Path, written: dict[str, str]) -> 
 def test_another_value_each_time(root: Path, written: dict[str, str]) -> None:
     seen = set()
     for _ in range(3):
-        generate_secrets(context(root), stacks.load(root, "dev", {}), NullReporter(), set)
+        generate_secrets(context(root), stacks.load(root, "dev", {}), NullReporter(), dict)
         seen.add(written["db:PASSWORD"])
     assert len(seen) == 3
 
@@ -69,7 +69,7 @@ def test_nothing_is_asked_where_nothing_is_missing(root: Path, written: dict[str
     file = root / "infra" / "Pulumi.dev.yaml"
     file.write_text(file.read_text() + "  db:PASSWORD:\n    secure: v1:y\n")
 
-    def deployed() -> set[str]:
+    def deployed() -> dict[str, str]:
         raise AssertionError("nothing is missing")
 
     generate_secrets(context(root), stacks.load(root, "dev", {}), NullReporter(), deployed)
@@ -78,8 +78,18 @@ def test_nothing_is_asked_where_nothing_is_missing(root: Path, written: dict[str
 
 def test_a_secret_that_data_was_made_with_is_not_replaced(root: Path, written: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="`db:PASSWORD` is gone, and db has data in dev") as caught:
-        generate_secrets(context(root), stacks.load(root, "dev", {}), NullReporter(), lambda: {"db"})
+        generate_secrets(context(root), stacks.load(root, "dev", {}), NullReporter(), lambda: {"db": ""})
     assert "git log -S db:PASSWORD" in caught.value.remedy
+    assert written == {}
+
+
+def test_data_of_an_earlier_workspace_is_named_with_what_removes_it(root: Path, written: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"the volume shop-dev-db\.data has data of an earlier workspace") as caught:
+        generate_secrets(
+            context(root), stacks.load(root, "dev", {}), NullReporter(), lambda: {"db": "shop-dev-db.data"}
+        )
+    assert "`db:PASSWORD` in " in caught.value.message
+    assert f"`invoke down --stack dev --volumes` in {root} removes it for good" in caught.value.remedy
     assert written == {}
 
 

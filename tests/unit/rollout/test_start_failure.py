@@ -59,3 +59,16 @@ def test_last_lines_are_bounded_and_cannot_harm_a_terminal(folder: Path) -> None
     assert len(error.detail) < 1000
     assert "(1,000,000 letters)" in error.detail and error.detail.endswith("last")
     assert "\x1b" not in error.detail
+
+
+def test_a_full_volume_is_named_with_the_remedy() -> None:
+    class Full:
+        name = "shop-dev-db-1"
+
+        def logs(self, **_: object) -> bytes:
+            return b"FATAL: could not write lock file: No space left on device\n"
+
+    error = explain_start_failure("db", Full(), SlipwayError("it ended with code 1"), (), ["shop-dev-db.data"])
+    assert isinstance(error, SlipwayError)
+    assert error.message == "service db failed: it ended with code 1; shop-dev-db.data is full"
+    assert "docker volume inspect shop-dev-db.data" in error.remedy

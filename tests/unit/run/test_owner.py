@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.project import Project
 from slipway._internal.run import owner
+from slipway._internal.run.engine import DATA_LABEL
 from slipway._internal.run.owner import (
     FOLDER_LABEL,
     HOST_LABEL,
@@ -127,6 +129,22 @@ def test_a_folder_that_is_gone_is_said_to_be_with_the_way_to_take_over(root: Pat
     with pytest.raises(ConfigError, match="that folder is gone") as caught:
         refuse_others(owner_of(Project(root)), "dev", [thing], tuple)
     assert "invoke down --stack dev --abandoned" in caught.value.remedy
+
+
+def test_data_of_a_folder_that_is_gone_are_named_with_the_command_that_removes_them(root: Path, tmp_path: Path) -> None:
+    two = workspace(tmp_path / "two")
+    thing = made_by(owner_of(Project(two)))
+    data = replace(thing, kind="volume", name="shop-dev-db.data", id="v", labels={**thing.labels, DATA_LABEL: "true"})
+    with pytest.raises(ConfigError, match="deployed from") as caught:
+        refuse_others(owner_of(Project(root)), "dev", [data], tuple)
+    assert "`invoke down --stack dev --volumes` there" in caught.value.remedy
+    shutil.rmtree(two)
+    with pytest.raises(ConfigError, match=r"the volume shop-dev-db\.data has data .* that folder is gone") as caught:
+        refuse_others(owner_of(Project(root)), "dev", [data], tuple)
+    assert "`docker volume rm shop-dev-db.data`" in caught.value.remedy
+    with pytest.raises(ConfigError) as caught:  # what runs goes first
+        refuse_others(owner_of(Project(root)), "dev", [data, thing], tuple)
+    assert "--abandoned" in caught.value.remedy
 
 
 def test_objects_of_an_earlier_version_are_adopted_where_the_state_knows_one_of_them(root: Path) -> None:

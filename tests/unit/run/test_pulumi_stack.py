@@ -54,7 +54,7 @@ class Automation:
 
 
 def failed(text: str, kind: type[automation.CommandError] = automation.CommandError) -> automation.CommandError:
-    return kind(SimpleNamespace(stdout="", stderr=text, code=1, __str__=lambda _self: text))  # type: ignore[arg-type]
+    return kind(automation.CommandResult(stdout="", stderr=text, code=1))
 
 
 @pytest.fixture
@@ -142,6 +142,19 @@ def test_a_deploy_by_somebody_else_is_told_as_that(dev: PulumiStack, api: Automa
     with pytest.raises(StackBusy, match="someone else is deploying `dev`") as refused:
         up(dev)
     assert refused.value.exit_code == 5 and "invoke doctor" in refused.value.remedy
+
+
+def test_a_services_full_volume_is_not_taken_for_the_states_disk(dev: PulumiStack, api: Automation) -> None:
+    api.fails = failed(
+        "    error: service db failed: it ended\n    its last lines (db):\n      FATAL: No space left on device\n\n"
+        "      HINT: Check free disk space.\n    remedy: Make room"
+    )
+    with pytest.raises(SlipwayError) as refused:
+        up(dev)
+    assert type(refused.value) is SlipwayError
+    api.fails = failed("    its last lines (db):\n      it ended\n    remedy: none\n    error: No space left on device")
+    with pytest.raises(StateNotSaved):
+        up(dev)
 
 
 @pytest.mark.parametrize("words", ["no space left on device", "Disk quota exceeded", "read-only file system"])

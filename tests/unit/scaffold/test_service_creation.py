@@ -317,3 +317,13 @@ def test_a_model_is_part_of_its_services_content_digest(root: Path) -> None:
     assert digest() != before
     model.write_bytes(content)
     assert digest() == before
+
+
+@pytest.mark.parametrize("kind", ["postgres", "valkey", "rabbitmq"])
+def test_each_service_of_a_kind_that_keeps_data_listens_on_the_port_that_its_clients_and_checks_know(
+    root: Path, kind: str
+) -> None:
+    for name in ("one", "two"):
+        service_creation.create_service(root, name, kind)
+    one, two = workspaces.load_workspace(root).services
+    assert one.settings.port == two.settings.port

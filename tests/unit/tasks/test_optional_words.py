@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from invoke import Collection, Context, task
@@ -26,6 +27,11 @@ def other(context: Context, needed: str) -> None:
     """Take one word that must be given."""
 
 
+@task(klass=OptionalWordsTask, positional=["services"], optional=["services"])
+def build(context: Context, services: str | None = None, dry: bool = False) -> None:
+    """Take services, or none."""
+
+
 @task
 def teams_own(context: Context) -> None:
     """Take nothing."""
@@ -33,7 +39,7 @@ def teams_own(context: Context) -> None:
 
 @pytest.fixture
 def namespace() -> Collection:
-    tasks = copy.deepcopy([mode, other])  # as Invoke does: a task gives its help away once
+    tasks = copy.deepcopy([mode, other, build])  # as Invoke does: a task gives its help away once
     collection = Collection(*tasks)
     for one in tasks:
         one.namespace = lambda: collection
@@ -82,6 +88,43 @@ def test_the_next_tasks_name_is_not_taken_for_the_word(parse: Parse) -> None:
     assert first.args["mode"].value is None
     assert second.args["needed"].value == "x"
     assert third.name == "teams-own"
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace whose services are called like tasks."""
+    (tmp_path / "workspace.toml").touch()
+    for name in ("build", "mode", "teams-own"):
+        folder = tmp_path / "services" / name
+        folder.mkdir(parents=True)
+        (folder / "service.toml").touch()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize("name", ["build", "mode", "teams-own", "mode,build"])
+@pytest.mark.parametrize("flag", ["", " --dry"])
+def test_right_after_a_verb_for_services_a_services_name_is_no_task(parse: Parse, name: str, flag: str) -> None:
+    _, found = parse(f"build {name}{flag}")
+    assert (found.name, found.args["services"].value) == ("build", name)
+
+
+@pytest.mark.usefixtures("services")
+def test_elsewhere_a_services_name_is_a_task(parse: Parse) -> None:
+    _, *found = parse("teams-own build --dry mode")
+    assert [each.name for each in found] == ["teams-own", "build", "mode"]
+    assert found[1].args["services"].value is None
+
+
+@pytest.mark.usefixtures("services")
+def test_help_of_two_verbs_is_theirs(parse: Parse) -> None:
+    core, *found = parse("build build --help")
+    assert core.args["help"].value == found[-1].name == "build"
+
+
+def test_without_such_a_service_a_tasks_name_is_a_task(parse: Parse) -> None:
+    _, *found = parse("build mode")
+    assert [each.name for each in found] == ["build", "mode"]
 
 
 def test_a_task_that_a_team_has_added_is_not_taken_for_the_word_either(parse: Parse) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from slipway._internal.adopt import compose_keys
 from slipway._internal.adopt.compose_draft import ComposeService
 from slipway._internal.adopt.compose_file import ComposeFile
+from slipway._internal.adopt.compose_secrets import protect_secrets
 from slipway._internal.adopt.compose_service import adopt_service
 from slipway._internal.adopt.names import to_label
 from slipway._internal.adopt.pins import Pins
@@ -57,11 +58,12 @@ def plan_compose(
     plan.rows += [row for service in missing for row in service.draft.rows if row.key == "image"]
     kept = [service for service in found if not service.is_missing]
     plan.drafts = [service.draft for service in kept]
-    plan.commands = [command for service in kept for command in service.commands]
     _needs(kept, found, labels)
     _tell_shared_volumes(kept)
     give_routes(workspace, [service.draft for service in _published(kept)], route, str(compose.path))
     _rename_hosts(kept, {name: label for name, label in labels.items() if name != label})
+    protect_secrets(workspace, kept)
+    plan.commands = [command for service in kept for command in service.commands]
     return plan
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from slipway._internal.adopt.compose_file import ComposeFile
 from slipway._internal.adopt.plan import Draft
+from slipway._internal.content.dockerfile_facts import DockerfileFacts
 
 
 @dataclass
@@ -22,6 +23,7 @@ class ComposeService:
         draft: what it becomes.
         commands: what is left to the user to type.
         renamed: paths that have another name now.
+        facts: what its Dockerfile says; None where it has none.
         http: the port by which browsers reach it; None for none.
         is_missing: whether its image cannot be named by digest, so that it is left out.
     """
@@ -32,6 +34,7 @@ class ComposeService:
     draft: Draft
     commands: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
+    facts: DockerfileFacts | None = None
     http: int | None = None
     is_missing: bool = False
 

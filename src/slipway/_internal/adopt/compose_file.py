@@ -77,6 +77,18 @@ class ComposeFile:
             found.update(dict.fromkeys(str(key.value) for key, _ in _pairs(self._find(file, path))))
         return list(found)
 
+    def value_files(self) -> frozenset[Path]:
+        """Return the files that may hold passwords: the Compose files, .env, and those that `env_file` names."""
+        found = {*self.files, self.folder / ".env"}
+        for file in self.files:
+            for _, service in _pairs(self._find(file, ("services",))):
+                node = next((value for key, value in _pairs(service) if key.value == "env_file"), None)
+                for entry in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+                    path = next((value for key, value in _pairs(entry) if key.value == "path"), entry)
+                    if isinstance(path, yaml.ScalarNode):
+                        found.add(Path(os.path.normpath(file.parent / path.value)))
+        return frozenset(found)
+
     def _places(self, keys: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
         """Yield where a key may stand: in each file, then at what a service extends."""
         yield from ((file, keys) for file in self.files)

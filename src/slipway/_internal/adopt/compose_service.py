@@ -13,9 +13,11 @@ from slipway._internal.adopt.compose_draft import ComposeService
 from slipway._internal.adopt.compose_file import ComposeFile
 from slipway._internal.adopt.compose_mounts import Additions, give_secrets, mount_all
 from slipway._internal.adopt.compose_running import carry_healthcheck, carry_resources, carry_scale, whole_seconds
+from slipway._internal.adopt.compose_secrets import is_secret
 from slipway._internal.adopt.copying import list_files
 from slipway._internal.adopt.folder import describe_build
 from slipway._internal.adopt.known_images import known_image
+from slipway._internal.adopt.names import to_secret
 from slipway._internal.adopt.pins import HOW_TO_PIN, Pins
 from slipway._internal.adopt.plan import Draft
 from slipway._internal.adopt.routes import first_http_port
@@ -28,9 +30,9 @@ from slipway._internal.model.workspace import Workspace
 from slipway._internal.scaffold.service_creation import list_kinds
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|(^|_)(KEY|PASS|PW)$|PRIVATE", re.IGNORECASE)
-_PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+_KIND_KEYS = ("environment", "volumes", "healthcheck", "command", "entrypoint", "secrets")
+"""What a kind has of its own, in place of what the Compose file says."""
 _HOST_MODES = ("network_mode", "pid", "ipc", "uts", "userns_mode", "cgroup")
 
 
@@ -183,6 +185,7 @@ def _find_sources(service: ComposeService) -> None:
         )
     else:
         service.draft.sources = folder
+        service.draft.without = service.draft.without | service.compose.value_files()
     for key in build:
         if key not in compose_keys.BUILD_CARRIED and build[key] not in (None, {}, [], ""):
             treatment = compose_keys.treatment_of(key, compose_keys.BUILD_KEYS)
@@ -199,28 +202,22 @@ def _environment(service: ComposeService, added: Additions) -> None:
             service.tell("to do", key, "its value would come from your shell", f'{name} = "…" in [env], or a secret')
             continue
         text = service.text(value)
+        if not _ENV_NAME.fullmatch(name) and is_secret(name, text):
+            service.tell(
+                "not carried over",
+                key,
+                "it looks like a secret, and no shell has a variable of that name: the image would hold it",
+                f'secrets = ["{to_secret(name)}"]: have the program read /run/secrets/{to_secret(name)}.',
+            )
+            continue
         if not _ENV_NAME.fullmatch(name):
             added.lines.append(f"ENV {name}={json.dumps(text, ensure_ascii=False).replace('$', chr(92) + '$')}")
             service.tell("carried over", key, "as ENV of the image: [env] takes names of letters, digits and _ alone")
             continue
         environment[name] = text
-        if _looks_secret(name, text):
-            service.tell(
-                "to do",
-                key,
-                "it looks like a secret, and is plain text in git now",
-                f'secrets = ["{name}"] makes a file /run/secrets/{name} of it, where the program can read one '
-                f"({name}_FILE in many images). Then change its value.",
-            )
     if environment:
         service.draft.settings["env"] = environment
         service.tell("carried over", "environment", f"{len(environment)} in [env]")
-
-
-def _looks_secret(name: str, text: str) -> bool:
-    """Whether a variable's value may be a password, and not the path of one."""
-    is_named_so = bool(_SECRET_NAME.search(name)) and not name.endswith("_FILE")
-    return (is_named_so and bool(text) and not text.startswith("/")) or bool(_PASSWORD_IN_URL.search(text))
 
 
 def _ports(service: ComposeService) -> tuple[int, ...]:
@@ -286,7 +283,7 @@ def _build(workspace: Workspace, service: ComposeService, pins: Pins, ports: tup
         target = str(build.get("target") or "")
         dockerfile.stage(target)
         user = _user(service)
-        describe_build(
+        service.facts = describe_build(
             workspace,
             draft,
             dockerfile,
@@ -344,11 +341,13 @@ def _image(workspace: Workspace, service: ComposeService, pins: Pins, ports: tup
         service.tell(
             "kept otherwise", "image", f"{why}; the kind {kind} takes its place", HOW_TO_PIN.format(image=image)
         )
-        for key in ("environment", "volumes", "healthcheck", "command", "entrypoint", "secrets"):
-            if service.settings.get(key):
-                service.tell(
-                    "kept otherwise", key, f"the kind {kind} has its own: see services/{draft.name}/service.toml"
-                )
+        own = [key for key in _KIND_KEYS if service.settings.get(key)]
+        draft.rows = [row for row in draft.rows if row.key.partition(".")[0] not in own or row.fate != "carried over"]
+        for key in own:
+            empty = ", empty at first" if key == "volumes" else ""
+            service.tell(
+                "kept otherwise", key, f"the kind {kind} has its own{empty}: see services/{draft.name}/service.toml"
+            )
         service.commands.clear()
         draft.settings = {key: draft.settings[key] for key in ("port",) if key in draft.settings}
     elif not draft.is_refused:

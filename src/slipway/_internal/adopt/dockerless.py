@@ -8,9 +8,18 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from slipway._internal.adopt.frameworks import Framework, package_json, python_packages, read
+from slipway._internal.adopt.dockerless_java import write_java
+from slipway._internal.adopt.dockerless_parts import NPM_MOUNTS, USER, base_arguments, no_dockerfile, require_npm_lock
+from slipway._internal.adopt.dockerless_static import NODE_TEST, write_static
+from slipway._internal.adopt.frameworks import (
+    Framework,
+    has_npm_tests,
+    npm_scripts,
+    package_json,
+    python_packages,
+    read,
+)
 from slipway._internal.adopt.plan import Draft
-from slipway._internal.content.service_inputs import base_argument
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.workspace import Workspace
 
@@ -21,7 +30,6 @@ BASES = {
 }
 """Language → the bases that its Dockerfile starts from."""
 _PROGRAM = re.compile(r"^package main\b", re.MULTILINE)
-USER = "65532:65532"
 _PYTHON_TEMPLATE = """\
 # Written by `invoke adopt` for {framework}. Stages: build (dependencies), {test_note}run (what is shipped).
 {bases}
@@ -78,19 +86,6 @@ COPY --from=packed /app ./
 USER {user}
 {expose}ENTRYPOINT {command}
 """
-_NODE_TEST = """\
-FROM build AS test
-RUN ["npm", "test"]
-
-
-"""
-_NPM_MOUNTS = (
-    "--mount=type=cache,id=npm,target=/root/.npm,sharing=locked \\\n"
-    "    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,required=false \\\n"
-    "    --mount=type=secret,id=npmrc,target=/root/.npmrc,required=false \\\n    "
-)
-
-
 _GO_TEMPLATE = """\
 # Written by `invoke adopt` for Go. Stages: build (the program), run (what is shipped).
 {bases}
@@ -134,9 +129,15 @@ def write_around(workspace: Workspace, draft: Draft, framework: Framework | None
         _write_node(workspace, draft, framework, folder, names)
     elif framework.language == "go":
         _write_go(workspace, draft, framework, folder, names)
+    elif framework.language == "java":
+        write_java(workspace, draft, framework, names)
+    elif framework.language == "static":
+        write_static(workspace, draft, framework, names)
     else:
-        raise _no_dockerfile(draft, framework, "how they are built is not known")
-    if framework.port:
+        raise no_dockerfile(draft, framework, f"the workspace has no base for {framework.language.capitalize()}")
+    if framework.language == "static":
+        draft.settings["port"] = framework.port
+    elif framework.port:
         draft.settings["port"] = framework.port
         draft.tell("to do", str(folder), "port", f"the port {framework.port} is a guess: it is {framework.name}'s own")
     if framework.health:
@@ -146,16 +147,6 @@ def write_around(workspace: Workspace, draft: Draft, framework: Framework | None
     draft.tell("carried over", str(folder), "sources", f"a Dockerfile for {framework.name} is written around them")
 
 
-def _base_arguments(workspace: Workspace, draft: Draft, framework: Framework) -> str:
-    """Return the arguments that name a language's bases, with the official images as defaults for plain builds."""
-    official = workspace.settings.bases.official
-    missing = [base for base in BASES[framework.language] if base not in official]
-    if missing:
-        why = f"the workspace has no base {missing[0]}, which `invoke update` brings"
-        raise _no_dockerfile(draft, framework, why)
-    return "\n".join(f"ARG {base_argument(base)}={official[base]}" for base in BASES[framework.language])
-
-
 def _write_go(workspace: Workspace, draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
     """Build the one program of a Go module, for a base that holds nothing else."""
     programs = {
@@ -163,28 +154,24 @@ def _write_go(workspace: Workspace, draft: Draft, framework: Framework, folder: 
     }
     likely = [program for program in sorted(programs) if program == "." or re.fullmatch(r"cmd/[^/]+", program)]
     if "." not in likely and len(likely) != 1:
-        raise _no_dockerfile(draft, framework, f"it has {len(likely)} programs in . and cmd/, of which one is needed")
+        raise no_dockerfile(draft, framework, f"it has {len(likely)} programs in . and cmd/, of which one is needed")
     main = "." if "." in likely else f"./{likely[0]}"
     draft.dockerfile = _GO_TEMPLATE.format(
-        main=main, port=framework.port, user=USER, bases=_base_arguments(workspace, draft, framework)
-    )
-
-
-def _no_dockerfile(draft: Draft, framework: Framework, why: str) -> ConfigError:
-    return ConfigError(
-        f"{draft.sources} has no Dockerfile: its sources are {framework.name}, and {why}",
-        remedy="Write a Dockerfile there whose last stage runs the service, and adopt it again.",
+        main=main,
+        port=framework.port,
+        user=USER,
+        bases=base_arguments(workspace, draft, framework, *BASES[framework.language]),
     )
 
 
 def _write_python(workspace: Workspace, draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
     if "requirements.txt" not in names:
-        raise _no_dockerfile(draft, framework, "there is no requirements.txt to install from")
+        raise no_dockerfile(draft, framework, "there is no requirements.txt to install from")
     command = _python_command(draft, framework, folder, names)
     has_tests = "pytest" in python_packages(folder) and any(re.search(r"(^|/)test_[^/]*\.py$", name) for name in names)
     draft.dockerfile = _PYTHON_TEMPLATE.format(
         framework=framework.name,
-        bases=_base_arguments(workspace, draft, framework),
+        bases=base_arguments(workspace, draft, framework, *BASES[framework.language]),
         test=_PYTHON_TEST.format(user=USER) if has_tests else "",
         test_note="test, " if has_tests else "",
         expose=f"EXPOSE {framework.port}\n" if framework.port else "",
@@ -211,12 +198,12 @@ def _python_command(draft: Draft, framework: Framework, folder: Path, names: Seq
             {"uvicorn"} if "fastapi[standard]" in read(folder, "requirements.txt") else set()
         ):
             return [python, "-m", "uvicorn", module, "--host", "0.0.0.0", "--port", port]  # noqa: S104 - a container's
-        raise _no_dockerfile(draft, framework, "`app = FastAPI()` or the package uvicorn was not found")
+        raise no_dockerfile(draft, framework, "`app = FastAPI()` or the package uvicorn was not found")
     if framework.name == "Flask":
         module = _find_object(folder, names, "Flask")
         if module and "gunicorn" in packages:
             return [python, "-m", "gunicorn", "--bind", f"0.0.0.0:{port}", "--worker-tmp-dir", "/tmp", module]  # noqa: S108
-        raise _no_dockerfile(
+        raise no_dockerfile(
             draft, framework, "`app = Flask(…)` or the package gunicorn, which serves it, was not found"
         )
     if framework.name == "Django":
@@ -224,14 +211,14 @@ def _python_command(draft: Draft, framework: Framework, folder: Path, names: Seq
         if wsgi and "gunicorn" in packages:
             module = f"{wsgi.partition('/')[0]}.wsgi:application"
             return [python, "-m", "gunicorn", "--bind", f"0.0.0.0:{port}", "--worker-tmp-dir", "/tmp", module]  # noqa: S108
-        raise _no_dockerfile(draft, framework, "a wsgi.py or the package gunicorn, which serves it, was not found")
+        raise no_dockerfile(draft, framework, "a wsgi.py or the package gunicorn, which serves it, was not found")
     package = next((name.partition("/")[0] for name in names if re.fullmatch(r"[A-Za-z_]\w*/__main__\.py", name)), None)
     if package:
         return [python, "-m", package]
     script = next((name for name in ("main.py", "app.py", "__main__.py") if name in names), None)
     if script:
         return [python, script]
-    raise _no_dockerfile(draft, framework, "no main.py, app.py or PACKAGE/__main__.py was found")
+    raise no_dockerfile(draft, framework, "no main.py, app.py or PACKAGE/__main__.py was found")
 
 
 def _find_object(folder: Path, names: Sequence[str], constructor: str) -> str | None:
@@ -245,21 +232,15 @@ def _find_object(folder: Path, names: Sequence[str], constructor: str) -> str | 
 
 
 def _write_node(workspace: Workspace, draft: Draft, framework: Framework, folder: Path, names: Sequence[str]) -> None:
-    if "package-lock.json" not in names:
-        raise _no_dockerfile(
-            draft, framework, "there is no package-lock.json to install from (`npm install` writes it)"
-        )
-    package = package_json(folder)
-    scripts = package.get("scripts")
-    scripts = {str(key): str(value) for key, value in scripts.items()} if isinstance(scripts, dict) else {}
-    test = "test" in scripts and "no test specified" not in scripts["test"]
+    require_npm_lock(draft, framework, names)
+    package, scripts = package_json(folder), npm_scripts(folder)
     draft.dockerfile = _NODE_TEMPLATE.format(
         framework=framework.name,
-        bases=_base_arguments(workspace, draft, framework),
-        mounts=_NPM_MOUNTS,
+        bases=base_arguments(workspace, draft, framework, *BASES[framework.language]),
+        mounts=NPM_MOUNTS,
         build="RUN npm run build\n" if "build" in scripts else "",
-        test=_NODE_TEST if test else "",
-        test_note="test, " if test else "",
+        test=NODE_TEST if has_npm_tests(scripts) else "",
+        test_note="test, " if has_npm_tests(scripts) else "",
         expose=f"EXPOSE {framework.port}\n" if framework.port else "",
         command=json.dumps(_node_command(draft, framework, scripts, package, names)),
         user=USER,
@@ -281,4 +262,4 @@ def _node_command(
     for name in [str(main)] if main else ["server.js", "index.js", "app.js"]:
         if not start and name.removeprefix("./") in names:
             return ["node", name]
-    raise _no_dockerfile(draft, framework, "its `start` script is not `node FILE`, and no main file was found")
+    raise no_dockerfile(draft, framework, "its `start` script is not `node FILE`, and no main file was found")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slipway._internal.adopt.copying import list_files
 from slipway._internal.adopt.dockerless import write_around
+from slipway._internal.adopt.dockerless_static import ROUTE
 from slipway._internal.adopt.frameworks import Framework, recognize
 from slipway._internal.adopt.names import require_label, to_label
 from slipway._internal.adopt.pins import HOW_TO_PIN, Pins, base_arguments, pin_dockerfile
@@ -58,6 +59,9 @@ def plan_folder(
     set_limits(draft, str(folder), is_large=framework is not None and framework.language == "java")
     if draft.settings.get("port"):
         give_routes(workspace, [draft], route, str(folder))
+        if ROUTE in draft.settings.get("args", {}) and framework and framework.language == "static":
+            draft.settings["args"][ROUTE] = draft.settings["route"]
+            draft.rows = [row for row in draft.rows if row.key != "route" or row.fate != "to do"]  # it serves below it
     elif route:
         give_routes(workspace, [], route, str(folder))
     compose = [name for name in names if name in ("compose.yaml", "compose.yml", "docker-compose.yml")]

@@ -18,6 +18,10 @@ _NODE = {
     "fastify": ("Fastify", 3000),
     "express": ("Express", 3000),
 }
+_JAVA = {"io.javalin": ("Javalin", 7070), "io.micronaut": ("Micronaut", 8080)}
+_BUNDLERS = frozenset({"vite", "webpack", "parcel", "react-scripts", "@vue/cli-service", "rollup", "esbuild", "astro"})
+_PAGE_SERVERS = frozenset({"nuxt", "@sveltejs/kit", "@remix-run/node", "@astrojs/node", "koa", "hapi"})
+"""Packages that make a server of what is bundled."""
 _HEALTH = re.compile(r"[\"'`](/(?:health|healthz|healthcheck|health-check|livez|readyz))[\"'`/]")
 _SOURCES = (".py", ".js", ".mjs", ".cjs", ".ts", ".go", ".java", ".kt", ".rb")
 MAX_SOURCE_FILES = 500
@@ -55,7 +59,8 @@ def _candidates(folder: Path, names: list[str]) -> Iterator[Framework]:
     if "spring-boot" in build:
         yield Framework("java", "Spring Boot", 8080, "/actuator/health" if "actuator" in build else None)
     elif build:
-        yield Framework("java", "Java", None)
+        name, port = next(((name, port) for key, (name, port) in _JAVA.items() if key in build), ("Java", None))
+        yield Framework("java", name, port)
     if re.search(r"^\s*gem\s+[\"']rails[\"']", read(folder, "Gemfile"), re.MULTILINE):
         yield Framework("ruby", "Rails", 3000, "/up" if (folder / "bin" / "rails").exists() else None)
     packages = node_packages(folder)
@@ -66,12 +71,23 @@ def _candidates(folder: Path, names: list[str]) -> Iterator[Framework]:
     for package, (name, port) in _PYTHON.items():
         if package in wanted:
             yield Framework("python", name, port)
+    if _is_bundled_page(folder):
+        yield Framework("static", "a web page", 8080)
     if "package.json" in names:
         yield Framework("node", "Node.js", None)
     if {"requirements.txt", "pyproject.toml"} & {*names}:
         yield Framework("python", "Python", None)
     if "index.html" in names:
         yield Framework("static", "static files", 8080)
+
+
+def _is_bundled_page(folder: Path) -> bool:
+    """Whether package.json builds files for a browser, and starts no server of its own."""
+    package, scripts = package_json(folder), npm_scripts(folder)
+    tools = package.get("devDependencies")
+    packages = node_packages(folder) | ({*tools} if isinstance(tools, dict) else set())
+    is_started = "start" in scripts and re.match(r"\s*(?:node|nodemon|tsx|ts-node)\b", scripts["start"])
+    return "build" in scripts and bool(packages & _BUNDLERS) and not packages & _PAGE_SERVERS and not is_started
 
 
 def read(folder: Path, name: str) -> str:
@@ -89,6 +105,17 @@ def package_json(folder: Path) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def npm_scripts(folder: Path) -> dict[str, str]:
+    """Return the scripts that package.json names."""
+    found = package_json(folder).get("scripts")
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def has_npm_tests(scripts: dict[str, str]) -> bool:
+    """Whether `npm test` does more than say that there are none."""
+    return "test" in scripts and "no test specified" not in scripts["test"]
 
 
 def node_packages(folder: Path) -> set[str]:

@@ -49,6 +49,7 @@ class Draft:
         without: files below that folder which stay out.
         dockerfile: its Dockerfile; None where it has none, or that of a kind.
         files: further files: path in the service → where it is copied from.
+        texts: further files that are written: path in the service → what it holds.
         kind: the kind whose files it gets; empty where it gets none.
         rows: what becomes of all that the source says of it.
     """
@@ -60,6 +61,7 @@ class Draft:
     without: frozenset[Path] = frozenset()
     dockerfile: str | None = None
     files: dict[str, Path] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     kind: str = ""
     rows: list[Row] = field(default_factory=list)
 

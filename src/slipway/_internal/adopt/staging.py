@@ -62,6 +62,8 @@ def _write(draft: Draft, root: Path, folder: Path) -> None:
             target.mkdir(exist_ok=True)
         else:
             shutil.copy2(source, target)
+    for name, text in draft.texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
     if any(name.startswith(f"{EXTRA_FOLDER}/") for name in draft.files):
         _let_through(folder)
     if draft.dockerfile is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from slipway._internal.content.frontend import own_version
+from slipway._internal.model.full_disk import is_disk_full
 
-DISK_FULL = re.compile(r"no space left on device|ENOSPC|disk quota exceeded", re.IGNORECASE)
 LOGIN_FAILED = re.compile(r"error (?:listing|getting) credentials|docker-credential-[a-z]", re.IGNORECASE)
 FRONTEND = re.compile(r"(?:docker-image://|source metadata for )docker\.io/docker/dockerfile(?:-upstream)?[:@]")
 UNREACHABLE = re.compile(
@@ -23,7 +23,7 @@ def build_remedy(service: str, text: str) -> str:
         service: its name.
         text: the error and the last lines of the step that failed.
     """
-    if DISK_FULL.search(text):
+    if is_disk_full(text):
         return "Free some disk space (`invoke doctor` shows how much there is), then build again."
     if LOGIN_FAILED.search(text):
         return (

@@ -11,7 +11,7 @@ from slipway._internal.content import dockerfile_parser
 from slipway._internal.content.dockerfile import Dockerfile, Stage
 from slipway._internal.content.dockerfile_parser import Instruction
 from slipway._internal.content.dockerfile_words import WordError, expand_variables, split_words
-from slipway._internal.content.healthcheck import Healthcheck
+from slipway._internal.content.healthcheck import SHELL, Healthcheck
 
 ROOT_USERS = ("", "root", "0")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?\Z")
@@ -30,6 +30,7 @@ class DockerfileFacts:
         unset: the arguments of the build that have no default, each with its line.
         copied: what is copied from the build's context, each with its line.
         command: the last CMD or ENTRYPOINT, for a look at what it runs.
+        entrypoint, cmd: the words of the last ENTRYPOINT and CMD, as a container gets them.
     """
 
     target: str
@@ -40,6 +41,8 @@ class DockerfileFacts:
     unset: Mapping[str, int] | None = None
     copied: tuple[tuple[str, int], ...] = ()
     command: str = ""
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
 
     @property
     def is_root(self) -> bool:
@@ -64,6 +67,7 @@ def read_facts(dockerfile: Dockerfile, target: str, args: Mapping[str, str]) -> 
     values = {name: args.get(name, default or "") for name, default in dockerfile.arguments.items()}
     ports: list[int] = []
     user = command = ""
+    words: dict[str, tuple[str, ...]] = {}
     for stage in chain:
         for each in instructions[stage.number]:
             if each.keyword in ("ARG", "ENV"):
@@ -74,6 +78,7 @@ def read_facts(dockerfile: Dockerfile, target: str, args: Mapping[str, str]) -> 
                 user = _expand(each.rest.strip(), values, dockerfile.escape)
             elif each.keyword in ("CMD", "ENTRYPOINT"):
                 command = f"{command} {each.rest}".strip() if each.keyword == "CMD" else each.rest
+                words[each.keyword] = tuple(_json_words(each.rest)) or (*SHELL, each.rest)
     return DockerfileFacts(
         target=shipped.name,
         base=chain[0].base.text,
@@ -83,6 +88,8 @@ def read_facts(dockerfile: Dockerfile, target: str, args: Mapping[str, str]) -> 
         unset=dict(_unset_arguments(dockerfile, args)),
         copied=tuple(item for found in instructions for each in found for item in _copied(each)),
         command=command,
+        entrypoint=words.get("ENTRYPOINT", ()),
+        cmd=words.get("CMD", ()),
     )
 
 

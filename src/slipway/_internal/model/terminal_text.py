@@ -14,6 +14,8 @@ MAX_LINE_CHARACTERS = 500
 """How many characters of a line are shown of a failed step or of progress."""
 TAIL_LINES = 15
 """How many last lines of a failed step or pod stand in its error; its log has them all."""
+LAST_LINES = "its last lines"
+"""How the line begins that stands above a service's own lines in an error; they are indented below it."""
 MAX_LINES = 200
 """How many lines of output an error shows."""
 

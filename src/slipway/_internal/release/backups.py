@@ -19,18 +19,24 @@ from pathlib import Path
 from typing import IO
 
 from slipway._internal.context.reporter import Reporter
+from slipway._internal.model import stack as stacks
 from slipway._internal.model.containers import BackupSettings
 from slipway._internal.model.errors import ConfigError, SlipwayError
-from slipway._internal.model.files import PRIVATE_MODE
+from slipway._internal.model.files import PRIVATE_MODE, write_error
+from slipway._internal.model.full_disk import full_volume_remedy, is_disk_full
 from slipway._internal.model.masking import mask
+from slipway._internal.model.stack import how_to_deploy
 from slipway._internal.model.terminal_text import TAIL_LINES
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.run.background import Background
+from slipway._internal.targets import target_of
 
 FOLDER = "backups"
 """The folder in .slipway, which git ignores, that holds backups whose place the user does not name."""
 CHUNK_BYTES = 1024 * 1024
 COMPRESSION_LEVEL = 6
+STOPPED = ("exited", "dead", "restarting", "paused", "created")
+"""How an engine calls the state of a container in which nothing can be run."""
 END_SECONDS = 15.0
 """How long a command may take to end when its user has interrupted it."""
 
@@ -62,6 +68,7 @@ def create_backup(workspace: Workspace, stack: str, service: str, file: Path | N
     target = file or _new_file(workspace, stack, service)
     if target.exists():
         raise ConfigError(f"{target} is there already", remedy="Name another file with --file.")
+    _require_running(workspace, stack, service)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,9 +78,7 @@ def create_backup(workspace: Workspace, stack: str, service: str, file: Path | N
         _check_file(workspace, stack, service, settings, partial, named=target)
         partial.rename(target)
     except OSError as error:
-        raise SlipwayError(
-            f"{target} cannot be written: {error.strerror}", remedy="Check the disk's space and the folder's rights."
-        ) from error
+        raise write_error(error, target) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -89,6 +94,7 @@ def check_backup(workspace: Workspace, stack: str, service: str, file: Path, rep
         SlipwayError: the service does not run.
     """
     settings = _settings_of(workspace.service(service))
+    _require_running(workspace, stack, service)
     reporter.step(service, "checking the backup")
     try:
         _check_file(workspace, stack, service, settings, file, named=file)
@@ -106,8 +112,43 @@ def restore_backup(workspace: Workspace, stack: str, service: str, file: Path, r
     """
     settings = _settings_of(workspace.service(service))
     reporter.step(service, "restoring")
-    _feed(_exec_command(workspace, stack, service, settings.restore), file, service, settings.restore)
+    try:
+        _feed(_exec_command(workspace, stack, service, settings.restore), file, service, settings.restore)
+    except SlipwayError as error:
+        if is_disk_full(error.detail) and (volumes := data_volumes_of(workspace, stack, service)):
+            full = f"{service}: the backup does not fit: {' or '.join(volumes)} is full"
+            raise SlipwayError(full, remedy=full_volume_remedy(volumes), detail=error.detail) from error
+        raise
     reporter.done(service, "restored")
+
+
+def data_volumes_of(workspace: Workspace, stack: str, service: str) -> list[str]:
+    """Return the names of the volumes that hold a service's data in a stack."""
+    found = target_of(workspace, stacks.load(workspace.root, stack, {})).data_volumes()
+    return sorted(volume.name for volume in found if volume.service == service)
+
+
+def _require_running(workspace: Workspace, stack: str, service: str) -> None:
+    """Raise ConfigError unless a service runs in a stack, so that its data can be saved and put back there."""
+    settings = stacks.load(workspace.root, stack, {})
+    if service in settings.external:
+        raise ConfigError(
+            f"{service} runs elsewhere in {stack}, as `slipway:external` says",
+            remedy="Use the backups of the place where it runs.",
+        )
+    rows = target_of(workspace, settings).status(lambda: None)
+    row = next((row for row in rows if row.service == service), None)
+    if row is None or row.state == "missing":
+        raise ConfigError(
+            f"{service} does not run in {stack}: its data are saved and put back while it runs",
+            remedy=f"Deploy the stack first: `{how_to_deploy(stack)}`. It gets passwords of its own there.",
+        )
+    if row.state in STOPPED:
+        raise SlipwayError(
+            f"{service} is {row.state} in {stack}, so its data cannot be saved or put back"
+            + f": {row.drift}" * bool(row.drift),
+            remedy=f"`invoke logs {service} --stack {stack}` says why. Its data stay where they are.",
+        )
 
 
 def _settings_of(service: Service) -> BackupSettings:
@@ -116,7 +157,7 @@ def _settings_of(service: Service) -> BackupSettings:
         raise ConfigError(
             f"{service.folder / 'service.toml'} has no [backup], so nobody knows how to save {service.name}'s data",
             remedy='Add it, such as: dump = ["pg_dump", "--format=custom", "app"] and '
-            'restore = ["pg_restore", "--clean", "--if-exists", "--dbname=app"].',
+            'restore = ["pg_restore", "--clean", "--if-exists", "--exit-on-error", "--dbname=app"].',
         )
     return settings
 

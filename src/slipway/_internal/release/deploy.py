@@ -147,10 +147,13 @@ def update_stack(
         return outcome
 
 
-def services_with_data(pulumi_stack: PulumiStack, target: DeploymentTarget) -> set[str]:
-    """Return the services that are in a stack's state, or have data where it runs."""
-    deployed = {str(resource["urn"]).rpartition("::")[2] for resource in pulumi_stack.list_resources()}
-    return deployed | {volume.service for volume in target.data_volumes()}
+def services_with_data(pulumi_stack: PulumiStack, target: DeploymentTarget) -> dict[str, str]:
+    """Return the services that are in a stack's state, or have data where it runs: service → its volume.
+
+    The volume is empty for those in the state: others' data is of an earlier workspace in this folder.
+    """
+    deployed = {str(resource["urn"]).rpartition("::")[2]: "" for resource in pulumi_stack.list_resources()}
+    return {volume.service: volume.name for volume in target.data_volumes()} | deployed
 
 
 def unsupported_limits(workspace: Workspace, stack: Stack) -> str:

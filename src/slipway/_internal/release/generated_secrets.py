@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.context.run_context import RunContext
@@ -19,7 +19,7 @@ SECRET_BYTES = 24
 
 
 def generate_secrets(
-    context: RunContext, stack: Stack, reporter: Reporter, deployed: Callable[[], Collection[str]]
+    context: RunContext, stack: Stack, reporter: Reporter, deployed: Callable[[], Mapping[str, str]]
 ) -> None:
     """Generate what has no value in a stack's configuration yet. Two deploys at a time generate it once.
 
@@ -27,7 +27,8 @@ def generate_secrets(
         context: the run's context.
         stack: the stack.
         reporter: told what was generated.
-        deployed: returns the services that have run in the stack, or have data there; called only in case of need.
+        deployed: returns the services that have run in the stack, or have data there, each with the volume that an
+            earlier workspace left (else empty); called only in case of need.
 
     Raises:
         ConfigError: a service has data that an earlier secret protects, and that secret is gone.
@@ -38,7 +39,7 @@ def generate_secrets(
         return
     with workspace_lock(workspace, reporter):
         missing = missing_secrets(workspace, stack)
-        refuse_lost_secrets(stack, missing, deployed() if missing else ())
+        refuse_lost_secrets(stack, missing, deployed() if missing else {})
         for key in missing:
             value = secrets.token_urlsafe(SECRET_BYTES)
             write_secret(context.bin / "pulumi", workspace.project, stack.name, key, value, context.environment)
@@ -57,9 +58,16 @@ def missing_secrets(workspace: Workspace, stack: Stack) -> list[str]:
     return [key for key in keys if key not in config]
 
 
-def refuse_lost_secrets(stack: Stack, missing: Collection[str], deployed: Collection[str]) -> None:
+def refuse_lost_secrets(stack: Stack, missing: Collection[str], deployed: Mapping[str, str]) -> None:
     """Raise ConfigError where a missing secret must have been generated before: its service has run with it."""
     lost = [key for key in missing if key.partition(":")[0] in deployed]
+    if lost and (volume := deployed[lost[0].partition(":")[0]]):
+        raise ConfigError(
+            f"the volume {volume} has data of an earlier workspace in this folder, and the password that it was made "
+            f"with is gone: `{lost[0]}` in {stack.file}",
+            remedy=f"If nobody needs that data, `invoke down --stack {stack.name} --volumes` in "
+            f"{stack.file.parent.parent} removes it for good, once you have typed the name that it asks for. Otherwise put {stack.file.name} back as it was.",
+        )
     if lost:
         raise ConfigError(
             f"{stack.file}: `{lost[0]}` is gone, and {lost[0].partition(':')[0]} has data in {stack.name} that was "

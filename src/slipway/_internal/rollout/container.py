@@ -133,7 +133,7 @@ def new_container(spec: ContainerSpec, name: str, options: Callable[[], Mapping[
         yield container
     except BaseException as error:
         start_error = name_conflict_error(name, error) or explain_start_failure(
-            spec.service, container, error, list(spec.secrets.values())
+            spec.service, container, error, list(spec.secrets.values()), [*volumes.mounted_volumes(spec)]
         )
         with suppress(SlipwayError):  # the first error is the one to report
             remove_failed_container(container, name)

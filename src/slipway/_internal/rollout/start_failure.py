@@ -9,8 +9,9 @@ from typing import Any
 
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.files import open_private
+from slipway._internal.model.full_disk import full_volume_remedy, is_disk_full
 from slipway._internal.model.masking import mask, register_secret
-from slipway._internal.model.terminal_text import sanitize_lines
+from slipway._internal.model.terminal_text import LAST_LINES, sanitize_lines
 from slipway._internal.model.workspace_path import workspace_root
 from slipway._internal.rollout.cancellation import Cancelled
 from slipway._internal.run import engine
@@ -27,7 +28,11 @@ def logs_folder() -> Path:
 
 
 def explain_start_failure(
-    service: str, container: Any, error: BaseException, secrets: Sequence[str] = ()
+    service: str,
+    container: Any,
+    error: BaseException,
+    secrets: Sequence[str] = (),
+    volumes: Sequence[str] = (),
 ) -> BaseException:
     """Return the error for a failed container; save its log before it is removed.
 
@@ -36,6 +41,7 @@ def explain_start_failure(
         container: the failed container, or None if it was not created yet.
         error: the original error.
         secrets: values to mask in the log.
+        volumes: the names of its data volumes.
     """
     cause = (engine.translate_error(error) if isinstance(error, Exception) else None) or error
     if isinstance(cause, Cancelled) or not isinstance(cause, SlipwayError):
@@ -43,6 +49,9 @@ def explain_start_failure(
     for secret in secrets:
         register_secret(secret)
     text = _read_log(container) if container is not None else ""
+    if volumes and is_disk_full(f"{cause.message}\n{cause.detail}\n{text}"):
+        full = f"{cause.message}; {' or '.join(volumes)} is full"
+        cause = SlipwayError(full, remedy=full_volume_remedy(volumes), detail=cause.detail)
     return error_with_log(service, cause, text, container.name if container is not None else "")
 
 
@@ -51,7 +60,7 @@ def error_with_log(service: str, cause: SlipwayError, text: str, name: str) -> S
     text = mask(text)
     detail = [cause.detail]
     if text.strip():
-        detail += [f"its last lines ({service}):", *(f"  {line}" for line in sanitize_lines(text)[-SHOWN_LOG_LINES:])]
+        detail += [f"{LAST_LINES} ({service}):", *(f"  {line}" for line in sanitize_lines(text)[-SHOWN_LOG_LINES:])]
     kind = ConfigError if isinstance(cause, ConfigError) else SlipwayError
     return kind(
         f"service {service} failed: {cause.message}",

@@ -43,6 +43,8 @@ RESTART_POLICY = {"Name": "always"}
 CONNECT_SECONDS, SSH_SECONDS, REQUEST_SECONDS = 5, 30, 60
 MAX_LINE_BYTES = 1024 * 1024
 """Bytes of a log's line after which it is told, whether it has ended or not."""
+RECENT_LOG_LINES = 100
+"""How many of a log's last lines are looked through."""
 MAX_CONNECTIONS = 64  # connections kept for the resources that Pulumi handles at the same time
 
 T = TypeVar("T")
@@ -243,6 +245,21 @@ def read_logs(
         yield from split_lines(chunks)
 
 
+def read_recent_log(container: str, seconds: int) -> list[str]:
+    """Return what a container has written in the last seconds, its last lines at most; nothing where it is gone.
+
+    Raises:
+        SlipwayError: there is no engine.
+    """
+    with docker_errors():
+        try:
+            source = client().containers.get(container)
+            text = source.logs(since=int(time.time()) - seconds, tail=RECENT_LOG_LINES)
+        except load_sdk().errors.NotFound:
+            return []
+    return [*split_lines([text, b"\n"])]
+
+
 def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Yield the lines of a log that comes in parts; one without an end is told in pieces, and kept in no memory."""
     rest = bytearray()
@@ -317,7 +334,10 @@ def current_health(container: ContainerSummary, seconds: float = 10) -> str:
         return container.health or container.state
     with docker_errors():
         command = health_command(client().containers.get(container.id).image)
-        return "healthy" if command and probe(container.id, command, seconds).ok else container.health
+        try:
+            return "healthy" if command and probe(container.id, command, seconds).ok else container.health
+        except SlipwayError:  # it ends at this moment, or is started again
+            return container.health
 
 
 def probe(container: str, command: list[str], seconds: float) -> ProbeResult:

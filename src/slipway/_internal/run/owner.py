@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_failures
 from slipway._internal.model.project import Project
-from slipway._internal.run import statefile
+from slipway._internal.run import engine, statefile
 from slipway._internal.run.state import backend_url, local_state_folder, read_resource_ids
 
 OWNER_LABEL, FOLDER_LABEL, STATE_LABEL, HOST_LABEL = "slipway.owner", "slipway.folder", "slipway.state", "slipway.host"
@@ -151,7 +151,7 @@ def refuse_others(
         raise _copied_state_error(owner, stack, copied[0])
     ids = known()
     if others := [deployed for deployed, verdict in verdicts if verdict == "other" and deployed.id not in ids]:
-        raise foreign_object_error(owner, stack, others[0])
+        raise foreign_object_error(owner, stack, min(others, key=lambda deployed: engine.DATA_LABEL in deployed.labels))
     unsaid = [deployed for deployed, verdict in verdicts if verdict == "unsaid" and deployed.kind != "volume"]
     if unsaid and not any(deployed.id in ids for deployed in unsaid):
         names = ", ".join(sorted(deployed.name for deployed in unsaid))
@@ -176,17 +176,25 @@ def foreign_object_error(owner: StateOwner, stack: str, thing: DeployedObject) -
             f"`invoke down --stack {stack}` there. If that folder is gone for good: "
             f"`kubectl delete namespace {thing.name}`.",
         )
+    if is_folder_gone(owner, thing.labels) and engine.DATA_LABEL in thing.labels:
+        return ConfigError(
+            f"the volume {thing.name} has data of `{stack}` that {folder} deployed; that folder is gone, and with it "
+            "the password that the data was made with",
+            remedy=f"If nobody needs the data: `docker volume rm {thing.name}` removes it for good. "
+            f"Otherwise `invoke up --stack {stack} --beside`: names and a port of its own for this folder.",
+        )
     if is_folder_gone(owner, thing.labels):
         return ConfigError(
             f"{problem}; that folder is gone",
             remedy=f"`invoke down --stack {stack} --abandoned` removes what it left; then try again. "
             f"Or `invoke up --stack {stack} --beside`: names and a port of its own for this folder.",
         )
+    is_data = engine.DATA_LABEL in thing.labels
     abandon_hint = f" If it is gone for good: `invoke down --stack {stack} --abandoned`." if elsewhere else ""
     return ConfigError(
         problem,
         remedy=f"`invoke up --stack {stack} --beside` gives this folder names and a port of its own, so that both "
-        f"run; or `invoke down --stack {stack}` there.{abandon_hint}",
+        f"run; or `invoke down --stack {stack}{' --volumes' * is_data}` there.{abandon_hint}",
     )
 
 

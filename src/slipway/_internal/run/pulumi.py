@@ -23,7 +23,7 @@ from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.run import passphrase, statefile
 from slipway._internal.run.policy import PolicyReports, PolicyServer, ViolationCollector, serve_policies
-from slipway._internal.run.pulumi_command import PulumiCli, extract_diagnosis
+from slipway._internal.run.pulumi_command import PulumiCli, extract_diagnosis, without_service_logs
 from slipway._internal.run.resource_tree import COMPONENT_TYPES
 from slipway._internal.run.state import (
     PASSPHRASE_VARIABLES,
@@ -286,7 +286,7 @@ class PulumiStack:
                 raise self._failure from error
             if refusal := violations and violations.refusal():
                 raise refusal from error
-            if not_saved := _DISK_ERRORS.search(str(error)):
+            if not_saved := _DISK_ERRORS.search(without_service_logs(str(error))):
                 raise self._state_not_saved_error(not_saved[0], str(error)) from error
             if "incorrect passphrase" in str(error):
                 raise self._wrong_passphrase_error() from error

@@ -15,6 +15,7 @@ from pulumi import automation
 from semver import VersionInfo
 
 from slipway._internal.model.scratch import track_session
+from slipway._internal.model.terminal_text import LAST_LINES
 from slipway._internal.run.process import child_environment
 from slipway._internal.run.process_status import read_start_time
 from slipway._internal.run.sessions import end_processes, program_name, session_processes
@@ -89,6 +90,18 @@ def extract_diagnosis(text: str) -> str:
     heads = [number for number, line in enumerate(diagnostics) if not line.startswith("   ")]
     empty = {number for number in heads if number + 1 == len(diagnostics) or number + 1 in heads}
     return "\n".join(line.removeprefix("  ") for number, line in enumerate(diagnostics) if number not in empty)
+
+
+def without_service_logs(text: str) -> str:
+    """Return a failed command's text without the lines that services have logged: their disks are not the state's."""
+    kept, depth = [], None
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if depth is not None and (indent > depth or not line.strip()):
+            continue
+        depth = indent if line.lstrip().startswith(LAST_LINES) else None
+        kept.append(line)
+    return "\n".join(kept)
 
 
 def end_plugin(name: str) -> None:

@@ -54,6 +54,16 @@ def _kind_folders(root: Path | None) -> dict[str, Path]:
     return {file.parent.name: file.parent for file in files if not file.parent.name.startswith((".", "_"))}
 
 
+def read_kind(root: Path, kind: str) -> dict[str, Any]:
+    """Return what a kind's service.toml says; nothing where there is no such kind.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    folder = _kind_folders(root).get(kind)
+    return _parse(folder / "service.toml", read_text(folder / "service.toml")) if folder else {}
+
+
 def create_service(
     root: Path, name: str, kind: str, *, route: str | None = None, check: Callable[[Path], object] | None = None
 ) -> Path:

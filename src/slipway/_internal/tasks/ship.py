@@ -197,16 +197,18 @@ def restore(context: Context, service: str, file: str, stack: str = "dev", yes: 
 
     from slipway._internal.model.errors import ConfigError
     from slipway._internal.model.workspace import load_workspace
-    from slipway._internal.release.backups import check_backup, restore_backup
+    from slipway._internal.release.backups import check_backup, data_volumes_of, restore_backup
     from slipway._internal.tasks import show
 
     workspace, saved = load_workspace(workspace_root()), Path(file).absolute()
     with show.progress(f"Checking {saved.name}") as reporter:
         check_backup(workspace, stack, service, saved, reporter)
-    if not show.consent(yes)(f"Replace what {service} has in {stack} by what is in {saved.name}?"):
+    volumes = " and ".join(data_volumes_of(workspace, stack, service)) or "its volume"
+    if not show.consent(yes)(f"Replace all that {service} has in {stack} ({volumes}) by the data of {saved.name}?"):
         raise ConfigError(
-            f"{service} keeps its data: nobody confirmed that it is replaced",
-            remedy="Answer the question in a terminal, or add --yes.",
+            f"{service} in {stack} keeps its data in {volumes}: nobody confirmed that it is replaced",
+            remedy="Answer the question in a terminal, or add --yes. "
+            f"`invoke backup {service} --stack {stack}` saves what is there now.",
         )
     with show.progress(f"Restoring {service}") as reporter:
         restore_backup(workspace, stack, service, saved, reporter)

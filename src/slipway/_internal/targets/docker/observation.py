@@ -10,6 +10,7 @@ from slipway._internal.context.parallel import run_parallel
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.insight.run_recorder import Recorder
 from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.full_disk import is_disk_full
 from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.rollout import drain, gateway
@@ -27,6 +28,9 @@ from slipway._internal.targets.target import DataVolume, Redeploy
 START_STEP = "container: starting"
 START_PARTS = "container: getting the image", "container: starting", "container: becoming healthy"
 """The step of a container's start in the run record, and the parts that it is split into."""
+
+FULL_VOLUME_SECONDS = 300
+"""How long a service's word that its volume is full is believed."""
 
 STRAY_GRACE_SECONDS = 10
 """How long a container that receives no requests may take to stop."""
@@ -85,6 +89,9 @@ class DockerTarget:
             GATEWAY,
         ]
         jobs = self._job_names()
+        volumes = {
+            service.name: [each.name for each in service.settings.volumes] for service in self.workspace.services
+        }
         for name in expected:
             serving, strays = containers.select_replicas(
                 [service for service in own_containers if service.service == name], known_ids
@@ -92,7 +99,7 @@ class DockerTarget:
             if not serving:
                 rows.append(ServiceStatus(name, "missing", "-", "-", f"not there: `{deploy}` restores it"))
             else:
-                drift = self._drift(name, serving)
+                drift = self._full_volume(name, serving[0], volumes.get(name, ())) or self._drift(name, serving)
                 rows.append(
                     job_status(serving[0], drift)
                     if name in jobs
@@ -105,6 +112,13 @@ class DockerTarget:
             if service.service not in expected
         ]
         return rows
+
+    def _full_volume(self, name: str, container: engine.ContainerSummary, volumes: Sequence[str]) -> str:
+        """Say that a service's volume is full, where its log has said so in the last minutes; else nothing."""
+        if not volumes or not is_disk_full("\n".join(engine.read_recent_log(container.id, FULL_VOLUME_SECONDS))):
+            return ""
+        names = [engine.data_volume_name(self.deployed_name, self.stack.name, name, volume) for volume in volumes]
+        return f"{' or '.join(names)} is full, says its log: make room (`docker volume inspect {names[0]}`)"
 
     def _drift(self, name: str, serving: Sequence[engine.ContainerSummary]) -> str:
         """Return how the containers that serve a service differ from what was deployed."""

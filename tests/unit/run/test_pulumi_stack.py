@@ -73,7 +73,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Automation:
 
     monkeypatch.setattr(pulumi.automation, "LocalWorkspace", local_workspace)
     monkeypatch.setattr(pulumi.automation.Stack, "create_or_select", lambda *_: found.stack())
-    monkeypatch.setattr(pulumi, "_ExistingStack", lambda *_: found.stack())
+    monkeypatch.setattr(pulumi, "ExistingStack", lambda *_: found.stack())
     monkeypatch.setattr(pulumi, "PulumiCli", lambda cli: cli)
     monkeypatch.setattr(pulumi, "serve_policies", serve)
     monkeypatch.setattr(pulumi, "pulumi_environment", lambda *_a, **_k: {"PULUMI_HOME": "/home"})

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from slipway._internal.build import bake_runner
-from slipway._internal.build.frontends import ensure_frontends, required_frontends
+from slipway._internal.build.frontends import ensure_frontends
 from slipway._internal.commands import base_images as commands
 from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.content.dockerignore import load_dockerignore
-from slipway._internal.content.frontend import lock_name
+from slipway._internal.content.frontend import LOCK_PREFIX
 from slipway._internal.content.normalized_contexts import normalize_context
 from slipway._internal.content.service_inputs import base_argument
 from slipway._internal.context.reporter import Reporter
@@ -62,8 +62,7 @@ def ensure_bases(
         refs |= _ensure_hardened(context, hardened, reporter, install=install, fresh=fresh)
     locked = old_lock.bases if old_lock else {}
     if preview:
-        names_of_frontends = map(lock_name, required_frontends(workspace))
-        refs |= {name: locked[name] for name in names_of_frontends if name in locked}
+        refs |= {name: ref for name, ref in locked.items() if name.startswith(LOCK_PREFIX)}
     else:
         refs |= ensure_frontends(context, locked, reporter, install=install)
     new_lock = BasesLock(source, refs)

@@ -27,6 +27,8 @@ Since 1.27 the stable channel has all that `labs` has, and long since all of `ex
 """
 FRONTEND_ARGUMENT = "BUILDKIT_SYNTAX"
 """The build argument by which BuildKit takes another frontend than a Dockerfile names."""
+LOCK_PREFIX = "dockerfile-"
+"""What the names of later frontends begin with in the bases' lock."""
 FOLDER = "dockerfiles"
 _OFFICIAL = re.compile(
     r"(?:(?:index\.)?docker\.io/)?docker/dockerfile(?::(?:latest|labs|experimental"
@@ -64,7 +66,7 @@ def served_version(syntax: str) -> str:
 
 def lock_name(version: str) -> str:
     """Return what the image of a later frontend is called in the bases' lock."""
-    return f"dockerfile-{version}"
+    return f"{LOCK_PREFIX}{version}"
 
 
 def require_served(dockerfile: Dockerfile, image: str) -> None:

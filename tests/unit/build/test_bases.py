@@ -60,21 +60,25 @@ def context_of(of: workspaces.Workspace) -> Any:
     return SimpleNamespace(workspace=of, bin=of.scratch / "bin", environment={})
 
 
+def required(of: workspaces.Workspace) -> list[str]:
+    return bases.required_bases(of, bases.read_dockerfiles(of))
+
+
 def ensure(of: workspaces.Workspace, report: RecordingReporter, **more: Any) -> dict[str, str]:
     return bases.ensure_bases(of, context_of(of), report, **more)
 
 
 def test_only_bases_that_a_service_names_are_needed_and_the_gateways(tmp_path: Path) -> None:
-    assert bases.required_bases(workspace(tmp_path, "official")) == ["envoy", "python-build", "python-run"]
+    assert required(workspace(tmp_path, "official")) == ["envoy", "python-build", "python-run"]
 
 
 def test_a_workspace_without_services_needs_the_gateways_alone(tmp_path: Path) -> None:
-    assert bases.required_bases(workspace(tmp_path, "official", "none")) == ["envoy"]
+    assert required(workspace(tmp_path, "official", "none")) == ["envoy"]
 
 
 @pytest.mark.parametrize("answer", service_creation.INITIAL_SERVICES)
 def test_a_new_workspace_neither_pulls_nor_builds_what_only_other_kinds_start_from(tmp_path: Path, answer: str) -> None:
-    needed = bases.required_bases(workspace(tmp_path, "hardened", answer))
+    needed = required(workspace(tmp_path, "hardened", answer))
     assert {name.partition("-")[0] for name in needed} <= {"envoy", "python", "node", "postgres"}
 
 

@@ -53,7 +53,7 @@ def test_hardened_bases_that_nobody_has_built_are_built_in_one_bake(
 ) -> None:
     bake = Bake(monkeypatch)
     of = workspace(tmp_path, "hardened")
-    names = bases.required_bases(of)
+    names = bases.required_bases(of, bases.read_dockerfiles(of))
     tags = bases.hardened_tags(of, names)
     bases._build_missing(context_of(of), tags, report, install=True, fresh=False)
     assert sorted(bake.names) == names and len(bake.commands) == 1
@@ -74,7 +74,7 @@ def test_where_debian_cannot_be_pulled_a_root_file_system_is_made_for_it(
     (tmp_path / "rootfs").mkdir()
     monkeypatch.setattr(bases, "pull_obstacle", lambda _ref: "no network")
     monkeypatch.setattr(bootstrap, "bootstrap_debian", lambda *_, **__: tmp_path / "rootfs")
-    tags = bases.hardened_tags(of, bases.required_bases(of))
+    tags = bases.hardened_tags(of, bases.required_bases(of, bases.read_dockerfiles(of)))
     bases._build_missing(context_of(of), tags, report, install=True, fresh=False)
     assert bases.commands.BOOTSTRAP in bake.names
     assert str(tmp_path / "rootfs") in str(bake.definitions) + str(bake.commands)

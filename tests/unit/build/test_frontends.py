@@ -11,6 +11,7 @@ import pytest
 from tests.unit.build.test_frontend_doctor import workspace_with
 
 from slipway._internal.build import bake_runner, frontends
+from slipway._internal.build.bases import read_dockerfiles
 from slipway._internal.context.reporter import NullReporter
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.workspace import Workspace
@@ -62,7 +63,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def ensure(workspace: Workspace, locked: dict[str, str], **more: Any) -> dict[str, str]:
     workspace.scratch.mkdir(parents=True, exist_ok=True)
-    return frontends.ensure_frontends(SimpleNamespace(workspace=workspace), locked, NullReporter(), **more)  # type: ignore[arg-type]
+    context: Any = SimpleNamespace(workspace=workspace)
+    return frontends.ensure_frontends(context, read_dockerfiles(workspace), locked, NullReporter(), **more)
 
 
 def test_what_the_builder_has_itself_needs_none(tmp_path: Path, world: World) -> None:

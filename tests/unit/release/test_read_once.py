@@ -72,7 +72,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(TEMPLATE / "libs", root / "libs")
     shutil.copytree(TEMPLATE / "bases", root / "bases", ignore=shutil.ignore_patterns("*.json"))
     service_creation.create_initial_services(root, "demo")
-    refs = {name: f"base/{name}@{DIGEST}" for name in bases.required_bases(load_workspace(root))}
+    made = load_workspace(root)
+    refs = {name: f"base/{name}@{DIGEST}" for name in bases.required_bases(made, bases.read_dockerfiles(made))}
     bases_lock.save(root, BasesLock("official", refs))
     official = "".join(f'{name} = "{ref}"\n' for name, ref in refs.items())
     (root / "workspace.toml").write_text(f"{model}[bases.official]\n{official}")

@@ -9,6 +9,7 @@ from typing import Any
 from slipway._internal.build import bake_runner
 from slipway._internal.build.frontends import ensure_frontends
 from slipway._internal.commands import base_images as commands
+from slipway._internal.content.dockerfile import Dockerfile
 from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.content.dockerignore import load_dockerignore
 from slipway._internal.content.frontend import LOCK_PREFIX
@@ -53,7 +54,8 @@ def ensure_bases(
         SlipwayError: a base could not be made.
     """
     old_lock = _load_lock(workspace)
-    names = required_bases(workspace)
+    dockerfiles = read_dockerfiles(workspace)
+    names = required_bases(workspace, dockerfiles)
     source = choose_source(workspace, old_lock, reporter)
     official = [name for name in names if name not in commands.HARDENED_ONLY] if source == OFFICIAL else []
     hardened = [name for name in names if name not in official]
@@ -64,7 +66,7 @@ def ensure_bases(
     if preview:
         refs |= {name: ref for name, ref in locked.items() if name.startswith(LOCK_PREFIX)}
     else:
-        refs |= ensure_frontends(context, locked, reporter, install=install)
+        refs |= ensure_frontends(context, dockerfiles, locked, reporter, install=install)
     new_lock = BasesLock(source, refs)
     if new_lock != old_lock:
         locks.save(workspace.root, new_lock)
@@ -72,14 +74,17 @@ def ensure_bases(
     return refs
 
 
-def required_bases(workspace: Workspace) -> list[str]:
+def read_dockerfiles(workspace: Workspace) -> dict[str, Dockerfile]:
+    """Return the Dockerfile of each service that is built."""
+    return {service.name: read_dockerfile(service.dockerfile) for service in workspace.built_services}
+
+
+def required_bases(workspace: Workspace, dockerfiles: Mapping[str, Dockerfile]) -> list[str]:
     """Return the names of the bases that services' Dockerfiles declare as arguments, and the gateway's."""
     base_by_argument = {
         base_argument(name): name for name in (*workspace.settings.bases.official, *commands.BUILDABLE_BASES)
     }
-    declared = {
-        argument for service in workspace.built_services for argument in read_dockerfile(service.dockerfile).arguments
-    }
+    declared = {argument for dockerfile in dockerfiles.values() for argument in dockerfile.arguments}
     return sorted({base_by_argument[argument] for argument in declared & base_by_argument.keys()} | {GATEWAY_BASE})
 
 

@@ -15,7 +15,6 @@ from slipway._internal.build import bake_runner
 from slipway._internal.commands import bake
 from slipway._internal.content.digest import BuildInputs
 from slipway._internal.content.dockerfile import Dockerfile
-from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.content.frontend import FRONTEND_ARGUMENT, lock_name, own_version, served_version
 from slipway._internal.context.reporter import Reporter, ToolLineReporter
 from slipway._internal.context.run_context import RunContext
@@ -32,7 +31,12 @@ REPOSITORY = "dockerfile_frontend"
 
 
 def ensure_frontends(
-    context: RunContext, locked: Mapping[str, str], reporter: Reporter, *, install: bool = True
+    context: RunContext,
+    dockerfiles: Mapping[str, Dockerfile],
+    locked: Mapping[str, str],
+    reporter: Reporter,
+    *,
+    install: bool = True,
 ) -> dict[str, str]:
     """Return each needed frontend by digest, by its name in the bases' lock, building those that are missing.
 
@@ -40,6 +44,7 @@ def ensure_frontends(
 
     Args:
         context: the workspace, its tools, and the environment in which a builder is up.
+        dockerfiles: each service's, where it is built.
         locked: what the bases' lock names.
         reporter: told what is built.
         install: False refuses to build.
@@ -50,7 +55,7 @@ def ensure_frontends(
     workspace = context.workspace
     repository = workspace.repository(REPOSITORY)
     refs = {}
-    for version, dockerfile in required_frontends(workspace).items():
+    for version, dockerfile in required_frontends(workspace, dockerfiles).items():
         digest = locked.get(lock_name(version), "").rpartition("@")[2]
         ref = f"{repository}@{digest}"
         if not digest or not registry.resolve_digests([ref], workspace)[ref]:
@@ -60,13 +65,12 @@ def ensure_frontends(
     return refs
 
 
-def required_frontends(workspace: Workspace) -> dict[str, Dockerfile]:
+def required_frontends(workspace: Workspace, dockerfiles: Mapping[str, Dockerfile]) -> dict[str, Dockerfile]:
     """Return the versions that services' Dockerfiles ask for and the builder does not have, each with one of those."""
     required: dict[str, Dockerfile] = {}
-    for service in workspace.built_services:
-        dockerfile = read_dockerfile(service.dockerfile)
+    for name, dockerfile in dockerfiles.items():
         version = served_version(dockerfile.syntax)
-        if version and FRONTEND_ARGUMENT not in service.settings.args:
+        if version and FRONTEND_ARGUMENT not in workspace.service(name).settings.args:
             required.setdefault(version, dockerfile)
     return required
 

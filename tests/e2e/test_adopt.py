@@ -252,8 +252,11 @@ def test_a_program_reaches_the_database_that_stands_in_for_an_image(deployed: Wo
     ("text", "why"),
     [
         ("services:\n  a:\n\tb: 1\n", "compose.yaml:3"),
-        ("services:\n  a: {extends: {service: b}}\n  b: {extends: {service: a}}\n", "ircular"),
-        ("services:\n  a: {image: nginx, env_file: gone.env}\n", "gone.env"),
+        ("services:\n  a: {extends: {service: b}}\n  b: {extends: {service: a}}\n", "one of these `extends` out"),
+        ("include: [compose.yaml]\nservices: {}\n", "compose.yaml:1"),
+        ("services:\n  a:\n    image: ${NOPE:?say which}\n", "compose.yaml:3"),
+        ("services:\n  a:\n    provider: {type: cloud}\n", "--skip a"),
+        ("services:\n  a: {image: nginx, env_file: gone.env}\n", "compose.yaml:2"),
         ("services:\n  a: {build: ../elsewhere}\n", "compose.yaml:2"),
         ("services:\n  a:\n    image: nginx\n    network_mode: host\n", "compose.yaml:4"),
         ("services:\n  a:\n    image: nginx\n    volumes: ['/var/run/docker.sock:/s']\n", "compose.yaml:4"),

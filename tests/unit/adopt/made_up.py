@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from slipway._internal.adopt.compose import plan_compose
-from slipway._internal.adopt.compose_file import ComposeFile, read_compose
+from slipway._internal.adopt.compose_file import ComposeFile
+from slipway._internal.adopt.compose_reader import read_compose
 from slipway._internal.adopt.pins import Pins, full_name
 from slipway._internal.adopt.plan import Plan, Row
 from slipway._internal.model.workspace import Workspace, load_workspace

@@ -693,7 +693,7 @@ def test_the_top_of_the_file_and_docker_composes_warnings_are_told(tmp_path: Pat
         'time="now" level=warning msg="the attribute `version` is obsolete"\n'
         'time="now" level=warning msg="something else"\n'
     )
-    from slipway._internal.adopt.compose_file import read_compose
+    from slipway._internal.adopt.compose_reader import read_compose
 
     program = compose_program(tmp_path / "tool", {"services": {"web": {"image": "nginx"}}}, errors=errors)
     made = plan_compose(

@@ -154,6 +154,21 @@ def test_a_password_in_a_command_goes_with_the_command(tmp_path: Path, more: dic
     assert "password" in found(made, key, "not carried over").why
 
 
+def test_a_word_that_names_something_is_no_password_in_a_command(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", app__Dockerfile=DOCKERFILE)
+    app = {"build": {"context": str(folder / "app")}, "command": ["wait-for", "postgres:5432", "shop"]}
+    database = {"image": "nginx", "environment": {"POSTGRES_PASSWORD": "postgres", "POSTGRES_USER": "shop"}}
+    made = plan(folder, "services: {app: {}, db: {}}\n", {"app": app, "db": database})
+    assert made.drafts[0].settings["command"] == ["wait-for", "postgres:5432", "shop"]
+
+
+def test_a_connection_string_is_a_secret_of_its_own(tmp_path: Path) -> None:
+    text = f"postgres://db/wares?password={SECRET}"
+    draft, made = adopted(tmp_path, {"DSN": text, "JDBC": f"jdbc:postgresql://db/wares?password={SECRET}"})
+    assert draft.settings["secrets"] == ["DSN", "JDBC"] and len(made.commands) == 2
+    assert started(tmp_path, draft, "DSN") == ["the team's own $(x) '"]
+
+
 def test_a_secret_is_no_build_argument(tmp_path: Path) -> None:
     folder = write(tmp_path / "shop", app__Dockerfile=DOCKERFILE)
     build = {"context": str(folder / "app"), "args": {"NPM_TOKEN": SECRET, "LEVEL": "1"}}
@@ -196,6 +211,9 @@ def test_compose_files_and_their_values_are_not_copied_with_the_sources(tmp_path
         ("KEY", "/a/path", False),
         ("ANY", "x://u:p@h", True),
         ("ANY", "x://h/p", False),
+        ("ANY", "jdbc:postgresql://db/x?user=u&password=p", True),
+        ("ANY", "Host=db;Username=u;Password=p", True),
+        ("ANY", "host=db passwd_file=/x", False),
     ],
 )
 def test_switches_numbers_and_paths_are_no_secrets(name: str, text: str, secret: bool) -> None:

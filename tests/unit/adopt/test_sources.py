@@ -10,7 +10,7 @@ from tests.unit.adopt.made_up import DIGEST, DOCKERFILE, compose_program, make_w
 
 from slipway._internal.adopt import pins as pinning
 from slipway._internal.adopt.adopt import Request, plan_adoption
-from slipway._internal.adopt.compose_file import read_compose
+from slipway._internal.adopt.compose_reader import read_compose
 from slipway._internal.adopt.pins import Pins, open_pins
 from slipway._internal.adopt.plan import Draft
 from slipway._internal.adopt.service_file import render

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slipway._internal.adopt import staging
 from slipway._internal.adopt.compose import plan_compose
-from slipway._internal.adopt.compose_file import read_compose
+from slipway._internal.adopt.compose_reader import read_compose
 from slipway._internal.adopt.folder import plan_folder
 from slipway._internal.adopt.pins import Pins, open_pins
 from slipway._internal.adopt.plan import Plan

@@ -253,7 +253,15 @@ def give_secrets(
             draft.tell("carried over", where, "secrets", f"the file {new}")
         told = compose.table("secrets").get(source, {})
         file = Path(str(told["file"])) if told.get("file") else None
-        value = f" < {shlex.quote(str(file))}" if file else ""
+        if file and not file.is_file():
+            draft.tell(
+                "to do",
+                compose.where("secrets", source, "file"),
+                f"secrets.{source}",
+                f"{file} is not there: the secret has no value yet",
+                "Restore it, or type the value when the command below asks for it.",
+            )
+        value = f" < {shlex.quote(str(file))}" if file and file.is_file() else ""
         commands.append(f"cd infra && ../.venv/bin/pulumi config set --secret --stack dev {draft.name}:{secret}{value}")
         if file and draft.sources and file.is_relative_to(draft.sources):
             draft.without = draft.without | {file}

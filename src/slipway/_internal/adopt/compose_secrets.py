@@ -29,6 +29,8 @@ _READ_FILES = ("postgres", "mysql")
 _SHELLLESS = re.compile(r"\Ascratch\Z|distroless|chainguard")
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|(^|_)(KEY|PASS|PW)$|PRIVATE", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+_PASSWORD_SETTING = re.compile(r"(?:^|[?&;\s])(?:password|passwd|pwd)=[^&;\s]", re.IGNORECASE)
+"""A password in a connection string, such as `Host=db;Password=x` or `?password=x`."""
 _PLAIN_VALUE = re.compile(r"(?:true|false|yes|no|on|off|[0-9]+[smhd]?)?\Z", re.IGNORECASE)
 _NEVER_PLAIN = re.compile(r"(?:PASSWORD|PASSWD|(^|_)(PASS|PW))$", re.IGNORECASE)
 _OPTION = re.compile(r"--?(?:requirepass|masterauth|password|passwd|token|secret)(?:=(.+))?\Z", re.IGNORECASE)
@@ -70,7 +72,7 @@ class StandIn:
 
 def is_secret(name: str, text: str) -> bool:
     """Whether a variable's value may be a password, and not the path of one, a number or a switch."""
-    if _PASSWORD_IN_URL.search(text):
+    if _PASSWORD_IN_URL.search(text) or _PASSWORD_SETTING.search(text):
         return True
     if not text or text.startswith("/") or name.endswith("_FILE") or not _SECRET_NAME.search(name):
         return False
@@ -85,14 +87,24 @@ def protect_secrets(workspace: Workspace, services: Sequence[ComposeService]) ->
         services: those that are adopted, with their needs and the names that they have now.
     """
     stand_ins = [found for service in services if (found := _stand_in(workspace, service))]
-    for service in services:
-        if not service.draft.kind:
-            _protect(workspace, service, stand_ins)
     passwords = {
         value for service in services for value in _passwords_of(service.settings.get("environment") or {})
     } | {password for stand_in in stand_ins for password in stand_in.passwords}
+    passwords -= _plain_words(services)
     for service in services:
         _clear_commands(service, passwords)
+        if not service.draft.kind:
+            _protect(workspace, service, stand_ins)
+
+
+def _plain_words(services: Sequence[ComposeService]) -> set[str]:
+    """Return words that say nothing even where somebody has taken one as a password: names, users, databases."""
+    found = {"guest", "mysql", "postgres", "rabbitmq", "redis", "root"}
+    for service in services:
+        found |= {service.name, service.draft.name}
+        environment = service.settings.get("environment") or {}
+        found |= {str(value) for name, value in environment.items() if value and not is_secret(name, str(value))}
+    return found
 
 
 def _stand_in(workspace: Workspace, service: ComposeService) -> StandIn | None:
@@ -180,7 +192,9 @@ def _address_of(text: str, stand_ins: Sequence[StandIn]) -> tuple[StandIn, str] 
     """Return whose address a text is, and the shell's word for it with the password that the service has now."""
     found = re.match(r"([a-z][a-z0-9+.-]*)://(?:[^@/\s]*@)?([a-z0-9.-]+)(?::\d+)?(/[^?\s]*)?(\?\S*)?\Z", text, re.I)
     stand_in = next((each for each in stand_ins if found and each.label == found[2]), None)
-    if found is None or stand_in is None or found[1].lower().startswith(("http", "jdbc", "tcp")):
+    if found is None or stand_in is None or found[1].lower() in ("http", "https", "tcp"):
+        return None
+    if found[4] and is_secret("", found[4]):
         return None
     path = (found[3] or "").strip("/")
     keeps_own = path and stand_in.scheme != "postgres" and path not in stand_in.databases

@@ -83,7 +83,8 @@ def _tell_plain_keys(service: ComposeService) -> None:
         treatment = compose_keys.treatment_of(key, compose_keys.SERVICE_KEYS)
         if treatment.fate == "refused" and service.settings.get(key) in (None, False, [], {}, ""):
             continue
-        service.tell(treatment.fate, key, treatment.why, treatment.instead)
+        skip = f" --skip {service.draft.name} leaves it out." if treatment.fate == "refused" else ""
+        service.tell(treatment.fate, key, treatment.why, f"{treatment.instead}{skip}")
     for key in ("extends", "env_file"):
         if key in written:
             service.tell("carried over", key, "what it brings is read")

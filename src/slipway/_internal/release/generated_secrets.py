@@ -66,7 +66,8 @@ def refuse_lost_secrets(stack: Stack, missing: Collection[str], deployed: Mappin
             f"the volume {volume} has data of an earlier workspace in this folder, and the password that it was made "
             f"with is gone: `{lost[0]}` in {stack.file}",
             remedy=f"If nobody needs that data, `invoke down --stack {stack.name} --volumes` in "
-            f"{stack.file.parent.parent} removes it for good, once you have typed the name that it asks for. Otherwise put {stack.file.name} back as it was.",
+            f"{stack.file.parent.parent} removes it for good, once you have typed the name that it asks for. Otherwise "
+            f"put {stack.file.name} back as it was.",
         )
     if lost:
         raise ConfigError(

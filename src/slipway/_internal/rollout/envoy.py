@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from slipway._internal.commands import envoy
@@ -125,7 +126,8 @@ def wait_for_requests(
             continue
         for upstream in sorted(set(upstreams) - live):
             left = max(0.0, end - time.monotonic())
-            _run_control(container, cancellation, ["drained", f"{left:.2f}", envoy.cluster_name(upstream)])
+            with suppress(engine.load_sdk().errors.APIError):  # it has just ended, with all its requests
+                _run_control(container, cancellation, ["drained", f"{left:.2f}", envoy.cluster_name(upstream)])
 
 
 def running_gateways(workspace: str, stack: str) -> list[Any]:

@@ -153,6 +153,15 @@ def test_what_envoy_reads_at_its_start_only_replaces_it(machine: FakeEngine, gat
     assert (list(diff.replaces), diff.delete_before_replace) == (["containerId"], True)
 
 
+def test_an_nginx_that_is_still_locked_goes_on_serving(machine: FakeEngine, gateway: ResourceState) -> None:
+    machine.stored_images[GATEWAY_INPUTS["image"]].attrs["Config"]["Entrypoint"] = ["nginx"]
+    machine.all[gateway.id].files.clear()
+    with pytest.raises(SlipwayError, match="has no Envoy") as caught:
+        GatewayHandler().diff(gateway, GATEWAY_INPUTS)
+    assert "invoke ship --stack dev" in caught.value.remedy
+    assert machine.all[gateway.id].state["Running"]
+
+
 @pytest.mark.parametrize(("ip", "drifted"), [("0.0.0.0", "url"), ("127.0.0.1", "containerId")])
 def test_a_gateway_that_hangs_or_listens_elsewhere_is_replaced(
     machine: FakeEngine, gateway: ResourceState, monkeypatch: pytest.MonkeyPatch, ip: str, drifted: str

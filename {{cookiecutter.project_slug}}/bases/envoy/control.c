@@ -149,13 +149,11 @@ static void count_signal(int number) {
     signals++;
 }
 
-/* Take no more connections, and return when all requests are answered, Envoy is gone or a second signal came. */
-static void drain(pid_t envoy) {
+/* Take no more connections, and return when all requests are answered, Envoy does not answer or a second signal came. */
+static void drain(void) {
     if (!ask("POST", "/healthcheck/fail") || !ask("POST", "/drain_listeners")) return;
-    while (signals < 2 && waitid(P_PID, (id_t)envoy, &(siginfo_t){0}, WEXITED | WNOHANG | WNOWAIT) == 0) {
-        if (!ask("GET", "/stats?filter=" REQUESTS) || count_of(REQUESTS, "") == 0) return;
+    while (signals < 2 && ask("GET", "/stats?filter=" REQUESTS) && count_of(REQUESTS, "") > 0)
         pause_for(DRAIN_MILLISECONDS);
-    }
 }
 
 static int run(char **command) {
@@ -191,7 +189,7 @@ static int run(char **command) {
         sigset_t others = blocked;
         sigdelset(&others, SIGCHLD);
         sigprocmask(SIG_UNBLOCK, &others, NULL); /* a second signal is counted by the handler, and ends the wait */
-        drain(envoy);
+        drain();
         kill(envoy, SIGTERM);
         while (waitpid(envoy, &status, 0) < 0 && errno == EINTR) continue;
         break;

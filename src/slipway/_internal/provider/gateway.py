@@ -73,6 +73,7 @@ class GatewayHandler(ResourceHandler):
             elif not changed and live_config != expected:
                 changed = ["routes"]  # changed by hand, or this version of Slipway writes it differently
         if replaces:
+            _refuse_other_image(news)
             self._replacing.add(old.id)
         return Diff(changed, replaces, delete_before_replace=True)
 
@@ -129,4 +130,11 @@ def _check_replacement(news: Props, changed: Collection[str]) -> None:
         if "port" in changed and not contains_unknown(news["port"]) and ports.is_port_taken(news["bind"], news["port"]):
             raise port_taken_error(news["bind"], news["port"], news["stack"])
         if "image" in changed and not contains_unknown(news["image"]):
+            pull_image(news["image"], CancellationToken())
+
+
+def _refuse_other_image(news: Props) -> None:
+    """Refuse a replacement by an image without Envoy, which would leave nothing that serves."""
+    if not contains_unknown(news["image"]):
+        with engine.docker_errors():
             refuse_other_image(pull_image(news["image"], CancellationToken()), news["stack"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from slipway._internal.commands import envoy
@@ -24,6 +25,7 @@ START_SECONDS = 15.0
 POLL_SECONDS = 0.02
 RESTORE_SECONDS = 2.0
 MAX_REASON_CHARACTERS = 1200
+MAX_LOG_LINES = 2000  # among which the reason is, however many requests are logged meanwhile
 REFUSAL_MARK = "rejected: "
 WATCHED = {
     envoy.CLUSTERS: "cluster_manager.cds",
@@ -55,7 +57,6 @@ def wait_until_started(container: Any, config: Mapping[str, str], cancellation: 
     Raises:
         SlipwayError: it ended, refuses the configuration, or did not start in time.
     """
-    started_at = time.time()
     versions = [word for name, stat in WATCHED.items() for word in (stat, envoy.version_of(config[name]))]
     try:
         code, output = _run_control(container, cancellation, ["ready", str(START_SECONDS), *versions])
@@ -67,7 +68,7 @@ def wait_until_started(container: Any, config: Mapping[str, str], cancellation: 
     if not container.attrs["State"]["Running"]:
         raise SlipwayError(f"Envoy ended with exit code {container.attrs['State']['ExitCode']}")
     if code:
-        raise _control_error(container, code, output, started_at, "Envoy did not start")
+        raise _control_error(container, code, output, "Envoy did not start")
 
 
 def switch_config(container: Any, config: Mapping[str, str], cancellation: CancellationToken) -> None:
@@ -87,11 +88,10 @@ def switch_config(container: Any, config: Mapping[str, str], cancellation: Cance
     live = read_live_config(container)
     if live == config:
         return
-    started_at = time.time()
     try:
         code, output = _apply(container, _steps(live, config), START_SECONDS, cancellation)
         if code:
-            raise _control_error(container, code, output, started_at, "Envoy does not serve the new configuration")
+            raise _control_error(container, code, output, "Envoy does not serve the new configuration")
     except SlipwayError:
         restored = [(name, live[name]) for name in (envoy.CLUSTERS, envoy.LISTENERS, envoy.ROUTES) if name in live]
         _apply(container, restored, RESTORE_SECONDS, CancellationToken())
@@ -125,7 +125,8 @@ def wait_for_requests(
             continue
         for upstream in sorted(set(upstreams) - live):
             left = max(0.0, end - time.monotonic())
-            _run_control(container, cancellation, ["drained", f"{left:.2f}", envoy.cluster_name(upstream)])
+            with suppress(engine.load_sdk().errors.APIError):  # it has just ended, with all its requests
+                _run_control(container, cancellation, ["drained", f"{left:.2f}", envoy.cluster_name(upstream)])
 
 
 def running_gateways(workspace: str, stack: str) -> list[Any]:
@@ -180,14 +181,14 @@ def _run_interruptibly(work: Callable[[], T], cancellation: CancellationToken) -
     return background.result()
 
 
-def _control_error(container: Any, code: int, output: str, started_at: float, message: str) -> SlipwayError:
+def _control_error(container: Any, code: int, output: str, message: str) -> SlipwayError:
     if code == REFUSED:
-        return SlipwayError("Envoy refuses the configuration", detail=_read_reason(container, started_at))
+        return SlipwayError("Envoy refuses the configuration", detail=_read_reason(container))
     return SlipwayError(f"{message} within {START_SECONDS:.0f} s" if code == LATE else message, detail=output)
 
 
-def _read_reason(container: Any, started_at: float) -> str:
+def _read_reason(container: Any) -> str:
     """Return why Envoy refused a file: the end of what it wrote to its log, which begins with the file itself."""
-    text = container.logs(since=int(started_at), tail=200).decode(errors="replace")
+    text = container.logs(tail=MAX_LOG_LINES).decode(errors="replace")
     reasons = [line.partition(REFUSAL_MARK)[2] for line in text.splitlines() if REFUSAL_MARK in line]
     return mask(reasons[-1][-MAX_REASON_CHARACTERS:]) if reasons else ""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -19,6 +19,8 @@ from slipway._internal.model.workspace import Service
 
 _URL = re.compile(r"(?:[a-z]+://[^/?#]+)?(?P<path>(?:/[^?#\s]*)?)(?P<query>\?[^#\s]*)?(?:#.*)?(?<=.)", re.IGNORECASE)
 _UNRESERVED = re.compile(r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
+_ENCODED_SIGNS = re.compile(r"[\"<>^`{|}]|[^\x00-\x7f]")
+"""What the gateway percent-encodes; signs beyond ASCII are sent so by whoever asks."""
 _SEPARATOR = r"(?:/|%2[fF]|%5[cC])"
 _ENCODED_DOT_SEGMENT = re.compile(rf".*{_SEPARATOR}\.\.?(?:{_SEPARATOR}.*)?")
 AMBIGUOUS = "a service could read the path as another one than the gateway"
@@ -116,7 +118,7 @@ def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> Req
         raise ConfigError(f"{url!r:.200} is no URL and no path", remedy="Write a path such as /api/items, or a URL.")
     path, query = normalize_path(found["path"] or "/"), found["query"] or ""
     asked = f"{path}{query}"
-    if _ENCODED_DOT_SEGMENT.fullmatch(path):
+    if "%00" in path or _ENCODED_DOT_SEGMENT.fullmatch(path):
         return RequestFate(method, asked, status=400, why=AMBIGUOUS)
     if path == f"{OWN_PATH}/health":
         return RequestFate(method, asked, status=200, why="the gateway's own health")
@@ -130,8 +132,9 @@ def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> Req
 
 
 def normalize_path(path: str) -> str:
-    """Return a path without dot segments, and with letters, digits and `-._~` as themselves."""
+    """Return a path without dot segments, with letters, digits and `-._~` as themselves, and no sign that none has."""
     decoded = _UNRESERVED.sub(lambda found: unquote(found[0]), path.replace("\\", "/"))
+    decoded = _ENCODED_SIGNS.sub(lambda found: quote(found[0]), decoded)
     kept: list[str] = []
     segments = decoded.split("/")[1:]
     for number, segment in enumerate(segments):

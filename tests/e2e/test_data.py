@@ -222,7 +222,7 @@ def staging(kept: Workspace) -> Iterator[Workspace]:
     kept.pulumi("stack", "init", "staging")
     for service in ("db", "cache-store"):
         words = ("config", "set", "--secret", "--stack", "staging", f"{service}:PASSWORD")
-        written = kept.pulumi(*words, stdin=f"{service} in staging")
+        written = kept.pulumi(*words, stdin=f"{service}-in-staging")
         assert written.code == 0, written.output
     make_volume("20m")
     try:
@@ -241,7 +241,8 @@ def make_volume(size: str) -> None:
         client.volumes.get(STAGING_VOLUME).remove()
     labels = client.volumes.get(f"{NAME}-dev-db.data").attrs["Labels"]
     options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},uid=65532,gid=65532"}
-    labels = {**labels, engine.STACK_LABEL: "staging"}
+    urn = labels[engine.URN_LABEL].replace("urn:pulumi:dev:", "urn:pulumi:staging:")
+    labels = {**labels, engine.STACK_LABEL: "staging", engine.URN_LABEL: urn}
     client.volumes.create(name=STAGING_VOLUME, driver="local", driver_opts=options, labels=labels)
 
 
@@ -303,7 +304,7 @@ def test_a_backup_replaces_what_another_stack_has_but_not_its_password(staging: 
     assert used.code == 0, used.output
     password = "open('/run/secrets/DB_PASSWORD').read()"
     shown = staging.piped("exec", "api", *at, "--", "python", "-c", f"print({password})")
-    assert shown.stdout.strip() == "db in staging"
+    assert shown.stdout.strip() == "db-in-staging"
     assert staging.piped("exec", "cache-store", *at, "--", *asks, "GET", "here").stdout.strip() == "dev"
     assert staging.piped("exec", "cache-store", *at, "--", *asks, "GET", "there").stdout.strip() == ""
 

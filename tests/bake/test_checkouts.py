@@ -14,7 +14,7 @@ from slipway._internal.content.digest import content_digests
 from slipway._internal.content.service_inputs import build_inputs_of
 from slipway._internal.model.workspace import load_workspace
 
-BASES = ("python-build", "python-run", "node-build", "node-run", "nginx", "postgres")
+BASES = ("python-build", "python-run", "node-build", "node-run", "envoy", "postgres")
 SETTINGS = {
     "usual": (),
     "autocrlf": ("core.autocrlf=true",),

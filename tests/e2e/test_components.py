@@ -54,7 +54,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = f"config:\n  slipway:images: inline\n  slipway:protected: false\n  slipway:target: {target}\n{lines}"
         (root / "infra" / f"Pulumi.{target}.yaml").write_text(text, encoding="utf-8")
     (root / ".venv" / "bin").mkdir(parents=True)  # where Pulumi looks for Slipway's provider
-    names = ("python-build", "python-run", "node-build", "node-run", "nginx")
+    names = ("python-build", "python-run", "node-build", "node-run", "envoy")
     bases_lock.save(root, bases_lock.BasesLock("official", {name: f"reg.example/{name}@{DIGEST}" for name in names}))
     service = root / "services" / "api" / "service.toml"
     service.write_text(f"{service.read_text()}\n[scale]\nmin = 2\nmax = 4\n", encoding="utf-8")

@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "workspace.toml").write_text('name = "demo"\nregistry = "127.0.0.1:5000"\n')
     shutil.copytree(TEMPLATE / "libs", tmp_path / "libs")
     service_creation.create_initial_services(tmp_path, "demo")
-    names = ("python-build", "python-run", "node-build", "node-run", "nginx")
+    names = ("python-build", "python-run", "node-build", "node-run", "envoy")
     bases_lock.save(
         tmp_path, bases_lock.BasesLock("official", {name: f"reg.example/{name}@{DIGEST}" for name in names})
     )

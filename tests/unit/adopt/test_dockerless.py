@@ -230,6 +230,17 @@ def test_a_page_is_served_below_its_route(tmp_path: Path, files: dict[str, str],
     assert [row.key for row in adoption.plan.all_rows() if row.fate == "to do"] == []
 
 
+def test_a_page_beside_another_service_is_built_for_its_own_path_and_not_stripped(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace", "nginx")
+    write(
+        workspace.root / "services" / "web", Dockerfile="FROM x", service_dot_toml='kind = "x"\nport = 1\nroute = "/"\n'
+    )
+    folder = write(tmp_path / "shop", index_dot_html="<p>hello")
+    draft = plan_folder(load_workspace(workspace.root), folder, pins(), name=None, given="shop", route=None).drafts[0]
+    assert (draft.settings["route"], draft.settings["args"]) == ("/shop", {"ROUTE": "/shop"})
+    assert "routes" not in draft.settings
+
+
 def test_a_page_serves_neither_its_dockerfile_nor_dot_files(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "workspace", "nginx")
     folder = write(tmp_path / "shop", index_dot_html="<link href='/style.css'>", _dot_dockerignore="drafts\n")

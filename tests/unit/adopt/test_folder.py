@@ -56,6 +56,44 @@ def test_the_user_of_an_earlier_stage_holds_where_the_last_one_starts_from_it(tm
     assert draft.settings["port"] == 8080 and "capabilities" not in draft.settings["security"]
 
 
+@pytest.mark.parametrize(
+    ("command", "port"),
+    [
+        ("CMD flask run --host=0.0.0.0 --port=5000", 5000),
+        ('CMD ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8080"]', 8080),
+        ('CMD ["gunicorn", "-b", "0.0.0.0:9000", "app:app"]', 9000),
+        ('ENTRYPOINT ["gunicorn"]\nCMD ["--bind=:8001", "app:app"]', 8001),
+        ("CMD ./server -port 7000 --level 3", 7000),
+        ("CMD ./server --portable 7000", None),
+        ("CMD ./server --port $PORT", None),
+        ("CMD ./server --address 10.0.0.12", None),
+        ("EXPOSE 4000\nCMD ./server --port 7000", 4000),
+    ],
+)
+def test_without_expose_the_port_is_the_commands(tmp_path: Path, command: str, port: int | None) -> None:
+    (draft,) = plan_of(write(tmp_path / "shop", Dockerfile=f"FROM python:3.12\n{command}\n")).drafts
+    assert draft.settings.get("port") == port
+
+
+@pytest.mark.parametrize(
+    "path", ["Containerfile", "docker/Dockerfile", "build/api.Dockerfile", "deploy/Dockerfile.prod"]
+)
+def test_a_dockerfile_elsewhere_is_put_to_the_top(tmp_path: Path, path: str) -> None:
+    folder = write(tmp_path / "shop", x="1", y__Dockerfile_dot_dockerignore="x")
+    (folder / path).parent.mkdir(exist_ok=True)
+    (folder / path).write_text(DOCKERFILE)
+    plan = plan_of(folder)
+    assert plan.drafts[0].settings["port"] == 8000
+    assert plan.drafts[0].dockerfile is not None and DIGEST in plan.drafts[0].dockerfile
+    assert found(plan, "Dockerfile").where == str(folder / path)
+
+
+def test_of_several_dockerfiles_the_user_chooses(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", a__Dockerfile=DOCKERFILE, b__Dockerfile=DOCKERFILE)
+    with pytest.raises(ConfigError, match="has 2 Dockerfiles, and none at its top: a/Dockerfile, b/Dockerfile"):
+        plan_of(folder)
+
+
 def test_what_is_not_known_is_told(tmp_path: Path) -> None:
     text = "ARG VERSION\nARG TAG=3.12\nFROM python:${TAG}\nARG TARGETARCH\nARG TOKEN\nCOPY dist gone.txt /x/\n"
     folder = write(tmp_path / "shop", Dockerfile=text, dist__a="1", _dot_gitignore="dist/\n")

@@ -70,7 +70,7 @@ COPY --chmod=u=rwX,go=rX {files} www${{ROUTE}}
 USER {user}
 EXPOSE 8080
 STOPSIGNAL SIGQUIT
-HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 CMD ["nc", "-z", "-w", "2", "127.0.0.1", "8080"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["nc", "-z", "-w", "2", "127.0.0.1", "8080"]
 ENTRYPOINT ["nginx", "-e", "stderr", "-g", "daemon off;"]
 """
 
@@ -83,6 +83,7 @@ def write_static(workspace: Workspace, draft: Draft, framework: Framework, names
     """
     folder = draft.sources or Path()
     built = "package.json" in names
+    draft.is_built_for_route = True
     draft.settings |= {"args": {ROUTE: "/"}, "resources": {"memory": "64m", "cpus": 0.5}}
     draft.comments[f"args.{ROUTE}"] = "The page is built for the route: the same as `route` above."
     build, stages, test = "", "", ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from slipway._internal.adopt.copying import list_files
 from slipway._internal.adopt.dockerless import write_around
-from slipway._internal.adopt.dockerless_static import ROUTE
 from slipway._internal.adopt.frameworks import Framework, recognize
 from slipway._internal.adopt.names import require_label, to_label
 from slipway._internal.adopt.pins import HOW_TO_PIN, Pins, base_arguments, pin_dockerfile
@@ -19,6 +19,12 @@ from slipway._internal.content.dockerfile import read as read_dockerfile
 from slipway._internal.content.dockerfile_facts import DockerfileFacts, read_facts
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.workspace import Workspace
+
+_DOCKERFILE = re.compile(r"(?:.+\.)?(?:Dockerfile|dockerfile|Containerfile)(?:\.(?!dockerignore)[\w-]+)?")
+_COMMAND_PORT = re.compile(
+    r"""--?(?:port|bind|listen|address|addr|http|b|p)['"]?[=\s,]\s*['"]?(?:[\w.:*\[\]-]*:)?([1-9]\d{1,4})\b(?![.\w])"""
+)
+"""A port among the words of a command: `--port 5000`, `--bind=0.0.0.0:8000`, `"-b", ":8000"`."""
 
 
 def plan_folder(
@@ -51,17 +57,17 @@ def plan_folder(
     plan = Plan(str(folder), [draft])
     if name is None and draft.name != given:
         draft.tell("kept otherwise", str(folder), "name", f"{given!r} is no DNS label", f"The service is {draft.name}.")
-    if "Dockerfile" in names or "dockerfile" in names:
-        dockerfile = read_dockerfile(folder / "Dockerfile")
+    if dockerfile_name := _find_dockerfile(folder, names):
+        if dockerfile_name != "Dockerfile":
+            why = "a service's Dockerfile stands at its top, and is called so"
+            draft.tell("kept otherwise", str(folder / dockerfile_name), "Dockerfile", why, "It is copied there.")
+        dockerfile = read_dockerfile(folder / dockerfile_name)
         describe_build(workspace, draft, dockerfile, pins, framework=framework, names=names)
     else:
         write_around(workspace, draft, framework, names)
     set_limits(draft, str(folder), is_large=framework is not None and framework.language == "java")
     if draft.settings.get("port"):
         give_routes(workspace, [draft], route, str(folder))
-        if ROUTE in draft.settings.get("args", {}) and framework and framework.language == "static":
-            draft.settings["args"][ROUTE] = draft.settings["route"]
-            draft.rows = [row for row in draft.rows if row.key != "route" or row.fate != "to do"]  # it serves below it
     elif route:
         give_routes(workspace, [], route, str(folder))
     compose = [name for name in names if name in ("compose.yaml", "compose.yml", "docker-compose.yml")]
@@ -74,6 +80,24 @@ def plan_folder(
             f"`invoke adopt {folder / compose[0]}` adopts all services of that file.",
         )
     return plan
+
+
+def _find_dockerfile(folder: Path, names: list[str]) -> str:
+    """Return the path of a folder's Dockerfile: at its top, or the only one that there is; empty without any.
+
+    Raises:
+        ConfigError: there are several, and none at the top.
+    """
+    for name in ("Dockerfile", "dockerfile", "Containerfile"):
+        if name in names:
+            return name
+    found = [name for name in names if _DOCKERFILE.fullmatch(name.rpartition("/")[2])]
+    if len(found) > 1:
+        raise ConfigError(
+            f"{folder} has {len(found)} Dockerfiles, and none at its top: {', '.join(found[:5])}",
+            remedy=f"Copy the right one there, and adopt it again: cp {folder / found[0]} {folder / 'Dockerfile'}",
+        )
+    return found[0] if found else ""
 
 
 def describe_build(
@@ -147,6 +171,9 @@ def _set_port(
             draft.tell(
                 "not carried over", where, "EXPOSE", f"a service has one port; these are others: {', '.join(others)}"
             )
+    elif found := _COMMAND_PORT.search(facts.command):
+        draft.settings["port"] = int(found[1])
+        draft.comments["port"] = "From the command in the Dockerfile, which has no EXPOSE."
     elif framework and framework.port:
         draft.settings["port"] = framework.port
         draft.comments["port"] = (

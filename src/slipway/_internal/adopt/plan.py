@@ -52,6 +52,7 @@ class Draft:
         texts: further files that are written: path in the service → what it holds.
         kind: the kind whose files it gets; empty where it gets none.
         rows: what becomes of all that the source says of it.
+        is_built_for_route: whether its Dockerfile takes the route as the argument ROUTE, so that it serves below it.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Draft:
     texts: dict[str, str] = field(default_factory=dict)
     kind: str = ""
     rows: list[Row] = field(default_factory=list)
+    is_built_for_route: bool = False
 
     @property
     def is_refused(self) -> bool:

@@ -40,7 +40,9 @@ def give_routes(workspace: Workspace, drafts: Sequence[Draft], wanted: str | Non
     for number, draft in enumerate(drafts):
         route = wanted if wanted and number == 0 else _free_route(draft.name, taken, is_first=number == 0)
         taken[route] = draft.name
-        if route in ("/", wanted):
+        if draft.is_built_for_route:
+            draft.settings["args"]["ROUTE"] = route
+        if route in ("/", wanted) or draft.is_built_for_route:
             draft.settings["route"] = route
         else:
             _strip(draft, route, where)

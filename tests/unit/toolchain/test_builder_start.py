@@ -30,6 +30,7 @@ class Buildx:
         self.up = False
         self.launched: list[Sequence[Any]] = []
         self.lists = ""
+        self.environment: dict[str, str] = {}
 
     def run(self, argv: Sequence[Any], *, env: dict[str, str], **_: Any) -> ProcessResult:
         words = [str(word) for word in argv]
@@ -61,8 +62,9 @@ def buildx(monkeypatch: pytest.MonkeyPatch) -> Buildx:
     monkeypatch.setattr(builder, "is_responding", lambda _path: found.up)
     monkeypatch.setattr(builder.shutil, "which", lambda name, **_: f"/usr/bin/{name}")
 
-    def launch(_home: Path, argv: Sequence[Any], **_: Any) -> None:
+    def launch(_home: Path, argv: Sequence[Any], *, env: dict[str, str]) -> None:
         found.launched.append(argv)
+        found.environment = env
         found.up = True
 
     monkeypatch.setattr(builder.background, "launch_daemon", launch)
@@ -107,6 +109,16 @@ def test_its_configuration_is_a_file_in_its_own_folder(buildx: Buildx) -> None:
     (argv,) = buildx.launched
     assert Path(argv[-1]) == builder.state_folder() / "buildkitd.toml"
     assert str(builder.state_folder() / "data") in Path(argv[-1]).read_text()
+
+
+def test_mount_points_that_a_killed_one_left_go_and_what_is_still_mounted_stays(buildx: Buildx) -> None:
+    folder = builder.state_folder() / "tmp"
+    (folder / "buildkit-mount1").mkdir(parents=True)
+    (folder / "buildkit-mount2").mkdir()
+    (folder / "buildkit-mount2" / "layer").touch()
+    builder.ensure_builder()
+    assert [each.name for each in folder.iterdir()] == ["buildkit-mount2"]
+    assert buildx.environment["TMPDIR"] == str(folder)
 
 
 def test_without_root_it_runs_in_the_engine_and_a_change_registers_it_anew(

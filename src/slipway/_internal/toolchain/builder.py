@@ -305,6 +305,19 @@ def _register_builder(endpoint: tuple[str, str], install: bool, tell: OnLine) ->
         raise SlipwayError("buildx did not take the builder", remedy=remedy, detail=result.tail())
 
 
+def _empty_temporary_folder(home: Path) -> Path:
+    """Return BuildKit's own temporary folder, without the mount points that one which was killed has left in it.
+
+    Only empty folders are removed: one that is still mounted shows a layer's files, which are no copies.
+    """
+    folder = home / "tmp"
+    paths.make_private(folder)
+    for left_over in folder.iterdir():
+        with suppress(OSError):
+            left_over.rmdir()
+    return folder
+
+
 def _start_buildkitd(program: Path, path: Path, tell: OnLine) -> None:
     home = state_folder()
     search = f"{program.resolve().parent}:{os.environ.get('PATH', os.defpath)}"
@@ -315,7 +328,8 @@ def _start_buildkitd(program: Path, path: Path, tell: OnLine) -> None:
         path.unlink()  # nobody listens on it
     text = buildkitd_config(home / "data", path, os.cpu_count() or 1)
     (home / "buildkitd.toml").write_text(text, encoding="utf-8")
-    background.launch_daemon(home, [program, "--config", home / "buildkitd.toml"], env={"PATH": search})
+    environment = {"PATH": search, "TMPDIR": str(_empty_temporary_folder(home))}
+    background.launch_daemon(home, [program, "--config", home / "buildkitd.toml"], env=environment)
     background.wait_until_ready(
         lambda: is_responding(path),
         home,

@@ -59,7 +59,7 @@ platforms = ["linux/amd64", "linux/arm64"]
 [bases]
 source = "official"
 [bases.official]
-static-run = "{base}"
+envoy = "{base}"
 [[scan.exceptions]]
 id = "packages-unknown"
 until = 2099-12-31

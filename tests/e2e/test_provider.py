@@ -374,7 +374,7 @@ def test_a_service_that_is_down_takes_no_other_with_it_not_even_at_a_restart(ste
 
 def test_a_configuration_that_envoy_refuses_never_goes_live(steady: World, monkeypatch: pytest.MonkeyPatch) -> None:
     before = steady.version
-    monkeypatch.setattr(envoy, "IDEMPOTENT_METHODS", "(GET")
+    monkeypatch.setattr(envoy, "IDEMPOTENT_METHODS", ("(GET",))
     steady.version = "refused"
     said = steady.fail()
     assert "Envoy refuses the configuration" in said

@@ -245,6 +245,24 @@ def test_a_base_of_the_workspaces_own_is_taken_beside_hardened_ones(
     }
 
 
+def test_a_gateway_that_workspace_toml_names_was_built_elsewhere(tmp_path: Path, report: RecordingReporter) -> None:
+    elsewhere = f"registry.example/envoy@{DIGEST}"
+    assert ensure(workspace(tmp_path, "official", **OFFICIAL, envoy=elsewhere), report)["envoy"] == elsewhere
+
+
+def test_for_another_platform_mmdebstrap_needs_arch_test(
+    tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None if name == "arch-test" else f"/usr/bin/{name}")
+    bootstrap.ensure_mmdebstrap(report, tmp_path / "apt.log", install=False)
+    with pytest.raises(SlipwayError, match="need arch-test") as caught:
+        bootstrap.ensure_mmdebstrap(report, tmp_path / "apt.log", install=False, is_foreign=True)
+    assert (
+        "apt-get install --yes --no-install-recommends mmdebstrap debian-archive-keyring arch-test"
+        in caught.value.remedy
+    )
+
+
 def test_missing_mmdebstrap_is_an_error_with_its_command_when_nothing_may_be_installed(
     tmp_path: Path, report: RecordingReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

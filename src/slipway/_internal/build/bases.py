@@ -57,7 +57,8 @@ def ensure_bases(
     dockerfiles = read_dockerfiles(workspace)
     names = required_bases(workspace, dockerfiles)
     source = choose_source(workspace, old_lock, reporter)
-    official = [name for name in names if name not in commands.HARDENED_ONLY] if source == OFFICIAL else []
+    named = workspace.settings.bases.official
+    official = [name for name in names if source == OFFICIAL and (name in named or name not in commands.HARDENED_ONLY)]
     hardened = [name for name in names if name not in official]
     refs = official_bases(workspace, official)
     if hardened:

@@ -19,7 +19,7 @@ from slipway._internal.toolchain.paths import tools_path
 
 APT_SECONDS, BOOTSTRAP_SECONDS = 600.0, 1800.0
 MAX_AGE_SECONDS = 7 * 24 * 3600.0
-PACKAGES = ("mmdebstrap", "debian-archive-keyring")
+PACKAGES = ("mmdebstrap", "debian-archive-keyring", "arch-test")
 INSTALL_COMMAND = ("apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES)
 _OFFICIAL_HINT = 'Where image registries can be reached, source = "official" under [bases] needs none of this.'
 
@@ -56,7 +56,7 @@ def bootstrap_debian(workspace: Workspace, reporter: Reporter, *, install: bool,
             leftover.unlink(missing_ok=True)
         for file, platform in archives.items():
             if fresh or not is_recent(file):
-                ensure_mmdebstrap(reporter, logs / "apt.log", install=install)
+                ensure_mmdebstrap(reporter, logs / "apt.log", install=install, is_foreign=bool(platform))
                 make_rootfs(file, reporter, logs / "mmdebstrap.log", platform)
     return archive.parent
 
@@ -71,26 +71,33 @@ def is_recent(archive: Path) -> bool:
     return archive.is_file() and time.time() - archive.stat().st_mtime < MAX_AGE_SECONDS
 
 
-def ensure_mmdebstrap(reporter: Reporter, log: Path, *, install: bool) -> None:
+def ensure_mmdebstrap(reporter: Reporter, log: Path, *, install: bool, is_foreign: bool = False) -> None:
     """Install mmdebstrap where it is missing and that is possible and allowed.
+
+    Args:
+        reporter: told what is installed.
+        log: gets what apt prints.
+        install: False when it may not be installed.
+        is_foreign: whether it is for another platform than this machine's: then it needs `arch-test`.
 
     Raises:
         SlipwayError: it is missing, with what to do.
     """
-    if shutil.which("mmdebstrap"):
+    missing = [name for name in ("mmdebstrap", *(("arch-test",) if is_foreign else ())) if not shutil.which(name)]
+    if not missing:
         return
     by_hand = " ".join(INSTALL_COMMAND)
     if not install or os.geteuid() != 0 or not shutil.which("apt-get"):
         raise SlipwayError(
-            "hardened base images need mmdebstrap, which is not installed",
+            f"hardened base images need {missing[0]}, which is not installed",
             remedy=f"On Debian or Ubuntu, as root: `{by_hand}`. {_OFFICIAL_HINT}",
         )
-    reporter.say(f"Installing mmdebstrap, which makes the Debian that bases are built from: {by_hand}")
+    reporter.say(f"Installing {missing[0]}, which makes the Debian that bases are built from: {by_hand}")
     for argv in (("apt-get", "update"), INSTALL_COMMAND):
         result = run(argv, env={"DEBIAN_FRONTEND": "noninteractive"}, log=log, timeout=APT_SECONDS)
     if result.code:
         raise SlipwayError(
-            "mmdebstrap could not be installed",
+            f"{missing[0]} could not be installed",
             remedy=f"By hand: `{by_hand}`.",
             detail=result.tail(),
             log=log,

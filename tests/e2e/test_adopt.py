@@ -129,7 +129,7 @@ JAVA = {
             static String greeting() { return "from Java " + Runtime.version().feature(); }
 
             public static void main(String[] words) {
-                io.javalin.Javalin.create(config -> config.routes.get("/tea", it -> it.result(greeting()))).start(7070);
+                io.javalin.Javalin.create(config -> config.routes.get("/", it -> it.result(greeting()))).start(7070);
             }
         }
         """,

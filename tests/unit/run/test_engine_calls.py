@@ -156,6 +156,9 @@ def test_an_image_in_use_stays_and_one_that_is_gone_is_fine(
     engine.remove_image("image")
     engine.remove_image("image")
     assert docker.stored_images == {}
+    in_use = docker.add_container("api-1").image.ref
+    engine.remove_image(in_use)
+    assert in_use in docker.stored_images
 
     def refuse(_ref: str) -> None:
         raise refusal(409, "image is being used")

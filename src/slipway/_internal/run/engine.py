@@ -407,9 +407,14 @@ def stop_container(container: str, grace: int) -> None:
 
 
 def remove_image(ref: str) -> None:
-    """Remove an image that no container is made from any more; one that is in use stays."""
+    """Remove an image that no container is made from any more; one that is in use stays.
+
+    The engine itself would take this name from an image in use that has others, as two workspaces with the same bytes.
+    """
     with docker_errors(), suppress(load_sdk().errors.NotFound, load_sdk().errors.APIError):
-        client().images.remove(ref)
+        image = client().images.get(ref)
+        if all(container["ImageID"] != image.id for container in client().api.containers(all=True)):
+            client().images.remove(ref)
 
 
 def volume_name(container: str, purpose: str) -> str:

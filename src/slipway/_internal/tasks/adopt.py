@@ -119,6 +119,8 @@ def _tell_end(plan: Plan) -> None:
     show.say(f"[green]✔[/] {_count(plan)} written.")
     if todo:
         show.plain(f"  {todo} of the lines above are to do.")
+    if plan.commands and not (workspace_root() / ".venv" / "bin" / "pulumi").exists():
+        show.plain("  invoke setup")  # it brings Pulumi, whose commands follow
     for command in plan.commands:
         show.plain(f"  {command}")
     show.say("Adopted. Next: [bold]invoke up[/]")

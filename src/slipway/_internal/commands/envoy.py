@@ -17,13 +17,23 @@ from typing import Any
 import msgspec
 
 from slipway._internal.commands import envoy_listener as listener
-from slipway._internal.commands.envoy_listener import LISTEN_PORT, OWN_PATH, ROUTE_TABLE, typed
+from slipway._internal.commands.envoy_listener import LISTEN_PORT, ROUTE_TABLE, typed
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import convert
 from slipway._internal.model.request_limits import BODY_SIZE, DEFAULT_LIMITS, RequestLimits
-from slipway._internal.model.routes import PATH, PREFIX_HEADER, RouteSettings, overlap
+from slipway._internal.model.routes import (
+    ENCODED_DOT_SEGMENT,
+    OWN_PATH,
+    PATH,
+    PREFIX_HEADER,
+    RouteSettings,
+    is_own_path,
+    overlap,
+    precedence,
+    written_otherwise,
+)
 
-__all__ = ["LISTEN_PORT", "OWN_PATH", "ROUTE_TABLE", "Route", "parse_config", "render_config", "render_transition"]
+__all__ = ["LISTEN_PORT", "ROUTE_TABLE", "Route", "parse_config", "render_config", "render_transition"]
 
 BOOTSTRAP, LISTENERS, CLUSTERS, ROUTES = "bootstrap.json", "listeners.json", "clusters.json", "routes.json"
 """The names of the configuration's files. Envoy reads the first at its start only, and watches the others."""
@@ -38,9 +48,6 @@ SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
-_SEPARATOR = "(?:/|%2[fF]|%5[cC])"
-# Dot segments are resolved before routes are looked for; what is left of them has an encoded slash at one side.
-_ENCODED_DOT_SEGMENT = rf"[^?]*{_SEPARATOR}\.\.?(?:{_SEPARATOR}[^?]*)?(?:\?.*)?"
 
 JsonObject = dict[str, Any]
 
@@ -83,7 +90,7 @@ def render_config(routes: Sequence[Route]) -> dict[str, str]:
         ConfigError: a route, name or upstream that can't stand in the files, or two services with one route.
     """
     _check_routes(routes)
-    ordered = sorted(routes, key=_precedence)
+    ordered = sorted(routes, key=_precedence_of)
     return {
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
         LISTENERS: _discovery_response([listener.listener(ROUTES)]),
@@ -139,23 +146,22 @@ def _check_routes(routes: Sequence[Route]) -> None:
                 f"service {route.service} has the route {route.path!r}",
                 remedy="Write it like /api or /shop/cart, without a slash at the end; / takes everything else.",
             )
-        if route.path == OWN_PATH or route.path.startswith(f"{OWN_PATH}/"):
+        if is_own_path(route.path):
             raise ConfigError(f"service {route.service} has the route {route.path}: {OWN_PATH} is the gateway's")
         if not _UPSTREAM.fullmatch(route.upstream):
             raise ConfigError(f"service {route.service} has the upstream {route.upstream!r}, not host:port")
         sized = not route.limits.body or BODY_SIZE.fullmatch(route.limits.body)
         if not sized or min(route.limits.connect, route.limits.idle) < 1:
             raise ConfigError(f"service {route.service} has the limits {route.limits}")
-    for path, same in groupby(sorted(routes, key=_precedence), key=lambda route: route.path):
+    for path, same in groupby(sorted(routes, key=_precedence_of), key=lambda route: route.path):
         for one, other in combinations(same, 2):
             if overlap(one.settings, other.settings):
                 names = " and ".join(sorted((one.service, other.service)))
                 raise ConfigError(f"{names} have the same route {path}", remedy="Give each service its own route.")
 
 
-def _precedence(route: Route) -> tuple[int, str]:
-    """Return what routes are ordered by: the longer path comes first."""
-    return -len(route.path), route.path
+def _precedence_of(route: Route) -> tuple[int, str]:
+    return precedence(route.path)
 
 
 def _to_text(value: JsonObject) -> str:
@@ -271,7 +277,7 @@ def _entry(route: Route) -> JsonObject:
 
 def _own_routes() -> list[JsonObject]:
     return [
-        _refusal({"safe_regex": {"regex": _ENCODED_DOT_SEGMENT}}, 400),
+        _refusal({"safe_regex": {"regex": ENCODED_DOT_SEGMENT}}, 400),
         _answer({"path": f"{OWN_PATH}/health"}, 200, '{"status": "ok"}\n'),
         _answer({"prefix": f"{OWN_PATH}/"}, 404, '{"error": "not found"}\n'),
     ]
@@ -302,10 +308,7 @@ def _service_routes(route: Route) -> list[JsonObject]:
     for match in (_narrowed(path, *taken) for path in paths):
         entries += [_redirection(route, match)] if route.settings.redirect else _forwarding_routes(route, match)
     if route.path != "/":
-        # By an encoded or doubled slash, the same path to most servers would be another one to the gateway's rules.
-        segments = route.path[1:].split("/")
-        written_otherwise = "".join(f"{_SEPARATOR}+{re.escape(segment)}" for segment in segments)
-        otherwise = {"safe_regex": {"regex": rf"{written_otherwise}(?:{_SEPARATOR}.*|\?.*)?"}}
+        otherwise = {"safe_regex": {"regex": written_otherwise(route.path)}}
         entries.append(_refusal(_narrowed(otherwise, *taken), 400))
     return entries
 
@@ -399,8 +402,8 @@ def _path_change(route: Route, match: JsonObject, path: str) -> JsonObject:
 
 def _header_changes(settings: RouteSettings) -> JsonObject:
     sent = dict(settings.request_headers.set)
-    if settings.strip and settings.path != "/":
-        sent[PREFIX_HEADER] = settings.path
+    if settings.stripped_prefix:
+        sent[PREFIX_HEADER] = settings.stripped_prefix
     changes = {
         "request_headers_to_add": _set_headers(sent),
         "request_headers_to_remove": list(settings.request_headers.remove),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from slipway._internal.model.routes import OWN_PATH
+
 LISTEN_PORT = 8080
-OWN_PATH = "/.slipway"  # what the gateway answers itself lives below this path
 CONFIG_DIR = "/etc/slipway"
 ADMIN_SOCKET = "/tmp/admin.sock"  # noqa: S108 - the container's own
 ROUTE_TABLE = "routes"

@@ -11,6 +11,7 @@ import msgspec
 from slipway._internal.content.service_inputs import build_inputs_of
 from slipway._internal.insight import critical_path
 from slipway._internal.insight.image_layers import Layer
+from slipway._internal.insight.requests import list_routes
 from slipway._internal.model import bases_lock
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.run_record import RecordedStep, RunRecord, busy_seconds
@@ -84,10 +85,7 @@ def called_services(workspace: Workspace, service: Service) -> list[str]:
 
     That is the gateway's address with their route, or one with their own name as the host.
     """
-    routes = sorted(
-        ((route.path, other.name) for other in workspace.services for route in other.routes),
-        key=lambda other: -len(other[0]),
-    )
+    routes = [(row.route.path, row.service) for row in list_routes(workspace.services)]
     called = list(service.settings.needs)
     for value in service.settings.env.values():
         if match := GATEWAY_URL_PATTERN.match(value):

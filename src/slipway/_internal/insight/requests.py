@@ -14,15 +14,22 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from slipway._internal.model.errors import ConfigError
-from slipway._internal.model.routes import METHODS, OWN_PATH, PREFIX_HEADER, RedirectSettings, RouteSettings
+from slipway._internal.model.routes import (
+    ENCODED_DOT_SEGMENT,
+    METHODS,
+    OWN_PATH,
+    PREFIX_HEADER,
+    RedirectSettings,
+    RouteSettings,
+    precedence,
+    written_otherwise,
+)
 from slipway._internal.model.workspace import Service
 
 _URL = re.compile(r"(?:[a-z]+://[^/?#]+)?(?P<path>(?:/[^?#\s]*)?)(?P<query>\?[^#\s]*)?(?:#.*)?(?<=.)", re.IGNORECASE)
 _UNRESERVED = re.compile(r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
 _ENCODED_SIGNS = re.compile(r"[\"<>^`{|}]|[^\x00-\x7f]")
 """What the gateway percent-encodes; signs beyond ASCII are sent so by whoever asks."""
-_SEPARATOR = r"(?:/|%2[fF]|%5[cC])"
-_ENCODED_DOT_SEGMENT = re.compile(rf".*{_SEPARATOR}\.\.?(?:{_SEPARATOR}.*)?")
 AMBIGUOUS = "a service could read the path as another one than the gateway"
 
 
@@ -97,7 +104,7 @@ class RouteRow:
 def list_routes(services: Sequence[Service]) -> list[RouteRow]:
     """Return all routes in the order in which the gateway tries them."""
     rows = [RouteRow(service.name, route) for service in services for route in service.routes]
-    return sorted(rows, key=lambda row: (-len(row.route.path), row.route.path))
+    return sorted(rows, key=lambda row: precedence(row.route.path))
 
 
 def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> RequestFate:
@@ -118,7 +125,7 @@ def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> Req
         raise ConfigError(f"{url!r:.200} is no URL and no path", remedy="Write a path such as /api/items, or a URL.")
     path, query = normalize_path(found["path"] or "/"), found["query"] or ""
     asked = f"{path}{query}"
-    if "%00" in path or _ENCODED_DOT_SEGMENT.fullmatch(path):
+    if "%00" in path or re.fullmatch(ENCODED_DOT_SEGMENT, path):
         return RequestFate(method, asked, status=400, why=AMBIGUOUS)
     if path == f"{OWN_PATH}/health":
         return RequestFate(method, asked, status=200, why="the gateway's own health")
@@ -153,9 +160,7 @@ def _met(route: RouteSettings, service: str, method: str, path: str, query: str)
     asked = f"{path}{query}"
     own = route.path.rstrip("/")
     if path != route.path and not path.startswith(f"{own}/"):
-        segments = route.path[1:].split("/")
-        otherwise = "".join(f"{_SEPARATOR}+{re.escape(segment)}" for segment in segments)
-        if own and re.fullmatch(rf"{otherwise}(?:{_SEPARATOR}.*)?", path):
+        if own and re.fullmatch(written_otherwise(route.path), path):
             return RequestFate(method, asked, service, route, status=400, why=AMBIGUOUS)
         return None
     rest = path.removeprefix(own)
@@ -178,7 +183,7 @@ def redirect_target(redirect: RedirectSettings, path: str) -> str:
 
 def describe_changes(route: RouteSettings) -> list[str]:
     """Return what a route changes about requests and answers, beyond their path."""
-    found = [f"{PREFIX_HEADER}: {route.path}"] if route.strip and route.path != "/" else []
+    found = [f"{PREFIX_HEADER}: {route.stripped_prefix}"] if route.stripped_prefix else []
     for headers, who in ((route.request_headers, ""), (route.response_headers, "answer: ")):
         found += [f"{who}{name}: {value}" for name, value in headers.set.items()]
         found += [f"{who}without {name}" for name in headers.remove]

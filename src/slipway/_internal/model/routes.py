@@ -18,6 +18,9 @@ from slipway._internal.model.containers import ErrorFactory
 PATH = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 OWN_PATH = "/.slipway"
 """What the gateway answers itself lives below this path."""
+_SEPARATOR = "(?:/|%2[fF]|%5[cC])"
+ENCODED_DOT_SEGMENT = rf"[^?]*{_SEPARATOR}\.\.?(?:{_SEPARATOR}[^?]*)?(?:\?.*)?"
+"""What is refused of a path whose dot segments are resolved: those that are left have an encoded slash at one side."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PREFIX_HEADER = "X-Forwarded-Prefix"
 """Tells a service which part of the path it did not get."""
@@ -82,6 +85,30 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
             return "/"
         return self.path if self.rewrite is None else self.rewrite
 
+    @property
+    def stripped_prefix(self) -> str:
+        """The part of the path that the service does not get, and is told of; empty for none."""
+        return self.path if self.strip and self.path != "/" else ""
+
+
+def is_own_path(path: str) -> bool:
+    """Whether a path is the gateway's, which no service may have."""
+    return path == OWN_PATH or path.startswith(f"{OWN_PATH}/")
+
+
+def precedence(path: str) -> tuple[int, str]:
+    """Return what routes are ordered by: the longer path is tried first."""
+    return -len(path), path
+
+
+def written_otherwise(path: str) -> str:
+    """Return the pattern of all ways to write a route's path, or one below it, with encoded or doubled slashes.
+
+    To most servers it would be the same path, to the gateway's rules another one.
+    """
+    segments = "".join(f"{_SEPARATOR}+{re.escape(segment)}" for segment in path[1:].split("/"))
+    return rf"{segments}(?:{_SEPARATOR}.*|\?.*)?"
+
 
 def check_routes(routes: Sequence[RouteSettings], refuse: ErrorFactory) -> None:
     """Check one service's `[[routes]]`.
@@ -115,7 +142,7 @@ def _check_matching(route: RouteSettings, number: int, refuse: ErrorFactory) -> 
             f"`path` is {route.path!r:.80}",
             "A path starts with / and has no / at its end: `/api`.",
         )
-    if route.path == OWN_PATH or route.path.startswith(f"{OWN_PATH}/"):
+    if is_own_path(route.path):
         raise refuse(
             ("routes", f"{number}", "path"), f"`path` is {route.path}: {OWN_PATH} is the gateway's", "Choose another."
         )

@@ -166,7 +166,7 @@ def _rules(route: RouteSettings, backend: Mapping[str, Any]) -> Iterator[dict[st
 
 
 def _filters(route: RouteSettings) -> Iterator[dict[str, Any]]:
-    stripped = {PREFIX_HEADER: route.path} if route.strip and route.path != "/" else {}
+    stripped = {PREFIX_HEADER: route.stripped_prefix} if route.stripped_prefix else {}
     for kind, headers, more in (
         ("requestHeaderModifier", route.request_headers, stripped),
         ("responseHeaderModifier", route.response_headers, {}),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from slipway._internal.commands import envoy
 from slipway._internal.commands.envoy import Route, parse_config, render_config, render_transition
+from slipway._internal.commands.envoy_routes import MAX_UNKNOWN_BODY_BYTES
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.routes import HeaderSettings, RouteSettings
@@ -182,7 +183,7 @@ def test_a_body_of_unknown_size_is_held_to_the_limit_and_an_upgraded_connection_
     assert held(upgrade="websocket") is None
     [huge] = (entry for entry in table(replace(LIMITED, path="/", limits=RequestLimits("2g")))[1:2])
     [config] = huge["typed_per_filter_config"].values()
-    assert config["buffer"]["max_request_bytes"] == envoy.MAX_UNKNOWN_BODY_BYTES
+    assert config["buffer"]["max_request_bytes"] == MAX_UNKNOWN_BODY_BYTES
 
 
 def test_during_a_switch_there_are_the_old_upstreams_and_the_new() -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations, groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,13 +21,29 @@ from slipway._internal.commands.envoy_clusters import cluster_name, clusters
 from slipway._internal.commands.envoy_listener import LISTEN_PORT
 from slipway._internal.commands.envoy_messages import JsonObject
 from slipway._internal.commands.envoy_routes import METADATA, ROUTE_TABLE, route_configuration
+from slipway._internal.commands.gateway_options import (
+    DEFAULT_OPTIONS,
+    GatewayOptions,
+    options_as_inputs,
+    parse_options,
+)
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import convert
 from slipway._internal.model.request_limits import BODY_SIZE, RequestLimits
 from slipway._internal.model.routes import OWN_PATH, PATH, RouteSettings, is_own_path, overlap, precedence
 
-__all__ = ["LISTEN_PORT", "ROUTE_TABLE", "Route", "cluster_name", "parse_config", "render_config", "render_transition"]
+__all__ = [
+    "LISTEN_PORT",
+    "ROUTE_TABLE",
+    "GatewayConfig",
+    "GatewayOptions",
+    "Route",
+    "cluster_name",
+    "parse_config",
+    "render_config",
+    "render_transition",
+]
 
 BOOTSTRAP, LISTENERS, CLUSTERS, ROUTES = "bootstrap.json", "listeners.json", "clusters.json", "routes.json"
 """The names of the configuration's files. Envoy reads the first at its start only, and watches the others."""
@@ -34,13 +51,21 @@ _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
 
 
-def render_config(routes: Sequence[Route]) -> dict[str, str]:
+class GatewayConfig(NamedTuple):
+    """What a gateway's configuration is made of."""
+
+    routes: tuple[Route, ...] = ()
+    options: GatewayOptions = DEFAULT_OPTIONS
+
+
+def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPTIONS) -> dict[str, str]:
     """Return the files of the configuration for these routes, by name.
 
     A host that does not exist (yet) costs its own route a 502 and nothing else.
 
     Args:
         routes: in any order.
+        options: what the gateway has besides.
 
     Raises:
         ConfigError: a route, name or upstream that can't stand in the files, or two services with one route.
@@ -51,31 +76,33 @@ def render_config(routes: Sequence[Route]) -> dict[str, str]:
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
         LISTENERS: _discovery_response([listener.listener(ROUTES)]),
         CLUSTERS: _discovery_response(clusters(ordered)),
-        ROUTES: _discovery_response([route_configuration(ordered, {"routes": [_entry(route) for route in ordered]})]),
+        ROUTES: _discovery_response([route_configuration(ordered, options, _metadata(ordered, options))]),
     }
 
 
-def render_transition(old: Sequence[Route], new: Sequence[Route]) -> str:
-    """Return the clusters' file for the time of a switch: both the old routes' clusters and the new ones'."""
-    return _discovery_response(clusters([*new, *old]))
+def render_transition(old: GatewayConfig, new: GatewayConfig) -> str:
+    """Return the clusters' file for the time of a switch: both the old configuration's clusters and the new one's."""
+    return _discovery_response(clusters([*new.routes, *old.routes]))
 
 
-def parse_config(files: Mapping[str, str]) -> tuple[Route, ...]:
-    """Return the routes of a configuration that `render_config` wrote.
+def parse_config(files: Mapping[str, str]) -> GatewayConfig:
+    """Return what a configuration that `render_config` wrote is made of.
 
     Raises:
         ConfigError: it is somebody else's.
     """
     try:
         [table] = json.loads(files[ROUTES])["resources"]
-        found = table["metadata"]["filter_metadata"][METADATA]["routes"]
-        routes = tuple(_parse_route(entry) for entry in found)
-        own = render_config(routes)
+        found = table["metadata"]["filter_metadata"][METADATA]
+        config = GatewayConfig(
+            tuple(_parse_route(entry) for entry in found["routes"]), parse_options(found.get("options", {}))
+        )
+        own = render_config(*config)
     except (AttributeError, ConfigError, KeyError, RecursionError, TypeError, ValueError):
         own = {}
     if not own or own != dict(files):
         raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
-    return routes
+    return config
 
 
 def _parse_route(entry: JsonObject) -> Route:
@@ -122,6 +149,12 @@ def _to_text(value: JsonObject) -> str:
 def _discovery_response(resources: Sequence[JsonObject]) -> str:
     digest = hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()[:16]
     return _to_text({"version_info": digest, "resources": list(resources)})
+
+
+def _metadata(ordered: Sequence[Route], options: GatewayOptions) -> JsonObject:
+    """Return what the configuration says of itself, for `parse_config`. Everybody may read it."""
+    readable = options_as_inputs(options)
+    return {"routes": [_entry(route) for route in ordered], **({"options": readable} if readable else {})}
 
 
 def _entry(route: Route) -> JsonObject:

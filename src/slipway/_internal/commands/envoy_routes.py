@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from slipway._internal.commands.envoy_clusters import cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
+from slipway._internal.commands.gateway_options import GatewayOptions
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.routes import (
     ENCODED_DOT_SEGMENT,
@@ -27,14 +28,15 @@ MAX_INT64 = (1 << 63) - 1
 SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-def route_configuration(ordered: Sequence[Route], metadata: JsonObject) -> JsonObject:
+def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metadata: JsonObject) -> JsonObject:
     table = [*_own_routes(), *(entry for route in ordered for entry in _service_routes(route))]
     if all(route.path != "/" or route.settings.methods for route in ordered):
         table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=ROUTE_TABLE,
-        virtual_hosts=[{"name": "all", "domains": ["*"], "routes": table}],
+        virtual_hosts=_virtual_hosts(table, options),
+        ignore_port_in_host_matching=True,
         metadata={"filter_metadata": {METADATA: metadata}},
         request_headers_to_remove=["x-envoy-external-address"],
         request_headers_to_add=[
@@ -46,6 +48,18 @@ def route_configuration(ordered: Sequence[Route], metadata: JsonObject) -> JsonO
             },
         ],
     )
+
+
+def _virtual_hosts(table: Sequence[JsonObject], options: GatewayOptions) -> list[JsonObject]:
+    """Return the table of the hosts that have a name, and that of all others."""
+    if not options.hosts:
+        return [{"name": "all", "domains": ["*"], "routes": list(table)}]
+    domains = [f"{host}{dot}" for host in options.hosts for dot in ("", ".")]
+    nothing = _answer({"prefix": "/"}, 404, '{"error": "no service has this host"}\n')
+    return [
+        {"name": "hosts", "domains": domains, "routes": list(table)},
+        {"name": "others", "domains": ["*"], "routes": [*_own_routes(), nothing]},
+    ]
 
 
 def _own_routes() -> list[JsonObject]:

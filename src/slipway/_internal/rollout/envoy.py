@@ -120,7 +120,7 @@ def wait_for_requests(
     for container in running_gateways(workspace, stack):
         live_config = read_live_config(container)
         try:
-            live = {route.upstream for route in envoy.parse_config(live_config)}
+            live = {route.upstream for route in envoy.parse_config(live_config).routes}
         except ConfigError:
             continue
         for upstream in sorted(set(upstreams) - live):
@@ -147,7 +147,7 @@ def _steps(live: Mapping[str, str], config: Mapping[str, str]) -> list[tuple[str
     try:
         old = envoy.parse_config(live)
     except ConfigError:  # changed by hand, or written by another version
-        old = ()
+        old = envoy.GatewayConfig()
     transition = envoy.render_transition(old, new)
     steps = [(envoy.CLUSTERS, transition)]
     steps += [(name, config[name]) for name in (envoy.LISTENERS, envoy.ROUTES) if live.get(name) != config[name]]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from slipway._internal.commands.envoy import LISTEN_PORT, Route, render_config
+from slipway._internal.commands.envoy import LISTEN_PORT, GatewayConfig, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS, GatewayOptions, parse_options
 from slipway._internal.model.addresses import is_same_address, url_authority
+from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.masking import register_secret
 from slipway._internal.model.parsing import ParseError, convert
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.routes import RouteSettings
@@ -19,6 +22,7 @@ from slipway._internal.model.setting_sources import describe_port_setting
 from slipway._internal.rollout import container_files, envoy
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import LOG_ROTATION, MIN_API_VERSION, inspect_container
+from slipway._internal.rollout.container_files import FileOwner
 from slipway._internal.rollout.hardening import hardened_settings, with_init_fallback
 from slipway._internal.rollout.images import pull_image
 from slipway._internal.rollout.ownership import (
@@ -32,12 +36,17 @@ from slipway._internal.run import engine, ports
 
 GATEWAY = NETWORK_ALIAS = envoy.GATEWAY
 USER = "65532:65532"
+OWNER = FileOwner(65532, 65532)
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
 @dataclass(frozen=True)
 class GatewaySpec:
-    """The gateway's inputs. It listens at `bind:port` on the engine's machine."""
+    """The gateway's inputs. It listens at `bind:port` on the engine's machine.
+
+    `secrets` maps the names of files under /run/secrets to what they hold; only the gateway's user reads them. Envoy
+    takes up a file that its configuration begins to name, so what changes is another file with another name.
+    """
 
     workspace: str
     stack: str
@@ -46,20 +55,29 @@ class GatewaySpec:
     bind: str
     port: int
     routes: tuple[Route, ...]
+    options: GatewayOptions = DEFAULT_OPTIONS
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> GatewaySpec:
         fixed = {key: inputs[key] for key in ("workspace", "stack", "image", "network", "bind", "port")}
         routes = tuple(_parse_route(route) for route in inputs["routes"])
-        return cls(**fixed, routes=routes)
+        secrets = dict(inputs.get("secrets") or {})
+        for secret in secrets.values():
+            register_secret(str(secret))
+        return cls(**fixed, routes=routes, options=parse_options(inputs.get("options") or {}), secrets=secrets)
 
     @property
     def name(self) -> str:
         return f"{self.workspace}-{self.stack}-{GATEWAY}"
 
     @property
+    def table(self) -> GatewayConfig:
+        return GatewayConfig(self.routes, self.options)
+
+    @property
     def config(self) -> dict[str, str]:
-        return render_config(self.routes)
+        return render_config(*self.table)
 
 
 def create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken) -> tuple[Any, Any]:
@@ -72,11 +90,13 @@ def _create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken
         image = pull_image(spec.image, cancellation)
         refuse_other_image(image, spec.stack)
         remove_orphaned_container(spec.name, urn)
-        refuse_foreign_volume(engine.volume_name(spec.name, engine.CONFIG_VOLUME), urn)
+        for purpose in engine.VOLUME_PURPOSES:
+            refuse_foreign_volume(engine.volume_name(spec.name, purpose), urn)
         container = None
         try:
             container = engine.client().containers.create(spec.image, **gateway_options(spec, urn))
             container_files.put_files(container, CONFIG_DIR, spec.config)
+            put_secrets(container, spec)
             container.start()
             _check_listen_address(container, spec)
             envoy.wait_until_started(container, spec.config, cancellation)
@@ -105,6 +125,13 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         labels=labels,
         no_copy=True,
     )
+    secrets = types.Mount(
+        SECRETS_DIR,
+        engine.volume_name(spec.name, engine.SECRETS_VOLUME),
+        type="volume",
+        labels=labels,
+        no_copy=True,
+    )
     return {
         **hardened_settings(),
         "name": spec.name,
@@ -116,9 +143,26 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         "network": spec.network,
         "networking_config": {spec.network: types.EndpointConfig(MIN_API_VERSION, aliases=[NETWORK_ALIAS])},
         "ports": {f"{LISTEN_PORT}/tcp": (spec.bind, spec.port)},
-        "mounts": [volume],
+        "mounts": [volume, secrets],
         "log_config": types.LogConfig(type="json-file", config=LOG_ROTATION),
     }
+
+
+def put_secrets(container: Any, spec: GatewaySpec) -> None:
+    """Put the gateway's secrets into its container, readable by its user alone."""
+    if spec.secrets:
+        container_files.put_files(container, SECRETS_DIR, spec.secrets, owner=OWNER, mode=0o400)
+
+
+def clear_secrets(container: Any, names: Collection[str]) -> None:
+    """Empty the files of secrets that the gateway does not have any more: nothing in its image could remove them."""
+    if names:
+        container_files.put_files(container, SECRETS_DIR, dict.fromkeys(names, ""), owner=OWNER, mode=0o400)
+
+
+def has_secrets_folder(details: Mapping[str, Any]) -> bool:
+    """Return whether a gateway's container has the folder of its secrets, by the engine's details of it."""
+    return any(mount["Destination"] == SECRETS_DIR for mount in details["Mounts"])
 
 
 def refuse_other_image(image: Any, stack: str) -> None:

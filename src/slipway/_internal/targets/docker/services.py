@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pulumi
 
+from slipway._internal.commands.gateway_options import options_as_inputs
 from slipway._internal.model import lock
 from slipway._internal.model.request_limits import effective_limits
 from slipway._internal.model.routes import RouteSettings
@@ -26,6 +27,7 @@ from slipway._internal.provider.resources import (
 from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
+from slipway._internal.targets.docker.gateway_settings import gateway_options
 from slipway._internal.targets.services import ServicesArgs
 
 
@@ -89,6 +91,7 @@ class DockerServices(pulumi.ComponentResource):
             bind=workspace.settings.gateway.bind,
             port=gateway_port_of(workspace, stack),
             routes=[self._route(service, route) for service in routed for route in service.routes],
+            options=options_as_inputs(gateway_options(stack)),
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )

@@ -286,7 +286,7 @@ RULED = RouteSettings(
     methods=("GET",),
     strip=True,
     timeout=30,
-    request_headers=HeaderSettings({"X-Tier": "100%"}, ("Cookie",)),
+    request_headers=HeaderSettings({"X-Tier": "100%", "X-Age": "1"}, ("Cookie",)),
 )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slipway._internal.commands.envoy_auth import auth_clusters
+from slipway._internal.commands.envoy_dns import dns_cluster
 from slipway._internal.commands.envoy_messages import JsonObject, typed
 from slipway._internal.commands.gateway_route import Route
 
 MAX_RESPONSE_HEADERS_KB = 64
 MAX_HEADERS = 1000
-ENGINE_DNS = "127.0.0.11"
 UNLIMITED = 1_000_000
 
 
@@ -19,11 +20,11 @@ def cluster_name(upstream: str) -> str:
 
 
 def clusters(routes: Sequence[Route]) -> list[JsonObject]:
-    """Return a cluster for each upstream; of two routes to the same one, the first decides."""
+    """Return a cluster for each upstream (of two routes to the same one, the first decides) and for what checks ask."""
     found: dict[str, JsonObject] = {}
     for route in routes:
         found.setdefault(route.upstream, _cluster(route))
-    return [found[upstream] for upstream in sorted(found)]
+    return [*(found[upstream] for upstream in sorted(found)), *auth_clusters(routes)]
 
 
 def _cluster(route: Route) -> JsonObject:
@@ -33,7 +34,7 @@ def _cluster(route: Route) -> JsonObject:
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
-        cluster_type={"name": "envoy.cluster.dns", "typed_config": _dns_cluster()},
+        cluster_type={"name": "envoy.cluster.dns", "typed_config": dns_cluster()},
         lb_policy="LEAST_REQUEST",
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
         connect_timeout=f"{route.limits.connect}s",
@@ -93,27 +94,3 @@ def _health_check(route: Route) -> JsonObject:
         "reuse_connection": False,
         **how,
     }
-
-
-def _dns_cluster() -> JsonObject:
-    """Return how a cluster's host is looked up: at the engine's own DNS, all of its addresses, again each second.
-
-    So a container that comes back with another address is found, and one that has ended is asked no more.
-    """
-    return typed(
-        "envoy.extensions.clusters.dns.v3.DnsCluster",
-        dns_lookup_family="V4_ONLY",
-        dns_refresh_rate="1s",
-        dns_failure_refresh_rate={"base_interval": "1s", "max_interval": "1s"},
-        dns_jitter="0s",
-        typed_dns_resolver_config={
-            "name": "envoy.network.dns_resolver.cares",
-            "typed_config": typed(
-                "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
-                resolvers=[{"socket_address": {"address": ENGINE_DNS, "port_value": 53}}],
-                dns_resolver_options={"no_default_search_domain": True},
-                query_timeout_seconds=1,
-                query_tries=2,
-            ),
-        },
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slipway._internal.commands.envoy_auth import auth_filters
 from slipway._internal.commands.envoy_messages import JsonObject, typed
 
 BUFFER_FILTER = "envoy.filters.http.buffer"
@@ -35,6 +36,7 @@ def http_filters() -> list[JsonObject]:
                 default_source_code={"inline_string": HEADERS_SCRIPT},
             ),
         },
+        *auth_filters(),
         {
             "name": BUFFER_FILTER,
             "disabled": True,  # a route turns it on

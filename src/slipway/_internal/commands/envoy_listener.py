@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+from slipway._internal.commands.envoy_auth import early_removals
 from slipway._internal.commands.envoy_clusters import MAX_HEADERS
 from slipway._internal.commands.envoy_filters import http_filters
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
@@ -41,6 +42,7 @@ ENVOY_HEADERS, OWN_HEADERS = "x-envoy-", "x-slipway-"
 
 REFUSALS = {
     400: "bad request",
+    401: "unauthorized",
     403: "forbidden",
     405: "method not allowed",
     408: "request took too long",
@@ -147,7 +149,7 @@ def _early_headers() -> JsonObject:
         for spelling in map("".join, product(*(("-", "_") if letter == "-" else letter for letter in name)))
         if spelling != name
     ]
-    removed: list[JsonObject] = [{"remove": spelling} for spelling in spellings]
+    removed: list[JsonObject] = [{"remove": spelling} for spelling in [*spellings, *early_removals()]]
     for start in (ENVOY_HEADERS, OWN_HEADERS):
         removed.append({"remove_on_match": {"key_matcher": {"prefix": start, "ignore_case": True}}})
     kept = [

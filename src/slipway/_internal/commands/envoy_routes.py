@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from slipway._internal.commands.envoy_auth import host_metadata, removed_headers, route_filters
 from slipway._internal.commands.envoy_clusters import cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
@@ -29,13 +30,15 @@ SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metadata: JsonObject) -> JsonObject:
-    table = [*_own_routes(), *(entry for route in ordered for entry in _service_routes(route))]
+    table = [*_own_routes(), *(entry for route in ordered for entry in _guarded_routes(route, ordered, options))]
     if all(route.path != "/" or route.settings.methods for route in ordered):
         table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=ROUTE_TABLE,
-        virtual_hosts=_virtual_hosts(table, options),
+        virtual_hosts=[
+            {**host, **_metadata(host_metadata(ordered, options))} for host in _virtual_hosts(table, options)
+        ],
         ignore_port_in_host_matching=True,
         metadata={"filter_metadata": {METADATA: metadata}},
         request_headers_to_remove=["x-envoy-external-address"],
@@ -81,6 +84,24 @@ def _answer(match: JsonObject, status: int, body: str) -> JsonObject:
 def _refusal(match: JsonObject, status: int) -> JsonObject:
     """Return a route that turns requests down; the listener gives such answers their form."""
     return {"match": match, "direct_response": {"status": status}}
+
+
+def _metadata(sections: JsonObject) -> JsonObject:
+    return {"metadata": {"filter_metadata": sections}} if sections else {}
+
+
+def _guarded_routes(route: Route, ordered: Sequence[Route], options: GatewayOptions) -> list[JsonObject]:
+    """Return a route's entries; what leads to its service is only for who may call, and without others' names."""
+    filters, hidden = route_filters(route, options.consumers), removed_headers(route, ordered)
+    entries = _service_routes(route)
+    for entry in entries:
+        if "route" not in entry:
+            continue
+        if filters:
+            entry["typed_per_filter_config"] = {**entry.get("typed_per_filter_config", {}), **filters}
+        if hidden:
+            entry["request_headers_to_remove"] = [*entry.get("request_headers_to_remove", ()), *hidden]
+    return entries
 
 
 def _service_routes(route: Route) -> list[JsonObject]:
@@ -201,5 +222,5 @@ def _header_changes(settings: RouteSettings) -> JsonObject:
 
 
 def _set_headers(headers: Mapping[str, str]) -> list[JsonObject]:
-    """Return the entries that set headers. Doubled, a per cent sign is no variable's."""
-    return [set_header(name, value.replace("%", "%%")) for name, value in headers.items()]
+    """Return the entries that set headers, in an order that is read back. Doubled, a per cent sign is no variable's."""
+    return [set_header(name, value.replace("%", "%%")) for name, value in sorted(headers.items())]

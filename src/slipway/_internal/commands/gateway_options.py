@@ -11,6 +11,13 @@ from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import ParseError, convert
 
 
+class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who may call: the SHA-256 of each of his keys in hexadecimal, and his groups."""
+
+    keys: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
 class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
     """The settings of a gateway as a whole. They are readable in its configuration and in Pulumi's state: no secrets.
 
@@ -18,9 +25,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     Attributes:
         hosts: the names that requests are for; none: all.
+        consumers: who may call the routes that ask for keys.
     """
 
     hosts: tuple[str, ...] = ()
+    consumers: dict[str, Consumer] = {}
 
 
 DEFAULT_OPTIONS = GatewayOptions()

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from slipway._internal.model.auth import AuthSettings, check_auth
 from slipway._internal.model.containers import ErrorFactory
 
 PATH = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
@@ -67,6 +68,7 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         request_headers: what the service gets besides, or without.
         response_headers: what the caller gets besides, or without.
         timeout: the seconds that an answer may take from the request to its end; a stream ends there, too.
+        auth: who may call; everybody without it.
     """
 
     path: str
@@ -77,6 +79,7 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     request_headers: HeaderSettings = HeaderSettings()
     response_headers: HeaderSettings = HeaderSettings()
     timeout: Annotated[int, Meta(ge=1, le=86400)] | None = None
+    auth: AuthSettings | None = None
 
     @property
     def service_path(self) -> str:
@@ -119,6 +122,7 @@ def check_routes(routes: Sequence[RouteSettings], refuse: ErrorFactory) -> None:
     for number, route in enumerate(routes):
         _check_matching(route, number, refuse)
         _check_changes(route, number, refuse)
+        check_auth(route.auth, ("routes", f"{number}", "auth"), refuse)
         for earlier in routes[:number]:
             if overlap(route, earlier):
                 raise refuse(
@@ -185,6 +189,7 @@ def _check_redirect(route: RouteSettings, redirect: RedirectSettings, number: in
         "rewrite": route.rewrite is not None,
         "request-headers": route.request_headers != HeaderSettings(),
         "timeout": route.timeout is not None,
+        "auth": route.auth is not None,
     }
     for name, is_set in others.items():
         if is_set:

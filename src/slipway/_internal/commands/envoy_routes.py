@@ -9,6 +9,7 @@ from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.gateway_options import GatewayOptions
 from slipway._internal.commands.gateway_route import Route
+from slipway._internal.model.hosts import ANY_HOST, GATEWAY_HOST, by_host
 from slipway._internal.model.routes import (
     ENCODED_DOT_SEGMENT,
     OWN_PATH,
@@ -29,13 +30,16 @@ SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metadata: JsonObject) -> JsonObject:
-    table = [*_own_routes(), *(entry for route in ordered for entry in _service_routes(route))]
-    if all(route.path != "/" or route.settings.methods for route in ordered):
-        table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
+    tables = by_host(ordered, lambda route: route.settings.host, options.hosts)
+    names_hosts = any(host != ANY_HOST for host in tables)
+    others = ANY_HOST in tables or not names_hosts
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=ROUTE_TABLE,
-        virtual_hosts=_virtual_hosts(table, options),
+        virtual_hosts=[
+            *(_virtual_host(host, routes, options) for host, routes in tables.items() if host != ANY_HOST),
+            _all_hosts(tables.get(ANY_HOST, [])) if others else _no_host(),
+        ],
         ignore_port_in_host_matching=True,
         metadata={"filter_metadata": {METADATA: metadata}},
         request_headers_to_remove=["x-envoy-external-address"],
@@ -50,16 +54,30 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
     )
 
 
-def _virtual_hosts(table: Sequence[JsonObject], options: GatewayOptions) -> list[JsonObject]:
-    """Return the table of the hosts that have a name, and that of all others."""
-    if not options.hosts:
-        return [{"name": "all", "domains": ["*"], "routes": list(table)}]
-    domains = [f"{host}{dot}" for host in options.hosts for dot in ("", ".")]
-    nothing = _answer({"prefix": "/"}, 404, '{"error": "no service has this host"}\n')
-    return [
-        {"name": "hosts", "domains": domains, "routes": list(table)},
-        {"name": "others", "domains": ["*"], "routes": [*_own_routes(), nothing]},
-    ]
+def _virtual_host(host: str, routes: Sequence[Route], options: GatewayOptions) -> JsonObject:
+    """Return the table of a host that has a name; services of the stack reach the stack's own by the gateway's."""
+    names = [host, *([GATEWAY_HOST] if host == next(iter(options.hosts), None) else [])]
+    return {"name": host, "domains": [f"{name}{dot}" for name in names for dot in ("", ".")], "routes": _table(routes)}
+
+
+def _all_hosts(routes: Sequence[Route]) -> JsonObject:
+    return {"name": "all", "domains": ["*"], "routes": _table(routes)}
+
+
+def _no_host() -> JsonObject:
+    """Return the table of hosts that nothing is for."""
+    return {
+        "name": "all",
+        "domains": ["*"],
+        "routes": [*_own_routes(), _answer({"prefix": "/"}, 404, '{"error": "no service has this host"}\n')],
+    }
+
+
+def _table(routes: Sequence[Route]) -> list[JsonObject]:
+    table = [*_own_routes(), *(entry for route in routes for entry in _service_routes(route))]
+    if all(route.path != "/" or route.settings.methods for route in routes):
+        table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
+    return table
 
 
 def _own_routes() -> list[JsonObject]:

@@ -648,8 +648,8 @@ def _check_services(services: tuple[Service, ...], texts: Mapping[str, str]) -> 
                     keys = ("routes", f"{number}", "path") if service.settings.routes else ("route",)
                     path = service.folder / "service.toml"
                     raise ConfigError(
-                        f"{path}:{line_of(texts[service.name], keys)}: `{keys[-1]}` {route.path} is taken by the "
-                        f"service `{owner.name}` ({owner.folder / 'service.toml'})",
+                        f"{path}:{line_of(texts[service.name], keys)}: `{keys[-1]}` {route.host or ''}{route.path} is "
+                        f"taken by the service `{owner.name}` ({owner.folder / 'service.toml'})",
                         remedy="Give one of the two another route.",
                     )
             owners[route.path].append((route, service))

@@ -24,10 +24,9 @@ from slipway._internal.provider.resources import (
     ReleaseCommand,
     RouteArgs,
 )
-from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
-from slipway._internal.targets.docker.gateway_settings import gateway_options
+from slipway._internal.targets.docker.gateway_settings import gateway_options, service_urls
 from slipway._internal.targets.services import ServicesArgs
 
 
@@ -76,8 +75,7 @@ class DockerServices(pulumi.ComponentResource):
                 self.containers[service.name] = self.replicas[service.name][0]
         routed = [service for service in args.services if service.routes]
         self.gateway = self._declare_gateway(routed)
-        address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
-        self.urls = {service.name: f"{address}{service.main_route.path}" for service in routed if service.main_route}
+        self.urls = service_urls(workspace, stack, routed)
         self.register_outputs({})
 
     def _declare_gateway(self, routed: list[Service]) -> Gateway:

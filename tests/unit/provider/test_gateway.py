@@ -51,6 +51,22 @@ def test_routes_change_in_place(deployed_state: ResourceState) -> None:
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
 
 
+def test_consumers_are_secret_and_change_in_place(deployed_state: ResourceState) -> None:
+    consumers = {"shop": {"keys": ["a" * 64], "groups": ["partners"]}}
+    news = {**INPUTS, "consumers": consumers}
+    assert not GatewayHandler().check({**INPUTS, "consumers": SecretValue(consumers)}).failures
+    diff = GatewayHandler().diff(deployed_state, news)
+    assert (list(diff.changed), list(diff.replaces)) == (["consumers"], [])
+    assert "consumers" not in GatewayHandler().preview_outputs(news)
+    assert GatewaySpec.from_inputs(news).options.consumers["shop"].groups == ("partners",)
+
+
+@pytest.mark.parametrize("consumers", [{"shop": "x"}, {"shop": {"keys": "x"}}, {"shop": {"key": []}}])
+def test_consumers_that_are_none_are_refused(consumers: Any) -> None:
+    [(_, why)] = GatewayHandler().check({**INPUTS, "consumers": consumers}).failures
+    assert "the gateway's consumers cannot be read" in why
+
+
 def test_options_and_secrets_change_in_place(deployed_state: ResourceState) -> None:
     news = {**INPUTS, "options": {"hosts": ["shop.example.com"]}, "secrets": {"a.key": "private"}}
     assert not GatewayHandler().check(news).failures

@@ -29,6 +29,7 @@ from slipway._internal.commands.gateway_options import (
 )
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.hosts import by_host, host_problem
 from slipway._internal.model.parsing import convert
 from slipway._internal.model.request_limits import BODY_SIZE, RequestLimits
 from slipway._internal.model.routes import OWN_PATH, PATH, RouteSettings, is_own_path, overlap, precedence
@@ -71,6 +72,7 @@ def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPT
         ConfigError: a route, name or upstream that can't stand in the files, or two services with one route.
     """
     _check_routes(routes)
+    _check_hosts(routes, options)
     ordered = sorted(routes, key=_precedence_of)
     return {
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
@@ -131,15 +133,27 @@ def _check_routes(routes: Sequence[Route]) -> None:
         sized = not route.limits.body or BODY_SIZE.fullmatch(route.limits.body)
         if not sized or min(route.limits.connect, route.limits.idle) < 1:
             raise ConfigError(f"service {route.service} has the limits {route.limits}")
-    for path, same in groupby(sorted(routes, key=_precedence_of), key=lambda route: route.path):
-        for one, other in combinations(same, 2):
-            if overlap(one.settings, other.settings):
-                names = " and ".join(sorted((one.service, other.service)))
-                raise ConfigError(f"{names} have the same route {path}", remedy="Give each service its own route.")
 
 
-def _precedence_of(route: Route) -> tuple[int, str]:
-    return precedence(route.path)
+def _check_hosts(routes: Sequence[Route], options: GatewayOptions) -> None:
+    for route in routes:
+        if route.settings.host is not None and (problem := host_problem(route.settings.host)):
+            raise ConfigError(f"service {route.service} has the host {route.settings.host!r}, which {problem}")
+    for host in options.hosts:
+        if problem := host_problem(host):
+            raise ConfigError(f"the gateway has the host {host!r}, which {problem}")
+    for host, found in by_host(routes, lambda route: route.settings.host, options.hosts).items():
+        for path, same in groupby(sorted(found, key=_precedence_of), key=lambda route: route.path):
+            for one, other in combinations(same, 2):
+                if overlap(*(msgspec.structs.replace(route.settings, host=host) for route in (one, other))):
+                    names = " and ".join(sorted((one.service, other.service)))
+                    raise ConfigError(
+                        f"{names} have the same route {host}{path}", remedy="Give each service its own route."
+                    )
+
+
+def _precedence_of(route: Route) -> tuple[int, str, str]:
+    return (*precedence(route.path), route.settings.host or "")
 
 
 def _to_text(value: JsonObject) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from slipway._internal.commands.envoy_dns import dns_cluster
 from slipway._internal.commands.envoy_messages import JsonObject, typed
-from slipway._internal.commands.gateway_options import Consumer, GatewayOptions
+from slipway._internal.commands.gateway_options import GatewayOptions
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.auth import (
     ALGORITHMS,
@@ -296,50 +297,74 @@ def early_removals() -> list[str]:
     return spellings(CONSUMER_HEADER)
 
 
-def host_metadata(routes: Sequence[Route], options: GatewayOptions) -> JsonObject:
-    """Return what a host says of keys: whose each hash is. Empty where no route takes keys."""
-    if not any(auth.key_settings or auth.basic_settings for auth in _auths(routes)):
-        return {}
-    owners = {
-        f"{KEY_PREFIX}{key}": name for name, consumer in sorted(options.consumers.items()) for key in consumer.keys
-    }
-    # The script asks for what is not there, too, so the section must be.
-    return {CALLER_FILTER: {"none": "", **owners}}
+@dataclass(frozen=True)
+class RouteGuard:
+    """What the checks of a gateway's routes have in common.
+
+    Attributes:
+        consumers: who may call by keys.
+        hidden: the headers that checks give services, which no caller may send to any route.
+        host_fields: what a virtual host says of keys: whose each hash is.
+    """
+
+    consumers: Mapping[str, ConsumerSettings]
+    hidden: frozenset[str]
+    host_fields: JsonObject
+
+    @classmethod
+    def of(cls, routes: Sequence[Route], options: GatewayOptions) -> RouteGuard:
+        auths = [route.settings.auth for route in routes if route.settings.auth]
+        known = {name: ConsumerSettings(consumer.groups) for name, consumer in options.consumers.items()}
+        by_keys = any(auth.key_settings or auth.basic_settings for auth in auths)
+        metadata = {"metadata": {"filter_metadata": {CALLER_FILTER: _owners(options)}}} if by_keys else {}
+        return cls(known, frozenset(hidden_headers(auths)), metadata)
+
+    def guarded(self, route: Route, entries: Sequence[JsonObject]) -> list[JsonObject]:
+        """Return a route's entries; those that lead to its service are only for who may call, without false names."""
+        auth = route.settings.auth
+        filters = _filters_of(route.service, auth, self.consumers) if auth else {}
+        others = self.hidden - hidden_headers([auth] if auth else [])
+        removed = sorted({name for header in others for name in spellings(header)})
+        found = []
+        for entry in entries:
+            changes: JsonObject = {}
+            if "route" in entry and filters:
+                changes["typed_per_filter_config"] = {**entry.get("typed_per_filter_config", {}), **filters}
+            if "route" in entry and removed:
+                changes["request_headers_to_remove"] = [*entry.get("request_headers_to_remove", ()), *removed]
+            found.append({**entry, **changes})
+        return found
 
 
-def route_filters(route: Route, consumers: Mapping[str, Consumer]) -> JsonObject:
-    """Return what a route tells the filters; empty for a route that everybody may call."""
-    auth = route.settings.auth
-    if auth is None:
-        return {}
+def _owners(options: GatewayOptions) -> JsonObject:
+    """Return whose each key is. The script asks for what is not there, too, so it is never empty."""
+    named = sorted(options.consumers.items())
+    return {"none": "", **{f"{KEY_PREFIX}{key}": name for name, consumer in named for key in consumer.keys}}
+
+
+def _filters_of(service: str, auth: AuthSettings, consumers: Mapping[str, ConsumerSettings]) -> JsonObject:
+    """Return what a route tells the filters."""
     if auth.external_settings:
         return {PROOF_FILTER: _chain("envoy.filters.http.ext_authz", _external(auth.external_settings))}
     if auth.jwt:
-        return _jwt_filters(route.service, auth.jwt)
-    known = {name: ConsumerSettings(consumer.groups) for name, consumer in consumers.items()}
-    allowed = auth.allowed_consumers(known)
+        return _jwt_filters(service, auth.jwt)
+    allowed = auth.allowed_consumers(consumers)
     context: JsonObject = {"kind": auth.kind, "allowed": {"": False, **dict.fromkeys(allowed, True)}}
     if keys := auth.key_settings:
         context |= {
             "header": keys.header.lower(),
-            "challenge": f'ApiKey realm="{route.service}", header="{keys.header}"',
+            "challenge": f'ApiKey realm="{service}", header="{keys.header}"',
             "remove": spellings(keys.header),
         }
     else:
-        context |= {"challenge": f'Basic realm="{route.service}", charset="UTF-8"', "remove": ["authorization"]}
+        context |= {"challenge": f'Basic realm="{service}", charset="UTF-8"', "remove": ["authorization"]}
     return {CALLER_FILTER: _context(context)}
-
-
-def removed_headers(route: Route, routes: Sequence[Route]) -> list[str]:
-    """Return the headers that other routes' checks give services, and no caller may give them by this one."""
-    own = hidden_headers([route.settings.auth] if route.settings.auth else [])
-    return sorted({name for header in hidden_headers(_auths(routes)) - own for name in spellings(header)})
 
 
 def auth_clusters(routes: Sequence[Route]) -> list[JsonObject]:
     """Return the clusters of the servers that are asked about callers."""
     found: dict[str, JsonObject] = {}
-    for auth in _auths(routes):
+    for auth in (route.settings.auth for route in routes if route.settings.auth):
         if auth.jwt and auth.jwt.url:
             found[cluster_of(auth.jwt.url, auth.jwt.ca)] = _cluster(auth.jwt.url, auth.jwt.ca)
         if auth.external_settings:
@@ -352,10 +377,6 @@ def cluster_of(url: str, ca: str | None = None) -> str:
     parts = urlsplit(url)
     known_by = f"_{hashlib.sha256(ca.encode()).hexdigest()[:16]}" if ca else ""
     return f"auth_{parts.scheme}_{parts.hostname}_{_port_of(url)}{known_by}"
-
-
-def _auths(routes: Sequence[Route]) -> list[AuthSettings]:
-    return [route.settings.auth for route in routes if route.settings.auth]
 
 
 def _script(name: str, text: str) -> JsonObject:

@@ -143,7 +143,11 @@ def listener(routes: str) -> JsonObject:
 
 def _early_headers() -> JsonObject:
     """Return what happens to headers before anything reads them."""
-    removed = {"safe_regex": {"regex": f"{'|'.join([*_other_spellings(), *early_removals()])}|(?:{ENVOY_HEADERS}|{OWN_HEADERS}).*"}}
+    removed = {
+        "safe_regex": {
+            "regex": f"{'|'.join([*_other_spellings(), *early_removals()])}|(?:{ENVOY_HEADERS}|{OWN_HEADERS}).*"
+        }
+    }
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": typed(

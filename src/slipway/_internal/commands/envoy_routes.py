@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slipway._internal.commands.envoy_auth import host_metadata, removed_headers, route_filters
+from slipway._internal.commands.envoy_auth import RouteGuard
 from slipway._internal.commands.envoy_clusters import cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.gateway_options import GatewayOptions
 from slipway._internal.commands.gateway_route import Route
+from slipway._internal.model.hosts import ANY_HOST, GATEWAY_HOST, by_host
 from slipway._internal.model.routes import (
     ENCODED_DOT_SEGMENT,
     OWN_PATH,
@@ -30,14 +31,16 @@ SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metadata: JsonObject) -> JsonObject:
-    table = [*_own_routes(), *(entry for route in ordered for entry in _guarded_routes(route, ordered, options))]
-    if all(route.path != "/" or route.settings.methods for route in ordered):
-        table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
+    tables = by_host(ordered, lambda route: route.settings.host, options.hosts)
+    names_hosts = any(host != ANY_HOST for host in tables)
+    others = ANY_HOST in tables or not names_hosts
+    guard = RouteGuard.of(ordered, options)
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=ROUTE_TABLE,
         virtual_hosts=[
-            {**host, **_metadata(host_metadata(ordered, options))} for host in _virtual_hosts(table, options)
+            *(_virtual_host(host, routes, options, guard) for host, routes in tables.items() if host != ANY_HOST),
+            _all_hosts(tables.get(ANY_HOST, []), guard) if others else _no_host(),
         ],
         ignore_port_in_host_matching=True,
         metadata={"filter_metadata": {METADATA: metadata}},
@@ -53,16 +56,31 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
     )
 
 
-def _virtual_hosts(table: Sequence[JsonObject], options: GatewayOptions) -> list[JsonObject]:
-    """Return the table of the hosts that have a name, and that of all others."""
-    if not options.hosts:
-        return [{"name": "all", "domains": ["*"], "routes": list(table)}]
-    domains = [f"{host}{dot}" for host in options.hosts for dot in ("", ".")]
-    nothing = _answer({"prefix": "/"}, 404, '{"error": "no service has this host"}\n')
-    return [
-        {"name": "hosts", "domains": domains, "routes": list(table)},
-        {"name": "others", "domains": ["*"], "routes": [*_own_routes(), nothing]},
-    ]
+def _virtual_host(host: str, routes: Sequence[Route], options: GatewayOptions, guard: RouteGuard) -> JsonObject:
+    """Return the table of a host that has a name; services of the stack reach the stack's own by the gateway's."""
+    names = [host, *([GATEWAY_HOST] if host == next(iter(options.hosts), None) else [])]
+    domains = [f"{name}{dot}" for name in names for dot in ("", ".")]
+    return {"name": host, "domains": domains, "routes": _table(routes, guard), **guard.host_fields}
+
+
+def _all_hosts(routes: Sequence[Route], guard: RouteGuard) -> JsonObject:
+    return {"name": "all", "domains": ["*"], "routes": _table(routes, guard), **guard.host_fields}
+
+
+def _no_host() -> JsonObject:
+    """Return the table of hosts that nothing is for."""
+    return {
+        "name": "all",
+        "domains": ["*"],
+        "routes": [*_own_routes(), _answer({"prefix": "/"}, 404, '{"error": "no service has this host"}\n')],
+    }
+
+
+def _table(routes: Sequence[Route], guard: RouteGuard) -> list[JsonObject]:
+    table = [*_own_routes(), *(entry for route in routes for entry in guard.guarded(route, _service_routes(route)))]
+    if all(route.path != "/" or route.settings.methods for route in routes):
+        table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
+    return table
 
 
 def _own_routes() -> list[JsonObject]:
@@ -84,24 +102,6 @@ def _answer(match: JsonObject, status: int, body: str) -> JsonObject:
 def _refusal(match: JsonObject, status: int) -> JsonObject:
     """Return a route that turns requests down; the listener gives such answers their form."""
     return {"match": match, "direct_response": {"status": status}}
-
-
-def _metadata(sections: JsonObject) -> JsonObject:
-    return {"metadata": {"filter_metadata": sections}} if sections else {}
-
-
-def _guarded_routes(route: Route, ordered: Sequence[Route], options: GatewayOptions) -> list[JsonObject]:
-    """Return a route's entries; what leads to its service is only for who may call, and without others' names."""
-    filters, hidden = route_filters(route, options.consumers), removed_headers(route, ordered)
-    entries = _service_routes(route)
-    for entry in entries:
-        if "route" not in entry:
-            continue
-        if filters:
-            entry["typed_per_filter_config"] = {**entry.get("typed_per_filter_config", {}), **filters}
-        if hidden:
-            entry["request_headers_to_remove"] = [*entry.get("request_headers_to_remove", ()), *hidden]
-    return entries
 
 
 def _service_routes(route: Route) -> list[JsonObject]:

@@ -48,6 +48,19 @@ def parse_options(inputs: Mapping[str, Any]) -> GatewayOptions:
         raise ConfigError(f"the gateway's options cannot be read: {error}") from error
 
 
+def parse_consumers(inputs: Mapping[str, Any]) -> dict[str, Consumer]:
+    """Return who may call, as it stands in a gateway's inputs.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        found: dict[str, Consumer] = convert(inputs, dict[str, Consumer])
+    except ParseError as error:
+        raise ConfigError(f"the gateway's consumers cannot be read: {error}") from error
+    return found
+
+
 def options_as_inputs(options: GatewayOptions) -> dict[str, Any]:
     """Return the options as plain data, without those that are as by default."""
     inputs: dict[str, Any] = msgspec.to_builtins(options)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
+from slipway._internal.insight.callers import describe_auth
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.hosts import ANY_HOST, by_host, match_host
 from slipway._internal.model.routes import (
     ENCODED_DOT_SEGMENT,
     METHODS,
@@ -26,7 +28,9 @@ from slipway._internal.model.routes import (
 )
 from slipway._internal.model.workspace import Service
 
-_URL = re.compile(r"(?:[a-z]+://[^/?#]+)?(?P<path>(?:/[^?#\s]*)?)(?P<query>\?[^#\s]*)?(?:#.*)?(?<=.)", re.IGNORECASE)
+_URL = re.compile(
+    r"(?:[a-z]+://(?P<host>[^/?#\s]+))?(?P<path>(?:/[^?#\s]*)?)(?P<query>\?[^#\s]*)?(?:#.*)?(?<=.)", re.IGNORECASE
+)
 _UNRESERVED = re.compile(r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
 _ENCODED_SIGNS = re.compile(r"[\"<>^`{|}]|[^\x00-\x7f]")
 """What the gateway percent-encodes; signs beyond ASCII are sent so by whoever asks."""
@@ -40,6 +44,7 @@ class RequestFate:
     Attributes:
         method: as it was asked.
         path: as the gateway reads it, with the query.
+        host: the host of the stack that was asked for; empty where routes are for all.
         service: who gets it; empty where the gateway answers itself.
         route: the route that it meets; None for none.
         sent_path: the path that the service gets, with the query.
@@ -54,6 +59,7 @@ class RequestFate:
     sent_path: str = ""
     status: int = 0
     why: str = ""
+    host: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -61,7 +67,7 @@ class RequestFate:
 
     def describe(self) -> str:
         """Return it as lines to print."""
-        asked = f"{self.method} {self.path}"
+        asked = f"{self.method} {self.host}{self.path}"
         if self.status:
             where = f" by the route {self.route.path} of {self.service}" if self.route else ""
             return f"{asked}: the gateway answers {self.status}{where}, {self.why}"
@@ -89,7 +95,7 @@ class RouteRow:
         gets = redirect_target(redirect, "") if redirect else self.route.service_path
         shown = f"{redirect.status} {gets}" if redirect else gets
         return (
-            self.route.path,
+            f"{self.route.host or ''}{self.route.path}",
             " ".join(self.route.methods) or "all",
             self.service,
             shown,
@@ -104,16 +110,19 @@ class RouteRow:
 def list_routes(services: Sequence[Service]) -> list[RouteRow]:
     """Return all routes in the order in which the gateway tries them."""
     rows = [RouteRow(service.name, route) for service in services for route in service.routes]
-    return sorted(rows, key=lambda row: precedence(row.route.path))
+    return sorted(rows, key=lambda row: (row.route.host or "", precedence(row.route.path)))
 
 
-def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> RequestFate:
+def find_fate(
+    services: Sequence[Service], url: str, method: str = "GET", stack_hosts: Sequence[str] = ()
+) -> RequestFate:
     """Return what becomes of a request.
 
     Args:
         services: those of the stack.
-        url: a URL, whose scheme and host do not matter, or a path.
+        url: a URL, whose scheme does not matter, or a path, at the stack's host.
         method: the request's method.
+        stack_hosts: the hosts of the stack, for routes that name none.
 
     Raises:
         ConfigError: it is no URL, or there is no such method.
@@ -125,13 +134,23 @@ def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> Req
         raise ConfigError(f"{url!r:.200} is no URL and no path", remedy="Write a path such as /api/items, or a URL.")
     path, query = normalize_path(found["path"] or "/"), found["query"] or ""
     asked = f"{path}{query}"
+    hosts = by_host(list_routes(services), lambda row: row.route.host, stack_hosts)
+    authority = found["host"] or next(iter(stack_hosts), "")
+    host = match_host(hosts, authority)
+    fate = _find_fate(hosts.get(host, None if hosts else []), method, path, query, asked)
+    return replace(fate, host=authority if host != ANY_HOST else "")
+
+
+def _find_fate(rows: Sequence[RouteRow] | None, method: str, path: str, query: str, asked: str) -> RequestFate:
     if "%00" in path or re.fullmatch(ENCODED_DOT_SEGMENT, path):
         return RequestFate(method, asked, status=400, why=AMBIGUOUS)
     if path == f"{OWN_PATH}/health":
         return RequestFate(method, asked, status=200, why="the gateway's own health")
     if path.startswith(f"{OWN_PATH}/"):
         return RequestFate(method, asked, status=404, why="below this path the gateway answers itself")
-    for row in list_routes(services):
+    if rows is None:
+        return RequestFate(method, asked, status=404, why="no service has this host")
+    for row in rows:
         takes_method = not row.route.methods or method in row.route.methods
         if takes_method and (fate := _met(row.route, row.service, method, path, query)):
             return fate
@@ -187,4 +206,6 @@ def describe_changes(route: RouteSettings) -> list[str]:
     for headers, who in ((route.request_headers, ""), (route.response_headers, "answer: ")):
         found += [f"{who}{name}: {value}" for name, value in headers.set.items()]
         found += [f"{who}without {name}" for name in headers.remove]
-    return [*found, *([f"at most {route.timeout} s"] if route.timeout else [])]
+    if route.timeout:
+        found.append(f"at most {route.timeout} s")
+    return [*found, *([f"for {describe_auth(route.auth)}"] if route.auth else [])]

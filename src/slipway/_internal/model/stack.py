@@ -13,6 +13,7 @@ from slipway._internal.model import peers
 from slipway._internal.model.addresses import registry_problem
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_atomically
+from slipway._internal.model.hosts import GATEWAY_HOST
 from slipway._internal.model.names import (
     DNS_LABEL,
     HOST,
@@ -55,7 +56,6 @@ _KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
         KUBERNETES_PARENT.fullmatch, "Write NAMESPACE/NAME of a Gateway, such as `infra/public`."
     ),
     "slipway:ingress": _NAME_RULE,
-    "slipway:host": _TextRule(HOST.fullmatch, "Write a host name without scheme and port, such as `shop.example.com`."),
     "slipway:tls": _NAME_RULE,
     "slipway:ingress-from": _TextRule(
         partial(peers.are_valid, words=(peers.ANYWHERE,)),
@@ -83,6 +83,10 @@ _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
         lambda text: all(DNS_LABEL.fullmatch(name) for name in _split_names(text)),
         "Write services' names with commas between them: `db, cache`.",
     ),
+    "slipway:host": _TextRule(
+        lambda text: HOST.fullmatch(text) and text != GATEWAY_HOST,
+        "Write a host name without scheme and port, such as `shop.example.com`.",
+    ),
     **_KUBERNETES_SETTINGS,
 }
 _REQUIRED_SETTINGS = ("slipway:images", "slipway:protected")
@@ -105,10 +109,12 @@ class Stack:
     that each service has one container in this run, whatever its [scale] says; `port` is the gateway's and `registry`
     the one that holds its released images, where the stack has one of its own.
 
+    `host` is the name that it is reached by, for routes that name none of their own.
+
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
-    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `host`
-    and `tls` (a Secret's name) are what it is reached by. `ingress_from` and `egress_to` say who may call services that
+    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `tls`
+    is a Secret's name. `ingress_from` and `egress_to` say who may call services that
     have a route, and whom services may call, see `peers`. `admission`: whether the stack applies its admission policy.
 
     `external` names the services that run elsewhere: their addresses are secrets in the stack's configuration.
@@ -148,6 +154,11 @@ def how_to_deploy(stack: str) -> str:
 def gateway_port_of(workspace: Workspace, stack: Stack) -> int:
     """Return where a stack's gateway listens: this folder's own port, else the stack's, else the workspace's."""
     return workspace.local.ports.get(stack.name) or stack.port or workspace.settings.gateway.port
+
+
+def hosts_of_stack(stack: Stack) -> tuple[str, ...]:
+    """Return the hosts that a stack's gateway is reached by: for routes that name none of their own."""
+    return (stack.host,) if stack.host else ()
 
 
 def namespace_of(workspace_name: str, stack: Stack) -> str:
@@ -325,6 +336,12 @@ def _check_combinations(path: Path, lines: Mapping[str, int], values: Mapping[st
                 key,
                 f"`{key}` is a setting of stacks on Kubernetes, which this one is not",
                 "Set slipway:target to kubernetes, or remove the line.",
+            )
+        if "slipway:host" in values and values.get("slipway:target", "docker") != "docker":
+            raise refuse(
+                "slipway:host",
+                "`slipway:host` is a setting of stacks on Docker and Kubernetes, which this one is not",
+                "Have your own target know its host, and remove the line.",
             )
         return
     exposed = [key for key in _EXPOSURE_SETTINGS if key in values]

@@ -148,7 +148,7 @@ def refuse_unknown_keys(
         for part in (fields[key], *get_args(fields[key])):
             if not (isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping | list)):
                 continue
-            for name, inner in _named_tables(value, single=part is fields[key]):
+            for name, inner in _named_tables(value, single=get_origin(fields[key]) is not dict):
                 if isinstance(inner, Mapping):
                     refuse_unknown_keys(path, text, inner, part, (*above, key, *([name] if name else [])))
 

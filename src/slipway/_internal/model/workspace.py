@@ -16,6 +16,7 @@ from msgspec.structs import force_setattr
 from slipway._internal.model import local_settings as locals_
 from slipway._internal.model import schedule
 from slipway._internal.model.addresses import BIND_REMEDY, bind_problem, builder_problem, registry_problem
+from slipway._internal.model.auth import ConsumerSettings, check_consumers, check_known_consumers, with_files
 from slipway._internal.model.containers import MEMORY_SIZE, ContainerSettings, ErrorFactory, Seconds, check_container
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.gate_settings import (
@@ -90,6 +91,7 @@ class WorkspaceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     name: str
     registry: str
     gateway: GatewaySettings = GatewaySettings()
+    consumers: dict[str, ConsumerSettings] = {}
     build: BuildSettings = BuildSettings()
     bases: BasesSettings = BasesSettings()
     scan: ScanSettings = ScanSettings()
@@ -348,6 +350,7 @@ def load_workspace(root: Path) -> Workspace:
     texts: dict[str, str] = {}
     services = tuple(_load_services(root, texts))
     _check_services(services, texts)
+    _check_callers(services, texts, settings.consumers)
     return Workspace(root, settings, services, locals_.load(root))
 
 
@@ -396,6 +399,7 @@ def _check_settings(path: Path, text: str, settings: WorkspaceSettings) -> None:
             remedy="Use lower-case letters, digits and dashes, such as `demo` or `team-shop`.",
         )
     _check_addresses(path, text, settings)
+    check_consumers(settings.consumers, path, text)
     if wrong := body_problem(settings.gateway.body):
         raise ConfigError(f"{path}:{line_of(text, ('gateway', 'body'))}: {wrong}", remedy=BODY_REMEDY)
     build = settings.build
@@ -648,11 +652,27 @@ def _check_services(services: tuple[Service, ...], texts: Mapping[str, str]) -> 
                     keys = ("routes", f"{number}", "path") if service.settings.routes else ("route",)
                     path = service.folder / "service.toml"
                     raise ConfigError(
-                        f"{path}:{line_of(texts[service.name], keys)}: `{keys[-1]}` {route.path} is taken by the "
-                        f"service `{owner.name}` ({owner.folder / 'service.toml'})",
+                        f"{path}:{line_of(texts[service.name], keys)}: `{keys[-1]}` {route.host or ''}{route.path} is "
+                        f"taken by the service `{owner.name}` ({owner.folder / 'service.toml'})",
                         remedy="Give one of the two another route.",
                     )
             owners[route.path].append((route, service))
+
+
+def _check_callers(
+    services: tuple[Service, ...], texts: Mapping[str, str], consumers: Mapping[str, ConsumerSettings]
+) -> None:
+    """Refuse routes for consumers that nobody knows, and for issuers without public keys."""
+    for service in services:
+        path, text = service.folder / "service.toml", texts[service.name]
+
+        def refuse(keys: tuple[str, ...], what: str, remedy: str, path: Path = path, text: str = text) -> ConfigError:
+            return ConfigError(f"{path}:{line_of(text, keys)}: {what}", remedy=remedy)
+
+        for number, route in enumerate(service.routes):
+            if route.auth:
+                check_known_consumers(route.auth, ("routes", f"{number}", "auth"), consumers, refuse)
+                with_files(route.auth, service.folder)
 
 
 def read_build_secret(source: SecretSource, environment: Mapping[str, str]) -> str:

@@ -281,6 +281,7 @@ class Gateway(_Resource):
         port: the port on the engine's machine.
         routes: its routes; use `container_name` in upstreams, so that Pulumi keeps the order.
         options: what it has besides, readable in its configuration.
+        consumers: name → `keys`, the SHA-256 of each of the consumer's keys, and `groups`.
         secrets: name → value of the files under /run/secrets that options name. Pass the values as Pulumi secrets.
         bind: the address on the engine's machine; by default only that machine can reach it.
         drain_seconds: seconds that requests in flight have to finish when the gateway itself is removed.
@@ -297,6 +298,7 @@ class Gateway(_Resource):
         port: Input[int],
         routes: Sequence[Input[RouteArgs]],
         options: Mapping[str, Any] | None = None,
+        consumers: Mapping[str, Input[Mapping[str, Any]]] | None = None,
         secrets: Mapping[str, Input[str]] | None = None,
         bind: Input[str] | None = None,
         drain_seconds: Input[int] | None = None,
@@ -310,6 +312,7 @@ class Gateway(_Resource):
             "port": port,
             "routes": routes,
             "options": options or None,
+            "consumers": {name: Output.secret(who) for name, who in consumers.items()} if consumers else None,
             "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
             "bind": bind,
             "drainSeconds": drain_seconds,

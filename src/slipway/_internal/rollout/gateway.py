@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from slipway._internal.commands.envoy import LISTEN_PORT, GatewayConfig, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
-from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS, GatewayOptions, parse_options
+from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS, GatewayOptions, parse_consumers, parse_options
 from slipway._internal.model.addresses import is_same_address, url_authority
 from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import ConfigError, SlipwayError
@@ -65,7 +67,9 @@ class GatewaySpec:
         secrets = dict(inputs.get("secrets") or {})
         for secret in secrets.values():
             register_secret(str(secret))
-        return cls(**fixed, routes=routes, options=parse_options(inputs.get("options") or {}), secrets=secrets)
+        consumers = parse_consumers(inputs.get("consumers") or {})
+        options = msgspec.structs.replace(parse_options(inputs.get("options") or {}), consumers=consumers)
+        return cls(**fixed, routes=routes, options=options, secrets=secrets)
 
     @property
     def name(self) -> str:

@@ -86,6 +86,22 @@ def write_secret(
         raise SlipwayError(f"{file}: `{key}` cannot be written", detail=result.tail())
 
 
+def remove_setting(pulumi: Path, project: Project, stack: str, key: str, environment: Mapping[str, str]) -> None:
+    """Remove a value from a stack's configuration.
+
+    Raises:
+        SlipwayError: Pulumi cannot.
+    """
+    words = ["config", "rm", "--stack", stack, key]
+    result = _run_pulumi(pulumi, project, stack, words, environment)
+    if result.code and NO_STACK_MESSAGE in result.output:
+        create_stack(pulumi, project, stack, environment)
+        result = _run_pulumi(pulumi, project, stack, words, environment)
+    if result.code:
+        file = project.root / "infra" / f"Pulumi.{stack}.yaml"
+        raise SlipwayError(f"{file}: `{key}` cannot be removed", detail=result.tail())
+
+
 def create_stack(pulumi: Path, project: Project, stack: str, environment: Mapping[str, str]) -> None:
     """Have the backend know a stack that so far is only a file.
 

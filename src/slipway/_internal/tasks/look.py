@@ -69,14 +69,16 @@ def routes(context: Context, stack: str = "dev", test: str = "", method: str = "
     """Show which requests each service gets, and what is changed about them: invoke routes --test /api/items."""
     from slipway._internal.insight import requests
     from slipway._internal.model import stack as stacks
+    from slipway._internal.model.stack_hosts import check_hosts
     from slipway._internal.model.workspace import load_workspace
     from slipway._internal.tasks import show
 
     workspace = load_workspace(workspace_root())
-    external = stacks.load(workspace_root(), stack, {}).external
-    services = [service for service in workspace.services if service.name not in external]
+    settings = stacks.load(workspace_root(), stack, {})
+    services = [service for service in workspace.services if service.name not in settings.external]
+    check_hosts(services, settings)
     if test:
-        fate = requests.find_fate(services, test, method.upper())
+        fate = requests.find_fate(services, test, method.upper(), stacks.hosts_of_stack(settings))
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
     rows = requests.list_routes(services)
     if json:

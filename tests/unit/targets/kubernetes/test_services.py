@@ -462,9 +462,9 @@ def test_an_ingress_refuses_what_it_has_no_word_for(root: Path) -> None:
         declare(root)
 
 
-def with_rules(root: Path) -> None:
+def with_rules(root: Path, rules: str = RULES) -> None:
     change(root, "api", 'route = "/api"\n', "")
-    change(root, "api", "", RULES)
+    change(root, "api", "", rules)
 
 
 def test_a_gateway_of_its_own_stands_in_a_namespace_beside_the_stacks(root: Path) -> None:
@@ -508,6 +508,43 @@ def test_an_ingress_is_there_for_clusters_without_gateways(root: Path) -> None:
     assert path["backend"]["service"] == {"name": "api", "port": {"name": "http"}}
     assert spec["tls"] == [{"hosts": ["demo.example"], "secretName": "demo-tls"}]
     assert not any(kind == "HTTPRoute" for kind, _ in found.objects)
+
+
+HOSTED = """\
+[[routes]]
+path = "/api"
+[[routes]]
+path = "/"
+host = "api.example"
+[[routes]]
+path = "/"
+host = "*.tenants.example"
+"""
+
+
+def test_routes_of_other_hosts_are_attached_by_their_names(root: Path) -> None:
+    settings(root, "gateway: nginx", "host: demo.example", "tls: demo-tls")
+    with_rules(root, HOSTED)
+    found = declare(root)
+    hosts = {
+        name: (route["spec"]["hostnames"], len(route["spec"]["rules"]))
+        for (kind, name), route in found.objects.items()
+        if kind == "HTTPRoute" and name.startswith("api")
+    }
+    assert hosts == {
+        "api": (["demo.example"], 1),
+        "api.at.api.example": (["api.example"], 1),
+        "api.below.tenants.example": (["*.tenants.example"], 1),
+    }
+    assert all("hostname" not in listener for listener in found["Gateway", "gateway"]["spec"]["listeners"])
+
+
+def test_an_ingress_has_a_rule_for_each_host(root: Path) -> None:
+    settings(root, "ingress: nginx", "host: demo.example", "tls: demo-tls")
+    with_rules(root, HOSTED.rpartition("[[routes]]")[0])
+    spec = declare(root)["Ingress", "api"]["spec"]
+    assert [rule["host"] for rule in spec["rules"]] == ["api.example", "demo.example"]
+    assert spec["tls"][0]["hosts"] == ["api.example", "demo.example"]
 
 
 def test_the_cluster_takes_images_of_this_stack_only(root: Path) -> None:
@@ -654,3 +691,18 @@ def test_the_deployment_waits_for_its_release_command_and_both_for_what_they_sta
 def test_a_rollback_tells_the_release_command_so(root: Path) -> None:
     backed(root)
     assert declare(root, rolls_back=True)["ReleaseCommand", "api"]["rollsBack"] is True
+
+
+def test_a_route_that_says_who_may_call_is_refused_with_an_httproute_and_with_an_ingress(root: Path) -> None:
+    settings(root, "gateway: cilium", "host: demo.example")
+    change(root, "api", 'route = "/api"', '[[routes]]\npath = "/api"\nauth = {keys = true}')
+    path = root / "services" / "api" / "service.toml"
+    text = path.read_text(encoding="utf-8")
+    table = '[[routes]]\npath = "/api"\nauth = {keys = true}'
+    path.write_text(f"{text.replace(table, '')}\n{table}\n", encoding="utf-8")
+    line = path.read_text(encoding="utf-8").splitlines().index("auth = {keys = true}") + 1
+    with pytest.raises(ConfigError, match=f"service.toml:{line}: `auth` cannot be had with an HTTPRoute"):
+        declare(root)
+    settings(root, "ingress: nginx", "host: demo.example")
+    with pytest.raises(ConfigError, match=f"service.toml:{line}: `auth` cannot be had with the Ingress"):
+        declare(root)

@@ -10,6 +10,7 @@ import pulumi
 
 from slipway._internal.commands.gateway_options import options_as_inputs
 from slipway._internal.model import lock
+from slipway._internal.model.auth import with_files
 from slipway._internal.model.request_limits import effective_limits
 from slipway._internal.model.routes import RouteSettings
 from slipway._internal.model.stack import gateway_port_of
@@ -24,10 +25,9 @@ from slipway._internal.provider.resources import (
     ReleaseCommand,
     RouteArgs,
 )
-from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
-from slipway._internal.targets.docker.gateway_settings import gateway_options
+from slipway._internal.targets.docker.gateway_settings import gateway_consumers, gateway_options, service_urls
 from slipway._internal.targets.services import ServicesArgs
 
 
@@ -76,8 +76,7 @@ class DockerServices(pulumi.ComponentResource):
                 self.containers[service.name] = self.replicas[service.name][0]
         routed = [service for service in args.services if service.routes]
         self.gateway = self._declare_gateway(routed)
-        address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
-        self.urls = {service.name: f"{address}{service.main_route.path}" for service in routed if service.main_route}
+        self.urls = service_urls(workspace, stack, routed)
         self.register_outputs({})
 
     def _declare_gateway(self, routed: list[Service]) -> Gateway:
@@ -92,13 +91,15 @@ class DockerServices(pulumi.ComponentResource):
             port=gateway_port_of(workspace, stack),
             routes=[self._route(service, route) for service in routed for route in service.routes],
             options=options_as_inputs(gateway_options(stack)),
+            consumers=gateway_consumers(workspace, stack),
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )
 
     def _route(self, service: Service, route: RouteSettings) -> RouteArgs:
         """Return one of the gateway's routes to a service, with the limits on the size and duration of requests."""
-        rules = msgspec.to_builtins(route)
+        resolved = with_files(route.auth, service.folder) if route.auth else None
+        rules = msgspec.to_builtins(msgspec.structs.replace(route, auth=resolved))
         limits = effective_limits(service.settings.gateway, self._args.workspace.settings.gateway)
         container = self.containers[service.name]
         declared = RouteArgs(

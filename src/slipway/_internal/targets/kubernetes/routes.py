@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,9 @@ from pulumi_kubernetes.networking.v1 import (
 )
 
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.hosts import WILDCARD, by_host
 from slipway._internal.model.routes import PREFIX_HEADER, RouteSettings
-from slipway._internal.model.stack import Stack, gateway_namespace_of
+from slipway._internal.model.stack import Stack, gateway_namespace_of, hosts_of_stack
 from slipway._internal.model.structured_files import line_of
 from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace import Workspace
@@ -83,24 +84,31 @@ def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
         opts=ctx.opts(),
     )
     if ctx.service.routes and entry_point.parents:
-        _route(ctx, entry_point)
+        _refuse_auth(ctx)
+        for host, routes in by_host(ctx.service.routes, lambda route: route.host, ()).items():
+            _route(ctx, entry_point, host, routes)
     elif ctx.service.routes and ctx.stack_ctx.stack.ingress:
         _ingress(ctx)
 
 
 def service_urls(workspace: Workspace, stack: Stack) -> dict[str, str]:
-    """Return the URL of each service with a route; empty if the stack's settings name no host."""
-    if not stack.host:
-        return {}
-    address = f"{'https' if stack.tls else 'http'}://{stack.host}"
-    return {service.name: f"{address}{service.main_route.path}" for service in workspace.services if service.main_route}
+    """Return the URL of each service with a route to it whose host is known."""
+    urls = {}
+    for service in workspace.services:
+        route = service.main_route
+        host = (route and route.host) or stack.host
+        if route and host and not host.startswith(WILDCARD):
+            urls[service.name] = f"{'https' if stack.tls else 'http'}://{host}{route.path}"
+    return urls
 
 
 def _gateway(stack_ctx: KubernetesContext, namespace: str, after: pulumi.Resource) -> CustomResource:
     routes_from = {
         "namespaces": {"from": "Selector", "selector": {"matchLabels": {NAMESPACE_LABEL: stack_ctx.namespace}}},
     }
-    host = {"hostname": stack_ctx.stack.host} if stack_ctx.stack.host else {}
+    # A listener with a host's name would take no routes of other hosts.
+    others = any(route.host for service in stack_ctx.workspace.services for route in service.routes)
+    host = {"hostname": stack_ctx.stack.host} if stack_ctx.stack.host and not others else {}
     listeners: list[dict[str, Any]] = [
         {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": routes_from, **host}
     ]
@@ -135,18 +143,20 @@ def _redirect(stack_ctx: KubernetesContext, gateway: Mapping[str, str], after: p
     )
 
 
-def _route(ctx: ServiceContext, entry_point: EntryPoint) -> CustomResource:
+def _route(ctx: ServiceContext, entry_point: EntryPoint, host: str, routes: Sequence[RouteSettings]) -> CustomResource:
+    """Declare a service's routes of one host; those of the stack's have the service's name."""
     backend = {"name": ctx.name, "port": ctx.service.settings.port}
-    host = {"hostnames": [ctx.stack_ctx.stack.host]} if ctx.stack_ctx.stack.host else {}
+    hosts = [host] if host else list(hosts_of_stack(ctx.stack_ctx.stack))
+    name = f"{ctx.name}.{'below' if host.startswith(WILDCARD) else 'at'}.{host.removeprefix(WILDCARD)}"
     return CustomResource(
-        ctx.name,
+        name if host else ctx.name,
         api_version=GATEWAY_API,
         kind="HTTPRoute",
-        metadata=ctx.metadata(),
+        metadata=ctx.metadata(name if host else None),
         spec={
             "parentRefs": [dict(parent) for parent in entry_point.parents],
-            **host,
-            "rules": [rule for route in ctx.service.routes for rule in _rules(route, backend)],
+            **({"hostnames": hosts} if hosts else {}),
+            "rules": [rule for route in routes for rule in _rules(route, backend)],
         },
         opts=ctx.opts(entry_point.resources),
     )
@@ -200,14 +210,24 @@ def _ingress(ctx: ServiceContext) -> Ingress:
     backend = IngressBackendArgs(
         service=IngressServiceBackendArgs(name=ctx.name, port=ServiceBackendPortArgs(name="http"))
     )
-    paths = [HTTPIngressPathArgs(path=route.path, path_type="Prefix", backend=backend) for route in ctx.service.routes]
-    tls = IngressTLSArgs(secret_name=stack.tls, hosts=[stack.host] if stack.host else None)
+    hosts = by_host(ctx.service.routes, lambda route: route.host, hosts_of_stack(stack))
+    rules = [
+        IngressRuleArgs(
+            host=host or None,
+            http=HTTPIngressRuleValueArgs(
+                paths=[HTTPIngressPathArgs(path=route.path, path_type="Prefix", backend=backend) for route in routes]
+            ),
+        )
+        for host, routes in hosts.items()
+        if routes
+    ]
+    tls = IngressTLSArgs(secret_name=stack.tls, hosts=[host for host in hosts if host] or None)
     return Ingress(
         ctx.name,
         metadata=ctx.metadata(annotations=SKIP_AWAIT),
         spec=IngressSpecArgs(
             ingress_class_name=stack.ingress,
-            rules=[IngressRuleArgs(host=stack.host, http=HTTPIngressRuleValueArgs(paths=paths))],
+            rules=rules,
             tls=[tls] if stack.tls else None,
         ),
         opts=ctx.opts(),
@@ -218,10 +238,23 @@ def _refuse_rules(ctx: ServiceContext) -> None:
     """Raise ConfigError for a route that an Ingress cannot have: it knows paths, and nothing else is common to all."""
     file = ctx.service.folder / "service.toml"
     for number, route in enumerate(ctx.service.routes):
-        set_keys = [key for key in msgspec.to_builtins(route) if key != "path"]
+        set_keys = [key for key in msgspec.to_builtins(route) if key not in ("path", "host")]
         if set_keys:
             line = line_of(read_text(file), ("routes", f"{number}", set_keys[0]))
             raise ConfigError(
                 f"{file}:{line}: `{set_keys[0]}` cannot be had with the Ingress that {ctx.stack_ctx.stack.file} names",
                 remedy="Use slipway:gateway or slipway:parent, a Gateway, in place of slipway:ingress.",
+            )
+
+
+def _refuse_auth(ctx: ServiceContext) -> None:
+    """Raise ConfigError for a route that says who may call: an HTTPRoute cannot, so that everybody could."""
+    file = ctx.service.folder / "service.toml"
+    for number, route in enumerate(ctx.service.routes):
+        if route.auth:
+            line = line_of(read_text(file), ("routes", f"{number}", "auth"))
+            raise ConfigError(
+                f"{file}:{line}: `auth` cannot be had with an HTTPRoute, which the target of "
+                f"{ctx.stack_ctx.stack.file} has",
+                remedy="Remove `auth` and have the service check its callers, or run it with slipway:target docker.",
             )

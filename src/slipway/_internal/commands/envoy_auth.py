@@ -170,6 +170,13 @@ end
 local function check(handle)
   local context, headers = handle:filterContext(), handle:headers()
   local kind, challenge = context:get("kind"), context:get("challenge")
+  if kind == "external" then
+    -- What only the other server may say.
+    for _, name in ipairs(context:get("remove")) do
+      headers:remove(name)
+    end
+    return
+  end
   if kind == "jwt" then
     -- Exactly one token, in the header that is for it. Whether it is true is the next filter's business.
     local sent = only(headers, "authorization")
@@ -344,8 +351,12 @@ def _owners(options: GatewayOptions) -> JsonObject:
 
 def _filters_of(service: str, auth: AuthSettings, consumers: Mapping[str, ConsumerSettings]) -> JsonObject:
     """Return what a route tells the filters."""
-    if auth.external_settings:
-        return {PROOF_FILTER: _chain("envoy.filters.http.ext_authz", _external(auth.external_settings))}
+    if external := auth.external_settings:
+        said = sorted({spelling for name in external.receive for spelling in spellings(name)})
+        return {
+            CALLER_FILTER: _context({"kind": "external", "remove": said}),
+            PROOF_FILTER: _chain("envoy.filters.http.ext_authz", _external(external)),
+        }
     if auth.jwt:
         return _jwt_filters(service, auth.jwt)
     allowed = auth.allowed_consumers(consumers)

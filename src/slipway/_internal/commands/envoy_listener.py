@@ -189,6 +189,9 @@ def _error_pages() -> list[JsonObject]:
     for status, words in REFUSALS.items():
         html = f"<!doctype html><title>{status}</title><h1>{status}: {words}</h1>\n"
         pages += _pages(_has_status(status), status, f'{{"error": "{words}", "status": {status}}}\n', html)
+    unchecked = {"and_filter": {"filters": [_has_status(503), {"response_flag_filter": {"flags": ["UAEX"]}}]}}
+    html = "<!doctype html><title>503</title><h1>503: callers cannot be checked</h1>\n"
+    pages += _pages(unchecked, 503, '{"error": "callers cannot be checked", "status": 503}\n', html)
     service = "%METADATA(ROUTE:slipway:service)%"
     html = (
         f"<!doctype html><title>{service} is down</title><h1>{service} is down</h1>\n"

@@ -48,6 +48,8 @@ def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> 
         service = tmp_path / "services" / name
         service.mkdir(parents=True)
         (service / "service.toml").write_text(text, encoding="utf-8")
+        (service / "login-ca.pem").write_text("-----BEGIN CERTIFICATE-----\n", encoding="utf-8")
+        (service / "login-keys.json").write_text('{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}')
         (service / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
     database = tmp_path / "services" / "db"
     database.mkdir()
@@ -56,7 +58,9 @@ def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> 
     found = workspace.load_workspace(tmp_path)
     assert found.service("api").settings.route == "/api"
     assert found.service("report").settings.job
-    assert [route.path for route in found.service("shop").routes] == ["/orders", "/v1", "/old"]
+    assert [route.path for route in found.service("shop").routes] == [
+        *("/orders", "/v1", "/v2", "/team", "/files", "/old")
+    ]
     assert found.service("db").is_stateful and not found.service("db").is_built
 
 

@@ -72,5 +72,5 @@ def keys_as_text(keys: Sequence[ConsumerKey]) -> str:
 def _unreadable(where: str, why: str) -> ConfigError:
     return ConfigError(
         f"{where} cannot be read: {why}",
-        remedy="Restore the line from git, or `invoke consumer remove` and `add` the consumer, which makes a new key.",
+        remedy="Restore the line from git, or remove the consumer's keys and add a new one.",
     )

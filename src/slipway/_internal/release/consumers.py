@@ -132,7 +132,7 @@ def _require_keys(context: RunContext, stack: Stack, name: str) -> tuple[Consume
 def _no_key(stack: Stack, name: str) -> ConfigError:
     return ConfigError(
         f"{name!r:.80} has no key in {stack.name}",
-        remedy=f"`invoke consumer add {name} --stack {stack.name}` makes one; `invoke consumer list` shows all.",
+        remedy=f"`invoke consumer add {name} --stack {stack.name}` makes one; `consumer list` shows all.",
     )
 
 

@@ -43,8 +43,8 @@ def consumer(
         raise ConfigError(f"unknown action {action!r}", remedy=f"Use {', '.join(ACTIONS)}.")
     if (name is None) != (action == "list") or (finish and action != "rotate"):
         raise ConfigError(
-            f"`invoke consumer {action}` is not called like this",
-            remedy="invoke consumer list · add NAME · rotate NAME [--finish] · remove NAME.",
+            f"`consumer {action}` is not called like this",
+            remedy="There are: list · add NAME · rotate NAME · rotate NAME --finish · remove NAME.",
         )
     workspace = load_workspace(workspace_root())
     stack_config = stacks.load(workspace_root(), stack, {})

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import ParseError, convert
+
+
+class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the gateway speaks TLS.
+
+    Attributes:
+        certificate: the certificate and its chain, PEM.
+        key: the name of the secret file that has the certificate's private key.
+        port: the port that callers find it at.
+    """
+
+    certificate: str
+    key: str
+    port: Annotated[int, Meta(ge=1, le=65535)]
 
 
 class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
@@ -18,9 +33,13 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     Attributes:
         hosts: the names that requests are for; none: all.
+        tls: how it speaks TLS; None: it does not.
+        hsts: the seconds for which browsers shall come by HTTPS only; 0: they are not told.
     """
 
     hosts: tuple[str, ...] = ()
+    tls: TlsOptions | None = None
+    hsts: Annotated[int, Meta(ge=0)] = 0
 
 
 DEFAULT_OPTIONS = GatewayOptions()

@@ -282,6 +282,7 @@ class Gateway(_Resource):
         routes: its routes; use `container_name` in upstreams, so that Pulumi keeps the order.
         options: what it has besides, readable in its configuration.
         secrets: name → value of the files under /run/secrets that options name. Pass the values as Pulumi secrets.
+        tls_port: the port on the engine's machine where it speaks TLS, if its options say how.
         bind: the address on the engine's machine; by default only that machine can reach it.
         drain_seconds: seconds that requests in flight have to finish when the gateway itself is removed.
     """
@@ -298,6 +299,7 @@ class Gateway(_Resource):
         routes: Sequence[Input[RouteArgs]],
         options: Mapping[str, Any] | None = None,
         secrets: Mapping[str, Input[str]] | None = None,
+        tls_port: Input[int] | None = None,
         bind: Input[str] | None = None,
         drain_seconds: Input[int] | None = None,
         opts: ResourceOptions | None = None,
@@ -311,6 +313,7 @@ class Gateway(_Resource):
             "routes": routes,
             "options": options or None,
             "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
+            "tlsPort": tls_port,
             "bind": bind,
             "drainSeconds": drain_seconds,
         }

@@ -18,11 +18,12 @@ from tests.envoy_program import envoy_program
 from slipway._internal.commands import envoy as commands
 from slipway._internal.commands.envoy import GatewayOptions, Route, render_config
 from slipway._internal.commands.envoy_listener import ADMIN_SOCKET, CONFIG_DIR, LISTEN_PORT
+from slipway._internal.commands.envoy_tls import TLS_PORT
 from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS
 from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.rollout import envoy
 
-LISTENING = {"http": LISTEN_PORT}
+LISTENING = {"http": LISTEN_PORT, "https": TLS_PORT}
 """The ports that the gateway's container listens on."""
 
 
@@ -66,11 +67,16 @@ class GatewayProcess:
         """Move files into place, each once Envoy serves the one before, in the product's own order."""
         files = render_config(routes, options)
         self._put_secrets(secrets or {})
-        for name, text in envoy._steps(self.files, files):
+        plan = envoy.plan_switch(self.files, files)
+        for name, text in plan.before.items():
+            (self.folder / name).write_text(self.localized(text))
+        for name, text in plan.steps:
             beside = self.folder / f"next.{name}"
             beside.write_text(self.localized(text))
             beside.replace(self.folder / name)
             self.wait(lambda name=name, text=text: self._serves(name, text))
+        for name, text in plan.after.items():
+            (self.folder / name).write_text(self.localized(text))
         self.files = dict(files)
 
     def _put_secrets(self, secrets: Mapping[str, str]) -> None:
@@ -83,7 +89,7 @@ class GatewayProcess:
 
     def _serves(self, name: str, text: str) -> bool:
         found = self.admin("/stats?filter=version_text|warming_clusters|update_rejected")
-        assert "update_rejected: 0" in found or ".update_rejected" not in found, self.log[-3000:]
+        assert ".update_rejected: 1" not in found, self.log[-3000:]
         return f'{envoy.WATCHED[name]}.version_text: "{commands.version_of(text)}"' in found
 
     def admin(self, path: str) -> str:

@@ -116,6 +116,17 @@ def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
     assert "slipway:port in infra/Pulumi.dev.yaml" in caught.value.remedy
 
 
+def test_a_port_for_tls_that_is_taken_is_refused_while_the_old_gateway_serves(
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(GatewayHandler().diff(deployed_state, {**INPUTS, "tlsPort": 8443}).replaces) == ["tlsPort"]
+    monkeypatch.setattr(ports, "is_port_taken", lambda bind, port: port == 8443)
+    monkeypatch.setattr(ports, "find_port_holder", lambda port: "")
+    with pytest.raises(SlipwayError, match=r"port 8443 at 127\.0\.0\.1 is taken") as caught:
+        GatewayHandler().diff(deployed_state, {**INPUTS, "tlsPort": 8443})
+    assert "tls-port" in caught.value.remedy
+
+
 def test_a_configuration_changed_by_hand_is_put_right(
     deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from slipway._internal.commands.envoy_clusters import cluster_name, clusters
 from slipway._internal.commands.envoy_listener import LISTEN_PORT
 from slipway._internal.commands.envoy_messages import JsonObject
 from slipway._internal.commands.envoy_routes import METADATA, ROUTE_TABLE, route_configuration
+from slipway._internal.commands.envoy_tls import certificates
 from slipway._internal.commands.gateway_options import (
     DEFAULT_OPTIONS,
     GatewayOptions,
@@ -47,7 +48,9 @@ __all__ = [
 ]
 
 BOOTSTRAP, LISTENERS, CLUSTERS, ROUTES = "bootstrap.json", "listeners.json", "clusters.json", "routes.json"
+CERTIFICATES = "certificates.json"
 """The names of the configuration's files. Envoy reads the first at its start only, and watches the others."""
+_SECRET_FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
 
@@ -73,10 +76,12 @@ def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPT
     """
     _check_routes(routes)
     _check_hosts(routes, options)
+    _check_tls(options)
     ordered = sorted(routes, key=_precedence_of)
     return {
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
-        LISTENERS: _discovery_response([listener.listener(ROUTES)]),
+        LISTENERS: _discovery_response(listener.listeners(ROUTES, CERTIFICATES, options)),
+        CERTIFICATES: _discovery_response(certificates(options)),
         CLUSTERS: _discovery_response(clusters(ordered)),
         ROUTES: _discovery_response([route_configuration(ordered, options, _metadata(ordered, options))]),
     }
@@ -150,6 +155,15 @@ def _check_hosts(routes: Sequence[Route], options: GatewayOptions) -> None:
                     raise ConfigError(
                         f"{names} have the same route {host}{path}", remedy="Give each service its own route."
                     )
+
+
+def _check_tls(options: GatewayOptions) -> None:
+    if options.tls and not _SECRET_FILE.fullmatch(options.tls.key):
+        raise ConfigError(f"the certificate's key has the name {options.tls.key!r}, which is none of a secret file")
+    if options.tls and "PRIVATE KEY" in options.tls.certificate:
+        raise ConfigError("the certificate has a private key in it")
+    if options.hsts and not options.tls:
+        raise ConfigError("the gateway has `hsts`, but no certificate")
 
 
 def _precedence_of(route: Route) -> tuple[int, str, str]:

@@ -8,7 +8,8 @@ from slipway._internal.commands.envoy_auth import RouteGuard
 from slipway._internal.commands.envoy_clusters import cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
-from slipway._internal.commands.gateway_options import GatewayOptions
+from slipway._internal.commands.envoy_tls import TLS_MARK, misdirected, redirection
+from slipway._internal.commands.gateway_options import GatewayOptions, TlsOptions
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.hosts import ANY_HOST, GATEWAY_HOST, by_host
 from slipway._internal.model.routes import (
@@ -31,20 +32,13 @@ SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metadata: JsonObject) -> JsonObject:
-    tables = by_host(ordered, lambda route: route.settings.host, options.hosts)
-    names_hosts = any(host != ANY_HOST for host in tables)
-    others = ANY_HOST in tables or not names_hosts
-    guard = RouteGuard.of(ordered, options)
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=ROUTE_TABLE,
-        virtual_hosts=[
-            *(_virtual_host(host, routes, options, guard) for host, routes in tables.items() if host != ANY_HOST),
-            _all_hosts(tables.get(ANY_HOST, []), guard) if others else _no_host(),
-        ],
+        virtual_hosts=_virtual_hosts(ordered, options),
         ignore_port_in_host_matching=True,
         metadata={"filter_metadata": {METADATA: metadata}},
-        request_headers_to_remove=["x-envoy-external-address"],
+        request_headers_to_remove=["x-envoy-external-address", TLS_MARK],
         request_headers_to_add=[
             set_header("X-Real-IP", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
             set_header("X-Forwarded-Host", "%REQ(:AUTHORITY)%"),
@@ -56,37 +50,47 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
     )
 
 
-def _virtual_host(host: str, routes: Sequence[Route], options: GatewayOptions, guard: RouteGuard) -> JsonObject:
-    """Return the table of a host that has a name; services of the stack reach the stack's own by the gateway's."""
-    names = [host, *([GATEWAY_HOST] if host == next(iter(options.hosts), None) else [])]
-    domains = [f"{name}{dot}" for name in names for dot in ("", ".")]
-    return {"name": host, "domains": domains, "routes": _table(routes, guard), **guard.host_fields}
+def _virtual_hosts(ordered: Sequence[Route], options: GatewayOptions) -> list[JsonObject]:
+    """Return the table of each host. Services of the stack reach what is for its own host by the gateway's name."""
+    guard = RouteGuard.of(ordered, options)
+    tables = by_host(ordered, lambda route: route.settings.host, options.hosts)
+    own = tables.get(next(iter(options.hosts), ANY_HOST), [])
+    others = [] if ANY_HOST in tables or not tables else [misdirected(), _answer_json(404, "no service has this host")]
+    found = [
+        {"name": host, "domains": _spellings(host), "routes": [*_own_routes(options.tls), *_table(routes, guard)]}
+        for host, routes in tables.items()
+        if host != ANY_HOST
+    ]
+    if options.hosts or options.tls:
+        found.append(
+            {"name": "gateway", "domains": _spellings(GATEWAY_HOST), "routes": [*_own_routes(), *_table(own, guard)]}
+        )
+    rest = others or _table(tables.get(ANY_HOST, []), guard)
+    found.append({"name": "all", "domains": ["*"], "routes": [*_own_routes(options.tls), *rest]})
+    return [{**table, **guard.host_fields} for table in found]
 
 
-def _all_hosts(routes: Sequence[Route], guard: RouteGuard) -> JsonObject:
-    return {"name": "all", "domains": ["*"], "routes": _table(routes, guard), **guard.host_fields}
-
-
-def _no_host() -> JsonObject:
-    """Return the table of hosts that nothing is for."""
-    return {
-        "name": "all",
-        "domains": ["*"],
-        "routes": [*_own_routes(), _answer({"prefix": "/"}, 404, '{"error": "no service has this host"}\n')],
-    }
+def _spellings(host: str) -> list[str]:
+    return [host, f"{host}."]
 
 
 def _table(routes: Sequence[Route], guard: RouteGuard) -> list[JsonObject]:
-    table = [*_own_routes(), *(entry for route in routes for entry in guard.guarded(route, _service_routes(route)))]
+    table = [entry for route in routes for entry in guard.guarded(route, _service_routes(route))]
     if all(route.path != "/" or route.settings.methods for route in routes):
-        table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
+        table.append(_answer_json(404, "no service has this route"))
     return table
 
 
-def _own_routes() -> list[JsonObject]:
+def _answer_json(status: int, words: str) -> JsonObject:
+    return _answer({"prefix": "/"}, status, f'{{"error": "{words}"}}\n')
+
+
+def _own_routes(tls: TlsOptions | None = None) -> list[JsonObject]:
+    """Return what the gateway answers itself; one that speaks TLS answers its health alone without."""
     return [
         _refusal({"safe_regex": {"regex": ENCODED_DOT_SEGMENT}}, 400),
         _answer({"path": f"{OWN_PATH}/health"}, 200, '{"status": "ok"}\n'),
+        *([redirection(tls)] if tls else []),
         _answer({"prefix": f"{OWN_PATH}/"}, 404, '{"error": "not found"}\n'),
     ]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import ParseError, convert
@@ -18,6 +19,20 @@ class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     groups: tuple[str, ...] = ()
 
 
+class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the gateway speaks TLS.
+
+    Attributes:
+        certificate: the certificate and its chain, PEM.
+        key: the name of the secret file that has the certificate's private key.
+        port: the port that callers find it at.
+    """
+
+    certificate: str
+    key: str
+    port: Annotated[int, Meta(ge=1, le=65535)]
+
+
 class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
     """The settings of a gateway as a whole. They are readable in its configuration and in Pulumi's state: no secrets.
 
@@ -25,10 +40,14 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     Attributes:
         hosts: the names that requests are for; none: all.
+        tls: how it speaks TLS; None: it does not.
+        hsts: the seconds for which browsers shall come by HTTPS only; 0: they are not told.
         consumers: who may call the routes that ask for keys.
     """
 
     hosts: tuple[str, ...] = ()
+    tls: TlsOptions | None = None
+    hsts: Annotated[int, Meta(ge=0)] = 0
     consumers: dict[str, Consumer] = {}
 
 

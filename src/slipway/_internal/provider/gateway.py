@@ -39,7 +39,7 @@ class GatewayHandler(ResourceHandler):
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
     defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
-    optional = ("options",)
+    optional = ("options", "tlsPort")
     secret = ("secrets", "consumers")
     computed = ("containerName", "containerId", "imageId", "url")
 
@@ -155,6 +155,10 @@ def _check_replacement(news: Props, changed: Collection[str]) -> None:
     with engine.docker_errors():
         if "port" in changed and not contains_unknown(news["port"]) and ports.is_port_taken(news["bind"], news["port"]):
             raise port_taken_error(news["bind"], news["port"], news["stack"])
+        tls_port = news.get("tlsPort") or 0
+        is_new = "tlsPort" in changed and tls_port and not contains_unknown(tls_port)
+        if is_new and ports.is_port_taken(news["bind"], tls_port):
+            raise port_taken_error(news["bind"], tls_port, news["stack"], tls=True)
         if "image" in changed and not contains_unknown(news["image"]):
             pull_image(news["image"], CancellationToken())
 

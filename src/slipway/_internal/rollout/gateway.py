@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import msgspec
 
 from slipway._internal.commands.envoy import LISTEN_PORT, GatewayConfig, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.commands.envoy_tls import TLS_PORT
 from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS, GatewayOptions, parse_consumers, parse_options
 from slipway._internal.model.addresses import is_same_address, url_authority
 from slipway._internal.model.containers import SECRETS_DIR
@@ -44,7 +46,7 @@ WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 @dataclass(frozen=True)
 class GatewaySpec:
-    """The gateway's inputs. It listens at `bind:port` on the engine's machine.
+    """The gateway's inputs. It listens at `bind:port` on the engine's machine, and at `bind:tls_port` if that is not 0.
 
     `secrets` maps the names of files under /run/secrets to what they hold; only the gateway's user reads them. Envoy
     takes up a file that its configuration begins to name, so what changes is another file with another name.
@@ -59,6 +61,7 @@ class GatewaySpec:
     routes: tuple[Route, ...]
     options: GatewayOptions = DEFAULT_OPTIONS
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    tls_port: int = 0
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> GatewaySpec:
@@ -69,7 +72,8 @@ class GatewaySpec:
             register_secret(str(secret))
         consumers = parse_consumers(inputs.get("consumers") or {})
         options = msgspec.structs.replace(parse_options(inputs.get("options") or {}), consumers=consumers)
-        return cls(**fixed, routes=routes, options=options, secrets=secrets)
+        tls_port = int(inputs.get("tlsPort") or 0)
+        return cls(**fixed, routes=routes, options=options, secrets=secrets, tls_port=tls_port)
 
     @property
     def name(self) -> str:
@@ -146,7 +150,10 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         "stop_signal": "SIGTERM",  # `control` ends Envoy once its last request is answered
         "network": spec.network,
         "networking_config": {spec.network: types.EndpointConfig(MIN_API_VERSION, aliases=[NETWORK_ALIAS])},
-        "ports": {f"{LISTEN_PORT}/tcp": (spec.bind, spec.port)},
+        "ports": {
+            f"{LISTEN_PORT}/tcp": (spec.bind, spec.port),
+            **({f"{TLS_PORT}/tcp": (spec.bind, spec.tls_port)} if spec.tls_port else {}),
+        },
         "mounts": [volume, secrets],
         "log_config": types.LogConfig(type="json-file", config=LOG_ROTATION),
     }
@@ -179,14 +186,14 @@ def refuse_other_image(image: Any, stack: str) -> None:
         )
 
 
-def gateway_url(bind: str, port: int) -> str:
+def gateway_url(bind: str, port: int, scheme: str = "http") -> str:
     """Return the gateway's URL: on the engine's machine, or on localhost if that is this machine."""
     if bind in WILDCARD_ADDRESSES:
         address = engine.address()
         host = (urlsplit(address).hostname if address.startswith(("ssh://", "tcp://")) else None) or "localhost"
     else:
         host = bind
-    return f"http://{url_authority(host, port)}"
+    return f"{scheme}://{url_authority(host, port, scheme)}"
 
 
 def published_addresses(details: dict[str, Any]) -> list[tuple[str, int]]:
@@ -232,18 +239,18 @@ def _listen_error(spec: GatewaySpec, error: BaseException) -> SlipwayError | Non
             f"{spec.bind} is not an address of the engine's machine, so the gateway cannot listen there",
             remedy="Set `bind` under [gateway] in workspace.toml to one of its addresses, such as 127.0.0.1.",
         )
-    return (
-        port_taken_error(spec.bind, spec.port, spec.stack)
-        if "port is already allocated" in text or "address already in use" in text
-        else None
-    )
+    if "port is already allocated" not in text and "address already in use" not in text:
+        return None
+    is_tls = bool(re.search(rf":{spec.tls_port}\b", text)) if spec.tls_port else False
+    return port_taken_error(spec.bind, spec.tls_port if is_tls else spec.port, spec.stack, tls=is_tls)
 
 
-def port_taken_error(bind: str, port: int, stack: str) -> SlipwayError:
+def port_taken_error(bind: str, port: int, stack: str, *, tls: bool = False) -> SlipwayError:
     holder = ports.find_port_holder(port)
+    setting = describe_port_setting(stack, tls=True) if tls else describe_port_setting(stack)
     return SlipwayError(
         f"port {port} at {bind} is taken" + (f" by {holder}" if holder else ""),
-        remedy=f"Free it, or set another port: {describe_port_setting(stack)}.",
+        remedy=f"Free it, or set another port: {setting}.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a stack's gateway on a Docker engine has besides its routes."""
+"""What a stack's gateway on a Docker engine has besides its routes, and where services are reached by it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any
 
 import pulumi
 
-from slipway._internal.commands.gateway_options import GatewayOptions
+from slipway._internal.commands.gateway_options import GatewayOptions, TlsOptions
 from slipway._internal.model.addresses import url_authority
 from slipway._internal.model.consumer_keys import parse_keys, setting_of
 from slipway._internal.model.hosts import WILDCARD
-from slipway._internal.model.stack import Stack, gateway_port_of, hosts_of_stack
+from slipway._internal.model.stack import Stack, gateway_port_of, hosts_of_stack, tls_port_of
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.rollout.gateway import GATEWAY, gateway_url
 
 
-def gateway_options(stack: Stack) -> GatewayOptions:
+def gateway_options(workspace: Workspace, stack: Stack, tls: TlsOptions | None) -> GatewayOptions:
     """Return the options of a stack's gateway."""
-    return GatewayOptions(hosts=hosts_of_stack(stack))
+    hsts = workspace.settings.gateway.hsts if tls else 0
+    return GatewayOptions(hosts=hosts_of_stack(stack), tls=tls, hsts=hsts)
 
 
 def gateway_consumers(workspace: Workspace, stack: Stack) -> dict[str, pulumi.Output[dict[str, Any]]]:
@@ -39,14 +40,15 @@ def gateway_consumers(workspace: Workspace, stack: Stack) -> dict[str, pulumi.Ou
 
 def service_urls(workspace: Workspace, stack: Stack, routed: Sequence[Service]) -> dict[str, str]:
     """Return the URL of each service with a route to it; none where that is for all hosts below a name."""
-    port = gateway_port_of(workspace, stack)
+    port, scheme = gateway_port_of(workspace, stack), "http"
+    if stack.certificate:
+        port, scheme = tls_port_of(workspace, stack), "https"
+    unnamed = gateway_url(workspace.settings.gateway.bind, port, scheme)
     urls = {}
     for service in routed:
         route = service.main_route
-        host = (route and route.host) or stack.host
         if route and not (route.host or "").startswith(WILDCARD):
-            address = (
-                f"http://{url_authority(host, port)}" if host else gateway_url(workspace.settings.gateway.bind, port)
-            )
+            host = route.host or stack.host
+            address = f"{scheme}://{url_authority(host, port, scheme)}" if host else unnamed
             urls[service.name] = f"{address}{route.path}"
     return urls

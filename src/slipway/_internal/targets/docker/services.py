@@ -28,6 +28,7 @@ from slipway._internal.provider.resources import (
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
 from slipway._internal.targets.docker.gateway_settings import gateway_consumers, gateway_options, service_urls
+from slipway._internal.targets.docker.gateway_tls import read_tls
 from slipway._internal.targets.services import ServicesArgs
 
 
@@ -81,6 +82,7 @@ class DockerServices(pulumi.ComponentResource):
 
     def _declare_gateway(self, routed: list[Service]) -> Gateway:
         workspace, stack = self._args.workspace, self._args.stack
+        tls = read_tls(workspace, stack, routed)
         return Gateway(
             stack.name,
             workspace=workspace.deployed_name,
@@ -90,8 +92,10 @@ class DockerServices(pulumi.ComponentResource):
             bind=workspace.settings.gateway.bind,
             port=gateway_port_of(workspace, stack),
             routes=[self._route(service, route) for service in routed for route in service.routes],
-            options=options_as_inputs(gateway_options(stack)),
+            options=options_as_inputs(gateway_options(workspace, stack, tls.options)),
+            secrets=tls.secrets,
             consumers=gateway_consumers(workspace, stack),
+            tls_port=tls.options.port if tls.options else None,
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )

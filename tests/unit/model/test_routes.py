@@ -62,6 +62,7 @@ def test_routes_are_read_whole_and_route_is_short_for_one(tmp_path: Path) -> Non
         ('rewrite = "/v2"\n', "/v2", "http://gateway:8080/api"),
         ('strip = true\nmethods = ["GET"]\n', "/", "http://api:8000"),
         ('rewrite = "/v2"\nmethods = ["GET"]\n', "/v2", "http://api:8000/v2"),
+        ("strip = true\nauth = {keys = true}\n", "/", "http://api:8000"),
     ],
 )
 def test_a_service_is_told_the_path_that_it_sees_and_others_the_one_to_call(

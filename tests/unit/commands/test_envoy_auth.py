@@ -210,7 +210,7 @@ def test_without_any_consumer_nobody_is_let_in(tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.parametrize(
-    "mistake", [('"kind": "keys"', '"kind": "new"'), ('"allowed"', '"other"'), ("sha256(text)", "no(text)")]
+    "mistake", [('"kind": "keys"', '"kind": "new"'), ('"remove"', '"other"'), ("sha256(text)", "no(text)")]
 )
 def test_a_mistake_in_a_check_lets_nobody_in(
     tmp_path_factory: pytest.TempPathFactory, mistake: tuple[str, str]

@@ -31,6 +31,8 @@ from slipway._internal.model.auth import (
 CALLER_FILTER, PROOF_FILTER, CLAIMS_FILTER = "slipway.caller", "slipway.proof", "slipway.claims"
 KEY_PREFIX = "key."
 """What the names of the entries of a host's metadata start with that say whose key a hash is."""
+CONSUMER_PREFIX = "consumer."
+"""What the names of the entries start with by which a route says who is let in. A script reads single entries."""
 IMAGE_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MAX_KEY_BYTES = 512
 MAX_TOKEN_BYTES = 16 << 10
@@ -114,7 +116,7 @@ CALLER_SCRIPT = (
     + REFUSAL_SCRIPT
     + f"""
 local MAX_KEY, MAX_TOKEN = {MAX_KEY_BYTES}, {MAX_TOKEN_BYTES}
-local CONSUMER_HEADER, KEY_PREFIX = "{CONSUMER_HEADER.lower()}", "{KEY_PREFIX}"
+local CONSUMER_HEADER, KEY_PREFIX, CONSUMER_PREFIX = "{CONSUMER_HEADER.lower()}", "{KEY_PREFIX}", "{CONSUMER_PREFIX}"
 """
     + """
 local DIGITS = {}
@@ -191,7 +193,7 @@ local function check(handle)
   if not owner then
     return 401, challenge
   end
-  if context:get("allowed")[owner] ~= true then
+  if not context:get("all") and context:get(CONSUMER_PREFIX .. owner) ~= true then
     return 403
   end
   for _, name in ipairs(context:get("remove")) do
@@ -360,7 +362,8 @@ def _filters_of(service: str, auth: AuthSettings, consumers: Mapping[str, Consum
     if auth.jwt:
         return _jwt_filters(service, auth.jwt)
     allowed = auth.allowed_consumers(consumers)
-    context: JsonObject = {"kind": auth.kind, "allowed": {"": False, **dict.fromkeys(allowed, True)}}
+    names = {} if len(allowed) == len(consumers) else {f"{CONSUMER_PREFIX}{name}": True for name in allowed}
+    context: JsonObject = {"kind": auth.kind, "all": len(allowed) == len(consumers), **names}
     if keys := auth.key_settings:
         context |= {
             "header": keys.header.lower(),

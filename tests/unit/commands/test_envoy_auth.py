@@ -15,7 +15,9 @@ from slipway._internal.commands.envoy import parse_config, render_config
 from slipway._internal.commands.envoy_auth import MAX_KEY_BYTES
 from slipway._internal.commands.gateway_options import Consumer, GatewayOptions
 from slipway._internal.commands.gateway_route import Route
-from slipway._internal.model.auth import AuthSettings, BasicSettings, KeySettings
+from slipway._internal.model.auth import AuthSettings, BasicSettings, JwtSettings, KeySettings
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.routes import RouteSettings
 
 SHOP, BANK, LONG = "slw_shop", "slw_bank", "x" * MAX_KEY_BYTES
@@ -50,7 +52,8 @@ def routes(at: str) -> list[Route]:
         Route(path[1:].replace("/", "-"), path, at, rules=RouteSettings(path=path, auth=auth))
         for path, auth in auths.items()
     ]
-    return [Route("open", "/", at), *ruled]
+    limited = RouteSettings(path="/limited", auth=AuthSettings(keys=True))
+    return [Route("open", "/", at), *ruled, Route("limited", "/limited", at, RequestLimits("1k"), rules=limited)]
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +224,35 @@ def test_a_mistake_in_a_check_lets_nobody_in(
         with real_gateway(folder, table, OPTIONS, service, mistake) as front:
             assert front.status("/keys", ("X-Api-Key", SHOP)) == 500
             assert front.status("/") == 200
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        AuthSettings(),
+        AuthSettings(keys=True, basic=True),
+        AuthSettings(keys=KeySettings("a\nb")),
+        AuthSettings(external="x"),
+        AuthSettings(jwt=JwtSettings("i", ("a",))),
+        AuthSettings(jwt=JwtSettings("i", (), url="https://i")),
+        AuthSettings(jwt=JwtSettings("i", ("a",), jwks="keys.json")),
+        AuthSettings(jwt=JwtSettings("i", ("a",), jwks='{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}')),
+    ],
+)
+def test_what_a_file_could_not_say_is_refused_here_too(auth: AuthSettings) -> None:
+    with pytest.raises(ConfigError, match="api"):
+        render_config([Route("api", "/api", "up:1", rules=RouteSettings(path="/api", auth=auth))])
+
+
+@pytest.mark.parametrize(
+    "headers", [(("Connection", "Upgrade"), ("Upgrade", "websocket")), (("Expect", "100-continue"),)]
+)
+def test_no_form_of_a_request_leads_around_a_check(gateway: RealGateway, headers: tuple[tuple[str, str], ...]) -> None:
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PURGE"):
+        for path in ("/keys", "/limited/x"):
+            assert gateway.ask(path, *headers, method=method)[0] in (401, 403), (method, path)
+
+
+def test_a_body_is_not_read_before_its_sender_is_known(gateway: RealGateway) -> None:
+    for how in ((("Content-Length", "9"),), (("Transfer-Encoding", "chunked"),)):
+        assert gateway.ask("/limited", *how, method="POST")[0] == 401

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from slipway._internal.commands import envoy_listener as listener
+from slipway._internal.commands.envoy_auth import check_callers
 from slipway._internal.commands.envoy_clusters import cluster_name, clusters
 from slipway._internal.commands.envoy_listener import LISTEN_PORT
 from slipway._internal.commands.envoy_messages import JsonObject
@@ -138,6 +139,7 @@ def _check_routes(routes: Sequence[Route]) -> None:
         sized = not route.limits.body or BODY_SIZE.fullmatch(route.limits.body)
         if not sized or min(route.limits.connect, route.limits.idle) < 1:
             raise ConfigError(f"service {route.service} has the limits {route.limits}")
+        check_callers(route)
 
 
 def _check_hosts(routes: Sequence[Route], options: GatewayOptions) -> None:

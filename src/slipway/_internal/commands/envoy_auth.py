@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from slipway._internal.commands.envoy_dns import dns_cluster
@@ -24,9 +25,12 @@ from slipway._internal.model.auth import (
     ConsumerSettings,
     ExternalSettings,
     JwtSettings,
+    check_auth,
     hidden_headers,
     spellings,
+    with_files,
 )
+from slipway._internal.model.errors import ConfigError
 
 CALLER_FILTER, PROOF_FILTER, CLAIMS_FILTER = "slipway.caller", "slipway.proof", "slipway.claims"
 KEY_PREFIX = "key."
@@ -34,6 +38,7 @@ KEY_PREFIX = "key."
 CONSUMER_PREFIX = "consumer."
 """What the names of the entries start with by which a route says who is let in. A script reads single entries."""
 IMAGE_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+NO_FOLDER = Path("/nowhere")
 MAX_KEY_BYTES = 512
 MAX_TOKEN_BYTES = 16 << 10
 MAX_JWKS_SECONDS = 300
@@ -289,6 +294,25 @@ function envoy_on_request(handle)
 end
 """
 )
+
+
+def check_callers(route: Route) -> None:
+    """Check what a route says of who may call: its files' texts stand in the place of their names.
+
+    Raises:
+        ConfigError: anything in it is wrong.
+    """
+
+    def refuse(_keys: tuple[str, ...], what: str, remedy: str) -> ConfigError:
+        return ConfigError(f"service {route.service}: {what}", remedy=remedy)
+
+    auth = route.settings.auth
+    check_auth(auth, ("auth",), refuse)
+    try:
+        if auth:
+            with_files(auth, NO_FOLDER)
+    except ConfigError as error:
+        raise ConfigError(f"service {route.service}: {error.message}", remedy=error.remedy) from error
 
 
 def auth_filters() -> list[JsonObject]:

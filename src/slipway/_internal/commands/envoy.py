@@ -19,7 +19,8 @@ from slipway._internal.commands import envoy_listener as listener
 from slipway._internal.commands.envoy_clusters import cluster_name, clusters
 from slipway._internal.commands.envoy_listener import LISTEN_PORT
 from slipway._internal.commands.envoy_messages import JsonObject
-from slipway._internal.commands.envoy_routes import METADATA, ROUTE_TABLE, route_configuration
+from slipway._internal.commands.envoy_routes import ROUTE_TABLE, route_configuration
+from slipway._internal.commands.envoy_rules import METADATA
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import convert

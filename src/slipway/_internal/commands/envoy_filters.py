@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slipway._internal.commands import envoy_rules as rules
 from slipway._internal.commands.envoy_messages import JsonObject, typed
 
 BUFFER_FILTER = "envoy.filters.http.buffer"
@@ -35,6 +36,9 @@ def http_filters() -> list[JsonObject]:
                 default_source_code={"inline_string": HEADERS_SCRIPT},
             ),
         },
+        *rules.address_and_origin_filters(),
+        rules.limit_filter(),
+        *rules.compression_filters(),
         {
             "name": BUFFER_FILTER,
             "disabled": True,  # a route turns it on

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
+from slipway._internal.insight import route_rules as rules
+from slipway._internal.insight.route_rules import RequestFacts
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.request_limits import (
+    DEFAULT_LIMITS,
+    NO_TIMEOUTS,
+    RequestLimits,
+    Timeouts,
+    effective_limits,
+)
+from slipway._internal.model.route_rules import METHODS
 from slipway._internal.model.routes import (
     ENCODED_DOT_SEGMENT,
-    METHODS,
     OWN_PATH,
     PREFIX_HEADER,
     RedirectSettings,
@@ -45,6 +54,7 @@ class RequestFate:
         sent_path: the path that the service gets, with the query.
         status: what the gateway answers itself; 0 where the service answers.
         why: what a status says, in words, or where a redirect leads.
+        rules: the rules that it meets where the service answers, in words.
     """
 
     method: str
@@ -54,6 +64,7 @@ class RequestFate:
     sent_path: str = ""
     status: int = 0
     why: str = ""
+    rules: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -69,7 +80,7 @@ class RequestFate:
         lines = [f"{asked}: {self.service} by its route {self.route.path}"]
         if self.sent_path != self.path:
             lines.append(f"  it gets {self.method} {self.sent_path}")
-        return "\n".join([*lines, *(f"  {change}" for change in describe_changes(self.route))])
+        return "\n".join([*lines, *(f"  {change}" for change in (*describe_changes(self.route), *self.rules))])
 
 
 COLUMNS = ("route", "methods", "service", "it gets", "changes")
@@ -81,6 +92,7 @@ class RouteRow:
 
     service: str
     route: RouteSettings
+    limits: RequestLimits = DEFAULT_LIMITS
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -93,27 +105,44 @@ class RouteRow:
             " ".join(self.route.methods) or "all",
             self.service,
             shown,
-            ", ".join(describe_changes(self.route)) or "none",
+            ", ".join([*describe_changes(self.route), *rules.describe_rules(self.route, self.limits)]) or "none",
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {"service": self.service, **msgspec.to_builtins(self.route)}
+        own, usual = self.limits, DEFAULT_LIMITS
+        timeouts = Timeouts(
+            *(
+                None if value == default else value
+                for value, default in ((own.connect, usual.connect), (own.idle, usual.idle))
+            )
+        )
+        limited = msgspec.structs.replace(
+            self.route, body=own.body or None, timeouts=NO_TIMEOUTS if timeouts == NO_TIMEOUTS else timeouts
+        )
+        return {"service": self.service, **msgspec.to_builtins(limited)}
 
 
 def list_routes(services: Sequence[Service]) -> list[RouteRow]:
     """Return all routes in the order in which the gateway tries them."""
-    rows = [RouteRow(service.name, route) for service in services for route in service.routes]
+    rows = [
+        RouteRow(service.name, route, effective_limits(route, service.settings.gateway, service.defaults))
+        for service in services
+        for route in service.ruled_routes
+    ]
     return sorted(rows, key=lambda row: precedence(row.route.path))
 
 
-def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> RequestFate:
+def find_fate(
+    services: Sequence[Service], url: str, method: str = "GET", facts: RequestFacts = rules.NO_FACTS
+) -> RequestFate:
     """Return what becomes of a request.
 
     Args:
         services: those of the stack.
         url: a URL, whose scheme and host do not matter, or a path.
         method: the request's method.
+        facts: its headers, and where it comes from.
 
     Raises:
         ConfigError: it is no URL, or there is no such method.
@@ -132,9 +161,12 @@ def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> Req
     if path.startswith(f"{OWN_PATH}/"):
         return RequestFate(method, asked, status=404, why="below this path the gateway answers itself")
     for row in list_routes(services):
+        if facts.asks_whether_a_page_may(row.route, method) and _is_below(path, row.route):
+            question = RequestFate(method, asked, row.service, row.route, status=200)
+            return _after_rules(question, row.limits, facts)
         takes_method = not row.route.methods or method in row.route.methods
         if takes_method and (fate := _met(row.route, row.service, method, path, query)):
-            return fate
+            return _after_rules(fate, row.limits, facts)
     return RequestFate(method, asked, status=404, why="no service has this route")
 
 
@@ -159,7 +191,7 @@ def _met(route: RouteSettings, service: str, method: str, path: str, query: str)
     """Return what becomes of a request that this route takes, or turns down; None for one that it leaves."""
     asked = f"{path}{query}"
     own = route.path.rstrip("/")
-    if path != route.path and not path.startswith(f"{own}/"):
+    if not _is_below(path, route):
         if own and re.fullmatch(written_otherwise(route.path), path):
             return RequestFate(method, asked, service, route, status=400, why=AMBIGUOUS)
         return None
@@ -172,6 +204,19 @@ def _met(route: RouteSettings, service: str, method: str, path: str, query: str)
         return RequestFate(method, asked, service, route, status=redirect.status, why=why)
     sent = f"{route.service_path.rstrip('/')}{rest}" or "/"
     return RequestFate(method, asked, service, route, sent_path=f"{sent}{query}")
+
+
+def _is_below(path: str, route: RouteSettings) -> bool:
+    return path == route.path or path.startswith(f"{route.path.rstrip('/')}/")
+
+
+def _after_rules(fate: RequestFate, limits: RequestLimits, facts: RequestFacts) -> RequestFate:
+    """Return what becomes of a request when the route's rules have looked at it, too."""
+    assert fate.route
+    if refusal := rules.find_refusal(fate.route, limits, facts, fate.method, answers_itself=bool(fate.status)):
+        status, why = refusal
+        return replace(fate, status=status, why=why, sent_path="")
+    return replace(fate, rules=() if fate.status else tuple(rules.describe_rules(fate.route, limits, facts)))
 
 
 def redirect_target(redirect: RedirectSettings, path: str) -> str:

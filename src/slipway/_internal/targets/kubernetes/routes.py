@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.core.v1 import Namespace, Service, ServicePortArgs, ServiceSpecArgs
@@ -23,13 +22,11 @@ from pulumi_kubernetes.networking.v1 import (
     ServiceBackendPortArgs,
 )
 
-from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.routes import PREFIX_HEADER, RouteSettings
 from slipway._internal.model.stack import Stack, gateway_namespace_of
-from slipway._internal.model.structured_files import line_of
-from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_FORCE, KubernetesContext, ServiceContext
+from slipway._internal.targets.kubernetes.unsupported_rules import refuse_for_gateway, refuse_for_ingress
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 GATEWAY_NAME = "gateway"
@@ -136,6 +133,7 @@ def _redirect(stack_ctx: KubernetesContext, gateway: Mapping[str, str], after: p
 
 
 def _route(ctx: ServiceContext, entry_point: EntryPoint) -> CustomResource:
+    refuse_for_gateway(ctx)
     backend = {"name": ctx.name, "port": ctx.service.settings.port}
     host = {"hostnames": [ctx.stack_ctx.stack.host]} if ctx.stack_ctx.stack.host else {}
     return CustomResource(
@@ -196,7 +194,7 @@ def _prefix(path: str) -> dict[str, str]:
 
 def _ingress(ctx: ServiceContext) -> Ingress:
     stack = ctx.stack_ctx.stack
-    _refuse_rules(ctx)
+    refuse_for_ingress(ctx)
     backend = IngressBackendArgs(
         service=IngressServiceBackendArgs(name=ctx.name, port=ServiceBackendPortArgs(name="http"))
     )
@@ -212,16 +210,3 @@ def _ingress(ctx: ServiceContext) -> Ingress:
         ),
         opts=ctx.opts(),
     )
-
-
-def _refuse_rules(ctx: ServiceContext) -> None:
-    """Raise ConfigError for a route that an Ingress cannot have: it knows paths, and nothing else is common to all."""
-    file = ctx.service.folder / "service.toml"
-    for number, route in enumerate(ctx.service.routes):
-        set_keys = [key for key in msgspec.to_builtins(route) if key != "path"]
-        if set_keys:
-            line = line_of(read_text(file), ("routes", f"{number}", set_keys[0]))
-            raise ConfigError(
-                f"{file}:{line}: `{set_keys[0]}` cannot be had with the Ingress that {ctx.stack_ctx.stack.file} names",
-                remedy="Use slipway:gateway or slipway:parent, a Gateway, in place of slipway:ingress.",
-            )

@@ -18,7 +18,16 @@ from tests.e2e.upstream import Upstream, upstream
 from tests.envoy_program import envoy_program
 
 from slipway._internal.commands import envoy
-from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LISTEN_PORT, LISTENERS, ROUTES, Route, render_config
+from slipway._internal.commands.envoy import (
+    BOOTSTRAP,
+    CLUSTERS,
+    LISTEN_PORT,
+    LISTENERS,
+    ROUTES,
+    Route,
+    render_config,
+    render_transition,
+)
 from slipway._internal.commands.envoy_listener import ADMIN_SOCKET, CONFIG_DIR
 from slipway._internal.rollout.envoy import start_command
 from slipway._internal.run.process import ProcessResult, run
@@ -71,23 +80,32 @@ class RunningEnvoy:
     def serve(self, routes: Sequence[Route]) -> None:
         """Switch to other routes, as the product does, and wait until they are served."""
         files = render_config(routes)
-        for name in (CLUSTERS, ROUTES):
-            _put(self.folder / name, self._localized(files[name]))
-        rds, version = f"http.gateway.rds.{envoy.ROUTE_TABLE}", envoy.version_of(files[ROUTES])
-        before = self.stats(f"{rds}.update_rejected")
-        self.wait(
-            lambda: (
-                f'"{version}"' in self.stats(f"{rds}.version_text") or self.stats(f"{rds}.update_rejected") != before
-            )
-        )
-        assert self.stats(f"{rds}.update_rejected") == before, self.log_file.read_text()[-3000:]
+        self._put(CLUSTERS, render_transition(self.routes, routes), "cluster_manager.cds")
+        self._put(ROUTES, files[ROUTES], f"http.gateway.rds.{envoy.ROUTE_TABLE}")
+        self.routes = list(routes)
+
+    def _put(self, name: str, text: str, stat: str) -> None:
+        """Move a file into its place, and wait until Envoy serves it."""
+        before = self.stats(f"{stat}.update_rejected")
+        beside = self.folder / f"next.{name}"
+        beside.write_text(localized(text, self.folder, self.port))
+        beside.replace(self.folder / name)
+        version = envoy.version_of(text)
+
+        def is_served() -> bool:
+            stats = self.stats(f"{stat}.version_text|warming_clusters")
+            return f'"{version}"' in stats and "warming_clusters: 0" in stats
+
+        self.wait(lambda: is_served() or self.stats(f"{stat}.update_rejected") != before)
+        assert self.stats(f"{stat}.update_rejected") == before, self.log_file.read_text()[-3000:]
 
     def stats(self, pattern: str) -> str:
         """Return Envoy's statistics whose names match."""
         with socket.socket(socket.AF_UNIX) as talk:
             talk.connect(str(self.folder / "admin.sock"))
             talk.sendall(f"GET /stats?filter={pattern} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-            return b"".join(iter(lambda: talk.recv(65536), b"")).decode()
+            _, _, body = b"".join(iter(lambda: talk.recv(65536), b"")).partition(b"\r\n\r\n")
+            return body.decode()
 
     def wait(self, done: Any, seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds
@@ -99,9 +117,6 @@ class RunningEnvoy:
                 pass
             assert time.monotonic() < deadline, self.log_file.read_text()[-3000:]
             time.sleep(0.02)
-
-    def _localized(self, text: str) -> str:
-        return localized(text, self.folder, self.port)
 
 
 def localized(text: str, folder: Path, port: int) -> str:
@@ -120,7 +135,7 @@ def running_envoy(routes: Sequence[Route] = ()) -> Iterator[RunningEnvoy]:
         folder = Path(name)
         gateway = RunningEnvoy(_free_port(), folder, service, folder / "log")
         for file, text in render_config(routes).items():
-            (folder / file).write_text(gateway._localized(text))
+            (folder / file).write_text(localized(text, folder, gateway.port))
         words = [str(envoy_program()), *start_command()[3:]]
         words = [word.replace(CONFIG_DIR, name) for word in words]
         with gateway.log_file.open("wb") as log:
@@ -149,12 +164,6 @@ def validate(routes: Sequence[Route], folder: Path) -> ProcessResult:
 
 def _untyped(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in each.items() if name != "@type"} for each in resources]
-
-
-def _put(path: Path, text: str) -> None:
-    beside = path.with_name(f"next.{path.name}")
-    beside.write_text(text)
-    beside.replace(path)
 
 
 def _free_port() -> int:

@@ -44,7 +44,7 @@ def faulty(status: int, times: int) -> Iterator[Faulty]:
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         found.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield found
         server.shutdown()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from slipway._internal.commands.envoy_clusters import MAX_HEADERS
-from slipway._internal.commands.envoy_filters import http_filters
+from slipway._internal.commands.envoy_filters import CALLER_SCHEME_HEADER, NEW_ID_HEADER, OWN_HEADERS, http_filters
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.envoy_routes import ROUTE_TABLE
 from slipway._internal.commands.envoy_rules import UPGRADES
@@ -35,8 +35,8 @@ TRUSTED_HEADERS = (
     "Transfer-Encoding",
 )
 """Headers that services believe. Many servers take `X_Real_IP` for the same, so the caller's is dropped."""
-ENVOY_HEADERS, OWN_HEADERS = "x-envoy-", "x-slipway-"
-"""What headers start with by which Envoy could be told what to do, and those that its filters leave each other."""
+ENVOY_HEADERS = "x-envoy-"
+"""What headers start with by which Envoy could be told what to do."""
 
 REFUSALS = {
     400: "bad request",
@@ -141,26 +141,28 @@ def listener(routes: str) -> JsonObject:
 
 def _early_headers() -> JsonObject:
     """Return what happens to headers before anything reads them."""
-    spellings = [
-        spelling.lower()
-        for name in TRUSTED_HEADERS
-        for spelling in map("".join, product(*(("-", "_") if letter == "-" else letter for letter in name)))
-        if spelling != name
-    ]
-    removed: list[JsonObject] = [{"remove": spelling} for spelling in spellings]
-    for start in (ENVOY_HEADERS, OWN_HEADERS):
-        removed.append({"remove_on_match": {"key_matcher": {"prefix": start, "ignore_case": True}}})
-    kept = [
-        {"append": set_header("x-slipway-id", "%UNIQUE_ID%")},
-        {"append": set_header("x-slipway-proto", "%REQ(X-FORWARDED-PROTO)%")},
-    ]
+    removed = {"safe_regex": {"regex": f"{'|'.join(_other_spellings())}|(?:{ENVOY_HEADERS}|{OWN_HEADERS}).*"}}
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": typed(
             "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            mutations=[*removed, *kept],
+            mutations=[
+                {"remove_on_match": {"key_matcher": removed}},
+                {"append": set_header(NEW_ID_HEADER, "%UNIQUE_ID%")},
+                {"append": set_header(CALLER_SCHEME_HEADER, "%REQ(X-FORWARDED-PROTO)%")},
+            ],
         ),
     }
+
+
+def _other_spellings() -> list[str]:
+    """Return how else the names may be written that services believe, as Envoy has all names: in small letters."""
+    return [
+        spelling
+        for name in map(str.lower, TRUSTED_HEADERS)
+        for spelling in map("".join, product(*(("-", "_") if letter == "-" else letter for letter in name)))
+        if spelling != name
+    ]
 
 
 def _access_log() -> JsonObject:

@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway._internal.commands import envoy
-from slipway._internal.commands.envoy import Route, parse_config, render_config, render_transition
+from slipway._internal.commands.envoy import (
+    GatewayConfig,
+    GatewayOptions,
+    Route,
+    parse_config,
+    render_config,
+    render_transition,
+)
 from slipway._internal.commands.envoy_routes import MAX_UNKNOWN_BODY_BYTES
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.request_limits import RequestLimits
@@ -36,6 +43,10 @@ def table(*routes: Route) -> list[dict[str, Any]]:
     entries = found["virtual_hosts"][0]["routes"]
     assert len(found["virtual_hosts"]) == 1
     return list(entries[3:])
+
+
+def transition(old: Sequence[Route], new: Sequence[Route]) -> str:
+    return render_transition(GatewayConfig(tuple(old)), GatewayConfig(tuple(new)))
 
 
 def clusters(*routes: Route) -> list[dict[str, Any]]:
@@ -188,14 +199,14 @@ def test_a_body_of_unknown_size_is_held_to_the_limit_and_an_upgraded_connection_
 
 def test_during_a_switch_there_are_the_old_upstreams_and_the_new() -> None:
     moved = replace(API, upstream="demo-dev-api-2:8000")
-    names = [cluster["name"] for cluster in resources(render_transition([API, WEB], [moved, WEB]))]
+    names = [cluster["name"] for cluster in resources(transition([API, WEB], [moved, WEB]))]
     assert names == ["demo-dev-api-1_8000", "demo-dev-api-2_8000", "demo-dev-web-1_3000"]
-    assert render_transition([API], [API, WEB]) == render_config([API, WEB])[envoy.CLUSTERS]
+    assert transition([API], [API, WEB]) == render_config([API, WEB])[envoy.CLUSTERS]
 
 
 def test_of_one_upstream_the_new_settings_hold_during_a_switch() -> None:
     patient = replace(API, limits=RequestLimits(connect=60))
-    assert render_transition([API], [patient]) == render_config([patient])[envoy.CLUSTERS]
+    assert transition([API], [patient]) == render_config([patient])[envoy.CLUSTERS]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +273,13 @@ def test_nothing_that_could_be_more_than_a_name_gets_into_the_files(service: str
 @pytest.mark.parametrize("routes", [[], [API], [WEB, API, DEEP], [WEB, LIMITED], [replace(LIMITED, path="/")]])
 def test_what_was_written_is_read_back(routes: list[Route]) -> None:
     found = parse_config(render_config(routes))
-    assert sorted(found, key=str) == sorted(routes, key=str)
+    assert sorted(found.routes, key=str) == sorted(routes, key=str)
+    assert found.options == GatewayOptions()
+
+
+def test_options_are_read_back_too() -> None:
+    options = GatewayOptions(hosts=("shop.example.com",))
+    assert parse_config(render_config([WEB], options)) == ((WEB,), options)
 
 
 @pytest.mark.parametrize("files", [{}, {envoy.ROUTES: "{}"}, {envoy.ROUTES: "events {}"}])
@@ -286,7 +303,7 @@ RULED = RouteSettings(
 
 def test_rules_are_read_back_as_they_were_written() -> None:
     routes = (Route("api", "/api", "up:1", rules=RULED), WEB)
-    assert parse_config(render_config(routes)) == routes
+    assert parse_config(render_config(routes)).routes == routes
 
 
 def test_a_route_of_one_method_leaves_the_others_to_the_next() -> None:

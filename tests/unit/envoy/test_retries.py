@@ -84,4 +84,4 @@ def test_without_a_reason_to_repeat_a_refused_connection_is_an_error_at_once(
 ) -> None:
     gateway.serve([Route("a", "/a", "127.0.0.1:9", rules=RouteSettings(path="/a", retries=retries))])
     assert gateway.ask("/a").status == 502
-    assert ": 0" in gateway.stats("cluster.127.0.0.1_9.upstream_rq_retry$")
+    assert "upstream_rq_retry: 0" in gateway.process.admin("/stats?filter=cluster.127.0.0.1_9.upstream_rq_retry$")

@@ -90,7 +90,7 @@ MATCHED = "GET /api: api by its route /api\n"
     ],
 )
 def test_what_rules_do_with_a_request_is_said(method: str, headers: list[str], source: str, said: str) -> None:
-    fate = find_fate(SERVICES, "/api", method, RequestFacts.of(headers, source))
+    fate = find_fate(SERVICES, "/api", method, facts=RequestFacts.of(headers, source))
     assert said in fate.describe()
     assert fate.as_dict()["status"] == fate.status
 

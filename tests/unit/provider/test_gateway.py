@@ -11,7 +11,7 @@ from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.provider import gateway
 from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.provider.handler import ResourceState
-from slipway._internal.provider.values import UNKNOWN
+from slipway._internal.provider.values import UNKNOWN, SecretValue
 from slipway._internal.rollout import gateway as gateways
 from slipway._internal.rollout.gateway import GatewaySpec
 from slipway._internal.run import ports
@@ -38,6 +38,7 @@ def deployed_state(monkeypatch: pytest.MonkeyPatch) -> ResourceState:
     monkeypatch.setattr(gateway, "_find_gateway_drift", lambda deployed_state, news: "")
     monkeypatch.setattr(gateway, "refuse_other_image", lambda image, stack: None)
     monkeypatch.setattr(gateway, "_read_config", lambda deployed_state: GatewaySpec.from_inputs(INPUTS).config)
+    monkeypatch.setattr(gateway, "inspect_container", lambda _id: {"Mounts": [{"Destination": "/run/secrets"}]})
     return ResourceState("urn", "abc", INPUTS, {})
 
 
@@ -48,6 +49,31 @@ def test_nothing_changed_changes_nothing(deployed_state: ResourceState) -> None:
 def test_routes_change_in_place(deployed_state: ResourceState) -> None:
     diff = GatewayHandler().diff(deployed_state, {**INPUTS, "routes": [{**ROUTE, "upstream": "demo-dev-api-2:8000"}]})
     assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])
+
+
+def test_options_and_secrets_change_in_place(deployed_state: ResourceState) -> None:
+    news = {**INPUTS, "options": {"hosts": ["shop.example.com"]}, "secrets": {"a.key": "private"}}
+    assert not GatewayHandler().check(news).failures
+    diff = GatewayHandler().diff(deployed_state, news)
+    assert (list(diff.changed), list(diff.replaces)) == (["options", "secrets"], [])
+    assert "secrets" not in GatewayHandler().preview_outputs(news)
+    assert "private" not in repr(GatewaySpec.from_inputs(news))
+
+
+def test_a_gateway_without_a_folder_for_secrets_is_replaced_when_it_gets_some(
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "inspect_container", lambda _id: {"Mounts": [{"Destination": "/etc/slipway"}]})
+    assert list(GatewayHandler().diff(deployed_state, INPUTS).replaces) == []
+    diff = GatewayHandler().diff(deployed_state, {**INPUTS, "secrets": {"a.key": "private"}})
+    assert list(diff.replaces) == ["containerId"]
+
+
+def test_a_secret_among_the_options_and_options_that_are_none_are_refused() -> None:
+    [(name, reason)] = GatewayHandler().check({**INPUTS, "options": {"hosts": [SecretValue("x")]}}).failures
+    assert name == "options" and "anyone could read" in reason
+    [(name, reason)] = GatewayHandler().check({**INPUTS, "options": {"hots": []}}).failures
+    assert name == "options" and "hots" in reason
 
 
 def test_limits_change_in_place_and_come_as_pulumis_numbers(deployed_state: ResourceState) -> None:
@@ -72,6 +98,17 @@ def test_a_port_that_is_taken_is_refused_while_the_old_gateway_serves(
     with pytest.raises(SlipwayError, match=r"port 9090 at 127\.0\.0\.1 is taken by process 7") as caught:
         GatewayHandler().diff(deployed_state, {**INPUTS, "port": 9090})
     assert "slipway:port in infra/Pulumi.dev.yaml" in caught.value.remedy
+
+
+def test_a_port_for_tls_that_is_taken_is_refused_while_the_old_gateway_serves(
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(GatewayHandler().diff(deployed_state, {**INPUTS, "tlsPort": 8443}).replaces) == ["tlsPort"]
+    monkeypatch.setattr(ports, "is_port_taken", lambda bind, port: port == 8443)
+    monkeypatch.setattr(ports, "find_port_holder", lambda port: "")
+    with pytest.raises(SlipwayError, match=r"port 8443 at 127\.0\.0\.1 is taken") as caught:
+        GatewayHandler().diff(deployed_state, {**INPUTS, "tlsPort": 8443})
+    assert "tls-port" in caught.value.remedy
 
 
 def test_a_configuration_changed_by_hand_is_put_right(

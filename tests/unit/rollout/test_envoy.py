@@ -7,8 +7,18 @@ import threading
 import pytest
 from tests.unit.fake_engine import FakeContainer, FakeEngine, refusal, run_control
 
-from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LISTENERS, ROUTES, Route, render_config
+from slipway._internal.commands.envoy import (
+    BOOTSTRAP,
+    CERTIFICATES,
+    CLUSTERS,
+    LISTENERS,
+    ROUTES,
+    GatewayOptions,
+    Route,
+    render_config,
+)
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.commands.gateway_options import TlsOptions
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.rollout import envoy
 from slipway._internal.rollout.cancellation import CancellationToken, Cancelled
@@ -69,6 +79,48 @@ def test_a_listener_that_another_version_wrote_is_replaced_before_the_routes(
     put(gateway, {LISTENERS: "{}"})
     envoy.switch_config(gateway, config(), CancellationToken())
     assert [moves(command) for command in docker.executed] == [[CLUSTERS, LISTENERS]]
+
+
+def secure(certificate: str) -> dict[str, str]:
+    return render_config(
+        [Route("api", "/api", "demo-dev-api-1:8000")], GatewayOptions(tls=TlsOptions(certificate, "a.key", 443))
+    )
+
+
+def test_a_certificate_is_there_before_its_listener_and_is_waited_for(
+    docker: FakeEngine, gateway: FakeContainer
+) -> None:
+    for wanted, moved in (
+        (secure("ONE"), [CLUSTERS, LISTENERS, CERTIFICATES, ROUTES]),
+        (secure("TWO"), [CLUSTERS, CERTIFICATES, ROUTES]),
+        (config(), [CLUSTERS, LISTENERS, ROUTES]),
+    ):
+        docker.executed.clear()
+        envoy.switch_config(gateway, wanted, CancellationToken())
+        assert [moves(command) for command in docker.executed] == [moved]
+        assert envoy.read_live_config(gateway) == wanted
+
+
+def test_a_certificate_that_envoy_refuses_leaves_everything_as_it_was(
+    docker: FakeEngine, gateway: FakeContainer
+) -> None:
+    for before in (config(), secure("ONE")):
+        put(gateway, before)
+        docker.executed.clear()
+
+        def refuse(container: FakeContainer, command: list[str]) -> tuple[int, str]:
+            run_control(container, command)
+            return (3, "") if len(docker.executed) == 1 else (0, "")
+
+        docker.on_exec = refuse
+        with pytest.raises(SlipwayError, match="Envoy refuses"):
+            envoy.switch_config(gateway, secure("BAD"), CancellationToken())
+        assert envoy.read_live_config(gateway) == before
+
+
+def test_a_gateway_with_a_certificate_is_up_once_it_serves_it(docker: FakeEngine, gateway: FakeContainer) -> None:
+    envoy.wait_until_started(gateway, secure("ONE"), CancellationToken())
+    assert "sds.certificate" in docker.executed[0]
 
 
 def test_the_same_configuration_moves_nothing(docker: FakeEngine, gateway: FakeContainer) -> None:

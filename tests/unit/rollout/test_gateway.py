@@ -19,6 +19,12 @@ def test_it_publishes_its_port_only_where_it_is_told_to() -> None:
     assert asked["user"] == "65532:65532" and asked["read_only"]
 
 
+def test_it_publishes_the_port_for_tls_where_it_has_one() -> None:
+    asked = gateway_options(GatewaySpec.from_inputs({**INPUTS, "tlsPort": 443.0}), "urn")
+    assert asked["ports"] == {"8080/tcp": ("127.0.0.1", 8080), "8443/tcp": ("127.0.0.1", 443)}
+    assert gateway_url("127.0.0.1", 443, "https") == "https://127.0.0.1"
+
+
 @pytest.mark.parametrize(
     ("host", "bind", "port", "expected"),
     [

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations, groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,62 +22,95 @@ from slipway._internal.commands.envoy_listener import LISTEN_PORT
 from slipway._internal.commands.envoy_messages import JsonObject
 from slipway._internal.commands.envoy_routes import ROUTE_TABLE, route_configuration
 from slipway._internal.commands.envoy_rules import METADATA
+from slipway._internal.commands.envoy_tls import certificates
+from slipway._internal.commands.gateway_options import (
+    DEFAULT_OPTIONS,
+    GatewayOptions,
+    options_as_inputs,
+    parse_options,
+)
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.hosts import by_host, host_problem
 from slipway._internal.model.parsing import convert
 from slipway._internal.model.request_limits import BODY_SIZE, RequestLimits
 from slipway._internal.model.routes import OWN_PATH, PATH, RouteSettings, is_own_path, overlap, precedence
 
-__all__ = ["LISTEN_PORT", "ROUTE_TABLE", "Route", "cluster_name", "parse_config", "render_config", "render_transition"]
+__all__ = [
+    "LISTEN_PORT",
+    "ROUTE_TABLE",
+    "GatewayConfig",
+    "GatewayOptions",
+    "Route",
+    "cluster_name",
+    "parse_config",
+    "render_config",
+    "render_transition",
+]
 
 BOOTSTRAP, LISTENERS, CLUSTERS, ROUTES = "bootstrap.json", "listeners.json", "clusters.json", "routes.json"
+CERTIFICATES = "certificates.json"
 """The names of the configuration's files. Envoy reads the first at its start only, and watches the others."""
+_SECRET_FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
 
 
-def render_config(routes: Sequence[Route]) -> dict[str, str]:
+class GatewayConfig(NamedTuple):
+    """What a gateway's configuration is made of."""
+
+    routes: tuple[Route, ...] = ()
+    options: GatewayOptions = DEFAULT_OPTIONS
+
+
+def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPTIONS) -> dict[str, str]:
     """Return the files of the configuration for these routes, by name.
 
     A host that does not exist (yet) costs its own route a 502 and nothing else.
 
     Args:
         routes: in any order.
+        options: what the gateway has besides.
 
     Raises:
         ConfigError: a route, name or upstream that can't stand in the files, or two services with one route.
     """
     _check_routes(routes)
+    _check_hosts(routes, options)
+    _check_tls(options)
     ordered = sorted(routes, key=_precedence_of)
     return {
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
-        LISTENERS: _discovery_response([listener.listener(ROUTES)]),
+        LISTENERS: _discovery_response(listener.listeners(ROUTES, CERTIFICATES, options)),
+        CERTIFICATES: _discovery_response(certificates(options)),
         CLUSTERS: _discovery_response(clusters(ordered)),
-        ROUTES: _discovery_response([route_configuration(ordered, {"routes": [_entry(route) for route in ordered]})]),
+        ROUTES: _discovery_response([route_configuration(ordered, options, _metadata(ordered, options))]),
     }
 
 
-def render_transition(old: Sequence[Route], new: Sequence[Route]) -> str:
-    """Return the clusters' file for the time of a switch: both the old routes' clusters and the new ones'."""
-    return _discovery_response(clusters([*new, *old]))
+def render_transition(old: GatewayConfig, new: GatewayConfig) -> str:
+    """Return the clusters' file for the time of a switch: both the old configuration's clusters and the new one's."""
+    return _discovery_response(clusters([*new.routes, *old.routes]))
 
 
-def parse_config(files: Mapping[str, str]) -> tuple[Route, ...]:
-    """Return the routes of a configuration that `render_config` wrote.
+def parse_config(files: Mapping[str, str]) -> GatewayConfig:
+    """Return what a configuration that `render_config` wrote is made of.
 
     Raises:
         ConfigError: it is somebody else's.
     """
     try:
         [table] = json.loads(files[ROUTES])["resources"]
-        found = table["metadata"]["filter_metadata"][METADATA]["routes"]
-        routes = tuple(_parse_route(entry) for entry in found)
-        own = render_config(routes)
+        found = table["metadata"]["filter_metadata"][METADATA]
+        config = GatewayConfig(
+            tuple(_parse_route(entry) for entry in found["routes"]), parse_options(found.get("options", {}))
+        )
+        own = render_config(*config)
     except (AttributeError, ConfigError, KeyError, RecursionError, TypeError, ValueError):
         own = {}
     if not own or own != dict(files):
         raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
-    return routes
+    return config
 
 
 def _parse_route(entry: JsonObject) -> Route:
@@ -105,15 +139,36 @@ def _check_routes(routes: Sequence[Route]) -> None:
         sized = not route.limits.body or BODY_SIZE.fullmatch(route.limits.body)
         if not sized or min(route.limits.connect, route.limits.idle) < 1:
             raise ConfigError(f"service {route.service} has the limits {route.limits}")
-    for path, same in groupby(sorted(routes, key=_precedence_of), key=lambda route: route.path):
-        for one, other in combinations(same, 2):
-            if overlap(one.settings, other.settings):
-                names = " and ".join(sorted((one.service, other.service)))
-                raise ConfigError(f"{names} have the same route {path}", remedy="Give each service its own route.")
 
 
-def _precedence_of(route: Route) -> tuple[int, str]:
-    return precedence(route.path)
+def _check_hosts(routes: Sequence[Route], options: GatewayOptions) -> None:
+    for route in routes:
+        if route.settings.host is not None and (problem := host_problem(route.settings.host)):
+            raise ConfigError(f"service {route.service} has the host {route.settings.host!r}, which {problem}")
+    for host in options.hosts:
+        if problem := host_problem(host):
+            raise ConfigError(f"the gateway has the host {host!r}, which {problem}")
+    for host, found in by_host(routes, lambda route: route.settings.host, options.hosts).items():
+        for path, same in groupby(sorted(found, key=_precedence_of), key=lambda route: route.path):
+            for one, other in combinations(same, 2):
+                if overlap(*(msgspec.structs.replace(route.settings, host=host) for route in (one, other))):
+                    names = " and ".join(sorted((one.service, other.service)))
+                    raise ConfigError(
+                        f"{names} have the same route {host}{path}", remedy="Give each service its own route."
+                    )
+
+
+def _check_tls(options: GatewayOptions) -> None:
+    if options.tls and not _SECRET_FILE.fullmatch(options.tls.key):
+        raise ConfigError(f"the certificate's key has the name {options.tls.key!r}, which is none of a secret file")
+    if options.tls and "PRIVATE KEY" in options.tls.certificate:
+        raise ConfigError("the certificate has a private key in it")
+    if options.hsts and not options.tls:
+        raise ConfigError("the gateway has `hsts`, but no certificate")
+
+
+def _precedence_of(route: Route) -> tuple[int, str, str]:
+    return (*precedence(route.path), route.settings.host or "")
 
 
 def _to_text(value: JsonObject) -> str:
@@ -123,6 +178,12 @@ def _to_text(value: JsonObject) -> str:
 def _discovery_response(resources: Sequence[JsonObject]) -> str:
     digest = hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()[:16]
     return _to_text({"version_info": digest, "resources": list(resources)})
+
+
+def _metadata(ordered: Sequence[Route], options: GatewayOptions) -> JsonObject:
+    """Return what the configuration says of itself, for `parse_config`. Everybody may read it."""
+    readable = options_as_inputs(options)
+    return {"routes": [_entry(route) for route in ordered], **({"options": readable} if readable else {})}
 
 
 def _entry(route: Route) -> JsonObject:

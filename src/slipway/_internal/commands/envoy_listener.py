@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 from slipway._internal.commands.envoy_clusters import MAX_HEADERS
@@ -9,6 +10,15 @@ from slipway._internal.commands.envoy_filters import CALLER_SCHEME_HEADER, NEW_I
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.envoy_routes import ROUTE_TABLE
 from slipway._internal.commands.envoy_rules import UPGRADES
+from slipway._internal.commands.envoy_tls import (
+    HTTP2_LIMITS,
+    HTTP2_RUNTIME,
+    TLS_MARK,
+    TLS_PORT,
+    hsts_filter,
+    transport_socket,
+)
+from slipway._internal.commands.gateway_options import GatewayOptions
 from slipway._internal.model.routes import OWN_PATH
 
 LISTEN_PORT = 8080
@@ -65,7 +75,9 @@ def bootstrap(clusters: str, listeners: str) -> JsonObject:
         # No port: who is on the stack's network cannot ask it.
         "admin": {"address": {"pipe": {"path": ADMIN_SOCKET, "mode": 0o666}}},
         "dynamic_resources": {"cds_config": watched_file(clusters), "lds_config": watched_file(listeners)},
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 4096}}]},
+        "layered_runtime": {
+            "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 4096, **HTTP2_RUNTIME}}]
+        },
         "overload_manager": {
             "resource_monitors": [
                 {
@@ -89,9 +101,24 @@ def watched_file(name: str) -> JsonObject:
     }
 
 
-def listener(routes: str) -> JsonObject:
-    """Return the listener, which takes its routes from a file."""
-    manager = typed(
+def listeners(routes: str, certificates: str, options: GatewayOptions) -> list[JsonObject]:
+    """Return the listeners, which take their routes and the certificate from files."""
+    plain = _listener("gateway", LISTEN_PORT, _connection_manager(routes, options, http_filters()))
+    if not options.tls:
+        return [plain]
+    filters = [*([hsts_filter(options.hsts)] if options.hsts else []), *http_filters()]
+    secure = _connection_manager(routes, options, filters) | {
+        "codec_type": "AUTO",
+        "http2_protocol_options": HTTP2_LIMITS,
+        "early_header_mutation_extensions": [_early_headers([set_header(TLS_MARK, "%PROTOCOL%")])],
+    }
+    return [plain, _listener("gateway-tls", TLS_PORT, secure, transport_socket(watched_file(certificates)))]
+
+
+def _connection_manager(routes: str, options: GatewayOptions, filters: Sequence[JsonObject]) -> JsonObject:
+    # A gateway that speaks TLS itself knows how a request came, and believes nobody.
+    believed = [] if options.tls else [set_header(CALLER_SCHEME_HEADER, "%REQ(X-FORWARDED-PROTO)%")]
+    return typed(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="gateway",
         # An upgrade to HTTP/2 in clear text would be a way around the gateway: what follows it would not be looked at.
@@ -122,24 +149,26 @@ def listener(routes: str) -> JsonObject:
         preserve_external_request_id=True,
         server_name=SERVER_NAME,
         upgrade_configs=[{"upgrade_type": protocol} for protocol in UPGRADES],
-        early_header_mutation_extensions=[_early_headers()],
+        early_header_mutation_extensions=[_early_headers(believed)],
         local_reply_config={"mappers": _error_pages()},
         access_log=[_access_log()],
-        http_filters=http_filters(),
+        http_filters=list(filters),
         rds={"route_config_name": ROUTE_TABLE, "config_source": watched_file(routes)},
     )
+
+
+def _listener(name: str, port: int, manager: JsonObject, socket: JsonObject | None = None) -> JsonObject:
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     return typed(
         "envoy.config.listener.v3.Listener",
-        name="gateway",
-        address={"socket_address": {"address": "0.0.0.0", "port_value": LISTEN_PORT}},  # noqa: S104 - the container's
+        name=name,
+        address={"socket_address": {"address": "0.0.0.0", "port_value": port}},  # noqa: S104 - the container's
         per_connection_buffer_limit_bytes=64 << 10,
-        filter_chains=[
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        ],
+        filter_chains=[{**chain, **({"transport_socket": socket} if socket else {})}],
     )
 
 
-def _early_headers() -> JsonObject:
+def _early_headers(more: Sequence[JsonObject]) -> JsonObject:
     """Return what happens to headers before anything reads them."""
     removed = {"safe_regex": {"regex": f"{'|'.join(_other_spellings())}|(?:{ENVOY_HEADERS}|{OWN_HEADERS}).*"}}
     return {
@@ -149,7 +178,7 @@ def _early_headers() -> JsonObject:
             mutations=[
                 {"remove_on_match": {"key_matcher": removed}},
                 {"append": set_header(NEW_ID_HEADER, "%UNIQUE_ID%")},
-                {"append": set_header(CALLER_SCHEME_HEADER, "%REQ(X-FORWARDED-PROTO)%")},
+                *({"append": header} for header in more),
             ],
         ),
     }

@@ -17,7 +17,10 @@ from slipway._internal.commands.envoy_rules import (
     retry_policy,
     upgrades,
 )
+from slipway._internal.commands.envoy_tls import TLS_MARK, misdirected, redirection
+from slipway._internal.commands.gateway_options import GatewayOptions, TlsOptions
 from slipway._internal.commands.gateway_route import Route
+from slipway._internal.model.hosts import ANY_HOST, GATEWAY_HOST, by_host
 from slipway._internal.model.routes import (
     ENCODED_DOT_SEGMENT,
     OWN_PATH,
@@ -35,18 +38,15 @@ MAX_INT64 = (1 << 63) - 1
 SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-def route_configuration(ordered: Sequence[Route], metadata: JsonObject) -> JsonObject:
-    table = [*_own_routes(), *(entry for route in ordered for entry in _service_routes(route))]
-    if all(route.path != "/" or route.settings.methods for route in ordered):
-        table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
-    counted = limits(ordered)
-    host = {"name": "all", "domains": ["*"], "routes": table}
+def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metadata: JsonObject) -> JsonObject:
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=ROUTE_TABLE,
-        virtual_hosts=[host | ({"typed_per_filter_config": counted} if counted else {})],
+        virtual_hosts=_virtual_hosts(ordered, options),
+        ignore_port_in_host_matching=True,
+        **limits(ordered),
         metadata={"filter_metadata": {METADATA: metadata}},
-        request_headers_to_remove=["x-envoy-external-address"],
+        request_headers_to_remove=["x-envoy-external-address", TLS_MARK],
         request_headers_to_add=[
             set_header("X-Real-IP", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
             set_header("X-Forwarded-Host", "%REQ(:AUTHORITY)%"),
@@ -58,10 +58,43 @@ def route_configuration(ordered: Sequence[Route], metadata: JsonObject) -> JsonO
     )
 
 
-def _own_routes() -> list[JsonObject]:
+def _virtual_hosts(ordered: Sequence[Route], options: GatewayOptions) -> list[JsonObject]:
+    """Return the table of each host. Services of the stack reach what is for its own host by the gateway's name."""
+    tables = by_host(ordered, lambda route: route.settings.host, options.hosts)
+    own = tables.get(next(iter(options.hosts), ANY_HOST), [])
+    others = [] if ANY_HOST in tables or not tables else [misdirected(), _answer_json(404, "no service has this host")]
+    found = [
+        {"name": host, "domains": _spellings(host), "routes": [*_own_routes(options.tls), *_table(routes)]}
+        for host, routes in tables.items()
+        if host != ANY_HOST
+    ]
+    if options.hosts or options.tls:
+        found.append({"name": "gateway", "domains": _spellings(GATEWAY_HOST), "routes": [*_own_routes(), *_table(own)]})
+    rest = others or _table(tables.get(ANY_HOST, []))
+    return [*found, {"name": "all", "domains": ["*"], "routes": [*_own_routes(options.tls), *rest]}]
+
+
+def _spellings(host: str) -> list[str]:
+    return [host, f"{host}."]
+
+
+def _table(routes: Sequence[Route]) -> list[JsonObject]:
+    table = [entry for route in routes for entry in _service_routes(route)]
+    if all(route.path != "/" or route.settings.methods for route in routes):
+        table.append(_answer_json(404, "no service has this route"))
+    return table
+
+
+def _answer_json(status: int, words: str) -> JsonObject:
+    return _answer({"prefix": "/"}, status, f'{{"error": "{words}"}}\n')
+
+
+def _own_routes(tls: TlsOptions | None = None) -> list[JsonObject]:
+    """Return what the gateway answers itself; one that speaks TLS answers its health alone without."""
     return [
         _refusal({"safe_regex": {"regex": ENCODED_DOT_SEGMENT}}, 400),
         _answer({"path": f"{OWN_PATH}/health"}, 200, '{"status": "ok"}\n'),
+        *([redirection(tls)] if tls else []),
         _answer({"prefix": f"{OWN_PATH}/"}, 404, '{"error": "not found"}\n'),
     ]
 

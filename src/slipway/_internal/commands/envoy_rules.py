@@ -92,9 +92,9 @@ def preflight_headers(route: Route) -> list[JsonObject]:
 
 
 def limits(routes: Sequence[Route]) -> JsonObject:
-    """Return the counters of all limits, of which each route's metadata names its own.
+    """Return what of the whole table are the counters of all limits, of which each route's metadata names its own.
 
-    They stand together, as one limit is for all entries of the table that a route becomes.
+    They stand together, as one limit is for all entries that a route becomes, in the tables of all hosts.
     """
     limited = [(route, limit) for route in routes if (limit := route.settings.rate_limit)]
     if not limited:
@@ -111,7 +111,7 @@ def limits(routes: Sequence[Route]) -> JsonObject:
         max_dynamic_descriptors=MAX_CALLERS,
         response_headers_to_add=[set_header("Retry-After", f"%METADATA(ROUTE:{METADATA}:retry-after)%")],
     )
-    return {LIMIT_FILTER: whole}
+    return {"typed_per_filter_config": {LIMIT_FILTER: whole}}
 
 
 def limit_actions(by: str) -> list[JsonObject]:
@@ -222,7 +222,7 @@ def _descriptor(route: Route, limit: LimitSettings) -> JsonObject:
 
 
 def _limit_name(route: Route) -> str:
-    return f"{','.join(route.settings.methods)} {route.path}".strip()
+    return f"{','.join(route.settings.methods)} {route.settings.host or ''}{route.path}".strip()
 
 
 def _compressor(name: str) -> JsonObject:

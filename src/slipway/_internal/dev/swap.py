@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway._internal.commands.envoy import Route, parse_config, render_config
+from slipway._internal.commands.envoy import GatewayConfig, parse_config, render_config
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.rollout import container, drain, envoy, health
 from slipway._internal.rollout.cancellation import CancellationToken
@@ -183,7 +183,7 @@ class LiveGateway:
 
     container: Any
     live_config: dict[str, str]
-    routes: tuple[Route, ...]
+    config: GatewayConfig
 
     @classmethod
     def of(cls, workspace: str, stack: str) -> LiveGateway:
@@ -203,8 +203,8 @@ class LiveGateway:
 
     def switch_upstreams(self, upstreams: Mapping[str, str], cancellation: CancellationToken) -> None:
         """Send services' requests to other containers; those in flight go on."""
-        routes = [replace(route, upstream=upstreams.get(route.service, route.upstream)) for route in self.routes]
-        envoy.switch_config(self.container, render_config(routes), cancellation)
+        routes = [replace(route, upstream=upstreams.get(route.service, route.upstream)) for route in self.config.routes]
+        envoy.switch_config(self.container, render_config(routes, self.config.options), cancellation)
 
 
 def _end_replaced(replaced: ReplacedContainer, spec: ContainerSpec) -> None:

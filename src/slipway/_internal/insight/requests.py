@@ -16,6 +16,7 @@ import msgspec
 from slipway._internal.insight import route_rules as rules
 from slipway._internal.insight.route_rules import RequestFacts
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.hosts import ANY_HOST, by_host, match_host
 from slipway._internal.model.request_limits import (
     DEFAULT_LIMITS,
     NO_TIMEOUTS,
@@ -35,7 +36,9 @@ from slipway._internal.model.routes import (
 )
 from slipway._internal.model.workspace import Service
 
-_URL = re.compile(r"(?:[a-z]+://[^/?#]+)?(?P<path>(?:/[^?#\s]*)?)(?P<query>\?[^#\s]*)?(?:#.*)?(?<=.)", re.IGNORECASE)
+_URL = re.compile(
+    r"(?:[a-z]+://(?P<host>[^/?#\s]+))?(?P<path>(?:/[^?#\s]*)?)(?P<query>\?[^#\s]*)?(?:#.*)?(?<=.)", re.IGNORECASE
+)
 _UNRESERVED = re.compile(r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
 _ENCODED_SIGNS = re.compile(r"[\"<>^`{|}]|[^\x00-\x7f]")
 """What the gateway percent-encodes; signs beyond ASCII are sent so by whoever asks."""
@@ -49,6 +52,7 @@ class RequestFate:
     Attributes:
         method: as it was asked.
         path: as the gateway reads it, with the query.
+        host: the host of the stack that was asked for; empty where routes are for all.
         service: who gets it; empty where the gateway answers itself.
         route: the route that it meets; None for none.
         sent_path: the path that the service gets, with the query.
@@ -65,6 +69,7 @@ class RequestFate:
     status: int = 0
     why: str = ""
     rules: tuple[str, ...] = ()
+    host: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -72,7 +77,7 @@ class RequestFate:
 
     def describe(self) -> str:
         """Return it as lines to print."""
-        asked = f"{self.method} {self.path}"
+        asked = f"{self.method} {self.host}{self.path}"
         if self.status:
             where = f" by the route {self.route.path} of {self.service}" if self.route else ""
             return f"{asked}: the gateway answers {self.status}{where}, {self.why}"
@@ -101,7 +106,7 @@ class RouteRow:
         gets = redirect_target(redirect, "") if redirect else self.route.service_path
         shown = f"{redirect.status} {gets}" if redirect else gets
         return (
-            self.route.path,
+            f"{self.route.host or ''}{self.route.path}",
             " ".join(self.route.methods) or "all",
             self.service,
             shown,
@@ -130,18 +135,23 @@ def list_routes(services: Sequence[Service]) -> list[RouteRow]:
         for service in services
         for route in service.ruled_routes
     ]
-    return sorted(rows, key=lambda row: precedence(row.route.path))
+    return sorted(rows, key=lambda row: (row.route.host or "", precedence(row.route.path)))
 
 
 def find_fate(
-    services: Sequence[Service], url: str, method: str = "GET", facts: RequestFacts = rules.NO_FACTS
+    services: Sequence[Service],
+    url: str,
+    method: str = "GET",
+    stack_hosts: Sequence[str] = (),
+    facts: RequestFacts = rules.NO_FACTS,
 ) -> RequestFate:
     """Return what becomes of a request.
 
     Args:
         services: those of the stack.
-        url: a URL, whose scheme and host do not matter, or a path.
+        url: a URL, whose scheme does not matter, or a path, at the stack's host.
         method: the request's method.
+        stack_hosts: the hosts of the stack, for routes that name none.
         facts: its headers, and where it comes from.
 
     Raises:
@@ -153,14 +163,20 @@ def find_fate(
     if not found:
         raise ConfigError(f"{url!r:.200} is no URL and no path", remedy="Write a path such as /api/items, or a URL.")
     path, query = normalize_path(found["path"] or "/"), found["query"] or ""
+    hosts = by_host(list_routes(services), lambda row: row.route.host, stack_hosts)
+    authority = found["host"] or next(iter(stack_hosts), "")
+    host = match_host(hosts, authority)
+    fate = _find_fate(hosts.get(host, None if hosts else []), method, path, query, facts)
+    return replace(fate, host=authority if host != ANY_HOST else "")
+
+
+def _find_fate(rows: Sequence[RouteRow] | None, method: str, path: str, query: str, facts: RequestFacts) -> RequestFate:
     asked = f"{path}{query}"
-    if "%00" in path or re.fullmatch(ENCODED_DOT_SEGMENT, path):
-        return RequestFate(method, asked, status=400, why=AMBIGUOUS)
-    if path == f"{OWN_PATH}/health":
-        return RequestFate(method, asked, status=200, why="the gateway's own health")
-    if path.startswith(f"{OWN_PATH}/"):
-        return RequestFate(method, asked, status=404, why="below this path the gateway answers itself")
-    for row in list_routes(services):
+    if own := _own_answer(path):
+        return RequestFate(method, asked, status=own[0], why=own[1])
+    if rows is None:
+        return RequestFate(method, asked, status=404, why="no service has this host")
+    for row in rows:
         if facts.asks_whether_a_page_may(row.route, method) and _is_below(path, row.route):
             question = RequestFate(method, asked, row.service, row.route, status=200)
             return _after_rules(question, row.limits, facts)
@@ -168,6 +184,17 @@ def find_fate(
         if takes_method and (fate := _met(row.route, row.service, method, path, query)):
             return _after_rules(fate, row.limits, facts)
     return RequestFate(method, asked, status=404, why="no service has this route")
+
+
+def _own_answer(path: str) -> tuple[int, str] | None:
+    """Return what the gateway answers whatever routes there are: its status, and why."""
+    if "%00" in path or re.fullmatch(ENCODED_DOT_SEGMENT, path):
+        return 400, AMBIGUOUS
+    if path == f"{OWN_PATH}/health":
+        return 200, "the gateway's own health"
+    if path.startswith(f"{OWN_PATH}/"):
+        return 404, "below this path the gateway answers itself"
+    return None
 
 
 def normalize_path(path: str) -> str:

@@ -41,10 +41,10 @@ def is_same_address(one: str, other: str) -> bool:
         return False
 
 
-def url_authority(host: str, port: int) -> str:
-    """Return host and port as a URL has them: brackets around an IPv6 address, and no port 80."""
+def url_authority(host: str, port: int, scheme: str = "http") -> str:
+    """Return host and port as a URL has them: brackets around an IPv6 address, and not the port that goes without."""
     host = f"[{host}]" if ":" in host else host
-    return host if port == 80 else f"{host}:{port}"
+    return host if port == {"http": 80, "https": 443}[scheme] else f"{host}:{port}"
 
 
 def registry_problem(registry: str) -> str:

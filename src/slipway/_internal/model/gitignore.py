@@ -47,6 +47,12 @@ def holds_only_ignored(root: Path, folder: Path) -> bool:
     return _has_ignored_ancestor(folder, rules) or not any(_walk_unignored(folder, rules))
 
 
+def is_ignored_file(root: Path, file: Path) -> bool:
+    """Whether git ignores a file of the workspace."""
+    rules = [*_inherited_rules(root, file.parent), *_read_rules(file.parent / ".gitignore", file.parent)]
+    return _has_ignored_ancestor(file.parent, rules) or _is_ignored(file, False, rules)
+
+
 def walk_unignored(folder: Path) -> Iterator[Path]:
     """Yield the files and links below a folder that git would not ignore, whatever it says of the folder itself."""
     yield from _walk_unignored(folder, list(_inherited_rules(folder, folder)))

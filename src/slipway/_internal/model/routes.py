@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from slipway._internal.model.containers import ErrorFactory
+from slipway._internal.model.hosts import HOST_REMEDY, host_problem
 from slipway._internal.model.request_limits import NO_TIMEOUTS
 from slipway._internal.model.route_rules import METHODS, OF_SERVED_ROUTES, RuleSettings, check_rules
 
@@ -61,6 +62,7 @@ class RouteSettings(RuleSettings, frozen=True, forbid_unknown_fields=True, omit_
 
     Attributes:
         path: what it answers, with all that is below.
+        host: the only host that it is for, or all below one: `*.example.com`; without it, the stack's.
         methods: the only ones that it takes; all without it.
         strip: the service gets the path without the route's own.
         rewrite: the path that takes the place of the route's own.
@@ -71,6 +73,7 @@ class RouteSettings(RuleSettings, frozen=True, forbid_unknown_fields=True, omit_
     """
 
     path: str
+    host: str | None = None
     methods: tuple[str, ...] = ()
     strip: bool = False
     rewrite: str | None = None
@@ -131,8 +134,8 @@ def check_routes(routes: Sequence[RouteSettings], refuse: ErrorFactory) -> None:
 
 
 def overlap(one: RouteSettings, other: RouteSettings) -> bool:
-    """Whether two routes are for the same path, and for a method in common."""
-    if one.path != other.path:
+    """Whether two routes are for the same host and path, and for a method in common."""
+    if (one.host, one.path) != (other.host, other.path):
         return False
     return not one.methods or not other.methods or bool({*one.methods} & {*other.methods})
 
@@ -148,6 +151,8 @@ def _check_matching(route: RouteSettings, number: int, refuse: ErrorFactory) -> 
         raise refuse(
             ("routes", f"{number}", "path"), f"`path` is {route.path}: {OWN_PATH} is the gateway's", "Choose another."
         )
+    if route.host is not None and (problem := host_problem(route.host)):
+        raise refuse(("routes", f"{number}", "host"), f"`host` is {route.host!r:.80}, which {problem}", HOST_REMEDY)
     for method in route.methods:
         if method not in METHODS:
             raise refuse(
@@ -225,4 +230,4 @@ def _header_problems(headers: HeaderSettings) -> Iterator[tuple[str, str]]:
 
 
 def _shown(route: RouteSettings) -> str:
-    return f"{' '.join(route.methods)} {route.path}".strip()
+    return f"{' '.join(route.methods)} {route.host or ''}{route.path}".strip()

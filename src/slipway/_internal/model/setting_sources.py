@@ -16,14 +16,17 @@ from slipway._internal.model.workspace_path import workspace_root
 REGISTRY_SETTING = "`registry` in workspace.toml"
 
 
-def describe_port_setting(stack: str, root: Path | None = None) -> str:
-    """Return the setting that decides a stack's gateway port, as a part of a sentence."""
+def describe_port_setting(stack: str, root: Path | None = None, *, tls: bool = False) -> str:
+    """Return the setting that decides a stack's gateway port, the one for TLS or the other, as a part of a sentence."""
     root = root or workspace_root()
     file = f"infra/Pulumi.{stack}.yaml"
-    if any(candidate.port for candidate in _load_stacks(root) if candidate.name == stack):
-        return f"slipway:port in {file}"
-    stack_setting = f" (or slipway:port in {file}, for this stack alone)" if (root / file).is_file() else ""
-    return f"`port` under [gateway] in workspace.toml{stack_setting}"
+    key = "tls-port" if tls else "port"
+    if any(
+        (candidate.tls_port if tls else candidate.port) for candidate in _load_stacks(root) if candidate.name == stack
+    ):
+        return f"slipway:{key} in {file}"
+    stack_setting = f" (or slipway:{key} in {file}, for this stack alone)" if (root / file).is_file() else ""
+    return f"`{key}` under [gateway] in workspace.toml{stack_setting}"
 
 
 def describe_registry_setting(host: str, root: Path | None = None) -> str:

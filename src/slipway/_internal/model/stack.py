@@ -13,6 +13,7 @@ from slipway._internal.model import peers
 from slipway._internal.model.addresses import registry_problem
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_atomically
+from slipway._internal.model.hosts import GATEWAY_HOST
 from slipway._internal.model.names import (
     DNS_LABEL,
     HOST,
@@ -55,7 +56,6 @@ _KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
         KUBERNETES_PARENT.fullmatch, "Write NAMESPACE/NAME of a Gateway, such as `infra/public`."
     ),
     "slipway:ingress": _NAME_RULE,
-    "slipway:host": _TextRule(HOST.fullmatch, "Write a host name without scheme and port, such as `shop.example.com`."),
     "slipway:tls": _NAME_RULE,
     "slipway:ingress-from": _TextRule(
         partial(peers.are_valid, words=(peers.ANYWHERE,)),
@@ -70,11 +70,20 @@ _KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
 }
 """The settings that only a stack on Kubernetes has."""
 
+_FILE_RULE = _TextRule(re.compile(r"\S.*").fullmatch, "Write a file's path, such as `certs/shop.pem`.")
+_DOCKER_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
+    "slipway:certificate": _FILE_RULE,
+    "slipway:certificate-key": _FILE_RULE,
+    "slipway:tls-port": range(1, 65536),
+}
+"""The settings that only a stack on a Docker engine has."""
+
 _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:images": MODES,
     "slipway:target": ENGINE_TARGETS,
     "slipway:protected": (True, False),
     "slipway:port": range(1, 65536),
+    **_DOCKER_SETTINGS,
     "slipway:registry": _TextRule(
         lambda text: REGISTRY.fullmatch(text) and not registry_problem(text),
         "Write host[:port][/path] without a scheme; an IP address as a whole.",
@@ -82,6 +91,10 @@ _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:external": _TextRule(
         lambda text: all(DNS_LABEL.fullmatch(name) for name in _split_names(text)),
         "Write services' names with commas between them: `db, cache`.",
+    ),
+    "slipway:host": _TextRule(
+        lambda text: HOST.fullmatch(text) and text != GATEWAY_HOST,
+        "Write a host name without scheme and port, such as `shop.example.com`.",
     ),
     **_KUBERNETES_SETTINGS,
 }
@@ -105,10 +118,15 @@ class Stack:
     that each service has one container in this run, whatever its [scale] says; `port` is the gateway's and `registry`
     the one that holds its released images, where the stack has one of its own.
 
+    `host` is the name that it is reached by, for routes that name none of their own.
+
+    On a Docker engine: `certificate` is the absolute path of the certificate that its gateway has, `certificate_key` of
+    its private key where that is not a secret of the stack's configuration, and `tls_port` where it speaks TLS.
+
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
-    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `host`
-    and `tls` (a Secret's name) are what it is reached by. `ingress_from` and `egress_to` say who may call services that
+    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `tls`
+    is a Secret's name. `ingress_from` and `egress_to` say who may call services that
     have a route, and whom services may call, see `peers`. `admission`: whether the stack applies its admission policy.
 
     `external` names the services that run elsewhere: their addresses are secrets in the stack's configuration.
@@ -120,6 +138,9 @@ class Stack:
     target: str
     protected: bool
     port: int | None = None
+    tls_port: int | None = None
+    certificate: str | None = None
+    certificate_key: str | None = None
     registry: str | None = None
     overridden: bool = False
     protection_lifted: bool = False
@@ -148,6 +169,23 @@ def how_to_deploy(stack: str) -> str:
 def gateway_port_of(workspace: Workspace, stack: Stack) -> int:
     """Return where a stack's gateway listens: this folder's own port, else the stack's, else the workspace's."""
     return workspace.local.ports.get(stack.name) or stack.port or workspace.settings.gateway.port
+
+
+def tls_port_of(workspace: Workspace, stack: Stack) -> int:
+    """Return where a stack's gateway speaks TLS: the stack's own port, else the workspace's."""
+    return stack.tls_port or workspace.settings.gateway.tls_port
+
+
+def setting_line(stack: Stack, key: str) -> int:
+    """Return the line of a setting in the stack's file."""
+    from slipway._internal.model.stack_file import read_settings
+
+    return read_settings(stack.file, read_text(stack.file), _SETTINGS)[key].line
+
+
+def hosts_of_stack(stack: Stack) -> tuple[str, ...]:
+    """Return the hosts that a stack's gateway is reached by: for routes that name none of their own."""
+    return (stack.host,) if stack.host else ()
 
 
 def namespace_of(workspace_name: str, stack: Stack) -> str:
@@ -194,6 +232,9 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         target=config.get("slipway:target", "docker"),
         protected=config["slipway:protected"],
         port=config.get("slipway:port"),
+        tls_port=config.get("slipway:tls-port"),
+        certificate=_absolute_path(root, config.get("slipway:certificate")),
+        certificate_key=_absolute_path(root, config.get("slipway:certificate-key")),
         registry=config.get("slipway:registry"),
         kubeconfig=_absolute_path(root, config.get("slipway:kubeconfig")),
         context=config.get("slipway:context"),
@@ -319,12 +360,32 @@ def _check_combinations(path: Path, lines: Mapping[str, int], values: Mapping[st
     def refuse(key: str, what: str, remedy: str) -> ConfigError:
         return ConfigError(f"{path}:{lines[key]}: {what}", remedy=remedy)
 
-    if values.get("slipway:target") != "kubernetes":
+    target = values.get("slipway:target", "docker")
+    for key in (key for key in _DOCKER_SETTINGS if key in values):
+        if target != "docker":
+            raise refuse(
+                key,
+                f"`{key}` is a setting of stacks on a Docker engine, which this one is not",
+                "Remove the line. On Kubernetes the certificate is a Secret, which slipway:tls names.",
+            )
+        if "slipway:certificate" not in values:
+            raise refuse(
+                key,
+                f"`{key}` is set, but there is no `slipway:certificate`",
+                "Name the certificate, or remove the line.",
+            )
+    if target != "kubernetes":
         for key in (key for key in _KUBERNETES_SETTINGS if key in values):
             raise refuse(
                 key,
                 f"`{key}` is a setting of stacks on Kubernetes, which this one is not",
                 "Set slipway:target to kubernetes, or remove the line.",
+            )
+        if "slipway:host" in values and target != "docker":
+            raise refuse(
+                "slipway:host",
+                "`slipway:host` is a setting of stacks on Docker and Kubernetes, which this one is not",
+                "Have your own target know its host, and remove the line.",
             )
         return
     exposed = [key for key in _EXPOSURE_SETTINGS if key in values]

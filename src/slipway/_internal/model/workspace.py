@@ -45,10 +45,16 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYNC_ENTRY = re.compile(r"(?:([^:/]+):)?((?!\.\.?(?:/|$))[^:/]+(?:/(?!\.\.?(?:/|$))[^:/]+)*)")
 
 
-class GatewaySettings(ServiceGatewaySettings, frozen=True, forbid_unknown_fields=True):
-    """Where the gateway listens on the engine's machine, and the rules of services that say none of their own."""
+class GatewaySettings(ServiceGatewaySettings, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Where the gateway listens on the engine's machine, and the rules of services that say none of their own.
+
+    `tls_port` is where it speaks TLS in stacks that have a certificate, and `hsts` the seconds for which browsers shall
+    come by HTTPS only; 0: they are not told.
+    """
 
     port: Port = 8080
+    tls_port: Port = 8443
+    hsts: Annotated[int, Meta(ge=0, le=63_072_000)] = 0
     bind: str = "127.0.0.1"
 
 
@@ -660,8 +666,8 @@ def _check_services(services: tuple[Service, ...], texts: Mapping[str, str]) -> 
                     keys = ("routes", f"{number}", "path") if service.settings.routes else ("route",)
                     path = service.folder / "service.toml"
                     raise ConfigError(
-                        f"{path}:{line_of(texts[service.name], keys)}: `{keys[-1]}` {route.path} is taken by the "
-                        f"service `{owner.name}` ({owner.folder / 'service.toml'})",
+                        f"{path}:{line_of(texts[service.name], keys)}: `{keys[-1]}` {route.host or ''}{route.path} is "
+                        f"taken by the service `{owner.name}` ({owner.folder / 'service.toml'})",
                         remedy="Give one of the two another route.",
                     )
             owners[route.path].append((route, service))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from slipway._internal.commands.envoy import BOOTSTRAP, render_config
+from slipway._internal.commands.gateway_options import parse_options
 from slipway._internal.model.addresses import BIND_REMEDY, bind_problem, is_same_address
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.provider.container import RESTART_POLICY_DRIFT, find_drift, refuse_copied_container
@@ -15,18 +16,21 @@ from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import inspect_container
 from slipway._internal.rollout.gateway import (
     GatewaySpec,
+    clear_secrets,
     create_gateway,
     find_gateway_problem,
     gateway_url,
+    has_secrets_folder,
     port_taken_error,
     published_addresses,
+    put_secrets,
     refuse_other_image,
 )
 from slipway._internal.rollout.images import pull_image
 from slipway._internal.rollout.ownership import refuse_foreign_objects
 from slipway._internal.run import engine, ports
 
-UPDATED_IN_PLACE = frozenset({"routes", "drainSeconds"})
+UPDATED_IN_PLACE = frozenset({"routes", "options", "secrets", "drainSeconds"})
 REPLACE_GRACE_SECONDS = 10  # time for requests in flight while the new gateway waits for the port
 
 
@@ -35,6 +39,8 @@ class GatewayHandler(ResourceHandler):
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
     defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
+    optional = ("options", "tlsPort")
+    secret = ("secrets",)
     computed = ("containerName", "containerId", "imageId", "url")
 
     def __init__(self) -> None:
@@ -49,7 +55,11 @@ class GatewayHandler(ResourceHandler):
         if contains_unknown(inputs):
             return []
         try:
-            render_config(GatewaySpec.from_inputs(inputs).routes)
+            parse_options(inputs.get("options") or {})
+        except ConfigError as error:
+            return [("options", str(error))]
+        try:
+            render_config(*GatewaySpec.from_inputs(inputs).table)
         except (ConfigError, KeyError, TypeError) as error:
             return [("routes", str(error))]
         return []
@@ -67,8 +77,11 @@ class GatewayHandler(ResourceHandler):
         if not replaces and (drifted_key := find_drift(old) or _find_gateway_drift(old, news)):
             changed, replaces = [*changed, drifted_key], [drifted_key] if drifted_key != RESTART_POLICY_DRIFT else []
         elif not replaces and not contains_unknown(news):
-            live_config, expected = _read_config(old), GatewaySpec.from_inputs(news).config
-            if live_config.get(BOOTSTRAP) != expected[BOOTSTRAP]:  # which Envoy reads at its start only
+            spec = GatewaySpec.from_inputs(news)
+            live_config, expected = _read_config(old), spec.config
+            lacks_folder = bool(spec.secrets) and not _has_secrets_folder(old)  # an older version of Slipway made it
+            # Envoy reads the bootstrap file at its start only.
+            if lacks_folder or live_config.get(BOOTSTRAP) != expected[BOOTSTRAP]:
                 changed, replaces = [*changed, "containerId"], ["containerId"]
             elif not changed and live_config != expected:
                 changed = ["routes"]  # changed by hand, or this version of Slipway writes it differently
@@ -88,7 +101,9 @@ class GatewayHandler(ResourceHandler):
         with engine.docker_errors():
             container = engine.client().containers.get(old.id)
             container.update(restart_policy=engine.RESTART_POLICY)
+            put_secrets(container, spec)
             envoy.switch_config(container, spec.config, cancellation)
+            clear_secrets(container, set(_secrets_of(old)) - spec.secrets.keys())
         return self._outputs(news, old.id, old.outputs["imageId"])
 
     def read(self, old: ResourceState) -> ActualState:
@@ -118,6 +133,17 @@ def _find_gateway_drift(old: ResourceState, news: Props) -> str:
     return "containerId" if find_gateway_problem(old.id) else ""
 
 
+def _has_secrets_folder(old: ResourceState) -> bool:
+    details = inspect_container(old.id)
+    return details is None or has_secrets_folder(details)
+
+
+def _secrets_of(old: ResourceState) -> Collection[str]:
+    """Return the names of the secrets that the gateway has."""
+    secrets: Collection[str] = old.inputs.get("secrets") or ()
+    return secrets
+
+
 def _read_config(old: ResourceState) -> dict[str, str]:
     """Return the gateway's live configuration."""
     with engine.docker_errors():
@@ -129,6 +155,10 @@ def _check_replacement(news: Props, changed: Collection[str]) -> None:
     with engine.docker_errors():
         if "port" in changed and not contains_unknown(news["port"]) and ports.is_port_taken(news["bind"], news["port"]):
             raise port_taken_error(news["bind"], news["port"], news["stack"])
+        tls_port = news.get("tlsPort") or 0
+        is_new = "tlsPort" in changed and tls_port and not contains_unknown(tls_port)
+        if is_new and ports.is_port_taken(news["bind"], tls_port):
+            raise port_taken_error(news["bind"], tls_port, news["stack"], tls=True)
         if "image" in changed and not contains_unknown(news["image"]):
             pull_image(news["image"], CancellationToken())
 

@@ -280,6 +280,9 @@ class Gateway(_Resource):
         network: the stack's network, where the gateway is named `gateway` and listens on 8080.
         port: the port on the engine's machine.
         routes: its routes; use `container_name` in upstreams, so that Pulumi keeps the order.
+        options: what it has besides, readable in its configuration.
+        secrets: name → value of the files under /run/secrets that options name. Pass the values as Pulumi secrets.
+        tls_port: the port on the engine's machine where it speaks TLS, if its options say how.
         bind: the address on the engine's machine; by default only that machine can reach it.
         drain_seconds: seconds that requests in flight have to finish when the gateway itself is removed.
     """
@@ -294,6 +297,9 @@ class Gateway(_Resource):
         network: Input[str],
         port: Input[int],
         routes: Sequence[Input[RouteArgs]],
+        options: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, Input[str]] | None = None,
+        tls_port: Input[int] | None = None,
         bind: Input[str] | None = None,
         drain_seconds: Input[int] | None = None,
         opts: ResourceOptions | None = None,
@@ -305,6 +311,9 @@ class Gateway(_Resource):
             "network": network,
             "port": port,
             "routes": routes,
+            "options": options or None,
+            "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
+            "tlsPort": tls_port,
             "bind": bind,
             "drainSeconds": drain_seconds,
         }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from slipway._internal.commands import envoy
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.commands.envoy_tls import SECRET
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.masking import mask
 from slipway._internal.rollout import container_files
@@ -31,8 +33,11 @@ WATCHED = {
     envoy.CLUSTERS: "cluster_manager.cds",
     envoy.LISTENERS: "listener_manager.lds",
     envoy.ROUTES: f"http.gateway.rds.{envoy.ROUTE_TABLE}",
+    envoy.CERTIFICATES: f"sds.{SECRET}",
 }
-"""The files that Envoy watches, and the statistics that tell which version of each it serves."""
+"""The files that Envoy watches, and the statistics that tell which version of each it serves.
+
+It watches the certificate's only while it has a listener for TLS."""
 ROOT = "0"  # the files' owner, and so who may move them; without any capability
 
 T = TypeVar("T")
@@ -57,7 +62,8 @@ def wait_until_started(container: Any, config: Mapping[str, str], cancellation: 
     Raises:
         SlipwayError: it ended, refuses the configuration, or did not start in time.
     """
-    versions = [word for name, stat in WATCHED.items() for word in (stat, envoy.version_of(config[name]))]
+    watched = [name for name in WATCHED if name != envoy.CERTIFICATES or _speaks_tls(config)]
+    versions = [word for name in watched for word in (WATCHED[name], envoy.version_of(config[name]))]
     try:
         code, output = _run_control(container, cancellation, ["ready", str(START_SECONDS), *versions])
     except engine.load_sdk().errors.APIError as error:
@@ -88,13 +94,16 @@ def switch_config(container: Any, config: Mapping[str, str], cancellation: Cance
     live = read_live_config(container)
     if live == config:
         return
+    plan = plan_switch(live, config)
     try:
-        code, output = _apply(container, _steps(live, config), START_SECONDS, cancellation)
+        _put_unwatched(container, plan.before)
+        code, output = _apply(container, plan.steps, START_SECONDS, cancellation)
         if code:
             raise _control_error(container, code, output, "Envoy does not serve the new configuration")
+        _put_unwatched(container, plan.after)
     except SlipwayError:
-        restored = [(name, live[name]) for name in (envoy.CLUSTERS, envoy.LISTENERS, envoy.ROUTES) if name in live]
-        _apply(container, restored, RESTORE_SECONDS, CancellationToken())
+        _apply(container, _steps_back(live), RESTORE_SECONDS, CancellationToken())
+        _put_unwatched(container, {name: live[name] for name in plan.before if name in live})
         raise
 
 
@@ -120,7 +129,7 @@ def wait_for_requests(
     for container in running_gateways(workspace, stack):
         live_config = read_live_config(container)
         try:
-            live = {route.upstream for route in envoy.parse_config(live_config)}
+            live = {route.upstream for route in envoy.parse_config(live_config).routes}
         except ConfigError:
             continue
         for upstream in sorted(set(upstreams) - live):
@@ -141,17 +150,50 @@ def has_stopped_process(container: Any) -> bool:
     return any(row[state].startswith(("T", "t")) for row in table["Processes"] or [])
 
 
-def _steps(live: Mapping[str, str], config: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the files to put into place, one after the other."""
+@dataclass(frozen=True)
+class SwitchPlan:
+    """The files of a switch: those to move one after the other, and those that Envoy does not watch before or after."""
+
+    steps: list[tuple[str, str]]
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+def plan_switch(live: Mapping[str, str], config: Mapping[str, str]) -> SwitchPlan:
+    """Return how to get from one configuration to another."""
     new = envoy.parse_config(config)
     try:
         old = envoy.parse_config(live)
     except ConfigError:  # changed by hand, or written by another version
-        old = ()
+        old = envoy.GatewayConfig()
     transition = envoy.render_transition(old, new)
-    steps = [(envoy.CLUSTERS, transition)]
-    steps += [(name, config[name]) for name in (envoy.LISTENERS, envoy.ROUTES) if live.get(name) != config[name]]
-    return steps + [(envoy.CLUSTERS, config[envoy.CLUSTERS])] * (transition != config[envoy.CLUSTERS])
+    had_tls, has_tls = _speaks_tls(live), _speaks_tls(config)
+    changed = {name: config[name] for name in WATCHED if live.get(name) != config[name]}
+    certificate = {name: text for name, text in changed.items() if name == envoy.CERTIFICATES}
+    # A certificate for a new listener is moved after it, too, so that it is waited for until the listener has it.
+    order = [(envoy.CLUSTERS, transition)]
+    order += certificate.items() if had_tls and has_tls else ()
+    order += [(name, text) for name, text in changed.items() if name == envoy.LISTENERS]
+    order += certificate.items() if has_tls and not had_tls else ()
+    order += [(name, text) for name, text in changed.items() if name == envoy.ROUTES]
+    order += [(envoy.CLUSTERS, config[envoy.CLUSTERS])] * (transition != config[envoy.CLUSTERS])
+    return SwitchPlan(order, certificate if not had_tls else {}, certificate if had_tls and not has_tls else {})
+
+
+def _steps_back(live: Mapping[str, str]) -> list[tuple[str, str]]:
+    watched = [envoy.CERTIFICATES] if _speaks_tls(live) else []
+    order = [envoy.CLUSTERS, *watched, envoy.LISTENERS, envoy.ROUTES]
+    return [(name, live[name]) for name in order if name in live]
+
+
+def _speaks_tls(files: Mapping[str, str]) -> bool:
+    nothing = '"resources": []'
+    return nothing not in files.get(envoy.CERTIFICATES, nothing)
+
+
+def _put_unwatched(container: Any, files: Mapping[str, str]) -> None:
+    if files:
+        container_files.put_files(container, CONFIG_DIR, files)
 
 
 def _apply(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from slipway._internal.commands.envoy import LISTEN_PORT, Route, render_config
+from slipway._internal.commands.envoy import LISTEN_PORT, GatewayConfig, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.commands.envoy_tls import TLS_PORT
+from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS, GatewayOptions, parse_options
 from slipway._internal.model.addresses import is_same_address, url_authority
+from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import ConfigError, SlipwayError
+from slipway._internal.model.masking import register_secret
 from slipway._internal.model.parsing import ParseError, convert
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.routes import RouteSettings
@@ -19,6 +24,7 @@ from slipway._internal.model.setting_sources import describe_port_setting
 from slipway._internal.rollout import container_files, envoy
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import LOG_ROTATION, MIN_API_VERSION, inspect_container
+from slipway._internal.rollout.container_files import FileOwner
 from slipway._internal.rollout.hardening import hardened_settings, with_init_fallback
 from slipway._internal.rollout.images import pull_image
 from slipway._internal.rollout.ownership import (
@@ -32,12 +38,17 @@ from slipway._internal.run import engine, ports
 
 GATEWAY = NETWORK_ALIAS = envoy.GATEWAY
 USER = "65532:65532"
+OWNER = FileOwner(65532, 65532)
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
 @dataclass(frozen=True)
 class GatewaySpec:
-    """The gateway's inputs. It listens at `bind:port` on the engine's machine."""
+    """The gateway's inputs. It listens at `bind:port` on the engine's machine, and at `bind:tls_port` if that is not 0.
+
+    `secrets` maps the names of files under /run/secrets to what they hold; only the gateway's user reads them. Envoy
+    takes up a file that its configuration begins to name, so what changes is another file with another name.
+    """
 
     workspace: str
     stack: str
@@ -46,20 +57,32 @@ class GatewaySpec:
     bind: str
     port: int
     routes: tuple[Route, ...]
+    options: GatewayOptions = DEFAULT_OPTIONS
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    tls_port: int = 0
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> GatewaySpec:
         fixed = {key: inputs[key] for key in ("workspace", "stack", "image", "network", "bind", "port")}
         routes = tuple(_parse_route(route) for route in inputs["routes"])
-        return cls(**fixed, routes=routes)
+        secrets = dict(inputs.get("secrets") or {})
+        for secret in secrets.values():
+            register_secret(str(secret))
+        options = parse_options(inputs.get("options") or {})
+        tls_port = int(inputs.get("tlsPort") or 0)
+        return cls(**fixed, routes=routes, options=options, secrets=secrets, tls_port=tls_port)
 
     @property
     def name(self) -> str:
         return f"{self.workspace}-{self.stack}-{GATEWAY}"
 
     @property
+    def table(self) -> GatewayConfig:
+        return GatewayConfig(self.routes, self.options)
+
+    @property
     def config(self) -> dict[str, str]:
-        return render_config(self.routes)
+        return render_config(*self.table)
 
 
 def create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken) -> tuple[Any, Any]:
@@ -72,11 +95,13 @@ def _create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken
         image = pull_image(spec.image, cancellation)
         refuse_other_image(image, spec.stack)
         remove_orphaned_container(spec.name, urn)
-        refuse_foreign_volume(engine.volume_name(spec.name, engine.CONFIG_VOLUME), urn)
+        for purpose in engine.VOLUME_PURPOSES:
+            refuse_foreign_volume(engine.volume_name(spec.name, purpose), urn)
         container = None
         try:
             container = engine.client().containers.create(spec.image, **gateway_options(spec, urn))
             container_files.put_files(container, CONFIG_DIR, spec.config)
+            put_secrets(container, spec)
             container.start()
             _check_listen_address(container, spec)
             envoy.wait_until_started(container, spec.config, cancellation)
@@ -105,6 +130,13 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         labels=labels,
         no_copy=True,
     )
+    secrets = types.Mount(
+        SECRETS_DIR,
+        engine.volume_name(spec.name, engine.SECRETS_VOLUME),
+        type="volume",
+        labels=labels,
+        no_copy=True,
+    )
     return {
         **hardened_settings(),
         "name": spec.name,
@@ -115,10 +147,30 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         "stop_signal": "SIGTERM",  # `control` ends Envoy once its last request is answered
         "network": spec.network,
         "networking_config": {spec.network: types.EndpointConfig(MIN_API_VERSION, aliases=[NETWORK_ALIAS])},
-        "ports": {f"{LISTEN_PORT}/tcp": (spec.bind, spec.port)},
-        "mounts": [volume],
+        "ports": {
+            f"{LISTEN_PORT}/tcp": (spec.bind, spec.port),
+            **({f"{TLS_PORT}/tcp": (spec.bind, spec.tls_port)} if spec.tls_port else {}),
+        },
+        "mounts": [volume, secrets],
         "log_config": types.LogConfig(type="json-file", config=LOG_ROTATION),
     }
+
+
+def put_secrets(container: Any, spec: GatewaySpec) -> None:
+    """Put the gateway's secrets into its container, readable by its user alone."""
+    if spec.secrets:
+        container_files.put_files(container, SECRETS_DIR, spec.secrets, owner=OWNER, mode=0o400)
+
+
+def clear_secrets(container: Any, names: Collection[str]) -> None:
+    """Empty the files of secrets that the gateway does not have any more: nothing in its image could remove them."""
+    if names:
+        container_files.put_files(container, SECRETS_DIR, dict.fromkeys(names, ""), owner=OWNER, mode=0o400)
+
+
+def has_secrets_folder(details: Mapping[str, Any]) -> bool:
+    """Return whether a gateway's container has the folder of its secrets, by the engine's details of it."""
+    return any(mount["Destination"] == SECRETS_DIR for mount in details["Mounts"])
 
 
 def refuse_other_image(image: Any, stack: str) -> None:
@@ -131,14 +183,14 @@ def refuse_other_image(image: Any, stack: str) -> None:
         )
 
 
-def gateway_url(bind: str, port: int) -> str:
+def gateway_url(bind: str, port: int, scheme: str = "http") -> str:
     """Return the gateway's URL: on the engine's machine, or on localhost if that is this machine."""
     if bind in WILDCARD_ADDRESSES:
         address = engine.address()
         host = (urlsplit(address).hostname if address.startswith(("ssh://", "tcp://")) else None) or "localhost"
     else:
         host = bind
-    return f"http://{url_authority(host, port)}"
+    return f"{scheme}://{url_authority(host, port, scheme)}"
 
 
 def published_addresses(details: dict[str, Any]) -> list[tuple[str, int]]:
@@ -184,18 +236,18 @@ def _listen_error(spec: GatewaySpec, error: BaseException) -> SlipwayError | Non
             f"{spec.bind} is not an address of the engine's machine, so the gateway cannot listen there",
             remedy="Set `bind` under [gateway] in workspace.toml to one of its addresses, such as 127.0.0.1.",
         )
-    return (
-        port_taken_error(spec.bind, spec.port, spec.stack)
-        if "port is already allocated" in text or "address already in use" in text
-        else None
-    )
+    if "port is already allocated" not in text and "address already in use" not in text:
+        return None
+    is_tls = bool(re.search(rf":{spec.tls_port}\b", text)) if spec.tls_port else False
+    return port_taken_error(spec.bind, spec.tls_port if is_tls else spec.port, spec.stack, tls=is_tls)
 
 
-def port_taken_error(bind: str, port: int, stack: str) -> SlipwayError:
+def port_taken_error(bind: str, port: int, stack: str, *, tls: bool = False) -> SlipwayError:
     holder = ports.find_port_holder(port)
+    setting = describe_port_setting(stack, tls=True) if tls else describe_port_setting(stack)
     return SlipwayError(
         f"port {port} at {bind} is taken" + (f" by {holder}" if holder else ""),
-        remedy=f"Free it, or set another port: {describe_port_setting(stack)}.",
+        remedy=f"Free it, or set another port: {setting}.",
     )
 
 

@@ -6,6 +6,7 @@ import pulumi
 
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.own_targets import ENGINE_TARGETS, own_target_file, refuse_shadowing_target
+from slipway._internal.model.stack_hosts import check_hosts
 from slipway._internal.run.team_code import find_function, load_infra_module, team_errors
 from slipway._internal.targets.services import Services, ServicesArgs
 
@@ -27,6 +28,7 @@ def declare_services(args: ServicesArgs, opts: pulumi.ResourceOptions | None = N
     refuse_shadowing_target(root, name)
     if name not in ENGINE_TARGETS:
         return _declare_own_target(args, opts)
+    check_hosts(args.services, args.stack)
     # Import only the target that is used: its SDK takes most of a second.
     if name == "kubernetes":
         from slipway._internal.targets.kubernetes.services import KubernetesServices

@@ -83,15 +83,17 @@ def routes(
     from slipway._internal.insight import requests
     from slipway._internal.insight.route_rules import RequestFacts
     from slipway._internal.model import stack as stacks
+    from slipway._internal.model.stack_hosts import check_hosts
     from slipway._internal.model.workspace import load_workspace
     from slipway._internal.tasks import show
 
     workspace = load_workspace(workspace_root())
-    external = stacks.load(workspace_root(), stack, {}).external
-    services = [service for service in workspace.services if service.name not in external]
+    settings = stacks.load(workspace_root(), stack, {})
+    services = [service for service in workspace.services if service.name not in settings.external]
+    check_hosts(services, settings)
     if test:
         facts = RequestFacts.of(header, from_)
-        fate = requests.find_fate(services, test, method.upper(), facts)
+        fate = requests.find_fate(services, test, method.upper(), stacks.hosts_of_stack(settings), facts)
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
     rows = requests.list_routes(services)
     if json:

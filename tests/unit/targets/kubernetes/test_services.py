@@ -510,9 +510,9 @@ def test_nor_is_a_rule_for_all_routes(root: Path, file: str, engine: str, rule: 
         declare(root)
 
 
-def with_rules(root: Path) -> None:
+def with_rules(root: Path, rules: str = RULES) -> None:
     change(root, "api", 'route = "/api"\n', "")
-    change(root, "api", "", RULES)
+    change(root, "api", "", rules)
 
 
 def test_a_gateway_of_its_own_stands_in_a_namespace_beside_the_stacks(root: Path) -> None:
@@ -556,6 +556,43 @@ def test_an_ingress_is_there_for_clusters_without_gateways(root: Path) -> None:
     assert path["backend"]["service"] == {"name": "api", "port": {"name": "http"}}
     assert spec["tls"] == [{"hosts": ["demo.example"], "secretName": "demo-tls"}]
     assert not any(kind == "HTTPRoute" for kind, _ in found.objects)
+
+
+HOSTED = """\
+[[routes]]
+path = "/api"
+[[routes]]
+path = "/"
+host = "api.example"
+[[routes]]
+path = "/"
+host = "*.tenants.example"
+"""
+
+
+def test_routes_of_other_hosts_are_attached_by_their_names(root: Path) -> None:
+    settings(root, "gateway: nginx", "host: demo.example", "tls: demo-tls")
+    with_rules(root, HOSTED)
+    found = declare(root)
+    hosts = {
+        name: (route["spec"]["hostnames"], len(route["spec"]["rules"]))
+        for (kind, name), route in found.objects.items()
+        if kind == "HTTPRoute" and name.startswith("api")
+    }
+    assert hosts == {
+        "api": (["demo.example"], 1),
+        "api.at.api.example": (["api.example"], 1),
+        "api.below.tenants.example": (["*.tenants.example"], 1),
+    }
+    assert all("hostname" not in listener for listener in found["Gateway", "gateway"]["spec"]["listeners"])
+
+
+def test_an_ingress_has_a_rule_for_each_host(root: Path) -> None:
+    settings(root, "ingress: nginx", "host: demo.example", "tls: demo-tls")
+    with_rules(root, HOSTED.rpartition("[[routes]]")[0])
+    spec = declare(root)["Ingress", "api"]["spec"]
+    assert [rule["host"] for rule in spec["rules"]] == ["api.example", "demo.example"]
+    assert spec["tls"][0]["hosts"] == ["api.example", "demo.example"]
 
 
 def test_the_cluster_takes_images_of_this_stack_only(root: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pulumi
 
+from slipway._internal.commands.gateway_options import options_as_inputs
 from slipway._internal.model import lock
 from slipway._internal.model.request_limits import NO_TIMEOUTS, effective_limits
 from slipway._internal.model.routes import RouteSettings
@@ -23,9 +24,10 @@ from slipway._internal.provider.resources import (
     ReleaseCommand,
     RouteArgs,
 )
-from slipway._internal.rollout.gateway import gateway_url
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
+from slipway._internal.targets.docker.gateway_settings import gateway_options, service_urls
+from slipway._internal.targets.docker.gateway_tls import read_tls
 from slipway._internal.targets.services import ServicesArgs
 
 
@@ -74,12 +76,12 @@ class DockerServices(pulumi.ComponentResource):
                 self.containers[service.name] = self.replicas[service.name][0]
         routed = [service for service in args.services if service.routes]
         self.gateway = self._declare_gateway(routed)
-        address = gateway_url(workspace.settings.gateway.bind, gateway_port_of(workspace, stack))
-        self.urls = {service.name: f"{address}{service.main_route.path}" for service in routed if service.main_route}
+        self.urls = service_urls(workspace, stack, routed)
         self.register_outputs({})
 
     def _declare_gateway(self, routed: list[Service]) -> Gateway:
         workspace, stack = self._args.workspace, self._args.stack
+        tls = read_tls(workspace, stack, routed)
         return Gateway(
             stack.name,
             workspace=workspace.deployed_name,
@@ -89,6 +91,9 @@ class DockerServices(pulumi.ComponentResource):
             bind=workspace.settings.gateway.bind,
             port=gateway_port_of(workspace, stack),
             routes=[self._route(service, route) for service in routed for route in service.ruled_routes],
+            options=options_as_inputs(gateway_options(workspace, stack, tls.options)),
+            secrets=tls.secrets,
+            tls_port=tls.options.port if tls.options else None,
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ from pulumi_kubernetes.networking.v1 import (
     ServiceBackendPortArgs,
 )
 
+from slipway._internal.model.hosts import WILDCARD, by_host
 from slipway._internal.model.routes import PREFIX_HEADER, RouteSettings
-from slipway._internal.model.stack import Stack, gateway_namespace_of
+from slipway._internal.model.stack import Stack, gateway_namespace_of, hosts_of_stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_FORCE, KubernetesContext, ServiceContext
 from slipway._internal.targets.kubernetes.unsupported_rules import refuse_for_gateway, refuse_for_ingress
@@ -80,24 +81,31 @@ def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
         opts=ctx.opts(),
     )
     if ctx.service.routes and entry_point.parents:
-        _route(ctx, entry_point)
+        refuse_for_gateway(ctx)
+        for host, routes in by_host(ctx.service.routes, lambda route: route.host, ()).items():
+            _route(ctx, entry_point, host, routes)
     elif ctx.service.routes and ctx.stack_ctx.stack.ingress:
         _ingress(ctx)
 
 
 def service_urls(workspace: Workspace, stack: Stack) -> dict[str, str]:
-    """Return the URL of each service with a route; empty if the stack's settings name no host."""
-    if not stack.host:
-        return {}
-    address = f"{'https' if stack.tls else 'http'}://{stack.host}"
-    return {service.name: f"{address}{service.main_route.path}" for service in workspace.services if service.main_route}
+    """Return the URL of each service with a route to it whose host is known."""
+    urls = {}
+    for service in workspace.services:
+        route = service.main_route
+        host = (route and route.host) or stack.host
+        if route and host and not host.startswith(WILDCARD):
+            urls[service.name] = f"{'https' if stack.tls else 'http'}://{host}{route.path}"
+    return urls
 
 
 def _gateway(stack_ctx: KubernetesContext, namespace: str, after: pulumi.Resource) -> CustomResource:
     routes_from = {
         "namespaces": {"from": "Selector", "selector": {"matchLabels": {NAMESPACE_LABEL: stack_ctx.namespace}}},
     }
-    host = {"hostname": stack_ctx.stack.host} if stack_ctx.stack.host else {}
+    # A listener with a host's name would take no routes of other hosts.
+    others = any(route.host for service in stack_ctx.workspace.services for route in service.routes)
+    host = {"hostname": stack_ctx.stack.host} if stack_ctx.stack.host and not others else {}
     listeners: list[dict[str, Any]] = [
         {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": routes_from, **host}
     ]
@@ -132,19 +140,20 @@ def _redirect(stack_ctx: KubernetesContext, gateway: Mapping[str, str], after: p
     )
 
 
-def _route(ctx: ServiceContext, entry_point: EntryPoint) -> CustomResource:
-    refuse_for_gateway(ctx)
+def _route(ctx: ServiceContext, entry_point: EntryPoint, host: str, routes: Sequence[RouteSettings]) -> CustomResource:
+    """Declare a service's routes of one host; those of the stack's have the service's name."""
     backend = {"name": ctx.name, "port": ctx.service.settings.port}
-    host = {"hostnames": [ctx.stack_ctx.stack.host]} if ctx.stack_ctx.stack.host else {}
+    hosts = [host] if host else list(hosts_of_stack(ctx.stack_ctx.stack))
+    name = f"{ctx.name}.{'below' if host.startswith(WILDCARD) else 'at'}.{host.removeprefix(WILDCARD)}"
     return CustomResource(
-        ctx.name,
+        name if host else ctx.name,
         api_version=GATEWAY_API,
         kind="HTTPRoute",
-        metadata=ctx.metadata(),
+        metadata=ctx.metadata(name if host else None),
         spec={
             "parentRefs": [dict(parent) for parent in entry_point.parents],
-            **host,
-            "rules": [rule for route in ctx.service.routes for rule in _rules(route, backend)],
+            **({"hostnames": hosts} if hosts else {}),
+            "rules": [rule for route in routes for rule in _rules(route, backend)],
         },
         opts=ctx.opts(entry_point.resources),
     )
@@ -198,14 +207,24 @@ def _ingress(ctx: ServiceContext) -> Ingress:
     backend = IngressBackendArgs(
         service=IngressServiceBackendArgs(name=ctx.name, port=ServiceBackendPortArgs(name="http"))
     )
-    paths = [HTTPIngressPathArgs(path=route.path, path_type="Prefix", backend=backend) for route in ctx.service.routes]
-    tls = IngressTLSArgs(secret_name=stack.tls, hosts=[stack.host] if stack.host else None)
+    hosts = by_host(ctx.service.routes, lambda route: route.host, hosts_of_stack(stack))
+    rules = [
+        IngressRuleArgs(
+            host=host or None,
+            http=HTTPIngressRuleValueArgs(
+                paths=[HTTPIngressPathArgs(path=route.path, path_type="Prefix", backend=backend) for route in routes]
+            ),
+        )
+        for host, routes in hosts.items()
+        if routes
+    ]
+    tls = IngressTLSArgs(secret_name=stack.tls, hosts=[host for host in hosts if host] or None)
     return Ingress(
         ctx.name,
         metadata=ctx.metadata(annotations=SKIP_AWAIT),
         spec=IngressSpecArgs(
             ingress_class_name=stack.ingress,
-            rules=[IngressRuleArgs(host=stack.host, http=HTTPIngressRuleValueArgs(paths=paths))],
+            rules=rules,
             tls=[tls] if stack.tls else None,
         ),
         opts=ctx.opts(),

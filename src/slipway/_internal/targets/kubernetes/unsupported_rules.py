@@ -43,7 +43,7 @@ def refuse_for_ingress(ctx: ServiceContext) -> None:
         for key in keys:
             if key in _own_rules(route):
                 raise _error(_service_file(ctx), ("routes", f"{number}", key), engine)
-            if key not in ("path", *RULES):
+            if key not in ("path", "host", *RULES):
                 remedy = "Use slipway:gateway or slipway:parent, a Gateway, in place of slipway:ingress."
                 raise _error(_service_file(ctx), ("routes", f"{number}", key), engine, remedy)
     for file, keys in _general_rules(ctx):

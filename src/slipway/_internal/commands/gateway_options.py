@@ -1,0 +1,64 @@
+"""What a stack's gateway has besides its routes: the hosts that it answers for, whatever engine serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.parsing import ParseError, convert
+
+
+class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the gateway speaks TLS.
+
+    Attributes:
+        certificate: the certificate and its chain, PEM.
+        key: the name of the secret file that has the certificate's private key.
+        port: the port that callers find it at.
+    """
+
+    certificate: str
+    key: str
+    port: Annotated[int, Meta(ge=1, le=65535)]
+
+
+class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
+    """The settings of a gateway as a whole. They are readable in its configuration and in Pulumi's state: no secrets.
+
+    A secret is a file of the gateway's container, see `GatewaySpec.secrets`; an option names the file.
+
+    Attributes:
+        hosts: the names that requests are for; none: all.
+        tls: how it speaks TLS; None: it does not.
+        hsts: the seconds for which browsers shall come by HTTPS only; 0: they are not told.
+    """
+
+    hosts: tuple[str, ...] = ()
+    tls: TlsOptions | None = None
+    hsts: Annotated[int, Meta(ge=0)] = 0
+
+
+DEFAULT_OPTIONS = GatewayOptions()
+"""The options of a gateway without settings of its own."""
+
+
+def parse_options(inputs: Mapping[str, Any]) -> GatewayOptions:
+    """Return the options as they stand in a gateway's inputs or in its configuration.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    try:
+        return convert(inputs, GatewayOptions, strict=False)  # Pulumi's numbers are floats
+    except ParseError as error:
+        raise ConfigError(f"the gateway's options cannot be read: {error}") from error
+
+
+def options_as_inputs(options: GatewayOptions) -> dict[str, Any]:
+    """Return the options as plain data, without those that are as by default."""
+    inputs: dict[str, Any] = msgspec.to_builtins(options)
+    return inputs

@@ -1,0 +1,135 @@
+"""A stack's certificate: where it is read from, what is refused of it, and what becomes of its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from tests.certificates import Authority, Issued
+from tests.unit.targets.kubernetes.conftest import change, root, settings
+from tests.unit.targets.kubernetes.declared import Declared, declare
+
+from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.masking import mask
+from slipway._internal.provider.values import SIGNATURE_KEY
+
+__all__ = ["root"]
+HOST = "shop.example.com"
+SECRET = "gateway:certificate-key"
+CERTIFICATE = "certificate: certs/shop.pem"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def issued(authority: Authority) -> Issued:
+    return authority.issue(HOST, "api.example.com")
+
+
+@pytest.fixture(autouse=True)
+def stored(root: Path, issued: Issued) -> Iterator[None]:
+    """The certificate in a file, its key in the encrypted configuration."""
+    (root / "certs").mkdir()
+    (root / "certs" / "shop.pem").write_text(issued.chain)
+    settings(root, "target: docker", f"host: {HOST}", CERTIFICATE)
+    pulumi.runtime.set_all_config({SECRET: issued.key}, [SECRET])
+    yield
+    pulumi.runtime.set_all_config({}, [])
+
+
+def gateway(found: Declared) -> dict[str, Any]:
+    return found["Gateway", "dev"]
+
+
+def test_the_certificate_is_readable_and_its_key_is_a_secret(root: Path, issued: Issued) -> None:
+    found = declare(root)
+    tls = gateway(found)["options"]["tls"]
+    assert (tls["certificate"], tls["port"], gateway(found)["tlsPort"]) == (issued.chain, 8443, 8443)
+    secrets = gateway(found)["secrets"]
+    assert SIGNATURE_KEY in secrets and tls["key"] in str(secrets)
+    assert issued.key.splitlines()[1] not in str({**gateway(found), "secrets": None})
+    assert issued.key.splitlines()[1] not in mask(f"x {issued.key} y")
+    assert found.urls == {"api": f"https://{HOST}:8443/api", "web": f"https://{HOST}:8443/"}
+
+
+def test_ports_and_hsts_are_the_workspaces_or_the_stacks(root: Path) -> None:
+    text = (root / "workspace.toml").read_text()
+    (root / "workspace.toml").write_text(f"{text}[gateway]\ntls-port = 443\nhsts = 86400\n")
+    found = declare(root)
+    assert gateway(found)["options"]["hsts"] == 86400
+    assert found.urls["web"] == f"https://{HOST}/"
+    settings(root, "target: docker", f"host: {HOST}", CERTIFICATE, "tls-port: 9443")
+    assert gateway(declare(root))["tlsPort"] == 9443
+    settings(root, "target: docker")
+    plain = gateway(declare(root))
+    assert "tlsPort" not in plain and "hsts" not in plain.get("options", {})
+
+
+def test_a_key_may_be_in_a_file_that_git_does_not_have(root: Path, issued: Issued, authority: Authority) -> None:
+    pulumi.runtime.set_all_config({}, [])
+    outside = root.parent / f"{root.name}.key"
+    for path, shown in ((outside, str(outside)), (root / "certs" / "shop.key", "certs/shop.key")):
+        path.write_text(issued.key)
+        settings(root, "target: docker", f"host: {HOST}", CERTIFICATE, f"certificate-key: {shown}")
+        (root / ".gitignore").write_text("*.key\n")
+        assert gateway(declare(root))["secrets"]
+    (root / ".gitignore").write_text("")
+    with pytest.raises(ConfigError, match=r"Pulumi\.dev\.yaml:7: the private key .* is in the workspace, and git"):
+        declare(root)
+    outside.write_text(authority.issue(HOST).key)
+    settings(root, "target: docker", f"host: {HOST}", CERTIFICATE, f"certificate-key: {outside}")
+    with pytest.raises(ConfigError, match=r"Pulumi\.dev\.yaml:7: the private key .* is not the private key"):
+        declare(root)
+
+
+def test_what_is_missing_or_wrong_is_said_by_file_and_line(root: Path, authority: Authority) -> None:
+    change(root, "api", 'route = "/api"\n', "")
+    change(root, "api", "", '[[routes]]\npath = "/"\nhost = "other.example.com"')
+    with pytest.raises(
+        ConfigError, match=r"Pulumi\.dev\.yaml:6: the certificate .* is not for the host other\.example"
+    ):
+        declare(root)
+    (root / "certs" / "shop.pem").write_text(authority.issue(HOST, "other.example.com").chain)
+    with pytest.raises(ConfigError, match=r"the secret gateway:certificate-key is not the private key"):
+        declare(root)
+    pulumi.runtime.set_all_config({}, [])
+    with pytest.raises(ConfigError, match="is set, but not the certificate's private key") as caught:
+        declare(root)
+    assert "pulumi config set --secret --stack dev gateway:certificate-key < KEY" in caught.value.remedy
+    (root / "certs" / "shop.pem").unlink()
+    with pytest.raises(ConfigError, match=r"Pulumi\.dev\.yaml:6: the certificate .* cannot be read"):
+        declare(root)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["tls-port: 9443"], "`slipway:tls-port` is set, but there is no `slipway:certificate`"),
+        (["certificate-key: a.key"], "`slipway:certificate-key` is set, but there is no"),
+        (["target: kubernetes", CERTIFICATE], "`slipway:certificate` is a setting of stacks on a Docker engine"),
+        ([CERTIFICATE, "tls-port: 8080"], "would have one port, 8080, with TLS and without"),
+        ([CERTIFICATE, "tls-port: 0"], "`slipway:tls-port` is '0'"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(root: Path, lines: list[str], says: str) -> None:
+    settings(root, "target: docker", *lines)
+    with pytest.raises(ConfigError, match=says):
+        declare(root)
+
+
+def test_one_that_expires_soon_is_warned_of_and_served(
+    root: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    soon = authority.issue(HOST, days=3)
+    (root / "certs" / "shop.pem").write_text(soon.chain)
+    pulumi.runtime.set_all_config({SECRET: soon.key}, [SECRET])
+    assert gateway(declare(root))["options"]["tls"]
+    assert len(said) == 1 and "expires in 2 days" in said[0]

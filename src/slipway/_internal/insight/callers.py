@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from slipway._internal.model.auth import AuthSettings
 
@@ -24,20 +24,19 @@ def describe_auth(auth: AuthSettings) -> str:
     return f"{how} of {', '.join(named) or 'all consumers'}"
 
 
-def caller_refusal(auth: AuthSettings, headers: Sequence[tuple[str, str]]) -> tuple[int, str] | None:
+def caller_refusal(auth: AuthSettings, headers: Mapping[str, str]) -> tuple[int, str] | None:
     """Return the status and the reason by which a request is turned down for its form alone; None if it may be let in.
 
     Args:
         auth: the route's.
-        headers: names and values.
+        headers: by lower-case name.
     """
     if auth.external_settings:
         return None
     name = auth.key_settings.header.lower() if auth.key_settings else "authorization"
-    values = [value for header, value in headers if header.lower() == name]
-    if len(values) != 1 or not values[0]:
-        return 401, f"it has {len(values) if values else 'no'} {name}{' headers' if len(values) > 1 else ''}"
-    scheme = {"basic": "basic ", "jwt": "bearer "}.get(auth.kind, "")
-    if not values[0].lower().startswith(scheme):
-        return 401, f"{name} does not begin with {scheme.strip().capitalize()}"
+    scheme = {"basic": "basic", "jwt": "bearer"}.get(auth.kind, "")
+    if not headers.get(name):
+        return 401, f"it has no {name}: the route is for {describe_auth(auth)}"
+    if scheme and not headers[name].lower().startswith(f"{scheme} "):
+        return 401, f"its {name} does not begin with {scheme.capitalize()}"
     return None

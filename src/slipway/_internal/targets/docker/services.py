@@ -11,7 +11,7 @@ import pulumi
 from slipway._internal.commands.gateway_options import options_as_inputs
 from slipway._internal.model import lock
 from slipway._internal.model.auth import with_files
-from slipway._internal.model.request_limits import effective_limits
+from slipway._internal.model.request_limits import NO_TIMEOUTS, effective_limits
 from slipway._internal.model.routes import RouteSettings
 from slipway._internal.model.stack import gateway_port_of
 from slipway._internal.model.start_order import backing_needs, in_start_order
@@ -91,7 +91,7 @@ class DockerServices(pulumi.ComponentResource):
             network=self.network.network_name,
             bind=workspace.settings.gateway.bind,
             port=gateway_port_of(workspace, stack),
-            routes=[self._route(service, route) for service in routed for route in service.routes],
+            routes=[self._route(service, route) for service in routed for route in service.ruled_routes],
             options=options_as_inputs(gateway_options(workspace, stack, tls.options)),
             secrets=tls.secrets,
             consumers=gateway_consumers(workspace, stack),
@@ -103,8 +103,8 @@ class DockerServices(pulumi.ComponentResource):
     def _route(self, service: Service, route: RouteSettings) -> RouteArgs:
         """Return one of the gateway's routes to a service, with the limits on the size and duration of requests."""
         resolved = with_files(route.auth, service.folder) if route.auth else None
-        rules = msgspec.to_builtins(msgspec.structs.replace(route, auth=resolved))
-        limits = effective_limits(service.settings.gateway, self._args.workspace.settings.gateway)
+        rules = msgspec.to_builtins(msgspec.structs.replace(route, body=None, timeouts=NO_TIMEOUTS, auth=resolved))
+        limits = effective_limits(route, service.settings.gateway, self._args.workspace.settings.gateway)
         container = self.containers[service.name]
         declared = RouteArgs(
             service=service.name,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from slipway._internal.insight.requests import RequestFacts, find_fate, list_routes
+from slipway._internal.model.auth import AuthSettings, JwtSettings, KeySettings
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.request_limits import Timeouts
 from slipway._internal.model.route_rules import CorsSettings, LimitSettings, RetrySettings, ServiceGatewaySettings
@@ -109,3 +110,44 @@ def test_what_is_no_header_and_no_address_is_refused(words: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         RequestFacts.of(*words)
     assert caught.value.remedy
+
+
+JWT = JwtSettings("https://login.example", ("orders",), url="https://login.example/keys", claims={"scope": "write"})
+GUARDED = (
+    RouteSettings(path="/keys", auth=AuthSettings(keys=True), limit=LimitSettings(1, "day", by="consumer")),
+    RouteSettings(path="/own", auth=AuthSettings(keys=KeySettings("X-Own", ("shop",), ("partners",)))),
+    RouteSettings(path="/basic", auth=AuthSettings(basic=True)),
+    RouteSettings(path="/jwt", auth=AuthSettings(jwt=JWT), limit=LimitSettings(1, "day", by="claim:sub")),
+    RouteSettings(path="/asked", auth=AuthSettings(external="http://permits:8000")),
+)
+AS_SERVICES = [Service("api", Path("api"), ServiceSettings(kind="k", port=80, routes=GUARDED))]
+
+
+def test_who_may_call_is_shown_in_words() -> None:
+    rows = {row.route.path: row.cells[-1] for row in list_routes(AS_SERVICES)}
+    assert rows == {
+        "/keys": "for keys in x-api-key of all consumers, 1 request a day for a consumer, 1 at once; else 429",
+        "/own": "for keys in X-Own of shop, group partners",
+        "/basic": "for passwords of all consumers",
+        "/jwt": "for tokens of https://login.example for orders, scope write, 1 request a day for a sub of tokens, "
+        "1 at once; else 429",
+        "/asked": "for who http://permits:8000 lets in",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "said"),
+    [
+        ("/keys", [], "answers 401 by the route /keys of api, it has no x-api-key"),
+        ("/keys", ["X-Api-Key: …"], "/keys: api by its route /keys"),
+        ("/own", ["X-Api-Key: …"], "answers 401"),
+        ("/own", ["x-own: …"], "/own: api by its route"),
+        ("/basic", ["Authorization: Bearer …"], "answers 401 by the route /basic of api, its authorization does not"),
+        ("/basic", ["Authorization: basic …"], "/basic: api by its route"),
+        ("/jwt", ["Authorization: Bearer …"], "/jwt: api by its route"),
+        ("/jwt", ["X-Api-Key: …"], "it has no authorization: the route is for tokens of https://login.example"),
+        ("/asked", [], "for who http://permits:8000 lets in"),
+    ],
+)
+def test_a_request_is_judged_by_the_form_of_its_proof(path: str, headers: list[str], said: str) -> None:
+    assert said in find_fate(AS_SERVICES, path, facts=RequestFacts.of(headers)).describe()

@@ -191,3 +191,35 @@ def test_consumers_have_names_that_headers_and_files_can_hold(tmp_path: Path, ta
 
 def test_all_spellings_of_a_header_are_known() -> None:
     assert sorted(spellings("X-A_B")) == ["x-a-b", "x-a_b", "x_a-b", "x_a_b"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "by", "says"),
+    [
+        ("{keys = true}", "consumer", ""),
+        ("{basic = true}", "consumer", ""),
+        ("{keys = true}", "address", ""),
+        (f'{{jwt = {{{JWT}, jwks = "keys.json"}}}}', "claim:sub", ""),
+        (f'{{jwt = {{{JWT}, jwks = "keys.json"}}}}', "consumer", "does not ask for their keys"),
+        ('{external = "http://auth"}', "consumer", "does not ask for their keys"),
+        ("{keys = true}", "claim:sub", "by the claim 'sub', but the route does not ask for tokens"),
+        ("{keys = true}", "claim:", "`by` of `limit` is 'claim:'"),
+        ("{keys = true}", "claim:a b", "`by` of `limit` is 'claim:a b'"),
+        ("{keys = true}", "moon", "`by` of `limit` is 'moon'"),
+    ],
+)
+def test_a_limit_counts_what_the_route_asks_for(tmp_path: Path, auth: str, by: str, says: str) -> None:
+    text = f'{auth}\nlimit = {{requests = 1, per = "day", by = "{by}"}}'
+    if not says:
+        found = load(tmp_path, text).routes[1].rate_limit
+        assert found and found.by == by
+        return
+    with pytest.raises(ConfigError, match=re.escape(says)) as caught:
+        load(tmp_path, text)
+    assert "service.toml:8" in caught.value.message and caught.value.remedy
+
+
+def test_a_limit_for_all_routes_counts_consumers_only_where_all_ask_for_keys(tmp_path: Path) -> None:
+    text = '{keys = true}\n[gateway]\nlimit = {requests = 1, per = "day", by = "consumer"}'
+    with pytest.raises(ConfigError, match=r"service.toml:.*: `limit` counts consumers, but the route does not ask"):
+        load(tmp_path, text)

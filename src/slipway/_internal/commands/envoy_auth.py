@@ -31,6 +31,7 @@ from slipway._internal.model.auth import (
     with_files,
 )
 from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.route_rules import limit_problem
 
 CALLER_FILTER, PROOF_FILTER, CLAIMS_FILTER = "slipway.caller", "slipway.proof", "slipway.claims"
 KEY_PREFIX = "key."
@@ -282,10 +283,12 @@ local function check(handle)
     end
   end
   for _, name in ipairs(context:get("limited")) do
+    -- Who cannot be counted would have no limit.
     local text = as_header(payload[name])
-    if text then
-      handle:streamInfo():dynamicMetadata():set("slipway", "claim." .. name, text)
+    if not text then
+      return 403, context:get("insufficient")
     end
+    handle:streamInfo():dynamicMetadata():set("slipway", "claim." .. name, text)
   end
 end
 
@@ -308,6 +311,8 @@ def check_callers(route: Route) -> None:
 
     auth = route.settings.auth
     check_auth(auth, ("auth",), refuse)
+    if problem := limit_problem(route.settings, auth.kind if auth else ""):
+        raise ConfigError(f"service {route.service}: {problem}")
     try:
         if auth:
             with_files(auth, NO_FOLDER)
@@ -355,7 +360,7 @@ class RouteGuard:
     def guarded(self, route: Route, entries: Sequence[JsonObject]) -> list[JsonObject]:
         """Return a route's entries; those that lead to its service are only for who may call, without false names."""
         auth = route.settings.auth
-        filters = _filters_of(route.service, auth, self.consumers) if auth else {}
+        filters = _filters_of(route, auth, self.consumers) if auth else {}
         others = self.hidden - hidden_headers([auth] if auth else [])
         removed = sorted({name for header in others for name in spellings(header)})
         found = []
@@ -375,8 +380,9 @@ def _owners(options: GatewayOptions) -> JsonObject:
     return {"none": "", **{f"{KEY_PREFIX}{key}": name for name, consumer in named for key in consumer.keys}}
 
 
-def _filters_of(service: str, auth: AuthSettings, consumers: Mapping[str, ConsumerSettings]) -> JsonObject:
+def _filters_of(route: Route, auth: AuthSettings, consumers: Mapping[str, ConsumerSettings]) -> JsonObject:
     """Return what a route tells the filters."""
+    service, limit = route.service, route.settings.rate_limit
     if external := auth.external_settings:
         said = sorted({spelling for name in external.receive for spelling in spellings(name)})
         return {
@@ -384,7 +390,7 @@ def _filters_of(service: str, auth: AuthSettings, consumers: Mapping[str, Consum
             PROOF_FILTER: _chain("envoy.filters.http.ext_authz", _external(external)),
         }
     if auth.jwt:
-        return _jwt_filters(service, auth.jwt)
+        return _jwt_filters(service, auth.jwt, [limit.claim] if limit and limit.claim else [])
     allowed = auth.allowed_consumers(consumers)
     names = {} if len(allowed) == len(consumers) else {f"{CONSUMER_PREFIX}{name}": True for name in allowed}
     context: JsonObject = {"kind": auth.kind, "all": len(allowed) == len(consumers), **names}
@@ -433,7 +439,7 @@ def _chain(name: str, config: JsonObject) -> JsonObject:
     )
 
 
-def _jwt_filters(service: str, jwt: JwtSettings) -> JsonObject:
+def _jwt_filters(service: str, jwt: JwtSettings, limited: Sequence[str]) -> JsonObject:
     challenge = f'Bearer realm="{service}"'
     claims = [
         {"name": name, "values": [wanted] if isinstance(wanted, str) else list(wanted)}
@@ -446,7 +452,7 @@ def _jwt_filters(service: str, jwt: JwtSettings) -> JsonObject:
         "claims": claims,
         "headers": [{"claim": claim, "header": name.lower()} for claim, name in sorted(jwt.headers.items())],
         "remove": sorted({spelling for name in jwt.headers.values() for spelling in spellings(name)}),
-        "limited": [],
+        "limited": list(limited),
     }
     return {
         CALLER_FILTER: _context({"kind": "jwt", "challenge": challenge}),

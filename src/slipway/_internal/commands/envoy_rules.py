@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.route_rules import (
+    CLAIM,
     METHODS,
     PERIODS,
     CorsSettings,
@@ -28,6 +29,9 @@ UPGRADES = ("websocket", "tcp", "spdy/3.1")
 """The protocols that a client may change to: WebSocket, and those of Docker's and Kubernetes' attached streams."""
 METADATA = "slipway"
 """Where a route says for Slipway what it is."""
+CALLER_KEY = "caller"
+CLAIM_METADATA = "claim."
+"""What the names start with by which the check of a token leaves claims for limits."""
 MAX_CALLERS = 20_000
 """The callers that limits by address know at a time, in all; who has been silent longest is forgotten for a new one."""
 IPV6_PREFIX = 64
@@ -124,7 +128,14 @@ def limit_actions(by: str) -> list[JsonObject]:
         }
     }
     address = {"masked_remote_address": {"v4_prefix_mask_len": 32, "v6_prefix_mask_len": IPV6_PREFIX}}
-    return [route, *{"route": [], "address": [address]}[by]]
+    if by in ("route", "address"):
+        return [route, *([address] if by == "address" else [])]
+    caller = {
+        "descriptor_key": CALLER_KEY,
+        "metadata_key": {"key": METADATA, "path": [{"key": by.replace(CLAIM, CLAIM_METADATA)}]},
+        "source": "DYNAMIC",
+    }
+    return [route, {"metadata": caller}]
 
 
 def limit_metadata(route: Route) -> JsonObject:
@@ -210,7 +221,7 @@ def _cors_policy(cors: CorsSettings, methods: Sequence[str]) -> JsonObject:
 
 
 def _descriptor(route: Route, limit: LimitSettings) -> JsonObject:
-    callers = {"route": [], "address": [{"key": "masked_remote_address"}]}[limit.by]
+    callers = {"route": [], "address": [{"key": "masked_remote_address"}]}.get(limit.by, [{"key": CALLER_KEY}])
     return {
         "entries": [{"key": f"limit-by-{limit.by}", "value": _limit_name(route)}, *callers],
         "token_bucket": {

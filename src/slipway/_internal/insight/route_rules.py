@@ -128,7 +128,8 @@ def describe_rules(route: RouteSettings, limits: RequestLimits, facts: RequestFa
 
 
 def _describe_limit(limit: LimitSettings, source: str) -> str:
-    who = {"address": "an address", "route": "all together"}[limit.by]
+    words = {"address": "an address", "route": "all together", "consumer": "a consumer"}
+    who = words.get(limit.by, f"a {limit.claim} of tokens")
     if limit.by == "address" and source:
         address = ipaddress.ip_address(source)
         who = f"{ipaddress.ip_network((address, IPV6_PREFIX), strict=False)}" if address.version == 6 else source

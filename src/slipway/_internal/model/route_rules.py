@@ -20,6 +20,9 @@ from slipway._internal.model.request_limits import BODY_REMEDY, RequestLimitSett
 OFF = "off"
 """Switches off a rule that holds for all routes, where a route writes it in the rule's place."""
 PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+COUNTED_BY = ("address", "route", "consumer")
+CLAIM = "claim:"
+_CLAIM_NAME = re.compile(r"[!-~]{1,200}")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ANY_ORIGIN = "*"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -30,15 +33,21 @@ _ORIGIN = re.compile(
 
 
 class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How many requests a route takes in a time, each caller's (`by` address) or all together (`by` route).
+    """How many requests a route takes in a time, each caller's or all together.
 
+    `by` says what tells callers apart: `address`, `consumer`, a token's claim (`claim:NAME`); `route`: nothing.
     `burst` is how many may come at once after a pause; `requests` without it.
     """
 
     requests: Annotated[int, Meta(ge=1, le=1_000_000_000)]
     per: Literal["second", "minute", "hour", "day"]
-    by: Literal["address", "route"] = "address"
+    by: str = "address"
     burst: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+
+    @property
+    def claim(self) -> str:
+        """The claim that tells callers apart; empty for none."""
+        return self.by.removeprefix(CLAIM) if self.by.startswith(CLAIM) else ""
 
     @property
     def capacity(self) -> int:
@@ -200,11 +209,32 @@ def check_rules(rules: RuleSettings, keys: tuple[str, ...], methods: tuple[str, 
                     f"`{key}` names {network!r:.80}, which is no address and no range",
                     'Write such as "192.0.2.7", "10.0.0.0/8" or "2001:db8::/32", without bits beyond the range\'s.',
                 )
+    if rules.rate_limit and rules.rate_limit.by not in COUNTED_BY and not _CLAIM_NAME.fullmatch(rules.rate_limit.claim):
+        raise refuse(
+            (*keys, "limit", "by"),
+            f"`by` of `limit` is {rules.rate_limit.by!r:.80}",
+            f"There are {', '.join(COUNTED_BY)} and a claim of the caller's token: claim:sub.",
+        )
     if rules.cors is not None:
         for key, problem, remedy in _cors_problems(rules.cors, methods):
             raise refuse((*keys, "cors", key), f"`{key}` of `cors` {problem}", remedy)
     if isinstance(rules.retries, RetrySettings) and not rules.retries.on:
         raise refuse((*keys, "retries", "on"), "`on` of `retries` is empty", "Write retries = 0 to repeat nothing.")
+
+
+def limit_problem(rules: RuleSettings, kind: str) -> str:
+    """Return what a limit in force lacks to tell callers apart; empty if nothing.
+
+    Args:
+        rules: those in force.
+        kind: how the route's callers prove who they are; empty if they need not.
+    """
+    limit = rules.rate_limit
+    if limit and limit.by == "consumer" and kind not in ("keys", "basic"):
+        return "`limit` counts consumers, but the route does not ask for their keys"
+    if limit and limit.claim and kind != "jwt":
+        return f"`limit` counts by the claim {limit.claim!r:.80}, but the route does not ask for tokens"
+    return ""
 
 
 def _is_general(name: str) -> bool:

@@ -31,7 +31,13 @@ from slipway._internal.model.local_settings import LocalSettings
 from slipway._internal.model.masking import register_secret
 from slipway._internal.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway._internal.model.project import Project
-from slipway._internal.model.route_rules import NO_RULES, ServiceGatewaySettings, check_rules, with_defaults
+from slipway._internal.model.route_rules import (
+    NO_RULES,
+    ServiceGatewaySettings,
+    check_rules,
+    limit_problem,
+    with_defaults,
+)
 from slipway._internal.model.routes import PATH, RouteSettings, check_routes, overlap
 from slipway._internal.model.start_order import find_circle
 from slipway._internal.model.structured_files import line_of, path_exists, read_toml
@@ -687,7 +693,11 @@ def _check_callers(
         def refuse(keys: tuple[str, ...], what: str, remedy: str, path: Path = path, text: str = text) -> ConfigError:
             return ConfigError(f"{path}:{line_of(text, keys)}: {what}", remedy=remedy)
 
-        for number, route in enumerate(service.routes):
+        for number, route in enumerate(service.ruled_routes):
+            if problem := limit_problem(route, route.auth.kind if route.auth else ""):
+                raise refuse(
+                    ("routes", f"{number}", "limit"), problem, "Give the route such an `auth`, or count by address."
+                )
             if route.auth:
                 check_known_consumers(route.auth, ("routes", f"{number}", "auth"), consumers, refuse)
                 with_files(route.auth, service.folder)

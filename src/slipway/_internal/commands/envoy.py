@@ -25,6 +25,7 @@ from slipway._internal.commands.envoy_tls import certificates
 from slipway._internal.commands.gateway_options import (
     DEFAULT_OPTIONS,
     GatewayOptions,
+    MaintenanceOptions,
     options_as_inputs,
     parse_options,
 )
@@ -110,6 +111,16 @@ def parse_config(files: Mapping[str, str]) -> GatewayConfig:
     if not own or own != dict(files):
         raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
     return config
+
+
+def read_maintenance(files: Mapping[str, str]) -> MaintenanceOptions | None:
+    """Return what is in maintenance by a configuration of whatever version of Slipway; None: nothing."""
+    try:
+        [table] = json.loads(files[ROUTES])["resources"]
+        found = table["metadata"]["filter_metadata"][METADATA]["options"]["maintenance"]
+        return convert(found, MaintenanceOptions)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return None
 
 
 def _parse_route(entry: JsonObject) -> Route:

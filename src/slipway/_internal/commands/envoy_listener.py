@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+from slipway._internal.commands import envoy_maintenance
 from slipway._internal.commands.envoy_clusters import MAX_HEADERS
 from slipway._internal.commands.envoy_filters import CALLER_SCHEME_HEADER, NEW_ID_HEADER, OWN_HEADERS, http_filters
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
@@ -208,7 +209,7 @@ def _access_log() -> JsonObject:
 
 def _error_pages() -> list[JsonObject]:
     """Return the forms of the gateway's own errors. What a service answers itself passes as it is."""
-    pages = []
+    pages: list[JsonObject] = [{"filter": _has_status(envoy_maintenance.MARK), "status_code": 503}]
     for status, words in REFUSALS.items():
         html = f"<!doctype html><title>{status}</title><h1>{status}: {words}</h1>\n"
         pages += _pages(_has_status(status), status, f'{{"error": "{words}", "status": {status}}}\n', html)

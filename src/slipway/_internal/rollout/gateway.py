@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from slipway._internal.commands.envoy import LISTEN_PORT, GatewayConfig, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.commands.envoy_tls import TLS_PORT
-from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS, GatewayOptions, parse_options
+from slipway._internal.commands.gateway_options import (
+    DEFAULT_OPTIONS,
+    GatewayOptions,
+    MaintenanceOptions,
+    parse_options,
+)
 from slipway._internal.model.addresses import is_same_address, url_authority
 from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import ConfigError, SlipwayError
@@ -71,6 +78,10 @@ class GatewaySpec:
         options = parse_options(inputs.get("options") or {})
         tls_port = int(inputs.get("tlsPort") or 0)
         return cls(**fixed, routes=routes, options=options, secrets=secrets, tls_port=tls_port)
+
+    def during(self, maintenance: MaintenanceOptions | None) -> GatewaySpec:
+        """Return the gateway with what is in maintenance now."""
+        return replace(self, options=msgspec.structs.replace(self.options, maintenance=maintenance))
 
     @property
     def name(self) -> str:

@@ -49,6 +49,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         hosts: the names that requests are for; none: all.
         tls: how it speaks TLS; None: it does not.
         hsts: the seconds for which browsers shall come by HTTPS only; 0: they are not told.
+        metrics: whether it has a listener for its metrics.
         maintenance: what it answers in place of services. No input of Pulumi's: it is switched as the gateway runs, and
             a deploy keeps it.
     """
@@ -56,6 +57,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     hosts: tuple[str, ...] = ()
     tls: TlsOptions | None = None
     hsts: Annotated[int, Meta(ge=0)] = 0
+    metrics: bool = False
     maintenance: MaintenanceOptions | None = None
 
 

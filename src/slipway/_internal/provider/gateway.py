@@ -15,6 +15,7 @@ from slipway._internal.rollout import drain, envoy
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import inspect_container
 from slipway._internal.rollout.gateway import (
+    LOOPBACK,
     GatewaySpec,
     clear_secrets,
     create_gateway,
@@ -39,7 +40,7 @@ class GatewayHandler(ResourceHandler):
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
     defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
-    optional = ("options", "tlsPort")
+    optional = ("options", "tlsPort", "metricsPort")
     secret = ("secrets",)
     computed = ("containerName", "containerId", "imageId", "url")
 
@@ -167,10 +168,11 @@ def _check_replacement(news: Props, changed: Collection[str]) -> None:
     with engine.docker_errors():
         if "port" in changed and not contains_unknown(news["port"]) and ports.is_port_taken(news["bind"], news["port"]):
             raise port_taken_error(news["bind"], news["port"], news["stack"])
-        tls_port = news.get("tlsPort") or 0
-        is_new = "tlsPort" in changed and tls_port and not contains_unknown(tls_port)
-        if is_new and ports.is_port_taken(news["bind"], tls_port):
-            raise port_taken_error(news["bind"], tls_port, news["stack"], tls=True)
+        for name, bind, key in (("tlsPort", news["bind"], "tls-port"), ("metricsPort", LOOPBACK, "metrics-port")):
+            port = news.get(name) or 0
+            is_new = name in changed and port and not contains_unknown(port)
+            if is_new and ports.is_port_taken(bind, port):
+                raise port_taken_error(bind, port, news["stack"], key)
         if "image" in changed and not contains_unknown(news["image"]):
             pull_image(news["image"], CancellationToken())
 

@@ -78,7 +78,8 @@ def routes(context: Context, stack: str = "dev", test: str = "", method: str = "
     services = [service for service in workspace.services if service.name not in settings.external]
     check_hosts(services, settings)
     if test:
-        fate = requests.find_fate(services, test, method.upper(), stacks.hosts_of_stack(settings))
+        hosts, has_tls = stacks.hosts_of_stack(settings), settings.certificate is not None
+        fate = requests.find_fate(services, test, method.upper(), hosts, redirects_to_tls=has_tls)
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
     rows = requests.list_routes(services)
     if json:

@@ -33,6 +33,7 @@ from slipway._internal.model.workspace import Workspace
 from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_FORCE, KubernetesContext, ServiceContext
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
+HSTS = "Strict-Transport-Security"
 GATEWAY_NAME = "gateway"
 """The name of the stack's own Gateway; it is reserved."""
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
@@ -155,10 +156,20 @@ def _route(ctx: ServiceContext, entry_point: EntryPoint, host: str, routes: Sequ
         spec={
             "parentRefs": [dict(parent) for parent in entry_point.parents],
             **({"hostnames": hosts} if hosts else {}),
-            "rules": [rule for route in routes for rule in _rules(route, backend)],
+            "rules": [rule for route in routes for rule in _rules(_with_hsts(ctx, route), backend)],
         },
         opts=ctx.opts(entry_point.resources),
     )
+
+
+def _with_hsts(ctx: ServiceContext, route: RouteSettings) -> RouteSettings:
+    """Return a route that tells browsers to come by HTTPS only, where the stack has it and the workspace says so."""
+    seconds = ctx.stack_ctx.workspace.settings.gateway.hsts
+    if not seconds or not ctx.stack_ctx.stack.tls:
+        return route
+    kept = {name: value for name, value in route.response_headers.set.items() if name.lower() != HSTS.lower()}
+    headers = msgspec.structs.replace(route.response_headers, set={**kept, HSTS: f"max-age={seconds}"})
+    return msgspec.structs.replace(route, response_headers=headers)
 
 
 def _rules(route: RouteSettings, backend: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -235,6 +246,14 @@ def _ingress(ctx: ServiceContext) -> Ingress:
 
 def _refuse_rules(ctx: ServiceContext) -> None:
     """Raise ConfigError for a route that an Ingress cannot have: it knows paths, and nothing else is common to all."""
+    if ctx.stack_ctx.stack.tls and ctx.stack_ctx.workspace.settings.gateway.hsts:
+        settings = ctx.stack_ctx.workspace.root / "workspace.toml"
+        where = f"{settings}:{line_of(read_text(settings), ('gateway', 'hsts'))}"
+        raise ConfigError(
+            f"{where}: `hsts` cannot be had with the Ingress that {ctx.stack_ctx.stack.file} names",
+            remedy="Use slipway:gateway or slipway:parent, a Gateway, in place of slipway:ingress. Or remove `hsts`, and "
+            "have the Ingress's controller say it.",
+        )
     file = ctx.service.folder / "service.toml"
     for number, route in enumerate(ctx.service.routes):
         set_keys = [key for key in msgspec.to_builtins(route) if key not in ("path", "host")]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from slipway._internal.commands import openapi_page
 from slipway._internal.commands.envoy_clusters import cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.gateway_options import GatewayOptions
 from slipway._internal.commands.gateway_route import Route
+from slipway._internal.commands.openapi_page import MAX_PAGE_BYTES
 from slipway._internal.model.routes import (
     ENCODED_DOT_SEGMENT,
     OWN_PATH,
@@ -29,7 +31,7 @@ SIZE_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metadata: JsonObject) -> JsonObject:
-    table = [*_own_routes(), *(entry for route in ordered for entry in _service_routes(route))]
+    table = [*_page_of_apis(options), *_own_routes(), *(entry for route in ordered for entry in _service_routes(route))]
     if all(route.path != "/" or route.settings.methods for route in ordered):
         table.append(_answer({"prefix": "/"}, 404, '{"error": "no service has this route"}\n'))
     return typed(
@@ -37,6 +39,7 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
         name=ROUTE_TABLE,
         virtual_hosts=_virtual_hosts(table, options),
         ignore_port_in_host_matching=True,
+        **({"max_direct_response_body_size_bytes": MAX_PAGE_BYTES} if options.apis else {}),
         metadata={"filter_metadata": {METADATA: metadata}},
         request_headers_to_remove=["x-envoy-external-address"],
         request_headers_to_add=[
@@ -60,6 +63,16 @@ def _virtual_hosts(table: Sequence[JsonObject], options: GatewayOptions) -> list
         {"name": "hosts", "domains": domains, "routes": list(table)},
         {"name": "others", "domains": ["*"], "routes": [*_own_routes(), nothing]},
     ]
+
+
+def _page_of_apis(options: GatewayOptions) -> list[JsonObject]:
+    """Return the routes of the page that shows what the services answer; they come before what is not found."""
+    if not options.apis:
+        return []
+    page = _answer({"path": f"{OWN_PATH}/docs"}, 200, openapi_page.read_page())
+    policy = set_header("Content-Security-Policy", openapi_page.content_policy())
+    page["response_headers_to_add"] = [set_header("Content-Type", "text/html; charset=utf-8"), policy]
+    return [page, _answer({"path": f"{OWN_PATH}/docs.json"}, 200, openapi_page.list_apis(options.apis))]
 
 
 def _own_routes() -> list[JsonObject]:

@@ -11,6 +11,20 @@ from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import ParseError, convert
 
 
+class DescribedApi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A service that says what it answers, by an OpenAPI document.
+
+    Attributes:
+        service: its name.
+        path: where callers get the document.
+        prefix: the part of callers' paths that the service does not get, and may not know of.
+    """
+
+    service: str
+    path: str
+    prefix: str = ""
+
+
 class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
     """The settings of a gateway as a whole. They are readable in its configuration and in Pulumi's state: no secrets.
 
@@ -18,9 +32,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     Attributes:
         hosts: the names that requests are for; none: all.
+        apis: the services that the page of APIs shows; without any, there is no page.
     """
 
     hosts: tuple[str, ...] = ()
+    apis: tuple[DescribedApi, ...] = ()
 
 
 DEFAULT_OPTIONS = GatewayOptions()

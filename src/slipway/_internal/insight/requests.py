@@ -129,6 +129,10 @@ def find_fate(services: Sequence[Service], url: str, method: str = "GET") -> Req
         return RequestFate(method, asked, status=400, why=AMBIGUOUS)
     if path == f"{OWN_PATH}/health":
         return RequestFate(method, asked, status=200, why="the gateway's own health")
+    if path == f"{OWN_PATH}/docs" and any(service.settings.openapi for service in services):
+        return RequestFate(
+            method, asked, status=200, why="the page of the services' APIs, unless the stack is protected"
+        )
     if path.startswith(f"{OWN_PATH}/"):
         return RequestFate(method, asked, status=404, why="below this path the gateway answers itself")
     for row in list_routes(services):

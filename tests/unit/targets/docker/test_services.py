@@ -45,3 +45,14 @@ def test_a_container_waits_for_its_release_command_and_both_for_what_they_stand_
 
 def test_a_rollback_tells_the_release_command_so(demo: Path) -> None:
     assert declared(demo, rolls_back=True)["ReleaseCommand", "api"]["rollsBack"] is True
+
+
+def test_the_page_of_apis_shows_what_has_a_document_unless_the_stack_is_protected(demo: Path) -> None:
+    apis = declared(demo)["Gateway", "dev"]["options"]["apis"]
+    assert apis == [{"service": "api", "path": "/api/openapi.json"}]
+    change(demo, "api", 'route = "/api"', "")
+    with (demo / "services/api/service.toml").open("a") as file:
+        file.write('\n[[routes]]\npath = "/api"\nstrip = true\n')
+    assert declared(demo)["Gateway", "dev"]["options"]["apis"][0]["prefix"] == "/api"
+    settings(demo, "target: docker", "images: external", "protected: true")
+    assert "options" not in declared(demo)["Gateway", "dev"]

@@ -57,6 +57,7 @@ RENDERED = [Route(name, rules.path, f"{name}:80", rules=rules) for name, each in
         ("/api%2fitems", "GET", "GET /api%2fitems: the gateway answers 400 by the route /api of api, a service could"),
         ("/x/..%2fapi", "GET", "GET /x/..%2fapi: the gateway answers 400, a service could"),
         ("/.slipway/health", "GET", "GET /.slipway/health: the gateway answers 200, the gateway's own health"),
+        ("/.slipway/docs", "GET", "GET /.slipway/docs: the gateway answers 404"),
         ("/.slipway/x", "GET", "GET /.slipway/x: the gateway answers 404, below this path"),
     ],
 )
@@ -64,6 +65,11 @@ def test_what_becomes_of_a_request_is_said(url: str, method: str, said: str) -> 
     fate = find_fate(SERVICES, url, method)
     assert fate.describe().startswith(said)
     json.dumps(fate.as_dict())
+
+
+def test_where_a_service_has_a_document_there_is_a_page() -> None:
+    described = Service("api", Path("api"), ServiceSettings(kind="k", port=80, route="/api", openapi="/api/o.json"))
+    assert find_fate([described], "/.slipway/docs").describe().endswith("unless the stack is protected")
 
 
 @pytest.mark.parametrize(

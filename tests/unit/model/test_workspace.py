@@ -105,6 +105,15 @@ def test_an_unknown_key_inside_a_named_secret_is_found(root: Path) -> None:
         ('kind = "worker"\n[scale]\nmax = 2\n[job]\nschedule = "@daily"', "service.toml:2: a job has no [scale]"),
         ('kind = "worker"\nhealth = "/health"', "service.toml:2: `health` is '/health', and there is no `port`"),
         ('kind = "worker"\nport = 80\nhealth = "health"', "service.toml:3: `health` is 'health'"),
+        (
+            'kind = "worker"\nport = 80\nroute = "/api"\nopenapi = "/openapi.json"',
+            "service.toml:4: `openapi` is '/openapi.json', which no route of the service answers",
+        ),
+        (
+            'kind = "worker"\nport = 80\nopenapi = "/openapi.json"',
+            "service.toml:3: `openapi` is '/openapi.json', which",
+        ),
+        ('kind = "worker"\nport = 80\nroute = "/"\nopenapi = "//a"', "service.toml:4: `openapi` is '//a', which"),
         ('kind = "worker"\nneeds = ["nope"]', "service.toml:2: `needs` names 'nope', and there is no such service"),
         ('kind = "worker"\nneeds = ["api"]', "service.toml:2: `needs` names 'api', which is the service itself"),
     ],

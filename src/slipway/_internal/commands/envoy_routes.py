@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slipway._internal.commands import envoy_maintenance
+from slipway._internal.commands import envoy_maintenance, openapi_page
 from slipway._internal.commands.envoy_auth import RouteGuard
 from slipway._internal.commands.envoy_clusters import cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
@@ -20,7 +20,7 @@ from slipway._internal.commands.envoy_rules import (
     upgrades,
 )
 from slipway._internal.commands.envoy_tls import TLS_MARK, misdirected, redirection
-from slipway._internal.commands.gateway_options import GatewayOptions, TlsOptions
+from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TlsOptions
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.hosts import ANY_HOST, GATEWAY_HOST, by_host
 from slipway._internal.model.routes import (
@@ -71,7 +71,7 @@ def _virtual_hosts(ordered: Sequence[Route], options: GatewayOptions) -> list[Js
         {
             "name": host,
             "domains": _spellings(host),
-            "routes": [*_own_routes(options.tls), *_table(routes, options, guard)],
+            "routes": [*_own_routes(options.tls, options.apis), *_table(routes, options, guard)],
         }
         for host, routes in tables.items()
         if host != ANY_HOST
@@ -85,7 +85,7 @@ def _virtual_hosts(ordered: Sequence[Route], options: GatewayOptions) -> list[Js
             }
         )
     rest = others or _table(tables.get(ANY_HOST, []), options, guard)
-    found.append({"name": "all", "domains": ["*"], "routes": [*_own_routes(options.tls), *rest]})
+    found.append({"name": "all", "domains": ["*"], "routes": [*_own_routes(options.tls, options.apis), *rest]})
     return [{**table, **guard.host_fields} for table in found]
 
 
@@ -114,12 +114,23 @@ def _answer_json(status: int, words: str) -> JsonObject:
     return _answer({"prefix": "/"}, status, f'{{"error": "{words}"}}\n')
 
 
-def _own_routes(tls: TlsOptions | None = None) -> list[JsonObject]:
+def _page_of_apis(apis: Sequence[DescribedApi]) -> list[JsonObject]:
+    """Return the routes of the page that shows what the services answer."""
+    if not apis:
+        return []
+    page = _answer({"path": f"{OWN_PATH}/docs"}, 200, openapi_page.read_page())
+    policy = set_header("Content-Security-Policy", openapi_page.content_policy())
+    page["response_headers_to_add"] = [set_header("Content-Type", "text/html; charset=utf-8"), policy]
+    return [page, _answer({"path": f"{OWN_PATH}/docs.json"}, 200, openapi_page.list_apis(apis))]
+
+
+def _own_routes(tls: TlsOptions | None = None, apis: Sequence[DescribedApi] = ()) -> list[JsonObject]:
     """Return what the gateway answers itself; one that speaks TLS answers its health alone without."""
     return [
         _refusal({"safe_regex": {"regex": ENCODED_DOT_SEGMENT}}, 400),
         _answer({"path": f"{OWN_PATH}/health"}, 200, '{"status": "ok"}\n'),
         *([redirection(tls)] if tls else []),
+        *_page_of_apis(apis),
         _answer({"prefix": f"{OWN_PATH}/"}, 404, '{"error": "not found"}\n'),
     ]
 

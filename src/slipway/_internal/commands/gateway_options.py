@@ -47,6 +47,20 @@ class MaintenanceOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     retry_after: Annotated[int, Meta(ge=1, le=86400)] = 300
 
 
+class DescribedApi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A service that says what it answers, by an OpenAPI document.
+
+    Attributes:
+        service: its name.
+        path: where callers get the document.
+        prefix: the part of callers' paths that the service does not get, and may not know of.
+    """
+
+    service: str
+    path: str
+    prefix: str = ""
+
+
 class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
     """The settings of a gateway as a whole. They are readable in its configuration and in Pulumi's state: no secrets.
 
@@ -60,6 +74,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         maintenance: what it answers in place of services. No input of Pulumi's: it is switched as the gateway runs, and
             a deploy keeps it.
         consumers: who may call the routes that ask for keys.
+        apis: the services that the page of APIs shows; without any, there is no page.
     """
 
     hosts: tuple[str, ...] = ()
@@ -68,6 +83,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     metrics: bool = False
     maintenance: MaintenanceOptions | None = None
     consumers: dict[str, Consumer] = {}
+    apis: tuple[DescribedApi, ...] = ()
 
 
 DEFAULT_OPTIONS = GatewayOptions()

@@ -172,6 +172,9 @@ def find_fate(
     authority = found["host"] or next(iter(stack_hosts), "")
     host = match_host(hosts, authority)
     fate = _find_fate(hosts.get(host, None if hosts else []), method, path, query, facts)
+    if fate.status == 404 and path == f"{OWN_PATH}/docs" and any(service.settings.openapi for service in services):
+        why = "the page of the services' APIs, unless the stack is protected"
+        fate = RequestFate(method, asked, status=200, why=why)
     if redirects_to_tls and url.lower().startswith("http://") and not is_own_path(path):
         fate = RequestFate(method, asked, status=308, why=f"to https://{authority}{asked}")
     return replace(fate, host=authority if host != ANY_HOST else "")

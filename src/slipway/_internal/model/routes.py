@@ -103,6 +103,11 @@ def is_own_path(path: str) -> bool:
     return path == OWN_PATH or path.startswith(f"{OWN_PATH}/")
 
 
+def covers(path: str, other: str) -> bool:
+    """Whether a route's path stands for another path, which is written in full."""
+    return bool(PATH.fullmatch(other)) and (other == path or other.startswith(f"{path.rstrip('/')}/"))
+
+
 def precedence(path: str) -> tuple[int, str]:
     """Return what routes are ordered by: the longer path is tried first."""
     return -len(path), path

@@ -38,7 +38,7 @@ from slipway._internal.model.route_rules import (
     limit_problem,
     with_defaults,
 )
-from slipway._internal.model.routes import PATH, RouteSettings, check_routes, overlap
+from slipway._internal.model.routes import PATH, RouteSettings, check_routes, covers, overlap
 from slipway._internal.model.start_order import find_circle
 from slipway._internal.model.structured_files import line_of, path_exists, read_toml
 from slipway._internal.model.text import read_text
@@ -164,7 +164,8 @@ class ServiceSettings(ContainerSettings, frozen=True, forbid_unknown_fields=True
     """A `service.toml` as it stands; its other part is in `model/containers.py`.
 
     `start_timeout` is the seconds that a new container may take to get healthy, where not 60 or the Dockerfile's
-    HEALTHCHECK decides; `drain` the seconds that requests in flight have to end when a container goes.
+    HEALTHCHECK decides; `drain` the seconds that requests in flight have to end when a container goes. `openapi` is the
+    path, as callers have it, of the OpenAPI document that says what the service answers.
     """
 
     kind: str
@@ -174,6 +175,7 @@ class ServiceSettings(ContainerSettings, frozen=True, forbid_unknown_fields=True
     libs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     health: str | None = None
+    openapi: str | None = None
     target: str = "run"
     secrets: tuple[str, ...] = ()
     env: dict[str, str] = {}
@@ -586,6 +588,14 @@ def _check_requests(settings: ServiceSettings, refuse: ErrorFactory) -> None:
             ("health",),
             f"`health` is {settings.health!r}" + ("" if settings.port else ", and there is no `port` to request it at"),
             'Write the path that answers 200 while the service is healthy, such as "/health"; it needs a `port`.',
+        )
+    paths = [route.path for route in settings.routes if not route.redirect]
+    paths += [settings.route] if settings.route else []
+    if settings.openapi is not None and not any(covers(path, settings.openapi) for path in paths):
+        raise refuse(
+            ("openapi",),
+            f"`openapi` is {settings.openapi!r:.80}, which no route of the service answers",
+            'Write the path of the OpenAPI document as callers have it, below a route: "/api/openapi.json".',
         )
 
 

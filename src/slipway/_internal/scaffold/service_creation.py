@@ -265,5 +265,6 @@ def _fill_placeholders(text: str, name: str, route: str, taken_ports: set[Any]) 
     def free_port(match: re.Match[str]) -> str:
         return f"port = {next(port for port in count(int(match[1])) if port not in taken_ports)}"
 
+    text = text.replace(f"/{NAME_PLACEHOLDER}/", f"{route.rstrip('/')}/")  # what is below its route
     text = text.replace(f"/{NAME_PLACEHOLDER}", route).replace(NAME_PLACEHOLDER, name)
     return re.sub(r"^port = (\d+)$", free_port, text, flags=re.MULTILINE)

@@ -62,3 +62,14 @@ def test_the_gateway_gets_the_rules_in_force_and_reads_them_as_they_were(demo: P
     assert api.rules == RouteSettings(path="/api", limit=limit, allow=("10.0.0.0/8",), retries=2, compression=True)
     assert api.limits == RequestLimits("3m", idle=7)
     assert (web.rules, web.limits) == (None, RequestLimits())
+
+
+def test_the_page_of_apis_shows_what_has_a_document_unless_the_stack_is_protected(demo: Path) -> None:
+    apis = declared(demo)["Gateway", "dev"]["options"]["apis"]
+    assert apis == [{"service": "api", "path": "/api/openapi.json"}]
+    change(demo, "api", 'route = "/api"', "")
+    with (demo / "services/api/service.toml").open("a") as file:
+        file.write('\n[[routes]]\npath = "/api"\nstrip = true\n')
+    assert declared(demo)["Gateway", "dev"]["options"]["apis"][0]["prefix"] == "/api"
+    settings(demo, "target: docker", "images: external", "protected: true")
+    assert "options" not in declared(demo)["Gateway", "dev"]

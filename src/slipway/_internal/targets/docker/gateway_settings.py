@@ -7,20 +7,28 @@ from typing import Any
 
 import pulumi
 
-from slipway._internal.commands.gateway_options import GatewayOptions, TlsOptions
+from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TlsOptions
 from slipway._internal.model.addresses import url_authority
 from slipway._internal.model.consumer_keys import parse_keys, setting_of
 from slipway._internal.model.hosts import WILDCARD
+from slipway._internal.model.routes import covers, precedence
 from slipway._internal.model.stack import Stack, gateway_port_of, hosts_of_stack, metrics_port_of, tls_port_of
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.rollout.gateway import GATEWAY, gateway_url
 
 
-def gateway_options(workspace: Workspace, stack: Stack, tls: TlsOptions | None) -> GatewayOptions:
-    """Return the options of a stack's gateway."""
-    hsts = workspace.settings.gateway.hsts if tls else 0
-    has_metrics = metrics_port_of(workspace, stack) is not None
-    return GatewayOptions(hosts=hosts_of_stack(stack), tls=tls, hsts=hsts, metrics=has_metrics)
+def gateway_options(
+    workspace: Workspace, stack: Stack, routed: Sequence[Service], tls: TlsOptions | None
+) -> GatewayOptions:
+    """Return the options of a stack's gateway, which these services have routes of."""
+    return GatewayOptions(
+        hosts=hosts_of_stack(stack),
+        tls=tls,
+        hsts=workspace.settings.gateway.hsts if tls else 0,
+        metrics=metrics_port_of(workspace, stack) is not None,
+        # What is in development is shown to who develops it; what a protected stack answers is not told to everybody.
+        apis=() if stack.protected else tuple(api for service in routed for api in _described(service)),
+    )
 
 
 def gateway_consumers(workspace: Workspace, stack: Stack) -> dict[str, pulumi.Output[dict[str, Any]]]:
@@ -53,3 +61,11 @@ def service_urls(workspace: Workspace, stack: Stack, routed: Sequence[Service]) 
             address = f"{scheme}://{url_authority(host, port, scheme)}" if host else unnamed
             urls[service.name] = f"{address}{route.path}"
     return urls
+
+
+def _described(service: Service) -> list[DescribedApi]:
+    """Return where a service's OpenAPI document is; nothing where it has none at the stack's own host."""
+    document = service.settings.openapi
+    routes = sorted((route for route in service.routes if not route.host), key=lambda route: precedence(route.path))
+    met = next((route for route in routes if document and covers(route.path, document)), None)
+    return [DescribedApi(service.name, document, met.stripped_prefix)] if document and met else []

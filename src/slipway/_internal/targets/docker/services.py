@@ -92,7 +92,7 @@ class DockerServices(pulumi.ComponentResource):
             bind=workspace.settings.gateway.bind,
             port=gateway_port_of(workspace, stack),
             routes=[self._route(service, route) for service in routed for route in service.ruled_routes],
-            options=options_as_inputs(gateway_options(workspace, stack, tls.options)),
+            options=options_as_inputs(gateway_options(workspace, stack, routed, tls.options)),
             secrets=tls.secrets,
             consumers=gateway_consumers(workspace, stack),
             tls_port=tls.options.port if tls.options else None,

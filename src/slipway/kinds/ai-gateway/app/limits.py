@@ -82,8 +82,8 @@ def refusal(full: Full, now: float) -> ApiError:
     until = datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     amount, limit, used = full.charge.amount, full.charge.limit, full.used
     if what == "cost":
-        shown = f"${limit / NANO:.2f} a {window}, of which ${used / NANO:.4f} is used or reserved until {until}"
-        message = f"the budget of tenant {tenant} is {shown}; this call may cost up to ${amount / NANO:.6f}"
+        shown = f"${limit / NANO:g} a {window}, of which ${used / NANO:g} is used or reserved until {until}"
+        message = f"the budget of tenant {tenant} is {shown}; this call may cost up to ${amount / NANO:g}"
         return ApiError(402, "budget_exceeded", message, _wait(ends, now))
     if amount > limit:
         message = f"this call may take up to {amount} {what}, and tenant {tenant} has {limit} a {window}: "

@@ -116,6 +116,12 @@ def load(folder: Path = FOLDER) -> Settings:
         _refuse_unknown_model(settings, folder / "prompts" / f"{prompt.name}.md", "model", prompt.model)
         if settings.models[prompt.model].mode != "chat":
             raise ConfigError(prompt.file, "model", f"{prompt.model} does not chat", "Name a model that does.")
+        most = settings.models[prompt.model].max_output
+        if (prompt.front.parameters.max_output or 0) > most:
+            raise ConfigError(
+                prompt.file, "parameters.max-output", f"the model {prompt.model} gives up to {most} tokens",
+                "Ask for fewer, or raise max-output in models.toml.",
+            )  # fmt: skip
     return settings
 
 

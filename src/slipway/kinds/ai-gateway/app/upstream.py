@@ -20,6 +20,8 @@ litellm.suppress_debug_info = True
 litellm.telemetry = False
 for name in ("LiteLLM", "LiteLLM Router"):
     logging.getLogger(name).setLevel(logging.CRITICAL)  # their lines may quote what a caller sent
+for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    logging.getLogger(name).filters.clear()  # LiteLLM's, which put a mark of its own on each line
 
 NO_KEY = "none"
 """LiteLLM wants a key for a server that takes none."""
@@ -107,7 +109,7 @@ class Upstream:
             for each in self._settings.chain(name)
             for provider in self._settings.models[each].providers
         ]
-        return max(ceil(tokens * taken * NANO) + ceil(output * given * NANO) for taken, given in prices)
+        return max(_nanos(tokens * taken + output * given) for taken, given in prices)
 
     async def send(self, kind: str, name: str, request: dict[str, Any]) -> Any:
         """Ask a provider, others after it when it fails, and return LiteLLM's answer or stream.
@@ -136,8 +138,8 @@ class Upstream:
             return self.most_cost(name, usage.prompt_tokens, usage.completion_tokens)
         if provider.price:
             taken, given = _most_price(provider)
-            return ceil(usage.prompt_tokens * taken * NANO) + ceil(usage.completion_tokens * given * NANO)
-        return ceil(sum(litellm.cost_per_token(model=provider.model, usage_object=usage)) * NANO)
+            return _nanos(usage.prompt_tokens * taken + usage.completion_tokens * given)
+        return _nanos(sum(litellm.cost_per_token(model=provider.model, usage_object=usage)))
 
     def estimate(self, request: dict[str, Any], output: str) -> Any:
         """Return the tokens of a call whose provider did not say them."""
@@ -181,6 +183,11 @@ def refuse_cut(chunk: Any, stream: Any) -> None:
 def reported_usage(stream: Any) -> Any:
     """Return the usage that a provider has reported in a stream; nothing where LiteLLM only guesses it."""
     return next((chunk.usage for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
+
+
+def _nanos(dollars: float) -> int:
+    """Return money in billionths of a dollar: what is less than one counts as one, but not an error of binary."""
+    return ceil(round(dollars * NANO, 3))
 
 
 def _listed_prices(provider: Provider) -> dict[str, float]:

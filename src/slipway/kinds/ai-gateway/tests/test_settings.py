@@ -122,6 +122,7 @@ def test_what_is_right_is_read(folder: Path) -> None:
         ("tenants.toml", '"VALKEY_URL"', '"memory"', "a budget cannot be kept in memory"),
         ("guards.toml", '"refuse"  ', '"drop"  ', "keys"),
         ("prompts/hello.md", '"chat"', '"chats"', "model: there is no model 'chats'"),
+        ("prompts/hello.md", "1\n+", "1\nparameters.max-output = 2000\n+", "chat gives up to 1024 tokens"),
         ("prompts/hello.md", '"chat"', '"vectors"', "vectors does not chat"),
     ],
 )

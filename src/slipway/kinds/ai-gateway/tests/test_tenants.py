@@ -72,7 +72,7 @@ def test_a_budget_is_never_exceeded(make: Maker, ask: Ask, window: str) -> None:
     assert {answer.status_code for answer in answers} == {200, 402}
     refused = answers[-1]
     assert refused.json()["error"]["code"] == "budget_exceeded"
-    assert f"$0.00 a {window}" in refused.json()["error"]["message"]
+    assert f"$0.001 a {window}" in refused.json()["error"]["message"]
     until = {"day": "2027-01-16T00:00:00Z", "month": "2027-02-01T00:00:00Z"}[window]
     assert f"until {until}" in refused.json()["error"]["message"]
     (row,) = usage(client).json()

@@ -73,4 +73,6 @@ def parse_toml(file: Path, text: str, shape: type[Read]) -> Read:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(file, key, first["msg"], "Correct it; README.md has every key.") from error
+        raise ConfigError(
+            file, key, first["msg"], "Correct it; Slipway's reference has every key, under ai-gateway."
+        ) from error

@@ -104,8 +104,15 @@ def _guard_text(guards: Guards, text: str, masked: list[str]) -> str:
 def has_card(text: str) -> bool:
     """Whether a card's number is among groups of digits: of a card's length, and right by Luhn's check."""
     groups = re.split("[ -]", text)
-    candidates = ("".join(groups[start:end]) for start in range(len(groups)) for end in range(start + 1, start + 7))
-    return any(len(each) in (14, 15, 16, 19) and each[0] in "23456" and _is_right(each) for each in candidates)
+    for start in range(len(groups)):
+        number = ""
+        for group in groups[start : start + 19]:
+            number += group
+            if len(number) in (14, 15, 16, 19) and number[0] in "23456" and _is_right(number):
+                return True
+            if len(number) >= 19:
+                break
+    return False
 
 
 def _is_right(number: str) -> bool:

@@ -41,9 +41,9 @@ def provider(shared_provider: Provider) -> Provider:
 
 def models(provider: Provider, **more: dict[str, Any]) -> dict[str, Any]:
     """Return models.toml: a model for each thing that a provider may do, and `more`."""
-    names = ("good", "busy", "broken", "flaky", "slow", "cut", "long", "silent", "picky", "locked")
+    names = ("good", "busy", "broken", "flaky", "slow", "cut", "long", "stall", "silent", "picky", "locked")
     found: dict[str, Any] = {name: {"providers": [asked(provider, name)], "retries": 0} for name in names}
-    found["slow"]["timeout"] = 0.5
+    found["slow"]["timeout"] = found["stall"]["timeout"] = 0.5
     found["flaky"]["retries"] = 2
     found["safe"] = {"providers": [asked(provider, "broken")], "retries": 0, "fallbacks": ["good"]}
     found["vectors"] = {"providers": [asked(provider, "vectors")], "mode": "embedding"}

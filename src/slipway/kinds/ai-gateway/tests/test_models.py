@@ -108,6 +108,14 @@ def test_a_cut_stream_says_so_and_is_counted_by_what_came(make: Maker, ask: Ask)
     assert row["input"] > 0
 
 
+def test_a_stream_that_stalls_is_ended(make: Maker, ask: Ask) -> None:
+    client = make()
+    found = events(ask(client, "stall", stream=True))
+    assert found[0]["choices"][0]["delta"]["content"] == "An "
+    assert found[-1]["error"]["code"] == "provider_timeout"
+    assert usage(client).json()[0]["errors"] == 1
+
+
 def test_a_stream_without_usage_is_counted_by_its_text(make: Maker, ask: Ask) -> None:
     client = make()
     assert events(ask(client, "silent", stream=True))[-1] == "[DONE]"

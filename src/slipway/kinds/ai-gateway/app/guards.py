@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cached_property
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -104,15 +105,9 @@ def _guard_text(guards: Guards, text: str, masked: list[str]) -> str:
 def has_card(text: str) -> bool:
     """Whether a card's number is among groups of digits: of a card's length, and right by Luhn's check."""
     groups = re.split("[ -]", text)
-    for start in range(len(groups)):
-        number = ""
-        for group in groups[start : start + 19]:
-            number += group
-            if len(number) in (14, 15, 16, 19) and number[0] in "23456" and _is_right(number):
-                return True
-            if len(number) >= 19:
-                break
-    return False
+    some = ("".join(groups[start:end]) for start in range(len(groups)) for end in range(start + 1, start + 7))
+    candidates = chain(["".join(groups)], some)
+    return any(len(each) in (14, 15, 16, 19) and each[0] in "23456" and _is_right(each) for each in candidates)
 
 
 def _is_right(number: str) -> bool:

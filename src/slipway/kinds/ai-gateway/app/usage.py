@@ -1,4 +1,7 @@
-"""What was used: by day, tenant, service, model and prompt, as JSON, CSV and a page."""
+"""What was used: by day, tenant, service, model and prompt, as JSON, CSV and a page.
+
+In the container `python -m app.usage [--csv] [FROM [TO]]` prints it: `invoke exec ai -- python -m app.usage`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,20 @@ import base64
 import csv
 import hashlib
 import io
+import os
 import re
+import sys
 from datetime import UTC, date, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from app.counters import Counters, Entry, Usage
 from app.errors import ApiError
 from app.limits import NANO
+from app.settings import ADMIN_KEY
+from common import secrets
 
 COLUMNS = (*Entry._fields, *Usage._fields)
 MOST_DAYS = 400
@@ -63,3 +72,22 @@ def as_csv(table: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(table)
     return text.getvalue()
+
+
+def main(arguments: list[str]) -> None:
+    """Print what the gateway in this container says of the usage."""
+    form = "csv" if "--csv" in arguments else "json"
+    named = [word for word in arguments if word not in ("--csv", "--json")]
+    query = urlencode(dict(zip(("from", "to"), named, strict=False)))
+    connection = HTTPConnection("127.0.0.1", int(os.environ["PORT"]), timeout=60)
+    key = {"Authorization": f"Bearer {secrets.read(ADMIN_KEY).strip()}"}
+    connection.request("GET", f"{os.environ.get('ROUTE', '').rstrip('/')}/usage.{form}?{query}", headers=key)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    if answer.status != 200:
+        raise SystemExit(text)
+    print(text.rstrip())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from app.counters import Counters, MemoryCounters
@@ -106,3 +109,24 @@ def usage(client: TestClient, name: str = "usage.json", **query: str) -> Any:
     """Return what a gateway counted."""
     query = {"from": "2027-01-15", "to": "2027-01-15", **query}
     return client.get(f"/{name}", params=query, headers={"Authorization": f"Bearer {ADMIN}"})
+
+
+@contextmanager
+def serving(client: TestClient) -> Iterator[int]:
+    """Serve a client's gateway on a port, which a connection may leave."""
+    server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)

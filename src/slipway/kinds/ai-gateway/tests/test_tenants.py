@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
-import uvicorn
 
 from app import keys
 from app.counters import Charge, CountersDown, MemoryCounters
-from tests.conftest import KEY, Maker, usage
+from tests.conftest import KEY, Maker, serving, usage, wait_for
 from tests.upstream import INPUT, OUTPUT, Provider
 
 Ask = Callable[..., Any]
@@ -114,32 +112,18 @@ def test_a_slow_call_costs_what_it_sent(make: Maker, ask: Ask) -> None:
 
 def test_a_stream_that_nobody_hears_to_its_end_is_counted_and_ended(make: Maker, provider: Provider) -> None:
     client = make({"budget-per-day": 0.0025})  # one call may cost about 0.0022
-    server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_for(lambda: server.started)
-        connection = HTTPConnection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
+    with serving(client) as port:
+        connection = HTTPConnection("127.0.0.1", port)
         body = {"model": "long", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
         headers = {"Authorization": f"Bearer {KEY}"}
         connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         assert b"An" in connection.getresponse().readline()
         connection.close()
         wait_for(lambda: usage(client).json())
-    finally:
-        server.should_exit = True
-        thread.join()
     (row,) = usage(client).json()
     assert (row["calls"], row["errors"]) == (1, 1)
     assert 0 < row["output"] < 100
     wait_for(lambda: provider.hung_up)
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    ends = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
 
 
 def test_nothing_is_spent_while_the_counters_are_away(make: Maker, ask: Ask, provider: Provider) -> None:

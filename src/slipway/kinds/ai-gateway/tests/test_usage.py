@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from app import usage as report
-from tests.conftest import KEY, Maker, usage
+from tests.conftest import ADMIN, KEY, Maker, serving, usage
 from tests.upstream import INPUT, OUTPUT
 
 Ask = Callable[..., Any]
@@ -65,3 +66,19 @@ def test_the_page_has_all_that_it_needs_and_may_load_nothing_else(make: Maker) -
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in policy
     assert report.PAGE.count("<script") == report.PAGE.count("<style") == 1
+
+
+def test_a_program_in_the_container_prints_it(
+    make: Maker, ask: Ask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = make()
+    ask(client)
+    monkeypatch.setattr(report.secrets, "read", lambda _: ADMIN)
+    with serving(client) as port:
+        monkeypatch.setenv("PORT", str(port))
+        report.main(["2027-01-15", "2027-01-15"])
+        assert json.loads(capsys.readouterr().out) == usage(client).json()
+        report.main(["--csv", "2027-01-15", "2027-01-15"])
+        assert capsys.readouterr().out == usage(client, "usage.csv").text
+        with pytest.raises(SystemExit, match="from and to are days"):
+            report.main(["yesterday"])

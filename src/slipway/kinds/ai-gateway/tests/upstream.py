@@ -21,8 +21,8 @@ class Provider(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), _Handler)
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.hung_up = False

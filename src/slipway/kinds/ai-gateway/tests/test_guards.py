@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.guards import Guards, Refused, guard
-from tests.conftest import Maker
+from tests.gateways import Maker
 from tests.upstream import Provider
 
 Ask = Callable[..., Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROVIDER_KEY, Maker, asked, usage
+from tests.gateways import PROVIDER_KEY, Maker, asked, usage
 from tests.upstream import INPUT, OUTPUT, USAGE, Provider
 
 Ask = Callable[..., Any]

@@ -10,7 +10,7 @@ import pytest
 
 from app.files import ConfigError
 from app.prompts import read_prompt
-from tests.conftest import Maker, usage
+from tests.gateways import Maker, usage
 from tests.upstream import Provider
 
 TEXT = """+++

@@ -14,7 +14,7 @@ import pytest
 
 from app import keys
 from app.counters import Charge, CountersDown, MemoryCounters
-from tests.conftest import KEY, Maker, serving, usage, wait_for
+from tests.gateways import KEY, Maker, serving, usage, wait_for
 from tests.upstream import INPUT, OUTPUT, Provider
 
 Ask = Callable[..., Any]

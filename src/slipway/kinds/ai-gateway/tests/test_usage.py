@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app import usage as report
-from tests.conftest import ADMIN, KEY, Maker, serving, usage
+from tests.gateways import ADMIN, KEY, Maker, serving, usage
 from tests.upstream import INPUT, OUTPUT
 
 Ask = Callable[..., Any]

@@ -89,6 +89,7 @@ def test_a_new_workspace_neither_pulls_nor_builds_what_only_other_kinds_start_fr
         ("java-api", ["envoy", "java-build", "java-run"]),
         ("static-web", ["envoy", "nginx", "node-build"]),
         ("ml-inference", ["envoy", "python-build", "python-run"]),
+        ("ai-gateway", ["envoy", "python-build", "python-run"]),
         ("job", ["envoy", "python-build", "python-run"]),
     ],
 )

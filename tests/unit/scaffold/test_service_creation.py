@@ -319,6 +319,21 @@ def test_a_model_is_part_of_its_services_content_digest(root: Path) -> None:
     assert digest() == before
 
 
+def test_a_change_of_a_prompt_or_a_model_is_a_new_image_of_an_ai_gateway(root: Path) -> None:
+    service_creation.create_service(root, "valkey", "valkey")
+    folder = service_creation.create_service(root, "ai", "ai-gateway")
+    workspace = workspaces.load_workspace(root)
+    settings = workspace.service("ai").settings
+    assert (settings.route, settings.needs, settings.generated) == ("/ai", ("valkey",), ("ADMIN_KEY",))
+    bases = dict.fromkeys(("python-build", "python-run"), f"x@sha256:{'a' * 64}")
+    digests = {content_digest(build_inputs_of(workspace, workspace.service("ai"), bases))}
+    for name in ("models.toml", "tenants.toml", "guards.toml", "prompts/summary.md"):
+        with (folder / "ai" / name).open("a", encoding="utf-8") as file:
+            file.write("# more\n")
+        digests.add(content_digest(build_inputs_of(workspace, workspace.service("ai"), bases)))
+    assert len(digests) == 5
+
+
 @pytest.mark.parametrize("kind", ["postgres", "valkey", "rabbitmq"])
 def test_each_service_of_a_kind_that_keeps_data_listens_on_the_port_that_its_clients_and_checks_know(
     root: Path, kind: str

@@ -8,7 +8,8 @@ from slipway._internal.model.workspace_path import workspace_root
 from slipway._internal.tasks.verb import verb
 
 KIND_HELP = (
-    "go-api, java-api, job, ml-inference, node-web, postgres, python-api, rabbitmq, static-web, valkey, worker. "
+    "ai-gateway, go-api, java-api, job, ml-inference, node-web, postgres, python-api, rabbitmq, static-web, valkey, "
+    "worker. "
     "Your own, in kinds/: "
 )
 """What `new` says of `kind`, before the names of a workspace's own."""

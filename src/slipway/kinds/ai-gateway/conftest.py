@@ -1,0 +1,3 @@
+"""Where the tests' fixtures are."""
+
+pytest_plugins = ["tests.gateways"]

@@ -91,7 +91,7 @@ def _must(argv: list[Any], **how: Any) -> str:
 class World:
     """One stack. `version`, `fails` and `options` say how the services `one` and `two` are deployed next.
 
-    `env` is more of the environment of `one` alone.
+    `env` is more of the environment of `one` alone, `rules` are those of its route, `keys` the hashes of a caller's.
     """
 
     images: Images
@@ -102,6 +102,8 @@ class World:
     fails: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, Any] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
     opened: Any = None
 
     def program(self) -> None:
@@ -129,7 +131,12 @@ class World:
             )
             upstreams[service] = made.container_name.apply(lambda name: f"{name}:8000")
         routes = [
-            {"service": "one", "route": "/one", "upstream": upstreams["one"]},
+            {
+                "service": "one",
+                "route": "/one",
+                "upstream": upstreams["one"],
+                **({"rules": self.rules} if self.rules else {}),
+            },
             {"service": "two", "route": "/", "upstream": upstreams["two"]},
         ]
         gateway = Gateway(
@@ -140,6 +147,7 @@ class World:
             network=network.network_name,
             port=self.port,
             routes=routes,
+            consumers={"shop": {"keys": self.keys}} if self.keys else None,
             drain_seconds=3,
         )
         digests = {"one": self.version, "two": self.version}

@@ -104,7 +104,9 @@ class GatewayProcess:
     def localized(self, text: str) -> str:
         """Return a file of the configuration as a process outside a container needs it."""
         text = text.replace(CONFIG_DIR, str(self.folder)).replace(SECRETS_DIR, str(self.folder / "secrets"))
-        text = text.replace(ADMIN_SOCKET, str(self.folder / "admin.sock")).replace("0.0.0.0", "127.0.0.1")
+        text = text.replace(ADMIN_SOCKET, str(self.folder / "admin.sock")).replace(
+            '"address": "0.0.0.0"', '"address": "127.0.0.1"'
+        )
         for name, port in LISTENING.items():
             text = text.replace(f'"port_value": {port}\n', f'"port_value": {self.ports[name]}\n')
         return text

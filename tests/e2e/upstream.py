@@ -85,7 +85,8 @@ class Service(BaseHTTPRequestHandler):
         self.say(200, gzip.compress(b"zipped" * 1000), {"Content-Encoding": "gzip", "ETag": '"1"'})
 
     def answer_large(self, query: dict[str, str]) -> None:
-        self.say(200, b"x" * int(query["size"]))
+        headers = {"Content-Type": query["type"]} if "type" in query else {}
+        self.say(200, b"x" * int(query["size"]), headers)
 
     def answer_cut(self, _query: dict[str, str]) -> None:
         self.send_response(200)

@@ -74,7 +74,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Automation:
     monkeypatch.setattr(pulumi.automation, "LocalWorkspace", local_workspace)
     monkeypatch.setattr(pulumi.automation.Stack, "create_or_select", lambda *_: found.stack())
     monkeypatch.setattr(pulumi, "ExistingStack", lambda *_: found.stack())
-    monkeypatch.setattr(pulumi, "PulumiCli", lambda cli: cli)
+    monkeypatch.setattr(pulumi, "PulumiCli", lambda cli, _scratch: cli)
     monkeypatch.setattr(pulumi, "serve_policies", serve)
     monkeypatch.setattr(pulumi, "pulumi_environment", lambda *_a, **_k: {"PULUMI_HOME": "/home"})
     monkeypatch.setattr(pulumi, "lacks_passphrase", lambda _root: False)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_a_pulumi_that_does_not_end_when_it_is_asked_is_ended_with_its_plugins(
 ) -> None:
     monkeypatch.setattr(pulumi_command, "INTERRUPT_SECONDS", 0.2)
     monkeypatch.setattr(pulumi_command, "PLUGIN_SECONDS", 0.2)
-    command = PulumiCli(Path(sys.executable))
+    command = PulumiCli(Path(sys.executable), tmp_path / ".slipway")
     said: list[str] = []
 
     def hear(line: str) -> None:
@@ -163,5 +164,20 @@ def test_plugins_of_a_pulumi_that_was_killed_are_ended(tmp_path: Path) -> None:
     program.chmod(0o755)
     printed: list[str] = []
     with pytest.raises(CommandError):
-        PulumiCli(program).run([], str(tmp_path), {}, on_output=printed.append)
+        PulumiCli(program, tmp_path / ".slipway").run([], str(tmp_path), {}, on_output=printed.append)
     assert program_name(int(printed[0])) == ""
+
+
+def test_what_pulumi_and_its_plugins_leave_in_their_temporary_folder_goes(tmp_path: Path) -> None:
+    program = tmp_path / "pulumi"
+    text = "import os, tempfile; folder = tempfile.gettempdir(); print(folder); print(oct(os.stat(folder).st_mode))"
+    program.write_text(f"#!{sys.executable}\n{text}; os.close(tempfile.mkstemp()[0])\n")
+    program.chmod(0o755)
+    printed: list[str] = []
+    PulumiCli(program, tmp_path / ".slipway").run([], str(tmp_path), {}, on_output=printed.append)
+    folder, mode = printed
+    assert Path(folder).is_relative_to(tmp_path / ".slipway" / "tmp") and mode == "0o40700"
+    assert not Path(folder).exists()
+    (tmp_path / "file").write_text("")
+    PulumiCli(program, tmp_path / "file").run([], str(tmp_path), {}, on_output=printed.append)  # none can be made there
+    assert printed[2] == tempfile.gettempdir()

@@ -21,7 +21,8 @@ from slipway._internal.commands.envoy_clusters import cluster_name, clusters
 from slipway._internal.commands.envoy_listener import LISTEN_PORT
 from slipway._internal.commands.envoy_messages import JsonObject
 from slipway._internal.commands.envoy_metrics import metrics_cluster
-from slipway._internal.commands.envoy_routes import METADATA, ROUTE_TABLE, route_configuration
+from slipway._internal.commands.envoy_routes import ROUTE_TABLE, route_configuration
+from slipway._internal.commands.envoy_rules import METADATA
 from slipway._internal.commands.envoy_tls import certificates
 from slipway._internal.commands.gateway_options import (
     DEFAULT_OPTIONS,

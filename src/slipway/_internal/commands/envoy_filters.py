@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slipway._internal.commands import envoy_rules as rules
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 
 BUFFER_FILTER = "envoy.filters.http.buffer"
@@ -20,6 +21,9 @@ def http_filters() -> list[JsonObject]:
         _skipped_if(_has("x-request-id", REQUEST_ID), _header_filter(_copy(NEW_ID_HEADER, "X-Request-ID"))),
         _skipped_if({"not_matcher": has_scheme}, _header_filter(_copy(CALLER_SCHEME_HEADER, "X-Forwarded-Proto"))),
         _header_filter({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}}),
+        *rules.address_and_origin_filters(),
+        rules.limit_filter(),
+        *rules.compression_filters(),
         {
             "name": BUFFER_FILTER,
             "disabled": True,  # a route turns it on

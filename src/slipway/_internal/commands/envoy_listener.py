@@ -11,6 +11,7 @@ from slipway._internal.commands.envoy_filters import CALLER_SCHEME_HEADER, NEW_I
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.envoy_metrics import METRICS_PORT, metrics_manager
 from slipway._internal.commands.envoy_routes import ROUTE_TABLE
+from slipway._internal.commands.envoy_rules import UPGRADES
 from slipway._internal.commands.envoy_tls import (
     HTTP2_LIMITS,
     HTTP2_RUNTIME,
@@ -31,8 +32,6 @@ MAX_REQUEST_HEADERS_KB = 96
 MAX_CONNECTIONS = 50_000
 KEEPALIVE_SECONDS = 75
 HEADER_SECONDS = 60
-UPGRADES = ("websocket", "tcp", "spdy/3.1")
-"""The protocols that a client may change to: WebSocket, and those of Docker's and Kubernetes' attached streams."""
 IGNORED_UPGRADES = ("h2c", "HTTP/", "TLS/")
 """What clients offer without need: they are answered as if they had not."""
 
@@ -59,6 +58,7 @@ REFUSALS = {
     411: "length required",
     413: "request body too large",
     414: "URL too long",
+    429: "too many requests",
     431: "request headers too large",
     500: "internal error",
 }

@@ -8,6 +8,16 @@ from slipway._internal.commands import envoy_maintenance
 from slipway._internal.commands.envoy_clusters import cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
+from slipway._internal.commands.envoy_rules import (
+    METADATA,
+    filter_settings,
+    has_method,
+    limit_metadata,
+    limits,
+    preflight_headers,
+    retry_policy,
+    upgrades,
+)
 from slipway._internal.commands.envoy_tls import TLS_MARK, misdirected, redirection
 from slipway._internal.commands.gateway_options import GatewayOptions, TlsOptions
 from slipway._internal.commands.gateway_route import Route
@@ -21,8 +31,6 @@ from slipway._internal.model.routes import (
 )
 
 ROUTE_TABLE = "routes"
-METADATA = "slipway"
-"""Where the table says for Slipway what it was made of."""
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
 """Methods of requests that may be sent to another container although the first may have begun to handle them."""
 MAX_UNKNOWN_BODY_BYTES = 16 << 20
@@ -38,6 +46,7 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
         virtual_hosts=_virtual_hosts(ordered, options),
         ignore_port_in_host_matching=True,
         max_direct_response_body_size_bytes=envoy_maintenance.MAX_PAGE_BYTES,
+        **limits(ordered),
         metadata={"filter_metadata": {METADATA: metadata}},
         request_headers_to_remove=["x-envoy-external-address", TLS_MARK],
         request_headers_to_add=[
@@ -115,15 +124,38 @@ def _refusal(match: JsonObject, status: int) -> JsonObject:
 
 
 def _service_routes(route: Route) -> list[JsonObject]:
-    taken = [_has_method(route.settings.methods)] if route.settings.methods else []
-    paths: list[JsonObject] = [{"prefix": "/"}]
-    if route.path != "/":
-        paths = [{"path": route.path}, {"prefix": f"{route.path}/"}]
+    """Return the entries of a route; all have what its rules turn on, also those that refuse a request."""
+    turned_on = filter_settings(route)
+    if not turned_on:
+        return _plain_routes(route)
+    entries = [*_preflight_routes(route), *_plain_routes(route)]
+    return [
+        entry | {"typed_per_filter_config": turned_on | entry.get("typed_per_filter_config", {})} for entry in entries
+    ]
+
+
+def _preflight_routes(route: Route) -> list[JsonObject]:
+    """Return the entries that let the gateway answer browsers, whatever methods the route takes."""
+    if not route.settings.cors:
+        return []
+    # The filter answers all of them, but only of routes that lead somewhere.
+    return [
+        {"match": _narrowed(path, *preflight_headers(route)), "route": {"cluster": cluster_name(route.upstream)}}
+        for path in _paths(route)
+    ]
+
+
+def _paths(route: Route) -> list[JsonObject]:
+    return [{"prefix": "/"}] if route.path == "/" else [{"path": route.path}, {"prefix": f"{route.path}/"}]
+
+
+def _plain_routes(route: Route) -> list[JsonObject]:
+    taken = [has_method(route.settings.methods)] if route.settings.methods else []
     entries: list[JsonObject] = []
     if route.path != "/" and route.settings.service_path == "/":
         # What would be left, //host/…, is to many programs and browsers another host's address.
         entries.append(_refusal(_narrowed({"prefix": f"{route.path}//"}, *taken), 400))
-    for match in (_narrowed(path, *taken) for path in paths):
+    for match in (_narrowed(path, *taken) for path in _paths(route)):
         entries += [_redirection(route, match)] if route.settings.redirect else _forwarding_routes(route, match)
     if route.path != "/":
         otherwise = {"safe_regex": {"regex": written_otherwise(route.path)}}
@@ -145,7 +177,7 @@ def _forwarding_routes(route: Route, match: JsonObject) -> list[JsonObject]:
             buffer={"max_request_bytes": min(limit, MAX_UNKNOWN_BODY_BYTES)},
         )
         filters = {"typed_per_filter_config": {BUFFER_FILTER: held}}
-    for headers, repeatable in (([_has_method(IDEMPOTENT_METHODS)], True), ([], False)):
+    for headers, repeatable in (([has_method(IDEMPOTENT_METHODS)], True), ([], False)):
         if filters:
             entries.append(_forward(route, _narrowed(match, *headers, *unsized), repeatable) | filters)
         entries.append(_forward(route, _narrowed(match, *headers), repeatable))
@@ -158,19 +190,14 @@ def _narrowed(match: JsonObject, *headers: JsonObject) -> JsonObject:
     return {**match, "headers": wanted} if wanted else match
 
 
-def _has_method(methods: Sequence[str]) -> JsonObject:
-    return {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(methods)}}}
-
-
 def _lacks(header: str) -> JsonObject:
     return {"name": header, "present_match": True, "invert_match": True}
 
 
 def _forward(route: Route, match: JsonObject, repeatable: bool) -> JsonObject:
-    conditions = ["connect-failure", "refused-stream", "reset-before-request", *(["reset"] if repeatable else [])]
     return {
         "match": match,
-        "metadata": {"filter_metadata": {METADATA: {"service": route.service}}},
+        "metadata": _metadata(route),
         **_header_changes(route.settings),
         "route": {
             "cluster": cluster_name(route.upstream),
@@ -179,20 +206,15 @@ def _forward(route: Route, match: JsonObject, repeatable: bool) -> JsonObject:
             "idle_timeout": f"{route.limits.idle}s",
             # A service may have several containers, which its name leads to. A request that one of them could not take,
             # or dropped before an answer although it may be repeated, goes to another one; not one that takes long.
-            "retry_policy": {
-                "retry_on": ",".join(conditions),
-                "num_retries": 4,
-                "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.25s"},
-                "retry_host_predicate": [
-                    {
-                        "name": "envoy.retry_host_predicates.previous_hosts",
-                        "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
-                    }
-                ],
-                "host_selection_retry_max_attempts": 5,
-            },
+            **retry_policy(route.settings.retry_policy, repeatable=repeatable),
+            **upgrades(route.settings),
         },
     }
+
+
+def _metadata(route: Route) -> JsonObject:
+    """Return what error pages, logs and limits read of a route."""
+    return {"filter_metadata": {METADATA: {"service": route.service, **limit_metadata(route)}}}
 
 
 def _redirection(route: Route, match: JsonObject) -> JsonObject:
@@ -202,6 +224,7 @@ def _redirection(route: Route, match: JsonObject) -> JsonObject:
     where = {"scheme_redirect": redirect.scheme, "host_redirect": redirect.host}
     return {
         "match": match,
+        "metadata": _metadata(route),
         **_header_changes(route.settings),
         "redirect": {
             **{name: value for name, value in where.items() if value},

@@ -13,11 +13,20 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from slipway._internal.insight import route_rules as rules
+from slipway._internal.insight.route_rules import RequestFacts
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.hosts import ANY_HOST, by_host, match_host
+from slipway._internal.model.request_limits import (
+    DEFAULT_LIMITS,
+    NO_TIMEOUTS,
+    RequestLimits,
+    Timeouts,
+    effective_limits,
+)
+from slipway._internal.model.route_rules import METHODS
 from slipway._internal.model.routes import (
     ENCODED_DOT_SEGMENT,
-    METHODS,
     OWN_PATH,
     PREFIX_HEADER,
     RedirectSettings,
@@ -50,6 +59,7 @@ class RequestFate:
         sent_path: the path that the service gets, with the query.
         status: what the gateway answers itself; 0 where the service answers.
         why: what a status says, in words, or where a redirect leads.
+        rules: the rules that it meets where the service answers, in words.
     """
 
     method: str
@@ -59,6 +69,7 @@ class RequestFate:
     sent_path: str = ""
     status: int = 0
     why: str = ""
+    rules: tuple[str, ...] = ()
     host: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,7 +86,7 @@ class RequestFate:
         lines = [f"{asked}: {self.service} by its route {self.route.path}"]
         if self.sent_path != self.path:
             lines.append(f"  it gets {self.method} {self.sent_path}")
-        return "\n".join([*lines, *(f"  {change}" for change in describe_changes(self.route))])
+        return "\n".join([*lines, *(f"  {change}" for change in (*describe_changes(self.route), *self.rules))])
 
 
 COLUMNS = ("route", "methods", "service", "it gets", "changes")
@@ -87,6 +98,7 @@ class RouteRow:
 
     service: str
     route: RouteSettings
+    limits: RequestLimits = DEFAULT_LIMITS
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -99,17 +111,31 @@ class RouteRow:
             " ".join(self.route.methods) or "all",
             self.service,
             shown,
-            ", ".join(describe_changes(self.route)) or "none",
+            ", ".join([*describe_changes(self.route), *rules.describe_rules(self.route, self.limits)]) or "none",
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {"service": self.service, **msgspec.to_builtins(self.route)}
+        own, usual = self.limits, DEFAULT_LIMITS
+        timeouts = Timeouts(
+            *(
+                None if value == default else value
+                for value, default in ((own.connect, usual.connect), (own.idle, usual.idle))
+            )
+        )
+        limited = msgspec.structs.replace(
+            self.route, body=own.body or None, timeouts=NO_TIMEOUTS if timeouts == NO_TIMEOUTS else timeouts
+        )
+        return {"service": self.service, **msgspec.to_builtins(limited)}
 
 
 def list_routes(services: Sequence[Service]) -> list[RouteRow]:
     """Return all routes in the order in which the gateway tries them."""
-    rows = [RouteRow(service.name, route) for service in services for route in service.routes]
+    rows = [
+        RouteRow(service.name, route, effective_limits(route, service.settings.gateway, service.defaults))
+        for service in services
+        for route in service.ruled_routes
+    ]
     return sorted(rows, key=lambda row: (row.route.host or "", precedence(row.route.path)))
 
 
@@ -118,6 +144,7 @@ def find_fate(
     url: str,
     method: str = "GET",
     stack_hosts: Sequence[str] = (),
+    facts: RequestFacts = rules.NO_FACTS,
     redirects_to_tls: bool = False,
 ) -> RequestFate:
     """Return what becomes of a request.
@@ -127,6 +154,7 @@ def find_fate(
         url: a URL, or a path, at the stack's host.
         method: the request's method.
         stack_hosts: the hosts of the stack, for routes that name none.
+        facts: its headers, and where it comes from.
         redirects_to_tls: whether the gateway has a certificate, so that over HTTP it only says where HTTPS is.
 
     Raises:
@@ -138,30 +166,40 @@ def find_fate(
     if not found:
         raise ConfigError(f"{url!r:.200} is no URL and no path", remedy="Write a path such as /api/items, or a URL.")
     path, query = normalize_path(found["path"] or "/"), found["query"] or ""
-    asked = f"{path}{query}"
     hosts = by_host(list_routes(services), lambda row: row.route.host, stack_hosts)
     authority = found["host"] or next(iter(stack_hosts), "")
     host = match_host(hosts, authority)
-    fate = _find_fate(hosts.get(host, None if hosts else []), method, path, query, asked)
+    fate = _find_fate(hosts.get(host, None if hosts else []), method, path, query, facts)
     if redirects_to_tls and url.lower().startswith("http://") and not is_own_path(path):
-        fate = RequestFate(method, asked, status=308, why=f"to https://{authority}{asked}")
+        fate = RequestFate(method, f"{path}{query}", status=308, why=f"to https://{authority}{path}{query}")
     return replace(fate, host=authority if host != ANY_HOST else "")
 
 
-def _find_fate(rows: Sequence[RouteRow] | None, method: str, path: str, query: str, asked: str) -> RequestFate:
-    if "%00" in path or re.fullmatch(ENCODED_DOT_SEGMENT, path):
-        return RequestFate(method, asked, status=400, why=AMBIGUOUS)
-    if path == f"{OWN_PATH}/health":
-        return RequestFate(method, asked, status=200, why="the gateway's own health")
-    if path.startswith(f"{OWN_PATH}/"):
-        return RequestFate(method, asked, status=404, why="below this path the gateway answers itself")
+def _find_fate(rows: Sequence[RouteRow] | None, method: str, path: str, query: str, facts: RequestFacts) -> RequestFate:
+    asked = f"{path}{query}"
+    if own := _own_answer(path):
+        return RequestFate(method, asked, status=own[0], why=own[1])
     if rows is None:
         return RequestFate(method, asked, status=404, why="no service has this host")
     for row in rows:
+        if facts.asks_whether_a_page_may(row.route, method) and _is_below(path, row.route):
+            question = RequestFate(method, asked, row.service, row.route, status=200)
+            return _after_rules(question, row.limits, facts)
         takes_method = not row.route.methods or method in row.route.methods
         if takes_method and (fate := _met(row.route, row.service, method, path, query)):
-            return fate
+            return _after_rules(fate, row.limits, facts)
     return RequestFate(method, asked, status=404, why="no service has this route")
+
+
+def _own_answer(path: str) -> tuple[int, str] | None:
+    """Return what the gateway answers whatever routes there are: its status, and why."""
+    if "%00" in path or re.fullmatch(ENCODED_DOT_SEGMENT, path):
+        return 400, AMBIGUOUS
+    if path == f"{OWN_PATH}/health":
+        return 200, "the gateway's own health"
+    if path.startswith(f"{OWN_PATH}/"):
+        return 404, "below this path the gateway answers itself"
+    return None
 
 
 def normalize_path(path: str) -> str:
@@ -185,7 +223,7 @@ def _met(route: RouteSettings, service: str, method: str, path: str, query: str)
     """Return what becomes of a request that this route takes, or turns down; None for one that it leaves."""
     asked = f"{path}{query}"
     own = route.path.rstrip("/")
-    if path != route.path and not path.startswith(f"{own}/"):
+    if not _is_below(path, route):
         if own and re.fullmatch(written_otherwise(route.path), path):
             return RequestFate(method, asked, service, route, status=400, why=AMBIGUOUS)
         return None
@@ -198,6 +236,19 @@ def _met(route: RouteSettings, service: str, method: str, path: str, query: str)
         return RequestFate(method, asked, service, route, status=redirect.status, why=why)
     sent = f"{route.service_path.rstrip('/')}{rest}" or "/"
     return RequestFate(method, asked, service, route, sent_path=f"{sent}{query}")
+
+
+def _is_below(path: str, route: RouteSettings) -> bool:
+    return path == route.path or path.startswith(f"{route.path.rstrip('/')}/")
+
+
+def _after_rules(fate: RequestFate, limits: RequestLimits, facts: RequestFacts) -> RequestFate:
+    """Return what becomes of a request when the route's rules have looked at it, too."""
+    assert fate.route
+    if refusal := rules.find_refusal(fate.route, limits, facts, fate.method, answers_itself=bool(fate.status)):
+        status, why = refusal
+        return replace(fate, status=status, why=why, sent_path="")
+    return replace(fate, rules=() if fate.status else tuple(rules.describe_rules(fate.route, limits, facts)))
 
 
 def redirect_target(redirect: RedirectSettings, path: str) -> str:

@@ -1,4 +1,4 @@
-"""The gateway's limits for requests, size and time, for all services or for one."""
+"""The gateway's limits for requests, size and time, for all services, for one or for a route."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ BODY_SIZE = re.compile(r"[1-9][0-9]{0,11}[kmg]")
 UNLIMITED = "unlimited"
 
 
-class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Seconds: until a service has taken a connection, and without a byte in either direction once it has."""
 
     connect: Annotated[int, Meta(ge=1, le=3600)] | None = None
     idle: Annotated[int, Meta(ge=1, le=604800)] | None = None
 
 
-class ServiceGatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A service's own limits; what it does not say, the workspace says for all.
+NO_TIMEOUTS = Timeouts()
+
+
+class RequestLimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Limits for requests, of a route, a service or the workspace; what one does not say, the next one says.
 
     `body` is the most bytes that a request may bring: `100m`, or `unlimited`.
     """
 
     body: str | None = None
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = NO_TIMEOUTS
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ DEFAULT_LIMITS = RequestLimits()
 """The limits of a service without settings."""
 
 
-def effective_limits(*settings: ServiceGatewaySettings) -> RequestLimits:
+def effective_limits(*settings: RequestLimitSettings) -> RequestLimits:
     """Return the limits in force; earlier settings override later ones."""
 
     def first(*values: int | str | None, default: int | str) -> int | str:

@@ -15,6 +15,8 @@ from msgspec import Meta
 
 from slipway._internal.model.containers import ErrorFactory
 from slipway._internal.model.hosts import HOST_REMEDY, host_problem
+from slipway._internal.model.request_limits import NO_TIMEOUTS
+from slipway._internal.model.route_rules import METHODS, OF_SERVED_ROUTES, RuleSettings, check_rules
 
 PATH = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 OWN_PATH = "/.slipway"
@@ -22,7 +24,6 @@ OWN_PATH = "/.slipway"
 _SEPARATOR = "(?:/|%2[fF]|%5[cC])"
 ENCODED_DOT_SEGMENT = rf"[^?]*{_SEPARATOR}\.\.?(?:{_SEPARATOR}[^?]*)?(?:\?.*)?"
 """What is refused of a path whose dot segments are resolved: those that are left have an encoded slash at one side."""
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PREFIX_HEADER = "X-Forwarded-Prefix"
 """Tells a service which part of the path it did not get."""
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
@@ -56,8 +57,8 @@ class HeaderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     remove: tuple[str, ...] = ()
 
 
-class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
-    """One of a service's routes.
+class RouteSettings(RuleSettings, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
+    """One of a service's routes. Its other rules may also stand in a table [gateway], for all routes.
 
     Attributes:
         path: what it answers, with all that is below.
@@ -122,6 +123,7 @@ def check_routes(routes: Sequence[RouteSettings], refuse: ErrorFactory) -> None:
     for number, route in enumerate(routes):
         _check_matching(route, number, refuse)
         _check_changes(route, number, refuse)
+        check_rules(route, ("routes", f"{number}"), route.methods, refuse)
         for earlier in routes[:number]:
             if overlap(route, earlier):
                 raise refuse(
@@ -173,6 +175,12 @@ def _check_changes(route: RouteSettings, number: int, refuse: ErrorFactory) -> N
     for name, headers in (("request-headers", route.request_headers), ("response-headers", route.response_headers)):
         for problem, remedy in _header_problems(headers):
             raise refuse(key(name), f"`{name}` {problem}", remedy)
+    if route.timeouts.connect is not None:
+        raise refuse(
+            key("timeouts", "connect"),
+            "a route has no `connect` of its own: connections are its service's",
+            "Set it under [gateway]: timeouts.connect = 3.",
+        )
     if route.redirect is not None:
         _check_redirect(route, route.redirect, number, refuse)
 
@@ -190,6 +198,7 @@ def _check_redirect(route: RouteSettings, redirect: RedirectSettings, number: in
         "rewrite": route.rewrite is not None,
         "request-headers": route.request_headers != HeaderSettings(),
         "timeout": route.timeout is not None,
+        **{name: getattr(route, name) not in (None, NO_TIMEOUTS) for name in sorted(OF_SERVED_ROUTES)},
     }
     for name, is_set in others.items():
         if is_set:

@@ -193,7 +193,7 @@ def line_of(text: str, keys: tuple[str, ...]) -> int:
                 return number
         elif pair := _KEY_VALUE.match(line[:MAX_KEY_LINE_CHARACTERS]):
             path = (*table, *(part.strip("\"'") for part in pair[1].split(".")))
-            if path == keys[: len(path)] and len(path) > len(table):
+            if path[: len(keys)] == keys[: len(path)] and len(path) > len(table):
                 return number
     return found
 

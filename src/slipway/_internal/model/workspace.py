@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
@@ -30,7 +30,7 @@ from slipway._internal.model.local_settings import LocalSettings
 from slipway._internal.model.masking import register_secret
 from slipway._internal.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway._internal.model.project import Project
-from slipway._internal.model.request_limits import BODY_REMEDY, ServiceGatewaySettings, body_problem
+from slipway._internal.model.route_rules import NO_RULES, ServiceGatewaySettings, check_rules, with_defaults
 from slipway._internal.model.routes import PATH, RouteSettings, check_routes, overlap
 from slipway._internal.model.start_order import find_circle
 from slipway._internal.model.structured_files import line_of, path_exists, read_toml
@@ -46,7 +46,7 @@ _SYNC_ENTRY = re.compile(r"(?:([^:/]+):)?((?!\.\.?(?:/|$))[^:/]+(?:/(?!\.\.?(?:/
 
 
 class GatewaySettings(ServiceGatewaySettings, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """Where the gateway listens on the engine's machine, and the limits of services that say none of their own.
+    """Where the gateway listens on the engine's machine, and the rules of services that say none of their own.
 
     `tls_port` is where it speaks TLS in stacks that have a certificate, and `hsts` the seconds for which browsers shall
     come by HTTPS only; 0: they are not told. `metrics_port` is where its metrics are, on the engine's machine alone.
@@ -177,7 +177,7 @@ class ServiceSettings(ContainerSettings, frozen=True, forbid_unknown_fields=True
     scale: ScaleSettings = ScaleSettings()
     job: JobSettings | None = None
     dev: DevSettings = DevSettings()
-    gateway: ServiceGatewaySettings = ServiceGatewaySettings()
+    gateway: ServiceGatewaySettings = NO_RULES
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,8 @@ class Service:
     name: str
     folder: Path
     settings: ServiceSettings
+    defaults: ServiceGatewaySettings = NO_RULES
+    """The workspace's rules for routes."""
 
     @property
     def dockerfile(self) -> Path:
@@ -212,6 +214,14 @@ class Service:
         """Its routes, in the order of its file; `route` is short for one."""
         settings = self.settings
         return settings.routes if settings.route is None else (RouteSettings(path=settings.route),)
+
+    @property
+    def ruled_routes(self) -> tuple[RouteSettings, ...]:
+        """Its routes with the rules in force: a route's own, the service's or the workspace's."""
+        return tuple(
+            with_defaults(route, self.settings.gateway, self.defaults, is_served=route.redirect is None)
+            for route in self.routes
+        )
 
     @property
     def main_route(self) -> RouteSettings | None:
@@ -353,7 +363,7 @@ def load_workspace(root: Path) -> Workspace:
     settings = read_toml(path, WorkspaceSettings, text=text)
     _check_settings(path, text, settings)
     texts: dict[str, str] = {}
-    services = tuple(_load_services(root, texts))
+    services = tuple(replace(service, defaults=settings.gateway) for service in _load_services(root, texts))
     _check_services(services, texts)
     return Workspace(root, settings, services, locals_.load(root))
 
@@ -403,8 +413,11 @@ def _check_settings(path: Path, text: str, settings: WorkspaceSettings) -> None:
             remedy="Use lower-case letters, digits and dashes, such as `demo` or `team-shop`.",
         )
     _check_addresses(path, text, settings)
-    if wrong := body_problem(settings.gateway.body):
-        raise ConfigError(f"{path}:{line_of(text, ('gateway', 'body'))}: {wrong}", remedy=BODY_REMEDY)
+
+    def refuse(keys: tuple[str, ...], what: str, remedy: str) -> ConfigError:
+        return ConfigError(f"{path}:{line_of(text, keys)}: {what}", remedy=remedy)
+
+    check_rules(settings.gateway, ("gateway",), (), refuse)
     build = settings.build
     for keys, platform in [
         *((("build", "platforms"), platform_name) for platform_name in build.platforms),
@@ -538,10 +551,9 @@ def _check_image(service: Service, refuse: ErrorFactory) -> None:
 
 
 def _check_requests(settings: ServiceSettings, refuse: ErrorFactory) -> None:
-    if problem := body_problem(settings.gateway.body):
-        raise refuse(("gateway", "body"), problem, BODY_REMEDY)
+    check_rules(settings.gateway, ("gateway",), (), refuse)
     has_routes = settings.route is not None or bool(settings.routes)
-    if settings.gateway != ServiceGatewaySettings() and not has_routes:
+    if settings.gateway != NO_RULES and not has_routes:
         raise refuse(
             ("gateway",), "a service without a `route` has no [gateway]", "Give it a `route`, or remove the table."
         )

@@ -223,7 +223,7 @@ class PulumiStack:
             work_dir=str(self._folder),
             program=self._run_program,
             env_vars={**own, **self.environment, **(environment or {})},
-            pulumi_command=PulumiCli(self.cli),
+            pulumi_command=PulumiCli(self.cli, self.workspace.scratch),
         )
 
     def _open_stack(self, environment: Mapping[str, str] | None = None) -> automation.Stack:

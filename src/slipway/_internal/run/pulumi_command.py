@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from pulumi import automation
 from semver import VersionInfo
 
-from slipway._internal.model.scratch import track_session
+from slipway._internal.model.scratch import temporary_folder, track_session
 from slipway._internal.model.terminal_text import LAST_LINES
 from slipway._internal.run.process import child_environment
 from slipway._internal.run.process_status import read_start_time
@@ -29,10 +29,14 @@ NOISE_PREFIXES = ("warning: using pulumi-", "error: update failed", "error: prev
 
 
 class PulumiCli(automation.PulumiCommand):
-    """The Pulumi CLI in a session of its own, so that Ctrl-C reaches it once, from here, and it may end in order."""
+    """The Pulumi CLI in a session of its own, so that Ctrl-C reaches it once, from here, and it may end in order.
 
-    def __init__(self, command: Path) -> None:
+    It and its plugins leave temporary files, a copy of the kubeconfig among them; so they get a folder that goes.
+    """
+
+    def __init__(self, command: Path, scratch: Path) -> None:
         self.command = str(command)
+        self._scratch = scratch
         self.version = VersionInfo(3, 255)  # the API only asks whether events can be streamed (3.206 and newer)
 
     def run(
@@ -43,13 +47,27 @@ class PulumiCli(automation.PulumiCommand):
         on_output: Callable[[str], Any] | None = None,
         on_error: Callable[[str], Any] | None = None,
     ) -> automation.CommandResult:
+        with ExitStack() as ending:
+            with suppress(OSError):  # a full disk: Pulumi says so itself
+                folder = ending.enter_context(temporary_folder(self._scratch, "pulumi"))
+                additional_env = {**additional_env, "TMPDIR": str(folder)}
+            return self._run(args, cwd, additional_env, on_output, on_error)
+
+    def _run(
+        self,
+        args: list[str],
+        cwd: str,
+        environment: Mapping[str, str],
+        on_output: Callable[[str], Any] | None,
+        on_error: Callable[[str], Any] | None,
+    ) -> automation.CommandResult:
         child = subprocess.Popen(
             [self.command, "--non-interactive", *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env=child_environment({**additional_env, "PULUMI_AUTOMATION_API": "true"}),
+            env=child_environment({**environment, "PULUMI_AUTOMATION_API": "true"}),
             encoding="utf-8",
             errors="replace",
             start_new_session=True,

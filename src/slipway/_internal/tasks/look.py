@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from invoke.context import Context
 
 from slipway._internal.model.workspace_path import workspace_root
@@ -62,12 +64,24 @@ def logs(
         "stack": "The stack whose gateway it is about.",
         "test": "A path or URL: say which route a request meets, and what the service gets. Nothing is sent.",
         "method": "The method of that request.",
+        "header": "A header of that request, as curl has it: -H 'Name: value'. May be repeated.",
+        "from": "The address that it comes from.",
         "json": "Print it as JSON.",
-    }
+    },
+    iterable=["header"],
 )
-def routes(context: Context, stack: str = "dev", test: str = "", method: str = "GET", json: bool = False) -> None:
+def routes(
+    context: Context,
+    stack: str = "dev",
+    test: str = "",
+    method: str = "GET",
+    header: Iterable[str] = (),
+    from_: str = "",
+    json: bool = False,
+) -> None:
     """Show which requests each service gets, and what is changed about them: invoke routes --test /api/items."""
     from slipway._internal.insight import requests
+    from slipway._internal.insight.route_rules import RequestFacts
     from slipway._internal.model import stack as stacks
     from slipway._internal.model.stack_hosts import check_hosts
     from slipway._internal.model.workspace import load_workspace
@@ -78,8 +92,9 @@ def routes(context: Context, stack: str = "dev", test: str = "", method: str = "
     services = [service for service in workspace.services if service.name not in settings.external]
     check_hosts(services, settings)
     if test:
+        facts = RequestFacts.of(header, from_)
         hosts, has_tls = stacks.hosts_of_stack(settings), settings.certificate is not None
-        fate = requests.find_fate(services, test, method.upper(), hosts, redirects_to_tls=has_tls)
+        fate = requests.find_fate(services, test, method.upper(), hosts, facts, has_tls)
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
     rows = requests.list_routes(services)
     if json:

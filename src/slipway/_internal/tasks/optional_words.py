@@ -42,6 +42,7 @@ class OptionalWordsTask(Task[Any]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         arguments = super().get_arguments(ignore_unknown_help)
+        _keep_help(arguments)
         if any(argument.positional for argument in arguments):
             namespace, argv = self.namespace(), own_words(sys.argv[1:])
             taken = [token for token in argv if token in namespace and _is_service(workspace_root(), token)]
@@ -103,8 +104,15 @@ def _hide_services(namespace: Collection, argv: Sequence[str], services: Names[s
 def _arguments(task: Task[Any], words: int) -> list[Argument]:
     """Return a task's arguments, of which so many words are given."""
     arguments = Task.get_arguments(copy.deepcopy(task), ignore_unknown_help=True)  # which takes the help out of a task
+    _keep_help(arguments)
     _set_positional(arguments, words, required=False)
     return arguments
+
+
+def _keep_help(arguments: Sequence[Argument]) -> None:
+    """Leave `-h` for the help: Invoke gives it to an argument that begins with that letter, which has `-H` here."""
+    for argument in arguments:
+        argument.names = tuple("H" if name == "h" else name for name in argument.names)
 
 
 def _set_positional(arguments: Sequence[Argument], words: int, *, required: bool) -> None:

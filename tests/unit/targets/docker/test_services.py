@@ -8,6 +8,11 @@ import pytest
 from tests.unit.targets.kubernetes.conftest import change, root, settings
 from tests.unit.targets.kubernetes.declared import DIGEST, Declared, declare
 
+from slipway._internal.model.request_limits import RequestLimits
+from slipway._internal.model.route_rules import LimitSettings
+from slipway._internal.model.routes import RouteSettings
+from slipway._internal.rollout.gateway import GatewaySpec
+
 __all__ = ["root"]
 MIGRATED = 'needs = ["worker"]\nrelease = ["python", "-m", "app.migrate"]'
 
@@ -45,3 +50,15 @@ def test_a_container_waits_for_its_release_command_and_both_for_what_they_stand_
 
 def test_a_rollback_tells_the_release_command_so(demo: Path) -> None:
     assert declared(demo, rolls_back=True)["ReleaseCommand", "api"]["rollsBack"] is True
+
+
+def test_the_gateway_gets_the_rules_in_force_and_reads_them_as_they_were(demo: Path) -> None:
+    rules = 'limit = { requests = 5, per = "minute" }\nallow = ["10.0.0.0/8"]\nretries = 2\nbody = "3m"\n'
+    change(demo, "api", 'route = "/api"\n', "")
+    change(demo, "api", "", f'[[routes]]\npath = "/api"\ntimeouts.idle = 7\ncompression = true\n[gateway]\n{rules}')
+    gateway = declared(demo)["Gateway", "dev"]
+    api, web = GatewaySpec.from_inputs(gateway).routes
+    limit = LimitSettings(5, "minute")
+    assert api.rules == RouteSettings(path="/api", limit=limit, allow=("10.0.0.0/8",), retries=2, compression=True)
+    assert api.limits == RequestLimits("3m", idle=7)
+    assert (web.rules, web.limits) == (None, RequestLimits())

@@ -462,6 +462,54 @@ def test_an_ingress_refuses_what_it_has_no_word_for(root: Path) -> None:
         declare(root)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'limit = { requests = 1, per = "second" }',
+        'allow = ["10.0.0.0/8"]',
+        'deny = ["10.0.0.1"]',
+        'cors = { origins = ["*"] }',
+        "retries = 0",
+        "compression = true",
+        "websockets = false",
+        'body = "1m"',
+        "timeouts.idle = 3",
+    ],
+)
+@pytest.mark.parametrize("engine", ["parent: infra/public", "gateway: nginx", "ingress: nginx"])
+def test_no_rule_is_left_out_that_routes_on_a_cluster_cannot_have(root: Path, engine: str, rule: str) -> None:
+    settings(root, engine, "host: demo.example")
+    key, kind = rule.split(maxsplit=1)[0].split(".", maxsplit=1)[0], "Ingress" if "ingress" in engine else "Gateway"
+    change(root, "api", 'route = "/api"\n', "")
+    change(root, "api", "", f'[[routes]]\npath = "/api"\n{rule}\n')
+    with pytest.raises(
+        ConfigError, match=rf"services/api/service.toml:\d+: `{key}` cannot be had with the {kind}"
+    ) as caught:
+        declare(root)
+    assert "Docker engine" in caught.value.remedy
+
+
+def test_what_changes_nothing_there_is_no_reason_to_refuse(root: Path) -> None:
+    settings(root, "parent: infra/public", "host: demo.example")
+    change(root, "api", 'route = "/api"\n', "")
+    rules = 'limit = "off"\ndeny = []\ncompression = false\nwebsockets = true\n'
+    change(root, "api", "", f'[[routes]]\npath = "/api"\n{rules}')
+    assert len(declare(root)["HTTPRoute", "api"]["spec"]["rules"]) == 1
+
+
+@pytest.mark.parametrize("rule", ['limit = { requests = 1, per = "second" }', 'deny = ["10.0.0.1"]', "retries = 0"])
+@pytest.mark.parametrize("engine", ["parent: infra/public", "ingress: nginx"])
+@pytest.mark.parametrize("file", ["workspace.toml", "services/api/service.toml"])
+def test_nor_is_a_rule_for_all_routes(root: Path, file: str, engine: str, rule: str) -> None:
+    settings(root, engine, "host: demo.example")
+    text = (root / file).read_text()
+    (root / file).write_text(
+        text.replace("[gateway]\n", f"[gateway]\n{rule}\n") if "[gateway]" in text else f"{text}\n[gateway]\n{rule}\n"
+    )
+    with pytest.raises(ConfigError, match=rf"{file}:\d+: `{rule.split(maxsplit=1)[0]}` cannot be had with the "):
+        declare(root)
+
+
 def with_rules(root: Path, rules: str = RULES) -> None:
     change(root, "api", 'route = "/api"\n', "")
     change(root, "api", "", rules)

@@ -10,7 +10,7 @@ import pulumi
 
 from slipway._internal.commands.gateway_options import options_as_inputs
 from slipway._internal.model import lock
-from slipway._internal.model.request_limits import effective_limits
+from slipway._internal.model.request_limits import NO_TIMEOUTS, effective_limits
 from slipway._internal.model.routes import RouteSettings
 from slipway._internal.model.stack import gateway_port_of, metrics_port_of
 from slipway._internal.model.start_order import backing_needs, in_start_order
@@ -90,7 +90,7 @@ class DockerServices(pulumi.ComponentResource):
             network=self.network.network_name,
             bind=workspace.settings.gateway.bind,
             port=gateway_port_of(workspace, stack),
-            routes=[self._route(service, route) for service in routed for route in service.routes],
+            routes=[self._route(service, route) for service in routed for route in service.ruled_routes],
             options=options_as_inputs(gateway_options(workspace, stack, tls.options)),
             secrets=tls.secrets,
             tls_port=tls.options.port if tls.options else None,
@@ -101,8 +101,8 @@ class DockerServices(pulumi.ComponentResource):
 
     def _route(self, service: Service, route: RouteSettings) -> RouteArgs:
         """Return one of the gateway's routes to a service, with the limits on the size and duration of requests."""
-        rules = msgspec.to_builtins(route)
-        limits = effective_limits(service.settings.gateway, self._args.workspace.settings.gateway)
+        rules = msgspec.to_builtins(msgspec.structs.replace(route, body=None, timeouts=NO_TIMEOUTS))
+        limits = effective_limits(route, service.settings.gateway, self._args.workspace.settings.gateway)
         container = self.containers[service.name]
         declared = RouteArgs(
             service=service.name,

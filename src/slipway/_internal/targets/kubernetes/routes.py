@@ -23,14 +23,12 @@ from pulumi_kubernetes.networking.v1 import (
     ServiceBackendPortArgs,
 )
 
-from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.hosts import WILDCARD, by_host
 from slipway._internal.model.routes import PREFIX_HEADER, RouteSettings
 from slipway._internal.model.stack import Stack, gateway_namespace_of, hosts_of_stack
-from slipway._internal.model.structured_files import line_of
-from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_FORCE, KubernetesContext, ServiceContext
+from slipway._internal.targets.kubernetes.unsupported_rules import refuse_for_gateway, refuse_for_ingress
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 HSTS = "Strict-Transport-Security"
@@ -85,6 +83,7 @@ def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
         opts=ctx.opts(),
     )
     if ctx.service.routes and entry_point.parents:
+        refuse_for_gateway(ctx)
         for host, routes in by_host(ctx.service.routes, lambda route: route.host, ()).items():
             _route(ctx, entry_point, host, routes)
     elif ctx.service.routes and ctx.stack_ctx.stack.ingress:
@@ -216,7 +215,7 @@ def _prefix(path: str) -> dict[str, str]:
 
 def _ingress(ctx: ServiceContext) -> Ingress:
     stack = ctx.stack_ctx.stack
-    _refuse_rules(ctx)
+    refuse_for_ingress(ctx)
     backend = IngressBackendArgs(
         service=IngressServiceBackendArgs(name=ctx.name, port=ServiceBackendPortArgs(name="http"))
     )
@@ -242,24 +241,3 @@ def _ingress(ctx: ServiceContext) -> Ingress:
         ),
         opts=ctx.opts(),
     )
-
-
-def _refuse_rules(ctx: ServiceContext) -> None:
-    """Raise ConfigError for a route that an Ingress cannot have: it knows paths, and nothing else is common to all."""
-    if ctx.stack_ctx.stack.tls and ctx.stack_ctx.workspace.settings.gateway.hsts:
-        settings = ctx.stack_ctx.workspace.root / "workspace.toml"
-        where = f"{settings}:{line_of(read_text(settings), ('gateway', 'hsts'))}"
-        raise ConfigError(
-            f"{where}: `hsts` cannot be had with the Ingress that {ctx.stack_ctx.stack.file} names",
-            remedy="Use slipway:gateway or slipway:parent, a Gateway, in place of slipway:ingress. Or remove `hsts`, and "
-            "have the Ingress's controller say it.",
-        )
-    file = ctx.service.folder / "service.toml"
-    for number, route in enumerate(ctx.service.routes):
-        set_keys = [key for key in msgspec.to_builtins(route) if key not in ("path", "host")]
-        if set_keys:
-            line = line_of(read_text(file), ("routes", f"{number}", set_keys[0]))
-            raise ConfigError(
-                f"{file}:{line}: `{set_keys[0]}` cannot be had with the Ingress that {ctx.stack_ctx.stack.file} names",
-                remedy="Use slipway:gateway or slipway:parent, a Gateway, in place of slipway:ingress.",
-            )

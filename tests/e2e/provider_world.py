@@ -91,7 +91,8 @@ def _must(argv: list[Any], **how: Any) -> str:
 class World:
     """One stack. `version`, `fails` and `options` say how the services `one` and `two` are deployed next.
 
-    `env` is more of the environment of `one` alone, `rules` are those of its route, `keys` the hashes of a caller's.
+    `env` is more of the environment of `one` alone, `rules` are those of its route, `keys` the hashes of a caller's,
+    `front` more inputs of the gateway.
     """
 
     images: Images
@@ -104,6 +105,7 @@ class World:
     env: dict[str, str] = field(default_factory=dict)
     rules: dict[str, Any] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
+    front: dict[str, Any] = field(default_factory=dict)
     opened: Any = None
 
     def program(self) -> None:
@@ -149,6 +151,7 @@ class World:
             routes=routes,
             consumers={"shop": {"keys": self.keys}} if self.keys else None,
             drain_seconds=3,
+            **self.front,
         )
         digests = {"one": self.version, "two": self.version}
         release = Release("release", mode="inline", digests=digests, opts=pulumi.ResourceOptions(depends_on=[gateway]))

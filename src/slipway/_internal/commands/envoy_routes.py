@@ -46,8 +46,8 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
         name=ROUTE_TABLE,
         virtual_hosts=_virtual_hosts(ordered, options),
         ignore_port_in_host_matching=True,
-        **limits(ordered),
         max_direct_response_body_size_bytes=envoy_maintenance.MAX_PAGE_BYTES,
+        **limits(ordered),
         metadata={"filter_metadata": {METADATA: metadata}},
         request_headers_to_remove=["x-envoy-external-address", TLS_MARK],
         request_headers_to_add=[

@@ -132,7 +132,12 @@ def limit_metadata(route: Route) -> JsonObject:
     limit = route.settings.rate_limit
     if not limit:
         return {}
-    return {f"limit-by-{limit.by}": _limit_name(route), "retry-after": f"{limit.retry_after}"}
+    return {f"limit-by-{limit.by}": route_name(route), "retry-after": f"{limit.retry_after}"}
+
+
+def route_name(route: Route) -> str:
+    """Return what no other route is called: its methods, host and path."""
+    return f"{','.join(route.settings.methods)} {route.settings.host or ''}{route.path}".strip()
 
 
 def retry_policy(retries: RetrySettings | None, *, repeatable: bool) -> JsonObject:
@@ -212,17 +217,13 @@ def _cors_policy(cors: CorsSettings, methods: Sequence[str]) -> JsonObject:
 def _descriptor(route: Route, limit: LimitSettings) -> JsonObject:
     callers = {"route": [], "address": [{"key": "masked_remote_address"}]}[limit.by]
     return {
-        "entries": [{"key": f"limit-by-{limit.by}", "value": _limit_name(route)}, *callers],
+        "entries": [{"key": f"limit-by-{limit.by}", "value": route_name(route)}, *callers],
         "token_bucket": {
             "max_tokens": limit.capacity,
             "tokens_per_fill": limit.requests,
             "fill_interval": f"{PERIODS[limit.per]}s",
         },
     }
-
-
-def _limit_name(route: Route) -> str:
-    return f"{','.join(route.settings.methods)} {route.settings.host or ''}{route.path}".strip()
 
 
 def _compressor(name: str) -> JsonObject:

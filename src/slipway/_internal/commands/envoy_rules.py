@@ -29,7 +29,7 @@ UPGRADES = ("websocket", "tcp", "spdy/3.1")
 METADATA = "slipway"
 """Where a route says for Slipway what it is."""
 MAX_CALLERS = 20_000
-"""The callers that limits by address know at a time, in all; who has been silent longest is forgotten for a new one."""
+"""The callers that a limit by address knows; who has been silent longest is forgotten for a new one."""
 IPV6_PREFIX = 64
 """The bits of an IPv6 address that one caller has: whoever has a connection has all addresses below them."""
 UNLIMITED = 4_000_000_000

@@ -75,7 +75,7 @@ def routes(
     stack: str = "dev",
     test: str = "",
     method: str = "GET",
-    header: Iterable[str] = (),
+    header: Iterable[str] | None = None,
     from_: str = "",
     json: bool = False,
 ) -> None:
@@ -92,7 +92,7 @@ def routes(
     services = [service for service in workspace.services if service.name not in settings.external]
     check_hosts(services, settings)
     if test:
-        facts = RequestFacts.of(header, from_)
+        facts = RequestFacts.of(header or (), from_)
         fate = requests.find_fate(services, test, method.upper(), stacks.hosts_of_stack(settings), facts)
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
     rows = requests.list_routes(services)

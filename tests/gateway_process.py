@@ -18,12 +18,13 @@ from tests.envoy_program import envoy_program
 from slipway._internal.commands import envoy as commands
 from slipway._internal.commands.envoy import GatewayOptions, Route, render_config
 from slipway._internal.commands.envoy_listener import ADMIN_SOCKET, CONFIG_DIR, LISTEN_PORT
+from slipway._internal.commands.envoy_metrics import METRICS_PORT
 from slipway._internal.commands.envoy_tls import TLS_PORT
 from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS
 from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.rollout import envoy
 
-LISTENING = {"http": LISTEN_PORT, "https": TLS_PORT}
+LISTENING = {"http": LISTEN_PORT, "https": TLS_PORT, "metrics": METRICS_PORT}
 """The ports that the gateway's container listens on."""
 
 

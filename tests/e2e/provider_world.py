@@ -91,7 +91,7 @@ def _must(argv: list[Any], **how: Any) -> str:
 class World:
     """One stack. `version`, `fails` and `options` say how the services `one` and `two` are deployed next.
 
-    `env` is more of the environment of `one` alone.
+    `env` is more of the environment of `one` alone, `front` more inputs of the gateway.
     """
 
     images: Images
@@ -102,6 +102,7 @@ class World:
     fails: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    front: dict[str, Any] = field(default_factory=dict)
     opened: Any = None
 
     def program(self) -> None:
@@ -141,6 +142,7 @@ class World:
             port=self.port,
             routes=routes,
             drain_seconds=3,
+            **self.front,
         )
         digests = {"one": self.version, "two": self.version}
         release = Release("release", mode="inline", digests=digests, opts=pulumi.ResourceOptions(depends_on=[gateway]))

@@ -121,3 +121,13 @@ def test_routes_are_listed_as_they_are_tried() -> None:
     assert rows[2]["changes"] == "X-Forwarded-Prefix: /api, X-Tier: gold, without Cookie, at most 9 s"
     found = cast(dict[str, Any], list_routes(SERVICES)[3].as_dict())
     assert found == {"service": "old", "path": "/old", "redirect": {"path": "/new", "status": 301}}
+
+
+def test_over_http_a_gateway_with_a_certificate_only_says_where_https_is() -> None:
+    hosts = ["shop.example"]
+    said = find_fate(SERVICES, "http://shop.example/api?x=1", stack_hosts=hosts, redirects_to_tls=True)
+    assert said.describe() == "GET shop.example/api?x=1: the gateway answers 308, to https://shop.example/api?x=1"
+    for url in ("https://shop.example/api", "/api"):
+        assert find_fate(SERVICES, url, stack_hosts=hosts, redirects_to_tls=True).service == "api"
+    assert find_fate(SERVICES, "http://shop.example/.slipway/health", redirects_to_tls=True).status == 200
+    assert find_fate(SERVICES, "http://other.example/", stack_hosts=hosts).why == "no service has this host"

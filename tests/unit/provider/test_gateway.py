@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.fake_engine import FakeEngine
 
+from slipway._internal.commands.envoy import read_maintenance
+from slipway._internal.commands.gateway_options import MaintenanceOptions
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.provider import gateway
 from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.provider.handler import ResourceState
 from slipway._internal.provider.values import UNKNOWN, SecretValue
+from slipway._internal.rollout import envoy
 from slipway._internal.rollout import gateway as gateways
+from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.gateway import GatewaySpec
 from slipway._internal.run import ports
 
@@ -67,6 +74,35 @@ def test_a_gateway_without_a_folder_for_secrets_is_replaced_when_it_gets_some(
     assert list(GatewayHandler().diff(deployed_state, INPUTS).replaces) == []
     diff = GatewayHandler().diff(deployed_state, {**INPUTS, "secrets": {"a.key": "private"}})
     assert list(diff.replaces) == ["containerId"]
+
+
+DOWN = MaintenanceOptions(services=("api",))
+
+
+def test_a_deploy_keeps_what_is_in_maintenance(
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch, docker: FakeEngine
+) -> None:
+    live = GatewaySpec.from_inputs(INPUTS).during(DOWN).config
+    monkeypatch.setattr(gateway, "_read_config", lambda deployed_state: live)
+    handler, written = GatewayHandler(), []
+    assert list(handler.diff(deployed_state, INPUTS).changed) == []
+    container = docker.add_container("demo-dev-gateway", service="gateway")
+    state = replace(deployed_state, id=container.id, outputs={"imageId": "i"})
+    monkeypatch.setattr(envoy, "read_live_config", lambda container: live)
+    monkeypatch.setattr(envoy, "switch_config", lambda container, config, stop: written.append(config))
+    handler.update(state, INPUTS, CancellationToken())
+    handler.diff(state, {**INPUTS, "port": 9090})
+    monkeypatch.setattr(gateway, "refuse_foreign_objects", lambda *_: None)
+    made = SimpleNamespace(id="new")
+    monkeypatch.setattr(gateway, "create_gateway", lambda spec, urn, stop: written.append(spec.config) or (made, made))
+    handler.create("urn", INPUTS, CancellationToken())
+    handler.create("urn", INPUTS, CancellationToken())  # another one, later
+    assert [read_maintenance(config) for config in written] == [DOWN, DOWN, None]
+
+
+def test_maintenance_is_no_input() -> None:
+    [(name, reason)] = GatewayHandler().check({**INPUTS, "options": {"maintenance": {}}}).failures
+    assert name == "options" and "is no input" in reason
 
 
 def test_a_secret_among_the_options_and_options_that_are_none_are_refused() -> None:
@@ -154,3 +190,30 @@ def test_a_gateway_that_the_engine_would_not_bring_back_is_put_right_in_place(
     monkeypatch.setattr(gateway, "find_drift", lambda deployed_state: gateway.RESTART_POLICY_DRIFT)
     diff = GatewayHandler().diff(deployed_state, INPUTS)
     assert (list(diff.changed), list(diff.replaces)) == ([gateway.RESTART_POLICY_DRIFT], [])
+
+
+def test_a_secret_of_a_configuration_that_envoy_refuses_does_not_stay(
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch, docker: FakeEngine
+) -> None:
+    container = docker.add_container("demo-dev-gateway", service="gateway")
+    olds = {**INPUTS, "secrets": {"old.key": "before"}}
+    state = replace(deployed_state, id=container.id, inputs=olds, outputs={"imageId": "i"})
+
+    def held(name: str) -> tuple[str, int]:
+        text, mode = container.files[f"/run/secrets/{name}"]
+        return text.decode(), mode
+
+    def refuse(*_: object) -> None:
+        assert held("new.key") == ("secret", 0o400)
+        raise SlipwayError("Envoy refuses the configuration")
+
+    news = {**INPUTS, "secrets": {"new.key": "secret"}}
+    container.files["/run/secrets/old.key"] = (b"before", 0o400)
+    with monkeypatch.context() as patch:
+        patch.setattr(envoy, "switch_config", refuse)
+        with pytest.raises(SlipwayError, match="refuses"):
+            GatewayHandler().update(state, news, CancellationToken())
+    assert (held("new.key"), held("old.key")) == (("", 0o400), ("before", 0o400))
+    monkeypatch.setattr(envoy, "switch_config", lambda *_: None)
+    GatewayHandler().update(state, news, CancellationToken())
+    assert (held("new.key"), held("old.key")) == (("secret", 0o400), ("", 0o400))

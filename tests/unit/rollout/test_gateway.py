@@ -19,6 +19,11 @@ def test_it_publishes_its_port_only_where_it_is_told_to() -> None:
     assert asked["user"] == "65532:65532" and asked["read_only"]
 
 
+def test_its_metrics_are_for_the_engines_machine_alone() -> None:
+    asked = gateway_options(GatewaySpec.from_inputs({**INPUTS, "bind": "0.0.0.0", "metricsPort": 9464}), "urn")
+    assert asked["ports"]["9464/tcp"] == ("127.0.0.1", 9464)
+
+
 def test_it_publishes_the_port_for_tls_where_it_has_one() -> None:
     asked = gateway_options(GatewaySpec.from_inputs({**INPUTS, "tlsPort": 443.0}), "urn")
     assert asked["ports"] == {"8080/tcp": ("127.0.0.1", 8080), "8443/tcp": ("127.0.0.1", 443)}
@@ -43,8 +48,8 @@ def test_its_url_says_where_it_is_reached(
     assert gateway_url(bind, port) == expected
 
 
-def container_at(*ips: str) -> Any:
-    ports = {"8080/tcp": [{"HostIp": ip, "HostPort": "8080"} for ip in ips]}
+def container_at(*ips: str, port: int = 8080) -> Any:
+    ports = {f"{port}/tcp": [{"HostIp": ip, "HostPort": "8080"} for ip in ips]}
     return SimpleNamespace(reload=lambda: None, attrs={"NetworkSettings": {"Ports": ports}})
 
 
@@ -54,3 +59,7 @@ def test_a_gateway_that_the_engine_lets_listen_elsewhere_is_refused() -> None:
         SlipwayError, match=r"should listen on 127\.0\.0\.1, but the engine published it on 0\.0\.0\.0, ::"
     ):
         gateway._check_listen_address(container_at("0.0.0.0", "::"), GatewaySpec.from_inputs(INPUTS))
+    public = GatewaySpec.from_inputs({**INPUTS, "bind": "0.0.0.0"})
+    gateway._check_listen_address(container_at("0.0.0.0", port=8443), public)
+    with pytest.raises(SlipwayError, match=r"should listen on 127\.0\.0\.1, but the engine published it on 0\.0\.0\.0"):
+        gateway._check_listen_address(container_at("0.0.0.0", port=9464), public)

@@ -63,6 +63,20 @@ def test_a_stacks_own_port_that_somebody_else_has_is_named_with_the_stacks_file(
     assert "slipway:port in infra/Pulumi.copy.yaml" in found["gateway port of copy"].remedy
 
 
+def test_a_stacks_ports_for_tls_and_metrics_are_looked_at_too(tmp_path: Path) -> None:
+    (tmp_path / "infra").mkdir()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen(1)
+        lines = ["images: inline", "protected: false", "certificate: a.pem", "metrics-port: 1"]
+        lines.append(f"tls-port: {holder.getsockname()[1]}")
+        text = "".join(f"  slipway:{line}\n" for line in lines)
+        (tmp_path / "infra" / "Pulumi.copy.yaml").write_text(f"config:\n{text}")
+        found = {fact.name: fact for fact in run_checks(workspace(tmp_path))}
+    assert "slipway:tls-port in infra/Pulumi.copy.yaml" in found["gateway tls-port of copy"].remedy
+    assert "gateway metrics-port of copy" in found
+
+
 def test_a_workspace_with_a_registry_elsewhere_needs_no_registry_program(tmp_path: Path) -> None:
     here = {each.name for each in needed_tools(workspace(tmp_path))}
     there = {each.name for each in needed_tools(workspace(tmp_path, registry="registry.example.com"))}

@@ -20,12 +20,14 @@ from slipway._internal.commands import envoy_listener as listener
 from slipway._internal.commands.envoy_clusters import cluster_name, clusters
 from slipway._internal.commands.envoy_listener import LISTEN_PORT
 from slipway._internal.commands.envoy_messages import JsonObject
+from slipway._internal.commands.envoy_metrics import metrics_cluster
 from slipway._internal.commands.envoy_routes import ROUTE_TABLE, route_configuration
 from slipway._internal.commands.envoy_rules import METADATA
 from slipway._internal.commands.envoy_tls import certificates
 from slipway._internal.commands.gateway_options import (
     DEFAULT_OPTIONS,
     GatewayOptions,
+    MaintenanceOptions,
     options_as_inputs,
     parse_options,
 )
@@ -83,14 +85,18 @@ def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPT
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
         LISTENERS: _discovery_response(listener.listeners(ROUTES, CERTIFICATES, options)),
         CERTIFICATES: _discovery_response(certificates(options)),
-        CLUSTERS: _discovery_response(clusters(ordered)),
+        CLUSTERS: _discovery_response(_all_clusters(ordered, options.metrics)),
         ROUTES: _discovery_response([route_configuration(ordered, options, _metadata(ordered, options))]),
     }
 
 
 def render_transition(old: GatewayConfig, new: GatewayConfig) -> str:
     """Return the clusters' file for the time of a switch: both the old configuration's clusters and the new one's."""
-    return _discovery_response(clusters([*new.routes, *old.routes]))
+    return _discovery_response(_all_clusters([*new.routes, *old.routes], new.options.metrics or old.options.metrics))
+
+
+def _all_clusters(routes: Sequence[Route], has_metrics: bool) -> list[JsonObject]:
+    return [*clusters(routes), *([metrics_cluster(listener.ADMIN_SOCKET)] if has_metrics else [])]
 
 
 def parse_config(files: Mapping[str, str]) -> GatewayConfig:
@@ -111,6 +117,16 @@ def parse_config(files: Mapping[str, str]) -> GatewayConfig:
     if not own or own != dict(files):
         raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
     return config
+
+
+def read_maintenance(files: Mapping[str, str]) -> MaintenanceOptions | None:
+    """Return what is in maintenance by a configuration of whatever version of Slipway; None: nothing."""
+    try:
+        [table] = json.loads(files[ROUTES])["resources"]
+        found = table["metadata"]["filter_metadata"][METADATA]["options"]["maintenance"]
+        return convert(found, MaintenanceOptions)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return None
 
 
 def _parse_route(entry: JsonObject) -> Route:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+from slipway._internal.commands import envoy_maintenance
 from slipway._internal.commands.envoy_access_log import access_log
 from slipway._internal.commands.envoy_clusters import MAX_HEADERS
 from slipway._internal.commands.envoy_filters import CALLER_SCHEME_HEADER, NEW_ID_HEADER, OWN_HEADERS, http_filters
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
+from slipway._internal.commands.envoy_metrics import METRICS_PORT, metrics_manager
 from slipway._internal.commands.envoy_routes import ROUTE_TABLE
 from slipway._internal.commands.envoy_rules import UPGRADES
 from slipway._internal.commands.envoy_tls import (
@@ -99,16 +101,22 @@ def watched_file(name: str) -> JsonObject:
 
 def listeners(routes: str, certificates: str, options: GatewayOptions) -> list[JsonObject]:
     """Return the listeners, which take their routes and the certificate from files."""
-    plain = _listener("gateway", LISTEN_PORT, _connection_manager(routes, options, http_filters()))
-    if not options.tls:
-        return [plain]
+    found = [_listener("gateway", LISTEN_PORT, _connection_manager(routes, options, http_filters()))]
+    if options.tls:
+        found.append(_secure_listener(routes, certificates, options))
+    if options.metrics:
+        found.append(_listener("gateway-metrics", METRICS_PORT, metrics_manager()))
+    return found
+
+
+def _secure_listener(routes: str, certificates: str, options: GatewayOptions) -> JsonObject:
     filters = [*([hsts_filter(options.hsts)] if options.hsts else []), *http_filters()]
     secure = _connection_manager(routes, options, filters) | {
         "codec_type": "AUTO",
         "http2_protocol_options": HTTP2_LIMITS,
         "early_header_mutation_extensions": [_early_headers([set_header(TLS_MARK, "%PROTOCOL%")])],
     }
-    return [plain, _listener("gateway-tls", TLS_PORT, secure, transport_socket(watched_file(certificates)))]
+    return _listener("gateway-tls", TLS_PORT, secure, transport_socket(watched_file(certificates)))
 
 
 def _connection_manager(routes: str, options: GatewayOptions, filters: Sequence[JsonObject]) -> JsonObject:
@@ -192,7 +200,7 @@ def _other_spellings() -> list[str]:
 
 def _error_pages() -> list[JsonObject]:
     """Return the forms of the gateway's own errors. What a service answers itself passes as it is."""
-    pages = []
+    pages: list[JsonObject] = [{"filter": _has_status(envoy_maintenance.MARK), "status_code": 503}]
     for status, words in REFUSALS.items():
         html = f"<!doctype html><title>{status}</title><h1>{status}: {words}</h1>\n"
         pages += _pages(_has_status(status), status, f'{{"error": "{words}", "status": {status}}}\n', html)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from slipway._internal.commands import envoy_maintenance
 from slipway._internal.commands.envoy_clusters import cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
@@ -45,6 +46,7 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
         name=ROUTE_TABLE,
         virtual_hosts=_virtual_hosts(ordered, options),
         ignore_port_in_host_matching=True,
+        max_direct_response_body_size_bytes=envoy_maintenance.MAX_PAGE_BYTES,
         **limits(ordered),
         metadata={"filter_metadata": {METADATA: metadata}},
         request_headers_to_remove=["x-envoy-external-address", TLS_MARK],
@@ -65,13 +67,15 @@ def _virtual_hosts(ordered: Sequence[Route], options: GatewayOptions) -> list[Js
     own = tables.get(next(iter(options.hosts), ANY_HOST), [])
     others = [] if ANY_HOST in tables or not tables else [misdirected(), _answer_json(404, "no service has this host")]
     found = [
-        {"name": host, "domains": _spellings(host), "routes": [*_own_routes(options.tls), *_table(routes)]}
+        {"name": host, "domains": _spellings(host), "routes": [*_own_routes(options.tls), *_table(routes, options)]}
         for host, routes in tables.items()
         if host != ANY_HOST
     ]
     if options.hosts or options.tls:
-        found.append({"name": "gateway", "domains": _spellings(GATEWAY_HOST), "routes": [*_own_routes(), *_table(own)]})
-    rest = others or _table(tables.get(ANY_HOST, []))
+        found.append(
+            {"name": "gateway", "domains": _spellings(GATEWAY_HOST), "routes": [*_own_routes(), *_table(own, options)]}
+        )
+    rest = others or _table(tables.get(ANY_HOST, []), options)
     return [*found, {"name": "all", "domains": ["*"], "routes": [*_own_routes(options.tls), *rest]}]
 
 
@@ -79,8 +83,15 @@ def _spellings(host: str) -> list[str]:
     return [host, f"{host}."]
 
 
-def _table(routes: Sequence[Route]) -> list[JsonObject]:
-    table = [entry for route in routes for entry in _service_routes(route)]
+def _table(routes: Sequence[Route], options: GatewayOptions) -> list[JsonObject]:
+    maintenance = options.maintenance
+    if maintenance and not maintenance.services:
+        return envoy_maintenance.for_everything(maintenance)
+    table = []
+    for route in routes:
+        entries = _service_routes(route)
+        is_down = maintenance and route.service in maintenance.services
+        table += envoy_maintenance.for_service(entries, maintenance) if maintenance and is_down else entries
     if all(route.path != "/" or route.settings.methods for route in routes):
         table.append(_answer_json(404, "no service has this route"))
     return table

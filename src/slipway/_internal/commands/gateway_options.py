@@ -26,6 +26,20 @@ class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=65535)]
 
 
+class MaintenanceOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
+    """What the gateway answers for, in place of services.
+
+    Attributes:
+        services: their names; none: all.
+        page: what browsers get; empty: a plain page.
+        retry_after: the seconds after which callers are told to come again.
+    """
+
+    services: tuple[str, ...] = ()
+    page: str = ""
+    retry_after: Annotated[int, Meta(ge=1, le=86400)] = 300
+
+
 class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
     """The settings of a gateway as a whole. They are readable in its configuration and in Pulumi's state: no secrets.
 
@@ -35,11 +49,16 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         hosts: the names that requests are for; none: all.
         tls: how it speaks TLS; None: it does not.
         hsts: the seconds for which browsers shall come by HTTPS only; 0: they are not told.
+        metrics: whether it has a listener for its metrics.
+        maintenance: what it answers in place of services. No input of Pulumi's: it is switched as the gateway runs, and
+            a deploy keeps it.
     """
 
     hosts: tuple[str, ...] = ()
     tls: TlsOptions | None = None
     hsts: Annotated[int, Meta(ge=0)] = 0
+    metrics: bool = False
+    maintenance: MaintenanceOptions | None = None
 
 
 DEFAULT_OPTIONS = GatewayOptions()

@@ -23,7 +23,7 @@ from slipway._internal.context.run_context import current_environment
 from slipway._internal.dev import images
 from slipway._internal.dev.log_follower import LogFollower
 from slipway._internal.dev.settings import DeployedSettings
-from slipway._internal.dev.swap import ContainerSwapper, LiveGateway, ReplacedContainer, SwapRequest
+from slipway._internal.dev.swap import ContainerSwapper, ReplacedContainer, SwapRequest
 from slipway._internal.dev.watcher import Change, WorkspaceWatcher
 from slipway._internal.model import lock
 from slipway._internal.model import workspace as workspaces
@@ -32,6 +32,7 @@ from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.release.deploy import Consent, deploy_stack, load_stack, refuse_foreign_objects_early
 from slipway._internal.release.session_lock import dev_session_lock
+from slipway._internal.rollout.live_gateway import LiveGateway
 from slipway._internal.run import engine
 from slipway._internal.targets.status import GATEWAY
 

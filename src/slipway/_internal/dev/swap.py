@@ -13,12 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway._internal.commands.envoy import GatewayConfig, parse_config, render_config
 from slipway._internal.model.errors import SlipwayError
-from slipway._internal.rollout import container, drain, envoy, health
+from slipway._internal.rollout import container, drain, health
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import ContainerSpec, DevOverlay
 from slipway._internal.rollout.desired import desired_container
+from slipway._internal.rollout.live_gateway import LiveGateway
 from slipway._internal.run import engine
 
 
@@ -148,7 +148,7 @@ class ContainerSwapper:
                     spec.port,
                 )
             gateway = LiveGateway.of(self._workspace, self._stack)
-            envoy.switch_config(gateway.container, gateway_config, CancellationToken())
+            gateway.switch_back(gateway_config, CancellationToken())
         for engine_container in running:
             if engine_container.dev:
                 self._end_in_background(
@@ -175,36 +175,6 @@ class ContainerSwapper:
         thread = threading.Thread(target=_end_replaced, args=(replaced, spec), daemon=True)
         self._drain_threads = [*(ending for ending in self._drain_threads if ending.is_alive()), thread]
         thread.start()
-
-
-@dataclass(frozen=True)
-class LiveGateway:
-    """The stack's gateway as it serves now: its container and its live configuration, read back."""
-
-    container: Any
-    live_config: dict[str, str]
-    config: GatewayConfig
-
-    @classmethod
-    def of(cls, workspace: str, stack: str) -> LiveGateway:
-        """Return the gateway that runs.
-
-        Raises:
-            SlipwayError: none does, or somebody else has changed its configuration.
-        """
-        running = [
-            candidate for candidate in engine.list_containers(workspace, stack) if candidate.service == envoy.GATEWAY
-        ]
-        if not running or running[-1].state != "running":
-            raise SlipwayError(f"the gateway of {stack} does not run", remedy="Press Enter: `up` restores it.")
-        gateway_container = engine.client().containers.get(running[-1].id)
-        live_config = envoy.read_live_config(gateway_container)
-        return cls(gateway_container, live_config, parse_config(live_config))
-
-    def switch_upstreams(self, upstreams: Mapping[str, str], cancellation: CancellationToken) -> None:
-        """Send services' requests to other containers; those in flight go on."""
-        routes = [replace(route, upstream=upstreams.get(route.service, route.upstream)) for route in self.config.routes]
-        envoy.switch_config(self.container, render_config(routes, self.config.options), cancellation)
 
 
 def _end_replaced(replaced: ReplacedContainer, spec: ContainerSpec) -> None:

@@ -31,6 +31,7 @@ from slipway._internal.model.routes import (
     PREFIX_HEADER,
     RedirectSettings,
     RouteSettings,
+    is_own_path,
     precedence,
     written_otherwise,
 )
@@ -144,15 +145,17 @@ def find_fate(
     method: str = "GET",
     stack_hosts: Sequence[str] = (),
     facts: RequestFacts = rules.NO_FACTS,
+    redirects_to_tls: bool = False,
 ) -> RequestFate:
     """Return what becomes of a request.
 
     Args:
         services: those of the stack.
-        url: a URL, whose scheme does not matter, or a path, at the stack's host.
+        url: a URL, or a path, at the stack's host.
         method: the request's method.
         stack_hosts: the hosts of the stack, for routes that name none.
         facts: its headers, and where it comes from.
+        redirects_to_tls: whether the gateway has a certificate, so that over HTTP it only says where HTTPS is.
 
     Raises:
         ConfigError: it is no URL, or there is no such method.
@@ -167,6 +170,8 @@ def find_fate(
     authority = found["host"] or next(iter(stack_hosts), "")
     host = match_host(hosts, authority)
     fate = _find_fate(hosts.get(host, None if hosts else []), method, path, query, facts)
+    if redirects_to_tls and url.lower().startswith("http://") and not is_own_path(path):
+        fate = RequestFate(method, f"{path}{query}", status=308, why=f"to https://{authority}{path}{query}")
     return replace(fate, host=authority if host != ANY_HOST else "")
 
 

@@ -16,14 +16,12 @@ from slipway._internal.model.workspace_path import workspace_root
 REGISTRY_SETTING = "`registry` in workspace.toml"
 
 
-def describe_port_setting(stack: str, root: Path | None = None, *, tls: bool = False) -> str:
-    """Return the setting that decides a stack's gateway port, the one for TLS or the other, as a part of a sentence."""
+def describe_port_setting(stack: str, root: Path | None = None, *, key: str = "port") -> str:
+    """Return the setting that decides one of a stack's gateway ports, as a part of a sentence."""
     root = root or workspace_root()
     file = f"infra/Pulumi.{stack}.yaml"
-    key = "tls-port" if tls else "port"
-    if any(
-        (candidate.tls_port if tls else candidate.port) for candidate in _load_stacks(root) if candidate.name == stack
-    ):
+    own = next((candidate for candidate in _load_stacks(root) if candidate.name == stack), None)
+    if own and getattr(own, key.replace("-", "_")):
         return f"slipway:{key} in {file}"
     stack_setting = f" (or slipway:{key} in {file}, for this stack alone)" if (root / file).is_file() else ""
     return f"`{key}` under [gateway] in workspace.toml{stack_setting}"

@@ -75,6 +75,7 @@ _DOCKER_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:certificate": _FILE_RULE,
     "slipway:certificate-key": _FILE_RULE,
     "slipway:tls-port": range(1, 65536),
+    "slipway:metrics-port": range(1, 65536),
 }
 """The settings that only a stack on a Docker engine has."""
 
@@ -121,7 +122,8 @@ class Stack:
     `host` is the name that it is reached by, for routes that name none of their own.
 
     On a Docker engine: `certificate` is the absolute path of the certificate that its gateway has, `certificate_key` of
-    its private key where that is not a secret of the stack's configuration, and `tls_port` where it speaks TLS.
+    its private key where that is not a secret of the stack's configuration, and `tls_port` where it speaks TLS,
+    `metrics_port` where its metrics are.
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
@@ -139,6 +141,7 @@ class Stack:
     protected: bool
     port: int | None = None
     tls_port: int | None = None
+    metrics_port: int | None = None
     certificate: str | None = None
     certificate_key: str | None = None
     registry: str | None = None
@@ -174,6 +177,11 @@ def gateway_port_of(workspace: Workspace, stack: Stack) -> int:
 def tls_port_of(workspace: Workspace, stack: Stack) -> int:
     """Return where a stack's gateway speaks TLS: the stack's own port, else the workspace's."""
     return stack.tls_port or workspace.settings.gateway.tls_port
+
+
+def metrics_port_of(workspace: Workspace, stack: Stack) -> int | None:
+    """Return where a stack's gateway has its metrics: the stack's own port, else the workspace's; None: nowhere."""
+    return stack.metrics_port or workspace.settings.gateway.metrics_port
 
 
 def setting_line(stack: Stack, key: str) -> int:
@@ -233,6 +241,7 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         protected=config["slipway:protected"],
         port=config.get("slipway:port"),
         tls_port=config.get("slipway:tls-port"),
+        metrics_port=config.get("slipway:metrics-port"),
         certificate=_absolute_path(root, config.get("slipway:certificate")),
         certificate_key=_absolute_path(root, config.get("slipway:certificate-key")),
         registry=config.get("slipway:registry"),
@@ -368,7 +377,7 @@ def _check_combinations(path: Path, lines: Mapping[str, int], values: Mapping[st
                 f"`{key}` is a setting of stacks on a Docker engine, which this one is not",
                 "Remove the line. On Kubernetes the certificate is a Secret, which slipway:tls names.",
             )
-        if "slipway:certificate" not in values:
+        if "slipway:certificate" not in values and key != "slipway:metrics-port":
             raise refuse(
                 key,
                 f"`{key}` is set, but there is no `slipway:certificate`",

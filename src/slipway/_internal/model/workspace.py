@@ -49,12 +49,13 @@ class GatewaySettings(ServiceGatewaySettings, frozen=True, forbid_unknown_fields
     """Where the gateway listens on the engine's machine, and the rules of services that say none of their own.
 
     `tls_port` is where it speaks TLS in stacks that have a certificate, and `hsts` the seconds for which browsers shall
-    come by HTTPS only; 0: they are not told.
+    come by HTTPS only; 0: they are not told. `metrics_port` is where its metrics are, on the engine's machine alone.
     """
 
     port: Port = 8080
     tls_port: Port = 8443
     hsts: Annotated[int, Meta(ge=0, le=63_072_000)] = 0
+    metrics_port: Port | None = None
     bind: str = "127.0.0.1"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from slipway._internal.commands.envoy import BOOTSTRAP, render_config
-from slipway._internal.commands.gateway_options import parse_options
+from slipway._internal.commands.envoy import BOOTSTRAP, read_maintenance, render_config
+from slipway._internal.commands.gateway_options import MaintenanceOptions, parse_options
 from slipway._internal.model.addresses import BIND_REMEDY, bind_problem, is_same_address
-from slipway._internal.model.errors import ConfigError
+from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.provider.container import RESTART_POLICY_DRIFT, find_drift, refuse_copied_container
 from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import Props, contains_unknown
@@ -15,6 +15,7 @@ from slipway._internal.rollout import drain, envoy
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import inspect_container
 from slipway._internal.rollout.gateway import (
+    LOOPBACK,
     GatewaySpec,
     clear_secrets,
     create_gateway,
@@ -39,12 +40,13 @@ class GatewayHandler(ResourceHandler):
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
     defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
-    optional = ("options", "tlsPort")
+    optional = ("options", "tlsPort", "metricsPort")
     secret = ("secrets",)
     computed = ("containerName", "containerId", "imageId", "url")
 
     def __init__(self) -> None:
         self._replacing: set[str] = set()
+        self._maintenance: dict[str, MaintenanceOptions | None] = {}
 
     def validate_inputs(self, inputs: Props) -> list[tuple[str, str]]:
         bind, port = inputs.get("bind"), inputs.get("port")
@@ -54,14 +56,14 @@ class GatewayHandler(ResourceHandler):
             return [("port", f"{port!r} is not a port; use 1 to 65535")]
         if contains_unknown(inputs):
             return []
+        key = "options"
         try:
-            parse_options(inputs.get("options") or {})
-        except ConfigError as error:
-            return [("options", str(error))]
-        try:
+            if parse_options(inputs.get("options") or {}).maintenance:
+                raise ConfigError("maintenance is no input: it is switched as the gateway runs")
+            key = "routes"
             render_config(*GatewaySpec.from_inputs(inputs).table)
         except (ConfigError, KeyError, TypeError) as error:
-            return [("routes", str(error))]
+            return [(key, str(error))]
         return []
 
     def preview_outputs(self, inputs: Props) -> Props:
@@ -77,8 +79,9 @@ class GatewayHandler(ResourceHandler):
         if not replaces and (drifted_key := find_drift(old) or _find_gateway_drift(old, news)):
             changed, replaces = [*changed, drifted_key], [drifted_key] if drifted_key != RESTART_POLICY_DRIFT else []
         elif not replaces and not contains_unknown(news):
-            spec = GatewaySpec.from_inputs(news)
-            live_config, expected = _read_config(old), spec.config
+            live_config = _read_config(old)
+            spec = GatewaySpec.from_inputs(news).during(read_maintenance(live_config))
+            expected = spec.config
             lacks_folder = bool(spec.secrets) and not _has_secrets_folder(old)  # an older version of Slipway made it
             # Envoy reads the bootstrap file at its start only.
             if lacks_folder or live_config.get(BOOTSTRAP) != expected[BOOTSTRAP]:
@@ -88,10 +91,11 @@ class GatewayHandler(ResourceHandler):
         if replaces:
             _refuse_other_image(news)
             self._replacing.add(old.id)
+            self._maintenance[old.urn] = _read_maintenance(old)
         return Diff(changed, replaces, delete_before_replace=True)
 
     def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
-        spec = GatewaySpec.from_inputs(inputs)
+        spec = GatewaySpec.from_inputs(inputs).during(self._maintenance.pop(urn, None))
         refuse_foreign_objects(spec.workspace, spec.stack, urn)
         container, image = create_gateway(spec, urn, cancellation)
         return ActualState(container.id, self._outputs(inputs, container.id, image.id))
@@ -101,9 +105,15 @@ class GatewayHandler(ResourceHandler):
         with engine.docker_errors():
             container = engine.client().containers.get(old.id)
             container.update(restart_policy=engine.RESTART_POLICY)
+            spec = spec.during(read_maintenance(envoy.read_live_config(container)))
+            names = {*_secrets_of(old)}
             put_secrets(container, spec)
-            envoy.switch_config(container, spec.config, cancellation)
-            clear_secrets(container, set(_secrets_of(old)) - spec.secrets.keys())
+            try:
+                envoy.switch_config(container, spec.config, cancellation)
+            except SlipwayError:
+                clear_secrets(container, spec.secrets.keys() - names)
+                raise
+            clear_secrets(container, names - spec.secrets.keys())
         return self._outputs(news, old.id, old.outputs["imageId"])
 
     def read(self, old: ResourceState) -> ActualState:
@@ -144,6 +154,14 @@ def _secrets_of(old: ResourceState) -> Collection[str]:
     return secrets
 
 
+def _read_maintenance(old: ResourceState) -> MaintenanceOptions | None:
+    """Return what is in maintenance by a gateway that may be gone, to be kept by the next one."""
+    try:
+        return read_maintenance(_read_config(old))
+    except SlipwayError:
+        return None
+
+
 def _read_config(old: ResourceState) -> dict[str, str]:
     """Return the gateway's live configuration."""
     with engine.docker_errors():
@@ -155,10 +173,11 @@ def _check_replacement(news: Props, changed: Collection[str]) -> None:
     with engine.docker_errors():
         if "port" in changed and not contains_unknown(news["port"]) and ports.is_port_taken(news["bind"], news["port"]):
             raise port_taken_error(news["bind"], news["port"], news["stack"])
-        tls_port = news.get("tlsPort") or 0
-        is_new = "tlsPort" in changed and tls_port and not contains_unknown(tls_port)
-        if is_new and ports.is_port_taken(news["bind"], tls_port):
-            raise port_taken_error(news["bind"], tls_port, news["stack"], tls=True)
+        for name, bind, key in (("tlsPort", news["bind"], "tls-port"), ("metricsPort", LOOPBACK, "metrics-port")):
+            port = news.get(name) or 0
+            is_new = name in changed and port and not contains_unknown(port)
+            if is_new and ports.is_port_taken(bind, port):
+                raise port_taken_error(bind, port, news["stack"], key)
         if "image" in changed and not contains_unknown(news["image"]):
             pull_image(news["image"], CancellationToken())
 

@@ -283,6 +283,7 @@ class Gateway(_Resource):
         options: what it has besides, readable in its configuration.
         secrets: name → value of the files under /run/secrets that options name. Pass the values as Pulumi secrets.
         tls_port: the port on the engine's machine where it speaks TLS, if its options say how.
+        metrics_port: the port on the engine's machine, at its loopback address, of its metrics, if its options say so.
         bind: the address on the engine's machine; by default only that machine can reach it.
         drain_seconds: seconds that requests in flight have to finish when the gateway itself is removed.
     """
@@ -300,6 +301,7 @@ class Gateway(_Resource):
         options: Mapping[str, Any] | None = None,
         secrets: Mapping[str, Input[str]] | None = None,
         tls_port: Input[int] | None = None,
+        metrics_port: Input[int] | None = None,
         bind: Input[str] | None = None,
         drain_seconds: Input[int] | None = None,
         opts: ResourceOptions | None = None,
@@ -314,6 +316,7 @@ class Gateway(_Resource):
             "options": options or None,
             "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
             "tlsPort": tls_port,
+            "metricsPort": metrics_port,
             "bind": bind,
             "drainSeconds": drain_seconds,
         }

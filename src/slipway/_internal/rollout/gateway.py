@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from slipway._internal.commands.envoy import LISTEN_PORT, GatewayConfig, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.commands.envoy_metrics import METRICS_PORT
 from slipway._internal.commands.envoy_tls import TLS_PORT
-from slipway._internal.commands.gateway_options import DEFAULT_OPTIONS, GatewayOptions, parse_options
+from slipway._internal.commands.gateway_options import (
+    DEFAULT_OPTIONS,
+    GatewayOptions,
+    MaintenanceOptions,
+    parse_options,
+)
 from slipway._internal.model.addresses import is_same_address, url_authority
 from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import ConfigError, SlipwayError
@@ -39,12 +47,14 @@ from slipway._internal.run import engine, ports
 GATEWAY = NETWORK_ALIAS = envoy.GATEWAY
 USER = "65532:65532"
 OWNER = FileOwner(65532, 65532)
+LOOPBACK = "127.0.0.1"
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
 @dataclass(frozen=True)
 class GatewaySpec:
     """The gateway's inputs. It listens at `bind:port` on the engine's machine, and at `bind:tls_port` if that is not 0.
+    Its metrics are at `metrics_port` of that machine's loopback address.
 
     `secrets` maps the names of files under /run/secrets to what they hold; only the gateway's user reads them. Envoy
     takes up a file that its configuration begins to name, so what changes is another file with another name.
@@ -60,6 +70,7 @@ class GatewaySpec:
     options: GatewayOptions = DEFAULT_OPTIONS
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     tls_port: int = 0
+    metrics_port: int = 0
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> GatewaySpec:
@@ -69,8 +80,18 @@ class GatewaySpec:
         for secret in secrets.values():
             register_secret(str(secret))
         options = parse_options(inputs.get("options") or {})
-        tls_port = int(inputs.get("tlsPort") or 0)
-        return cls(**fixed, routes=routes, options=options, secrets=secrets, tls_port=tls_port)
+        return cls(
+            **fixed,
+            routes=routes,
+            options=options,
+            secrets=secrets,
+            tls_port=int(inputs.get("tlsPort") or 0),
+            metrics_port=int(inputs.get("metricsPort") or 0),
+        )
+
+    def during(self, maintenance: MaintenanceOptions | None) -> GatewaySpec:
+        """Return the gateway with what is in maintenance now."""
+        return replace(self, options=msgspec.structs.replace(self.options, maintenance=maintenance))
 
     @property
     def name(self) -> str:
@@ -150,6 +171,7 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         "ports": {
             f"{LISTEN_PORT}/tcp": (spec.bind, spec.port),
             **({f"{TLS_PORT}/tcp": (spec.bind, spec.tls_port)} if spec.tls_port else {}),
+            **({f"{METRICS_PORT}/tcp": (LOOPBACK, spec.metrics_port)} if spec.metrics_port else {}),
         },
         "mounts": [volume, secrets],
         "log_config": types.LogConfig(type="json-file", config=LOG_ROTATION),
@@ -193,9 +215,9 @@ def gateway_url(bind: str, port: int, scheme: str = "http") -> str:
     return f"{scheme}://{url_authority(host, port, scheme)}"
 
 
-def published_addresses(details: dict[str, Any]) -> list[tuple[str, int]]:
-    """Return the addresses and ports on the engine's machine that a container is published at."""
-    bindings = (details["NetworkSettings"].get("Ports") or {}).get(f"{LISTEN_PORT}/tcp") or []
+def published_addresses(details: dict[str, Any], port: int = LISTEN_PORT) -> list[tuple[str, int]]:
+    """Return the addresses and ports on the engine's machine that one of a container's ports is published at."""
+    bindings = (details["NetworkSettings"].get("Ports") or {}).get(f"{port}/tcp") or []
     return [(binding["HostIp"], int(binding["HostPort"])) for binding in bindings]
 
 
@@ -220,10 +242,12 @@ def find_gateway_problem(container_id: str) -> str:
 def _check_listen_address(container: Any, spec: GatewaySpec) -> None:
     """Raise SlipwayError if the engine published the gateway at another address; the caller removes the gateway."""
     container.reload()
-    elsewhere = [ip for ip, _ in published_addresses(container.attrs) if not is_same_address(ip, spec.bind)]
-    if elsewhere:
+    for port, bind in ((LISTEN_PORT, spec.bind), (TLS_PORT, spec.bind), (METRICS_PORT, LOOPBACK)):
+        elsewhere = [ip for ip, _ in published_addresses(container.attrs, port) if not is_same_address(ip, bind)]
+        if not elsewhere:
+            continue
         raise SlipwayError(
-            f"the gateway should listen on {spec.bind}, but the engine published it on {', '.join(elsewhere)}, "
+            f"the gateway should listen on {bind}, but the engine published it on {', '.join(elsewhere)}, "
             "so it was stopped at once",
             remedy="Set `bind` under [gateway] in workspace.toml to an address that this engine can listen on.",
         )
@@ -238,13 +262,15 @@ def _listen_error(spec: GatewaySpec, error: BaseException) -> SlipwayError | Non
         )
     if "port is already allocated" not in text and "address already in use" not in text:
         return None
-    is_tls = bool(re.search(rf":{spec.tls_port}\b", text)) if spec.tls_port else False
-    return port_taken_error(spec.bind, spec.tls_port if is_tls else spec.port, spec.stack, tls=is_tls)
+    for port, key in ((spec.tls_port, "tls-port"), (spec.metrics_port, "metrics-port")):
+        if port and re.search(rf":{port}\b", text):
+            return port_taken_error(spec.bind, port, spec.stack, key)
+    return port_taken_error(spec.bind, spec.port, spec.stack)
 
 
-def port_taken_error(bind: str, port: int, stack: str, *, tls: bool = False) -> SlipwayError:
+def port_taken_error(bind: str, port: int, stack: str, key: str = "port") -> SlipwayError:
     holder = ports.find_port_holder(port)
-    setting = describe_port_setting(stack, tls=True) if tls else describe_port_setting(stack)
+    setting = describe_port_setting(stack) if key == "port" else describe_port_setting(stack, key=key)
     return SlipwayError(
         f"port {port} at {bind} is taken" + (f" by {holder}" if holder else ""),
         remedy=f"Free it, or set another port: {setting}.",

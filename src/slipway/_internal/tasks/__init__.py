@@ -17,6 +17,7 @@ from slipway._internal.tasks import (
     gate,
     images,
     look,
+    maintenance,
     releases,
     reports,
     ship,
@@ -32,7 +33,22 @@ def verbs(root: Path) -> Collection:
     streams.secure_streams()  # Invoke itself prints, too
     own_kinds = sorted(file.parent.name for file in (root / "kinds").glob("*/service.toml"))
     workspace.new.help["kind"] = workspace.KIND_HELP + (", ".join(own_kinds) or "none yet")
-    modules = (workspace, adopt, update, images, cache, gate, ship, dev, releases, look, commands, reports, cluster)
+    modules = (
+        workspace,
+        adopt,
+        update,
+        images,
+        cache,
+        gate,
+        ship,
+        dev,
+        releases,
+        look,
+        maintenance,
+        commands,
+        reports,
+        cluster,
+    )
     tasks = [task for module in modules for task in vars(module).values() if isinstance(task, OptionalWordsTask)]
     namespace = Collection(*tasks)
     for task in tasks:

@@ -93,7 +93,8 @@ def routes(
     check_hosts(services, settings)
     if test:
         facts = RequestFacts.of(header or (), from_)
-        fate = requests.find_fate(services, test, method.upper(), stacks.hosts_of_stack(settings), facts)
+        hosts, has_tls = stacks.hosts_of_stack(settings), settings.certificate is not None
+        fate = requests.find_fate(services, test, method.upper(), hosts, facts, has_tls)
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
     rows = requests.list_routes(services)
     if json:

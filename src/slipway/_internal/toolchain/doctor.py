@@ -15,7 +15,7 @@ from typing import Any
 from slipway._internal.model import stack as stacks
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.setting_sources import describe_port_setting
-from slipway._internal.model.stack import how_to_deploy
+from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.run import engine as sdk
 from slipway._internal.run import git, statefile
@@ -196,23 +196,34 @@ def _registry(workspace: Workspace) -> Iterator[CheckResult]:
 
 
 def _gateway(workspace: Workspace) -> Iterator[CheckResult]:
-    """Yield whether the workspace's gateway port, and each that a stack has for itself, is free or its own."""
+    """Yield whether the workspace's gateway port, and those that stacks have for themselves, are free or their own."""
     settings, beside = workspace.settings.gateway, workspace.local.suffix
     if beside:
         name = workspace.deployed_name
         yield CheckResult("side by side", True, f"this folder runs as {name}, beside others of {workspace.name}")
-    found = {} if beside else {settings.port: ""}
+    found = {} if beside else {settings.port: ("", "port")}
     for name in stacks.names(workspace.root):
         with suppress(SlipwayError):  # what is wrong with a stack's file is told by the commands that are for it
             stack = stacks.load(workspace.root, name, {})
             if stack.target == "docker":
-                found.setdefault(stacks.gateway_port_of(workspace, stack), name)
-    for port, name in found.items():
-        yield _check_port(workspace, settings.bind, port, name)
+                for key, port in _gateway_ports(workspace, stack).items():
+                    found.setdefault(port, (name, key))
+    for port, (name, key) in found.items():
+        yield _check_port(workspace, "127.0.0.1" if key == "metrics-port" else settings.bind, port, name, key)
 
 
-def _check_port(workspace: Workspace, bind: str, port: int, stack: str) -> CheckResult:
-    check_name = f"gateway port of {stack}" if stack else "gateway port"
+def _gateway_ports(workspace: Workspace, stack: Stack) -> dict[str, int]:
+    """Return where a stack's gateway listens, by the key of the setting."""
+    ports = {
+        "port": stacks.gateway_port_of(workspace, stack),
+        "tls-port": stacks.tls_port_of(workspace, stack) if stack.certificate else None,
+        "metrics-port": stacks.metrics_port_of(workspace, stack),
+    }
+    return {key: port for key, port in ports.items() if port}
+
+
+def _check_port(workspace: Workspace, bind: str, port: int, stack: str, key: str) -> CheckResult:
+    check_name = f"gateway {key} of {stack}" if stack else f"gateway {key}"
     bind_address = f"{bind}:{port}"
     with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -225,7 +236,7 @@ def _check_port(workspace: Workspace, bind: str, port: int, stack: str) -> Check
     if workspace.deployed_name in _publishing_workspaces(port):
         return CheckResult(check_name, True, f"{bind_address} is this workspace's gateway")
     holder = registry_daemon.find_listener(port)
-    remedy = f"End that, or choose another port: {describe_port_setting(stack, workspace.root)}."
+    remedy = f"End that, or choose another port: {describe_port_setting(stack, workspace.root, key=key)}."
     return CheckResult(check_name, False, f"{bind_address}: {reason.lower()}{f' ({holder})' if holder else ''}", remedy)
 
 

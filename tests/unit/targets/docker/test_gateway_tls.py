@@ -71,6 +71,13 @@ def test_ports_and_hsts_are_the_workspaces_or_the_stacks(root: Path) -> None:
     assert "tlsPort" not in plain and "hsts" not in plain.get("options", {})
 
 
+def test_metrics_have_a_port_where_the_workspace_or_the_stack_says_so(root: Path) -> None:
+    settings(root, "target: docker")
+    assert "metricsPort" not in gateway(declare(root))
+    settings(root, "target: docker", "metrics-port: 9100")
+    assert (gateway(declare(root))["metricsPort"], gateway(declare(root))["options"]["metrics"]) == (9100, True)
+
+
 def test_a_key_may_be_in_a_file_that_git_does_not_have(root: Path, issued: Issued, authority: Authority) -> None:
     pulumi.runtime.set_all_config({}, [])
     outside = root.parent / f"{root.name}.key"

@@ -587,6 +587,26 @@ def test_routes_of_other_hosts_are_attached_by_their_names(root: Path) -> None:
     assert all("hostname" not in listener for listener in found["Gateway", "gateway"]["spec"]["listeners"])
 
 
+def test_browsers_are_told_to_come_by_https_where_the_stack_has_it(root: Path) -> None:
+    file = root / "workspace.toml"
+    file.write_text(f"{file.read_text()}[gateway]\nhsts = 600\n")
+    settings(root, "gateway: nginx", "host: demo.example", "tls: demo-tls")
+    with_rules(root)
+    rules = declare(root)["HTTPRoute", "api"]["spec"]["rules"]
+    told = {"name": "Strict-Transport-Security", "value": "max-age=600"}
+    assert [
+        told in each["responseHeaderModifier"]["set"]
+        for rule in rules
+        for each in rule["filters"][-3:]
+        if "responseHeaderModifier" in each
+    ] == [True] * len(rules)
+    settings(root, "gateway: nginx", "host: demo.example")
+    assert "max-age" not in str(declare(root)["HTTPRoute", "api"])
+    settings(root, "ingress: nginx", "host: demo.example", "tls: demo-tls")
+    with pytest.raises(ConfigError, match=r"workspace\.toml:\d+: `hsts` cannot be had with the Ingress"):
+        declare(root)
+
+
 def test_an_ingress_has_a_rule_for_each_host(root: Path) -> None:
     settings(root, "ingress: nginx", "host: demo.example", "tls: demo-tls")
     with_rules(root, HOSTED.rpartition("[[routes]]")[0])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slipway._internal.commands.gateway_options import GatewayOptions, TlsOptions
 from slipway._internal.model.addresses import url_authority
 from slipway._internal.model.hosts import WILDCARD
-from slipway._internal.model.stack import Stack, gateway_port_of, hosts_of_stack, tls_port_of
+from slipway._internal.model.stack import Stack, gateway_port_of, hosts_of_stack, metrics_port_of, tls_port_of
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.rollout.gateway import gateway_url
 
@@ -15,7 +15,8 @@ from slipway._internal.rollout.gateway import gateway_url
 def gateway_options(workspace: Workspace, stack: Stack, tls: TlsOptions | None) -> GatewayOptions:
     """Return the options of a stack's gateway."""
     hsts = workspace.settings.gateway.hsts if tls else 0
-    return GatewayOptions(hosts=hosts_of_stack(stack), tls=tls, hsts=hsts)
+    has_metrics = metrics_port_of(workspace, stack) is not None
+    return GatewayOptions(hosts=hosts_of_stack(stack), tls=tls, hsts=hsts, metrics=has_metrics)
 
 
 def service_urls(workspace: Workspace, stack: Stack, routed: Sequence[Service]) -> dict[str, str]:

@@ -53,9 +53,10 @@ def read_tls(workspace: Workspace, stack: Stack, services: Sequence[Service]) ->
     if warning := check_certificate(certificate, hosts | {*hosts_of_stack(stack)}, where):
         pulumi.log.warn(f"{warning}: have it renewed, and deploy again")
     if (port := tls_port_of(workspace, stack)) == gateway_port_of(workspace, stack):
+        setting = describe_port_setting(stack.name, workspace.root, key="tls-port")
         raise ConfigError(
             f"{stack.file}: the gateway of {stack.name} would have one port, {port}, with TLS and without",
-            remedy=f"Set another one: {describe_port_setting(stack.name, workspace.root, tls=True)}.",
+            remedy=f"Set another one: {setting}.",
         )
     key = _read_key(workspace, stack, certificate)
     name = f"certificate-{certificate.fingerprint}.key"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from slipway._internal.commands.envoy import read_maintenance
 from slipway._internal.context.parallel import run_parallel
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.insight.run_recorder import Recorder
@@ -15,6 +16,7 @@ from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.rollout import drain, gateway
 from slipway._internal.rollout.cancellation import CancellationToken
+from slipway._internal.rollout.envoy import read_live_config
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import empty_network, is_data, list_objects, remove_leftovers
 from slipway._internal.run.owner import DeployedObject, StateOwner, owner_of, read_state_ids, refuse_others
@@ -92,6 +94,7 @@ class DockerTarget:
         volumes = {
             service.name: [each.name for each in service.settings.volumes] for service in self.workspace.services
         }
+        in_maintenance = self._maintenance(own_containers)
         for name in expected:
             serving, strays = containers.select_replicas(
                 [service for service in own_containers if service.service == name], known_ids
@@ -100,6 +103,7 @@ class DockerTarget:
                 rows.append(ServiceStatus(name, "missing", "-", "-", f"not there: `{deploy}` restores it"))
             else:
                 drift = self._full_volume(name, serving[0], volumes.get(name, ())) or self._drift(name, serving)
+                drift = "; ".join(filter(None, (in_maintenance.get(name, ""), drift)))
                 rows.append(
                     job_status(serving[0], drift)
                     if name in jobs
@@ -112,6 +116,19 @@ class DockerTarget:
             if service.service not in expected
         ]
         return rows
+
+    def _maintenance(self, own_containers: Sequence[engine.ContainerSummary]) -> dict[str, str]:
+        """Say what the gateway answers for; the whole stack by the gateway itself."""
+        running = [each for each in own_containers if each.service == GATEWAY and each.state == "running"]
+        if not running:
+            return {}
+        with engine.docker_errors():
+            live = read_maintenance(read_live_config(engine.client().containers.get(running[-1].id)))
+        if live is None:
+            return {}
+        end = f"in maintenance: `invoke maintenance off --stack {self.stack.name}"
+        names = {name: f"{end} --service {name}` ends it" for name in live.services}
+        return names or {GATEWAY: f"{end}` ends it"}
 
     def _full_volume(self, name: str, container: engine.ContainerSummary, volumes: Sequence[str]) -> str:
         """Say that a service's volume is full, where its log has said so in the last minutes; else nothing."""

@@ -12,7 +12,7 @@ from slipway._internal.commands.gateway_options import options_as_inputs
 from slipway._internal.model import lock
 from slipway._internal.model.request_limits import NO_TIMEOUTS, effective_limits
 from slipway._internal.model.routes import RouteSettings
-from slipway._internal.model.stack import gateway_port_of
+from slipway._internal.model.stack import gateway_port_of, metrics_port_of
 from slipway._internal.model.start_order import backing_needs, in_start_order
 from slipway._internal.model.workspace import JobSettings, Service, ServiceSettings
 from slipway._internal.provider.resources import (
@@ -94,6 +94,7 @@ class DockerServices(pulumi.ComponentResource):
             options=options_as_inputs(gateway_options(workspace, stack, tls.options)),
             secrets=tls.secrets,
             tls_port=tls.options.port if tls.options else None,
+            metrics_port=metrics_port_of(workspace, stack),
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )

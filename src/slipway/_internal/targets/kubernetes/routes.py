@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.core.v1 import Namespace, Service, ServicePortArgs, ServiceSpecArgs
@@ -30,6 +31,7 @@ from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_
 from slipway._internal.targets.kubernetes.unsupported_rules import refuse_for_gateway, refuse_for_ingress
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
+HSTS = "Strict-Transport-Security"
 GATEWAY_NAME = "gateway"
 """The name of the stack's own Gateway; it is reserved."""
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
@@ -153,10 +155,20 @@ def _route(ctx: ServiceContext, entry_point: EntryPoint, host: str, routes: Sequ
         spec={
             "parentRefs": [dict(parent) for parent in entry_point.parents],
             **({"hostnames": hosts} if hosts else {}),
-            "rules": [rule for route in routes for rule in _rules(route, backend)],
+            "rules": [rule for route in routes for rule in _rules(_with_hsts(ctx, route), backend)],
         },
         opts=ctx.opts(entry_point.resources),
     )
+
+
+def _with_hsts(ctx: ServiceContext, route: RouteSettings) -> RouteSettings:
+    """Return a route that tells browsers to come by HTTPS only, where the stack has it and the workspace says so."""
+    seconds = ctx.stack_ctx.workspace.settings.gateway.hsts
+    if not seconds or not ctx.stack_ctx.stack.tls:
+        return route
+    kept = {name: value for name, value in route.response_headers.set.items() if name.lower() != HSTS.lower()}
+    headers = msgspec.structs.replace(route.response_headers, set={**kept, HSTS: f"max-age={seconds}"})
+    return msgspec.structs.replace(route, response_headers=headers)
 
 
 def _rules(route: RouteSettings, backend: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -38,6 +38,13 @@ def refuse_for_ingress(ctx: ServiceContext) -> None:
         ConfigError: a file has a rule; it names the line and the key.
     """
     engine = f"the Ingress that {ctx.stack_ctx.stack.file} names"
+    workspace = ctx.stack_ctx.workspace
+    if ctx.stack_ctx.stack.tls and workspace.settings.gateway.hsts:
+        remedy = (
+            "Use slipway:gateway or slipway:parent, a Gateway, in place of slipway:ingress. Or remove `hsts`, and have "
+            "the Ingress's controller say it."
+        )
+        raise _error(workspace.root / "workspace.toml", ("gateway", "hsts"), engine, remedy)
     for number, route in enumerate(ctx.service.settings.routes):
         keys = msgspec.to_builtins(route)
         for key in keys:

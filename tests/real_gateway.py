@@ -78,6 +78,7 @@ def real_gateway(
     gateway.write(routes, options, changed)
     words: list[Any] = [envoy_program(), "-c", folder / "bootstrap.json", "--concurrency", "1", "--disable-hot-restart"]
     words += ["--reject-unknown-dynamic-fields", "--log-level", "warning", "--log-format-escaped"]
+    words += ["--file-flush-interval-msec", "50"]
     with (folder / "log").open("wb") as log, subprocess.Popen(words, stdout=log, stderr=log) as envoy:
         try:
             deadline = time.monotonic() + 20

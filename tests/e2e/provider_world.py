@@ -91,7 +91,8 @@ def _must(argv: list[Any], **how: Any) -> str:
 class World:
     """One stack. `version`, `fails` and `options` say how the services `one` and `two` are deployed next.
 
-    `env` is more of the environment of `one` alone, `front` more inputs of the gateway.
+    `env` is more of the environment of `one` alone, `rules` are those of its route, `keys` the hashes of a caller's,
+    `front` more inputs of the gateway.
     """
 
     images: Images
@@ -102,6 +103,8 @@ class World:
     fails: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, Any] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
     front: dict[str, Any] = field(default_factory=dict)
     opened: Any = None
 
@@ -130,7 +133,12 @@ class World:
             )
             upstreams[service] = made.container_name.apply(lambda name: f"{name}:8000")
         routes = [
-            {"service": "one", "route": "/one", "upstream": upstreams["one"]},
+            {
+                "service": "one",
+                "route": "/one",
+                "upstream": upstreams["one"],
+                **({"rules": self.rules} if self.rules else {}),
+            },
             {"service": "two", "route": "/", "upstream": upstreams["two"]},
         ]
         gateway = Gateway(
@@ -141,6 +149,7 @@ class World:
             network=network.network_name,
             port=self.port,
             routes=routes,
+            consumers={"shop": {"keys": self.keys}} if self.keys else None,
             drain_seconds=3,
             **self.front,
         )

@@ -21,7 +21,9 @@ from tests.e2e.workspace import bake
 from tests.own_python import made_for
 
 from slipway._internal.commands import envoy
-from slipway._internal.rollout import gateway, sockets
+from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.model.consumer_keys import hash_key, new_key
+from slipway._internal.rollout import container_files, gateway, sockets
 from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import remove_leftovers
 from slipway._internal.run.owner import OWNER_LABEL, DeployedObject
@@ -68,6 +70,7 @@ def world(deployed: World) -> Iterator[World]:
     deployed.version, deployed.fails, deployed.options, deployed.env = f"v{time.monotonic_ns()}", "", {}, {}
     yield deployed
     deployed.fails, deployed.options, deployed.env = "", {}, {}
+    deployed.rules, deployed.keys = {}, []
 
 
 @pytest.fixture
@@ -92,6 +95,66 @@ def test_secrets_are_files_of_the_service_and_nowhere_else(steady: World) -> Non
     state = "".join(path.read_text() for path in (steady.folder / ".pulumi").rglob("*.json"))
     assert '"ciphertext"' in state
     assert SECRET not in state
+
+
+def test_a_callers_key_is_changed_without_a_gap_and_only_its_hash_is_known(steady: World) -> None:
+    """It is asked all the time, with the key that holds before a change and after it."""
+    before = {each.id for each in steady.containers()}
+    first, second = new_key(), new_key()
+    steady.rules, steady.keys = {"auth": {"keys": True}}, [hash_key(first)]
+    assert steady.up() == {"update": 1}
+    status = [steady.get("/one", **{"X-Api-Key": key} if key else {})[0] for key in ("", first, second)]
+    assert status == [401, 200, 401]
+    assert steady.get("/two")[0] == 200
+    for key, keys in ((first, [first, second]), (second, [second])):
+        steady.keys = [hash_key(one) for one in keys]
+        with asking(steady, key) as found:
+            assert steady.up() == {"update": 1}
+        assert set(found) == {200} and len(found) > 20
+    assert steady.get("/one", **{"X-Api-Key": first})[0] == 401
+    assert steady.up() == {}
+    gateway = next(each for each in steady.containers() if each.service == "gateway")
+    state = "".join(path.read_text() for path in (steady.folder / ".pulumi").rglob("*.json"))
+    told = run(["docker", "logs", gateway.id]).output + run(["docker", "inspect", gateway.id]).output
+    files = container_files.read_folder(engine.client().containers.get(gateway.id), CONFIG_DIR)
+    assert hash_key(second) in str(files)
+    for key in (first, second):
+        assert key not in f"{state}{told}{files}"
+        assert hash_key(key) not in f"{state}{told}", "the state has it encrypted"
+    steady.keys = []
+    steady.up()
+    assert steady.get("/one", **{"X-Api-Key": second})[0] == 401
+    steady.rules = {}
+    steady.up()
+    assert steady.get("/one")[0] == 200
+    assert {each.id for each in steady.containers()} == before
+
+
+@contextmanager
+def asking(world: World, key: str) -> Iterator[list[int]]:
+    """Ask with a key all the time, on one connection that is kept, and on new ones."""
+    found: list[int] = []
+    done = threading.Event()
+
+    def ask(*, kept: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=30)
+        while not done.is_set():
+            connection.request("GET", "/one", headers={"X-Api-Key": key})
+            reply = connection.getresponse()
+            reply.read()
+            found.append(reply.status)
+            if not kept:
+                connection.close()
+
+    threads = [threading.Thread(target=ask, kwargs={"kept": kept}) for kept in (True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_nothing_changed_changes_nothing(steady: World) -> None:

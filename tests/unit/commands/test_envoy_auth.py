@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import json
 import random
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -106,7 +108,7 @@ def test_anything_else_than_one_known_key_in_its_header_is_401(
 
 
 def test_a_key_in_the_address_is_none(gateway: RealGateway) -> None:
-    assert gateway.status(f"/keys?x-api-key={SHOP}") == 401
+    assert gateway.status(f"/keys?x-api-key={BANK}") == 401
 
 
 def test_whoever_has_a_key_and_is_not_meant_is_told_403(gateway: RealGateway) -> None:
@@ -192,6 +194,18 @@ def test_the_configuration_holds_no_key_and_is_read_back(gateway: RealGateway) -
     found = parse_config(config)
     assert found.options == OPTIONS
     assert sorted(found.routes, key=str) == sorted(routes("up:1"), key=str)
+    assert SHOP not in gateway.log()
+
+
+def test_the_log_says_who_called_and_nothing_of_keys(gateway: RealGateway) -> None:
+    for path, key in (("/keys/who", SHOP), ("/keys/who", "slw_nobody"), ("/", SHOP)):
+        gateway.ask(path, ("X-Api-Key", key))
+    deadline = time.monotonic() + 10
+    while '"path":"/keys/who"' not in gateway.log() or time.monotonic() < deadline - 9:
+        assert time.monotonic() < deadline, gateway.log()[-2000:]
+        time.sleep(0.1)
+    lines = [json.loads(line) for line in gateway.log().splitlines() if '"path":"/keys/who"' in line]
+    assert [(line["consumer"], line["status"]) for line in lines] == [("shop", 200), (None, 401)]
     assert SHOP not in gateway.log()
 
 

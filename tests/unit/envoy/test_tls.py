@@ -189,18 +189,15 @@ def test_a_renewed_certificate_is_taken_up_while_requests_go_on(
     with gateway_process(routes, options(issued), {"one.key": issued.key}) as gateway:
         load = Load(gateway, context)
         with load:
-            time.sleep(1)
+            load.wait_for(100)
             for number, certificate in enumerate(renewed):
                 gateway.switch(routes, options(certificate, f"{number}.key"), {f"{number}.key": certificate.key})
-                time.sleep(0.2)
+                load.wait_for(50)
                 with connect(gateway, context) as talk:
                     assert talk.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(first_of(certificate.chain))
-            time.sleep(1)
+            load.wait_for(200)
         assert load.failures == []
-        assert load.done > 250, (
-            f"only {load.done} requests in {load.seconds:.1f} s"
-        )  # 200 a second, if nothing is beside
-        assert load.done / 2 - 50 < load.opened < load.done / 2 + 50  # the others are on four connections
+        assert load.done / 4 < load.opened < load.done  # the others are on four connections from before
         print(f"{load.done} requests in {load.seconds:.1f} s, {load.opened} connections, three certificates")
 
 
@@ -266,6 +263,13 @@ class Load:
         for thread in self._threads:
             thread.join()
         self.seconds = time.monotonic() - self._start
+
+    def wait_for(self, requests: int) -> None:
+        """Return when so many more are done: 200 take a second where nothing else keeps the machine busy."""
+        end, wanted = time.monotonic() + 60, self.done + requests
+        while self.done < wanted:
+            assert time.monotonic() < end, f"{self.done} requests, {wanted} expected"
+            time.sleep(0.01)
 
     def _work(self, keeps: bool) -> None:
         connection, due = SecureConnection(self._gateway, self._context), time.monotonic()

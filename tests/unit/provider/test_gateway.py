@@ -206,3 +206,30 @@ def test_a_gateway_that_the_engine_would_not_bring_back_is_put_right_in_place(
     monkeypatch.setattr(gateway, "find_drift", lambda deployed_state: gateway.RESTART_POLICY_DRIFT)
     diff = GatewayHandler().diff(deployed_state, INPUTS)
     assert (list(diff.changed), list(diff.replaces)) == ([gateway.RESTART_POLICY_DRIFT], [])
+
+
+def test_a_secret_of_a_configuration_that_envoy_refuses_does_not_stay(
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch, docker: FakeEngine
+) -> None:
+    container = docker.add_container("demo-dev-gateway", service="gateway")
+    olds = {**INPUTS, "secrets": {"old.key": "before"}}
+    state = replace(deployed_state, id=container.id, inputs=olds, outputs={"imageId": "i"})
+
+    def held(name: str) -> tuple[str, int]:
+        text, mode = container.files[f"/run/secrets/{name}"]
+        return text.decode(), mode
+
+    def refuse(*_: object) -> None:
+        assert held("new.key") == ("secret", 0o400)
+        raise SlipwayError("Envoy refuses the configuration")
+
+    news = {**INPUTS, "secrets": {"new.key": "secret"}}
+    container.files["/run/secrets/old.key"] = (b"before", 0o400)
+    with monkeypatch.context() as patch:
+        patch.setattr(envoy, "switch_config", refuse)
+        with pytest.raises(SlipwayError, match="refuses"):
+            GatewayHandler().update(state, news, CancellationToken())
+    assert (held("new.key"), held("old.key")) == (("", 0o400), ("before", 0o400))
+    monkeypatch.setattr(envoy, "switch_config", lambda *_: None)
+    GatewayHandler().update(state, news, CancellationToken())
+    assert (held("new.key"), held("old.key")) == (("secret", 0o400), ("", 0o400))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,6 +120,12 @@ def test_the_list_says_when_keys_were_made_and_nothing_of_them(
     rows = consumers.list_consumers(context, stack)
     assert [(row.name, row.groups, len(row.made)) for row in rows] == [("bank", (), 0), ("shop", ("partners",), 1)]
     assert hashed(key)[0] not in str([(row.as_dict(), row.cells) for row in rows])
+
+
+def test_a_stack_whose_gateway_takes_no_keys_gets_none(context: Any, stack: Stack, settings: dict[str, str]) -> None:
+    for action in (consumers.add_key, consumers.rotate_key):
+        with pytest.raises(ConfigError, match="the target of dev is kubernetes, whose gateway takes no keys"):
+            action(context, replace(stack, target="kubernetes"), "shop")
 
 
 def test_no_two_keys_are_the_same() -> None:

@@ -33,7 +33,7 @@ CALLER_KEY = "caller"
 CLAIM_METADATA = "claim."
 """What the names start with by which the check of a token leaves claims for limits."""
 MAX_CALLERS = 20_000
-"""The callers that limits by address know at a time, in all; who has been silent longest is forgotten for a new one."""
+"""The callers that a limit by address knows; who has been silent longest is forgotten for a new one."""
 IPV6_PREFIX = 64
 """The bits of an IPv6 address that one caller has: whoever has a connection has all addresses below them."""
 UNLIMITED = 4_000_000_000
@@ -143,7 +143,12 @@ def limit_metadata(route: Route) -> JsonObject:
     limit = route.settings.rate_limit
     if not limit:
         return {}
-    return {f"limit-by-{limit.by}": _limit_name(route), "retry-after": f"{limit.retry_after}"}
+    return {f"limit-by-{limit.by}": route_name(route), "retry-after": f"{limit.retry_after}"}
+
+
+def route_name(route: Route) -> str:
+    """Return what no other route is called: its methods, host and path."""
+    return f"{','.join(route.settings.methods)} {route.settings.host or ''}{route.path}".strip()
 
 
 def retry_policy(retries: RetrySettings | None, *, repeatable: bool) -> JsonObject:
@@ -223,17 +228,13 @@ def _cors_policy(cors: CorsSettings, methods: Sequence[str]) -> JsonObject:
 def _descriptor(route: Route, limit: LimitSettings) -> JsonObject:
     callers = {"route": [], "address": [{"key": "masked_remote_address"}]}.get(limit.by, [{"key": CALLER_KEY}])
     return {
-        "entries": [{"key": f"limit-by-{limit.by}", "value": _limit_name(route)}, *callers],
+        "entries": [{"key": f"limit-by-{limit.by}", "value": route_name(route)}, *callers],
         "token_bucket": {
             "max_tokens": limit.capacity,
             "tokens_per_fill": limit.requests,
             "fill_interval": f"{PERIODS[limit.per]}s",
         },
     }
-
-
-def _limit_name(route: Route) -> str:
-    return f"{','.join(route.settings.methods)} {route.settings.host or ''}{route.path}".strip()
 
 
 def _compressor(name: str) -> JsonObject:

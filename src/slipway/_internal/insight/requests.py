@@ -146,7 +146,7 @@ def find_fate(
     method: str = "GET",
     stack_hosts: Sequence[str] = (),
     facts: RequestFacts = rules.NO_FACTS,
-    redirects_to_tls: bool = False,
+    tls_port: int = 0,
 ) -> RequestFate:
     """Return what becomes of a request.
 
@@ -156,7 +156,7 @@ def find_fate(
         method: the request's method.
         stack_hosts: the hosts of the stack, for routes that name none.
         facts: its headers, and where it comes from.
-        redirects_to_tls: whether the gateway has a certificate, so that over HTTP it only says where HTTPS is.
+        tls_port: where the gateway speaks TLS, if it does: over HTTP it only says so.
 
     Raises:
         ConfigError: it is no URL, or there is no such method.
@@ -175,9 +175,14 @@ def find_fate(
     if fate.status == 404 and path == f"{OWN_PATH}/docs" and any(service.settings.openapi for service in services):
         why = "the page of the services' APIs, unless the stack is protected"
         fate = RequestFate(method, asked, status=200, why=why)
-    if redirects_to_tls and url.lower().startswith("http://") and not is_own_path(path):
-        fate = RequestFate(method, asked, status=308, why=f"to https://{authority}{asked}")
+    if tls_port and url.lower().startswith("http://") and not is_own_path(path):
+        fate = RequestFate(method, asked, status=308, why=f"to {_https_url(authority, tls_port)}{asked}")
     return replace(fate, host=authority if host != ANY_HOST else "")
+
+
+def _https_url(authority: str, port: int) -> str:
+    host = re.sub(r":[0-9]*\Z", "", authority)
+    return f"https://{host}{'' if port == 443 else f':{port}'}"
 
 
 def _find_fate(rows: Sequence[RouteRow] | None, method: str, path: str, query: str, facts: RequestFacts) -> RequestFate:

@@ -106,9 +106,14 @@ class GatewayHandler(ResourceHandler):
             container = engine.client().containers.get(old.id)
             container.update(restart_policy=engine.RESTART_POLICY)
             spec = spec.during(read_maintenance(envoy.read_live_config(container)))
+            names = {*_secrets_of(old)}
             put_secrets(container, spec)
-            envoy.switch_config(container, spec.config, cancellation)
-            clear_secrets(container, set(_secrets_of(old)) - spec.secrets.keys())
+            try:
+                envoy.switch_config(container, spec.config, cancellation)
+            except SlipwayError:
+                clear_secrets(container, spec.secrets.keys() - names)
+                raise
+            clear_secrets(container, names - spec.secrets.keys())
         return self._outputs(news, old.id, old.outputs["imageId"])
 
     def read(self, old: ResourceState) -> ActualState:

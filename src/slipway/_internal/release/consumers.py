@@ -55,9 +55,9 @@ def add_key(context: RunContext, stack: Stack, name: str) -> str:
     """Make a consumer's first key in a stack, and return it: it is kept nowhere.
 
     Raises:
-        ConfigError: workspace.toml does not have the consumer, or he has a key already.
+        ConfigError: workspace.toml does not have the consumer, he has a key already, or the stack's gateway takes none.
     """
-    _require_consumer(context, name)
+    _require_consumer(context, stack, name)
     with workspace_lock(context.workspace, NullReporter()):
         if _read(context, stack, name):
             raise ConfigError(
@@ -71,9 +71,9 @@ def rotate_key(context: RunContext, stack: Stack, name: str) -> str:
     """Make a consumer's next key in a stack, and return it; the one before is taken, too.
 
     Raises:
-        ConfigError: there is none before it, or an earlier rotation is not finished.
+        ConfigError: there is none before it, an earlier rotation is not finished, or the stack's gateway takes none.
     """
-    _require_consumer(context, name)
+    _require_consumer(context, stack, name)
     with workspace_lock(context.workspace, NullReporter()):
         keys = _require_keys(context, stack, name)
         if len(keys) == MAX_KEYS:
@@ -113,7 +113,12 @@ def remove_keys(context: RunContext, stack: Stack, name: str) -> None:
         remove_setting(pulumi, project, stack.name, setting_of(name), context.environment)
 
 
-def _require_consumer(context: RunContext, name: str) -> None:
+def _require_consumer(context: RunContext, stack: Stack, name: str) -> None:
+    if stack.target != "docker":
+        raise ConfigError(
+            f"{stack.file}: the target of {stack.name} is {stack.target}, whose gateway takes no keys",
+            remedy="Keys are for stacks with slipway:target docker.",
+        )
     consumers = context.workspace.settings.consumers
     if name not in consumers:
         raise ConfigError(

@@ -61,6 +61,7 @@ def test_routes_are_read_whole_and_route_is_short_for_one(tmp_path: Path) -> Non
         ("strip = true\n", "/", "http://gateway:8080/api"),
         ('rewrite = "/v2"\n', "/v2", "http://gateway:8080/api"),
         ('strip = true\nmethods = ["GET"]\n', "/", "http://api:8000"),
+        ('[gateway]\nbody = "1m"\n', "/api", "http://gateway:8080/api"),
         ('rewrite = "/v2"\nmethods = ["GET"]\n', "/v2", "http://api:8000/v2"),
     ],
 )
@@ -91,6 +92,9 @@ def test_only_a_route_that_leads_to_the_service_is_its_address(tmp_path: Path) -
         ('kind = "k"\n[[routes]]\npath = "/b"\n', 2, "needs a `port`"),
         ('kind = "k"\n[job]\nschedule = "@daily"\n[[routes]]\npath = "/b"\n', 4, "needs a `port`"),
         (f"{SERVICE}[[routes]]\n", 3, "missing key"),
+        ('kind = "k"\nprotocol = "h2c"\n', 2, "there is no `port`"),
+        (f'{SERVICE}protocol = "h2c"\nhealth = "/h"\n', 3, "no path of it can be asked by `health`"),
+        (f'{SERVICE}protocol = "grpc"\n', 3, "protocol"),
         (f'{SERVICE}[[routes]]\npath = "api"\n', 4, "`path` is 'api'"),
         (f'{SERVICE}[[routes]]\npath = "/api/"\n', 4, "`path` is '/api/'"),
         (f'{SERVICE}[[routes]]\npath = "/api//x"\n', 4, "`path` is '/api//x'"),
@@ -132,3 +136,8 @@ def test_services_share_a_path_only_by_different_methods(tmp_path: Path) -> None
     load(tmp_path / "apart", api=f'{ROUTE}methods = ["GET"]\n', web=f'{ROUTE}methods = ["POST"]\n')
     with pytest.raises(ConfigError, match=r"services/web/service.toml:4: `path` /api is taken by the service `api`"):
         load(tmp_path / "both", api=f'{ROUTE}methods = ["GET"]\n', web=ROUTE)
+
+
+def test_a_service_that_speaks_http_2_is_called_directly(tmp_path: Path) -> None:
+    found = load(tmp_path, api=f'protocol = "h2c"\n{ROUTE}')
+    assert service_url(found.service("api"), "docker") == "http://api:8000/api"

@@ -11,8 +11,10 @@ import pytest
 from invoke import Collection, Context, task
 from invoke.main import program
 from invoke.parser import ParseError, Parser, ParseResult
+from tests.conftest import TEMPLATE
 
 from slipway._internal.tasks.optional_words import OptionalWordsTask, count_words
+from slipway.tasks import verbs
 
 Parse = Callable[[str], ParseResult]
 
@@ -194,3 +196,13 @@ def test_the_word_is_taken_where_the_verbs_are_part_of_a_larger_collection(
     outer.add_collection(namespace, name="ship")
     (found,) = Parser(outer.to_contexts()).parse_argv(["ship.mode", "external"])
     assert found.args["mode"].value == "external"
+
+
+def test_a_flag_that_may_be_repeated_takes_whole_texts_and_the_help_keeps_its_letter() -> None:
+    """Invoke makes of a default that is a tuple one of a text's letters."""
+    for name, found in verbs(TEMPLATE).tasks.items():
+        for argument in found.get_arguments():
+            assert argument.kind is not tuple, f"invoke {name} --{argument.name}"
+            assert "h" not in argument.names, f"invoke {name} --{argument.name}"
+    names = {argument.name: argument.names for argument in verbs(TEMPLATE).tasks["routes"].get_arguments()}
+    assert names["header"] == ("header", "H")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations, groupby
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -35,7 +35,7 @@ from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.hosts import by_host, host_problem
 from slipway._internal.model.parsing import convert
-from slipway._internal.model.request_limits import BODY_SIZE, RequestLimits
+from slipway._internal.model.request_limits import BODY_SIZE, Protocol, RequestLimits
 from slipway._internal.model.routes import OWN_PATH, PATH, RouteSettings, is_own_path, overlap, precedence
 
 __all__ = [
@@ -152,6 +152,8 @@ def _check_routes(routes: Sequence[Route]) -> None:
             raise ConfigError(f"service {route.service} has the route {route.path}: {OWN_PATH} is the gateway's")
         if not _UPSTREAM.fullmatch(route.upstream):
             raise ConfigError(f"service {route.service} has the upstream {route.upstream!r}, not host:port")
+        if route.protocol not in get_args(Protocol):
+            raise ConfigError(f"service {route.service} has the protocol {route.protocol!r}")
         sized = not route.limits.body or BODY_SIZE.fullmatch(route.limits.body)
         if not sized or min(route.limits.connect, route.limits.idle) < 1:
             raise ConfigError(f"service {route.service} has the limits {route.limits}")

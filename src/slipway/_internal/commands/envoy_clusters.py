@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slipway._internal.commands.envoy_messages import JsonObject, typed
 from slipway._internal.commands.gateway_route import Route
+from slipway._internal.model.request_limits import Protocol
 
 MAX_RESPONSE_HEADERS_KB = 64
 MAX_HEADERS = 1000
@@ -49,21 +50,26 @@ def _cluster(route: Route) -> JsonObject:
                 dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNLIMITED)
             ]
         },
-        typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _HTTP_TO_SERVICES},
+        typed_extension_protocol_options={
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_to_service(route.protocol)
+        },
     )
 
 
 # A connection for each request: none can meet a kept connection that its service is just closing, where a request that
 # may not be repeated would be lost.
-_HTTP_TO_SERVICES = typed(
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-    common_http_protocol_options={
-        "max_requests_per_connection": 1,
-        "max_headers_count": MAX_HEADERS,
-        "max_response_headers_kb": MAX_RESPONSE_HEADERS_KB,
-    },
-    explicit_http_config={"http_protocol_options": {}},
-)
+def _http_to_service(protocol: Protocol) -> JsonObject:
+    return typed(
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        common_http_protocol_options={
+            "max_requests_per_connection": 1,
+            "max_headers_count": MAX_HEADERS,
+            "max_response_headers_kb": MAX_RESPONSE_HEADERS_KB,
+        },
+        explicit_http_config={"http": {"http_protocol_options": {}}, "h2c": {"http2_protocol_options": {}}}[protocol],
+    )
+
+
 # What a service answers itself, 500 or not, is no reason to send it no requests; a connection that fails is.
 _OUTLIER_DETECTION: JsonObject = {
     "split_external_local_origin_errors": True,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from slipway._internal.commands import envoy_maintenance
+from slipway._internal.commands.envoy_access_log import access_log
 from slipway._internal.commands.envoy_clusters import MAX_HEADERS
 from slipway._internal.commands.envoy_filters import CALLER_SCHEME_HEADER, NEW_ID_HEADER, OWN_HEADERS, http_filters
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
@@ -63,11 +64,6 @@ REFUSALS = {
     500: "internal error",
 }
 """Statuses by which the gateway itself turns a request down, in words."""
-
-ACCESS_LOG_FORMAT = (
-    '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%" %RESPONSE_CODE% '
-    "%BYTES_SENT% %DURATION%ms to %UPSTREAM_HOST% %REQ(X-REQUEST-ID)% %RESPONSE_FLAGS%\n"
-)
 
 
 def bootstrap(clusters: str, listeners: str) -> JsonObject:
@@ -159,7 +155,7 @@ def _connection_manager(routes: str, options: GatewayOptions, filters: Sequence[
         upgrade_configs=[{"upgrade_type": protocol} for protocol in UPGRADES],
         early_header_mutation_extensions=[_early_headers(believed)],
         local_reply_config={"mappers": _error_pages()},
-        access_log=[_access_log()],
+        access_log=[access_log(f"{OWN_PATH}/health")],
         http_filters=list(filters),
         rds={"route_config_name": ROUTE_TABLE, "config_source": watched_file(routes)},
     )
@@ -200,18 +196,6 @@ def _other_spellings() -> list[str]:
         for spelling in map("".join, product(*(("-", "_") if letter == "-" else letter for letter in name)))
         if spelling != name
     ]
-
-
-def _access_log() -> JsonObject:
-    own_health = {"name": ":path", "string_match": {"exact": f"{OWN_PATH}/health"}, "invert_match": True}
-    return {
-        "name": "envoy.access_loggers.stdout",
-        "filter": {"header_filter": {"header": own_health}},
-        "typed_config": typed(
-            "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
-            log_format={"text_format_source": {"inline_string": ACCESS_LOG_FORMAT}},
-        ),
-    }
 
 
 def _error_pages() -> list[JsonObject]:

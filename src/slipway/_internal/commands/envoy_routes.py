@@ -16,6 +16,7 @@ from slipway._internal.commands.envoy_rules import (
     limits,
     preflight_headers,
     retry_policy,
+    route_name,
     upgrades,
 )
 from slipway._internal.commands.envoy_tls import TLS_MARK, misdirected, redirection
@@ -126,12 +127,12 @@ def _refusal(match: JsonObject, status: int) -> JsonObject:
 def _service_routes(route: Route) -> list[JsonObject]:
     """Return the entries of a route; all have what its rules turn on, also those that refuse a request."""
     turned_on = filter_settings(route)
-    if not turned_on:
-        return _plain_routes(route)
-    entries = [*_preflight_routes(route), *_plain_routes(route)]
-    return [
-        entry | {"typed_per_filter_config": turned_on | entry.get("typed_per_filter_config", {})} for entry in entries
-    ]
+    found = []
+    for entry in [*_preflight_routes(route), *_plain_routes(route)]:
+        filters = turned_on | entry.get("typed_per_filter_config", {})
+        whole = {"metadata": _metadata(route, counted=False)} | entry
+        found.append(whole | ({"typed_per_filter_config": filters} if filters else {}))
+    return found
 
 
 def _preflight_routes(route: Route) -> list[JsonObject]:
@@ -212,9 +213,10 @@ def _forward(route: Route, match: JsonObject, repeatable: bool) -> JsonObject:
     }
 
 
-def _metadata(route: Route) -> JsonObject:
-    """Return what error pages, logs and limits read of a route."""
-    return {"filter_metadata": {METADATA: {"service": route.service, **limit_metadata(route)}}}
+def _metadata(route: Route, *, counted: bool = True) -> JsonObject:
+    """Return what error pages, logs and, of what is counted, limits read of a route."""
+    said = {"service": route.service, "route": route_name(route), **(limit_metadata(route) if counted else {})}
+    return {"filter_metadata": {METADATA: said}}
 
 
 def _redirection(route: Route, match: JsonObject) -> JsonObject:

@@ -29,7 +29,7 @@ UPGRADES = ("websocket", "tcp", "spdy/3.1")
 METADATA = "slipway"
 """Where a route says for Slipway what it is."""
 MAX_CALLERS = 20_000
-"""The callers that limits by address know at a time, in all; who has been silent longest is forgotten for a new one."""
+"""The callers that a limit by address knows; who has been silent longest is forgotten for a new one."""
 IPV6_PREFIX = 64
 """The bits of an IPv6 address that one caller has: whoever has a connection has all addresses below them."""
 UNLIMITED = 4_000_000_000
@@ -132,7 +132,12 @@ def limit_metadata(route: Route) -> JsonObject:
     limit = route.settings.rate_limit
     if not limit:
         return {}
-    return {f"limit-by-{limit.by}": _limit_name(route), "retry-after": f"{limit.retry_after}"}
+    return {f"limit-by-{limit.by}": route_name(route), "retry-after": f"{limit.retry_after}"}
+
+
+def route_name(route: Route) -> str:
+    """Return what no other route is called: its methods, host and path."""
+    return f"{','.join(route.settings.methods)} {route.settings.host or ''}{route.path}".strip()
 
 
 def retry_policy(retries: RetrySettings | None, *, repeatable: bool) -> JsonObject:
@@ -212,17 +217,13 @@ def _cors_policy(cors: CorsSettings, methods: Sequence[str]) -> JsonObject:
 def _descriptor(route: Route, limit: LimitSettings) -> JsonObject:
     callers = {"route": [], "address": [{"key": "masked_remote_address"}]}[limit.by]
     return {
-        "entries": [{"key": f"limit-by-{limit.by}", "value": _limit_name(route)}, *callers],
+        "entries": [{"key": f"limit-by-{limit.by}", "value": route_name(route)}, *callers],
         "token_bucket": {
             "max_tokens": limit.capacity,
             "tokens_per_fill": limit.requests,
             "fill_interval": f"{PERIODS[limit.per]}s",
         },
     }
-
-
-def _limit_name(route: Route) -> str:
-    return f"{','.join(route.settings.methods)} {route.settings.host or ''}{route.path}".strip()
 
 
 def _compressor(name: str) -> JsonObject:

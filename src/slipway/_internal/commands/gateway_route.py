@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway._internal.model.request_limits import DEFAULT_LIMITS, RequestLimits
+from slipway._internal.model.request_limits import DEFAULT_LIMITS, Protocol, RequestLimits
 from slipway._internal.model.routes import RouteSettings
 
 
@@ -19,6 +19,7 @@ class Route:
         limits: how large and how slow its requests may be.
         health: the path that answers 200 while a container is healthy; empty: its port is connected to.
         rules: which requests for the path it takes, and what is changed; None: all, and nothing.
+        protocol: how the service is spoken to.
     """
 
     service: str
@@ -27,6 +28,7 @@ class Route:
     limits: RequestLimits = DEFAULT_LIMITS
     health: str = ""
     rules: RouteSettings | None = None
+    protocol: Protocol = "http"
 
     @property
     def settings(self) -> RouteSettings:

@@ -35,14 +35,14 @@ def url_variable(service: str) -> str:
 def service_url(service: Service, target: str) -> str:
     """Return the address that other services call one by, without a slash at the end.
 
-    On a Docker engine a service with a route for all methods, of no host of its own, is called by it through the
-    gateway, which knows whether a container is ready; others are called directly, where the path is the one that the
-    service itself has.
+    On a Docker engine a service that speaks HTTP/1.1, with a route for all methods, of no host of its own, is called by
+    it through the gateway, which knows whether a container is ready; others are called directly, where the path is the
+    one that the service itself has.
     """
     settings, route = service.settings, service.main_route
     if settings.url is not None:
         return without_secrets(settings.url).format(host=service.name, port=settings.port)
-    if target == "docker" and route and not route.methods and not route.host:
+    if target == "docker" and route and not route.methods and not route.host and settings.protocol == "http":
         return f"{GATEWAY_URL}{route.path}".rstrip("/")
     return f"http://{service.name}:{settings.port}{route.service_path if route else ''}".rstrip("/")
 

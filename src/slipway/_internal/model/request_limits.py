@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 BODY_SIZE = re.compile(r"[1-9][0-9]{0,11}[kmg]")
 UNLIMITED = "unlimited"
+Protocol = Literal["http", "h2c"]
+"""How a service is spoken to: HTTP/1.1, or HTTP/2 without TLS, which gRPC needs."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -30,6 +30,7 @@ from slipway._internal.model.local_settings import LocalSettings
 from slipway._internal.model.masking import register_secret
 from slipway._internal.model.names import DNS_LABEL, LOOPBACK, REGISTRY, RESERVED
 from slipway._internal.model.project import Project
+from slipway._internal.model.request_limits import Protocol
 from slipway._internal.model.route_rules import NO_RULES, ServiceGatewaySettings, check_rules, with_defaults
 from slipway._internal.model.routes import PATH, RouteSettings, check_routes, overlap
 from slipway._internal.model.start_order import find_circle
@@ -163,6 +164,7 @@ class ServiceSettings(ContainerSettings, frozen=True, forbid_unknown_fields=True
     route: str | None = None
     routes: tuple[RouteSettings, ...] = ()
     port: Port | None = None
+    protocol: Protocol = "http"
     libs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     health: str | None = None
@@ -571,6 +573,13 @@ def _check_requests(settings: ServiceSettings, refuse: ErrorFactory) -> None:
     if has_routes and settings.port is None:
         keys = ("routes", "0") if settings.routes else ("route",)
         raise refuse(keys, "a service with a route needs a `port`", "Add the port it listens on: port = 8000.")
+    if settings.protocol != "http" and (settings.port is None or settings.health is not None):
+        without = "and there is no `port`" if settings.port is None else "so no path of it can be asked by `health`"
+        raise refuse(
+            ("protocol",),
+            f"`protocol` is {settings.protocol}, {without}",
+            "Add the port that it listens on, and let the Dockerfile's HEALTHCHECK say whether it is healthy.",
+        )
     if settings.health is not None and not (settings.port and _HEALTH_PATH.fullmatch(settings.health)):
         raise refuse(
             ("health",),

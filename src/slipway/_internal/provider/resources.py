@@ -15,7 +15,7 @@ class RouteArgs(TypedDict):
     `body` is the maximum size of a request's body, like `100m` (empty: no limit). `connect` is how many seconds the
     service may take to accept a connection; `idle` is how many seconds may pass without a byte in either direction.
     `health` is the path that answers 200 while a container is healthy; without it, its port is connected to.
-    `rules` is what [[routes]] in a service.toml says beyond the path.
+    `rules` is what [[routes]] in a service.toml says beyond the path. `protocol` is `http`, or `h2c` for HTTP/2.
     """
 
     service: Input[str]
@@ -26,6 +26,7 @@ class RouteArgs(TypedDict):
     idle: NotRequired[Input[int]]
     health: NotRequired[Input[str]]
     rules: NotRequired[Input[Mapping[str, Any]]]
+    protocol: NotRequired[Input[str]]
 
 
 class HealthcheckArgs(TypedDict):

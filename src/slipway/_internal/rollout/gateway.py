@@ -288,6 +288,7 @@ def _parse_route(route_inputs: Mapping[str, Any]) -> Route:
         RequestLimits(**limits),
         route_inputs.get("health", ""),
         _parse_rules(route_inputs),
+        route_inputs.get("protocol", "http"),
     )
 
 

@@ -75,7 +75,7 @@ def routes(
     stack: str = "dev",
     test: str = "",
     method: str = "GET",
-    header: Iterable[str] = (),
+    header: Iterable[str] | None = None,
     from_: str = "",
     json: bool = False,
 ) -> None:
@@ -92,7 +92,7 @@ def routes(
     services = [service for service in workspace.services if service.name not in settings.external]
     check_hosts(services, settings)
     if test:
-        facts = RequestFacts.of(header, from_)
+        facts = RequestFacts.of(header or (), from_)
         tls_port = stacks.tls_port_of(workspace, settings) if settings.certificate else 0
         hosts = stacks.hosts_of_stack(settings)
         fate = requests.find_fate(services, test, method.upper(), hosts, facts, tls_port)

@@ -32,7 +32,7 @@ def update(
     context: Context,
     to: str | None = None,
     from_: str | None = None,
-    answer: Iterable[str] = (),
+    answer: Iterable[str] | None = None,
     check: bool = False,
     dry: bool = False,
     json: bool = False,
@@ -51,7 +51,7 @@ def update(
     from slipway._internal.tasks import show
 
     root = workspace_root()
-    request = UpdateRequest(to, from_, parse_answers(answer))
+    request = UpdateRequest(to, from_, parse_answers(answer or ()))
     tell = show.plain_note if json else show.plain
     if check:
         return _tell_standing(updates.check_update(root, request, tell), json)

@@ -497,6 +497,16 @@ def test_what_changes_nothing_there_is_no_reason_to_refuse(root: Path) -> None:
     assert len(declare(root)["HTTPRoute", "api"]["spec"]["rules"]) == 1
 
 
+def test_a_service_that_speaks_http_2_says_so_and_no_ingress_can(root: Path) -> None:
+    settings(root, "parent: infra/public", "host: demo.example")
+    assert not declare(root)["Service", "api"]["spec"]["ports"][0].get("appProtocol")
+    change(root, "api", 'health = "/health"\n', 'protocol = "h2c"\n')
+    assert declare(root)["Service", "api"]["spec"]["ports"][0]["appProtocol"] == "kubernetes.io/h2c"
+    settings(root, "ingress: nginx", "host: demo.example")
+    with pytest.raises(ConfigError, match=r"services/api/service.toml:\d+: `protocol` cannot be had with the Ingress"):
+        declare(root)
+
+
 @pytest.mark.parametrize("rule", ['limit = { requests = 1, per = "second" }', 'deny = ["10.0.0.1"]', "retries = 0"])
 @pytest.mark.parametrize("engine", ["parent: infra/public", "ingress: nginx"])
 @pytest.mark.parametrize("file", ["workspace.toml", "services/api/service.toml"])

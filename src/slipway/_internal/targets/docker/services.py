@@ -115,6 +115,8 @@ class DockerServices(pulumi.ComponentResource):
         )
         if rules:
             declared["rules"] = rules
+        if service.settings.protocol != "http":
+            declared["protocol"] = service.settings.protocol
         return declared
 
     def _declare_replicas(self, service: Service) -> list[Container]:

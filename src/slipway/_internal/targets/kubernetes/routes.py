@@ -78,7 +78,14 @@ def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
         spec=ServiceSpecArgs(
             type="ClusterIP",
             selector=ctx.selector,
-            ports=[ServicePortArgs(name="http", port=ctx.service.settings.port, target_port="http")],
+            ports=[
+                ServicePortArgs(
+                    name="http",
+                    port=ctx.service.settings.port,
+                    target_port="http",
+                    app_protocol="kubernetes.io/h2c" if ctx.service.settings.protocol == "h2c" else None,
+                )
+            ],
         ),
         opts=ctx.opts(),
     )

@@ -37,6 +37,8 @@ def refuse_for_ingress(ctx: ServiceContext) -> None:
     Raises:
         ConfigError: a file has a rule; it names the line and the key.
     """
+    if ctx.service.settings.protocol != "http":
+        raise _error(_service_file(ctx), ("protocol",), f"the Ingress that {ctx.stack_ctx.stack.file} names")
     engine = f"the Ingress that {ctx.stack_ctx.stack.file} names"
     workspace = ctx.stack_ctx.workspace
     if ctx.stack_ctx.stack.tls and workspace.settings.gateway.hsts:

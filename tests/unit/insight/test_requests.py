@@ -125,9 +125,10 @@ def test_routes_are_listed_as_they_are_tried() -> None:
 
 def test_over_http_a_gateway_with_a_certificate_only_says_where_https_is() -> None:
     hosts = ["shop.example"]
-    said = find_fate(SERVICES, "http://shop.example/api?x=1", stack_hosts=hosts, redirects_to_tls=True)
-    assert said.describe() == "GET shop.example/api?x=1: the gateway answers 308, to https://shop.example/api?x=1"
+    for asked, port, there in (("shop.example", 443, "shop.example"), ("shop.example:80", 8443, "shop.example:8443")):
+        said = find_fate(SERVICES, f"http://{asked}/api?x=1", stack_hosts=hosts, tls_port=port)
+        assert said.describe() == f"GET {asked}/api?x=1: the gateway answers 308, to https://{there}/api?x=1"
     for url in ("https://shop.example/api", "/api"):
-        assert find_fate(SERVICES, url, stack_hosts=hosts, redirects_to_tls=True).service == "api"
-    assert find_fate(SERVICES, "http://shop.example/.slipway/health", redirects_to_tls=True).status == 200
+        assert find_fate(SERVICES, url, stack_hosts=hosts, tls_port=443).service == "api"
+    assert find_fate(SERVICES, "http://shop.example/.slipway/health", tls_port=443).status == 200
     assert find_fate(SERVICES, "http://other.example/", stack_hosts=hosts).why == "no service has this host"

@@ -145,7 +145,7 @@ def find_fate(
     method: str = "GET",
     stack_hosts: Sequence[str] = (),
     facts: RequestFacts = rules.NO_FACTS,
-    redirects_to_tls: bool = False,
+    tls_port: int = 0,
 ) -> RequestFate:
     """Return what becomes of a request.
 
@@ -155,7 +155,7 @@ def find_fate(
         method: the request's method.
         stack_hosts: the hosts of the stack, for routes that name none.
         facts: its headers, and where it comes from.
-        redirects_to_tls: whether the gateway has a certificate, so that over HTTP it only says where HTTPS is.
+        tls_port: where the gateway speaks TLS, if it does: over HTTP it only says so.
 
     Raises:
         ConfigError: it is no URL, or there is no such method.
@@ -170,9 +170,16 @@ def find_fate(
     authority = found["host"] or next(iter(stack_hosts), "")
     host = match_host(hosts, authority)
     fate = _find_fate(hosts.get(host, None if hosts else []), method, path, query, facts)
-    if redirects_to_tls and url.lower().startswith("http://") and not is_own_path(path):
-        fate = RequestFate(method, f"{path}{query}", status=308, why=f"to https://{authority}{path}{query}")
+    if tls_port and url.lower().startswith("http://") and not is_own_path(path):
+        fate = RequestFate(
+            method, f"{path}{query}", status=308, why=f"to {_https_url(authority, tls_port)}{path}{query}"
+        )
     return replace(fate, host=authority if host != ANY_HOST else "")
+
+
+def _https_url(authority: str, port: int) -> str:
+    host = re.sub(r":[0-9]*\Z", "", authority)
+    return f"https://{host}{'' if port == 443 else f':{port}'}"
 
 
 def _find_fate(rows: Sequence[RouteRow] | None, method: str, path: str, query: str, facts: RequestFacts) -> RequestFate:

@@ -93,8 +93,9 @@ def routes(
     check_hosts(services, settings)
     if test:
         facts = RequestFacts.of(header or (), from_)
-        hosts, has_tls = stacks.hosts_of_stack(settings), settings.certificate is not None
-        fate = requests.find_fate(services, test, method.upper(), hosts, facts, has_tls)
+        tls_port = stacks.tls_port_of(workspace, settings) if settings.certificate else 0
+        hosts = stacks.hosts_of_stack(settings)
+        fate = requests.find_fate(services, test, method.upper(), hosts, facts, tls_port)
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
     rows = requests.list_routes(services)
     if json:

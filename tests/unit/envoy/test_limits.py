@@ -79,3 +79,17 @@ def test_where_the_table_of_callers_is_full_the_one_who_was_silent_longest_is_fo
     assert gateway.ask("/a", source="127.0.0.13").status == 200  # 11 is forgotten
     assert [gateway.ask("/a", source=f"127.0.0.{number}").status for number in (10, 12, 13)] == [429, 429, 429]
     assert gateway.ask("/a", source="127.0.0.11").status == 200
+
+
+def test_counts_of_one_limit_are_no_others_and_begin_anew_with_other_routes(
+    gateway: RunningEnvoy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the reference says: each limit has a table of callers of its own, which a rollout empties."""
+    monkeypatch.setattr("slipway._internal.commands.envoy_rules.MAX_CALLERS", 2)
+    routes = [limited(gateway, path, LimitSettings(1, "day")) for path in ("/a", "/b")]
+    gateway.serve(routes)
+    sources = ("127.0.0.10", "127.0.0.11")
+    for expected in (200, 429):
+        assert {gateway.ask(path, source=source).status for path in ("/a", "/b") for source in sources} == {expected}
+    gateway.serve([*routes, Route("c", "/c", gateway.upstream)])
+    assert gateway.ask("/a", source=sources[0]).status == 200

@@ -176,12 +176,20 @@ def gateway_port_of(workspace: Workspace, stack: Stack) -> int:
 
 def tls_port_of(workspace: Workspace, stack: Stack) -> int:
     """Return where a stack's gateway speaks TLS: the stack's own port, else the workspace's."""
-    return stack.tls_port or workspace.settings.gateway.tls_port
+    return _moved(workspace, stack, stack.tls_port or workspace.settings.gateway.tls_port)
 
 
 def metrics_port_of(workspace: Workspace, stack: Stack) -> int | None:
     """Return where a stack's gateway has its metrics: the stack's own port, else the workspace's; None: nowhere."""
-    return stack.metrics_port or workspace.settings.gateway.metrics_port
+    port = stack.metrics_port or workspace.settings.gateway.metrics_port
+    return _moved(workspace, stack, port) if port else None
+
+
+def _moved(workspace: Workspace, stack: Stack, port: int) -> int:
+    """Return a port as far from the files' as this folder's own port is, so that two folders have two."""
+    distance = gateway_port_of(workspace, stack) - (stack.port or workspace.settings.gateway.port)
+    moved = port + distance
+    return moved if 0 < moved < 65536 else port
 
 
 def setting_line(stack: Stack, key: str) -> int:

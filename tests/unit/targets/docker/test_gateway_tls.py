@@ -140,3 +140,11 @@ def test_one_that_expires_soon_is_warned_of_and_served(
     pulumi.runtime.set_all_config({SECRET: soon.key}, [SECRET])
     assert gateway(declare(root))["options"]["tls"]
     assert len(said) == 1 and "expires in 2 days" in said[0]
+
+
+def test_a_folder_beside_another_has_its_own_ports(root: Path) -> None:
+    settings(root, "target: docker", f"host: {HOST}", CERTIFICATE, "port: 8081", "metrics-port: 9100")
+    (root / ".slipway").mkdir(exist_ok=True)
+    (root / ".slipway" / "local.toml").write_text('suffix = "b"\n[ports]\n"dev" = 8091\n')
+    front = gateway(declare(root))
+    assert (front["port"], front["tlsPort"], front["metricsPort"]) == (8091, 8453, 9110)

@@ -13,7 +13,7 @@ from slipway._internal.model.parsing import ParseError, convert
 
 
 class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Who may call: the SHA-256 of each of his keys in hexadecimal, and his groups."""
+    """Who may call: the SHA-256 of each of its keys in hexadecimal, and its groups."""
 
     keys: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()

@@ -54,7 +54,7 @@ _UNSUITABLE_PREFIXES = ("x-forwarded-", "x-real-", "x-envoy-", "x-slipway-", "ac
 
 
 class ConsumerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Someone who calls with keys of his own; routes may name the groups that he is in."""
+    """A program or a team that calls with keys of its own; routes may name the groups that it is in."""
 
     groups: tuple[str, ...] = ()
 

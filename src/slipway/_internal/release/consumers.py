@@ -25,7 +25,7 @@ from slipway._internal.run.stack_config import read_setting, remove_setting, wri
 
 @dataclass(frozen=True)
 class ConsumerRow:
-    """A consumer of a stack, without his keys."""
+    """A consumer of a stack, without its keys."""
 
     name: str
     groups: tuple[str, ...]
@@ -55,7 +55,7 @@ def add_key(context: RunContext, stack: Stack, name: str) -> str:
     """Make a consumer's first key in a stack, and return it: it is kept nowhere.
 
     Raises:
-        ConfigError: workspace.toml does not have the consumer, he has a key already, or the stack's gateway takes none.
+        ConfigError: workspace.toml does not have the consumer, it has a key already, or the stack's gateway takes none.
     """
     _require_consumer(context, stack, name)
     with workspace_lock(context.workspace, NullReporter()):
@@ -101,7 +101,7 @@ def finish_rotation(context: RunContext, stack: Stack, name: str) -> None:
 
 
 def remove_keys(context: RunContext, stack: Stack, name: str) -> None:
-    """Remove all of a consumer's keys in a stack; workspace.toml need not have him any more.
+    """Remove all of a consumer's keys in a stack; workspace.toml need not have it any more.
 
     Raises:
         ConfigError: there are none.

@@ -17,7 +17,7 @@ from tests.e2e.conftest import First
 from tests.e2e.provider_world import free_port, wait
 from tests.e2e.upstream import Upstream, upstream
 
-from slipway._internal.commands import envoy as commands
+from slipway._internal.commands import envoy_routes
 from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LISTEN_PORT, LISTENERS, ROUTES, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.insight import requests
@@ -458,7 +458,7 @@ def test_a_configuration_that_is_none_is_found_out(
     first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tmp_path.chmod(0o755)
-    monkeypatch.setattr(commands, "IDEMPOTENT_METHODS", ("(GET",))
+    monkeypatch.setattr(envoy_routes, "IDEMPOTENT_METHODS", ("(GET",))
     judged = validated(first, tmp_path, [Route("all", "/", "host:80")])
     assert judged.code != 0 and "missing ): (GET" in judged.output
 

@@ -20,7 +20,7 @@ from tests.e2e.provider_world import SECRET, Images, World, free_port, images, w
 from tests.e2e.workspace import bake
 from tests.own_python import made_for
 
-from slipway._internal.commands import envoy
+from slipway._internal.commands import envoy_routes
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.model.consumer_keys import hash_key, new_key
 from slipway._internal.rollout import container_files, gateway, sockets
@@ -437,7 +437,7 @@ def test_a_service_that_is_down_takes_no_other_with_it_not_even_at_a_restart(ste
 
 def test_a_configuration_that_envoy_refuses_never_goes_live(steady: World, monkeypatch: pytest.MonkeyPatch) -> None:
     before = steady.version
-    monkeypatch.setattr(envoy, "IDEMPOTENT_METHODS", ("(GET",))
+    monkeypatch.setattr(envoy_routes, "IDEMPOTENT_METHODS", ("(GET",))
     steady.version = "refused"
     said = steady.fail()
     assert "Envoy refuses the configuration" in said

@@ -177,7 +177,7 @@ def test_new_versions_are_put_in_place_without_dropping_a_request(steady: World)
     for kind in ("fresh", "kept", "slow"):
         assert all(result["answers"].get(f"{kind} {version}") for version in seen), result
     assert len(steady.containers()) == 3
-    assert len(steady.volumes()) == 3
+    assert len(steady.volumes()) == 4  # of each service its secrets, of the gateway its secrets and its configuration
 
 
 @contextmanager

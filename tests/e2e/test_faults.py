@@ -126,12 +126,13 @@ def converges(workspace: Workspace, *words: str) -> Ran:
     assert workspace.get("/api/items")[0] == 200
     assert set(workspace.containers()) == {"api", "web", "worker", "gateway"}
     names = " ".join(leftovers())
-    # Beside its containers the stack has its network, and the gateway a volume with its settings.
+    # Beside its containers the stack has its network, and the gateway a volume with its settings and one for secrets.
     assert sorted(names.split()) == sorted(
         [
             *(each.name.join(["/", ""]) for each in workspace.containers().values()),
             f"{NAME}-dev",
             f"{NAME}-dev-gateway-config",
+            f"{NAME}-dev-gateway-secrets",
         ]
     )
     return ran

@@ -77,7 +77,7 @@ def test_all_of_them_answer_and_are_seen(three: Workspace) -> None:
     for _ in range(30):
         assert three.get("/api/items")[0] == 200
     asked = [line for line in three.invoke("logs", "gateway", "--tail", "30").output.splitlines() if "/items" in line]
-    assert len({found[1] for line in asked if (found := re.search(r" to ([\d.]+):", line))}) == 3, asked
+    assert len({found[1] for line in asked if (found := re.search(r'"upstream":"([\d.]+):', line))}) == 3, asked
     log = three.invoke("logs", "api", "--tail", "5").output.splitlines()
     assert {line.partition(" ")[0] for line in log} == {f"[{name}]" for name in NAMES}
     assert three.invoke("exec", "api", "--", "python", "-c", "print(6 * 7)").stdout == "42\n"

@@ -29,7 +29,7 @@ PROVIDER = {
     "service.toml": 'kind = "provider"\nport = 8080\n\n[resources]\nmemory = "128m"\ncpus = 0.5\n',
     "serve.py": 'import upstream\n\nupstream.Provider("0.0.0.0", 8080).serve_forever()\n',
     "Dockerfile": """ARG PYTHON_RUN
-FROM ${PYTHON_RUN}
+FROM ${PYTHON_RUN} AS run
 COPY --chmod=0644 serve.py upstream.py ./
 USER 65532:65532
 HEALTHCHECK --interval=5s CMD ["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 8080), 2)"]
@@ -63,8 +63,19 @@ KEYS = {name: f"sk-{name}-{'x' * 40}" for name in ("shop", "other")}
 @pytest.fixture(scope="module")
 def answering(first: object, baked: Workspace) -> Iterator[Workspace]:
     """The workspace with a gateway that serves; all of it is gone afterwards, the counts too."""
-    workspace = baked
-    workspace.restore()
+    baked.restore()
+    try:
+        add_gateway(baked)
+        baked.up("--yes")
+        yield baked
+    finally:
+        baked.piped("down", "--volumes", "--yes", stdin=f"{NAME}-dev\n")
+        baked.restore()
+        baked.up("--yes")  # what the other tests expect
+
+
+def add_gateway(workspace: Workspace) -> None:
+    """Add the gateway, its counts and its provider, with keys of two tenants."""
     for kind, name in (("valkey", "valkey"), (KIND, "ai")):
         made = workspace.invoke("new", name, "--kind", kind)
         assert made.code == 0, made.output
@@ -84,13 +95,6 @@ def answering(first: object, baked: Workspace) -> Iterator[Workspace]:
     for name, value in (("TENANT_KEYS", "\n".join(lines)), ("LLAMA_KEY", PROVIDER_KEY)):
         ran = workspace.pulumi("config", "set", "--secret", "--stack", "dev", f"ai:{name}", stdin=value)
         assert ran.code == 0, ran.output
-    workspace.up("--yes")
-    try:
-        yield workspace
-    finally:
-        workspace.piped("down", "--volumes", "--yes", stdin=f"{NAME}-dev\n")
-        workspace.restore()
-        workspace.up("--yes")  # what the other tests expect
 
 
 def call(workspace: Workspace, path: str, sent: Any = None, key: str = KEYS["other"]) -> tuple[int, Any, str]:

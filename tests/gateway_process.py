@@ -128,11 +128,12 @@ def gateway_process(
     routes: Sequence[Route] = (),
     options: GatewayOptions = DEFAULT_OPTIONS,
     secrets: Mapping[str, str] | None = None,
+    changed: tuple[str, str] = ("\0", ""),
 ) -> Iterator[GatewayProcess]:
-    """Run Envoy for the time of a `with`."""
+    """Run Envoy for the time of a `with`; `changed` replaces one text of the configuration by another."""
     with tempfile.TemporaryDirectory(prefix="envoy-") as name:  # short, for the socket's path
         found = GatewayProcess(Path(name), {each: free_port() for each in LISTENING})
-        found.put(render_config(routes, options), secrets)
+        found.put({name: text.replace(*changed) for name, text in render_config(routes, options).items()}, secrets)
         words = [str(envoy_program()), *(found.localized(word) for word in envoy.start_command()[3:])]
         with (found.folder / "log").open("wb") as log:
             process = subprocess.Popen(words, stdout=log, stderr=log)

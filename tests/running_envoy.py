@@ -17,6 +17,7 @@ from tests.gateway_process import GatewayProcess, gateway_process
 from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LISTENERS, ROUTES, Route, render_config
 from slipway._internal.run.process import ProcessResult, run
 
+WHOLE = "whole.json"
 ANYWHERE = "127.0.0.2"
 """Another address of this machine than the one that requests come from by default."""
 
@@ -76,7 +77,14 @@ def running_envoy() -> Iterator[RunningEnvoy]:
 
 
 def validate(routes: Sequence[Route], folder: Path) -> ProcessResult:
-    """Let Envoy judge a configuration as a whole, which it does only of one that names no other files."""
+    """Let Envoy judge a configuration."""
+    write_whole(routes, folder)
+    words = [envoy_program(), "--mode", "validate", "--config-path", folder / WHOLE]
+    return run([*words, "--reject-unknown-dynamic-fields", "--disable-hot-restart"])
+
+
+def write_whole(routes: Sequence[Route], folder: Path) -> None:
+    """Write a configuration as one file that names no others: only of such a one Envoy judges all."""
     files = {name: json.loads(text) for name, text in render_config(routes).items()}
     listeners, clusters, [table] = (_untyped(files[name]["resources"]) for name in (LISTENERS, CLUSTERS, ROUTES))
     manager = listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
@@ -84,9 +92,7 @@ def validate(routes: Sequence[Route], folder: Path) -> ProcessResult:
     manager["route_config"] = table
     whole = {**files[BOOTSTRAP], "static_resources": {"listeners": listeners, "clusters": clusters}}
     del whole["dynamic_resources"]
-    (folder / "whole.json").write_text(json.dumps(whole))
-    words = [envoy_program(), "--mode", "validate", "--config-path", folder / "whole.json"]
-    return run([*words, "--reject-unknown-dynamic-fields", "--disable-hot-restart"])
+    (folder / WHOLE).write_text(json.dumps(whole))
 
 
 def _untyped(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:

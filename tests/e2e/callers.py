@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 
 @dataclass
@@ -22,11 +23,19 @@ class Seen:
 
 
 @contextmanager
-def calling(port: int, *paths: str, host: str = "127.0.0.1", keep: tuple[bool, ...] = (True, False)) -> Iterator[Seen]:
+def calling(
+    port: int,
+    *paths: str,
+    host: str = "127.0.0.1",
+    keep: tuple[bool, ...] = (True, False),
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Seen]:
     """Request each path over and over, by one caller that keeps its connection and one that does not."""
     seen, stop = Seen(), threading.Event()
     callers = [
-        threading.Thread(target=_call, args=(host, port, path, each, seen, stop)) for path in paths for each in keep
+        threading.Thread(target=_call, args=(host, port, path, headers, each, seen, stop))
+        for path in paths
+        for each in keep
     ]
     for caller in callers:
         caller.start()
@@ -38,11 +47,13 @@ def calling(port: int, *paths: str, host: str = "127.0.0.1", keep: tuple[bool, .
             caller.join()
 
 
-def _call(host: str, port: int, path: str, keep: bool, seen: Seen, stop: threading.Event) -> None:
+def _call(
+    host: str, port: int, path: str, headers: Mapping[str, str], keep: bool, seen: Seen, stop: threading.Event
+) -> None:
     connection = http.client.HTTPConnection(host, port, timeout=60)
     while not stop.wait(0.02):
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=headers)
             reply = connection.getresponse()
             text = reply.read().decode()
         except (OSError, http.client.HTTPException) as error:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 
 import pytest
+from tests.e2e.callers import calling
 from tests.e2e.conftest import NAME
 from tests.e2e.test_secrets import files, inspected, watched_arguments
 from tests.e2e.workspace import Workspace
@@ -21,33 +19,6 @@ from slipway._internal.run import engine
 from slipway._internal.run.state import local_state_folder, state_file
 
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
-
-
-@contextmanager
-def asking(workspace: Workspace, key: str) -> Iterator[list[int]]:
-    """Ask with a key all the time, on one connection that is kept, and on a new one each time."""
-    found: list[int] = []
-    done = threading.Event()
-
-    def ask(*, kept: bool) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", workspace.port, timeout=30)
-        while not done.is_set():
-            connection.request("GET", "/api/info", headers={"X-Api-Key": key})
-            reply = connection.getresponse()
-            reply.read()
-            found.append(reply.status)
-            if not kept:
-                connection.close()
-
-    threads = [threading.Thread(target=ask, kwargs={"kept": kept}) for kept in (True, False)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
 
 
 def status(workspace: Workspace, key: str = "") -> int:
@@ -81,14 +52,14 @@ def test_a_key_is_given_changed_without_a_gap_and_taken_away(deployed: Workspace
 
     second = consumer(deployed, "rotate", "shop")
     assert status(deployed, second) == 401
-    with asking(deployed, first) as found:
+    with calling(deployed.port, "/api/info", headers={"X-Api-Key": first}) as seen:
         deployed.up()
-    assert set(found) == {200}
+    assert seen.failures == [] and seen.answers
     assert (status(deployed, first), status(deployed, second)) == (200, 200)
     assert consumer(deployed, "rotate", "shop", "--finish") == ""
-    with asking(deployed, second) as found:
+    with calling(deployed.port, "/api/info", headers={"X-Api-Key": second}) as seen:
         deployed.up()
-    assert set(found) == {200}
+    assert seen.failures == [] and seen.answers
     assert (status(deployed, first), status(deployed, second)) == (401, 200)
     listed = json.loads(consumer(deployed, "list", "--json"))
     assert [(each["name"], len(each["keys"])) for each in listed] == [("shop", 1)]

@@ -16,9 +16,10 @@ import pytest
 from tests.e2e.conftest import First
 from tests.e2e.provider_world import free_port, wait
 from tests.e2e.upstream import Upstream, upstream
+from tests.running_envoy import WHOLE, write_whole
 
 from slipway._internal.commands import envoy_routes
-from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LISTEN_PORT, LISTENERS, ROUTES, Route, render_config
+from slipway._internal.commands.envoy import LISTEN_PORT, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.insight import requests
 from slipway._internal.model import bases_lock
@@ -405,15 +406,8 @@ def test_an_answer_that_takes_longer_than_the_route_allows_is_ended(gateway: Gat
 
 
 def validated(first: First, folder: Path, routes: list[Route]) -> ProcessResult:
-    """Let Envoy judge a configuration as a whole, which it does only of one that names no other files."""
-    files = {name: json.loads(text) for name, text in render_config(routes).items()}
-    listeners, clusters, [table] = (untyped(files[name]["resources"]) for name in (LISTENERS, CLUSTERS, ROUTES))
-    manager = listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
-    del manager["rds"]
-    manager["route_config"] = table
-    whole = {**files[BOOTSTRAP], "static_resources": {"listeners": listeners, "clusters": clusters}}
-    del whole["dynamic_resources"]
-    (folder / "whole.json").write_text(json.dumps(whole))
+    """Let the Envoy of the gateway's image judge a configuration."""
+    write_whole(routes, folder)
     image = bases_lock.load(first.workspace.root).bases[bases_lock.GATEWAY_BASE]
     words = [
         "docker",
@@ -427,11 +421,7 @@ def validated(first: First, folder: Path, routes: list[Route]) -> ProcessResult:
         "envoy",
         image,
     ]
-    return run([*words, "--mode", "validate", "--config-path", "/x/whole.json"])
-
-
-def untyped(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in each.items() if name != "@type"} for each in resources]
+    return run([*words, "--mode", "validate", "--config-path", f"/x/{WHOLE}"])
 
 
 @pytest.mark.parametrize("paths", [[], ["/"], ["/api"], ["/", "/api", "/api/deep.er/~x"]])

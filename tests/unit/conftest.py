@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.certificates import Authority
 from tests.unit.fake_engine import FakeEngine
 
 from slipway._internal.rollout import envoy, ownership
@@ -18,3 +19,9 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     monkeypatch.setattr(envoy, "POLL_SECONDS", 0.001)
     ownership.forget_checks()
     return found
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that issues certificates."""
+    return Authority(tmp_path_factory.mktemp("authority"))

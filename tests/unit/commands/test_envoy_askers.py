@@ -113,7 +113,7 @@ def remote(folder: Path, *, address: str = "127.0.0.1", trusted: str = "own") ->
         table = jwt_routes(
             f"127.0.0.1:{service.port}", f"https://127.0.0.1:{keys.port}/keys.json", folder / f"{trusted}.pem"
         )
-        with real_gateway(folder, table, GatewayOptions(), service) as front:
+        with real_gateway(table, GatewayOptions(), service) as front:
             yield World(front, keys, issuer)
 
 
@@ -202,16 +202,14 @@ def authoriser() -> Iterator[Asked]:
 
 
 @pytest.fixture(scope="module")
-def external(authoriser: Asked, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealGateway]:
+def external(authoriser: Asked) -> Iterator[RealGateway]:
     url = f"http://127.0.0.1:{authoriser.port}/check"
     with upstream() as service:
         at = f"127.0.0.1:{service.port}"
         settings = ExternalSettings(url, 1, ("X-Tenant",), ("X-User",))
         auths = {"/api": AuthSettings(external=settings), "/gone": AuthSettings(external="http://127.0.0.1:9/check")}
         table = [Route(path[1:], path, at, rules=RouteSettings(path=path, auth=auth)) for path, auth in auths.items()]
-        with real_gateway(
-            tmp_path_factory.mktemp("x"), [Route("open", "/", at), *table], GatewayOptions(), service
-        ) as front:
+        with real_gateway([Route("open", "/", at), *table], GatewayOptions(), service) as front:
             yield front
 
 

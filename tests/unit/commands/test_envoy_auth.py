@@ -59,9 +59,8 @@ def routes(at: str) -> list[Route]:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealGateway]:
-    folder = tmp_path_factory.mktemp("gateway")
-    with upstream() as service, real_gateway(folder, routes(f"127.0.0.1:{service.port}"), OPTIONS, service) as front:
+def gateway() -> Iterator[RealGateway]:
+    with upstream() as service, real_gateway(routes(f"127.0.0.1:{service.port}"), OPTIONS, service) as front:
         yield front
 
 
@@ -217,10 +216,9 @@ def test_a_changed_key_changes_only_the_table_of_routes() -> None:
     assert everybody["listeners.json"] == before["listeners.json"]
 
 
-def test_without_any_consumer_nobody_is_let_in(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("gateway")
+def test_without_any_consumer_nobody_is_let_in() -> None:
     nobody = GatewayOptions()
-    with upstream() as service, real_gateway(folder, routes(f"127.0.0.1:{service.port}"), nobody, service) as front:
+    with upstream() as service, real_gateway(routes(f"127.0.0.1:{service.port}"), nobody, service) as front:
         assert front.status("/keys", ("X-Api-Key", SHOP)) == 401
         assert front.status("/basic", basic("shop", SHOP)) == 401
         assert front.status("/") == 200
@@ -229,13 +227,10 @@ def test_without_any_consumer_nobody_is_let_in(tmp_path_factory: pytest.TempPath
 @pytest.mark.parametrize(
     "mistake", [('"kind": "keys"', '"kind": "new"'), ('"remove"', '"other"'), ("sha256(text)", "no(text)")]
 )
-def test_a_mistake_in_a_check_lets_nobody_in(
-    tmp_path_factory: pytest.TempPathFactory, mistake: tuple[str, str]
-) -> None:
-    folder = tmp_path_factory.mktemp("gateway")
+def test_a_mistake_in_a_check_lets_nobody_in(mistake: tuple[str, str]) -> None:
     with upstream() as service:
         table = routes(f"127.0.0.1:{service.port}")
-        with real_gateway(folder, table, OPTIONS, service, mistake) as front:
+        with real_gateway(table, OPTIONS, service, mistake) as front:
             assert front.status("/keys", ("X-Api-Key", SHOP)) == 500
             assert front.status("/") == 200
 

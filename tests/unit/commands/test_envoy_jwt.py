@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     stranger = Issuer.made(folder, "rsa", "stranger")
     with upstream() as service:
         table = routes(f"127.0.0.1:{service.port}", jwks)
-        with real_gateway(folder, table, GatewayOptions(), service) as front:
+        with real_gateway(table, GatewayOptions(), service) as front:
             yield World(front, *issuers, Issuer(stranger.key, "rsa", "one"))
 
 

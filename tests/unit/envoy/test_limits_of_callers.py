@@ -24,11 +24,11 @@ def ask(gateway: RealGateway, key: str) -> int:
     return gateway.status("/keys", ("X-Api-Key", key))
 
 
-def test_each_consumer_has_a_limit_of_his_own_whichever_key_he_has(tmp_path: Path) -> None:
+def test_each_consumer_has_a_limit_of_his_own_whichever_key_he_has() -> None:
     rules = RouteSettings(path="/keys", auth=AuthSettings(keys=True), limit=LimitSettings(2, "day", by="consumer"))
     with upstream() as service:
         table = [Route("keys", "/keys", f"127.0.0.1:{service.port}", rules=rules)]
-        with real_gateway(tmp_path, table, OPTIONS, service) as gateway:
+        with real_gateway(table, OPTIONS, service) as gateway:
             assert [ask(gateway, "none") for _ in range(5)] == [401] * 5, "who is not known uses up nobody's"
             assert [ask(gateway, key) for key in ("one", "two", "one", "two")] == [200, 200, 429, 429]
             assert [ask(gateway, "bank") for _ in range(3)] == [200, 200, 429]
@@ -48,7 +48,7 @@ def test_each_value_of_a_claim_has_a_limit_and_a_token_without_it_is_turned_down
 
     with upstream() as service:
         table = [Route("jwt", "/jwt", f"127.0.0.1:{service.port}", rules=rules)]
-        with real_gateway(tmp_path, table, GatewayOptions(), service) as gateway:
+        with real_gateway(table, GatewayOptions(), service) as gateway:
             found = [gateway.status("/jwt", tenant("acme", sub=sub)) for sub in ("ann", "bob", "cid")]
             assert found == [200, 200, 429]
             assert gateway.status("/jwt", tenant("other")) == 200
@@ -56,10 +56,10 @@ def test_each_value_of_a_claim_has_a_limit_and_a_token_without_it_is_turned_down
 
 
 @pytest.mark.parametrize("by", ["address", "route"])
-def test_who_is_not_known_does_not_use_up_what_others_have(tmp_path: Path, by: str) -> None:
+def test_who_is_not_known_does_not_use_up_what_others_have(by: str) -> None:
     rules = RouteSettings(path="/keys", auth=AuthSettings(keys=True), limit=LimitSettings(2, "day", by=by))
     with upstream() as service:
         table = [Route("keys", "/keys", f"127.0.0.1:{service.port}", rules=rules)]
-        with real_gateway(tmp_path, table, OPTIONS, service) as gateway:
+        with real_gateway(table, OPTIONS, service) as gateway:
             assert [ask(gateway, "none") for _ in range(5)] == [401] * 5
             assert [ask(gateway, key) for key in ("one", "bank", "one")] == [200, 200, 429]

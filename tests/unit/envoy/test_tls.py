@@ -26,11 +26,6 @@ HOST = "shop.example.com"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def issued(authority: Authority) -> Issued:
     return authority.issue(HOST, "api.example.com")
 

@@ -18,11 +18,6 @@ END = "-----END CERTIFICATE-----\n"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def issued(authority: Authority) -> Issued:
     return authority.issue(HOST, "*.Api.example.com")
 

@@ -146,20 +146,10 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
     """Return the options to create the gateway's container with."""
     types = engine.load_sdk().types
     labels = object_labels(spec.workspace, spec.stack, GATEWAY, urn)
-    volume = types.Mount(
-        CONFIG_DIR,
-        engine.volume_name(spec.name, engine.CONFIG_VOLUME),
-        type="volume",
-        labels=labels,
-        no_copy=True,
-    )
-    secrets = types.Mount(
-        SECRETS_DIR,
-        engine.volume_name(spec.name, engine.SECRETS_VOLUME),
-        type="volume",
-        labels=labels,
-        no_copy=True,
-    )
+    mounts = [
+        types.Mount(folder, engine.volume_name(spec.name, kind), type="volume", labels=labels, no_copy=True)
+        for folder, kind in ((CONFIG_DIR, engine.CONFIG_VOLUME), (SECRETS_DIR, engine.SECRETS_VOLUME))
+    ]
     return {
         **hardened_settings(),
         "name": spec.name,
@@ -175,7 +165,7 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
             **({f"{TLS_PORT}/tcp": (spec.bind, spec.tls_port)} if spec.tls_port else {}),
             **({f"{METRICS_PORT}/tcp": (LOOPBACK, spec.metrics_port)} if spec.metrics_port else {}),
         },
-        "mounts": [volume, secrets],
+        "mounts": mounts,
         "log_config": types.LogConfig(type="json-file", config=LOG_ROTATION),
     }
 

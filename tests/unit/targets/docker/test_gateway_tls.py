@@ -23,11 +23,6 @@ CERTIFICATE = "certificate: certs/shop.pem"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def issued(authority: Authority) -> Issued:
     return authority.issue(HOST, "api.example.com")
 

@@ -24,6 +24,7 @@ from slipway._internal.commands.envoy import (
 from slipway._internal.commands.envoy_routes import MAX_UNKNOWN_BODY_BYTES
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.request_limits import RequestLimits
+from slipway._internal.model.route_rules import RetrySettings
 from slipway._internal.model.routes import HeaderSettings, RouteSettings
 
 API = Route("api", "/api", "demo-dev-api-1:8000")
@@ -61,7 +62,9 @@ def chosen(routes: Sequence[Route], path: str, method: str = "GET", **headers: s
         if matches(entry["match"], path, named):
             if "redirect" in entry:
                 return {"FOUND": "302", "MOVED_PERMANENTLY": "301"}[entry["redirect"]["response_code"]]
-            return entry["route"]["cluster"] if "route" in entry else str(entry["direct_response"]["status"])
+            if "route" in entry:
+                return str(entry["route"]["cluster"].removesuffix("_kept"))
+            return str(entry["direct_response"]["status"])
     raise AssertionError(f"{path} has no route")
 
 
@@ -79,6 +82,8 @@ def matches(match: dict[str, Any], path: str, headers: dict[str, str]) -> bool:
 
 def _has_header(matcher: dict[str, Any], headers: dict[str, str]) -> bool:
     value = headers.get(matcher["name"])
+    if matcher.get("treat_missing_header_as_empty"):
+        return (value == matcher["string_match"]["exact"]) is not matcher["invert_match"]
     if matcher.get("invert_match"):
         return value is None
     if value is None:
@@ -139,14 +144,20 @@ def test_without_a_route_for_all_the_rest_the_gateway_says_so_itself() -> None:
 
 
 def test_each_upstream_has_a_cluster_of_its_name_which_balances_and_checks() -> None:
-    [cluster] = clusters(API)
+    cluster, kept = clusters(API)
+    assert kept["name"] == f"{cluster['name']}_kept" and kept["alt_stat_name"] == cluster["name"]
+    assert {name for name in cluster if cluster[name] != kept[name]} == {
+        "name",
+        "load_assignment",
+        "typed_extension_protocol_options",
+    }
     assert cluster["name"] == envoy.cluster_name(API.upstream) == "demo-dev-api-1_8000"
     [endpoints] = cluster["load_assignment"]["endpoints"]
     [endpoint] = endpoints["lb_endpoints"]
     assert endpoint["endpoint"]["address"]["socket_address"] == {"address": "demo-dev-api-1", "port_value": 8000}
     assert cluster["lb_policy"] == "LEAST_REQUEST"
     assert "tcp_health_check" in cluster["health_checks"][0]
-    [limited] = clusters(LIMITED)
+    limited, _ = clusters(LIMITED)
     assert limited["health_checks"][0]["http_health_check"]["path"] == "/health"
     assert limited["connect_timeout"] == "1s"
 
@@ -158,9 +169,33 @@ def test_a_services_own_errors_take_no_container_out() -> None:
     assert outlier["enforcing_consecutive_local_origin_failure"] == 100
 
 
-def test_no_request_meets_a_connection_that_its_service_is_closing() -> None:
-    [options] = clusters(API)[0]["typed_extension_protocol_options"].values()
-    assert options["common_http_protocol_options"]["max_requests_per_connection"] == 1
+def cluster_of(route: Route, method: str, **headers: str) -> str:
+    """Return the end of the name of the cluster that a request is sent by."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()} | {":method": method}
+    entry = next(entry for entry in table(route) if matches(entry["match"], route.path, named))
+    return str(entry["route"]["cluster"].removeprefix(envoy.cluster_name(route.upstream)))
+
+
+def test_no_request_that_may_not_be_repeated_meets_a_connection_that_its_service_is_closing() -> None:
+    limits = [
+        options["common_http_protocol_options"]["max_requests_per_connection"]
+        for cluster in clusters(API)
+        for options in cluster["typed_extension_protocol_options"].values()
+    ]
+    assert limits[0] == 1 < limits[1]
+    for route in (WEB, API, LIMITED):
+        assert cluster_of(route, "GET") == cluster_of(route, "GET", x_slipway_tls="HTTP/1.1") == "_kept"
+        assert not cluster_of(route, "GET", content_length="5")
+        assert not cluster_of(route, "GET", content_length="0")
+        assert not cluster_of(route, "GET", x_slipway_body="chunked")
+        assert not cluster_of(route, "GET", upgrade="websocket")
+        assert not cluster_of(route, "GET", x_slipway_tls="HTTP/2")
+        assert {cluster_of(route, method) for method in ("HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH")} == {""}
+
+
+@pytest.mark.parametrize("retries", [0, RetrySettings(on=("connect", "503"))])
+def test_where_nothing_that_was_dropped_is_repeated_no_connection_is_used_again(retries: RetrySettings | int) -> None:
+    assert not cluster_of(replace(API, rules=RouteSettings(path="/api", retries=retries)), "GET")
 
 
 @pytest.mark.parametrize(("method", "repeated"), [("GET", True), ("PUT", True), ("POST", False), ("PATCH", False)])
@@ -192,14 +227,16 @@ def test_a_body_of_unknown_size_is_held_to_the_limit_and_an_upgraded_connection_
     assert config["buffer"]["max_request_bytes"] == 10 << 20
     assert held(content_length="5") is None
     assert held(upgrade="websocket") is None
-    [huge] = (entry for entry in table(replace(LIMITED, path="/", limits=RequestLimits("2g")))[1:2])
+    [huge] = table(replace(LIMITED, path="/", limits=RequestLimits("2g")))[2:3]
     [config] = huge["typed_per_filter_config"].values()
     assert config["buffer"]["max_request_bytes"] == MAX_UNKNOWN_BODY_BYTES
 
 
 def test_during_a_switch_there_are_the_old_upstreams_and_the_new() -> None:
     moved = replace(API, upstream="demo-dev-api-2:8000")
-    names = [cluster["name"] for cluster in resources(transition([API, WEB], [moved, WEB]))]
+    found = [cluster["name"] for cluster in resources(transition([API, WEB], [moved, WEB]))]
+    names = [name for name in found if not name.endswith("_kept")]
+    assert found == [name for each in names for name in (each, f"{each}_kept")]
     assert names == ["demo-dev-api-1_8000", "demo-dev-api-2_8000", "demo-dev-web-1_3000"]
     assert transition([API], [API, WEB]) == render_config([API, WEB])[envoy.CLUSTERS]
 

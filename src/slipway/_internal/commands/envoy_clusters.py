@@ -13,6 +13,10 @@ from slipway._internal.model.request_limits import Protocol
 MAX_RESPONSE_HEADERS_KB = 64
 MAX_HEADERS = 1000
 UNLIMITED = 1_000_000
+KEPT_SECONDS = 1
+"""How long a connection to a service is kept without a request: shorter than by servers, of which gunicorn takes 2 s,
+Uvicorn and Node.js 5 s."""
+MAX_KEPT_REQUESTS = 1000
 
 
 def cluster_name(upstream: str) -> str:
@@ -20,21 +24,28 @@ def cluster_name(upstream: str) -> str:
     return upstream.replace(":", "_")
 
 
+def kept_cluster_name(upstream: str) -> str:
+    """Return the name of the cluster that does so on connections that are used again. No port ends like it."""
+    return f"{cluster_name(upstream)}_kept"
+
+
 def clusters(routes: Sequence[Route]) -> list[JsonObject]:
-    """Return a cluster for each upstream (of two routes to the same one, the first decides) and for what checks ask."""
-    found: dict[str, JsonObject] = {}
+    """Return the clusters of each upstream (of two routes to the same one, the first decides) and what checks ask."""
+    found: dict[str, list[JsonObject]] = {}
     for route in routes:
-        found.setdefault(route.upstream, _cluster(route))
-    return [*(found[upstream] for upstream in sorted(found)), *auth_clusters(routes)]
+        found.setdefault(route.upstream, [_cluster(route, keeps=False), _cluster(route, keeps=True)])
+    return [*(cluster for upstream in sorted(found) for cluster in found[upstream]), *auth_clusters(routes)]
 
 
-def _cluster(route: Route) -> JsonObject:
+def _cluster(route: Route, *, keeps: bool) -> JsonObject:
     host, _, port = route.upstream.rpartition(":")
     endpoint = {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
-    name = cluster_name(route.upstream)
+    name = kept_cluster_name(route.upstream) if keeps else cluster_name(route.upstream)
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
+        # Statistics are the service's: who waits until it has no request left waits for those of both clusters.
+        alt_stat_name=cluster_name(route.upstream),
         cluster_type={"name": "envoy.cluster.dns", "typed_config": dns_cluster()},
         lb_policy="LEAST_REQUEST",
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
@@ -52,18 +63,20 @@ def _cluster(route: Route) -> JsonObject:
             ]
         },
         typed_extension_protocol_options={
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_to_service(route.protocol)
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_to_service(route.protocol, keeps=keeps)
         },
     )
 
 
 # A connection for each request: none can meet a kept connection that its service is just closing, where a request that
-# may not be repeated would be lost.
-def _http_to_service(protocol: Protocol) -> JsonObject:
+# may not be repeated would be lost, and none can be taken for a part of another caller's. What is sent on kept ones,
+# see the routes, can be repeated and has no body.
+def _http_to_service(protocol: Protocol, *, keeps: bool) -> JsonObject:
+    kept = {"max_requests_per_connection": MAX_KEPT_REQUESTS, "idle_timeout": f"{KEPT_SECONDS}s"}
     return typed(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         common_http_protocol_options={
-            "max_requests_per_connection": 1,
+            **(kept if keeps else {"max_requests_per_connection": 1}),
             "max_headers_count": MAX_HEADERS,
             "max_response_headers_kb": MAX_RESPONSE_HEADERS_KB,
         },

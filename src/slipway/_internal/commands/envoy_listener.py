@@ -12,7 +12,7 @@ from slipway._internal.commands.envoy_clusters import MAX_HEADERS
 from slipway._internal.commands.envoy_filters import CALLER_SCHEME_HEADER, NEW_ID_HEADER, OWN_HEADERS, http_filters
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.envoy_metrics import METRICS_PORT, metrics_manager
-from slipway._internal.commands.envoy_routes import ROUTE_TABLE
+from slipway._internal.commands.envoy_routes import BODY_MARK, ROUTE_TABLE
 from slipway._internal.commands.envoy_rules import UPGRADES
 from slipway._internal.commands.envoy_tls import (
     HTTP2_LIMITS,
@@ -188,6 +188,7 @@ def _early_headers(more: Sequence[JsonObject]) -> JsonObject:
             mutations=[
                 {"remove_on_match": {"key_matcher": removed}},
                 {"append": set_header(NEW_ID_HEADER, "%UNIQUE_ID%")},
+                {"append": set_header(BODY_MARK, "%REQ(TRANSFER-ENCODING)%")},
                 *({"append": header} for header in more),
             ],
         ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from slipway._internal.commands import envoy_maintenance, openapi_page
 from slipway._internal.commands.envoy_auth import RouteGuard
-from slipway._internal.commands.envoy_clusters import cluster_name
+from slipway._internal.commands.envoy_clusters import cluster_name, kept_cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.envoy_rules import (
@@ -20,7 +20,7 @@ from slipway._internal.commands.envoy_rules import (
     route_name,
     upgrades,
 )
-from slipway._internal.commands.envoy_tls import TLS_MARK, misdirected, redirection
+from slipway._internal.commands.envoy_tls import HTTP2, TLS_MARK, misdirected, redirection
 from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TlsOptions
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.hosts import ANY_HOST, GATEWAY_HOST, by_host
@@ -33,6 +33,8 @@ from slipway._internal.model.routes import (
 )
 
 ROUTE_TABLE = "routes"
+BODY_MARK = "x-slipway-body"
+"""The header by which the table of routes knows a body without a size: Envoy hides Transfer-Encoding from it."""
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
 """Methods of requests that may be sent to another container although the first may have begun to handle them."""
 MAX_UNKNOWN_BODY_BYTES = 16 << 20
@@ -50,7 +52,7 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
         max_direct_response_body_size_bytes=envoy_maintenance.MAX_PAGE_BYTES,
         **limits(ordered),
         metadata={"filter_metadata": {METADATA: metadata}},
-        request_headers_to_remove=["x-envoy-external-address", TLS_MARK],
+        request_headers_to_remove=["x-envoy-external-address", TLS_MARK, BODY_MARK],
         request_headers_to_add=[
             set_header("X-Real-IP", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
             set_header("X-Forwarded-Host", "%REQ(:AUTHORITY)%"),
@@ -193,6 +195,8 @@ def _forwarding_routes(route: Route, match: JsonObject) -> list[JsonObject]:
     """Return the entries that send a path's requests to its service; what comes first is tried first."""
     entries: list[JsonObject] = []
     filters: JsonObject = {}
+    if _may_keep(route):
+        entries.append(_forward(route, _narrowed(match, *_KEPT), repeatable=True, keeps=True))
     if route.limits.body:
         limit = int(route.limits.body[:-1]) * SIZE_UNITS[route.limits.body[-1]]
         too_large = {"name": "content-length", "range_match": {"start": limit + 1, "end": MAX_INT64}}
@@ -210,6 +214,12 @@ def _forwarding_routes(route: Route, match: JsonObject) -> list[JsonObject]:
     return entries
 
 
+def _may_keep(route: Route) -> bool:
+    """Whether a request that meets a connection which its service is just closing is sent again."""
+    retries = route.settings.retry_policy
+    return retries is not None and "reset" in retries.on
+
+
 def _narrowed(match: JsonObject, *headers: JsonObject) -> JsonObject:
     """Return a match that asks for more of a request's headers."""
     wanted = [*match.get("headers", ()), *headers]
@@ -220,13 +230,28 @@ def _lacks(header: str) -> JsonObject:
     return {"name": header, "present_match": True, "invert_match": True}
 
 
-def _forward(route: Route, match: JsonObject, repeatable: bool) -> JsonObject:
+# What may use a connection that others used before. It can be sent again, and has no body: a service that does not read
+# one takes its bytes for the next request, which would be another caller's. To HEAD some send a body, which would be
+# taken for the next answer. In HTTP/2 no header tells whether there is a body.
+_KEPT = [
+    has_method(["GET"]),
+    *(_lacks(name) for name in ("content-length", BODY_MARK, "upgrade")),
+    {
+        "name": TLS_MARK,
+        "string_match": {"exact": HTTP2},
+        "invert_match": True,
+        "treat_missing_header_as_empty": True,
+    },
+]
+
+
+def _forward(route: Route, match: JsonObject, repeatable: bool, *, keeps: bool = False) -> JsonObject:
     return {
         "match": match,
         "metadata": _metadata(route),
         **_header_changes(route.settings),
         "route": {
-            "cluster": cluster_name(route.upstream),
+            "cluster": kept_cluster_name(route.upstream) if keeps else cluster_name(route.upstream),
             "timeout": f"{route.settings.timeout or 0}s",
             **_path_change(route, match, route.settings.service_path),
             "idle_timeout": f"{route.limits.idle}s",

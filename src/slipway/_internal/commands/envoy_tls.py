@@ -14,6 +14,7 @@ TLS_PORT = 8443
 SECRET = "certificate"  # noqa: S105 - a name
 TLS_MARK = "x-slipway-tls"
 """The header by which the table of routes knows a request that came over TLS, and by which protocol."""
+HTTP2 = "HTTP/2"
 CIPHERS = [
     f"ECDHE-{kind}-{cipher}"
     for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
@@ -81,7 +82,7 @@ def redirection(tls: TlsOptions) -> JsonObject:
 def misdirected() -> JsonObject:
     """Return the route that answers who uses a connection of HTTP/2 for a host that is not served: try another one."""
     return {
-        "match": {"prefix": "/", "headers": [{"name": TLS_MARK, "string_match": {"exact": "HTTP/2"}}]},
+        "match": {"prefix": "/", "headers": [{"name": TLS_MARK, "string_match": {"exact": HTTP2}}]},
         "direct_response": {"status": 421, "body": {"inline_string": '{"error": "no service has this host"}\n'}},
         "response_headers_to_add": [set_header("Content-Type", "application/json")],
     }

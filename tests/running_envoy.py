@@ -14,7 +14,7 @@ from tests.e2e.upstream import Upstream, upstream
 from tests.envoy_program import envoy_program
 from tests.gateway_process import GatewayProcess, gateway_process
 
-from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LISTENERS, ROUTES, Route, render_config
+from slipway._internal.commands.envoy import BOOTSTRAP, CLUSTERS, LIMITS, LISTENERS, ROUTES, Route, render_config
 from slipway._internal.run.process import ProcessResult, run
 
 WHOLE = "whole.json"
@@ -90,6 +90,10 @@ def write_whole(routes: Sequence[Route], folder: Path) -> None:
     manager = listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["rds"]
     manager["route_config"] = table
+    [limits] = files[LIMITS]["resources"]
+    for each in manager["http_filters"]:
+        if each.pop("config_discovery", None):
+            each["typed_config"] = limits["typed_config"]
     whole = {**files[BOOTSTRAP], "static_resources": {"listeners": listeners, "clusters": clusters}}
     del whole["dynamic_resources"]
     (folder / WHOLE).write_text(json.dumps(whole))

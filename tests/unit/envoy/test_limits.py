@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.e2e.upstream import upstream
 from tests.running_envoy import ANYWHERE, RunningEnvoy
 
 from slipway._internal.commands.envoy import Route
@@ -81,15 +83,33 @@ def test_where_the_table_of_callers_is_full_the_one_who_was_silent_longest_is_fo
     assert gateway.ask("/a", source="127.0.0.11").status == 200
 
 
-def test_counts_of_one_limit_are_no_others_and_begin_anew_with_other_routes(
+def test_counts_of_one_limit_are_no_others_and_begin_anew_with_other_limits_alone(
     gateway: RunningEnvoy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the reference says: each limit has a table of callers of its own, which a rollout empties."""
+    """As the reference says: each limit has a table of callers of its own, which no rollout empties."""
     monkeypatch.setattr("slipway._internal.commands.envoy_rules.MAX_CALLERS", 2)
     routes = [limited(gateway, path, LimitSettings(1, "day")) for path in ("/a", "/b")]
     gateway.serve(routes)
     sources = ("127.0.0.10", "127.0.0.11")
-    for expected in (200, 429):
-        assert {gateway.ask(path, source=source).status for path in ("/a", "/b") for source in sources} == {expected}
-    gateway.serve([*routes, Route("c", "/c", gateway.upstream)])
-    assert gateway.ask("/a", source=sources[0]).status == 200
+
+    def statuses() -> set[int]:
+        return {gateway.ask(path, source=source).status for path in ("/a", "/b") for source in sources}
+
+    assert [statuses(), statuses()] == [{200}, {429}]
+    with upstream() as other:  # a rollout: the routes lead elsewhere
+        moved = [replace(route, upstream=f"127.0.0.1:{other.port}") for route in routes]
+        gateway.serve(moved)
+        assert statuses() == {429}
+        gateway.serve([*moved, Route("c", "/c", gateway.upstream)])
+        assert statuses() == {429} and gateway.ask("/c").status == 200
+    gateway.serve([*routes, limited(gateway, "/c", LimitSettings(1, "day"))])
+    assert statuses() == {200}
+
+
+def test_the_last_limit_goes_and_comes(gateway: RunningEnvoy) -> None:
+    routes = [limited(gateway, "/a", LimitSettings(1, "day")), Route("b", "/b", gateway.upstream)]
+    for _ in range(2):
+        gateway.serve(routes)
+        assert [gateway.ask("/a").status for _ in range(2)] == [200, 429]
+        gateway.serve([Route("a", "/a", gateway.upstream), routes[1]])
+        assert {gateway.ask("/a").status for _ in range(3)} == {200}

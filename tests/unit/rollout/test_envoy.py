@@ -11,6 +11,7 @@ from slipway._internal.commands.envoy import (
     BOOTSTRAP,
     CERTIFICATES,
     CLUSTERS,
+    LIMITS,
     LISTENERS,
     ROUTES,
     GatewayOptions,
@@ -20,6 +21,8 @@ from slipway._internal.commands.envoy import (
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.commands.gateway_options import TlsOptions
 from slipway._internal.model.errors import SlipwayError
+from slipway._internal.model.route_rules import LimitSettings
+from slipway._internal.model.routes import RouteSettings
 from slipway._internal.rollout import envoy
 from slipway._internal.rollout.cancellation import CancellationToken, Cancelled
 
@@ -79,6 +82,22 @@ def test_a_listener_that_another_version_wrote_is_replaced_before_the_routes(
     put(gateway, {LISTENERS: "{}"})
     envoy.switch_config(gateway, config(), CancellationToken())
     assert [moves(command) for command in docker.executed] == [[CLUSTERS, LISTENERS]]
+
+
+def test_the_counters_of_limits_are_there_before_routes_name_them_and_before_a_listener_watches_them(
+    docker: FakeEngine, gateway: FakeContainer
+) -> None:
+    rules = RouteSettings(path="/web", limit=LimitSettings(1, "day"))
+    limited = config("demo-dev-api-1:8000", Route("web", "/web", "demo-dev-web-1:3000", rules=rules))
+    envoy.switch_config(gateway, limited, CancellationToken())
+    assert [moves(command) for command in docker.executed] == [[CLUSTERS, LIMITS, ROUTES]]
+    assert envoy.read_live_config(gateway) == limited
+    docker.executed.clear()
+    put(gateway, {LISTENERS: "{}"})
+    del gateway.files[f"{CONFIG_DIR}/{LIMITS}"]  # an older version's
+    envoy.switch_config(gateway, limited, CancellationToken())
+    assert [moves(command) for command in docker.executed] == [[CLUSTERS, LISTENERS]]
+    assert envoy.read_live_config(gateway) == limited
 
 
 def secure(certificate: str) -> dict[str, str]:
@@ -157,7 +176,7 @@ def test_what_envoy_does_not_take_up_is_put_back_too(
 def test_a_gateway_is_up_once_it_serves_its_versions(docker: FakeEngine, gateway: FakeContainer) -> None:
     envoy.wait_until_started(gateway, config(), CancellationToken())
     [command] = docker.executed
-    assert command[:3] == ["control", "ready", "15.0"] and len(command) == 9
+    assert command[:3] == ["control", "ready", "15.0"] and len(command) == 11
 
 
 def test_the_waiting_for_a_gateway_can_be_interrupted(docker: FakeEngine, gateway: FakeContainer) -> None:

@@ -23,7 +23,7 @@ from slipway._internal.commands.envoy_listener import LISTEN_PORT
 from slipway._internal.commands.envoy_messages import JsonObject
 from slipway._internal.commands.envoy_metrics import metrics_cluster
 from slipway._internal.commands.envoy_routes import ROUTE_TABLE, route_configuration
-from slipway._internal.commands.envoy_rules import METADATA
+from slipway._internal.commands.envoy_rules import METADATA, limits
 from slipway._internal.commands.envoy_tls import certificates
 from slipway._internal.commands.gateway_options import (
     DEFAULT_OPTIONS,
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 BOOTSTRAP, LISTENERS, CLUSTERS, ROUTES = "bootstrap.json", "listeners.json", "clusters.json", "routes.json"
-CERTIFICATES = "certificates.json"
+CERTIFICATES, LIMITS = "certificates.json", "limits.json"
 """The names of the configuration's files. Envoy reads the first at its start only, and watches the others."""
 _SECRET_FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -84,8 +84,9 @@ def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPT
     ordered = sorted(routes, key=_precedence_of)
     return {
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
-        LISTENERS: _discovery_response(listener.listeners(ROUTES, CERTIFICATES, options)),
+        LISTENERS: _discovery_response(listener.listeners(ROUTES, LIMITS, CERTIFICATES, options)),
         CERTIFICATES: _discovery_response(certificates(options)),
+        LIMITS: _discovery_response(limits(ordered)),
         CLUSTERS: _discovery_response(_all_clusters(ordered, options.metrics)),
         ROUTES: _discovery_response([route_configuration(ordered, options, _metadata(ordered, options))]),
     }

@@ -14,8 +14,12 @@ REQUEST_ID = "[A-Za-z0-9._:/+=@-]{1,128}"
 """A request id that is kept. Several headers are joined by a comma, which none has."""
 
 
-def http_filters() -> list[JsonObject]:
-    """Return the filters in the order in which a request meets them; a route turns on what is disabled for all."""
+def http_filters(limits: JsonObject) -> list[JsonObject]:
+    """Return the filters in the order in which a request meets them; a route turns on what is disabled for all.
+
+    Args:
+        limits: the source of the counters of limits.
+    """
     has_scheme = _has(CALLER_SCHEME_HEADER, "https?")
     return [
         # By which id somebody asked, and over what: the caller's word where it is one, else the gateway's own.
@@ -24,7 +28,7 @@ def http_filters() -> list[JsonObject]:
         _header_filter({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}}),
         *rules.address_and_origin_filters(),
         *auth_filters(),
-        rules.limit_filter(),
+        rules.limit_filter(limits),
         *rules.compression_filters(),
         {
             "name": BUFFER_FILTER,

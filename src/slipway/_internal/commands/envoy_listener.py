@@ -101,19 +101,22 @@ def watched_file(name: str) -> JsonObject:
     }
 
 
-def listeners(routes: str, certificates: str, options: GatewayOptions) -> list[JsonObject]:
-    """Return the listeners, which take their routes and the certificate from files."""
-    found = [_listener("gateway", LISTEN_PORT, _connection_manager(routes, options, http_filters()))]
+def listeners(routes: str, limits: str, certificates: str, options: GatewayOptions) -> list[JsonObject]:
+    """Return the listeners, which take their routes, the counters of limits and the certificate from files."""
+    filters = http_filters(watched_file(limits))
+    found = [_listener("gateway", LISTEN_PORT, _connection_manager(routes, options, filters))]
     if options.tls:
-        found.append(_secure_listener(routes, certificates, options))
+        found.append(_secure_listener(routes, filters, certificates, options))
     if options.metrics:
         found.append(_listener("gateway-metrics", METRICS_PORT, metrics_manager()))
     return found
 
 
-def _secure_listener(routes: str, certificates: str, options: GatewayOptions) -> JsonObject:
-    filters = [*([hsts_filter(options.hsts)] if options.hsts else []), *http_filters()]
-    secure = _connection_manager(routes, options, filters) | {
+def _secure_listener(
+    routes: str, filters: Sequence[JsonObject], certificates: str, options: GatewayOptions
+) -> JsonObject:
+    all_filters = [*([hsts_filter(options.hsts)] if options.hsts else []), *filters]
+    secure = _connection_manager(routes, options, all_filters) | {
         "codec_type": "AUTO",
         "http2_protocol_options": HTTP2_LIMITS,
         "early_header_mutation_extensions": [_early_headers([set_header(TLS_MARK, "%PROTOCOL%")])],

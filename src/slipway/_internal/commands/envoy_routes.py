@@ -14,7 +14,7 @@ from slipway._internal.commands.envoy_rules import (
     filter_settings,
     has_method,
     limit_metadata,
-    limits,
+    limits_switch,
     preflight_headers,
     retry_policy,
     route_name,
@@ -50,7 +50,7 @@ def route_configuration(ordered: Sequence[Route], options: GatewayOptions, metad
         virtual_hosts=_virtual_hosts(ordered, options),
         ignore_port_in_host_matching=True,
         max_direct_response_body_size_bytes=envoy_maintenance.MAX_PAGE_BYTES,
-        **limits(ordered),
+        **limits_switch(ordered),
         metadata={"filter_metadata": {METADATA: metadata}},
         request_headers_to_remove=["x-envoy-external-address", TLS_MARK, BODY_MARK],
         request_headers_to_add=[

@@ -37,6 +37,7 @@ MAX_CALLERS = 20_000
 IPV6_PREFIX = 64
 """The bits of an IPv6 address that one caller has: whoever has a connection has all addresses below them."""
 UNLIMITED = 4_000_000_000
+_LIMITS_TYPE = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 COMPRESSED_TYPES = (
     *("application/javascript", "application/json", "application/ld+json", "application/manifest+json"),
     *("application/problem+json", "application/rss+xml", "application/wasm", "application/xhtml+xml"),
@@ -59,10 +60,17 @@ def address_and_origin_filters() -> list[JsonObject]:
     return [_disabled(ADDRESS_FILTER, rbac), _disabled(CORS_FILTER, cors)]
 
 
-def limit_filter() -> JsonObject:
-    """Return the filter that counts requests; it comes after those that find out who somebody is."""
-    unused = typed("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix="limit")
-    return _disabled(LIMIT_FILTER, unused)
+def limit_filter(source: JsonObject) -> JsonObject:
+    """Return the filter that counts requests; it comes after those that find out who somebody is.
+
+    Its counters are in a file of their own: Envoy begins to count anew where what it is told of them changes, and the
+    table of routes changes with each rollout.
+
+    Args:
+        source: the file, see `limits`.
+    """
+    discovery = {"config_source": source, "type_urls": [f"type.googleapis.com/{_LIMITS_TYPE}"]}
+    return {"name": LIMIT_FILTER, "disabled": True, "config_discovery": discovery}
 
 
 def compression_filters() -> list[JsonObject]:
@@ -95,16 +103,14 @@ def preflight_headers(route: Route) -> list[JsonObject]:
     return [has_method(["OPTIONS"]), {"name": "origin", "string_match": {"safe_regex": {"regex": ".+"}}}, asked_method]
 
 
-def limits(routes: Sequence[Route]) -> JsonObject:
-    """Return what of the whole table are the counters of all limits, of which each route's metadata names its own.
+def limits(routes: Sequence[Route]) -> list[JsonObject]:
+    """Return what the watched file holds: the counters of all limits, of which each route's metadata names its own.
 
     They stand together, as one limit is for all entries that a route becomes, in the tables of all hosts.
     """
     limited = [(route, limit) for route in routes if (limit := route.settings.rate_limit)]
-    if not limited:
-        return {}
     whole = typed(
-        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+        _LIMITS_TYPE,
         stat_prefix="limit",
         token_bucket={"max_tokens": UNLIMITED, "tokens_per_fill": UNLIMITED, "fill_interval": "1s"},
         always_consume_default_token_bucket=False,
@@ -115,7 +121,14 @@ def limits(routes: Sequence[Route]) -> JsonObject:
         max_dynamic_descriptors=MAX_CALLERS,
         response_headers_to_add=[set_header("Retry-After", f"%METADATA(ROUTE:{METADATA}:retry-after)%")],
     )
-    return {"typed_per_filter_config": {LIMIT_FILTER: whole}}
+    return [typed("envoy.config.core.v3.TypedExtensionConfig", name=LIMIT_FILTER, typed_config=whole)]
+
+
+def limits_switch(routes: Sequence[Route]) -> JsonObject:
+    """Return what of the whole table of routes turns the counting on, where any of them has a limit."""
+    if not any(route.settings.rate_limit for route in routes):
+        return {}
+    return {"typed_per_filter_config": {LIMIT_FILTER: typed("envoy.config.route.v3.FilterConfig", config={})}}
 
 
 def limit_actions(by: str) -> list[JsonObject]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from slipway._internal.commands import envoy
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
+from slipway._internal.commands.envoy_rules import LIMIT_FILTER
 from slipway._internal.commands.envoy_tls import SECRET
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.masking import mask
@@ -34,6 +35,7 @@ WATCHED = {
     envoy.LISTENERS: "listener_manager.lds",
     envoy.ROUTES: f"http.gateway.rds.{envoy.ROUTE_TABLE}",
     envoy.CERTIFICATES: f"sds.{SECRET}",
+    envoy.LIMITS: f"extension_config_discovery.http_filter.{LIMIT_FILTER}",
 }
 """The files that Envoy watches, and the statistics that tell which version of each it serves.
 
@@ -171,18 +173,22 @@ def plan_switch(live: Mapping[str, str], config: Mapping[str, str]) -> SwitchPla
     changed = {name: config[name] for name in WATCHED if live.get(name) != config[name]}
     certificate = {name: text for name, text in changed.items() if name == envoy.CERTIFICATES}
     # A certificate for a new listener is moved after it, too, so that it is waited for until the listener has it.
+    limits = {name: text for name, text in changed.items() if name == envoy.LIMITS}
+    had_limits = envoy.LIMITS in live  # an older version's gateway does not watch them before its listener is replaced
     order = [(envoy.CLUSTERS, transition)]
+    order += limits.items() if had_limits else ()
     order += certificate.items() if had_tls and has_tls else ()
     order += [(name, text) for name, text in changed.items() if name == envoy.LISTENERS]
     order += certificate.items() if has_tls and not had_tls else ()
     order += [(name, text) for name, text in changed.items() if name == envoy.ROUTES]
     order += [(envoy.CLUSTERS, config[envoy.CLUSTERS])] * (transition != config[envoy.CLUSTERS])
-    return SwitchPlan(order, certificate if not had_tls else {}, certificate if had_tls and not has_tls else {})
+    before = {**(certificate if not had_tls else {}), **(limits if not had_limits else {})}
+    return SwitchPlan(order, before, certificate if had_tls and not has_tls else {})
 
 
 def _steps_back(live: Mapping[str, str]) -> list[tuple[str, str]]:
     watched = [envoy.CERTIFICATES] if _speaks_tls(live) else []
-    order = [envoy.CLUSTERS, *watched, envoy.LISTENERS, envoy.ROUTES]
+    order = [envoy.CLUSTERS, *watched, envoy.LIMITS, envoy.LISTENERS, envoy.ROUTES]
     return [(name, live[name]) for name in order if name in live]
 
 

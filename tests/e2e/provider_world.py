@@ -92,7 +92,7 @@ class World:
     """One stack. `version`, `fails` and `options` say how the services `one` and `two` are deployed next.
 
     `env` is more of the environment of `one` alone, `rules` are those of its route, `keys` the hashes of a caller's,
-    `front` more inputs of the gateway.
+    `front` more inputs of the gateway, `replicas` how many containers `one` has.
     """
 
     images: Images
@@ -106,6 +106,7 @@ class World:
     rules: dict[str, Any] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     front: dict[str, Any] = field(default_factory=dict)
+    replicas: int = 1
     opened: Any = None
 
     def program(self) -> None:
@@ -119,18 +120,24 @@ class World:
         upstreams = {}
         for service in ("one", "two"):
             env = {"VERSION": self.version, **({"FAIL": self.fails, **self.env} if service == "one" else {})}
-            made = Container(
-                service,
-                workspace=self.name,
-                stack="dev",
-                service=service,
-                image=self.images.tiny,
-                network=network.network_name,
-                env=env,
-                secrets={"TOKEN": SECRET},
-                port=8000,
-                **{"health_timeout": 20, **self.options},
-            )
+            inputs = {
+                "workspace": self.name,
+                "stack": "dev",
+                "service": service,
+                "image": self.images.tiny,
+                "network": network.network_name,
+                "env": env,
+                "secrets": {"TOKEN": SECRET},
+                "port": 8000,
+                "health_timeout": 20,
+                **self.options,
+            }
+            made = Container(service, **inputs)
+            if service == "one":
+                others = [
+                    Container(f"one.{number}", group=made.container_name, **inputs)
+                    for number in range(2, 1 + self.replicas)
+                ]
             upstreams[service] = made.container_name.apply(lambda name: f"{name}:8000")
         routes = [
             {
@@ -152,6 +159,7 @@ class World:
             consumers={"shop": {"keys": self.keys}} if self.keys else None,
             drain_seconds=3,
             **self.front,
+            opts=pulumi.ResourceOptions(depends_on=others),
         )
         digests = {"one": self.version, "two": self.version}
         release = Release("release", mode="inline", digests=digests, opts=pulumi.ResourceOptions(depends_on=[gateway]))

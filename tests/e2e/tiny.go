@@ -54,7 +54,7 @@ func main() {
 	}
 	http.HandleFunc("/one/echo", echo)
 	http.HandleFunc("/two/echo", echo)
-	http.HandleFunc("/one/events", func(w http.ResponseWriter, r *http.Request) {
+	events := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for {
 			fmt.Fprint(w, "data: tick\n\n")
@@ -65,7 +65,9 @@ func main() {
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
-	})
+	}
+	http.HandleFunc("/one/events", events)
+	http.HandleFunc("/two/events", events)
 	http.HandleFunc("/one/upload", func(w http.ResponseWriter, r *http.Request) {
 		size, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprintln(w, size, err)

@@ -25,6 +25,7 @@ from slipway._internal.commands.envoy_metrics import metrics_cluster
 from slipway._internal.commands.envoy_routes import ROUTE_TABLE, route_configuration
 from slipway._internal.commands.envoy_rules import METADATA, limits
 from slipway._internal.commands.envoy_tls import certificates
+from slipway._internal.commands.envoy_traces import traces_cluster
 from slipway._internal.commands.gateway_options import (
     DEFAULT_OPTIONS,
     GatewayOptions,
@@ -87,18 +88,24 @@ def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPT
         LISTENERS: _discovery_response(listener.listeners(ROUTES, LIMITS, CERTIFICATES, options)),
         CERTIFICATES: _discovery_response(certificates(options)),
         LIMITS: _discovery_response(limits(ordered)),
-        CLUSTERS: _discovery_response(_all_clusters(ordered, options.metrics)),
+        CLUSTERS: _discovery_response(_all_clusters(ordered, options)),
         ROUTES: _discovery_response([route_configuration(ordered, options, _metadata(ordered, options))]),
     }
 
 
 def render_transition(old: GatewayConfig, new: GatewayConfig) -> str:
     """Return the clusters' file for the time of a switch: both the old configuration's clusters and the new one's."""
-    return _discovery_response(_all_clusters([*new.routes, *old.routes], new.options.metrics or old.options.metrics))
+    return _discovery_response(_all_clusters([*new.routes, *old.routes], new.options, old.options))
 
 
-def _all_clusters(routes: Sequence[Route], has_metrics: bool) -> list[JsonObject]:
-    return [*clusters(routes), *([metrics_cluster(listener.ADMIN_SOCKET)] if has_metrics else [])]
+def _all_clusters(routes: Sequence[Route], *options: GatewayOptions) -> list[JsonObject]:
+    """Return the clusters of routes and of what the options have; of two options, the first decides."""
+    found = clusters(routes)
+    if any(each.metrics for each in options):
+        found.append(metrics_cluster(listener.ADMIN_SOCKET))
+    if traces := next((each.traces for each in options if each.traces), None):
+        found.append(traces_cluster(traces))
+    return found
 
 
 def parse_config(files: Mapping[str, str]) -> GatewayConfig:

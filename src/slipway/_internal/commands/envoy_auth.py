@@ -410,9 +410,11 @@ def auth_clusters(routes: Sequence[Route]) -> list[JsonObject]:
     found: dict[str, JsonObject] = {}
     for auth in (route.settings.auth for route in routes if route.settings.auth):
         if auth.jwt and auth.jwt.url:
-            found[cluster_of(auth.jwt.url, auth.jwt.ca)] = _cluster(auth.jwt.url, auth.jwt.ca)
+            name = cluster_of(auth.jwt.url, auth.jwt.ca)
+            found[name] = server_cluster(name, auth.jwt.url, auth.jwt.ca)
         if auth.external_settings:
-            found[cluster_of(auth.external_settings.url)] = _cluster(auth.external_settings.url)
+            name = cluster_of(auth.external_settings.url)
+            found[name] = server_cluster(name, auth.external_settings.url)
     return [found[name] for name in sorted(found)]
 
 
@@ -524,9 +526,16 @@ def _port_of(url: str) -> int:
     return parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
-def _cluster(url: str, ca: str | None = None) -> JsonObject:
+def server_cluster(name: str, url: str, ca: str | None = None) -> JsonObject:
+    """Return a cluster of a server that the gateway itself asks.
+
+    Args:
+        name: the cluster's.
+        url: where it is, `http` or `https`.
+        ca: the authority of its certificate, PEM; None: those that the image knows.
+    """
     parts = urlsplit(url)
-    host, name = str(parts.hostname), cluster_of(url, ca)
+    host = str(parts.hostname)
     endpoint = {"address": {"socket_address": {"address": host, "port_value": _port_of(url)}}}
     trust: JsonObject = {"transport_socket": _tls(host, ca)} if parts.scheme == "https" else {}
     return typed(

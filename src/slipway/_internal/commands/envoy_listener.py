@@ -22,6 +22,7 @@ from slipway._internal.commands.envoy_tls import (
     hsts_filter,
     transport_socket,
 )
+from slipway._internal.commands.envoy_traces import tracing
 from slipway._internal.commands.gateway_options import GatewayOptions
 from slipway._internal.model.routes import OWN_PATH
 
@@ -162,6 +163,7 @@ def _connection_manager(routes: str, options: GatewayOptions, filters: Sequence[
         local_reply_config={"mappers": _error_pages()},
         access_log=[access_log(f"{OWN_PATH}/health")],
         http_filters=list(filters),
+        **(tracing(options.traces) if options.traces else {}),
         rds={"route_config_name": ROUTE_TABLE, "config_source": watched_file(routes)},
     )
 

@@ -33,6 +33,18 @@ class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=65535)]
 
 
+class TracesOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the gateway sends spans.
+
+    Attributes:
+        url: an OpenTelemetry collector that takes OTLP over HTTP, without `/v1/traces`.
+        percent: of the requests that are in no trace yet.
+    """
+
+    url: str
+    percent: Annotated[int, Meta(ge=1, le=100)] = 100
+
+
 class MaintenanceOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
     """What the gateway answers for, in place of services.
 
@@ -71,6 +83,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         tls: how it speaks TLS; None: it does not.
         hsts: the seconds for which browsers shall come by HTTPS only; 0: they are not told.
         metrics: whether it has a listener for its metrics.
+        traces: where it sends spans; None: nowhere.
         maintenance: what it answers in place of services. No input of Pulumi's: it is switched as the gateway runs, and
             a deploy keeps it.
         consumers: who may call the routes that ask for keys.
@@ -81,6 +94,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     tls: TlsOptions | None = None
     hsts: Annotated[int, Meta(ge=0)] = 0
     metrics: bool = False
+    traces: TracesOptions | None = None
     maintenance: MaintenanceOptions | None = None
     consumers: dict[str, Consumer] = {}
     apis: tuple[DescribedApi, ...] = ()

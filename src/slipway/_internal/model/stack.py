@@ -71,13 +71,21 @@ _KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
 """The settings that only a stack on Kubernetes has."""
 
 _FILE_RULE = _TextRule(re.compile(r"\S.*").fullmatch, "Write a file's path, such as `certs/shop.pem`.")
+_TRACES_URL = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:(?!4317/?$)[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?")
 _DOCKER_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:certificate": _FILE_RULE,
     "slipway:certificate-key": _FILE_RULE,
     "slipway:tls-port": range(1, 65536),
     "slipway:metrics-port": range(1, 65536),
+    "slipway:traces": _TextRule(
+        _TRACES_URL.fullmatch,
+        "Write where an OpenTelemetry collector takes OTLP over HTTP, without /v1/traces and without a password: "
+        "`http://collector:4318`. Its port 4317 is for gRPC.",
+    ),
+    "slipway:traces-percent": range(1, 101),
 }
 """The settings that only a stack on a Docker engine has."""
+_OBSERVATION_SETTINGS = ("slipway:metrics-port", "slipway:traces", "slipway:traces-percent")
 
 _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:images": MODES,
@@ -123,7 +131,7 @@ class Stack:
 
     On a Docker engine: `certificate` is the absolute path of the certificate that its gateway has, `certificate_key` of
     its private key where that is not a secret of the stack's configuration, and `tls_port` where it speaks TLS,
-    `metrics_port` where its metrics are.
+    `metrics_port` where its metrics are, `traces` who gets its spans, of `traces_percent` of the requests.
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
@@ -142,6 +150,8 @@ class Stack:
     port: int | None = None
     tls_port: int | None = None
     metrics_port: int | None = None
+    traces: str | None = None
+    traces_percent: int = 100
     certificate: str | None = None
     certificate_key: str | None = None
     registry: str | None = None
@@ -250,6 +260,8 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         port=config.get("slipway:port"),
         tls_port=config.get("slipway:tls-port"),
         metrics_port=config.get("slipway:metrics-port"),
+        traces=config.get("slipway:traces"),
+        traces_percent=config.get("slipway:traces-percent", 100),
         certificate=_absolute_path(root, config.get("slipway:certificate")),
         certificate_key=_absolute_path(root, config.get("slipway:certificate-key")),
         registry=config.get("slipway:registry"),
@@ -383,9 +395,15 @@ def _check_combinations(path: Path, lines: Mapping[str, int], values: Mapping[st
             raise refuse(
                 key,
                 f"`{key}` is a setting of stacks on a Docker engine, which this one is not",
-                "Remove the line. On Kubernetes the certificate is a Secret, which slipway:tls names.",
+                "Remove the line. On Kubernetes traces and metrics are the Gateway's own, by its class's resources."
+                if key in _OBSERVATION_SETTINGS
+                else "Remove the line. On Kubernetes the certificate is a Secret, which slipway:tls names.",
             )
-        if "slipway:certificate" not in values and key != "slipway:metrics-port":
+        if key == "slipway:traces-percent" and "slipway:traces" not in values:
+            raise refuse(
+                key, f"`{key}` is set, but there is no `slipway:traces`", "Name the collector, or remove the line."
+            )
+        if "slipway:certificate" not in values and key not in _OBSERVATION_SETTINGS:
             raise refuse(
                 key,
                 f"`{key}` is set, but there is no `slipway:certificate`",
@@ -432,7 +450,9 @@ def _value_remedy(value: object, allowed: Collection[Any] | _TextRule) -> str:
         return "" if allowed.fits(str(value)) else allowed.remedy
     if type(value) is type(next(iter(allowed))) and value in allowed:  # to Python, 1 and True are the same
         return ""
-    choices = "1 to 65535" if isinstance(allowed, range) else ", ".join(str(choice).lower() for choice in allowed)
+    if isinstance(allowed, range):
+        return f"It may be one of: {allowed.start} to {allowed.stop - 1}."
+    choices = ", ".join(str(choice).lower() for choice in allowed)
     return f"It may be one of: {choices}."
 
 

@@ -66,6 +66,15 @@ def test_ports_and_hsts_are_the_workspaces_or_the_stacks(root: Path) -> None:
     assert "tlsPort" not in plain and "hsts" not in plain.get("options", {})
 
 
+def test_traces_go_where_the_stack_says(root: Path) -> None:
+    settings(root, "target: docker", "traces: http://collector:4318")
+    assert gateway(declare(root))["options"]["traces"] == {"url": "http://collector:4318", "percent": 100}
+    settings(root, "target: docker", "traces: https://otlp.example.com/x", "traces-percent: 5")
+    assert gateway(declare(root))["options"]["traces"] == {"url": "https://otlp.example.com/x", "percent": 5}
+    settings(root, "target: docker")
+    assert "traces" not in gateway(declare(root)).get("options", {})
+
+
 def test_metrics_have_a_port_where_the_workspace_or_the_stack_says_so(root: Path) -> None:
     settings(root, "target: docker")
     assert "metricsPort" not in gateway(declare(root))
@@ -114,6 +123,16 @@ def test_what_is_missing_or_wrong_is_said_by_file_and_line(root: Path, authority
     [
         (["tls-port: 9443"], "`slipway:tls-port` is set, but there is no `slipway:certificate`"),
         (["certificate-key: a.key"], "`slipway:certificate-key` is set, but there is no"),
+        (["traces-percent: 5"], "`slipway:traces-percent` is set, but there is no `slipway:traces`"),
+        (
+            ["target: kubernetes", "traces: http://collector:4318"],
+            "`slipway:traces` is a setting of stacks on a Docker",
+        ),
+        (["traces: http://collector:4317"], "`slipway:traces` is"),
+        (["traces: http://name:password@collector:4318"], "`slipway:traces` is"),
+        (["traces: http://collector:4318?key=x"], "`slipway:traces` is"),
+        (["traces: collector:4318"], "`slipway:traces` is"),
+        (["traces: http://collector:4318", "traces-percent: 101"], "`slipway:traces-percent` is"),
         (["target: kubernetes", CERTIFICATE], "`slipway:certificate` is a setting of stacks on a Docker engine"),
         ([CERTIFICATE, "tls-port: 8080"], "would have one port, 8080, with TLS and without"),
         ([CERTIFICATE, "tls-port: 0"], "`slipway:tls-port` is '0'"),

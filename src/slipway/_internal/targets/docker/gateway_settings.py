@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TlsOptions
+from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TlsOptions, TracesOptions
 from slipway._internal.model.addresses import url_authority
 from slipway._internal.model.consumer_keys import parse_keys, setting_of
 from slipway._internal.model.hosts import WILDCARD
@@ -26,6 +26,7 @@ def gateway_options(
         tls=tls,
         hsts=workspace.settings.gateway.hsts if tls else 0,
         metrics=metrics_port_of(workspace, stack) is not None,
+        traces=TracesOptions(stack.traces, stack.traces_percent) if stack.traces else None,
         # What is in development is shown to who develops it; what a protected stack answers is not told to everybody.
         apis=() if stack.protected else tuple(api for service in routed for api in _described(service)),
     )

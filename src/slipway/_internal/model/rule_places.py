@@ -12,6 +12,9 @@ from slipway._internal.model.structured_files import line_of
 from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace import Service
 
+OF_SERVICES = ("protocol",)
+"""Keys of a service that its routes depend on."""
+
 
 def refuse_rule(
     service: Service, workspace_root: Path, number: int, keys: tuple[str, ...], what: str, remedy: str
@@ -34,6 +37,8 @@ def _place_of(
     service: Service, workspace_root: Path, number: int, keys: tuple[str, ...]
 ) -> tuple[Path, tuple[str, ...]]:
     own, workspace = service.folder / "service.toml", workspace_root / "workspace.toml"
+    if keys[0] in OF_SERVICES:
+        return own, keys
     if not service.settings.routes:
         own_keys: tuple[str, ...] = ("route",)
     else:

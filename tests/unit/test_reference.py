@@ -59,7 +59,7 @@ def test_the_examples_of_the_reference_are_a_valid_workspace(tmp_path: Path) -> 
     assert found.service("api").settings.route == "/api"
     assert found.service("report").settings.job
     assert [route.path for route in found.service("shop").routes] == [
-        *("/orders", "/v1", "/v2", "/team", "/files", "/old")
+        *("/orders", "/v1", "/v2", "/team", "/files", "/catalogue", "/old")
     ]
     assert found.service("db").is_stateful and not found.service("db").is_built
 

@@ -16,6 +16,7 @@ from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.parsing import convert
 from slipway._internal.model.request_limits import Timeouts
 from slipway._internal.model.route_rules import (
+    CacheSettings,
     CorsSettings,
     LimitSettings,
     RetrySettings,
@@ -33,6 +34,7 @@ cors = {{ origins = ["https://*.a.example:8443"], methods = ["GET"], expose = ["
 retries = {{ times = 2, on = ["connect", "503"], any-method = true }}
 compression = true
 websockets = false
+cache = {{ seconds = 60, vary = ["Accept"] }}
 body = "1m"
 timeouts = {{ idle = 9 }}
 """
@@ -49,6 +51,7 @@ def test_rules_are_read_whole(tmp_path: Path) -> None:
         retries=RetrySettings(2, ("connect", "503"), True),
         compression=True,
         websockets=False,
+        cache=CacheSettings(60, ("Accept",)),
         body="1m",
         timeouts=Timeouts(idle=9),
     )
@@ -94,6 +97,24 @@ def test_a_routes_own_rule_counts_before_its_services_and_the_workspaces(tmp_pat
     assert (old.limit, old.deny, old.retries) == (LimitSettings(1, "day"), ("10.2.2.2",), None)
 
 
+def test_kept_answers_are_told_apart_by_who_asked() -> None:
+    assert RuleSettings(cache=CacheSettings(1)).variations == ("accept-encoding", "authorization", "cookie")
+    rules = RuleSettings(cache=CacheSettings(1, ("Cookie", "Accept")), cors=CorsSettings(("*",)))
+    assert rules.variations == ("accept", "accept-encoding", "authorization", "cookie", "origin")
+
+
+def test_a_route_for_known_callers_keeps_nothing_of_a_cache_for_all(tmp_path: Path) -> None:
+    load(tmp_path, api=f"{ROUTE}auth = {{ keys = true }}\n")
+    file, service = tmp_path / "workspace.toml", tmp_path / "services/api/service.toml"
+    file.write_text(f"{file.read_text()}[gateway]\ncache = {{ seconds = 60 }}\n")
+    with pytest.raises(ConfigError, match=r"services/api/service.toml:5: `cache` would keep") as caught:
+        workspace.load_workspace(tmp_path)
+    assert 'cache = "off"' in caught.value.remedy
+    service.write_text(f'{service.read_text()}cache = "off"\n')
+    [route] = workspace.load_workspace(tmp_path).service("api").ruled_routes
+    assert route.kept_answers is None
+
+
 CORS = "cors = {{ origins = [{}] }}\n"
 
 
@@ -134,6 +155,12 @@ CORS = "cors = {{ origins = [{}] }}\n"
         ("retries = { times = 0 }", "retries"),
         ('compression = "yes"', "compression"),
         ("websockets = 1", "websockets"),
+        ("cache = { seconds = 0 }", "cache"),
+        ("cache = { seconds = 86401 }", "cache"),
+        ("cache = { vary = ['Accept'] }", "cache"),
+        ("cache = true", "cache"),
+        ('cache = { seconds = 1, vary = ["*"] }', "`vary` of `cache` names '*'"),
+        ('cache = { seconds = 1, vary = ["a b"] }', "`vary` of `cache` names 'a b'"),
         ('body = "1mb"', "`body` is '1mb'"),
     ],
 )
@@ -162,12 +189,15 @@ def test_what_is_wrong_is_named_by_file_line_and_key(tmp_path: Path, rule: str, 
     [
         ("timeouts.connect = 3\n", "a route has no `connect` of its own"),
         ('methods = ["GET"]\ncors = { origins = ["*"], methods = ["PUT"] }\n', "PUT, which the route does not take"),
+        ('methods = ["POST"]\ncache = { seconds = 1 }\n', "`cache` is for answers to GET and HEAD"),
+        ("cache = { seconds = 1 }\nauth = { keys = true }\n", "`cache` would keep what was made for one caller"),
         *(
             (f'redirect = {{ path = "/n" }}\n{rule}\n', f"has no `{rule.split()[0].split('.')[0]}`")
             for rule in (
                 "retries = 1",
                 "compression = true",
                 "websockets = false",
+                "cache = { seconds = 1 }",
                 'body = "1m"',
                 "timeouts.idle = 3",
                 'cors = { origins = ["*"] }',

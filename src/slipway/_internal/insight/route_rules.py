@@ -124,6 +124,8 @@ def describe_rules(route: RouteSettings, limits: RequestLimits, facts: RequestFa
         found.append("compressed")
     if route.websockets is False:
         found.append("no change of protocol")
+    if kept := route.kept_answers:
+        found.append(f"answers kept {kept.seconds} s, for each {', '.join(route.variations)}")
     return found
 
 

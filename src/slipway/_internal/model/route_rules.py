@@ -88,6 +88,28 @@ class RetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     any_method: bool = False
 
 
+class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How long the gateway keeps a service's answers: those with the status 200 to GET and HEAD.
+
+    An answer is not kept if it sets a cookie, or if its Cache-Control says `private`, `no-store` or `no-cache`; it is
+    kept less long if that says so by `s-maxage` or `max-age` (RFC 9111, section 4.2.1).
+
+    Attributes:
+        seconds: how long at most.
+        vary: the headers of requests by which answers differ, besides OWN_VARIATIONS.
+    """
+
+    seconds: Annotated[int, Meta(ge=1, le=86400)]
+    vary: tuple[str, ...] = ()
+
+
+CACHED_METHODS = ("GET", "HEAD")
+OWN_VARIATIONS = ("Accept-Encoding", "Authorization", "Cookie")
+"""Headers that tell kept answers apart in any case: nobody gets what was made for somebody else."""
+ORIGIN_VARIATION = "Origin"
+"""Tells kept answers apart where pages of other origins may call."""
+
+
 class RuleSettings(RequestLimitSettings, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
     """The rules that a route may have itself, or by default from the tables `[gateway]`.
 
@@ -99,6 +121,7 @@ class RuleSettings(RequestLimitSettings, frozen=True, forbid_unknown_fields=True
         retries: how requests are repeated, or how often; 0 for never.
         compression: whether answers are compressed for callers that take it.
         websockets: whether a connection may change to another protocol, such as WebSocket.
+        cache: how long answers are kept, for all who ask the same; not of a route with `auth`.
     """
 
     limit: LimitSettings | Literal["off"] | None = None
@@ -108,11 +131,24 @@ class RuleSettings(RequestLimitSettings, frozen=True, forbid_unknown_fields=True
     retries: RetrySettings | Annotated[int, Meta(ge=0, le=10)] | None = None
     compression: bool | None = None
     websockets: bool | None = None
+    cache: CacheSettings | Literal["off"] | None = None
 
     @property
     def rate_limit(self) -> LimitSettings | None:
         """The limit in force."""
         return self.limit if isinstance(self.limit, LimitSettings) else None
+
+    @property
+    def kept_answers(self) -> CacheSettings | None:
+        """How long answers are kept; None for not at all."""
+        return self.cache if isinstance(self.cache, CacheSettings) else None
+
+    @property
+    def variations(self) -> tuple[str, ...]:
+        """The headers of requests that tell kept answers apart, each once, in lower case."""
+        named = self.kept_answers.vary if self.kept_answers else ()
+        own = (*OWN_VARIATIONS, *([ORIGIN_VARIATION] if self.cors else []))
+        return tuple(sorted({name.lower() for name in (*own, *named)}))
 
     @property
     def retry_policy(self) -> RetrySettings | None:
@@ -130,8 +166,8 @@ NO_RULES = ServiceGatewaySettings()
 
 RULES = tuple(name for name in RuleSettings.__struct_fields__ if name not in RequestLimitSettings.__struct_fields__)
 """The fields of the rules that are a route's own, its service's or its workspace's, the first that says one."""
-_WITHOUT_EFFECT = {"limit": OFF, "deny": (), "compression": False, "websockets": True}
-OF_SERVED_ROUTES = frozenset({"body", "timeouts", "cors", "retries", "compression", "websockets"})
+_WITHOUT_EFFECT = {"limit": OFF, "deny": (), "compression": False, "websockets": True, "cache": OFF}
+OF_SERVED_ROUTES = frozenset({"body", "timeouts", "cors", "retries", "compression", "websockets", "cache"})
 """The rules that a route with a `redirect` cannot have: it reaches no service."""
 
 RuledT = TypeVar("RuledT", bound=RuleSettings)
@@ -145,8 +181,9 @@ def with_defaults(route: RuledT, *defaults: RuleSettings, is_served: bool = True
             getattr(settings, name) for settings in (route, *(defaults if is_served or _is_general(name) else ()))
         )
         found[name] = next((value for value in values if value is not None), None)
-    if found["limit"] == OFF:
-        found["limit"] = None
+    for name in ("limit", "cache"):
+        if found[name] == OFF:
+            found[name] = None
     return msgspec.structs.replace(route, **found)
 
 
@@ -220,6 +257,17 @@ def check_rules(rules: RuleSettings, keys: tuple[str, ...], methods: tuple[str, 
             raise refuse((*keys, "cors", key), f"`{key}` of `cors` {problem}", remedy)
     if isinstance(rules.retries, RetrySettings) and not rules.retries.on:
         raise refuse((*keys, "retries", "on"), "`on` of `retries` is empty", "Write retries = 0 to repeat nothing.")
+    for name in rules.kept_answers.vary if rules.kept_answers else ():
+        if not _HEADER_NAME.fullmatch(name) or name == "*":
+            raise refuse(
+                (*keys, "cache", "vary"),
+                f"`vary` of `cache` names {name!r:.80}, which is no header's name",
+                'Write such as vary = ["Accept"]; Accept-Encoding, Authorization and Cookie are in it anyway.',
+            )
+    if rules.kept_answers and methods and not {*methods} & {*CACHED_METHODS}:
+        raise refuse(
+            (*keys, "cache"), "`cache` is for answers to GET and HEAD, which the route does not take", "Remove `cache`."
+        )
 
 
 def limit_problem(rules: RuleSettings, kind: str) -> str:
@@ -235,6 +283,20 @@ def limit_problem(rules: RuleSettings, kind: str) -> str:
     if limit and limit.claim and kind != "jwt":
         return f"`limit` counts by the claim {limit.claim!r:.80}, but the route does not ask for tokens"
     return ""
+
+
+def cache_problem(rules: RuleSettings, kind: str) -> str:
+    """Return why answers may not be kept, by the rules in force; empty if they may, or are not.
+
+    Args:
+        rules: those in force.
+        kind: how the route's callers prove who they are; empty if they need not.
+    """
+    return (
+        f"`cache` would keep what was made for one caller: the route has `auth` by {kind}"
+        if (rules.kept_answers and kind)
+        else ""
+    )
 
 
 def _is_general(name: str) -> bool:

@@ -35,6 +35,7 @@ from slipway._internal.model.request_limits import Protocol
 from slipway._internal.model.route_rules import (
     NO_RULES,
     ServiceGatewaySettings,
+    cache_problem,
     check_rules,
     limit_problem,
     with_defaults,
@@ -717,6 +718,12 @@ def _check_callers(
             if problem := limit_problem(route, route.auth.kind if route.auth else ""):
                 raise refuse(
                     ("routes", f"{number}", "limit"), problem, "Give the route such an `auth`, or count by address."
+                )
+            if problem := cache_problem(route, route.auth.kind if route.auth else ""):
+                raise refuse(
+                    ("routes", f"{number}", "cache" if service.routes[number].cache else "auth"),
+                    problem,
+                    'Write cache = "off" in the route, or remove its `auth`.',
                 )
             if route.auth:
                 check_known_consumers(route.auth, ("routes", f"{number}", "auth"), consumers, refuse)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from invoke.context import Context
 
@@ -66,6 +67,8 @@ def logs(
         "method": "The method of that request.",
         "header": "A header of that request, as curl has it: -H 'Name: value'. May be repeated.",
         "from": "The address that it comes from.",
+        "engine": "Another gateway, kong or kong-ingress: say what it cannot have of each route.",
+        "output": "With --engine: write the routes to this file as that gateway reads them.",
         "json": "Print it as JSON.",
     },
     iterable=["header"],
@@ -77,12 +80,15 @@ def routes(
     method: str = "GET",
     header: Iterable[str] | None = None,
     from_: str = "",
+    engine: str = "",
+    output: str = "",
     json: bool = False,
 ) -> None:
     """Show which requests each service gets, and what is changed about them: invoke routes --test /api/items."""
-    from slipway._internal.insight import requests
+    from slipway._internal.insight import engines, requests
     from slipway._internal.insight.route_rules import RequestFacts
     from slipway._internal.model import stack as stacks
+    from slipway._internal.model.files import write_atomically
     from slipway._internal.model.stack_hosts import check_hosts
     from slipway._internal.model.workspace import load_workspace
     from slipway._internal.tasks import show
@@ -91,6 +97,16 @@ def routes(
     settings = stacks.load(workspace_root(), stack, {})
     services = [service for service in workspace.services if service.name not in settings.external]
     check_hosts(services, settings)
+    if output:
+        write_atomically(Path(output), engines.render_for_kong(workspace, services, settings, engine))
+        return show.note(f"{output} has the routes for {engine}.")
+    if engine:
+        found = engines.list_engine_routes(services, settings, engine)
+        return (
+            show.as_json(found)
+            if json
+            else show.table(engines.ENGINE_COLUMNS, [engines.engine_cells(row) for row in found])
+        )
     if test:
         facts = RequestFacts.of(header or (), from_)
         tls_port = stacks.tls_port_of(workspace, settings) if settings.certificate else 0

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.targets.kubernetes.conftest import change, root, settings
 from tests.unit.targets.kubernetes.declared import DIGEST, Declared, declare
 
+from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.route_rules import LimitSettings
 from slipway._internal.model.routes import RouteSettings
@@ -73,3 +74,17 @@ def test_the_page_of_apis_shows_what_has_a_document_unless_the_stack_is_protecte
     assert declared(demo)["Gateway", "dev"]["options"]["apis"][0]["prefix"] == "/api"
     settings(demo, "target: docker", "images: external", "protected: true")
     assert "options" not in declared(demo)["Gateway", "dev"]
+
+
+@pytest.mark.parametrize("place", ["routes", "service", "workspace"])
+def test_a_cache_of_answers_is_refused_where_it_is_asked_for(demo: Path, place: str) -> None:
+    change(demo, "api", 'route = "/api"\n', "")
+    own = "cache = { seconds = 60 }\n" if place == "routes" else ""
+    change(demo, "api", "", f'[[routes]]\npath = "/api"\n{own}')
+    file = demo / ("workspace.toml" if place == "workspace" else "services/api/service.toml")
+    if not own:
+        before, _, after = file.read_text().partition("[gateway]\n")
+        file.write_text(f"{before}\n[gateway]\ncache = {{ seconds = 60 }}\n{after}")
+    line = file.read_text().splitlines().index("cache = { seconds = 60 }") + 1
+    with pytest.raises(ConfigError, match=rf"{file}:{line}: `cache` cannot be had with .* Docker engine, Envoy"):
+        declared(demo)

@@ -472,6 +472,7 @@ def test_an_ingress_refuses_what_it_has_no_word_for(root: Path) -> None:
         "retries = 0",
         "compression = true",
         "websockets = false",
+        "cache = { seconds = 1 }",
         'body = "1m"',
         "timeouts.idle = 3",
     ],
@@ -492,7 +493,7 @@ def test_no_rule_is_left_out_that_routes_on_a_cluster_cannot_have(root: Path, en
 def test_what_changes_nothing_there_is_no_reason_to_refuse(root: Path) -> None:
     settings(root, "parent: infra/public", "host: demo.example")
     change(root, "api", 'route = "/api"\n', "")
-    rules = 'limit = "off"\ndeny = []\ncompression = false\nwebsockets = true\n'
+    rules = 'limit = "off"\ndeny = []\ncompression = false\nwebsockets = true\ncache = "off"\n'
     change(root, "api", "", f'[[routes]]\npath = "/api"\n{rules}')
     assert len(declare(root)["HTTPRoute", "api"]["spec"]["rules"]) == 1
 

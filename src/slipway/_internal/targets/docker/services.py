@@ -29,6 +29,7 @@ from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
 from slipway._internal.targets.docker.gateway_settings import gateway_consumers, gateway_options, service_urls
 from slipway._internal.targets.docker.gateway_tls import read_tls
+from slipway._internal.targets.docker.unsupported_rules import refuse_for_envoy
 from slipway._internal.targets.services import ServicesArgs
 
 
@@ -82,6 +83,7 @@ class DockerServices(pulumi.ComponentResource):
 
     def _declare_gateway(self, routed: list[Service]) -> Gateway:
         workspace, stack = self._args.workspace, self._args.stack
+        refuse_for_envoy(workspace, routed)
         tls = read_tls(workspace, stack, routed)
         return Gateway(
             stack.name,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slipway._internal.commands.envoy_auth import auth_clusters
 from slipway._internal.commands.envoy_dns import dns_cluster
 from slipway._internal.commands.envoy_messages import JsonObject, typed
-from slipway._internal.commands.gateway_route import Route
+from slipway._internal.commands.gateway_route import CanaryShare, Route
 from slipway._internal.model.request_limits import Protocol
 
 MAX_RESPONSE_HEADERS_KB = 64
@@ -23,15 +23,45 @@ def cluster_name(upstream: str) -> str:
 def clusters(routes: Sequence[Route]) -> list[JsonObject]:
     """Return a cluster for each upstream (of two routes to the same one, the first decides) and for what checks ask."""
     found: dict[str, JsonObject] = {}
+    pairs: dict[str, JsonObject] = {}
     for route in routes:
-        found.setdefault(route.upstream, _cluster(route))
-    return [*(found[upstream] for upstream in sorted(found)), *auth_clusters(routes)]
+        for upstream in route.upstreams:
+            found.setdefault(upstream, _cluster(route, upstream))
+        if route.canary:
+            pairs.setdefault(canary_cluster_name(route.canary), _canary_cluster(route, route.canary))
+    ordered = [named[name] for named in (found, pairs) for name in sorted(named)]
+    return [*ordered, *auth_clusters(routes)]
 
 
-def _cluster(route: Route) -> JsonObject:
-    host, _, port = route.upstream.rpartition(":")
+def canary_cluster_name(canary: CanaryShare) -> str:
+    """Return the name of the cluster that a canary's share of requests goes to."""
+    return f"{cluster_name(canary.upstream)}_or_stable"
+
+
+def _canary_cluster(route: Route, canary: CanaryShare) -> JsonObject:
+    """Return the cluster that stands for a canary while one of its containers is healthy, and else for the rest.
+
+    So a canary that dies costs its share no answer, whatever its percentage is.
+    """
+    members = [cluster_name(upstream) for upstream in (canary.upstream, route.upstream)]
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=canary_cluster_name(canary),
+        cluster_type={
+            "name": "envoy.clusters.aggregate",
+            "typed_config": typed("envoy.extensions.clusters.aggregate.v3.ClusterConfig", clusters=members),
+        },
+        lb_policy="CLUSTER_PROVIDED",
+        connect_timeout=f"{route.limits.connect}s",
+        circuit_breakers=_NO_CIRCUIT_BREAKERS,
+        typed_extension_protocol_options=_protocol_options(route.protocol),
+    )
+
+
+def _cluster(route: Route, upstream: str) -> JsonObject:
+    host, _, port = upstream.rpartition(":")
     endpoint = {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
-    name = cluster_name(route.upstream)
+    name = cluster_name(upstream)
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
@@ -46,15 +76,13 @@ def _cluster(route: Route) -> JsonObject:
         outlier_detection=_OUTLIER_DETECTION,
         # Only where none is healthy, all are asked: a check that fails must not take a service down by itself.
         common_lb_config={"healthy_panic_threshold": {"value": 1}},
-        circuit_breakers={
-            "thresholds": [
-                dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNLIMITED)
-            ]
-        },
-        typed_extension_protocol_options={
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_to_service(route.protocol)
-        },
+        circuit_breakers=_NO_CIRCUIT_BREAKERS,
+        typed_extension_protocol_options=_protocol_options(route.protocol),
     )
+
+
+def _protocol_options(protocol: Protocol) -> JsonObject:
+    return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_to_service(protocol)}
 
 
 # A connection for each request: none can meet a kept connection that its service is just closing, where a request that
@@ -70,6 +98,10 @@ def _http_to_service(protocol: Protocol) -> JsonObject:
         explicit_http_config={"http": {"http_protocol_options": {}}, "h2c": {"http2_protocol_options": {}}}[protocol],
     )
 
+
+_NO_CIRCUIT_BREAKERS: JsonObject = {
+    "thresholds": [dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNLIMITED)]
+}
 
 # What a service answers itself, 500 or not, is no reason to send it no requests; a connection that fails is.
 _OUTLIER_DETECTION: JsonObject = {

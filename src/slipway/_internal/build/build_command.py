@@ -15,9 +15,10 @@ from slipway._internal.context.run_context import RunContext, current_environmen
 from slipway._internal.context.workspace_lock import workspace_lock
 from slipway._internal.insight.run_recorder import record_run
 from slipway._internal.model import bases_lock, lock
+from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Service, Workspace, load_workspace
-from slipway._internal.run import credentials
+from slipway._internal.run import credentials, registry
 from slipway._internal.toolchain import daemons
 
 
@@ -99,6 +100,27 @@ def build_ahead(context: RunContext, stack: Stack, reporter: Reporter) -> None:
         SlipwayError: the registry does not answer, or a build failed.
     """
     _build_and_push(context, _missing_images(context.workspace, _inline_services(context.workspace, stack)), reporter)
+
+
+def build_image(context: RunContext, service: Service, reporter: Reporter) -> str:
+    """Return the image of a service as its sources are now, by digest, after building and pushing what is missing.
+
+    Raises:
+        ConfigError: a file of the workspace is wrong.
+        SlipwayError: the registry does not answer, or the build failed.
+    """
+    if service.settings.image:
+        return service.settings.image
+    saved_state = build_state.load(context.workspace.root)
+    stat_cache = build_state.open_stat_cache(context.workspace.root, saved_state)
+    [plan] = build.plan_builds(context.workspace, [service], stat_cache)
+    build_state.save(context.workspace.root, stat_cache)
+    if not plan.pushed_digest:
+        _build_and_push(context, [plan], reporter)
+    digest = registry.resolve_digests([plan.tag], context.workspace)[plan.tag]
+    if not digest:
+        raise SlipwayError(f"the registry does not have {plan.tag}, which was pushed", remedy="Run it again.")
+    return f"{context.workspace.repository(service.name)}@{digest}"
 
 
 def _inline_services(workspace: Workspace, stack: Stack) -> list[Service]:

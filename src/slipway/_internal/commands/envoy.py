@@ -33,7 +33,7 @@ from slipway._internal.commands.gateway_options import (
     options_as_inputs,
     parse_options,
 )
-from slipway._internal.commands.gateway_route import Route
+from slipway._internal.commands.gateway_route import CanaryShare, Route
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.hosts import by_host, host_problem
 from slipway._internal.model.parsing import convert
@@ -43,6 +43,7 @@ from slipway._internal.model.routes import OWN_PATH, PATH, RouteSettings, is_own
 __all__ = [
     "LISTEN_PORT",
     "ROUTE_TABLE",
+    "CanaryShare",
     "GatewayConfig",
     "GatewayOptions",
     "Route",
@@ -140,7 +141,8 @@ def read_maintenance(files: Mapping[str, str]) -> MaintenanceOptions | None:
 
 def _parse_route(entry: JsonObject) -> Route:
     rules = entry["rules"] and convert(entry["rules"], RouteSettings)
-    return Route(**{**entry, "limits": RequestLimits(**entry["limits"]), "rules": rules})
+    canary = CanaryShare(**entry["canary"]) if "canary" in entry else None
+    return Route(**{**entry, "limits": RequestLimits(**entry["limits"]), "rules": rules, "canary": canary})
 
 
 def version_of(text: str) -> str:
@@ -159,8 +161,11 @@ def _check_routes(routes: Sequence[Route]) -> None:
             )
         if is_own_path(route.path):
             raise ConfigError(f"service {route.service} has the route {route.path}: {OWN_PATH} is the gateway's")
-        if not _UPSTREAM.fullmatch(route.upstream):
-            raise ConfigError(f"service {route.service} has the upstream {route.upstream!r}, not host:port")
+        for upstream in route.upstreams:
+            if not _UPSTREAM.fullmatch(upstream):
+                raise ConfigError(f"service {route.service} has the upstream {upstream!r}, not host:port")
+        if route.canary and not 1 <= route.canary.percent <= 99:
+            raise ConfigError(f"the canary of {route.service} gets {route.canary.percent} %: 1 to 99 can be had")
         if route.protocol not in get_args(Protocol):
             raise ConfigError(f"service {route.service} has the protocol {route.protocol!r}")
         sized = not route.limits.body or BODY_SIZE.fullmatch(route.limits.body)
@@ -215,4 +220,5 @@ def _metadata(ordered: Sequence[Route], options: GatewayOptions) -> JsonObject:
 
 
 def _entry(route: Route) -> JsonObject:
-    return {**asdict(route), "rules": msgspec.to_builtins(route.rules)}
+    entry = {**asdict(route), "rules": msgspec.to_builtins(route.rules)}
+    return {name: value for name, value in entry.items() if name != "canary" or value}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slipway._internal.commands.envoy_auth import auth_clusters
 from slipway._internal.commands.envoy_dns import dns_cluster
 from slipway._internal.commands.envoy_messages import JsonObject, typed
-from slipway._internal.commands.gateway_route import Route
+from slipway._internal.commands.gateway_route import CanaryShare, Route
 from slipway._internal.model.request_limits import Protocol
 
 MAX_RESPONSE_HEADERS_KB = 64
@@ -19,33 +19,62 @@ Uvicorn and Node.js 5 s."""
 MAX_KEPT_REQUESTS = 1000
 
 
-def cluster_name(upstream: str) -> str:
-    """Return the name of the cluster that sends requests to an upstream, as in Envoy's statistics."""
-    return upstream.replace(":", "_")
+def cluster_name(upstream: str, *, keeps: bool = False) -> str:
+    """Return the name of the cluster that sends requests to an upstream, as in Envoy's statistics.
 
-
-def kept_cluster_name(upstream: str) -> str:
-    """Return the name of the cluster that does so on connections that are used again. No port ends like it."""
-    return f"{cluster_name(upstream)}_kept"
+    With `keeps`, it is the one that does so on connections that are used again; no port ends like its name.
+    """
+    return f"{upstream.replace(':', '_')}{'_kept' if keeps else ''}"
 
 
 def clusters(routes: Sequence[Route]) -> list[JsonObject]:
     """Return the clusters of each upstream (of two routes to the same one, the first decides) and what checks ask."""
     found: dict[str, list[JsonObject]] = {}
+    pairs: dict[str, list[JsonObject]] = {}
     for route in routes:
-        found.setdefault(route.upstream, [_cluster(route, keeps=False), _cluster(route, keeps=True)])
-    return [*(cluster for upstream in sorted(found) for cluster in found[upstream]), *auth_clusters(routes)]
+        for upstream in route.upstreams:
+            found.setdefault(upstream, [_cluster(route, upstream, keeps=keeps) for keeps in (False, True)])
+        if route.canary:
+            both = [_canary_cluster(route, route.canary, keeps=keeps) for keeps in (False, True)]
+            pairs.setdefault(route.canary.upstream, both)
+    ordered = [cluster for named in (found, pairs) for upstream in sorted(named) for cluster in named[upstream]]
+    return [*ordered, *auth_clusters(routes)]
 
 
-def _cluster(route: Route, *, keeps: bool) -> JsonObject:
-    host, _, port = route.upstream.rpartition(":")
+def canary_cluster_name(canary: CanaryShare, *, keeps: bool = False) -> str:
+    """Return the name of the cluster that a canary's share of requests goes to; on kept connections, of that one."""
+    return f"{cluster_name(canary.upstream, keeps=keeps)}_or_stable"
+
+
+def _canary_cluster(route: Route, canary: CanaryShare, *, keeps: bool) -> JsonObject:
+    """Return the cluster that stands for a canary while one of its containers is healthy, and else for the rest.
+
+    So a canary that dies costs its share no answer, whatever its percentage is.
+    """
+    members = [cluster_name(upstream, keeps=keeps) for upstream in (canary.upstream, route.upstream)]
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=canary_cluster_name(canary, keeps=keeps),
+        cluster_type={
+            "name": "envoy.clusters.aggregate",
+            "typed_config": typed("envoy.extensions.clusters.aggregate.v3.ClusterConfig", clusters=members),
+        },
+        lb_policy="CLUSTER_PROVIDED",
+        connect_timeout=f"{route.limits.connect}s",
+        circuit_breakers=_NO_CIRCUIT_BREAKERS,
+        typed_extension_protocol_options=_protocol_options(route.protocol, keeps=keeps),
+    )
+
+
+def _cluster(route: Route, upstream: str, *, keeps: bool) -> JsonObject:
+    host, _, port = upstream.rpartition(":")
     endpoint = {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
-    name = kept_cluster_name(route.upstream) if keeps else cluster_name(route.upstream)
+    name = cluster_name(upstream, keeps=keeps)
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
         # Statistics are the service's: who waits until it has no request left waits for those of both clusters.
-        alt_stat_name=cluster_name(route.upstream),
+        alt_stat_name=cluster_name(upstream),
         cluster_type={"name": "envoy.cluster.dns", "typed_config": dns_cluster()},
         lb_policy="LEAST_REQUEST",
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
@@ -57,15 +86,13 @@ def _cluster(route: Route, *, keeps: bool) -> JsonObject:
         outlier_detection=_OUTLIER_DETECTION,
         # Only where none is healthy, all are asked: a check that fails must not take a service down by itself.
         common_lb_config={"healthy_panic_threshold": {"value": 1}},
-        circuit_breakers={
-            "thresholds": [
-                dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNLIMITED)
-            ]
-        },
-        typed_extension_protocol_options={
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_to_service(route.protocol, keeps=keeps)
-        },
+        circuit_breakers=_NO_CIRCUIT_BREAKERS,
+        typed_extension_protocol_options=_protocol_options(route.protocol, keeps=keeps),
     )
+
+
+def _protocol_options(protocol: Protocol, *, keeps: bool) -> JsonObject:
+    return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_to_service(protocol, keeps=keeps)}
 
 
 # A connection for each request: none can meet a kept connection that its service is just closing, where a request that
@@ -83,6 +110,10 @@ def _http_to_service(protocol: Protocol, *, keeps: bool) -> JsonObject:
         explicit_http_config={"http": {"http_protocol_options": {}}, "h2c": {"http2_protocol_options": {}}}[protocol],
     )
 
+
+_NO_CIRCUIT_BREAKERS: JsonObject = {
+    "thresholds": [dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNLIMITED)]
+}
 
 # What a service answers itself, 500 or not, is no reason to send it no requests; a connection that fails is.
 _OUTLIER_DETECTION: JsonObject = {

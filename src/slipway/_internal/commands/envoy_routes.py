@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from slipway._internal.commands import envoy_maintenance, openapi_page
 from slipway._internal.commands.envoy_auth import RouteGuard
-from slipway._internal.commands.envoy_clusters import cluster_name, kept_cluster_name
+from slipway._internal.commands.envoy_clusters import canary_cluster_name, cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
 from slipway._internal.commands.envoy_messages import JsonObject, set_header, typed
 from slipway._internal.commands.envoy_rules import (
@@ -251,7 +251,7 @@ def _forward(route: Route, match: JsonObject, repeatable: bool, *, keeps: bool =
         "metadata": _metadata(route),
         **_header_changes(route.settings),
         "route": {
-            "cluster": kept_cluster_name(route.upstream) if keeps else cluster_name(route.upstream),
+            **_destination(route, keeps=keeps),
             "timeout": f"{route.settings.timeout or 0}s",
             **_path_change(route, match, route.settings.service_path),
             "idle_timeout": f"{route.limits.idle}s",
@@ -261,6 +261,20 @@ def _forward(route: Route, match: JsonObject, repeatable: bool, *, keeps: bool =
             **upgrades(route.settings),
         },
     }
+
+
+def _destination(route: Route, *, keeps: bool) -> JsonObject:
+    """Return where a route's requests go. With a canary, each is drawn anew: who calls again may get the other version.
+
+    The weights are the route's, not those of addresses in one cluster: so a step changes this file alone, no cluster
+    begins anew, and the shares do not depend on how many containers a service has.
+    """
+    stable = cluster_name(route.upstream, keeps=keeps)
+    if not route.canary:
+        return {"cluster": stable}
+    canary = canary_cluster_name(route.canary, keeps=keeps)
+    weights = {stable: 100 - route.canary.percent, canary: route.canary.percent}
+    return {"weighted_clusters": {"clusters": [{"name": name, "weight": weight} for name, weight in weights.items()]}}
 
 
 def _metadata(route: Route, *, counted: bool = True) -> JsonObject:

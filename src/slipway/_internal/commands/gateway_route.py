@@ -9,6 +9,14 @@ from slipway._internal.model.routes import RouteSettings
 
 
 @dataclass(frozen=True)
+class CanaryShare:
+    """The percentage of a route's requests, 1 to 99, that goes to another upstream."""
+
+    upstream: str
+    percent: int
+
+
+@dataclass(frozen=True)
 class Route:
     """One service behind the gateway.
 
@@ -20,6 +28,7 @@ class Route:
         health: the path that answers 200 while a container is healthy; empty: its port is connected to.
         rules: which requests for the path it takes, and what is changed; None: all, and nothing.
         protocol: how the service is spoken to.
+        canary: what goes elsewhere; None: nothing does.
     """
 
     service: str
@@ -29,6 +38,12 @@ class Route:
     health: str = ""
     rules: RouteSettings | None = None
     protocol: Protocol = "http"
+    canary: CanaryShare | None = None
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """All that requests are sent to."""
+        return (self.upstream, *([self.canary.upstream] if self.canary else []))
 
     @property
     def settings(self) -> RouteSettings:

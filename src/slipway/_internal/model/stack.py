@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from slipway._internal.model import peers
 from slipway._internal.model.addresses import registry_problem
+from slipway._internal.model.canary import Canary, CanaryChange, CanaryEnd
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_atomically
 from slipway._internal.model.hosts import GATEWAY_HOST
@@ -140,6 +141,10 @@ class Stack:
     have a route, and whom services may call, see `peers`. `admission`: whether the stack applies its admission policy.
 
     `external` names the services that run elsewhere: their addresses are secrets in the stack's configuration.
+
+    `canaries`: the canaries that this run is to leave in place; None for a run that knows of none, and so is refused
+    while there are some. `canary_change`: that this run changes nothing but canaries, and how; `canary_end`: how the
+    one that it removes has ended.
     """
 
     name: str
@@ -172,6 +177,9 @@ class Stack:
     egress_to: tuple[str, ...] = (peers.INTERNET,)
     admission: bool = True
     external: frozenset[str] = frozenset()
+    canaries: tuple[Canary, ...] | None = None
+    canary_change: CanaryChange | None = None
+    canary_end: CanaryEnd | None = None
 
 
 def how_to_deploy(stack: str) -> str:

@@ -34,7 +34,7 @@ class ContainerHandler(ResourceHandler):
 
     required: ClassVar[tuple[str, ...]] = ("service", "stack", "workspace", "image", "network")
     optional: ClassVar[tuple[str, ...]] = (
-        *("port", "memory", "cpus", "tmpSize", "group", "healthTimeout"),
+        *("port", "memory", "cpus", "tmpSize", "group", "canary", "healthTimeout"),
         *("entrypoint", "command", "volumes", "healthcheck", "readOnly", "capabilities", "user"),
     )
     defaults = {"env": {}, "tmpExec": False, "drainSeconds": 30}

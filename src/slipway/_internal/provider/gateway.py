@@ -31,7 +31,7 @@ from slipway._internal.rollout.images import pull_image
 from slipway._internal.rollout.ownership import refuse_foreign_objects
 from slipway._internal.run import engine, ports
 
-UPDATED_IN_PLACE = frozenset({"routes", "options", "consumers", "secrets", "drainSeconds"})
+UPDATED_IN_PLACE = frozenset({"routes", "options", "consumers", "canaries", "secrets", "drainSeconds"})
 REPLACE_GRACE_SECONDS = 10  # time for requests in flight while the new gateway waits for the port
 
 
@@ -40,7 +40,7 @@ class GatewayHandler(ResourceHandler):
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
     defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
-    optional = ("options", "tlsPort", "metricsPort")
+    optional = ("options", "canaries", "tlsPort", "metricsPort")
     secret = ("secrets", "consumers")
     computed = ("containerName", "containerId", "imageId", "url")
 

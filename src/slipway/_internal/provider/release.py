@@ -18,6 +18,10 @@ record: Release already has B's digests, and Live now stores B.
 A deploy that changes neither digests nor mode (only an environment or a limit) is not a release: A stays live even if
 that deploy fails. A failed build is not a release either: Release waits for all digests.
 
+A canary's image and share are an input of Release from before its container starts until it is gone, so they are known
+wherever the state is, and a run that was killed can be repeated. A deploy does not name the input, and is refused while
+there is a canary. Each change of it adds a step to Release: who, when, what.
+
 Live keeps the full records of the last twenty live releases, so twenty failed releases push none of them out. Records
 of earlier versions have no `contents` and were written after a success: they are good, and without a Live the newest
 of them is live.
@@ -33,6 +37,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from slipway._internal.model.canary import Canary, canary_busy_error
 from slipway._internal.model.workspace_path import workspace_root
 from slipway._internal.provider.handler import ActualState, Diff, ResourceHandler, ResourceState, changed_keys
 from slipway._internal.provider.values import Props
@@ -40,6 +45,8 @@ from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.run import git
 
 MAX_RELEASES = 20
+MAX_STEPS = 100
+"""How many steps of canaries are kept."""
 
 ReleaseResult = Literal["live", "good", "deploying", "failed"]
 ReleaseRecord = dict[str, Any]
@@ -61,21 +68,33 @@ class ReleaseHandler(ResourceHandler):
 
     required = ("mode", "digests")
     defaults = {"services": [], "contents": {}, "beside": {}}
-    computed = ("releases",)
+    optional = ("canaries", "ends")
+    computed = ("releases", "steps")
+
+    def validate_change(self, olds: Props, news: Props) -> list[tuple[str, str]]:
+        """Raise StackBusy where a deploy, or `pulumi up`, would end a canary unasked."""
+        under_way = canaries_of(olds)
+        if under_way and "canaries" not in news:
+            raise canary_busy_error(under_way)
+        return []
 
     def diff(self, old: ResourceState, news: Props) -> Diff:
-        return Diff(changed_keys({"beside": {}, **old.inputs}, {"beside": {}, **news}, ("mode", "digests", "beside")))
+        changed = _changed_records(old.inputs, news)
+        return Diff([*changed, *(["canaries"] if canaries_of(old.inputs) != canaries_of(news) else [])])
 
     def unchanged_outputs(self, old: ResourceState) -> Props:
         return {}
 
     def create(self, urn: str, inputs: Props, cancellation: CancellationToken) -> ActualState:
         first = create_release_record(inputs)
-        return ActualState(first["id"], {**self.public_inputs(inputs), "releases": [first]})
+        return ActualState(first["id"], {**self.public_inputs(inputs), "releases": [first], "steps": []})
 
     def update(self, old: ResourceState, news: Props, cancellation: CancellationToken) -> Props:
-        earlier = old.outputs.get("releases") or []
-        return {**self.public_inputs(news), "releases": [create_release_record(news), *earlier][:MAX_RELEASES]}
+        releases = old.outputs.get("releases") or []
+        steps = [*_new_steps(old.inputs, news), *(old.outputs.get("steps") or [])]
+        if _changed_records(old.inputs, news):
+            releases = [create_release_record(news), *releases]
+        return {**self.public_inputs(news), "releases": releases[:MAX_RELEASES], "steps": steps[:MAX_STEPS]}
 
 
 class LiveHandler(ResourceHandler):
@@ -118,6 +137,34 @@ def create_release_record(inputs: Props) -> ReleaseRecord:
         "contents": inputs.get("contents") or {},
         "beside": inputs.get("beside") or {},
     }
+
+
+def canaries_of(inputs: Mapping[str, Any]) -> list[Canary]:
+    """Return the canaries that a Release's inputs name."""
+    found: Mapping[str, Mapping[str, Any]] = inputs.get("canaries") or {}
+    # Pulumi's numbers are floats.
+    return [Canary(service, str(canary["image"]), int(canary["percent"])) for service, canary in sorted(found.items())]
+
+
+def _changed_records(olds: Props, news: Props) -> list[str]:
+    """Return the inputs whose change makes a new release."""
+    return changed_keys({"beside": {}, **olds}, {"beside": {}, **news}, ("mode", "digests", "beside"))
+
+
+def _new_steps(olds: Props, news: Props) -> list[dict[str, Any]]:
+    """Return what becomes of canaries: the share that each gets now, and of those that end, how."""
+    before, after = ({canary.service: canary for canary in canaries_of(inputs)} for inputs in (olds, news))
+    now = datetime.now(UTC)
+    said = {"time": f"{now:%Y-%m-%dT%H:%M:%SZ}", "actor": git.current_user(workspace_root())}
+    steps = []
+    for service in sorted({*before, *after}):
+        old, new = before.get(service), after.get(service)
+        if old == new:
+            continue
+        image, percent = (new or before[service]).image, new.percent if new else 0
+        result = "share" if new else news.get("ends") or "aborted"
+        steps.append({**said, "service": service, "image": image, "percent": percent, "result": result})
+    return steps
 
 
 def add_results(

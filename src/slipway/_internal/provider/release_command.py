@@ -28,7 +28,7 @@ from slipway._internal.run.cluster import cluster_of
 MAX_RUNS = 100
 """How many images are remembered that the command has run for."""
 NOT_A_CONTAINERS = ("release", "rollsBack")
-NOT_A_COMMANDS = ("port", "group", "healthTimeout", "drainSeconds")
+NOT_A_COMMANDS = ("port", "group", "canary", "healthTimeout", "drainSeconds")
 
 
 class ReleaseCommandHandler(ResourceHandler):

@@ -29,6 +29,13 @@ class RouteArgs(TypedDict):
     protocol: NotRequired[Input[str]]
 
 
+class CanaryArgs(TypedDict):
+    """A canary's share of a service's requests: `upstream` is `containerName:port`, `percent` 1 to 99."""
+
+    upstream: Input[str]
+    percent: Input[int]
+
+
 class HealthcheckArgs(TypedDict):
     """A health check: a command without a shell, times in seconds, and the failures in a row that count."""
 
@@ -102,6 +109,7 @@ class Container(_Resource):
         tmp_exec: whether programs may run from its /tmp; by default they may not.
         tmp_size: the size limit of its /tmp, like `64m`; it counts towards the container's memory.
         group: the `container_name` of the service's first container, whose name on the network it shares.
+        canary: True for one that only the gateway sends requests to: the service's name does not lead to it.
         health_timeout: seconds it may take to become healthy; by default 60, or what the image's health check allows.
         drain_seconds: seconds that requests in flight have to finish before the container is removed.
         entrypoint: replaces the image's ENTRYPOINT.
@@ -131,6 +139,7 @@ class Container(_Resource):
         tmp_exec: Input[bool] | None = None,
         tmp_size: Input[str] | None = None,
         group: Input[str] | None = None,
+        canary: Input[bool] | None = None,
         health_timeout: Input[float] | None = None,
         drain_seconds: Input[int] | None = None,
         entrypoint: Sequence[Input[str]] | None = None,
@@ -156,6 +165,7 @@ class Container(_Resource):
             "tmpExec": tmp_exec,
             "tmpSize": tmp_size,
             "group": group,
+            "canary": canary,
             "healthTimeout": health_timeout,
             "drainSeconds": drain_seconds,
             "entrypoint": entrypoint or None,
@@ -283,6 +293,7 @@ class Gateway(_Resource):
         routes: its routes; use `container_name` in upstreams, so that Pulumi keeps the order.
         options: what it has besides, readable in its configuration.
         consumers: name → `keys`, the SHA-256 of each of the consumer's keys, and `groups`.
+        canaries: service → where the share of a canary goes, and the percentage of the service's requests that it is.
         secrets: name → value of the files under /run/secrets that options name. Pass the values as Pulumi secrets.
         tls_port: the port on the engine's machine where it speaks TLS, if its options say how.
         metrics_port: the port on the engine's machine, at its loopback address, of its metrics, if its options say so.
@@ -302,6 +313,7 @@ class Gateway(_Resource):
         routes: Sequence[Input[RouteArgs]],
         options: Mapping[str, Any] | None = None,
         consumers: Mapping[str, Input[Mapping[str, Any]]] | None = None,
+        canaries: Mapping[str, Input[CanaryArgs]] | None = None,
         secrets: Mapping[str, Input[str]] | None = None,
         tls_port: Input[int] | None = None,
         metrics_port: Input[int] | None = None,
@@ -318,6 +330,7 @@ class Gateway(_Resource):
             "routes": routes,
             "options": options or None,
             "consumers": {name: Output.secret(who) for name, who in consumers.items()} if consumers else None,
+            "canaries": canaries or None,
             "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
             "tlsPort": tls_port,
             "metricsPort": metrics_port,
@@ -348,6 +361,9 @@ class Release(_Resource):
         services: names of the services, for information.
         contents: service → content digest, if it is known.
         beside: what runs beside the services (the gateway) → its image, by digest.
+        canaries: service → the `image` and `percent` of its canary; None: a deploy that knows of no canaries, and that
+            is refused while there are some.
+        ends: how the canaries that are gone have ended: `promoted` or `aborted`.
     """
 
     def __init__(
@@ -359,15 +375,30 @@ class Release(_Resource):
         services: Sequence[Input[str]] | None = None,
         contents: Mapping[str, Input[str]] | None = None,
         beside: Mapping[str, Input[str]] | None = None,
+        canaries: Mapping[str, Mapping[str, Any]] | None = None,
+        ends: str | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
-        inputs = {"mode": mode, "digests": digests, "services": services, "contents": contents, "beside": beside}
-        super().__init__("index:Release", resource_name, inputs, ["releases"], opts)
+        inputs = {
+            "mode": mode,
+            "digests": digests,
+            "services": services,
+            "contents": contents,
+            "beside": beside,
+            "canaries": canaries,
+            "ends": ends,
+        }
+        super().__init__("index:Release", resource_name, inputs, ["releases", "steps"], opts)
 
     @property
     def releases(self) -> Output[list[dict[str, Any]]]:
         """Newest first: id, time (RFC 3339, UTC), actor, commit, dirty, mode, digests, contents and beside."""
         return self._output("releases")
+
+    @property
+    def steps(self) -> Output[list[dict[str, Any]]]:
+        """The steps of canaries, newest first; known once the record names the canaries that shall be."""
+        return self._output("steps")
 
     @property
     def newest(self) -> Output[dict[str, Any]]:

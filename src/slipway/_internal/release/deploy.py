@@ -24,6 +24,7 @@ from slipway._internal.model.files import write_atomically
 from slipway._internal.model.request_limits import DEFAULT_LIMITS, effective_limits
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
+from slipway._internal.release.canary_guard import refuse_during_canary
 from slipway._internal.release.deploy_locks import clear_stale_lock
 from slipway._internal.release.engine_events import RELEASE_COMMAND_RUNS, EngineEventReporter
 from slipway._internal.release.generated_secrets import generate_secrets
@@ -93,13 +94,15 @@ def deploy_stack(
 
     Raises:
         ConfigError: the stack lost its protection without confirmation.
-        StackBusy: another deploy is running, or nobody consented to removing an interrupted deploy's lock.
+        StackBusy: another deploy is running, a canary is under way, or nobody consented to removing an interrupted
+            deploy's lock.
         EvidenceError: the mode needs a digest that is not locked.
         SlipwayError: a build, a container's start or Pulumi failed; the old containers still run.
     """
     started_at = time.monotonic()
     workspace = context.workspace
     refuse_during_session(workspace, stack.name)
+    refuse_during_canary(workspace, stack.name)
     refuse_lost_protection(workspace, stack)
     warn_of_unknown_commit(workspace, reporter)
     inputs = inputs or read_inputs(context, stack, reporter)
@@ -191,10 +194,12 @@ def refuse_foreign_objects(context: RunContext, stack: Stack) -> None:
 def refuse_foreign_objects_early(context: RunContext, stack: Stack) -> None:
     """Run that check before a first deploy, which may build for minutes; later deploys run it while Pulumi starts.
 
-    A Kubernetes stack without a kubeconfig is refused here, too, before anything is built for it.
+    A stack with a canary under way, and one on Kubernetes without a kubeconfig, are refused here, too, before anything
+    is built for them.
     """
     if stack.target == "kubernetes":
         refuse_missing_kubeconfig(stack)
+    refuse_during_canary(context.workspace, stack.name)
     project = context.workspace.project
     has_state = local_state_folder(project) and read_state_ids(project, stack.name)
     if not has_state and is_target_reachable(context.workspace, stack):
@@ -317,6 +322,7 @@ def preview_stack(context: RunContext, stack: Stack) -> tuple[list[str], Outcome
     advice: list[str] = []
 
     refuse_lost_protection(context.workspace, stack)
+    refuse_during_canary(context.workspace, stack.name)
     inputs = read_inputs(context, stack, NullReporter(), must_verify=False)
     outcome = open_stack(context, stack, inputs).preview(advice.append, on_output=lines.append)
     return [*diff_lines(lines), *advice], outcome

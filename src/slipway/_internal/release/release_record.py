@@ -7,10 +7,24 @@ from typing import Any
 
 import pulumi
 
+from slipway._internal.model.canary import Canary, CanaryChange, canary_image_name
 from slipway._internal.model.deploy_inputs import DeployInputs
 from slipway._internal.provider.release import add_results
 from slipway._internal.provider.resources import Live, Protection, Release
 from slipway._internal.run.resource_tree import FLAT_STATE
+
+_KEPT: Mapping[CanaryChange | None, tuple[str, ...]] = {
+    "weights": ("mode", "digests", "services", "contents", "beside"),
+    "promotion": ("mode", "beside"),
+}
+"""What a change of canaries leaves of the record as it is: the gateway, above all, is not replaced."""
+
+
+def canaries_as_inputs(canaries: Sequence[Canary] | None) -> dict[str, dict[str, Any]] | None:
+    """Return canaries as an input of Release; None where the run knows of none."""
+    if canaries is None:
+        return None
+    return {canary.service: {"image": canary.image, "percent": canary.percent} for canary in canaries}
 
 
 class ReleaseRecord(pulumi.ComponentResource):
@@ -25,7 +39,8 @@ class ReleaseRecord(pulumi.ComponentResource):
     Attributes:
         images: the images to run, including the gateway's. They resolve only when all are built and the stack's
             protection is recorded, so a failed build, or a stack that lost its protection without confirmation,
-            changes nothing. In a preview, which builds nothing, each resolves on its own.
+            changes nothing. In a preview, which builds nothing, each resolves on its own. Those of canaries are among
+            them, once the record names them: see `canary_image_name`.
     """
 
     images: Mapping[str, pulumi.Input[str]]
@@ -50,10 +65,15 @@ class ReleaseRecord(pulumi.ComponentResource):
             digests=images,
             contents=contents,
             beside=inputs.prebuilt_images,
-            opts=self._child_opts,
+            canaries=canaries_as_inputs(stack.canaries),
+            ends=stack.canary_end,
+            opts=pulumi.ResourceOptions.merge(
+                self._child_opts, pulumi.ResourceOptions(ignore_changes=list(_KEPT.get(stack.canary_change, ())))
+            ),
         )
         self._live: Live | None = None
-        self.images = self._wait_for_all({**images, **inputs.prebuilt_images})
+        canary_images = self._canary_images(stack.canaries)
+        self.images = {**self._wait_for_all({**images, **inputs.prebuilt_images}), **canary_images}
         self.register_outputs({})
 
     def mark_live(self, deployed: Sequence[pulumi.Resource]) -> None:
@@ -86,6 +106,15 @@ class ReleaseRecord(pulumi.ComponentResource):
         if self._live is None:
             raise RuntimeError("call mark_live first: it says which resources make the release live")
         return self._live
+
+    def _canary_images(self, canaries: Sequence[Canary] | None) -> dict[str, pulumi.Output[str]]:
+        """Return the canaries' images, known once the record names them: what is there is known to be one."""
+        return {
+            canary_image_name(canary.service): pulumi.Output.all(canary.image, self._release.steps).apply(
+                lambda resolved: str(resolved[0])
+            )
+            for canary in canaries or ()
+        }
 
     def _wait_for_all(self, images: Mapping[str, pulumi.Input[str]]) -> Mapping[str, pulumi.Input[str]]:
         if pulumi.runtime.is_dry_run():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,9 +14,10 @@ from slipway._internal.context.logs import logs_folder
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.model import lock
 from slipway._internal.model import stack as stacks
+from slipway._internal.model.canary import Canary
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.stack import Stack
-from slipway._internal.provider.release import MAX_RELEASES, add_results
+from slipway._internal.provider.release import MAX_RELEASES, add_results, canaries_of
 from slipway._internal.run.pulumi import PulumiStack
 from slipway._internal.targets.status import shorten_image
 
@@ -63,6 +64,32 @@ class DeployedRelease:
         return asdict(self)
 
 
+class CanaryStep(msgspec.Struct, frozen=True):
+    """What somebody did with a canary: its `percent` of requests from then on; `result` is `share`, `promoted` or
+    `aborted`, `image` by digest, `time` RFC 3339 in UTC."""
+
+    time: str
+    actor: str
+    service: str
+    image: str
+    percent: float
+    result: str
+
+    @property
+    def local_time(self) -> str:
+        """The time in this machine's time zone."""
+        return f"{datetime.fromisoformat(self.time).astimezone():%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def summary(self) -> str:
+        """What was done, in words."""
+        return f"{self.percent:.0f} %" if self.result == "share" else self.result
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {**msgspec.to_builtins(self), "percent": int(self.percent)}
+
+
 class _StateRelease(msgspec.Struct, frozen=True):
     """A release as the state stores it."""
 
@@ -87,6 +114,15 @@ def list_releases(context: RunContext, stack: Stack) -> list[DeployedRelease]:
     pulumi_stack = _open_for_reading(context, stack)
     is_deploying = any(lock.alive for lock in pulumi_stack.list_locks())
     return parse_releases(stack.name, pulumi_stack.list_resources(), busy=is_deploying)
+
+
+def list_stack_resources(context: RunContext, stack: Stack) -> list[dict[str, Any]]:
+    """Return all resources in the stack's state; none if the stack was never deployed.
+
+    Raises:
+        SlipwayError: the state cannot be read.
+    """
+    return _open_for_reading(context, stack).list_resources()
 
 
 def recent_releases(releases: list[DeployedRelease]) -> list[DeployedRelease]:
@@ -135,6 +171,27 @@ def parse_releases(name: str, resources: list[dict[str, Any]], *, busy: bool = F
     ]
 
 
+def parse_canaries(resources: Iterable[Mapping[str, Any]]) -> list[Canary]:
+    """Return the canaries that are under way, by a stack's resources."""
+    found = [resource.get("inputs") or {} for resource in resources if resource.get("type") == RELEASE_TYPE]
+    return [canary for inputs in found for canary in canaries_of(inputs)]
+
+
+def parse_steps(name: str, resources: list[dict[str, Any]]) -> list[CanaryStep]:
+    """Return the steps of canaries that a stack's resources record, newest first.
+
+    Raises:
+        SlipwayError: the record cannot be read.
+    """
+    try:
+        return msgspec.convert((_resource_outputs(resources, RELEASE_TYPE) or {}).get("steps") or [], list[CanaryStep])
+    except msgspec.ValidationError as error:
+        raise SlipwayError(
+            f"cannot read the steps of canaries in the state of `{name}`: {error}",
+            remedy=f"In infra/, inspect it with `pulumi stack export --stack {name}`.",
+        ) from error
+
+
 def needed_digests(context: RunContext) -> dict[str, str]:
     """Return each digest that a lock or a release of any stack names, or that any stack runs, with the reason.
 
@@ -169,11 +226,14 @@ def digests_in_lock(stack_lock: lock.Lock) -> Iterator[tuple[str, str]]:
 
 
 def digests_in_state(name: str, resources: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield each digest in a stack's state, with the reason: those of its releases, and those that it runs."""
+    """Yield each digest in a stack's state, with the reason: of its releases, of canaries, and what it runs."""
     for release in parse_releases(name, resources):
         for service, ref in (*release.digests.items(), *release.beside.items()):
             for digest in _DIGEST.findall(ref):
                 yield digest, f"{service} of the release {release.id} of {name}"
+    for canary in parse_canaries(resources):
+        for digest in _DIGEST.findall(canary.image):
+            yield digest, f"the canary of {canary.service} in {name}"
     for resource in resources:
         for image in _resource_images(resource):
             for digest in _DIGEST.findall(image):

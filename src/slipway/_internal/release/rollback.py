@@ -22,6 +22,7 @@ from slipway._internal.model.names import CONTENT_TAG
 from slipway._internal.model.stack import Stack, how_to_deploy
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.release import deploy
+from slipway._internal.release.canary_guard import refuse_during_canary
 from slipway._internal.release.deploy import Consent, DeployResult
 from slipway._internal.release.inputs import read_inputs
 from slipway._internal.release.releases import DeployedRelease, list_releases, live_release, short_digest
@@ -90,9 +91,11 @@ def plan_release_rollback(context: RunContext, stack: Stack, release_id: str | N
     Raises:
         ConfigError: the release does not exist, or there is none to go back to.
         EvidenceError: a service has no image that could run, or the lock is damaged.
+        StackBusy: a canary is under way.
     """
     workspace = context.workspace
     refuse_lost_protection(workspace, stack)
+    refuse_during_canary(workspace, stack.name)
     history = list_releases(context, stack)
     stack_lock = lock.load(workspace.root, stack.name)
     release = choose_release(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway._internal.content.healthcheck import Healthcheck
+from slipway._internal.model.canary import SUFFIX as CANARY
 from slipway._internal.model.containers import SECRETS_DIR
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.masking import register_secret
@@ -33,7 +34,7 @@ class ContainerSpec:
     `volumes` maps the names of data volumes to their folders in the container. `healthcheck` has the fields of
     HealthcheckSettings, or is empty for the image's own.
     `group` is a name on the network that the container has beside its own: that of the service's first container, so
-    that whoever looks it up finds all that run.
+    that whoever looks it up finds all that run. A `canary` has its own name alone: only the gateway sends it requests.
     """
 
     service: str
@@ -49,6 +50,7 @@ class ContainerSpec:
     tmpExec: bool = False
     tmpSize: str | None = None
     group: str | None = None
+    canary: bool = False
     healthTimeout: float | None = None
     drainSeconds: int = 30
     entrypoint: list[str] = field(default_factory=list)
@@ -81,7 +83,8 @@ class DevOverlay:
 
 def new_container_name(spec: ContainerSpec) -> str:
     """Return a name for a service's next container."""
-    return f"{spec.workspace}-{spec.stack}-{spec.service}-{secrets.token_hex(4)}"
+    canary = f"-{CANARY}" if spec.canary else ""
+    return f"{spec.workspace}-{spec.stack}-{spec.service}{canary}-{secrets.token_hex(4)}"
 
 
 def create_healthy_container(
@@ -171,7 +174,9 @@ def container_options(spec: ContainerSpec, name: str, urn: str, dev: DevOverlay 
         "environment": {**port, **spec.env},
         "network": spec.network,
         # By the service's name it is reached directly, without the gateway.
-        "networking_config": _network_names(spec, [spec.service, *([spec.group] if spec.group else [])]),
+        "networking_config": _network_names(
+            spec, [] if spec.canary else [spec.service, *([spec.group] if spec.group else [])]
+        ),
         "mounts": [*([volume] if spec.secrets else []), *overlays, *data],
         "entrypoint": spec.entrypoint or None,
         "command": spec.command or None,

@@ -131,7 +131,7 @@ def wait_for_requests(
     for container in running_gateways(workspace, stack):
         live_config = read_live_config(container)
         try:
-            live = {route.upstream for route in envoy.parse_config(live_config).routes}
+            live = {upstream for route in envoy.parse_config(live_config).routes for upstream in route.upstreams}
         except ConfigError:
             continue
         for upstream in sorted(set(upstreams) - live):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from slipway._internal.commands.envoy import LISTEN_PORT, GatewayConfig, Route, render_config
+from slipway._internal.commands.envoy import LISTEN_PORT, CanaryShare, GatewayConfig, Route, render_config
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.commands.envoy_metrics import METRICS_PORT
 from slipway._internal.commands.envoy_tls import TLS_PORT
@@ -76,7 +76,8 @@ class GatewaySpec:
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> GatewaySpec:
         fixed = {key: inputs[key] for key in ("workspace", "stack", "image", "network", "bind", "port")}
-        routes = tuple(_parse_route(route) for route in inputs["routes"])
+        canaries = inputs.get("canaries") or {}
+        routes = tuple(_parse_route(route, canaries.get(route["service"])) for route in inputs["routes"])
         secrets = dict(inputs.get("secrets") or {})
         for secret in secrets.values():
             register_secret(str(secret))
@@ -269,7 +270,7 @@ def port_taken_error(bind: str, port: int, stack: str, key: str = "port") -> Sli
     )
 
 
-def _parse_route(route_inputs: Mapping[str, Any]) -> Route:
+def _parse_route(route_inputs: Mapping[str, Any], canary: Mapping[str, Any] | None = None) -> Route:
     limits = {key: route_inputs[key] for key in ("body", "connect", "idle") if key in route_inputs}
     for key in limits.keys() - {"body"}:
         limits[key] = int(limits[key])  # Pulumi's numbers are floats
@@ -281,6 +282,7 @@ def _parse_route(route_inputs: Mapping[str, Any]) -> Route:
         route_inputs.get("health", ""),
         _parse_rules(route_inputs),
         route_inputs.get("protocol", "http"),
+        CanaryShare(str(canary["upstream"]), int(canary["percent"])) if canary else None,
     )
 
 

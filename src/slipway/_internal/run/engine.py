@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slipway._internal.content.healthcheck import Healthcheck
+from slipway._internal.model.canary import canary_image_name
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.masking import StreamMasker
 from slipway._internal.run import docker_config, ssh
@@ -72,14 +73,19 @@ class ContainerSummary:
 
     @property
     def resource(self) -> str:
-        """Its name in the stack's state: its service's, and of a further container `SERVICE.2`."""
+        """Its name in the stack's state: its service's, of a further container `SERVICE.2`, `SERVICE.canary`."""
         name = self.labels.get(URN_LABEL, "").rpartition("::")[2]
         return name if name.partition(REPLICA_SEPARATOR)[0] == self.service else self.service
 
     @property
     def replica(self) -> int:
-        """Its number among the containers of its service, from 1."""
-        return int(self.resource.partition(REPLICA_SEPARATOR)[2] or 1)
+        """Its number among the containers of its service, from 1; a canary is not among them, and has 0."""
+        return 0 if self.is_canary else int(self.resource.partition(REPLICA_SEPARATOR)[2] or 1)
+
+    @property
+    def is_canary(self) -> bool:
+        """Whether it is the canary of its service."""
+        return self.resource == canary_image_name(self.service)
 
 
 def _finished_event() -> threading.Event:

@@ -93,12 +93,13 @@ class PulumiStack:
     def _serve_policies(self) -> AbstractContextManager[PolicyServer]:
         return serve_policies(self.policies(), self.environment, self._folder, self._reports)
 
-    def up(self, on_event: OnEvent, on_advice: OnAdvice | None = None) -> Outcome:
+    def up(self, on_event: OnEvent, on_advice: OnAdvice | None = None, targets: Sequence[str] | None = None) -> Outcome:
         """Make the stack what the program says.
 
         Args:
             on_event: gets each of the engine's events.
             on_advice: gets what policies only advise.
+            targets: the URNs of what alone is changed, `**` for any text; None: everything.
 
         Raises:
             StackBusy: someone else is updating the stack.
@@ -113,6 +114,7 @@ class PulumiStack:
                 on_output=self._log_line,
                 on_error=self._log_line,
                 color="never",
+                target=[*targets] if targets else None,
                 policy_packs=policy.packs,
             )
         return counter.outcome()

@@ -171,6 +171,16 @@ def read_resource_ids(folder: Path, project: str, stack: str) -> frozenset[str] 
         return None
 
 
+def read_resources(folder: Path, project: str, stack: str, marker: str) -> list[dict[str, Any]]:
+    """Return a stack's resources in a file backend; none where its state lacks the marker, or cannot be read."""
+    try:
+        text = state_file(folder, project, stack).read_text(encoding="utf-8")
+        latest = json.loads(text)["checkpoint"]["latest"] if marker in text else {}
+        return [resource for resource in latest.get("resources") or [] if isinstance(resource, dict)]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return []
+
+
 def state_file(folder: Path, project: str, stack: str) -> Path:
     """Return the file that holds a stack's state in a file backend."""
     return folder / ".pulumi" / "stacks" / project / f"{stack}.json"

@@ -36,13 +36,15 @@ def select_replicas(
 ) -> tuple[list[ContainerSummary], list[ContainerSummary]]:
     """Return the containers that serve a service, by their numbers, and those that are not in the stack's state.
 
+    A canary is neither.
+
     Args:
         containers: all containers of one service, the oldest first.
         known_ids: the ids in the stack's state; None if the state cannot be read.
     """
     serving: list[ContainerSummary] = []
     strays: list[ContainerSummary] = []
-    for number in sorted({container.replica for container in containers}):
+    for number in sorted({container.replica for container in containers if not container.is_canary}):
         found, others = select_serving(
             [container for container in containers if container.replica == number], known_ids
         )

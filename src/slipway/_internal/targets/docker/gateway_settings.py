@@ -9,11 +9,13 @@ import pulumi
 
 from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TlsOptions, TracesOptions
 from slipway._internal.model.addresses import url_authority
+from slipway._internal.model.canary import CanaryChange
 from slipway._internal.model.consumer_keys import parse_keys, setting_of
 from slipway._internal.model.hosts import WILDCARD
 from slipway._internal.model.routes import covers, precedence
 from slipway._internal.model.stack import Stack, gateway_port_of, hosts_of_stack, metrics_port_of, tls_port_of
 from slipway._internal.model.workspace import Service, Workspace
+from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.rollout.gateway import GATEWAY, gateway_url
 
 
@@ -46,6 +48,18 @@ def gateway_consumers(workspace: Workspace, stack: Stack) -> dict[str, pulumi.Ou
         value = {"keys": [key.sha256 for key in keys], "groups": list(consumer.groups)}
         found[name] = pulumi.Output.secret(value)
     return found
+
+
+def kept_of_gateway(change: CanaryChange | None) -> list[str]:
+    """Return the inputs of the gateway that a change of canaries leaves as they are, whatever the files say by now.
+
+    It takes the consumers' keys as they are now, so that one that has leaked can go during a canary.
+    """
+    if change is None:
+        return []
+    taken = {"canaries", "consumers", *(["routes"] if change == "promotion" else [])}
+    known = (*GatewayHandler.required, *GatewayHandler.defaults, *GatewayHandler.optional, *GatewayHandler.secret)
+    return [name for name in known if name not in taken]
 
 
 def service_urls(workspace: Workspace, stack: Stack, routed: Sequence[Service]) -> dict[str, str]:

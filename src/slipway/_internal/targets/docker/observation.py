@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from slipway._internal.commands.envoy import read_maintenance
+from slipway._internal.commands.envoy import parse_config, read_maintenance
 from slipway._internal.context.parallel import run_parallel
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.insight.run_recorder import Recorder
@@ -95,6 +95,7 @@ class DockerTarget:
             service.name: [each.name for each in service.settings.volumes] for service in self.workspace.services
         }
         in_maintenance = self._maintenance(own_containers)
+        canaries = [container for container in own_containers if container.is_canary]
         for name in expected:
             serving, strays = containers.select_replicas(
                 [service for service in own_containers if service.service == name], known_ids
@@ -110,12 +111,42 @@ class DockerTarget:
                     else replicas_status(serving, self._expected_replicas(name, serving), drift)
                 )
             rows += [_status_row(service, f"a stray, not in the state: `{deploy}` removes it") for service in strays]
+            rows += [
+                self._canary_row(canary, known_ids, own_containers) for canary in canaries if canary.service == name
+            ]
         rows += [
             _status_row(service, "no such service any more")
             for service in own_containers
             if service.service not in expected
         ]
         return rows
+
+    def _canary_row(
+        self,
+        canary: engine.ContainerSummary,
+        known_ids: Collection[str] | None,
+        own_containers: Sequence[engine.ContainerSummary],
+    ) -> ServiceStatus:
+        """Return the row of a canary, which has its share where others have their drift."""
+        verb, where = f"invoke canary {canary.service}", f" --stack {self.stack.name}"
+        if known_ids is not None and canary.id not in known_ids:
+            drift = f"a stray, not in the state: `{how_to_deploy(self.stack.name)}` removes it"
+        else:
+            percent = self._live_shares(own_containers).get(canary.service, 0)
+            drift = f"a canary, gets {percent} % of requests: `{verb} --promote{where}` or `--abort`"
+            if canary.state != "running" or canary.health == "unhealthy":
+                drift = f"a canary that does not serve, its share goes to the others: `{verb} --abort{where}` ends it"
+        return replace(_status_row(canary, drift), service=canary.resource)
+
+    def _live_shares(self, own_containers: Sequence[engine.ContainerSummary]) -> dict[str, int]:
+        """Return the percentage of requests that the gateway sends to each canary now."""
+        running = [each for each in own_containers if each.service == GATEWAY and each.state == "running"]
+        if not running:
+            return {}
+        with engine.docker_errors(), suppress(ConfigError):
+            live = parse_config(read_live_config(engine.client().containers.get(running[-1].id)))
+            return {route.service: route.canary.percent for route in live.routes if route.canary}
+        return {}
 
     def _maintenance(self, own_containers: Sequence[engine.ContainerSummary]) -> dict[str, str]:
         """Say what the gateway answers for; the whole stack by the gateway itself."""
@@ -158,7 +189,8 @@ class DockerTarget:
         return f"{problem}: `{how_to_deploy(self.stack.name)}` replaces it" if problem else ""
 
     def logs(self, service: str, *, follow: bool, tail: int) -> Iterator[str]:
-        serving = self._find_replicas(service)
+        canaries = [each for each in self.own_containers() if each.service == service and each.is_canary]
+        serving = [*self._find_replicas(service), *canaries]
         if len(serving) == 1:
             yield from engine.read_logs(serving[0].id, tail=tail, follow=follow)
         else:

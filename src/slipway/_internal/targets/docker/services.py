@@ -11,11 +11,13 @@ import pulumi
 from slipway._internal.commands.gateway_options import options_as_inputs
 from slipway._internal.model import lock
 from slipway._internal.model.auth import with_files
+from slipway._internal.model.canary import canary_image_name
 from slipway._internal.model.request_limits import NO_TIMEOUTS, effective_limits
 from slipway._internal.model.routes import RouteSettings
 from slipway._internal.model.stack import gateway_port_of, metrics_port_of
 from slipway._internal.model.start_order import backing_needs, in_start_order
 from slipway._internal.model.workspace import JobSettings, Service, ServiceSettings
+from slipway._internal.provider.container import ContainerHandler
 from slipway._internal.provider.resources import (
     Container,
     Gateway,
@@ -27,10 +29,23 @@ from slipway._internal.provider.resources import (
 )
 from slipway._internal.run import engine
 from slipway._internal.run.resource_tree import FLAT_STATE
-from slipway._internal.targets.docker.gateway_settings import gateway_consumers, gateway_options, service_urls
+from slipway._internal.targets.docker.gateway_settings import (
+    gateway_consumers,
+    gateway_options,
+    kept_of_gateway,
+    service_urls,
+)
 from slipway._internal.targets.docker.gateway_tls import read_tls
 from slipway._internal.targets.docker.unsupported_rules import refuse_for_envoy
 from slipway._internal.targets.services import ServicesArgs
+
+CONTAINER_INPUTS = (
+    *ContainerHandler.required,
+    *ContainerHandler.defaults,
+    *ContainerHandler.optional,
+    *ContainerHandler.secret,
+)
+"""What a container is made from: a canary's stays as it began, whatever the files say meanwhile."""
 
 
 class DockerServices(pulumi.ComponentResource):
@@ -45,6 +60,7 @@ class DockerServices(pulumi.ComponentResource):
         network: the network of the containers and the gateway.
         containers: each service's container, the first where it has several.
         replicas: all containers of each service.
+        canaries: the container of each canary that is under way.
         jobs: each job, in a container that starts its program at its times.
         gateway: forwards requests to the services that have a route.
         urls: the URL of each service that has a route.
@@ -53,6 +69,7 @@ class DockerServices(pulumi.ComponentResource):
     network: Network
     containers: dict[str, Container]
     replicas: dict[str, list[Container]]
+    canaries: dict[str, Container]
     jobs: dict[str, Job]
     gateway: Gateway
     urls: dict[str, str]
@@ -60,6 +77,7 @@ class DockerServices(pulumi.ComponentResource):
     def __init__(self, name: str, args: ServicesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:docker:DockerServices", name, None, opts)
         self._args = args
+        self._release_commands: dict[str, list[ReleaseCommand]] = {}
         self._child_opts = pulumi.ResourceOptions(parent=self, aliases=[FLAT_STATE])
         workspace, stack = args.workspace, args.stack
         self.network = Network(
@@ -69,13 +87,15 @@ class DockerServices(pulumi.ComponentResource):
             opts=self._child_opts,
         )
         self.containers = {}
-        self.replicas, self.jobs = {}, {}
+        self.replicas, self.canaries, self.jobs = {}, {}, {}
         for service in in_start_order(args.services):
             if service.settings.job:
                 self.jobs[service.name] = self._declare_job(service, service.settings.job)
             else:
                 self.replicas[service.name] = self._declare_replicas(service)
                 self.containers[service.name] = self.replicas[service.name][0]
+            if service.name in self._canary_shares:
+                self.canaries[service.name] = self._declare_canary(service)
         routed = [service for service in args.services if service.routes]
         self.gateway = self._declare_gateway(routed)
         self.urls = service_urls(workspace, stack, routed)
@@ -97,10 +117,22 @@ class DockerServices(pulumi.ComponentResource):
             options=options_as_inputs(gateway_options(workspace, stack, routed, tls.options)),
             secrets=tls.secrets,
             consumers=gateway_consumers(workspace, stack),
+            canaries={
+                name: {
+                    "upstream": pulumi.Output.format(
+                        "{0}:{1}", canary.container_name, workspace.service(name).settings.port
+                    ),
+                    "percent": self._canary_shares[name],
+                }
+                for name, canary in self.canaries.items()
+            },
             tls_port=tls.options.port if tls.options else None,
             metrics_port=metrics_port_of(workspace, stack),
             drain_seconds=max((service.settings.drain for service in routed), default=None),
-            opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
+            opts=pulumi.ResourceOptions.merge(
+                self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
+                pulumi.ResourceOptions(ignore_changes=kept_of_gateway(stack.canary_change)),
+            ),
         )
 
     def _route(self, service: Service, route: RouteSettings) -> RouteArgs:
@@ -137,21 +169,46 @@ class DockerServices(pulumi.ComponentResource):
             replicas.append(self._declare_container(service, name, replicas[-1:], replicas[0].container_name))
         return replicas
 
+    def _declare_canary(self, service: Service) -> Container:
+        """Declare the container of a service's canary: as the service's own, of another image; a step leaves it so."""
+        after = [*self._backing(service), *self._release_commands.get(service.name, ())]
+        return self._declare_container(service, canary_image_name(service.name), after, is_canary=True)
+
+    @property
+    def _canary_shares(self) -> dict[str, int]:
+        return {canary.service: canary.percent for canary in self._args.stack.canaries or ()}
+
+    def _newest_image(self, service: Service) -> pulumi.Input[str]:
+        """Return the image that a service is on the way to: its canary's, if it has one."""
+        return self._args.images.get(canary_image_name(service.name), self._args.images[service.name])
+
     def _declare_container(
-        self, service: Service, name: str, after: Sequence[pulumi.Resource], group: pulumi.Output[str] | None = None
+        self,
+        service: Service,
+        name: str,
+        after: Sequence[pulumi.Resource],
+        group: pulumi.Output[str] | None = None,
+        *,
+        is_canary: bool = False,
     ) -> Container:
         """Declare a service's container: image by digest, environment, secrets as files, and limits."""
         settings = service.settings
+        inputs = self._common_inputs(service)
+        if is_canary:
+            inputs |= {"image": self._newest_image(service), "canary": True}
+        kept = CONTAINER_INPUTS if is_canary and self._args.stack.canary_change else ()
         return Container(
             name,
-            **self._common_inputs(service),
+            **inputs,
             port=settings.port,
             group=group,
             health_timeout=settings.start_timeout,
             drain_seconds=settings.drain,
             volumes={volume.name: volume.path for volume in settings.volumes},
             healthcheck=_healthcheck(settings),
-            opts=self._opts_after(after),
+            opts=pulumi.ResourceOptions.merge(
+                self._opts_after(after), pulumi.ResourceOptions(ignore_changes=list(kept))
+            ),
         )
 
     def _declare_job(self, service: Service, job: JobSettings) -> Job:
@@ -172,9 +229,10 @@ class DockerServices(pulumi.ComponentResource):
             target="docker",
             release=service.settings.release,
             rolls_back=self._args.stack.rolls_back,
-            **self._common_inputs(service),
+            **{**self._common_inputs(service), "image": self._newest_image(service)},
             opts=self._opts_after(self._backing(service)),
         )
+        self._release_commands[service.name] = [command]
         return [command]
 
     def _common_inputs(self, service: Service) -> dict[str, Any]:

@@ -85,12 +85,15 @@ def routes(
     from slipway._internal.model import stack as stacks
     from slipway._internal.model.stack_hosts import check_hosts
     from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.targets.kubernetes.unsupported_rules import refuse_unsupported_rules
     from slipway._internal.tasks import show
 
     workspace = load_workspace(workspace_root())
     settings = stacks.load(workspace_root(), stack, {})
     services = [service for service in workspace.services if service.name not in settings.external]
     check_hosts(services, settings)
+    if settings.target == "kubernetes":
+        refuse_unsupported_rules(workspace, settings, services)
     if test:
         facts = RequestFacts.of(header or (), from_)
         tls_port = stacks.tls_port_of(workspace, settings) if settings.certificate else 0

@@ -21,6 +21,8 @@ from tests.kubernetes.gateway_world import HOST, OTHER_HOST, RULED_HOST, Entranc
 from tests.kubernetes.world import Cluster, wait_until
 from tests.tokens import Issuer, encoded, with_secret
 
+from slipway._internal.toolchain.cluster import sandbox
+
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
 GATEWAY_NAMESPACE = f"{NAMESPACE}-gateway"
@@ -33,10 +35,10 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
 
 
 @pytest.fixture(scope="module")
-def world(live: Workspace, cluster: Cluster, probe_image: str, issuer: Issuer) -> Iterator[Workspace]:
+def world(live: Workspace, cluster: Cluster, issuer: Issuer) -> Iterator[Workspace]:
     """The workspace behind both Gateways, for all tests of this file; nothing of it is left afterwards."""
     try:
-        gateways.install(cluster, probe_image)
+        gateways.install(cluster, sandbox.image_name())
         write_world(live, issuer)
         live.up(*HERE, "--yes")
         _serve_by_traefik(cluster)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,7 +69,7 @@ def named_rules(route: RouteSettings, rules: Sequence[Mapping[str, Any]]) -> lis
 def rule_name(route: RouteSettings) -> str:
     """Return what no other route of an HTTPRoute is called; it stays while path and methods stay."""
     said = f"{' '.join(route.methods)} {route.path}"
-    words = "-".join(filter(str.isalnum, route.path.lower().split("/")))[:40] or "route"
+    words = re.sub("[^a-z0-9]+", "-", route.path.lower())[:40].strip("-") or "all"
     return f"{words}.{hashlib.sha256(said.encode()).hexdigest()[:10]}"
 
 

@@ -64,7 +64,7 @@ def tools_of(suite: str) -> tuple[str, ...]:
     gate = "registry", "crane", environment.SCANNER, environment.SIGNER
     e2e = *environment.TOOLS, "buildkit", "registry", "compose"
     # Tools of one module go together: the second is built in no time.
-    cluster = *environment.KUBERNETES_TOOLS, *components.TOOLS, kubernetes_plugin.PLUGIN
+    cluster = *environment.KUBERNETES_TOOLS, *components.TOOLS, kubernetes_plugin.PLUGIN, "envoy-gateway"
     needed = {"gate": gate, "e2e": e2e, "kubernetes": (*e2e, *cluster)}[suite]
     return tuple(dict.fromkeys(needed))
 

@@ -46,6 +46,8 @@ class _TextRule:
 
 
 _NAME_RULE = _TextRule(KUBERNETES_NAME.fullmatch, "Write a name of lower-case letters, digits, dashes and dots.")
+ENVOY_GATEWAY = "envoy-gateway"
+"""The only product whose policies a stack's Gateway may have."""
 _KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:kubeconfig": _TextRule(re.compile(r"\S.*").fullmatch, "Write a file's path, such as `~/.kube/config`."),
     "slipway:context": _TextRule(re.compile(r"\S.*").fullmatch, "Write one that `kubectl config get-contexts` lists."),
@@ -53,6 +55,7 @@ _KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
         KUBERNETES_LABEL.fullmatch, "Write lower-case letters, digits and dashes, at most 63."
     ),
     "slipway:gateway": _NAME_RULE,
+    "slipway:gateway-policies": (ENVOY_GATEWAY,),
     "slipway:parent": _TextRule(
         KUBERNETES_PARENT.fullmatch, "Write NAMESPACE/NAME of a Gateway, such as `infra/public`."
     ),
@@ -136,9 +139,10 @@ class Stack:
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
-    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set; `tls`
-    is a Secret's name. `ingress_from` and `egress_to` say who may call services that
-    have a route, and whom services may call, see `peers`. `admission`: whether the stack applies its admission policy.
+    the stack makes), `parent` (namespace/name of one that exists) and `ingress` (a class) at most one is set.
+    `gateway_policies` says whose policies the `gateway` has, if any; `tls` is a Secret's name. `ingress_from` and
+    `egress_to` say who may call services that have a route, and whom services may call, see `peers`. `admission`:
+    whether the stack applies its admission policy.
 
     `external` names the services that run elsewhere: their addresses are secrets in the stack's configuration.
 
@@ -169,6 +173,7 @@ class Stack:
     context: str | None = None
     namespace: str | None = None
     gateway: str | None = None
+    gateway_policies: str | None = None
     parent: str | None = None
     ingress: str | None = None
     host: str | None = None
@@ -277,6 +282,7 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         context=config.get("slipway:context"),
         namespace=config.get("slipway:namespace"),
         gateway=config.get("slipway:gateway"),
+        gateway_policies=config.get("slipway:gateway-policies"),
         parent=config.get("slipway:parent"),
         ingress=config.get("slipway:ingress"),
         host=config.get("slipway:host"),
@@ -437,6 +443,13 @@ def _check_combinations(path: Path, lines: Mapping[str, int], values: Mapping[st
             exposed[1],
             f"`{exposed[0]}` and `{exposed[1]}` are both set",
             "Keep one: a Gateway of the stack's own, one that exists, or an Ingress.",
+        )
+    if "slipway:gateway-policies" in values and "slipway:gateway" not in values:
+        raise refuse(
+            "slipway:gateway-policies",
+            "`slipway:gateway-policies` is set, but the stack has no Gateway of its own",
+            "Name the class of Envoy Gateway with slipway:gateway, or remove the line: what the listeners of somebody "
+            "else's Gateway do to requests is not this stack's to say.",
         )
     for key in ("slipway:host", "slipway:tls"):
         if key in values and not exposed:

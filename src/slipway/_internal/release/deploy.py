@@ -168,7 +168,7 @@ def unsupported_limits(workspace: Workspace, stack: Stack) -> str:
         *service_names,
         *(["workspace.toml"] if effective_limits(workspace.settings.gateway) != DEFAULT_LIMITS else []),
     ]
-    if stack.target != "kubernetes" or not names:
+    if stack.target != "kubernetes" or stack.gateway_policies or not names:
         return ""
     return (
         f"Kubernetes ignores `body` and `timeouts` under [gateway] in {', '.join(names)}. "

@@ -32,7 +32,9 @@ def declare_services(args: ServicesArgs, opts: pulumi.ResourceOptions | None = N
     # Import only the target that is used: its SDK takes most of a second.
     if name == "kubernetes":
         from slipway._internal.targets.kubernetes.services import KubernetesServices
+        from slipway._internal.targets.kubernetes.unsupported_rules import refuse_unsupported_rules
 
+        refuse_unsupported_rules(args.workspace, args.stack, args.services)
         cluster = KubernetesServices(args.stack.name, args, opts)
         return Services(cluster.urls, [cluster])
     from slipway._internal.targets.docker.services import DockerServices

@@ -91,6 +91,7 @@ def routes(
     from slipway._internal.model.files import write_atomically
     from slipway._internal.model.stack_hosts import check_hosts
     from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.targets.kubernetes.unsupported_rules import refuse_unsupported_rules
     from slipway._internal.tasks import show
 
     workspace = load_workspace(workspace_root())
@@ -107,6 +108,8 @@ def routes(
             if json
             else show.table(engines.ENGINE_COLUMNS, [engines.engine_cells(row) for row in found])
         )
+    if settings.target == "kubernetes":
+        refuse_unsupported_rules(workspace, settings, services)
     if test:
         facts = RequestFacts.of(header or (), from_)
         tls_port = stacks.tls_port_of(workspace, settings) if settings.certificate else 0

@@ -23,6 +23,7 @@ from slipway._internal.targets.kubernetes.context import (
     ServiceContext,
     pod_selector,
 )
+from slipway._internal.targets.kubernetes.policies import is_asked_about_callers
 
 ALL_POLICY_TYPES = ("Ingress", "Egress")
 DNS_NAMESPACE = "kube-system"
@@ -48,7 +49,8 @@ def allow_service(ctx: ServiceContext) -> list[NetworkPolicy]:
     callers = [other for other in stack_ctx.workspace.services if service.name in other.settings.needs]
     needs = [stack_ctx.workspace.service(name) for name in sorted(service.settings.needs)]
     ingress = [_callers_rule(stack_ctx, service, callers)] if callers else []
-    if service.routes and is_exposed(stack_ctx):
+    asks = stack_ctx.stack.gateway_policies and is_asked_about_callers(stack_ctx, service)
+    if (service.routes or asks) and is_exposed(stack_ctx):
         ingress.append(_outside_rule(stack_ctx, service))
     egress = [
         NetworkPolicyEgressRuleArgs(to=[_pods_peer(stack_ctx, other)], ports=[_policy_port(other)]) for other in needs

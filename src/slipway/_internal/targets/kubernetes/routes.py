@@ -23,12 +23,13 @@ from pulumi_kubernetes.networking.v1 import (
     ServiceBackendPortArgs,
 )
 
+from slipway._internal.commands.envoy_gateway import named_rules, with_checked_headers
 from slipway._internal.model.hosts import WILDCARD, by_host
 from slipway._internal.model.routes import PREFIX_HEADER, RouteSettings
 from slipway._internal.model.stack import Stack, gateway_namespace_of, hosts_of_stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.targets.kubernetes.context import NAMESPACE_LABEL, PATCH_FORCE, KubernetesContext, ServiceContext
-from slipway._internal.targets.kubernetes.unsupported_rules import refuse_for_gateway, refuse_for_ingress
+from slipway._internal.targets.kubernetes.policies import declare_listener_policy, declare_route_policies
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 HSTS = "Strict-Transport-Security"
@@ -63,6 +64,8 @@ def declare_entry_point(stack_ctx: KubernetesContext) -> EntryPoint:
     has_tls = bool(stack_ctx.stack.tls)
     parent = {"namespace": name, "name": GATEWAY_NAME}
     resources: list[pulumi.Resource] = [namespace, gateway]
+    if stack_ctx.stack.gateway_policies:
+        resources.append(declare_listener_policy(stack_ctx, GATEWAY_NAME, name, namespace))
     if has_tls:
         resources.append(_redirect(stack_ctx, parent, gateway))
     return EntryPoint(({**parent, "sectionName": "https" if has_tls else "http"},), tuple(resources))
@@ -90,8 +93,8 @@ def expose_service(ctx: ServiceContext, entry_point: EntryPoint) -> None:
         opts=ctx.opts(),
     )
     if ctx.service.routes and entry_point.parents:
-        refuse_for_gateway(ctx)
-        for host, routes in by_host(ctx.service.routes, lambda route: route.host, ()).items():
+        routes_in_force = ctx.service.ruled_routes if ctx.stack_ctx.stack.gateway_policies else ctx.service.routes
+        for host, routes in by_host(routes_in_force, lambda route: route.host, ()).items():
             _route(ctx, entry_point, host, routes)
     elif ctx.service.routes and ctx.stack_ctx.stack.ingress:
         _ingress(ctx)
@@ -137,7 +140,9 @@ def _gateway(stack_ctx: KubernetesContext, namespace: str, after: pulumi.Resourc
 
 def _redirect(stack_ctx: KubernetesContext, gateway: Mapping[str, str], after: pulumi.Resource) -> CustomResource:
     """Declare a redirect from HTTP to HTTPS."""
-    to_tls = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
+    # Envoy Gateway brings a Gateway API that knows 308, by which a POST stays one. Older ones take 301 or 302 alone.
+    status = 308 if stack_ctx.stack.gateway_policies else 301
+    to_tls = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": status}}
     name = "slipway.redirect"
     return CustomResource(
         name,
@@ -154,6 +159,15 @@ def _route(ctx: ServiceContext, entry_point: EntryPoint, host: str, routes: Sequ
     backend = {"name": ctx.name, "port": ctx.service.settings.port}
     hosts = [host] if host else list(hosts_of_stack(ctx.stack_ctx.stack))
     name = f"{ctx.name}.{'below' if host.startswith(WILDCARD) else 'at'}.{host.removeprefix(WILDCARD)}"
+    policies: list[pulumi.Resource] = []
+    rules: list[dict[str, Any]] = []
+    for route in routes:
+        if ctx.stack_ctx.stack.gateway_policies:
+            found = named_rules(route, list(_rules(_with_hsts(ctx, with_checked_headers(route)), backend)))
+            policies += declare_route_policies(ctx, name if host else ctx.name, route, [rule["name"] for rule in found])
+        else:
+            found = list(_rules(_with_hsts(ctx, route), backend))
+        rules += found
     return CustomResource(
         name if host else ctx.name,
         api_version=GATEWAY_API,
@@ -162,9 +176,9 @@ def _route(ctx: ServiceContext, entry_point: EntryPoint, host: str, routes: Sequ
         spec={
             "parentRefs": [dict(parent) for parent in entry_point.parents],
             **({"hostnames": hosts} if hosts else {}),
-            "rules": [rule for route in routes for rule in _rules(_with_hsts(ctx, route), backend)],
+            "rules": rules,
         },
-        opts=ctx.opts(entry_point.resources),
+        opts=ctx.opts([*entry_point.resources, *policies]),
     )
 
 
@@ -222,7 +236,6 @@ def _prefix(path: str) -> dict[str, str]:
 
 def _ingress(ctx: ServiceContext) -> Ingress:
     stack = ctx.stack_ctx.stack
-    refuse_for_ingress(ctx)
     backend = IngressBackendArgs(
         service=IngressServiceBackendArgs(name=ctx.name, port=ServiceBackendPortArgs(name="http"))
     )

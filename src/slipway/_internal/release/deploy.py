@@ -24,6 +24,7 @@ from slipway._internal.model.files import write_atomically
 from slipway._internal.model.request_limits import DEFAULT_LIMITS, effective_limits
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
+from slipway._internal.release.certificates import issue_at_deploy
 from slipway._internal.release.deploy_locks import clear_stale_lock
 from slipway._internal.release.engine_events import RELEASE_COMMAND_RUNS, EngineEventReporter
 from slipway._internal.release.generated_secrets import generate_secrets
@@ -108,6 +109,9 @@ def deploy_stack(
         with recorder.phase("Pulumi starts"):
             outcome = update_stack(context, inputs, target, reporter, consent)
         recorder.add_images(outcome.outputs.get("images", {}))
+        if stack.acme:
+            with recorder.phase("have a certificate issued"):
+                issue_at_deploy(workspace, stack, reporter)
         with recorder.phase("ask the URLs"):
             rows = tuple(check_services(workspace, target, outcome))
         target.record_starts(recorder)

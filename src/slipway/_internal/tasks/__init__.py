@@ -11,6 +11,7 @@ from slipway._internal.run import streams
 from slipway._internal.tasks import (
     adopt,
     cache,
+    certificate,
     cluster,
     commands,
     consumer,
@@ -46,6 +47,7 @@ def verbs(root: Path) -> Collection:
         releases,
         look,
         consumer,
+        certificate,
         maintenance,
         commands,
         reports,

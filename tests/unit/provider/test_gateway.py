@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.certificates import Authority
 from tests.unit.fake_engine import FakeEngine
 
 from slipway._internal.commands.envoy import read_maintenance
-from slipway._internal.commands.gateway_options import MaintenanceOptions
+from slipway._internal.commands.gateway_options import MaintenanceOptions, TlsOptions
+from slipway._internal.model.acme import CERTIFICATE, IssuedCertificate, as_file
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.provider import gateway
@@ -20,6 +22,7 @@ from slipway._internal.provider.values import UNKNOWN, SecretValue
 from slipway._internal.rollout import envoy
 from slipway._internal.rollout import gateway as gateways
 from slipway._internal.rollout.cancellation import CancellationToken
+from slipway._internal.rollout.certificate_store import FOLDER
 from slipway._internal.rollout.gateway import GatewaySpec
 from slipway._internal.run import ports
 
@@ -114,6 +117,53 @@ def test_a_deploy_keeps_what_is_in_maintenance(
     handler.create("urn", INPUTS, CancellationToken())
     handler.create("urn", INPUTS, CancellationToken())  # another one, later
     assert [read_maintenance(config) for config in written] == [DOWN, DOWN, None]
+
+
+ISSUING = {**INPUTS, "options": {"acme": {"port": 8443}, "hosts": ["shop.example.com"]}, "tlsPort": 8443}
+
+
+def test_a_deploy_keeps_the_certificate_that_was_issued_and_what_an_authority_is_answered(
+    deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "t" * 43
+    spec = GatewaySpec.from_inputs(ISSUING).serving(TlsOptions("PEM", "acme-1.key", 443), {token: f"{token}.{token}"})
+    assert spec.options.tls and spec.options.tls.port == 8443
+    monkeypatch.setattr(gateway, "_read_config", lambda deployed_state: spec.config)
+    monkeypatch.setattr(gateway, "inspect_container", lambda _id: {"Mounts": [{"Destination": FOLDER}]})
+    state = replace(deployed_state, inputs=ISSUING)
+    assert list(GatewayHandler().diff(state, ISSUING).changed) == []
+    assert GatewaySpec.from_inputs(INPUTS).keeping(spec.config).options.tls is None  # not with other settings
+    monkeypatch.setattr(gateway, "inspect_container", lambda _id: {"Mounts": []})
+    assert list(GatewayHandler().diff(state, ISSUING).replaces) == ["containerId"]
+
+
+def test_another_container_serves_the_certificate_that_its_store_has(docker: FakeEngine, authority: Authority) -> None:
+    issued = authority.issue("shop.example.com")
+    container = docker.add_container("demo-dev-gateway", service="gateway")
+    spec = GatewaySpec.from_inputs(ISSUING)
+    assert gateways.with_issued(spec, container) == spec
+    text = as_file(IssuedCertificate("https://a.example", issued.chain, issued.key))
+    container.files[f"{FOLDER}/{CERTIFICATE}"] = (text.encode(), 0o400)
+    found = gateways.with_issued(spec, container)
+    assert found.options.tls and found.secrets == {found.options.tls.key: issued.key}
+    assert gateways.with_issued(GatewaySpec.from_inputs(INPUTS), container).options.tls is None
+    [mount] = [each for each in gateways.gateway_options(spec, "urn")["mounts"] if each["Target"] == FOLDER]
+    assert mount["Source"].startswith("demo-dev-gateway")
+    assert mount["VolumeOptions"]["Labels"]["slipway.data"] == "true"
+    container.files[f"{FOLDER}/{CERTIFICATE}"] = (text[:-40].encode(), 0o400)  # half of it
+    assert gateways.with_issued(spec, container) == spec
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"acme": {"port": 1}, "tls": {"certificate": "", "key": "a.key", "port": 1}},
+        {"acme": {"port": 1}, "challenges": {"t" * 43: f"{'t' * 43}.{'t' * 43}"}},
+    ],
+)
+def test_what_is_issued_is_no_input(options: dict[str, Any]) -> None:
+    [(name, reason)] = GatewayHandler().check({**INPUTS, "options": options}).failures
+    assert name == "options" and "is no input" in reason
 
 
 def test_maintenance_is_no_input() -> None:

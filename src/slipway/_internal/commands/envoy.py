@@ -17,6 +17,7 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from slipway._internal.commands import envoy_listener as listener
+from slipway._internal.commands.envoy_acme import TOKEN
 from slipway._internal.commands.envoy_auth import check_callers
 from slipway._internal.commands.envoy_clusters import cluster_name, clusters
 from slipway._internal.commands.envoy_listener import LISTEN_PORT
@@ -30,6 +31,7 @@ from slipway._internal.commands.gateway_options import (
     DEFAULT_OPTIONS,
     GatewayOptions,
     MaintenanceOptions,
+    TlsOptions,
     options_as_inputs,
     parse_options,
 )
@@ -61,6 +63,13 @@ _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
 
 
+class IssuedOptions(NamedTuple):
+    """What was switched on in a gateway that has certificates issued: the last of them, and answers to an authority."""
+
+    tls: TlsOptions | None = None
+    challenges: Mapping[str, str] = {}
+
+
 class GatewayConfig(NamedTuple):
     """What a gateway's configuration is made of."""
 
@@ -83,6 +92,7 @@ def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPT
     _check_routes(routes)
     _check_hosts(routes, options)
     _check_tls(options)
+    _check_challenges(options)
     ordered = sorted(routes, key=_precedence_of)
     return {
         BOOTSTRAP: _to_text(listener.bootstrap(CLUSTERS, LISTENERS)),
@@ -137,6 +147,26 @@ def read_maintenance(files: Mapping[str, str]) -> MaintenanceOptions | None:
         return convert(found, MaintenanceOptions)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
+
+
+def read_tls(files: Mapping[str, str]) -> TlsOptions | None:
+    """Return how a gateway speaks TLS by a configuration of whatever version of Slipway; None: it does not."""
+    try:
+        [table] = json.loads(files[ROUTES])["resources"]
+        return convert(table["metadata"]["filter_metadata"][METADATA]["options"]["tls"], TlsOptions)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return None
+
+
+def read_issued(files: Mapping[str, str]) -> IssuedOptions:
+    """Return what a gateway that has certificates issued answers by one, by a configuration of whatever version."""
+    try:
+        [table] = json.loads(files[ROUTES])["resources"]
+        found = table["metadata"]["filter_metadata"][METADATA]["options"]
+        challenges = convert(found.get("challenges", {}), dict[str, str])
+        return IssuedOptions(read_tls(files), challenges) if "acme" in found else IssuedOptions()
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return IssuedOptions()
 
 
 def _parse_route(entry: JsonObject) -> Route:
@@ -196,8 +226,16 @@ def _check_tls(options: GatewayOptions) -> None:
         raise ConfigError(f"the certificate's key has the name {options.tls.key!r}, which is none of a secret file")
     if options.tls and "PRIVATE KEY" in options.tls.certificate:
         raise ConfigError("the certificate has a private key in it")
-    if options.hsts and not options.tls:
+    if options.hsts and not options.tls and not options.acme:
         raise ConfigError("the gateway has `hsts`, but no certificate")
+
+
+def _check_challenges(options: GatewayOptions) -> None:
+    if options.challenges and not options.acme:
+        raise ConfigError("the gateway has `challenges`, but no certificates issued")
+    for token, answer in options.challenges.items():
+        if not TOKEN.fullmatch(token) or not TOKEN.fullmatch(answer.removeprefix(f"{token}.")):
+            raise ConfigError(f"{token!r:.80} is no challenge of ACME with its answer")
 
 
 def _precedence_of(route: Route) -> tuple[int, str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from slipway._internal.commands import envoy_maintenance, openapi_page
+from slipway._internal.commands.envoy_acme import challenge_routes
 from slipway._internal.commands.envoy_auth import RouteGuard
 from slipway._internal.commands.envoy_clusters import canary_cluster_name, cluster_name
 from slipway._internal.commands.envoy_filters import BUFFER_FILTER
@@ -74,7 +75,12 @@ def _virtual_hosts(ordered: Sequence[Route], options: GatewayOptions) -> list[Js
         {
             "name": host,
             "domains": _spellings(host),
-            "routes": [*_own_routes(options.tls, options.apis), *_table(routes, options, guard)],
+            # Before all else: no rule, redirect or maintenance may keep an authority from its answer.
+            "routes": [
+                *challenge_routes(options.challenges),
+                *_own_routes(options.tls, options.apis),
+                *_table(routes, options, guard),
+            ],
         }
         for host, routes in tables.items()
         if host != ANY_HOST

@@ -45,6 +45,16 @@ class TracesOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     percent: Annotated[int, Meta(ge=1, le=100)] = 100
 
 
+class AcmeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That the gateway serves the certificate that an authority issued for it, and until there is one, HTTP alone.
+
+    Attributes:
+        port: the port that callers find TLS at, once there is a certificate.
+    """
+
+    port: Annotated[int, Meta(ge=1, le=65535)]
+
+
 class MaintenanceOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
     """What the gateway answers for, in place of services.
 
@@ -80,7 +90,10 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     Attributes:
         hosts: the names that requests are for; none: all.
-        tls: how it speaks TLS; None: it does not.
+        tls: how it speaks TLS; None: it does not. With `acme` no input of Pulumi's, but what was issued last.
+        acme: that it has its certificates issued; None: it has its own, or none.
+        challenges: what it answers an authority that looks whether the gateway's hosts are the gateway's: the key
+            authorization of each token (RFC 8555, 8.3). No input of Pulumi's.
         hsts: the seconds for which browsers shall come by HTTPS only; 0: they are not told.
         metrics: whether it has a listener for its metrics.
         traces: where it sends spans; None: nowhere.
@@ -92,6 +105,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     hosts: tuple[str, ...] = ()
     tls: TlsOptions | None = None
+    acme: AcmeOptions | None = None
+    challenges: dict[str, str] = {}
     hsts: Annotated[int, Meta(ge=0)] = 0
     metrics: bool = False
     traces: TracesOptions | None = None

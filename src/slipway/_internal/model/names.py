@@ -31,6 +31,12 @@ KUBERNETES_PARENT = re.compile(rf"{_LABEL}/{KUBERNETES_NAME.pattern}")
 HOST = re.compile(rf"(?=.{{1,253}}\Z)(?!(?:.*\.)?[0-9]+\Z){KUBERNETES_NAME.pattern}")
 """A host name and no address, as Gateways and Ingresses take it."""
 
+ACME_URL = re.compile(r"https://[A-Za-z0-9.:\[\]-]{1,260}/[\x21-\x7e]{0,500}")
+"""The address of an authority's directory: RFC 8555 has it by HTTPS alone."""
+
+EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]{1,64}@(?=[A-Za-z0-9])[A-Za-z0-9.-]{1,253}")
+"""An address for mail that stands in a `mailto:` (RFC 6068) as it is."""
+
 LOOPBACK = re.compile(r"(?:127\.[0-9.]+|localhost|\[::1\])(?::|/|$)")
 """A registry on this machine."""
 

@@ -16,7 +16,9 @@ from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.files import write_atomically
 from slipway._internal.model.hosts import GATEWAY_HOST
 from slipway._internal.model.names import (
+    ACME_URL,
     DNS_LABEL,
+    EMAIL,
     HOST,
     KUBERNETES_LABEL,
     KUBERNETES_NAME,
@@ -76,9 +78,24 @@ _KUBERNETES_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
 
 _FILE_RULE = _TextRule(re.compile(r"\S.*").fullmatch, "Write a file's path, such as `certs/shop.pem`.")
 _TRACES_URL = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:(?!4317/?$)[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?")
+ACME_DIRECTORIES = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+"""The authorities that have a name of their own, and where each lists what it offers (RFC 8555, 7.1.1)."""
+_ACME_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
+    "slipway:acme": _TextRule(
+        lambda text: text in ACME_DIRECTORIES or ACME_URL.fullmatch(text),
+        f"Write {', '.join(ACME_DIRECTORIES)}, or the https:// address of another authority's directory.",
+    ),
+    "slipway:acme-terms": ("agreed",),
+    "slipway:acme-email": _TextRule(EMAIL.fullmatch, "Write an address, such as `ops@example.com`."),
+    "slipway:acme-ca": _FILE_RULE,
+}
 _DOCKER_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:certificate": _FILE_RULE,
     "slipway:certificate-key": _FILE_RULE,
+    **_ACME_SETTINGS,
     "slipway:tls-port": range(1, 65536),
     "slipway:metrics-port": range(1, 65536),
     "slipway:traces": _TextRule(
@@ -111,6 +128,16 @@ _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     ),
     **_KUBERNETES_SETTINGS,
 }
+_WANTED_SETTINGS = {
+    "slipway:certificate-key": ("slipway:certificate",),
+    "slipway:tls-port": ("slipway:certificate", "slipway:acme"),
+    "slipway:acme-terms": ("slipway:acme",),
+    "slipway:acme-email": ("slipway:acme",),
+    "slipway:acme-ca": ("slipway:acme",),
+    "slipway:traces-percent": ("slipway:traces",),
+}
+"""Settings that mean nothing without one of others."""
+_WANTED_NAMES = {"slipway:certificate": "certificate", "slipway:acme": "authority", "slipway:traces": "collector"}
 _REQUIRED_SETTINGS = ("slipway:images", "slipway:protected")
 """The settings that every stack's file must have: a default would silently decide what may run there."""
 MAX_FILE_NAME_CHARACTERS = 200
@@ -134,8 +161,10 @@ class Stack:
     `host` is the name that it is reached by, for routes that name none of their own.
 
     On a Docker engine: `certificate` is the absolute path of the certificate that its gateway has, `certificate_key` of
-    its private key where that is not a secret of the stack's configuration, and `tls_port` where it speaks TLS,
-    `metrics_port` where its metrics are, `traces` who gets its spans, of `traces_percent` of the requests.
+    its private key where that is not a secret of the stack's configuration; or `acme` is the address of the directory
+    of an authority that issues one, `acme_email` where that authority may write to, `acme_ca` the absolute path of the
+    certificates to trust when it is asked. `tls_port` is where it speaks TLS, `metrics_port` where its metrics are,
+    `traces` who gets its spans, of `traces_percent` of the requests.
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
@@ -163,6 +192,9 @@ class Stack:
     traces_percent: int = 100
     certificate: str | None = None
     certificate_key: str | None = None
+    acme: str | None = None
+    acme_email: str | None = None
+    acme_ca: str | None = None
     registry: str | None = None
     overridden: bool = False
     protection_lifted: bool = False
@@ -213,6 +245,11 @@ def _moved(workspace: Workspace, stack: Stack, port: int) -> int:
     distance = gateway_port_of(workspace, stack) - (stack.port or workspace.settings.gateway.port)
     moved = port + distance
     return moved if 0 < moved < 65536 else port
+
+
+def speaks_tls(stack: Stack) -> bool:
+    """Return whether a stack's gateway has a certificate, or has one issued."""
+    return bool(stack.certificate or stack.acme)
 
 
 def setting_line(stack: Stack, key: str) -> int:
@@ -277,6 +314,9 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         traces_percent=config.get("slipway:traces-percent", 100),
         certificate=_absolute_path(root, config.get("slipway:certificate")),
         certificate_key=_absolute_path(root, config.get("slipway:certificate-key")),
+        acme=_directory(config.get("slipway:acme")),
+        acme_email=config.get("slipway:acme-email"),
+        acme_ca=_absolute_path(root, config.get("slipway:acme-ca")),
         registry=config.get("slipway:registry"),
         kubeconfig=_absolute_path(root, config.get("slipway:kubeconfig")),
         context=config.get("slipway:context"),
@@ -379,6 +419,10 @@ def _read_settings(root: Path, path: Path, text: str) -> dict[str, Any]:
     return values
 
 
+def _directory(acme: str | None) -> str | None:
+    return ACME_DIRECTORIES.get(acme, acme) if acme else None
+
+
 def _split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if text]
 
@@ -413,16 +457,25 @@ def _check_combinations(path: Path, lines: Mapping[str, int], values: Mapping[st
                 if key in _OBSERVATION_SETTINGS
                 else "Remove the line. On Kubernetes the certificate is a Secret, which slipway:tls names.",
             )
-        if key == "slipway:traces-percent" and "slipway:traces" not in values:
-            raise refuse(
-                key, f"`{key}` is set, but there is no `slipway:traces`", "Name the collector, or remove the line."
-            )
-        if "slipway:certificate" not in values and key not in _OBSERVATION_SETTINGS:
+        wanted = _WANTED_SETTINGS.get(key, ())
+        if wanted and not any(other in values for other in wanted):
             raise refuse(
                 key,
-                f"`{key}` is set, but there is no `slipway:certificate`",
-                "Name the certificate, or remove the line.",
+                f"`{key}` is set, but there is no {' or '.join(f'`{other}`' for other in wanted)}",
+                f"Name the {_WANTED_NAMES[wanted[0]]}, or remove the line.",
             )
+    if "slipway:acme" in values and "slipway:certificate" in values:
+        raise refuse(
+            "slipway:acme",
+            "`slipway:acme` and `slipway:certificate` are both set",
+            "Keep one: a certificate that an authority issues, or one of your own.",
+        )
+    if "slipway:acme" in values and "slipway:acme-terms" not in values:
+        raise refuse(
+            "slipway:acme",
+            "`slipway:acme` is set, but nobody agreed to the terms of that authority",
+            "Read them, they are linked from its site and its directory; then add `slipway:acme-terms: agreed`.",
+        )
     if target != "kubernetes":
         for key in (key for key in _KUBERNETES_SETTINGS if key in values):
             raise refuse(

@@ -8,9 +8,9 @@ from itertools import combinations
 import msgspec
 
 from slipway._internal.model.errors import ConfigError
-from slipway._internal.model.hosts import WILDCARD, by_host, covers
+from slipway._internal.model.hosts import ANY_HOST, WILDCARD, by_host, covers
 from slipway._internal.model.routes import RouteSettings, overlap
-from slipway._internal.model.stack import Stack, hosts_of_stack
+from slipway._internal.model.stack import Stack, hosts_of_stack, setting_line
 from slipway._internal.model.structured_files import line_of
 from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace import Service
@@ -38,8 +38,26 @@ def check_hosts(services: Sequence[Service], stack: Stack) -> None:
                     f"{host}{other.path} is also a route of the service `{owner.name}` in the stack `{stack.name}`",
                     "Give one of the two another path or host.",
                 )
+    if stack.acme:
+        _check_for_acme(routes, [*hosts], stack)
     if stack.target == "kubernetes":
         _check_for_kubernetes(routes, stack)
+
+
+def _check_for_acme(routes: Sequence[_NumberedRoute], hosts: Sequence[str], stack: Stack) -> None:
+    """Refuse hosts that an authority does not issue a certificate for when it asks the hosts themselves (HTTP-01)."""
+    for service, number, route in routes:
+        if route.host and route.host.startswith(WILDCARD):
+            raise _error(
+                (service, number, route),
+                f"`host` {route.host} stands for many names, and the authority that {stack.file} names asks each",
+                "Name each host, or have a certificate of your own: slipway:certificate in place of slipway:acme.",
+            )
+    if all(host == ANY_HOST for host in hosts):
+        raise ConfigError(
+            f"{stack.file}:{setting_line(stack, 'slipway:acme')}: `slipway:acme` is set, but the stack has no host",
+            remedy="Name the one that callers use: `slipway:host: shop.example.com`.",
+        )
 
 
 def _check_for_kubernetes(routes: Sequence[_NumberedRoute], stack: Stack) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from slipway._internal.commands.envoy import BOOTSTRAP, read_maintenance, render_config
 from slipway._internal.commands.gateway_options import MaintenanceOptions, parse_options
@@ -22,6 +23,7 @@ from slipway._internal.rollout.gateway import (
     find_gateway_problem,
     gateway_url,
     has_secrets_folder,
+    has_store,
     port_taken_error,
     published_addresses,
     put_secrets,
@@ -58,8 +60,11 @@ class GatewayHandler(ResourceHandler):
             return []
         key = "options"
         try:
-            if parse_options(inputs.get("options") or {}).maintenance:
+            options = parse_options(inputs.get("options") or {})
+            if options.maintenance:
                 raise ConfigError("maintenance is no input: it is switched as the gateway runs")
+            if options.challenges or (options.acme and options.tls):
+                raise ConfigError("what an authority issues is no input: it is served as the gateway runs")
             key = "routes"
             render_config(*GatewaySpec.from_inputs(inputs).table)
         except (ConfigError, KeyError, TypeError) as error:
@@ -80,9 +85,12 @@ class GatewayHandler(ResourceHandler):
             changed, replaces = [*changed, drifted_key], [drifted_key] if drifted_key != RESTART_POLICY_DRIFT else []
         elif not replaces and not contains_unknown(news):
             live_config = _read_config(old)
-            spec = GatewaySpec.from_inputs(news).during(read_maintenance(live_config))
+            spec = GatewaySpec.from_inputs(news).keeping(live_config)
             expected = spec.config
-            lacks_folder = bool(spec.secrets) and not _has_secrets_folder(old)  # an older version of Slipway made it
+            # An older version of Slipway made it, or it had a certificate of its own.
+            lacks_folder = (bool(spec.secrets) and not _has_folder(old, has_secrets_folder)) or (
+                spec.options.acme is not None and not _has_folder(old, has_store)
+            )
             # Envoy reads the bootstrap file at its start only.
             if lacks_folder or live_config.get(BOOTSTRAP) != expected[BOOTSTRAP]:
                 changed, replaces = [*changed, "containerId"], ["containerId"]
@@ -105,7 +113,7 @@ class GatewayHandler(ResourceHandler):
         with engine.docker_errors():
             container = engine.client().containers.get(old.id)
             container.update(restart_policy=engine.RESTART_POLICY)
-            spec = spec.during(read_maintenance(envoy.read_live_config(container)))
+            spec = spec.keeping(envoy.read_live_config(container))
             names = {*_secrets_of(old)}
             put_secrets(container, spec)
             try:
@@ -143,9 +151,9 @@ def _find_gateway_drift(old: ResourceState, news: Props) -> str:
     return "containerId" if find_gateway_problem(old.id) else ""
 
 
-def _has_secrets_folder(old: ResourceState) -> bool:
+def _has_folder(old: ResourceState, has_folder: Callable[[Mapping[str, Any]], bool]) -> bool:
     details = inspect_container(old.id)
-    return details is None or has_secrets_folder(details)
+    return details is None or has_folder(details)
 
 
 def _secrets_of(old: ResourceState) -> Collection[str]:

@@ -25,6 +25,7 @@ from slipway._internal.model.request_limits import DEFAULT_LIMITS, effective_lim
 from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Workspace
 from slipway._internal.release.canary_guard import refuse_during_canary
+from slipway._internal.release.certificates import issue_at_deploy
 from slipway._internal.release.deploy_locks import clear_stale_lock
 from slipway._internal.release.engine_events import RELEASE_COMMAND_RUNS, EngineEventReporter
 from slipway._internal.release.generated_secrets import generate_secrets
@@ -111,6 +112,9 @@ def deploy_stack(
         with recorder.phase("Pulumi starts"):
             outcome = update_stack(context, inputs, target, reporter, consent)
         recorder.add_images(outcome.outputs.get("images", {}))
+        if stack.acme:
+            with recorder.phase("have a certificate issued"):
+                issue_at_deploy(workspace, stack, reporter)
         with recorder.phase("ask the URLs"):
             rows = tuple(check_services(workspace, target, outcome))
         target.record_starts(recorder)

@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from slipway._internal.commands.envoy import LISTEN_PORT, CanaryShare, GatewayConfig, Route, render_config
+from slipway._internal.commands.envoy import (
+    LISTEN_PORT,
+    CanaryShare,
+    GatewayConfig,
+    Route,
+    read_issued,
+    read_maintenance,
+    render_config,
+)
 from slipway._internal.commands.envoy_listener import CONFIG_DIR
 from slipway._internal.commands.envoy_metrics import METRICS_PORT
 from slipway._internal.commands.envoy_tls import TLS_PORT
@@ -19,6 +27,7 @@ from slipway._internal.commands.gateway_options import (
     DEFAULT_OPTIONS,
     GatewayOptions,
     MaintenanceOptions,
+    TlsOptions,
     parse_consumers,
     parse_options,
 )
@@ -30,7 +39,7 @@ from slipway._internal.model.parsing import ParseError, convert
 from slipway._internal.model.request_limits import RequestLimits
 from slipway._internal.model.routes import RouteSettings
 from slipway._internal.model.setting_sources import describe_port_setting
-from slipway._internal.rollout import container_files, envoy
+from slipway._internal.rollout import certificate_store, container_files, envoy
 from slipway._internal.rollout.cancellation import CancellationToken
 from slipway._internal.rollout.container import LOG_ROTATION, MIN_API_VERSION, inspect_container
 from slipway._internal.rollout.container_files import FileOwner
@@ -48,6 +57,8 @@ from slipway._internal.run import engine, ports
 GATEWAY = NETWORK_ALIAS = envoy.GATEWAY
 USER = "65532:65532"
 OWNER = FileOwner(65532, 65532)
+STORE_VOLUME = "acme"
+"""The volume that outlives the container: an authority issues few certificates a week for a host."""
 LOOPBACK = "127.0.0.1"
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
@@ -92,6 +103,25 @@ class GatewaySpec:
             metrics_port=int(inputs.get("metricsPort") or 0),
         )
 
+    def keeping(self, live: Mapping[str, str]) -> GatewaySpec:
+        """Return the gateway with what was switched as it ran, by its live configuration: maintenance and certificate.
+
+        Args:
+            live: the configuration's files.
+        """
+        issued = read_issued(live)
+        kept = self.during(read_maintenance(live))
+        if kept.options.acme is None:
+            return kept
+        return kept.serving(issued.tls, issued.challenges)
+
+    def serving(self, tls: TlsOptions | None, challenges: Mapping[str, str] | None = None) -> GatewaySpec:
+        """Return the gateway with the certificate that was issued for it, and what it answers who issues it."""
+        assert self.options.acme
+        if tls:
+            tls = msgspec.structs.replace(tls, port=self.options.acme.port)
+        return replace(self, options=msgspec.structs.replace(self.options, tls=tls, challenges=dict(challenges or {})))
+
     def during(self, maintenance: MaintenanceOptions | None) -> GatewaySpec:
         """Return the gateway with what is in maintenance now."""
         return replace(self, options=msgspec.structs.replace(self.options, maintenance=maintenance))
@@ -119,11 +149,12 @@ def _create_gateway(spec: GatewaySpec, urn: str, cancellation: CancellationToken
         image = pull_image(spec.image, cancellation)
         refuse_other_image(image, spec.stack)
         remove_orphaned_container(spec.name, urn)
-        for purpose in engine.VOLUME_PURPOSES:
+        for purpose in (*engine.VOLUME_PURPOSES, STORE_VOLUME):
             refuse_foreign_volume(engine.volume_name(spec.name, purpose), urn)
         container = None
         try:
             container = engine.client().containers.create(spec.image, **gateway_options(spec, urn))
+            spec = with_issued(spec, container)
             container_files.put_files(container, CONFIG_DIR, spec.config)
             put_secrets(container, spec)
             container.start()
@@ -151,6 +182,10 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         types.Mount(folder, engine.volume_name(spec.name, kind), type="volume", labels=labels, no_copy=True)
         for folder, kind in ((CONFIG_DIR, engine.CONFIG_VOLUME), (SECRETS_DIR, engine.SECRETS_VOLUME))
     ]
+    if spec.options.acme:
+        store = engine.volume_name(spec.name, STORE_VOLUME)
+        kept = {**labels, engine.DATA_LABEL: "true"}
+        mounts.append(types.Mount(certificate_store.FOLDER, store, type="volume", labels=kept, no_copy=True))
     return {
         **hardened_settings(),
         "name": spec.name,
@@ -171,16 +206,40 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
     }
 
 
+def with_issued(spec: GatewaySpec, container: Any) -> GatewaySpec:
+    """Return the gateway with the certificate that its store has, where it has its certificates issued.
+
+    Args:
+        spec: the gateway.
+        container: its container, which need not run.
+    """
+    issued = certificate_store.read_issued(container) if spec.options.acme else None
+    if issued is None or spec.options.acme is None:
+        return spec
+    tls = certificate_store.tls_of(issued, spec.options.acme.port)
+    return replace(spec.serving(tls), secrets={**spec.secrets, tls.key: issued.key})
+
+
 def put_secrets(container: Any, spec: GatewaySpec) -> None:
     """Put the gateway's secrets into its container, readable by its user alone."""
     if spec.secrets:
         container_files.put_files(container, SECRETS_DIR, spec.secrets, owner=OWNER, mode=0o400)
 
 
+def put_issued_key(container: Any, name: str, key: str) -> None:
+    """Put the private key of an issued certificate into a gateway's container; an empty one takes it away."""
+    container_files.put_files(container, SECRETS_DIR, {name: key}, owner=OWNER, mode=0o400)
+
+
 def clear_secrets(container: Any, names: Collection[str]) -> None:
     """Empty the files of secrets that the gateway does not have any more: nothing in its image could remove them."""
     if names:
         container_files.put_files(container, SECRETS_DIR, dict.fromkeys(names, ""), owner=OWNER, mode=0o400)
+
+
+def has_store(details: Mapping[str, Any]) -> bool:
+    """Return whether a gateway's container has the folder of issued certificates, by the engine's details of it."""
+    return any(mount["Destination"] == certificate_store.FOLDER for mount in details["Mounts"])
 
 
 def has_secrets_folder(details: Mapping[str, Any]) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from slipway._internal.commands.envoy import GatewayConfig, parse_config, render_config
-from slipway._internal.commands.gateway_options import MaintenanceOptions
+from slipway._internal.commands.gateway_options import MaintenanceOptions, TlsOptions
 from slipway._internal.model.errors import SlipwayError
 from slipway._internal.rollout import envoy
 from slipway._internal.rollout.cancellation import CancellationToken
+from slipway._internal.rollout.gateway import put_issued_key
 from slipway._internal.run import engine
 
 
@@ -55,14 +56,42 @@ class LiveGateway:
         envoy.switch_config(self.container, render_config(routes, self.config.options), cancellation)
 
     def switch_back(self, live_config: Mapping[str, str], cancellation: CancellationToken) -> None:
-        """Return to an earlier configuration; what is in maintenance now stays so.
+        """Return to an earlier configuration; what is in maintenance now stays so, and a certificate issued since.
 
         Raises:
             ConfigError: that configuration is somebody else's.
         """
         routes, options = parse_config(live_config)
-        options = msgspec.structs.replace(options, maintenance=self.config.options.maintenance)
+        live = self.config.options
+        options = msgspec.structs.replace(options, maintenance=live.maintenance)
+        if live.acme:
+            options = msgspec.structs.replace(options, tls=live.tls, challenges=live.challenges)
         envoy.switch_config(self.container, render_config(routes, options), cancellation)
+
+    def switch_challenges(self, challenges: Mapping[str, str], cancellation: CancellationToken) -> None:
+        """Answer an authority that looks whether the gateway's hosts are the gateway's; without any, do not any more.
+
+        Args:
+            challenges: token → key authorization.
+            cancellation: stops the waiting.
+        """
+        options = msgspec.structs.replace(self.config.options, challenges=dict(challenges))
+        envoy.switch_config(self.container, render_config(self.config.routes, options), cancellation)
+
+    def switch_certificate(self, tls: TlsOptions, key: str, cancellation: CancellationToken) -> None:
+        """Serve another certificate that was issued for the gateway; connections and requests in flight go on.
+
+        Args:
+            tls: the certificate; its key's name is not that of the one before.
+            key: its private key, PEM.
+            cancellation: stops the waiting.
+        """
+        before = self.config.options.tls
+        put_issued_key(self.container, tls.key, key)
+        options = msgspec.structs.replace(self.config.options, tls=tls)
+        envoy.switch_config(self.container, render_config(self.config.routes, options), cancellation)
+        if before and before.key != tls.key:
+            put_issued_key(self.container, before.key, "")
 
     def switch_maintenance(self, maintenance: MaintenanceOptions | None, cancellation: CancellationToken) -> None:
         """Answer for services in maintenance from now on; for none without."""

@@ -112,7 +112,7 @@ def routes(
         refuse_unsupported_rules(workspace, settings, services)
     if test:
         facts = RequestFacts.of(header or (), from_)
-        tls_port = stacks.tls_port_of(workspace, settings) if settings.certificate else 0
+        tls_port = stacks.tls_port_of(workspace, settings) if stacks.speaks_tls(settings) else 0
         hosts = stacks.hosts_of_stack(settings)
         fate = requests.find_fate(services, test, method.upper(), hosts, facts, tls_port)
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())

@@ -43,6 +43,7 @@ def doctor(context: Context, json: bool = False) -> None:
     from slipway._internal.build.service_doctor import service_facts
     from slipway._internal.gate import gate_doctor
     from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release.certificates import certificate_facts
     from slipway._internal.scaffold.update import interrupted_update
     from slipway._internal.tasks import show
     from slipway._internal.toolchain.doctor import run_checks
@@ -53,6 +54,7 @@ def doctor(context: Context, json: bool = False) -> None:
         *frontend_facts(workspace),
         *service_facts(workspace),
         *gate_doctor.gate_facts(workspace),
+        *certificate_facts(workspace),
         *interrupted_update(workspace.root),
     ]
     if json:

@@ -216,7 +216,7 @@ def _gateway_ports(workspace: Workspace, stack: Stack) -> dict[str, int]:
     """Return where a stack's gateway listens, by the key of the setting."""
     ports = {
         "port": stacks.gateway_port_of(workspace, stack),
-        "tls-port": stacks.tls_port_of(workspace, stack) if stack.certificate else None,
+        "tls-port": stacks.tls_port_of(workspace, stack) if stacks.speaks_tls(stack) else None,
         "metrics-port": stacks.metrics_port_of(workspace, stack),
     }
     return {key: port for key, port in ports.items() if port}

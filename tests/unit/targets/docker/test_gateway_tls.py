@@ -12,14 +12,18 @@ from tests.certificates import Authority, Issued
 from tests.unit.targets.kubernetes.conftest import change, root, settings
 from tests.unit.targets.kubernetes.declared import Declared, declare
 
+from slipway._internal.model import stack as stacks
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.masking import mask
+from slipway._internal.model.stack_hosts import check_hosts
+from slipway._internal.model.workspace import load_workspace
 from slipway._internal.provider.values import SIGNATURE_KEY
 
 __all__ = ["root"]
 HOST = "shop.example.com"
 SECRET = "gateway:certificate-key"
 CERTIFICATE = "certificate: certs/shop.pem"
+ACME = ("acme: letsencrypt", "acme-terms: agreed")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +140,14 @@ def test_what_is_missing_or_wrong_is_said_by_file_and_line(root: Path, authority
         (["target: kubernetes", CERTIFICATE], "`slipway:certificate` is a setting of stacks on a Docker engine"),
         ([CERTIFICATE, "tls-port: 8080"], "would have one port, 8080, with TLS and without"),
         ([CERTIFICATE, "tls-port: 0"], "`slipway:tls-port` is '0'"),
+        ([*ACME, CERTIFICATE], "`slipway:acme` and `slipway:certificate` are both set"),
+        (["acme: letsencrypt"], "nobody agreed to the terms"),
+        (["acme: letsencrypt", "acme-terms: no"], "`slipway:acme-terms` is 'no'"),
+        (["acme: http://a.example/dir", "acme-terms: agreed"], "`slipway:acme` is 'http://a.example/dir'"),
+        ([*ACME, "acme-email: nobody"], "`slipway:acme-email` is 'nobody'"),
+        (["acme-ca: ca.pem"], "`slipway:acme-ca` is set, but there is no `slipway:acme`"),
+        (["target: kubernetes", *ACME], "`slipway:acme` is a setting of stacks on a Docker engine"),
+        ([*ACME, f"host: {HOST}", "tls-port: 8080"], "would have one port, 8080, with TLS and without"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(root: Path, lines: list[str], says: str) -> None:
@@ -162,3 +174,24 @@ def test_a_folder_beside_another_has_its_own_ports(root: Path) -> None:
     (root / ".slipway" / "local.toml").write_text('suffix = "b"\n[ports]\n"dev" = 8091\n')
     front = gateway(declare(root))
     assert (front["port"], front["tlsPort"], front["metricsPort"]) == (8091, 8453, 9110)
+
+
+def test_a_stack_may_have_its_certificates_issued(root: Path) -> None:
+    text = (root / "workspace.toml").read_text()
+    (root / "workspace.toml").write_text(f"{text}[gateway]\nhsts = 600\n")
+    settings(root, "target: docker", f"host: {HOST}", *ACME, "tls-port: 443")
+    found = declare(root)
+    found_options = {name: gateway(found)["options"].get(name) for name in ("hosts", "acme", "hsts", "tls")}
+    assert found_options == {"hosts": [HOST], "acme": {"port": 443}, "hsts": 600, "tls": None}
+    assert gateway(found)["tlsPort"] == 443 and "secrets" not in gateway(found)
+    assert found.urls["web"] == f"https://{HOST}/"
+    stack = stacks.load(root, "dev", {})
+    assert stack.acme == "https://acme-v02.api.letsencrypt.org/directory"
+    check_hosts(load_workspace(root).services, stack)
+    settings(root, "target: docker", *ACME)
+    with pytest.raises(ConfigError, match=r"Pulumi\.dev\.yaml:5: `slipway:acme` is set, but the stack has no host"):
+        check_hosts(load_workspace(root).services, stacks.load(root, "dev", {}))
+    change(root, "api", "", '[[routes]]\npath = "/api"\nhost = "*.example.com"')
+    change(root, "api", 'route = "/api"\n', "")
+    with pytest.raises(ConfigError, match=r"service\.toml:[0-9]+: `host` \*\.example\.com stands for many names"):
+        check_hosts(load_workspace(root).services, stack)

@@ -7,26 +7,33 @@ from typing import Any
 
 import pulumi
 
-from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TlsOptions, TracesOptions
+from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TracesOptions
 from slipway._internal.model.addresses import url_authority
 from slipway._internal.model.canary import CanaryChange
 from slipway._internal.model.consumer_keys import parse_keys, setting_of
 from slipway._internal.model.hosts import WILDCARD
 from slipway._internal.model.routes import covers, precedence
-from slipway._internal.model.stack import Stack, gateway_port_of, hosts_of_stack, metrics_port_of, tls_port_of
+from slipway._internal.model.stack import (
+    Stack,
+    gateway_port_of,
+    hosts_of_stack,
+    metrics_port_of,
+    speaks_tls,
+    tls_port_of,
+)
 from slipway._internal.model.workspace import Service, Workspace
 from slipway._internal.provider.gateway import GatewayHandler
 from slipway._internal.rollout.gateway import GATEWAY, gateway_url
+from slipway._internal.targets.docker.gateway_tls import GatewayTls
 
 
-def gateway_options(
-    workspace: Workspace, stack: Stack, routed: Sequence[Service], tls: TlsOptions | None
-) -> GatewayOptions:
+def gateway_options(workspace: Workspace, stack: Stack, routed: Sequence[Service], tls: GatewayTls) -> GatewayOptions:
     """Return the options of a stack's gateway, which these services have routes of."""
     return GatewayOptions(
         hosts=hosts_of_stack(stack),
-        tls=tls,
-        hsts=workspace.settings.gateway.hsts if tls else 0,
+        tls=tls.options,
+        acme=tls.acme,
+        hsts=workspace.settings.gateway.hsts if speaks_tls(stack) else 0,
         metrics=metrics_port_of(workspace, stack) is not None,
         traces=TracesOptions(stack.traces, stack.traces_percent) if stack.traces else None,
         # What is in development is shown to who develops it; what a protected stack answers is not told to everybody.
@@ -65,7 +72,7 @@ def kept_of_gateway(change: CanaryChange | None) -> list[str]:
 def service_urls(workspace: Workspace, stack: Stack, routed: Sequence[Service]) -> dict[str, str]:
     """Return the URL of each service with a route to it; none where that is for all hosts below a name."""
     port, scheme = gateway_port_of(workspace, stack), "http"
-    if stack.certificate:
+    if speaks_tls(stack):
         port, scheme = tls_port_of(workspace, stack), "https"
     unnamed = gateway_url(workspace.settings.gateway.bind, port, scheme)
     urls = {}

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pulumi
 
-from slipway._internal.commands.gateway_options import TlsOptions
+from slipway._internal.commands.gateway_options import AcmeOptions, TlsOptions
 from slipway._internal.model.certificates import Certificate, check_certificate, check_key, parse_certificate
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.gitignore import is_ignored_file
 from slipway._internal.model.hosts import hosts_of
 from slipway._internal.model.masking import register_secret
 from slipway._internal.model.setting_sources import describe_port_setting
-from slipway._internal.model.stack import Stack, gateway_port_of, hosts_of_stack, setting_line, tls_port_of
+from slipway._internal.model.stack import (
+    Stack,
+    gateway_port_of,
+    hosts_of_stack,
+    setting_line,
+    speaks_tls,
+    tls_port_of,
+)
 from slipway._internal.model.text import read_text
 from slipway._internal.model.workspace import Service, Workspace
 
@@ -26,9 +33,10 @@ CONFIG_NAMESPACE, CONFIG_KEY = "gateway", "certificate-key"
 
 @dataclass(frozen=True)
 class GatewayTls:
-    """What a gateway needs to speak TLS; without a certificate it has neither options nor secrets."""
+    """What a gateway needs to speak TLS: a certificate with its key, or that it has one issued; without, nothing."""
 
     options: TlsOptions | None = None
+    acme: AcmeOptions | None = None
     secrets: Mapping[str, pulumi.Input[str]] | None = None
 
 
@@ -43,8 +51,11 @@ def read_tls(workspace: Workspace, stack: Stack, services: Sequence[Service]) ->
     Raises:
         ConfigError: it cannot be read, is not valid now or for all hosts, or its key is not there or another one's.
     """
-    if not stack.certificate:
+    if not speaks_tls(stack):
         return GatewayTls()
+    port = _tls_port(workspace, stack)
+    if not stack.certificate:
+        return GatewayTls(acme=AcmeOptions(port))
     file = Path(stack.certificate)
     where = f"{stack.file}:{setting_line(stack, CERTIFICATE)}: the certificate {file}"
     certificate = parse_certificate(_read(file, where), where)
@@ -52,15 +63,20 @@ def read_tls(workspace: Workspace, stack: Stack, services: Sequence[Service]) ->
     hosts = {host for route in routes for host in hosts_of(route.host, hosts_of_stack(stack))}
     if warning := check_certificate(certificate, hosts | {*hosts_of_stack(stack)}, where):
         pulumi.log.warn(f"{warning}: have it renewed, and deploy again")
-    if (port := tls_port_of(workspace, stack)) == gateway_port_of(workspace, stack):
+    key = _read_key(workspace, stack, certificate)
+    name = f"certificate-{certificate.fingerprint}.key"
+    return GatewayTls(TlsOptions(certificate.pem, name, port), secrets={name: pulumi.Output.secret(key)})
+
+
+def _tls_port(workspace: Workspace, stack: Stack) -> int:
+    port = tls_port_of(workspace, stack)
+    if port == gateway_port_of(workspace, stack):
         setting = describe_port_setting(stack.name, workspace.root, key="tls-port")
         raise ConfigError(
             f"{stack.file}: the gateway of {stack.name} would have one port, {port}, with TLS and without",
             remedy=f"Set another one: {setting}.",
         )
-    key = _read_key(workspace, stack, certificate)
-    name = f"certificate-{certificate.fingerprint}.key"
-    return GatewayTls(TlsOptions(certificate.pem, name, port), {name: pulumi.Output.secret(key)})
+    return port
 
 
 def _read_key(workspace: Workspace, stack: Stack, certificate: Certificate) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from slipway._internal.commands.envoy import parse_config, read_maintenance
+from slipway._internal.commands.envoy import parse_config, read_maintenance, read_tls
 from slipway._internal.context.parallel import run_parallel
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.insight.run_recorder import Recorder
+from slipway._internal.model.acme import renewal_time
+from slipway._internal.model.certificates import parse_certificate
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.full_disk import is_disk_full
 from slipway._internal.model.stack import Stack, how_to_deploy
@@ -94,8 +97,10 @@ class DockerTarget:
         volumes = {
             service.name: [each.name for each in service.settings.volumes] for service in self.workspace.services
         }
-        in_maintenance = self._maintenance(own_containers)
+        config = self._live_config(own_containers)
+        notes = self._gateway_notes(config)
         canaries = [container for container in own_containers if container.is_canary]
+        shares = _canary_shares(config) if canaries else {}
         for name in expected:
             serving, strays = containers.select_replicas(
                 [service for service in own_containers if service.service == name], known_ids
@@ -104,7 +109,7 @@ class DockerTarget:
                 rows.append(ServiceStatus(name, "missing", "-", "-", f"not there: `{deploy}` restores it"))
             else:
                 drift = self._full_volume(name, serving[0], volumes.get(name, ())) or self._drift(name, serving)
-                drift = "; ".join(filter(None, (in_maintenance.get(name, ""), drift)))
+                drift = "; ".join(filter(None, (notes.get(name, ""), drift)))
                 rows.append(
                     job_status(serving[0], drift)
                     if name in jobs
@@ -112,7 +117,9 @@ class DockerTarget:
                 )
             rows += [_status_row(service, f"a stray, not in the state: `{deploy}` removes it") for service in strays]
             rows += [
-                self._canary_row(canary, known_ids, own_containers) for canary in canaries if canary.service == name
+                self._canary_row(canary, known_ids, shares.get(name, 0))
+                for canary in canaries
+                if canary.service == name
             ]
         rows += [
             _status_row(service, "no such service any more")
@@ -122,44 +129,33 @@ class DockerTarget:
         return rows
 
     def _canary_row(
-        self,
-        canary: engine.ContainerSummary,
-        known_ids: Collection[str] | None,
-        own_containers: Sequence[engine.ContainerSummary],
+        self, canary: engine.ContainerSummary, known_ids: Collection[str] | None, percent: int
     ) -> ServiceStatus:
         """Return the row of a canary, which has its share where others have their drift."""
         verb, where = f"invoke canary {canary.service}", f" --stack {self.stack.name}"
         if known_ids is not None and canary.id not in known_ids:
             drift = f"a stray, not in the state: `{how_to_deploy(self.stack.name)}` removes it"
         else:
-            percent = self._live_shares(own_containers).get(canary.service, 0)
             drift = f"a canary, gets {percent} % of requests: `{verb} --promote{where}` or `--abort`"
             if canary.state != "running" or canary.health == "unhealthy":
                 drift = f"a canary that does not serve, its share goes to the others: `{verb} --abort{where}` ends it"
         return replace(_status_row(canary, drift), service=canary.resource)
 
-    def _live_shares(self, own_containers: Sequence[engine.ContainerSummary]) -> dict[str, int]:
-        """Return the percentage of requests that the gateway sends to each canary now."""
-        running = [each for each in own_containers if each.service == GATEWAY and each.state == "running"]
-        if not running:
-            return {}
-        with engine.docker_errors(), suppress(ConfigError):
-            live = parse_config(read_live_config(engine.client().containers.get(running[-1].id)))
-            return {route.service: route.canary.percent for route in live.routes if route.canary}
-        return {}
-
-    def _maintenance(self, own_containers: Sequence[engine.ContainerSummary]) -> dict[str, str]:
-        """Say what the gateway answers for; the whole stack by the gateway itself."""
+    def _live_config(self, own_containers: Sequence[engine.ContainerSummary]) -> dict[str, str]:
+        """Return the configuration that the gateway works by; nothing where none runs."""
         running = [each for each in own_containers if each.service == GATEWAY and each.state == "running"]
         if not running:
             return {}
         with engine.docker_errors():
-            live = read_maintenance(read_live_config(engine.client().containers.get(running[-1].id)))
-        if live is None:
+            return read_live_config(engine.client().containers.get(running[-1].id))
+
+    def _gateway_notes(self, config: Mapping[str, str]) -> dict[str, str]:
+        """Say what the gateway answers for, by service, the whole stack by itself; and what is wrong with its TLS."""
+        if not config:
             return {}
-        end = f"in maintenance: `invoke maintenance off --stack {self.stack.name}"
-        names = {name: f"{end} --service {name}` ends it" for name in live.services}
-        return names or {GATEWAY: f"{end}` ends it"}
+        notes = _maintenance_notes(config, self.stack.name)
+        certificate = _certificate_note(config, self.stack)
+        return {**notes, GATEWAY: "; ".join(filter(None, (notes.get(GATEWAY, ""), certificate)))}
 
     def _full_volume(self, name: str, container: engine.ContainerSummary, volumes: Sequence[str]) -> str:
         """Say that a service's volume is full, where its log has said so in the last minutes; else nothing."""
@@ -367,6 +363,34 @@ class DockerTarget:
 def _with_current_health(container: engine.ContainerSummary) -> engine.ContainerSummary:
     """Check a container again if the engine calls it unhealthy, as that may be outdated."""
     return replace(container, health=engine.current_health(container)) if container.health == "unhealthy" else container
+
+
+def _canary_shares(config: Mapping[str, str]) -> dict[str, int]:
+    """Return the percentage of requests that the gateway sends to the canary of each service now."""
+    with suppress(ConfigError):
+        return {route.service: route.canary.percent for route in parse_config(config).routes if route.canary}
+    return {}
+
+
+def _maintenance_notes(config: Mapping[str, str], stack: str) -> dict[str, str]:
+    live = read_maintenance(config)
+    if live is None:
+        return {}
+    end = f"in maintenance: `invoke maintenance off --stack {stack}"
+    return {name: f"{end} --service {name}` ends it" for name in live.services} or {GATEWAY: f"{end}` ends it"}
+
+
+def _certificate_note(config: Mapping[str, str], stack: Stack) -> str:
+    """Say that a gateway's certificate should have been renewed, or that none was issued yet; empty: all is well."""
+    renew = f"`invoke certificate renew --stack {stack.name}`"
+    if (tls := read_tls(config)) is None:
+        return f"no certificate was issued yet, it serves HTTP alone: {renew} says why" if stack.acme else ""
+    with suppress(ConfigError):  # it cannot be read, and Envoy serves it: another version of Slipway wrote it
+        certificate = parse_certificate(tls.certificate, "the certificate")
+        if datetime.now(UTC) >= renewal_time(certificate):
+            remedy = renew if stack.acme else "have it renewed"
+            return f"its certificate ends at {certificate.ends:%Y-%m-%d %H:%M} UTC: {remedy}"
+    return ""
 
 
 def _status_row(container: engine.ContainerSummary, drift: str) -> ServiceStatus:

@@ -14,7 +14,7 @@ from slipway._internal.model.auth import with_files
 from slipway._internal.model.canary import canary_image_name
 from slipway._internal.model.request_limits import NO_TIMEOUTS, effective_limits
 from slipway._internal.model.routes import RouteSettings
-from slipway._internal.model.stack import gateway_port_of, metrics_port_of
+from slipway._internal.model.stack import gateway_port_of, metrics_port_of, speaks_tls, tls_port_of
 from slipway._internal.model.start_order import backing_needs, in_start_order
 from slipway._internal.model.workspace import JobSettings, Service, ServiceSettings
 from slipway._internal.provider.container import ContainerHandler
@@ -114,7 +114,7 @@ class DockerServices(pulumi.ComponentResource):
             bind=workspace.settings.gateway.bind,
             port=gateway_port_of(workspace, stack),
             routes=[self._route(service, route) for service in routed for route in service.ruled_routes],
-            options=options_as_inputs(gateway_options(workspace, stack, routed, tls.options)),
+            options=options_as_inputs(gateway_options(workspace, stack, routed, tls)),
             secrets=tls.secrets,
             consumers=gateway_consumers(workspace, stack),
             canaries={
@@ -126,7 +126,7 @@ class DockerServices(pulumi.ComponentResource):
                 }
                 for name, canary in self.canaries.items()
             },
-            tls_port=tls.options.port if tls.options else None,
+            tls_port=tls_port_of(workspace, stack) if speaks_tls(stack) else None,
             metrics_port=metrics_port_of(workspace, stack),
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=pulumi.ResourceOptions.merge(

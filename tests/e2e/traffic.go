@@ -262,7 +262,8 @@ func events() error {
 
 func again(kind string, stream func() error) {
 	for {
-		note(kind, time.Now(), stream())
+		err := stream()
+		note(kind, time.Now(), err)
 		select {
 		case <-stop:
 			return

@@ -127,6 +127,16 @@ func (c *client) close() {
 	}
 }
 
+// Whether all is to end, with what is waiting for a worker.
+func over() bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
 type job struct{ number int }
 
 func (j job) target() (string, string) {
@@ -139,6 +149,9 @@ func (j job) target() (string, string) {
 func work(kind string, jobs chan job, keeps bool) {
 	own := &client{}
 	for each := range jobs {
+		if over() {
+			break
+		}
 		method, path := each.target()
 		began := time.Now()
 		note(kind+" "+method, began, own.ask(method, path))
@@ -164,6 +177,9 @@ func workHTTP2(jobs chan job) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	for each := range jobs {
+		if over() {
+			break
+		}
 		method, path := each.target()
 		began := time.Now()
 		answer, err := asker.Do(request(method, path))
@@ -247,10 +263,8 @@ func events() error {
 	}
 	lines := bufio.NewReader(answer.Body)
 	for {
-		select {
-		case <-stop:
+		if over() {
 			return nil
-		default:
 		}
 		connection.SetDeadline(time.Now().Add(secondsForAnAnswer * time.Second))
 		if _, err := lines.ReadString('\n'); err != nil {
@@ -314,10 +328,8 @@ func main() {
 				case <-time.After(wait):
 				}
 			}
-			select {
-			case <-stop:
+			if over() {
 				return
-			default:
 			}
 			[]chan job{kept, fresh, kept, fresh, second}[number/5%5] <- job{number}
 		}

@@ -162,6 +162,13 @@ def session(session: nox.Session) -> None:
 
 
 @nox.session
+def reliability(session: nox.Session) -> None:
+    """Do to a stack under 200 requests a second all that is done to one: 10,000 requests in each event."""
+    count = {"SLIPWAY_RELIABILITY_REQUESTS": "10000"}
+    session.run("pytest", "tests/e2e/test_gateway_reliability.py", "-rP", *session.posargs, env=count)
+
+
+@nox.session
 def kubernetes(session: nox.Session) -> None:
     """Run a generated workspace on a real Kubernetes node, which is started for it where there is none."""
     if "kubernetes" in BESIDE:

@@ -138,15 +138,14 @@ def test_nothing_changed_changes_nothing(steady: World) -> None:
 
 
 def test_new_versions_are_put_in_place_without_dropping_a_request(steady: World) -> None:
-    """Three rollouts under load, on fresh, kept and slow connections: not one request fails."""
+    """A rollout under load, on fresh, kept and slow connections: not one request fails."""
     seen = [steady.version]
     with steady.load("/one") as result:
-        for number in range(3):
-            steady.version = f"w{number}"
-            seen.append(steady.version)
-            assert steady.up() == {"replace": 2, "update": 2}
-            wait(lambda: steady.get("/one")[1].startswith(steady.version))
-            time.sleep(1)
+        steady.version = "under-load"
+        seen.append(steady.version)
+        assert steady.up() == {"replace": 2, "update": 2}
+        wait(lambda: steady.get("/one")[1].startswith(steady.version))
+        time.sleep(1)
     assert result["failures"] == []
     for kind in ("fresh", "kept", "slow"):
         assert all(result["answers"].get(f"{kind} {version}") for version in seen), result

@@ -13,10 +13,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -125,6 +127,16 @@ func (c *client) close() {
 	}
 }
 
+// Whether all is to end, with what is waiting for a worker.
+func over() bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
 type job struct{ number int }
 
 func (j job) target() (string, string) {
@@ -137,6 +149,9 @@ func (j job) target() (string, string) {
 func work(kind string, jobs chan job, keeps bool) {
 	own := &client{}
 	for each := range jobs {
+		if over() {
+			break
+		}
 		method, path := each.target()
 		began := time.Now()
 		note(kind+" "+method, began, own.ask(method, path))
@@ -156,11 +171,21 @@ func workHTTP2(jobs chan job) {
 	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, address)
 	}
-	asker := &http.Client{Transport: transport, Timeout: secondsForAnAnswer * time.Second}
+	asker := &http.Client{
+		Transport:     transport,
+		Timeout:       secondsForAnAnswer * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	for each := range jobs {
+		if over() {
+			break
+		}
 		method, path := each.target()
 		began := time.Now()
 		answer, err := asker.Do(request(method, path))
+		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+			err = wrapped.Err // without the path, so that failures can be counted
+		}
 		if err == nil {
 			if answer.ProtoMajor != 2 {
 				err = fmt.Errorf("it was %s", answer.Proto)
@@ -238,10 +263,8 @@ func events() error {
 	}
 	lines := bufio.NewReader(answer.Body)
 	for {
-		select {
-		case <-stop:
+		if over() {
 			return nil
-		default:
 		}
 		connection.SetDeadline(time.Now().Add(secondsForAnAnswer * time.Second))
 		if _, err := lines.ReadString('\n'); err != nil {
@@ -253,7 +276,8 @@ func events() error {
 
 func again(kind string, stream func() error) {
 	for {
-		note(kind, time.Now(), stream())
+		err := stream()
+		note(kind, time.Now(), err)
 		select {
 		case <-stop:
 			return
@@ -304,10 +328,8 @@ func main() {
 				case <-time.After(wait):
 				}
 			}
-			select {
-			case <-stop:
+			if over() {
 				return
-			default:
 			}
 			[]chan job{kept, fresh, kept, fresh, second}[number/5%5] <- job{number}
 		}

@@ -16,9 +16,14 @@ from dataclasses import dataclass, field
 import pytest
 from tests.running_envoy import RunningEnvoy
 
-from slipway._internal.commands.envoy import Route
+from slipway._internal.commands.envoy import GatewayOptions, Route
+from slipway._internal.commands.gateway_options import Consumer
+from slipway._internal.model.auth import AuthSettings
+from slipway._internal.model.consumer_keys import hash_key
+from slipway._internal.model.routes import RouteSettings
 
 ASKED = 300
+KEY = "slw_key"
 SMUGGLED = b"GET /secret HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -85,9 +90,11 @@ def careless(closes: tuple[float, float] | None = None) -> Iterator[Careless]:
         thread.join()
 
 
-def lead_to(gateway: RunningEnvoy, service: Careless) -> None:
+def lead_to(gateway: RunningEnvoy, service: Careless, auth: AuthSettings | None = None) -> None:
     """Send all requests to the service, whose health Envoy has found before."""
-    gateway.serve([Route("a", "/", f"127.0.0.1:{service.port}")])
+    rules = RouteSettings(path="/", auth=auth)
+    options = GatewayOptions(consumers={"shop": Consumer((hash_key(KEY),))})
+    gateway.process.switch([Route("a", "/", f"127.0.0.1:{service.port}", rules=rules)], options)
     service.asked.clear()
 
 
@@ -137,13 +144,14 @@ def test_a_service_that_closes_kept_connections_at_any_moment_costs_no_request_a
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
 @pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("asks_for_keys", [False, True])
 def test_a_body_that_a_service_does_not_read_is_no_request_of_the_next_caller(
-    gateway: RunningEnvoy, method: str, chunked: bool
+    gateway: RunningEnvoy, method: str, chunked: bool, asks_for_keys: bool
 ) -> None:
     with careless() as service:
-        lead_to(gateway, service)
+        lead_to(gateway, service, AuthSettings(keys=True) if asks_for_keys else None)
         for number in range(5):
-            head = f"{method} /first HTTP/1.1\r\nHost: x\r\n".encode()
+            head = f"{method} /first HTTP/1.1\r\nHost: x\r\nX-Api-Key: {KEY}\r\n".encode()
             if chunked:
                 body = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
             else:
@@ -151,7 +159,7 @@ def test_a_body_that_a_service_does_not_read_is_no_request_of_the_next_caller(
             with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as attacker:
                 attacker.sendall(head + body)
                 assert b" 200 OK" in attacker.recv(65536)
-            answer = gateway.ask(f"/next{number}")
+            answer = gateway.ask(f"/next{number}", X__Api__Key=KEY)
             assert (answer.status, answer.body.decode()) == (200, f"GET /next{number} HTTP/1.1")
         # The service itself took the bytes for a request, on a connection that nobody else was given.
         strangers = {number for number, line in service.asked if "/first" in line or "/secret" in line}

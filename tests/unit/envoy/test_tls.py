@@ -13,12 +13,15 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.certificates import Authority, Issued
 from tests.e2e.upstream import upstream
 from tests.gateway_process import GatewayProcess, gateway_process
 
 from slipway._internal.commands.envoy import GatewayOptions, Route, parse_config
-from slipway._internal.commands.gateway_options import TlsOptions
+from slipway._internal.commands.gateway_options import Consumer, TlsOptions
+from slipway._internal.model.auth import AuthSettings
+from slipway._internal.model.consumer_keys import hash_key
 from slipway._internal.model.routes import RouteSettings
 from slipway._internal.run.process import ProcessResult, run
 
@@ -210,6 +213,16 @@ def test_a_key_of_another_certificate_is_refused_and_the_old_certificate_stays(
             gateway.switch(routes, options(other, "wrong.key"), {"wrong.key": issued.key})
         assert SecureConnection(gateway, trusting(authority)).ask("/a")[0] == 200
         assert issued.key.splitlines()[1] not in gateway.log
+
+
+def test_who_has_a_key_is_not_redirected_again(routes: list[Route], authority: Authority, issued: Issued) -> None:
+    """A route is chosen once: by the time a script changes headers, the mark of how a request came is gone."""
+    kept = Route("kept", "/kept", routes[0].upstream, rules=RouteSettings(path="/kept", auth=AuthSettings(keys=True)))
+    known = replace(options(issued), consumers={"shop": Consumer((hash_key("slw_key"),))})
+    with gateway_process([*routes, kept], known, {"one.key": issued.key}) as gateway:
+        connection = SecureConnection(gateway, trusting(authority))
+        assert connection.ask("/kept", {"X-Api-Key": "slw_key"})[0] == 200
+        assert connection.ask("/kept", {"X-Api-Key": "slw_other"})[0] == 401
 
 
 def test_tls_comes_and_goes_as_it_runs(routes: list[Route], issued: Issued, authority: Authority) -> None:

@@ -426,8 +426,13 @@ def cluster_of(url: str, ca: str | None = None) -> str:
 
 
 def _script(name: str, text: str) -> JsonObject:
-    lua = "envoy.extensions.filters.http.lua.v3.Lua"
-    return {"name": name, "disabled": True, "typed_config": typed(lua, default_source_code={"inline_string": text})}
+    script = typed(
+        "envoy.extensions.filters.http.lua.v3.Lua",
+        default_source_code={"inline_string": text},
+        # After a script has changed headers, Envoy would choose a route anew: without the marks that are gone by then.
+        clear_route_cache=False,
+    )
+    return {"name": name, "disabled": True, "typed_config": script}
 
 
 def _context(values: JsonObject) -> JsonObject:

@@ -424,8 +424,14 @@ def cluster_of(url: str, ca: str | None = None) -> str:
 
 
 def _script(name: str, text: str) -> JsonObject:
-    lua = "envoy.extensions.filters.http.lua.v3.Lua"
-    return {"name": name, "disabled": True, "typed_config": typed(lua, default_source_code={"inline_string": text})}
+    script = typed(
+        "envoy.extensions.filters.http.lua.v3.Lua",
+        default_source_code={"inline_string": text},
+        # The route was chosen by the request as it came. Chosen again after a change of headers, when the mark of TLS
+        # is gone, it would be the redirect of who came without.
+        clear_route_cache=False,
+    )
+    return {"name": name, "disabled": True, "typed_config": script}
 
 
 def _context(values: JsonObject) -> JsonObject:

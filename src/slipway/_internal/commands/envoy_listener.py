@@ -17,9 +17,11 @@ from slipway._internal.commands.envoy_rules import UPGRADES
 from slipway._internal.commands.envoy_tls import (
     HTTP2_LIMITS,
     HTTP2_RUNTIME,
+    HTTP3_LIMITS,
     TLS_MARK,
     TLS_PORT,
-    hsts_filter,
+    quic_socket,
+    secure_headers,
     transport_socket,
 )
 from slipway._internal.commands.gateway_options import GatewayOptions
@@ -104,6 +106,8 @@ def watched_file(name: str) -> JsonObject:
 def listeners(routes: str, certificates: str, options: GatewayOptions) -> list[JsonObject]:
     """Return the listeners, which take their routes and the certificate from files."""
     found = [_listener("gateway", LISTEN_PORT, _connection_manager(routes, options, http_filters()))]
+    if options.tls and options.http3:
+        found.append(_quic_listener(routes, certificates, options))
     if options.tls:
         found.append(_secure_listener(routes, certificates, options))
     if options.metrics:
@@ -112,13 +116,21 @@ def listeners(routes: str, certificates: str, options: GatewayOptions) -> list[J
 
 
 def _secure_listener(routes: str, certificates: str, options: GatewayOptions) -> JsonObject:
-    filters = [*([hsts_filter(options.hsts)] if options.hsts else []), *http_filters()]
-    secure = _connection_manager(routes, options, filters) | {
-        "codec_type": "AUTO",
-        "http2_protocol_options": HTTP2_LIMITS,
+    secure = _secure_manager(routes, options) | {"codec_type": "AUTO", "http2_protocol_options": HTTP2_LIMITS}
+    return _listener("gateway-tls", TLS_PORT, secure, transport_socket(watched_file(certificates)))
+
+
+def _quic_listener(routes: str, certificates: str, options: GatewayOptions) -> JsonObject:
+    manager = _secure_manager(routes, options) | {"codec_type": "HTTP3", "http3_protocol_options": HTTP3_LIMITS}
+    found = _listener("gateway-quic", TLS_PORT, manager, quic_socket(watched_file(certificates)))
+    found["address"]["socket_address"]["protocol"] = "UDP"
+    return found | {"udp_listener_config": {"quic_options": {}, "downstream_socket_config": {"prefer_gro": True}}}
+
+
+def _secure_manager(routes: str, options: GatewayOptions) -> JsonObject:
+    return _connection_manager(routes, options, [*secure_headers(options), *http_filters()]) | {
         "early_header_mutation_extensions": [_early_headers([set_header(TLS_MARK, "%PROTOCOL%")])],
     }
-    return _listener("gateway-tls", TLS_PORT, secure, transport_socket(watched_file(certificates)))
 
 
 def _connection_manager(routes: str, options: GatewayOptions, filters: Sequence[JsonObject]) -> JsonObject:

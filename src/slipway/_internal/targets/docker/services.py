@@ -97,6 +97,7 @@ class DockerServices(pulumi.ComponentResource):
             consumers=gateway_consumers(workspace, stack),
             tls_port=tls_port_of(workspace, stack) if speaks_tls(stack) else None,
             metrics_port=metrics_port_of(workspace, stack),
+            http3_port=tls_port_of(workspace, stack) if stack.http3 else None,
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),
         )

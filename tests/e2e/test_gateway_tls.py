@@ -241,9 +241,6 @@ def test_a_certificate_is_issued_and_outlives_the_gateway(
             assert run(reading).code != 0  # as Envoy's user
             assert asyncio.run(_ask_by_udp(shop, tmp_path / "root.pem")) == 200
             assert world.up() == {}
-            shop.metrics_port = world.front["metrics_port"] = free_port()
-            world.up()  # which replaces it
-            assert (shop.served(), shop.get("/one"), ensure()) == (served, 200, False)
             world.stack().destroy()
             world.up()
             assert (shop.served(), ensure(), issuer.orders()) == (served, False, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -108,7 +109,7 @@ class GatewayProcess:
             '"address": "0.0.0.0"', '"address": "127.0.0.1"'
         )
         for name, port in LISTENING.items():
-            text = text.replace(f'"port_value": {port}\n', f'"port_value": {self.ports[name]}\n')
+            text = re.sub(rf'"port_value": {port}(?=,?\n)', f'"port_value": {self.ports[name]}', text)
         return text
 
     def wait(self, done: Callable[[], bool], seconds: float = 20) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -17,10 +18,18 @@ import pytest
 from tests.certificates import Authority, Issued
 from tests.e2e.provider_world import Images, World, free_port
 from tests.e2e.test_provider import anyones, built
+from tests.pebble import pebble
+from tests.quic import http3
 
 from slipway._internal.commands.gateway_options import MaintenanceOptions
+from slipway._internal.model.acme import AcmeSettings
+from slipway._internal.release.certificates import DockerGateway
+from slipway._internal.release.issue import ensure_certificate
 from slipway._internal.rollout.cancellation import CancellationToken
+from slipway._internal.rollout.certificate_store import FOLDER, read_store
+from slipway._internal.rollout.gateway import STORE_VOLUME
 from slipway._internal.rollout.live_gateway import LiveGateway
+from slipway._internal.run import engine
 from slipway._internal.run.engine_objects import remove_leftovers
 from slipway._internal.run.process import run
 
@@ -196,3 +205,61 @@ def test_maintenance_is_kept_by_a_deploy_and_by_another_gateway(shop: Shop) -> N
     finally:
         LiveGateway.of(shop.world.name, "dev").switch_maintenance(None, CancellationToken())
     assert shop.get("/one") == 200 and shop.world.up() == {}
+
+
+def test_a_certificate_is_issued_and_outlives_the_gateway(
+    built: Images, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real authority asks the gateway's container; what it issued is found again by each gateway that comes after."""
+    world = World(built, tmp_path / "state")
+    world.folder.mkdir()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "")
+    monkeypatch.setenv("SLIPWAY_LOGS", str(world.folder / "logs"))
+    shop = Shop(world, authority)
+    options = {"hosts": [HOST], "acme": {"port": shop.tls_port}, "hsts": 60, "metrics": True, "http3": True}
+    world.front = {"options": options, "tls_port": shop.tls_port, "metrics_port": shop.metrics_port}
+    world.front["http3_port"] = shop.tls_port
+    volume = engine.volume_name(f"{world.name}-dev-gateway", STORE_VOLUME)
+    said: list[str] = []
+
+    def ensure() -> bool:
+        return ensure_certificate(settings, DockerGateway(container_of(shop), shop.tls_port), said.append).issued
+
+    try:
+        world.up()
+        assert world.get("/one", Host=HOST)[0] == 200
+        (tmp_path / "pebble").mkdir()
+        with pebble(tmp_path / "pebble", world.port, authority.issue("localhost"), authority.root) as issuer:
+            settings = AcmeSettings(issuer.directory, (HOST,), ca_file=str(issuer.ca_file))
+            assert ensure() and world.get("/one", Host=HOST)[0] == 308
+            (tmp_path / "root.pem").write_text(issuer.root())
+            shop.context = ssl.create_default_context(cafile=str(tmp_path / "root.pem"))
+            served = shop.served()
+            keys = _keys_of_store(container_of(shop))
+            assert shop.get("/one") == 200 and len(keys) == 2
+            reading = ["docker", "exec", container_of(shop), "cat", f"{FOLDER}/certificate.json"]
+            assert run(reading).code != 0  # as Envoy's user
+            assert asyncio.run(_ask_by_udp(shop, tmp_path / "root.pem")) == 200
+            assert world.up() == {}
+            world.stack().destroy()
+            world.up()
+            assert (shop.served(), ensure(), issuer.orders()) == (served, False, 1)
+        shown = [run(["docker", word, container_of(shop)]).output for word in ("inspect", "logs")]
+        written = [path.read_text(errors="replace") for path in world.folder.rglob("*.json") if path.is_file()]
+        for secret in (line for key in keys for line in key.splitlines()[1:3]):
+            assert not [text for text in (*shown, *written, *said) if secret in text]
+    finally:
+        world.stack().destroy()
+        remove_leftovers(world.name, "dev", [], anyones)
+        engine.remove_volume(volume)
+    assert not world.containers() and not world.volumes()
+
+
+async def _ask_by_udp(shop: Shop, ca_file: Path) -> int:
+    async with http3(shop.tls_port, HOST, ca_file) as connection:
+        return (await connection.ask(HOST, "/one")).status
+
+
+def _keys_of_store(container: str) -> list[str]:
+    files = read_store(engine.client().containers.get(container))
+    return [json.loads(files[name])["key"] for name in ("account.json", "certificate.json")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.certificates import Authority, Issued
@@ -21,7 +23,7 @@ from tests.gateway_process import GatewayProcess, gateway_process
 from slipway._internal.commands.envoy import GatewayOptions, Route, parse_config
 from slipway._internal.commands.gateway_options import Consumer, TlsOptions
 from slipway._internal.model.auth import AuthSettings
-from slipway._internal.model.consumer_keys import hash_key
+from slipway._internal.model.consumer_keys import hash_key, new_key
 from slipway._internal.model.routes import RouteSettings
 from slipway._internal.run.process import ProcessResult, run
 
@@ -93,6 +95,26 @@ def test_clients_that_check_the_certificate_get_what_the_service_says(
     assert headers["strict-transport-security"] == "max-age=600"
     assert connection.sock.version() == "TLSv1.3"
     assert connection.ask("/.slipway/health")[0] == 200
+
+
+def test_who_calls_with_a_key_or_a_password_over_https_is_let_in(
+    routes: list[Route], issued: Issued, authority: Authority
+) -> None:
+    key = new_key()
+    table = [
+        Route("keys", "/keys", routes[0].upstream, rules=RouteSettings(path="/keys", auth=AuthSettings(keys=True))),
+        Route("basic", "/basic", routes[0].upstream, rules=RouteSettings(path="/basic", auth=AuthSettings(basic=True))),
+    ]
+    callers = msgspec.structs.replace(options(issued), consumers={"shop": Consumer((hash_key(key),))})
+    with gateway_process(table, callers, {"one.key": issued.key}) as gateway:
+        connection = SecureConnection(gateway, trusting(authority))
+        password = base64.b64encode(f"shop:{key}".encode()).decode()
+        for path, header in (("/keys", {"X-API-Key": key}), ("/basic", {"Authorization": f"Basic {password}"})):
+            assert connection.ask(path)[0] == 401
+            status, _, body = connection.ask(path, header)
+            assert (status, dict(json.loads(body)["headers"])["x-consumer"]) == (200, "shop")
+            assert gateway.ask(path, HOST, headers=header)[0] == 308
+            assert gateway.ask(path, "gateway", headers=header)[0] == 200
 
 
 def test_http_2_is_spoken_with_whom_can(gateway: GatewayProcess, authority: Authority) -> None:

@@ -213,6 +213,12 @@ def test_a_port_for_tls_that_is_taken_is_refused_while_the_old_gateway_serves(
     assert "tls-port" in caught.value.remedy
 
 
+def test_http3_is_another_port_of_the_container(deployed_state: ResourceState) -> None:
+    news = {**INPUTS, "http3Port": 8443.0}
+    assert list(GatewayHandler().diff(deployed_state, news).replaces) == ["http3Port"]
+    assert gateways.gateway_options(GatewaySpec.from_inputs(news), "urn")["ports"]["8443/udp"] == ("127.0.0.1", 8443)
+
+
 def test_a_configuration_changed_by_hand_is_put_right(
     deployed_state: ResourceState, monkeypatch: pytest.MonkeyPatch
 ) -> None:

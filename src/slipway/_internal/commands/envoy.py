@@ -92,6 +92,7 @@ def render_config(routes: Sequence[Route], options: GatewayOptions = DEFAULT_OPT
     _check_routes(routes)
     _check_hosts(routes, options)
     _check_tls(options)
+    _check_http3(options)
     _check_challenges(options)
     ordered = sorted(routes, key=_precedence_of)
     return {
@@ -228,6 +229,11 @@ def _check_tls(options: GatewayOptions) -> None:
         raise ConfigError("the certificate has a private key in it")
     if options.hsts and not options.tls and not options.acme:
         raise ConfigError("the gateway has `hsts`, but no certificate")
+
+
+def _check_http3(options: GatewayOptions) -> None:
+    if options.http3 and not options.tls and not options.acme:
+        raise ConfigError("the gateway has `http3`, but no certificate")
 
 
 def _check_challenges(options: GatewayOptions) -> None:

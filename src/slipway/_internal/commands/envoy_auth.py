@@ -429,7 +429,8 @@ def _script(name: str, text: str) -> JsonObject:
     script = typed(
         "envoy.extensions.filters.http.lua.v3.Lua",
         default_source_code={"inline_string": text},
-        # After a script has changed headers, Envoy would choose a route anew: without the marks that are gone by then.
+        # The route was chosen by the request as it came. Chosen again after a change of headers, when the mark of TLS
+        # is gone, it would be the redirect of who came without.
         clear_route_cache=False,
     )
     return {"name": name, "disabled": True, "typed_config": script}

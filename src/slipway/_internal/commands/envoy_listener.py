@@ -17,9 +17,11 @@ from slipway._internal.commands.envoy_rules import UPGRADES
 from slipway._internal.commands.envoy_tls import (
     HTTP2_LIMITS,
     HTTP2_RUNTIME,
+    HTTP3_LIMITS,
     TLS_MARK,
     TLS_PORT,
-    hsts_filter,
+    quic_socket,
+    secure_headers,
     transport_socket,
 )
 from slipway._internal.commands.envoy_traces import tracing
@@ -106,6 +108,8 @@ def listeners(routes: str, limits: str, certificates: str, options: GatewayOptio
     """Return the listeners, which take their routes, the counters of limits and the certificate from files."""
     filters = http_filters(watched_file(limits))
     found = [_listener("gateway", LISTEN_PORT, _connection_manager(routes, options, filters))]
+    if options.tls and options.http3:
+        found.append(_quic_listener(routes, filters, certificates, options))
     if options.tls:
         found.append(_secure_listener(routes, filters, certificates, options))
     if options.metrics:
@@ -116,13 +120,23 @@ def listeners(routes: str, limits: str, certificates: str, options: GatewayOptio
 def _secure_listener(
     routes: str, filters: Sequence[JsonObject], certificates: str, options: GatewayOptions
 ) -> JsonObject:
-    all_filters = [*([hsts_filter(options.hsts)] if options.hsts else []), *filters]
-    secure = _connection_manager(routes, options, all_filters) | {
-        "codec_type": "AUTO",
-        "http2_protocol_options": HTTP2_LIMITS,
+    secure = _secure_manager(routes, filters, options) | {"codec_type": "AUTO", "http2_protocol_options": HTTP2_LIMITS}
+    return _listener("gateway-tls", TLS_PORT, secure, transport_socket(watched_file(certificates)))
+
+
+def _quic_listener(
+    routes: str, filters: Sequence[JsonObject], certificates: str, options: GatewayOptions
+) -> JsonObject:
+    manager = _secure_manager(routes, filters, options) | {"codec_type": "HTTP3", "http3_protocol_options": HTTP3_LIMITS}
+    found = _listener("gateway-quic", TLS_PORT, manager, quic_socket(watched_file(certificates)))
+    found["address"]["socket_address"]["protocol"] = "UDP"
+    return found | {"udp_listener_config": {"quic_options": {}, "downstream_socket_config": {"prefer_gro": True}}}
+
+
+def _secure_manager(routes: str, filters: Sequence[JsonObject], options: GatewayOptions) -> JsonObject:
+    return _connection_manager(routes, options, [*secure_headers(options), *filters]) | {
         "early_header_mutation_extensions": [_early_headers([set_header(TLS_MARK, "%PROTOCOL%")])],
     }
-    return _listener("gateway-tls", TLS_PORT, secure, transport_socket(watched_file(certificates)))
 
 
 def _connection_manager(routes: str, options: GatewayOptions, filters: Sequence[JsonObject]) -> JsonObject:

@@ -21,7 +21,7 @@ from slipway._internal.commands.envoy_rules import (
     route_name,
     upgrades,
 )
-from slipway._internal.commands.envoy_tls import HTTP2, TLS_MARK, misdirected, redirection
+from slipway._internal.commands.envoy_tls import TLS_MARK, misdirected, redirection
 from slipway._internal.commands.gateway_options import DescribedApi, GatewayOptions, TlsOptions
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.hosts import ANY_HOST, GATEWAY_HOST, by_host
@@ -238,14 +238,13 @@ def _lacks(header: str) -> JsonObject:
 
 # What may use a connection that others used before. It can be sent again, and has no body: a service that does not read
 # one takes its bytes for the next request, which would be another caller's. To HEAD some send a body, which would be
-# taken for the next answer. In HTTP/2 no header tells whether there is a body.
+# taken for the next answer. In HTTP/2 and 3 no header tells whether there is a body.
 _KEPT = [
     has_method(["GET"]),
     *(_lacks(name) for name in ("content-length", BODY_MARK, "upgrade")),
     {
         "name": TLS_MARK,
-        "string_match": {"exact": HTTP2},
-        "invert_match": True,
+        "string_match": {"safe_regex": {"regex": r"(HTTP/1\.[01])?"}},
         "treat_missing_header_as_empty": True,
     },
 ]

@@ -95,6 +95,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         challenges: what it answers an authority that looks whether the gateway's hosts are the gateway's: the key
             authorization of each token (RFC 8555, 8.3). No input of Pulumi's.
         hsts: the seconds for which browsers shall come by HTTPS only; 0: they are not told.
+        http3: whether it speaks HTTP/3 by UDP, at the port that it speaks TLS at, and says so.
         metrics: whether it has a listener for its metrics.
         traces: where it sends spans; None: nowhere.
         maintenance: what it answers in place of services. No input of Pulumi's: it is switched as the gateway runs, and
@@ -108,6 +109,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     acme: AcmeOptions | None = None
     challenges: dict[str, str] = {}
     hsts: Annotated[int, Meta(ge=0)] = 0
+    http3: bool = False
     metrics: bool = False
     traces: TracesOptions | None = None
     maintenance: MaintenanceOptions | None = None

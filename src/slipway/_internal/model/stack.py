@@ -97,6 +97,7 @@ _DOCKER_SETTINGS: dict[str, Collection[Any] | _TextRule] = {
     "slipway:certificate-key": _FILE_RULE,
     **_ACME_SETTINGS,
     "slipway:tls-port": range(1, 65536),
+    "slipway:http3": (True, False),
     "slipway:metrics-port": range(1, 65536),
     "slipway:traces": _TextRule(
         _TRACES_URL.fullmatch,
@@ -131,6 +132,7 @@ _SETTINGS: dict[str, Collection[Any] | _TextRule] = {
 _WANTED_SETTINGS = {
     "slipway:certificate-key": ("slipway:certificate",),
     "slipway:tls-port": ("slipway:certificate", "slipway:acme"),
+    "slipway:http3": ("slipway:certificate", "slipway:acme"),
     "slipway:acme-terms": ("slipway:acme",),
     "slipway:acme-email": ("slipway:acme",),
     "slipway:acme-ca": ("slipway:acme",),
@@ -163,8 +165,8 @@ class Stack:
     On a Docker engine: `certificate` is the absolute path of the certificate that its gateway has, `certificate_key` of
     its private key where that is not a secret of the stack's configuration; or `acme` is the address of the directory
     of an authority that issues one, `acme_email` where that authority may write to, `acme_ca` the absolute path of the
-    certificates to trust when it is asked. `tls_port` is where it speaks TLS, `metrics_port` where its metrics are,
-    `traces` who gets its spans, of `traces_percent` of the requests.
+    certificates to trust when it is asked. `tls_port` is where it speaks TLS, and by UDP HTTP/3 if `http3` says so;
+    `metrics_port` is where its metrics are, `traces` who gets its spans, of `traces_percent` of the requests.
 
     On Kubernetes: `kubeconfig` (an absolute path) and `context` say which cluster, without them what kubectl takes;
     `namespace` is one that is not named after the stack (`namespace_of`). Of `gateway` (the class of the Gateway that
@@ -187,6 +189,7 @@ class Stack:
     protected: bool
     port: int | None = None
     tls_port: int | None = None
+    http3: bool = False
     metrics_port: int | None = None
     traces: str | None = None
     traces_percent: int = 100
@@ -309,6 +312,7 @@ def load(root: Path, name: str, environment: Mapping[str, str]) -> Stack:
         protected=config["slipway:protected"],
         port=config.get("slipway:port"),
         tls_port=config.get("slipway:tls-port"),
+        http3=config.get("slipway:http3", False),
         metrics_port=config.get("slipway:metrics-port"),
         traces=config.get("slipway:traces"),
         traces_percent=config.get("slipway:traces-percent", 100),

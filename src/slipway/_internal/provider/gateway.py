@@ -42,7 +42,7 @@ class GatewayHandler(ResourceHandler):
 
     required = ("workspace", "stack", "image", "network", "port", "routes")
     defaults = {"bind": "127.0.0.1", "drainSeconds": 30}
-    optional = ("options", "canaries", "tlsPort", "metricsPort")
+    optional = ("options", "canaries", "tlsPort", "metricsPort", "http3Port")
     secret = ("secrets", "consumers")
     computed = ("containerName", "containerId", "imageId", "url")
 

@@ -296,6 +296,7 @@ class Gateway(_Resource):
         canaries: service → where the share of a canary goes, and the percentage of the service's requests that it is.
         secrets: name → value of the files under /run/secrets that options name. Pass the values as Pulumi secrets.
         tls_port: the port on the engine's machine where it speaks TLS, if its options say how.
+        http3_port: the UDP port on the engine's machine where it speaks HTTP/3, if its options say so.
         metrics_port: the port on the engine's machine, at its loopback address, of its metrics, if its options say so.
         bind: the address on the engine's machine; by default only that machine can reach it.
         drain_seconds: seconds that requests in flight have to finish when the gateway itself is removed.
@@ -317,6 +318,7 @@ class Gateway(_Resource):
         secrets: Mapping[str, Input[str]] | None = None,
         tls_port: Input[int] | None = None,
         metrics_port: Input[int] | None = None,
+        http3_port: Input[int] | None = None,
         bind: Input[str] | None = None,
         drain_seconds: Input[int] | None = None,
         opts: ResourceOptions | None = None,
@@ -334,6 +336,7 @@ class Gateway(_Resource):
             "secrets": {name: Output.secret(value) for name, value in secrets.items()} if secrets else None,
             "tlsPort": tls_port,
             "metricsPort": metrics_port,
+            "http3Port": http3_port,
             "bind": bind,
             "drainSeconds": drain_seconds,
         }

@@ -91,6 +91,7 @@ def issue_at_deploy(workspace: Workspace, stack: Stack, reporter: Reporter) -> N
         renew_certificate(workspace, stack, reporter)
     except NotIssued as error:
         if not error.usable:
+            error.detail = "The deploy itself is done. Services are served by HTTP alone until there is a certificate."
             raise
         reporter.say(f"The certificate of {stack.name} is not renewed, and served on: {error.message}. {error.remedy}")
 

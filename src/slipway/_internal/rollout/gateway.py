@@ -66,7 +66,7 @@ WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 @dataclass(frozen=True)
 class GatewaySpec:
     """The gateway's inputs. It listens at `bind:port` on the engine's machine, and at `bind:tls_port` if that is not 0.
-    Its metrics are at `metrics_port` of that machine's loopback address.
+    Its metrics are at `metrics_port` of that machine's loopback address, and HTTP/3 at the UDP port `http3_port`.
 
     `secrets` maps the names of files under /run/secrets to what they hold; only the gateway's user reads them. Envoy
     takes up a file that its configuration begins to name, so what changes is another file with another name.
@@ -83,6 +83,7 @@ class GatewaySpec:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     tls_port: int = 0
     metrics_port: int = 0
+    http3_port: int = 0
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> GatewaySpec:
@@ -101,6 +102,7 @@ class GatewaySpec:
             secrets=secrets,
             tls_port=int(inputs.get("tlsPort") or 0),
             metrics_port=int(inputs.get("metricsPort") or 0),
+            http3_port=int(inputs.get("http3Port") or 0),
         )
 
     def keeping(self, live: Mapping[str, str]) -> GatewaySpec:
@@ -199,6 +201,7 @@ def gateway_options(spec: GatewaySpec, urn: str) -> dict[str, Any]:
         "ports": {
             f"{LISTEN_PORT}/tcp": (spec.bind, spec.port),
             **({f"{TLS_PORT}/tcp": (spec.bind, spec.tls_port)} if spec.tls_port else {}),
+            **({f"{TLS_PORT}/udp": (spec.bind, spec.http3_port)} if spec.http3_port else {}),
             **({f"{METRICS_PORT}/tcp": (LOOPBACK, spec.metrics_port)} if spec.metrics_port else {}),
         },
         "mounts": mounts,
@@ -267,9 +270,11 @@ def gateway_url(bind: str, port: int, scheme: str = "http") -> str:
     return f"{scheme}://{url_authority(host, port, scheme)}"
 
 
-def published_addresses(details: dict[str, Any], port: int = LISTEN_PORT) -> list[tuple[str, int]]:
+def published_addresses(
+    details: dict[str, Any], port: int = LISTEN_PORT, protocol: str = "tcp"
+) -> list[tuple[str, int]]:
     """Return the addresses and ports on the engine's machine that one of a container's ports is published at."""
-    bindings = (details["NetworkSettings"].get("Ports") or {}).get(f"{port}/tcp") or []
+    bindings = (details["NetworkSettings"].get("Ports") or {}).get(f"{port}/{protocol}") or []
     return [(binding["HostIp"], int(binding["HostPort"])) for binding in bindings]
 
 
@@ -294,8 +299,14 @@ def find_gateway_problem(container_id: str) -> str:
 def _check_listen_address(container: Any, spec: GatewaySpec) -> None:
     """Raise SlipwayError if the engine published the gateway at another address; the caller removes the gateway."""
     container.reload()
-    for port, bind in ((LISTEN_PORT, spec.bind), (TLS_PORT, spec.bind), (METRICS_PORT, LOOPBACK)):
-        elsewhere = [ip for ip, _ in published_addresses(container.attrs, port) if not is_same_address(ip, bind)]
+    for port, protocol, bind in (
+        (LISTEN_PORT, "tcp", spec.bind),
+        (TLS_PORT, "tcp", spec.bind),
+        (TLS_PORT, "udp", spec.bind),
+        (METRICS_PORT, "tcp", LOOPBACK),
+    ):
+        addresses = published_addresses(container.attrs, port, protocol)
+        elsewhere = [ip for ip, _ in addresses if not is_same_address(ip, bind)]
         if not elsewhere:
             continue
         raise SlipwayError(

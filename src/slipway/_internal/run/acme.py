@@ -37,6 +37,7 @@ CHALLENGE_REMEDY = (
     "The authority asks http://HOST/.well-known/acme-challenge/…: the name must lead to this gateway, and port 80 "
     "there to its `port`, also through firewalls and whatever is in between (`bind` under [gateway], slipway:port)."
 )
+REFUSAL_REMEDY = "Put right what it says; `slipway:acme: letsencrypt-staging` is for trying."
 LIMIT_REMEDY = "Wait until then: asking earlier makes it later. A test belongs to `slipway:acme: letsencrypt-staging`."
 
 Answers = Mapping[str, str]
@@ -170,7 +171,8 @@ class AcmeClient:
             if body.status == messages.STATUS_INVALID:
                 raise AcmeError(
                     f"{_name(self._settings)} does not issue a certificate for {', '.join(self._settings.hosts)}: "
-                    f"{_describe(body.error)}"
+                    f"{_describe(body.error)}",
+                    remedy=REFUSAL_REMEDY,
                 )
             if body.status == messages.STATUS_READY and not asked:
                 asked = True
@@ -293,7 +295,7 @@ def _acme_errors(settings: AcmeSettings, *, counts: bool = True) -> Iterator[Non
     except AcmeError as error:
         found = error
     except messages.Error as error:
-        found = AcmeError(f"{name} refuses: {_describe(error)}")
+        found = AcmeError(f"{name} refuses: {_describe(error)}", remedy=REFUSAL_REMEDY)
         found.retry_after = getattr(error, "retry_after", 0.0)
         counts = True
         if error.code == "rateLimited":

@@ -65,6 +65,9 @@ def test_ports_and_hsts_are_the_workspaces_or_the_stacks(root: Path) -> None:
     assert found.urls["web"] == f"https://{HOST}/"
     settings(root, "target: docker", f"host: {HOST}", CERTIFICATE, "tls-port: 9443")
     assert gateway(declare(root))["tlsPort"] == 9443
+    assert "http3Port" not in gateway(declare(root)) and "http3" not in gateway(declare(root))["options"]
+    settings(root, "target: docker", f"host: {HOST}", CERTIFICATE, "tls-port: 9443", "http3: true")
+    assert (gateway(declare(root))["http3Port"], gateway(declare(root))["options"]["http3"]) == (9443, True)
     settings(root, "target: docker")
     plain = gateway(declare(root))
     assert "tlsPort" not in plain and "hsts" not in plain.get("options", {})
@@ -145,6 +148,8 @@ def test_what_is_missing_or_wrong_is_said_by_file_and_line(root: Path, authority
         (["acme: letsencrypt", "acme-terms: no"], "`slipway:acme-terms` is 'no'"),
         (["acme: http://a.example/dir", "acme-terms: agreed"], "`slipway:acme` is 'http://a.example/dir'"),
         ([*ACME, "acme-email: nobody"], "`slipway:acme-email` is 'nobody'"),
+        (["http3: true"], "`slipway:http3` is set, but there is no `slipway:certificate` or `slipway:acme`"),
+        (["target: kubernetes", "http3: true"], "`slipway:http3` is a setting of stacks on a Docker engine"),
         (["acme-ca: ca.pem"], "`slipway:acme-ca` is set, but there is no `slipway:acme`"),
         (["target: kubernetes", *ACME], "`slipway:acme` is a setting of stacks on a Docker engine"),
         ([*ACME, f"host: {HOST}", "tls-port: 8080"], "would have one port, 8080, with TLS and without"),

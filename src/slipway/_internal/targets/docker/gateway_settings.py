@@ -34,6 +34,7 @@ def gateway_options(workspace: Workspace, stack: Stack, routed: Sequence[Service
         tls=tls.options,
         acme=tls.acme,
         hsts=workspace.settings.gateway.hsts if speaks_tls(stack) else 0,
+        http3=stack.http3,
         metrics=metrics_port_of(workspace, stack) is not None,
         traces=TracesOptions(stack.traces, stack.traces_percent) if stack.traces else None,
         # What is in development is shown to who develops it; what a protected stack answers is not told to everybody.

@@ -128,6 +128,7 @@ class DockerServices(pulumi.ComponentResource):
             },
             tls_port=tls_port_of(workspace, stack) if speaks_tls(stack) else None,
             metrics_port=metrics_port_of(workspace, stack),
+            http3_port=tls_port_of(workspace, stack) if stack.http3 else None,
             drain_seconds=max((service.settings.drain for service in routed), default=None),
             opts=pulumi.ResourceOptions.merge(
                 self._opts_after([replica for service in routed for replica in self.replicas[service.name][1:]]),

@@ -29,10 +29,8 @@ def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
         return show.as_json([entry.as_dict() for entry in history])
     if not history:
         return show.say(f"Nothing was deployed in {stack}. [bold]{stacks.how_to_deploy(stack)}[/] does it.")
-    if steps := list_steps(workspace, stack_config)[: canaries.SHOWN_STEPS]:
-        show.table(canaries.STEP_COLUMNS, [canaries.step_cells(step) for step in steps])
     colours = {"live": "green", "failed": "red", "deploying": "yellow"}
-    return show.table(
+    show.table(
         ("release", "time", "actor", "commit", "mode", "result", "images"),
         [
             (
@@ -47,6 +45,9 @@ def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
             for entry in flow.recent_releases(history)
         ],
     )
+    if steps := list_steps(workspace, stack_config)[: canaries.SHOWN_STEPS]:
+        show.table(canaries.STEP_COLUMNS, [canaries.step_cells(step) for step in steps])
+    return None
 
 
 @verb(

@@ -137,6 +137,3 @@ def test_a_canary_that_never_becomes_healthy_gets_no_request_and_leaves_nothing(
         only_answers(stack, NEW)
     assert seen.failures == [] and seen.count(NEXT) == 0
     assert stack.ids() == before and under_way(stack) == []
-    reset(stack)
-    stack.edit(MAIN, '"anchor", 12', '"anchor", 13')
-    assert stack.up("--yes")["changed"] is False

@@ -10,6 +10,7 @@ import pulumi
 from slipway._internal.model.deploy_inputs import DeployInputs
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.provider.resources import (
+    CanaryArgs,
     Container,
     Gateway,
     Job,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuiltImages",
+    "CanaryArgs",
     "ConfigError",
     "Container",
     "DeployInputs",

@@ -55,8 +55,8 @@ def test_a_mistyped_key_is_named_with_its_line_and_the_known_keys(root: Path) ->
     error = refusal(root)
     assert "workspace.toml:5: unknown key `prot` in [gateway]" in error.message
     assert "Did you mean `port`?" in error.remedy
-    known = "allow, bind, body, cache, compression, cors, deny, hsts, limit, metrics-port, port, retries, timeouts, tls-port"
-    assert f"{known}, websockets" in error.remedy
+    known = "allow, bind, body, cache, compression, cors, deny, hsts, limit, metrics-port, port, retries, timeouts"
+    assert f"{known}, tls-port, websockets" in error.remedy
 
 
 def test_a_mistyped_key_of_a_service_is_named_with_its_line(root: Path) -> None:

@@ -289,3 +289,25 @@ def test_a_secret_of_a_configuration_that_envoy_refuses_does_not_stay(
     monkeypatch.setattr(envoy, "switch_config", lambda *_: None)
     GatewayHandler().update(state, news, CancellationToken())
     assert (held("new.key"), held("old.key")) == (("secret", 0o400), ("", 0o400))
+
+
+def test_canaries_change_in_place_and_their_shares_are_checked(deployed_state: ResourceState) -> None:
+    canaries = {"api": {"upstream": "demo-dev-api-canary-1:8000", "percent": 10.0}}
+    news = {**INPUTS, "canaries": canaries}
+    assert not GatewayHandler().check(news).failures
+    diff = GatewayHandler().diff(deployed_state, news)
+    assert (list(diff.changed), list(diff.replaces)) == (["canaries"], [])
+    [route] = GatewaySpec.from_inputs(news).routes
+    assert route.upstreams == ("demo-dev-api-1:8000", "demo-dev-api-canary-1:8000")
+    assert route.canary and route.canary.percent == 10
+    for wrong in ({"percent": 100}, {"upstream": "nowhere"}):
+        broken = {"api": {**canaries["api"], **wrong}}
+        [(key, _)] = GatewayHandler().check({**INPUTS, "canaries": broken}).failures
+        assert key == "routes"
+
+
+def test_a_gateway_that_lost_its_canary_gets_it_again(deployed_state: ResourceState) -> None:
+    canaries = {"api": {"upstream": "demo-dev-api-canary-1:8000", "percent": 10}}
+    state = replace(deployed_state, inputs={**INPUTS, "canaries": canaries})
+    diff = GatewayHandler().diff(state, {**INPUTS, "canaries": canaries})
+    assert (list(diff.changed), list(diff.replaces)) == (["routes"], [])

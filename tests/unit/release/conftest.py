@@ -51,6 +51,7 @@ class ActingStack:
         self.known = True
         self.resources: list[dict[str, Any]] = []
         self.repaired = ""
+        self.targets: Any = None
         self.gives: list[Outcome | Exception] = []
         self.while_working: Callable[[Any], None] = lambda _on_event: None
 
@@ -77,7 +78,8 @@ class ActingStack:
             raise result
         return result
 
-    def up(self, on_event: Any, on_advice: Any = None) -> Outcome:
+    def up(self, on_event: Any, on_advice: Any = None, targets: Any = None) -> Outcome:
+        self.targets = targets
         return self._work("up", on_event)
 
     def destroy(self, on_event: Any) -> Outcome:

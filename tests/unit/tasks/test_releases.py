@@ -13,14 +13,15 @@ from slipway._internal.context import protection
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.lock import LockEntry
 from slipway._internal.model.stack import Stack
-from slipway._internal.release import promotions, rollback
+from slipway._internal.release import canary_guard, promotions, rollback
 from slipway._internal.release import releases as history
 from slipway._internal.release.deploy import DeployedService, DeployResult
 from slipway._internal.release.promotions import Promotion, PromotionStep
-from slipway._internal.release.releases import DeployedRelease
+from slipway._internal.release.releases import CanaryStep, DeployedRelease
 from slipway._internal.release.rollback import Rollback, RollbackStep
 from slipway._internal.tasks import releases as verbs
 
+STEP = CanaryStep("2026-12-01T10:30:00Z", "bob", "service-000", REF, 10.0, "share")
 LIVE = DeployedRelease("r2", "2026-11-30T10:00:00+00:00", "ann", "f" * 40, True, "inline", "live", {"service-000": REF})
 STAGING, PROD = (Stack(name, Path(f"{name}.yaml"), "external", "docker", True) for name in ("staging", "prod"))
 GOOD = DeployResult("dev", "external", (DeployedService("service-000", DIGEST, "", "healthy"),), {}, True, 2.0)
@@ -29,10 +30,13 @@ ENTRY = LockEntry(REF, "c" * 64)
 
 def test_a_release_is_shown_with_its_actor_commit_and_images(flows: Flows, capsys: pytest.CaptureFixture[str]) -> None:
     flows.replace(history, "list_releases", [LIVE])
+    flows.replace(canary_guard, "list_steps", [STEP])
     ended_with(0, verbs.releases)
-    (line,) = (row for row in rows(capsys.readouterr().out) if row[0] == "r2")
+    out = capsys.readouterr().out
+    (line,) = (row for row in rows(out) if row[0] == "r2")
     assert line[3:7] == ("ann", "ffffffffff*", "inline", "live")
     assert line[7] == "service-000" and line[8].startswith("a1a1a1")
+    assert any("10 % bob" in " ".join(row) for row in rows(out))
 
 
 def test_releases_as_json_have_whole_digests(flows: Flows, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +165,7 @@ def test_all_kept_releases_are_in_the_json_but_only_the_last_in_the_table(
 ) -> None:
     kept = [replace(LIVE, id=f"old{number}", result="good") for number in range(25)]
     flows.replace(history, "list_releases", [LIVE, *kept])
+    flows.replace(canary_guard, "list_steps", [])
     ended_with(0, verbs.releases)
     shown = [row[0] for row in rows(capsys.readouterr().out) if row and row[0].startswith(("r2", "old"))]
     ended_with(0, verbs.releases, json=True)

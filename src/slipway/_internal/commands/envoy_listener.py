@@ -127,7 +127,10 @@ def _secure_listener(
 def _quic_listener(
     routes: str, filters: Sequence[JsonObject], certificates: str, options: GatewayOptions
 ) -> JsonObject:
-    manager = _secure_manager(routes, filters, options) | {"codec_type": "HTTP3", "http3_protocol_options": HTTP3_LIMITS}
+    manager = _secure_manager(routes, filters, options) | {
+        "codec_type": "HTTP3",
+        "http3_protocol_options": HTTP3_LIMITS,
+    }
     found = _listener("gateway-quic", TLS_PORT, manager, quic_socket(watched_file(certificates)))
     found["address"]["socket_address"]["protocol"] = "UDP"
     return found | {"udp_listener_config": {"quic_options": {}, "downstream_socket_config": {"prefer_gro": True}}}

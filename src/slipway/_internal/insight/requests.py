@@ -6,8 +6,9 @@ It reads a path as the gateway does: see `commands/envoy_routes.py` and the refe
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -77,6 +78,11 @@ class RequestFate:
         """Return it for JSON."""
         return {**asdict(self), "route": msgspec.to_builtins(self.route)}
 
+    def with_share(self, shares: Mapping[str, int]) -> RequestFate:
+        """Return it with who answers, where the service has a canary that gets such a percentage of its requests."""
+        percent = 0 if self.status else shares.get(self.service, 0)
+        return replace(self, rules=(describe_share(self.service, percent), *self.rules)) if percent else self
+
     def describe(self) -> str:
         """Return it as lines to print."""
         asked = f"{self.method} {self.host}{self.path}"
@@ -90,6 +96,12 @@ class RequestFate:
         return "\n".join([*lines, *(f"  {change}" for change in (*describe_changes(self.route), *self.rules))])
 
 
+def describe_share(service: str, percent: int) -> str:
+    """Return in words who answers requests of a service with a canary, which gets this percentage."""
+    return f"{100 - percent} % {service}, {percent} % its canary"
+
+
+NO_SHARES: Mapping[str, int] = MappingProxyType({})
 COLUMNS = ("route", "methods", "service", "it gets", "changes")
 
 
@@ -100,6 +112,7 @@ class RouteRow:
     service: str
     route: RouteSettings
     limits: RequestLimits = DEFAULT_LIMITS
+    canary_percent: int = 0
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -112,7 +125,14 @@ class RouteRow:
             " ".join(self.route.methods) or "all",
             self.service,
             shown,
-            ", ".join([*describe_changes(self.route), *rules.describe_rules(self.route, self.limits)]) or "none",
+            ", ".join(
+                [
+                    *([describe_share(self.service, self.canary_percent)] if self.canary_percent else []),
+                    *describe_changes(self.route),
+                    *rules.describe_rules(self.route, self.limits),
+                ]
+            )
+            or "none",
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,13 +147,24 @@ class RouteRow:
         limited = msgspec.structs.replace(
             self.route, body=own.body or None, timeouts=NO_TIMEOUTS if timeouts == NO_TIMEOUTS else timeouts
         )
-        return {"service": self.service, **msgspec.to_builtins(limited)}
+        canary = {"canary_percent": self.canary_percent} if self.canary_percent else {}
+        return {"service": self.service, **msgspec.to_builtins(limited), **canary}
 
 
-def list_routes(services: Sequence[Service]) -> list[RouteRow]:
-    """Return all routes in the order in which the gateway tries them."""
+def list_routes(services: Sequence[Service], shares: Mapping[str, int] = NO_SHARES) -> list[RouteRow]:
+    """Return all routes in the order in which the gateway tries them.
+
+    Args:
+        services: those of the stack.
+        shares: the percentage of requests that each canary gets, by its service.
+    """
     rows = [
-        RouteRow(service.name, route, effective_limits(route, service.settings.gateway, service.defaults))
+        RouteRow(
+            service.name,
+            route,
+            effective_limits(route, service.settings.gateway, service.defaults),
+            0 if route.redirect else shares.get(service.name, 0),
+        )
         for service in services
         for route in service.ruled_routes
     ]

@@ -30,6 +30,11 @@ def canary_image_name(service: str) -> str:
     return f"{service}.{SUFFIX}"
 
 
+def canary_object_name(service: str) -> str:
+    """Return the name of a canary's objects on Kubernetes, where names have no dots."""
+    return f"{service}-{SUFFIX}"
+
+
 def canary_busy_error(canaries: Iterable[Canary], stack: str = "") -> StackBusy:
     """Return the error of what would change a stack that has canaries under way, by its name where that is known."""
     found = sorted(canaries, key=lambda canary: canary.service)

@@ -12,7 +12,7 @@ from typing import Any
 from slipway._internal.context.protection import refuse_lost_protection
 from slipway._internal.context.run_context import RunContext
 from slipway._internal.model import lock
-from slipway._internal.model.canary import Canary
+from slipway._internal.model.canary import Canary, canary_object_name
 from slipway._internal.model.deploy_inputs import DeployInputs
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.own_targets import ENGINE_TARGETS
@@ -189,7 +189,8 @@ def plan_share(context: RunContext, stack: Stack, name: str, percent: int, relea
     if not 1 <= percent <= 99:
         raise ConfigError(
             f"a canary of {percent} % is none",
-            remedy=f"Write 1 to 99. `invoke canary {name} --promote` gives it all, `--abort` none.",
+            remedy=f"Write 1 to 99. `invoke canary {name} --promote --stack {stack.name}` gives it all requests, "
+            "`--abort` none.",
         )
     refuse_lost_protection(workspace, stack)
     refuse_without_weights(workspace, stack, service)
@@ -228,7 +229,8 @@ def plan_end(context: RunContext, stack: Stack, name: str, *, promotes: bool) ->
     if before is None:
         raise ConfigError(
             f"{name} has no canary in {stack.name}",
-            remedy=f"`invoke canary {name} 10 --stack {stack.name}` begins one; `invoke canary` shows all.",
+            remedy=f"`invoke canary {name} 10 --stack {stack.name}` begins one; "
+            f"`invoke canary --stack {stack.name}` shows all.",
         )
     return CanaryPlan(stack, service, before, 0, before.image, promotes=promotes, release=None, found=found)
 
@@ -257,8 +259,13 @@ def refuse_without_weights(workspace: Workspace, stack: Stack, service: Service)
             f"{stack.file}: the stack has {how} shares out no requests by weight",
             remedy="Set slipway:gateway, or slipway:parent, for routes of the Gateway API.",
         )
-    if stack.target == "kubernetes" and any(each.name == f"{service.name}-canary" for each in workspace.services):
-        raise ConfigError(f"{service.name}-canary is a service of its own", remedy="Give it another name.")
+    if stack.target == "kubernetes" and any(
+        each.name == canary_object_name(service.name) for each in workspace.services
+    ):
+        raise ConfigError(
+            f"the canary of {service.name} would be named {canary_object_name(service.name)}, as another service is",
+            remedy="Give that one another name.",
+        )
     if service.name in stack.external:
         raise ConfigError(
             f"{stack.file}: {service.name} runs elsewhere (slipway:external)", remedy="Begin the canary there."

@@ -37,10 +37,10 @@ class ReleaseRecord(pulumi.ComponentResource):
         opts: Pulumi's options.
 
     Attributes:
-        images: the images to run, including the gateway's. They resolve only when all are built and the stack's
-            protection is recorded, so a failed build, or a stack that lost its protection without confirmation,
-            changes nothing. In a preview, which builds nothing, each resolves on its own. Those of canaries are among
-            them, once the record names them: see `canary_image_name`.
+        images: the images to run, including the gateway's. They resolve only when all are built, and the stack's
+            protection and the release are recorded, so a failed build, a stack that lost its protection without
+            confirmation, or a deploy that would end a canary, changes nothing. In a preview, which builds nothing, each
+            resolves on its own. Those of canaries are among them, once the record names them: see `canary_image_name`.
     """
 
     images: Mapping[str, pulumi.Input[str]]
@@ -119,5 +119,5 @@ class ReleaseRecord(pulumi.ComponentResource):
     def _wait_for_all(self, images: Mapping[str, pulumi.Input[str]]) -> Mapping[str, pulumi.Input[str]]:
         if pulumi.runtime.is_dry_run():
             return images
-        resolved = pulumi.Output.all(*images.values(), self._protection.protected)
+        resolved = pulumi.Output.all(*images.values(), self._protection.protected, self._release.releases)
         return {name: resolved[number] for number, name in enumerate(images)}

@@ -81,7 +81,9 @@ def _show(workspace: Workspace, stack: Stack, *, json: bool) -> None:
     if found.rows:
         show.table(canaries.COLUMNS, [row.cells for row in found.rows])
     else:
-        show.say(f"No service has a canary in {stack.name}. [bold]invoke canary SERVICE 10[/] begins one.")
+        show.say(
+            f"No service has a canary in {stack.name}. [bold]invoke canary SERVICE 10 --stack {stack.name}[/] begins."
+        )
     if found.steps:
         show.table(canaries.STEP_COLUMNS, [canaries.step_cells(step) for step in found.steps[: canaries.SHOWN_STEPS]])
     return None

@@ -91,6 +91,7 @@ def routes(
     from slipway._internal.model.files import write_atomically
     from slipway._internal.model.stack_hosts import check_hosts
     from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release.canary_guard import find_shares
     from slipway._internal.targets.kubernetes.unsupported_rules import refuse_unsupported_rules
     from slipway._internal.tasks import show
 
@@ -115,8 +116,9 @@ def routes(
         tls_port = stacks.tls_port_of(workspace, settings) if stacks.speaks_tls(settings) else 0
         hosts = stacks.hosts_of_stack(settings)
         fate = requests.find_fate(services, test, method.upper(), hosts, facts, tls_port)
+        fate = fate.with_share(find_shares(workspace, settings))
         return show.as_json(fate.as_dict()) if json else show.plain(fate.describe())
-    rows = requests.list_routes(services)
+    rows = requests.list_routes(services, find_shares(workspace, settings))
     if json:
         return show.as_json([row.as_dict() for row in rows])
     if not rows:

@@ -16,7 +16,9 @@ def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
     from slipway._internal.context.run_context import current_environment
     from slipway._internal.model import stack as stacks
     from slipway._internal.model.workspace import load_workspace
+    from slipway._internal.release import canaries
     from slipway._internal.release import releases as flow
+    from slipway._internal.release.canary_guard import list_steps
     from slipway._internal.tasks import show
 
     workspace = load_workspace(workspace_root())
@@ -28,7 +30,7 @@ def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
     if not history:
         return show.say(f"Nothing was deployed in {stack}. [bold]{stacks.how_to_deploy(stack)}[/] does it.")
     colours = {"live": "green", "failed": "red", "deploying": "yellow"}
-    return show.table(
+    show.table(
         ("release", "time", "actor", "commit", "mode", "result", "images"),
         [
             (
@@ -43,6 +45,9 @@ def releases(context: Context, stack: str = "dev", json: bool = False) -> None:
             for entry in flow.recent_releases(history)
         ],
     )
+    if steps := list_steps(workspace, stack_config)[: canaries.SHOWN_STEPS]:
+        show.table(canaries.STEP_COLUMNS, [canaries.step_cells(step) for step in steps])
+    return None
 
 
 @verb(

@@ -338,3 +338,20 @@ def test_a_job_that_does_not_run_is_drift(stage: Stage) -> None:
     job_stage(stage)
     stage.docker.named("many-dev-service-000").end(1)
     assert stage.status()["service-000"][0] == "exited" and "invoke up" in stage.status()["service-000"][1]
+
+
+def test_a_canary_has_a_row_of_its_own_with_its_share_and_counts_as_none_of_the_services(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.add_all()
+    urn = "urn:pulumi:dev::many::slipway:docker:Container::service-000.canary"
+    canary = stage.add("service-000", name="many-dev-service-000-canary-1", **{engine.URN_LABEL: urn})
+    monkeypatch.setattr(DockerTarget, "_live_shares", lambda *_: {"service-000": 10})
+    rows = stage.status()
+    assert "gets 10 % of requests" in rows["service-000.canary"][1]
+    assert rows["service-000"][1] == ""
+    assert stage.target.running_digests().keys() == {"service-000", "service-001", "gateway"}
+    assert stage.superseded() == []
+    assert stage.known is not None
+    stage.known.discard(canary.id)
+    assert "a stray" in stage.status()["service-000.canary"][1]

@@ -14,6 +14,7 @@ import pulumi
 from slipway._internal.model import lock
 from slipway._internal.model import stack as stacks
 from slipway._internal.model import workspace as workspaces
+from slipway._internal.model.canary import canary_image_name
 from slipway.pulumi import Live, ServicesArgs, declare_services
 
 DIGEST = "@sha256:" + "d" * 64
@@ -101,7 +102,7 @@ def declare(
     secrets: Mapping[str, Mapping[str, str]] | None = None,
     name: str = "dev",
     opts: pulumi.ResourceOptions | None = None,
-    **state: bool,
+    **state: Any,
 ) -> Declared:
     """Return what the workspace's stack declares, in a `state` of the run; images are outputs, as inline ones are."""
     workspace = workspaces.load_workspace(root)
@@ -115,6 +116,7 @@ def declare(
             each.name: pulumi.Output.from_input(f"{workspace.repository(each.name)}{DIGEST}")
             for each in workspace.services
         }
+        images |= {canary_image_name(each.service): each.image for each in stack.canaries or ()}
         images[lock.GATEWAY] = f"{workspace.release_repository(lock.GATEWAY)}{DIGEST}"
         given = {
             each.name: {key: pulumi.Output.secret(value) for key, value in (secrets or {}).get(each.name, {}).items()}

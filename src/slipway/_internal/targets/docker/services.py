@@ -17,7 +17,6 @@ from slipway._internal.model.routes import RouteSettings
 from slipway._internal.model.stack import gateway_port_of, metrics_port_of, speaks_tls, tls_port_of
 from slipway._internal.model.start_order import backing_needs, in_start_order
 from slipway._internal.model.workspace import JobSettings, Service, ServiceSettings
-from slipway._internal.provider.container import ContainerHandler
 from slipway._internal.provider.resources import (
     Container,
     Gateway,
@@ -38,14 +37,6 @@ from slipway._internal.targets.docker.gateway_settings import (
 from slipway._internal.targets.docker.gateway_tls import read_tls
 from slipway._internal.targets.docker.unsupported_rules import refuse_for_envoy
 from slipway._internal.targets.services import ServicesArgs
-
-CONTAINER_INPUTS = (
-    *ContainerHandler.required,
-    *ContainerHandler.defaults,
-    *ContainerHandler.optional,
-    *ContainerHandler.secret,
-)
-"""What a container is made from: a canary's stays as it began, whatever the files say meanwhile."""
 
 
 class DockerServices(pulumi.ComponentResource):
@@ -197,7 +188,7 @@ class DockerServices(pulumi.ComponentResource):
         inputs = self._common_inputs(service)
         if is_canary:
             inputs |= {"image": self._newest_image(service), "canary": True}
-        kept = CONTAINER_INPUTS if is_canary and self._args.stack.canary_change else ()
+        kept = ["*"] if is_canary else None  # it stays as it began, whatever the files say meanwhile
         return Container(
             name,
             **inputs,
@@ -207,9 +198,7 @@ class DockerServices(pulumi.ComponentResource):
             drain_seconds=settings.drain,
             volumes={volume.name: volume.path for volume in settings.volumes},
             healthcheck=_healthcheck(settings),
-            opts=pulumi.ResourceOptions.merge(
-                self._opts_after(after), pulumi.ResourceOptions(ignore_changes=list(kept))
-            ),
+            opts=pulumi.ResourceOptions.merge(self._opts_after(after), pulumi.ResourceOptions(ignore_changes=kept)),
         )
 
     def _declare_job(self, service: Service, job: JobSettings) -> Job:

@@ -50,7 +50,8 @@ def environment_digest(environment: Mapping[str, str]) -> str:
 
 
 def _suffix(ctx: ServiceContext, secrets: Secrets) -> Suffix:
-    opts = pulumi.ResourceOptions(parent=ctx.parent, aliases=[FLAT_STATE])
+    kept = ["of"] if ctx.is_canary else None
+    opts = pulumi.ResourceOptions(parent=ctx.parent, aliases=[FLAT_STATE], ignore_changes=kept)
     return Suffix(ctx.name, of=secrets, opts=opts)
 
 

@@ -13,6 +13,7 @@ from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from slipway._internal.commands.kubectl import NAME_LABEL, PART_OF_LABEL, STACK_LABEL
+from slipway._internal.model.canary import canary_object_name
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.stack import Stack, namespace_of
 from slipway._internal.model.workspace import Service, Workspace
@@ -72,15 +73,19 @@ class KubernetesContext:
 
 @dataclass(frozen=True)
 class ServiceContext:
-    """One service in a stack's namespace: its objects are named after it, and belong to `parent`."""
+    """One service in a stack's namespace: its objects are named after it, and belong to `parent`.
+
+    `is_canary`: these are the objects of its canary, under a name of their own.
+    """
 
     stack_ctx: KubernetesContext
     service: Service
     parent: pulumi.Resource
+    is_canary: bool = False
 
     @property
     def name(self) -> str:
-        return self.service.name
+        return canary_object_name(self.service.name) if self.is_canary else self.service.name
 
     @property
     def selector(self) -> dict[str, str]:
@@ -103,8 +108,11 @@ class ServiceContext:
         )
 
     def opts(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
-        """Return the options of one of the service's objects."""
-        return self.stack_ctx.opts(after, self.parent)
+        """Return the options of one of the service's objects; a canary's stay as they began, whatever files say."""
+        opts = self.stack_ctx.opts(after, self.parent)
+        if not self.is_canary:
+            return opts
+        return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["*"]))
 
 
 def pod_selector(stack_ctx: KubernetesContext, service: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from pulumi_kubernetes.networking.v1 import (
 )
 
 from slipway._internal.model import peers
+from slipway._internal.model.canary import canary_object_name
 from slipway._internal.model.workspace import Service
 from slipway._internal.targets.kubernetes.context import (
     NAMESPACE_LABEL,
@@ -81,7 +82,7 @@ def _callers_rule(
     stack_ctx: KubernetesContext, service: Service, callers: Iterable[Service]
 ) -> NetworkPolicyIngressRuleArgs:
     return NetworkPolicyIngressRuleArgs(
-        from_=[_pods_peer(stack_ctx, caller) for caller in callers], ports=[_policy_port(service)]
+        from_=[peer for caller in callers for peer in _caller_peers(stack_ctx, caller)], ports=[_policy_port(service)]
     )
 
 
@@ -110,6 +111,14 @@ def _namespace_peer(name: str) -> NetworkPolicyPeerArgs:
 
 def _pods_peer(stack_ctx: KubernetesContext, service: Service) -> NetworkPolicyPeerArgs:
     return NetworkPolicyPeerArgs(pod_selector=LabelSelectorArgs(match_labels=pod_selector(stack_ctx, service.name)))
+
+
+def _caller_peers(stack_ctx: KubernetesContext, caller: Service) -> Iterator[NetworkPolicyPeerArgs]:
+    """Yield the pods of a caller, and those of its canary, if it has one: they call what it calls."""
+    yield _pods_peer(stack_ctx, caller)
+    if any(canary.service == caller.name for canary in stack_ctx.stack.canaries or ()):
+        labels = pod_selector(stack_ctx, canary_object_name(caller.name))
+        yield NetworkPolicyPeerArgs(pod_selector=LabelSelectorArgs(match_labels=labels))
 
 
 def _policy_port(service: Service) -> NetworkPolicyPortArgs:

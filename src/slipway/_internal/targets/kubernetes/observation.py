@@ -13,6 +13,7 @@ from typing import ClassVar
 from slipway._internal.commands import kubectl
 from slipway._internal.context.reporter import Reporter
 from slipway._internal.insight.run_recorder import Recorder
+from slipway._internal.model.canary import canary_object_name
 from slipway._internal.model.errors import ConfigError, SlipwayError
 from slipway._internal.model.stack import Stack, gateway_namespace_of, how_to_deploy
 from slipway._internal.model.workspace import Service, Workspace
@@ -128,7 +129,9 @@ class KubernetesTarget:
         known = {service.name for service in self.workspace.services}
         for name in sorted((snapshot.deployments.keys() | snapshot.cron_jobs.keys()) - known):
             row = _deployment_row(name, snapshot) if name in snapshot.deployments else _cron_job_row(name, snapshot)
-            rows.append(_with_drift(row, "no such service any more"))
+            service = next((service for service in known if canary_object_name(service) == name), "")
+            verb = f"invoke canary {service} --promote --stack {self.stack.name}"
+            rows.append(_with_drift(row, f"a canary: `{verb}` or `--abort`" if service else "no such service any more"))
         return rows
 
     def _status_row(

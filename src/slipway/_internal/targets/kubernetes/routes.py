@@ -24,6 +24,7 @@ from pulumi_kubernetes.networking.v1 import (
 )
 
 from slipway._internal.commands.envoy_gateway import named_rules, with_checked_headers
+from slipway._internal.model.canary import canary_object_name
 from slipway._internal.model.hosts import WILDCARD, by_host
 from slipway._internal.model.routes import PREFIX_HEADER, RouteSettings
 from slipway._internal.model.stack import Stack, gateway_namespace_of, hosts_of_stack
@@ -156,7 +157,7 @@ def _redirect(stack_ctx: KubernetesContext, gateway: Mapping[str, str], after: p
 
 def _route(ctx: ServiceContext, entry_point: EntryPoint, host: str, routes: Sequence[RouteSettings]) -> CustomResource:
     """Declare a service's routes of one host; those of the stack's have the service's name."""
-    backend = {"name": ctx.name, "port": ctx.service.settings.port}
+    backend = _backends(ctx)
     hosts = [host] if host else list(hosts_of_stack(ctx.stack_ctx.stack))
     name = f"{ctx.name}.{'below' if host.startswith(WILDCARD) else 'at'}.{host.removeprefix(WILDCARD)}"
     policies: list[pulumi.Resource] = []
@@ -192,7 +193,19 @@ def _with_hsts(ctx: ServiceContext, route: RouteSettings) -> RouteSettings:
     return msgspec.structs.replace(route, response_headers=headers)
 
 
-def _rules(route: RouteSettings, backend: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _backends(ctx: ServiceContext) -> list[dict[str, Any]]:
+    """Return what a service's requests go to: with a canary, to both, by weight; each request is drawn anew."""
+    stable = {"name": ctx.name, "port": ctx.service.settings.port}
+    for canary in ctx.stack_ctx.stack.canaries or ():
+        if canary.service == ctx.service.name:
+            return [
+                {**stable, "weight": 100 - canary.percent},
+                {**stable, "name": canary_object_name(ctx.name), "weight": canary.percent},
+            ]
+    return [stable]
+
+
+def _rules(route: RouteSettings, backends: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield a route as rules of an HTTPRoute: one for each method, since a rule that changes the path has one match."""
     path = {"type": "PathPrefix", "value": route.path}
     filters = list(_filters(route))
@@ -201,7 +214,7 @@ def _rules(route: RouteSettings, backend: Mapping[str, Any]) -> Iterator[dict[st
             "matches": [match],
             **({"filters": filters} if filters else {}),
             **({"timeouts": {"request": f"{route.timeout}s"}} if route.timeout else {}),
-            **({} if route.redirect else {"backendRefs": [backend]}),
+            **({} if route.redirect else {"backendRefs": [*backends]}),
         }
 
 

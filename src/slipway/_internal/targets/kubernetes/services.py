@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 
+from slipway._internal.model.canary import canary_image_name
 from slipway._internal.model.start_order import backing_needs, in_start_order
 from slipway._internal.model.workspace import Service
 from slipway._internal.targets.connections import Secrets
@@ -59,6 +61,7 @@ class KubernetesServices(pulumi.ComponentResource):
                 service,
                 stack_ctx,
                 image=args.images[service.name],
+                canary=args.images.get(canary_image_name(service.name)),
                 secrets=args.secrets.get(service.name, {}),
                 pull_secret=pull_secret,
                 entry_point=entry_point,
@@ -76,6 +79,7 @@ class KubernetesService(pulumi.ComponentResource):
         service: the service.
         stack_ctx: the stack's namespace and cluster.
         image: its image by digest.
+        canary: the image of its canary by digest, if one is under way: its pods are ready before they get a request.
         secrets: its run-time secrets.
         pull_secret: the login that images are pulled with, if there is one.
         entry_point: what routes from outside attach to.
@@ -94,6 +98,7 @@ class KubernetesService(pulumi.ComponentResource):
         stack_ctx: KubernetesContext,
         *,
         image: pulumi.Input[str],
+        canary: pulumi.Input[str] | None = None,
         secrets: Secrets,
         pull_secret: Secret | None,
         entry_point: EntryPoint,
@@ -107,8 +112,25 @@ class KubernetesService(pulumi.ComponentResource):
         policies = network.allow_service(ctx)
         pod = workload.PodInputs(image, service_config, pull_secret)
         ready = [account, *service_config.resources, *policies, *after]
-        released = release_job.declare_release_command(ctx, pod, ready)
+        newest = pod if canary is None else replace(pod, image=canary)
+        released = release_job.declare_release_command(ctx, newest, ready)
         self.workload = workload.declare_workload(ctx, pod, after=[*ready, *released])
         scaling.declare_scaling(ctx, self.workload)
+        if canary is not None:
+            workload_of_canary = _declare_canary(replace(ctx, is_canary=True), newest, secrets, [*after, *released])
+            entry_point = replace(entry_point, resources=(*entry_point.resources, workload_of_canary))
         routes.expose_service(ctx, entry_point)
         self.register_outputs({})
+
+
+def _declare_canary(
+    ctx: ServiceContext, pod: workload.PodInputs, secrets: Secrets, after: Sequence[pulumi.Resource]
+) -> pulumi.Resource:
+    """Declare the objects of a service's canary, and return its Deployment. No route leads to it by itself."""
+    own_config = config.declare_config(ctx, secrets)
+    account = access.declare_service_account(ctx)
+    policies = network.allow_service(ctx)
+    ready = [account, *own_config.resources, *policies, *after]
+    deployment = workload.declare_workload(ctx, replace(pod, config=own_config), after=ready)
+    routes.expose_service(ctx, EntryPoint())
+    return deployment

@@ -67,7 +67,7 @@ def declare_workload(ctx: ServiceContext, pod: PodInputs, after: Sequence[pulumi
 def _deployment(ctx: ServiceContext, pod: PodInputs, opts: pulumi.ResourceOptions) -> Deployment:
     """Declare a Deployment: old pods are removed only when new ones are healthy.
 
-    If an autoscaler sets the number of pods, none is declared: each deploy would reset it.
+    A canary has one pod. If an autoscaler sets the number of pods, none is declared: each deploy would reset it.
     """
     health = probes.build_probes(ctx.service)
     scale = ctx.service.settings.scale
@@ -78,7 +78,7 @@ def _deployment(ctx: ServiceContext, pod: PodInputs, opts: pulumi.ResourceOption
         ctx.name,
         metadata=ctx.metadata(),
         spec=DeploymentSpecArgs(
-            replicas=None if scale.max > scale.min else scale.min,
+            replicas=1 if ctx.is_canary else None if scale.max > scale.min else scale.min,
             selector=LabelSelectorArgs(match_labels=ctx.selector),
             strategy=DeploymentStrategyArgs(
                 type="RollingUpdate",

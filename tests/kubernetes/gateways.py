@@ -27,7 +27,7 @@ TRAEFIK_VERSION, TRAEFIK_HASH = "3.7.15", "1308728055151e4e6ab4e08826e865cd05ee4
 TRAEFIK_CONTROLLER = "traefik.io/gateway-controller"
 ENVOY_VERSION = "1.40.0"
 WORK = "/work"
-HOME = {name: f"{WORK}/{name.removesuffix('Home')}" for name in ("configHome", "dataHome", "stateHome", "runtimeDir")}
+HOME = {name: f"{WORK}/{name}" for name in ("configHome", "dataHome", "stateHome", "runtimeDir")}
 HTTP_PORTS = {ENVOY_GATEWAY: 10080, TRAEFIK: 80}
 """Where a listener for port 80 is in each pod: Envoy Gateway adds 10000 to those that need privileges."""
 LIBRARIES = ("/lib", "/lib64", "/usr/lib")
@@ -158,7 +158,11 @@ def _envoy_gateway(image: str) -> list[dict[str, Any]]:
             image,
             [*program, "server", "--config-path", "/settings/settings.yaml"],
             mounts,
-            first=[*program, "certgen", "--local", "--config-home", HOME["configHome"]],
+            # What Envoy and it know each other by; then the Secret that it wants of a cluster.
+            first=[
+                [*program, "certgen", "--local", "--config-home", HOME["configHome"]],
+                [*program, "certgen", "--disable-topology-injector"],
+            ],
         ),
     ]
 
@@ -182,9 +186,9 @@ def _gateway_class(name: str, controller: str, **more: Mapping[str, str]) -> dic
 
 
 def _deployment(
-    name: str, image: str, command: Sequence[str], mounts: Sequence[Mount], first: Sequence[str] = ()
+    name: str, image: str, command: Sequence[str], mounts: Sequence[Mount], first: Sequence[Sequence[str]] = ()
 ) -> list[dict[str, Any]]:
-    """Return a Deployment of one pod and its Service; `first` is a command that is run before."""
+    """Return a Deployment of one pod and its Service; `first` are the commands that are run before."""
     settings = {"settings": "/settings", "work": WORK} if first else {}
     mounted = [
         *({"name": volume, "mountPath": path} for volume, path in settings.items()),
@@ -195,12 +199,14 @@ def _deployment(
         *({"name": f"m{n}", "hostPath": {"path": mount.path}} for n, mount in enumerate(mounts)),
     ]
 
-    def container(called: str, words: Sequence[str]) -> dict[str, Any]:
+    certificates = {"name": "work", "mountPath": "/certs", "subPath": "configHome/certs/envoy-gateway"}
+
+    def container(called: str, words: Sequence[str], *more: Mapping[str, str]) -> dict[str, Any]:
         return {
             "name": called,
             "image": image,
             "command": list(words),
-            "volumeMounts": mounted,
+            "volumeMounts": [*mounted, *more],
             "securityContext": {"runAsUser": 0},
             "env": [{"name": "ENVOY_GATEWAY_NAMESPACE", "value": NAMESPACE}],
         }
@@ -208,8 +214,8 @@ def _deployment(
     labels, about = {"gateway": name}, {"name": name, "namespace": NAMESPACE}
     pod = {
         "terminationGracePeriodSeconds": 1,
-        "initContainers": [container("first", first)] if first else [],
-        "containers": [container(name, command)],
+        "initContainers": [container(f"first-{number}", words) for number, words in enumerate(first)],
+        "containers": [container(name, command, *([certificates] if first else []))],
         "volumes": volumes,
     }
     return [

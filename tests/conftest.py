@@ -14,13 +14,17 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = ROOT / "src" / "slipway"
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+BYTECODE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway-tests" / "bytecode"
+"""Where compiled files of this repository are kept, so that not each process of each suite compiles all of it."""
 
 # A shell has what it runs in the background ignore Ctrl-C, and nohup a terminal that closes; both are handed on to all
 # programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-sys.dont_write_bytecode = True
+# What is compiled until all tests are collected is kept, in a folder of its own: every bake copies the template's.
+sys.pycache_prefix = str(BYTECODE)
+sys.dont_write_bytecode = False
 CODE = (str(ENGINE.parent), str(TEMPLATE))
 PYTHONPATH = os.pathsep.join(CODE)
 """Where programs that tests start find the engine, and `infra` and `tasks` of the template."""
@@ -36,6 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
     from tests import slowest
 
     config.pluginmanager.register(slowest)
+
+
+def pytest_collection_finish() -> None:
+    """Keep nothing that tests write and import: it may be another file of the same size within a second.
+
+    What tests import of installed packages is compiled beside them already.
+    """
+    sys.dont_write_bytecode, sys.pycache_prefix = True, None
 
 
 @pytest.fixture(autouse=True)

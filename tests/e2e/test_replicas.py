@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.conftest import First
+from tests.e2e.conftest import CHECKED, CHECKED_SELDOM, First
 from tests.e2e.workspace import Workspace, wait_until
 
 from slipway._internal.run import engine
@@ -25,6 +25,7 @@ def three(first: First) -> Iterator[Workspace]:
     workspace.restore()
     settings = workspace.root / "services" / "api" / "service.toml"
     settings.write_text(f"{settings.read_text(encoding='utf-8')}\n[scale]\nmin = 3\n", encoding="utf-8")
+    workspace.edit("services/api/Dockerfile", CHECKED_SELDOM, CHECKED)
     workspace.up("--yes")
     yield workspace
     workspace.restore()
@@ -69,10 +70,21 @@ def row(workspace: Workspace) -> dict[str, object]:
     return dict(found)
 
 
+def found_healthy(workspace: Workspace) -> None:
+    """Wait until the engine itself has found all of them healthy, and `status` says so."""
+
+    def verdicts() -> list[str]:
+        return [each.health for each in engine.list_containers(workspace.root.name, "dev") if each.service == "api"]
+
+    wait_until(lambda: verdicts() == ["healthy"] * len(NAMES), "the engine has found all of them healthy")
+    assert row(workspace)["ready"] == len(NAMES)
+
+
 def test_all_of_them_answer_and_are_seen(three: Workspace) -> None:
     assert sorted(name for name in three.ids() if name.startswith("api")) == NAMES
-    wait_until(lambda: row(three)["ready"] == 3, "the engine has found all of them healthy")
-    assert (row(three)["state"], row(three)["replicas"], row(three)["drift"]) == ("healthy", 3, "")
+    found_healthy(three)
+    found = row(three)
+    assert (found["state"], found["replicas"], found["drift"]) == ("healthy", 3, "")
     assert "healthy (3 of 3)" in three.invoke("status").output
     for _ in range(30):
         assert three.get("/api/items")[0] == 200
@@ -120,7 +132,7 @@ def test_one_that_is_killed_costs_no_request_and_a_deploy_brings_it_back(three: 
     three.up("--yes")
     after = three.ids()
     assert (after["api"], after["api.3"]) == (ids["api"], ids["api.3"]) and after["api.2"] != ids["api.2"]
-    wait_until(lambda: row(three)["ready"] == 3, "the engine has found the new one healthy")
+    found_healthy(three)
 
 
 def test_the_first_whose_name_they_share_may_die_too(three: Workspace) -> None:
@@ -132,7 +144,7 @@ def test_the_first_whose_name_they_share_may_die_too(three: Workspace) -> None:
     assert caller.wrong == [] and caller.count > 20, caller.wrong
     after = three.ids()
     assert all(after[name] != ids[name] for name in NAMES)
-    wait_until(lambda: row(three)["ready"] == 3, "the engine has found the new ones healthy")
+    found_healthy(three)
 
 
 def test_one_that_crashes_comes_back_by_itself(three: Workspace) -> None:

@@ -10,6 +10,7 @@ from slipway._internal.model.workspace_path import use_workspace
 from slipway._internal.run import streams
 from slipway._internal.tasks import (
     adopt,
+    ai,
     cache,
     cluster,
     commands,
@@ -47,6 +48,7 @@ def verbs(root: Path) -> Collection:
         look,
         consumer,
         maintenance,
+        ai,
         commands,
         reports,
         cluster,

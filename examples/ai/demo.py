@@ -58,6 +58,15 @@ def add_services(root: Path) -> None:
     """Add the gateway with its counters, and then what this example has in services/."""
     invoke(root, "new", "valkey", "--kind", "valkey")
     invoke(root, "new", "ai", "--kind", "ai-gateway")
+    copy_services(root)
+
+
+def copy_services(root: Path) -> None:
+    """Copy what this example has in services/, and name the model and the secret in the gateway's file.
+
+    Raises:
+        SystemExit: the gateway's file is not as this example knows it.
+    """
     services = root / "services"
     (services / "ai" / "ai" / "prompts" / "summary.md").unlink()  # the kind's own example
     shutil.copytree(HERE / "services", services, dirs_exist_ok=True)

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -105,8 +106,11 @@ def ask(root: Path) -> None:
     url = f"http://127.0.0.1:{port}/digest"
     print(f'\n$ curl {url} -d \'{{"text": "{TEXT[:24]}…"}}\'', flush=True)
     body = json.dumps({"text": TEXT}).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, body), timeout=180) as answer:
-        print(json.dumps(json.load(answer), indent=2, ensure_ascii=False))
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=180) as answer:
+            print(json.dumps(json.load(answer), indent=2, ensure_ascii=False))
+    except urllib.error.HTTPError as error:
+        sys.exit(f"✘ {error.code}: {error.read().decode(errors='replace')}")
 
 
 def invoke(root: Path, *words: str, text: str | None = None) -> None:

@@ -24,7 +24,7 @@ def summarise(text: str) -> tuple[int, dict[str, Any]]:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY_FILE.read_text().strip()}"}
     request = urllib.request.Request(f"{os.environ['AI_URL']}/prompts/{PROMPT}", body, headers)  # noqa: S310  the platform names it
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=170) as answer:  # noqa: S310
             found, cost = json.load(answer), float(answer.headers["X-AI-Cost"])
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -37,8 +37,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer the health check."""
-        self._send(*((200, {"status": "ok"}) if self.path.endswith("/health") else (404, {"error": "POST a text"})))
+        """Answer the health check, and say what to send."""
+        self._send(200, {"status": "ok"} if self.path.endswith("/health") else {"send": f"POST {ROUTE}: a text"})
 
     def do_POST(self) -> None:
         """Summarise the text."""

@@ -180,12 +180,17 @@ def make_app(gateway: Gateway, admin: str) -> FastAPI:  # noqa: PLR0915  a table
         """Say that requests are answered."""
         return {"status": "ok"}
 
+    async def index() -> dict[str, str]:
+        """Say where to go from here."""
+        return {name: f"{ROUTE}/{name}" for name in ("v1/models", "usage", "docs", "health")}
+
     @app.exception_handler(ApiError)
     async def show_error(_request: HttpRequest, error: ApiError) -> Response:
         return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
 
     # Below the route for the gateway in front, which passes paths on unchanged; at the root for the health check.
     app.include_router(api, prefix=ROUTE)
+    app.add_api_route(ROUTE or "/", index, include_in_schema=False)
     if ROUTE:
         app.add_api_route("/health", health, include_in_schema=False)
     return app

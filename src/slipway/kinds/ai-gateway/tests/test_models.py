@@ -92,6 +92,11 @@ def test_a_streamed_completion_fails_and_falls_back_as_a_chat_does(make: Maker, 
     assert (row["output"] > 0) == (model in ("cut", "stall", "safe"))
 
 
+def test_its_own_page_says_where_to_go_and_needs_no_key(make: Maker) -> None:
+    answer = make().get("/", headers={"Authorization": ""})
+    assert (answer.status_code, answer.json()["usage"]) == (200, "/usage")
+
+
 def test_a_models_names_are_listed(make: Maker) -> None:
     answer = make({"models": ["good", "busy"]}).get("/v1/models").json()
     assert [model["id"] for model in answer["data"]] == ["busy", "good"]

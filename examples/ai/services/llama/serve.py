@@ -13,8 +13,8 @@ parameters.model.path = "model/model.gguf"
 parameters.hostnames = ["0.0.0.0"]  # noqa: S104  the container's own network
 parameters.port = int(os.environ["PORT"])
 parameters.n_ctx = 4096
-parameters.n_parallel = 2
-parameters.cpuparams.n_threads = 2
+parameters.n_parallel = 1
+parameters.cpuparams.n_threads = 1  # as `cpus` in service.toml: more would wait for each other
 
 server = xllamacpp.Server(parameters)
 print(f"serving at {server.listening_address}", flush=True)

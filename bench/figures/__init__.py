@@ -21,6 +21,7 @@ NAMES = (
     "inline",
     "loop",
     "gateway",
+    "ai",
     "ship",
     "kubernetes",
 )

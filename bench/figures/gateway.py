@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import rivals
 from bench.ground import Bench
@@ -34,6 +35,8 @@ START_SECONDS = 20.0
 SERVICE, OURS, ENVOY, NGINX = "the service without a gateway", "Slipway's gateway", "Envoy", "NGINX"
 LIMIT = Limit(0.6, AT_LEAST)
 """Of plain Envoy's requests a second: what its checks and a log may cost."""
+
+OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 
 PLAIN_NGINX = """\
 daemon off;
@@ -105,6 +108,11 @@ def ask(fortio: Path, port: int, how: Sequence[str], folder: Path) -> Load:
     told = json.loads(file.read_text(encoding="utf-8"))
     if set(told["RetCodes"]) != {"200"}:
         raise Failed(f"answers were {told['RetCodes']}")
+    return percentiles(told)
+
+
+def percentiles(told: dict[str, Any]) -> Load:
+    """Return what fortio's own file says."""
     p50, p99 = (each["Value"] * 1000 for each in told["DurationHistogram"]["Percentiles"])
     return Load(told["ActualQPS"], p50, p99)
 
@@ -125,9 +133,9 @@ def latency(found: dict[str, list[Load]]) -> Iterator[Row]:
         yield row(f"{name} adds, p99", [load.p99 - own.p99 for load, own in pairs], "ms")
 
 
-def row(what: str, values: list[float], unit: str, limit: Limit | None = None) -> Row:
+def row(what: str, values: list[float], unit: str, limit: Limit | None = None, figure: str = "gateway") -> Row:
     """Return the row of some values."""
-    return Row("gateway", what, statistics.median(values), unit, limit, None, len(values), min(values), max(values))
+    return Row(figure, what, statistics.median(values), unit, limit, None, len(values), min(values), max(values))
 
 
 def write_own_envoy(folder: Path, port: int, upstream: int) -> None:
@@ -145,10 +153,22 @@ def write_own_envoy(folder: Path, port: int, upstream: int) -> None:
         (folder / name).write_text(changed, encoding="utf-8")
 
 
-def write_plain_envoy(folder: Path, port: int, upstream: int | None) -> None:
+def write_plain_envoy(
+    folder: Path,
+    port: int,
+    upstream: int | None,
+    body: str = "x" * 100,
+    media_type: str = "text/plain",
+    *,
+    reads_body: bool = False,
+) -> None:
     """Write an Envoy configuration with one route: to a service, or without one answered here."""
     clusters = []
-    route: dict[str, object] = {"direct_response": {"status": 200, "body": {"inline_string": "x" * 100}}}
+    content_type = {"header": {"key": "content-type", "value": media_type}, "append_action": OVERWRITE}
+    route: dict[str, object] = {
+        "direct_response": {"status": 200, "body": {"inline_string": body}},
+        "response_headers_to_add": [content_type],
+    }
     if upstream:
         endpoint = {"endpoint": {"address": address(upstream)}}
         assignment = {"cluster_name": "service", "endpoints": [{"lb_endpoints": [endpoint]}]}
@@ -156,11 +176,16 @@ def write_plain_envoy(folder: Path, port: int, upstream: int | None) -> None:
         route = {"route": {"cluster": "service"}}
     kind = "type.googleapis.com/envoy.extensions.filters"
     router = {"@type": f"{kind}.http.router.v3.Router"}
+    buffer = {"@type": f"{kind}.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20}
     host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}]}
     manager = {
         "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "plain",
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        # The whole request is read first: one that is answered in its middle would end its connection.
+        "http_filters": [
+            {"name": "envoy.filters.http.buffer", "typed_config": buffer},
+            {"name": "envoy.filters.http.router", "typed_config": router},
+        ][0 if reads_body else 1 :],
         "route_config": {"virtual_hosts": [host]},
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
@@ -174,17 +199,17 @@ def address(port: int) -> dict[str, object]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def wait_until_up(name: str, port: int) -> None:
+def wait_until_up(name: str, port: int, path: str = "/", seconds: float = START_SECONDS) -> None:
     """Return when a program answers.
 
     Raises:
         Failed: it did not in time.
     """
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2):
                 return
         except OSError:
             time.sleep(0.1)
-    raise Failed(f"{name} did not answer within {START_SECONDS:.0f} s")
+    raise Failed(f"{name} did not answer within {seconds:.0f} s")

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from tests.e2e.browser import browser
 from tests.e2e.conftest import NAME
 from tests.e2e.workspace import Workspace, wait_until
 
@@ -117,11 +118,16 @@ def chat(model: str = "good", **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}
 
 
-def usage(workspace: Workspace, tenant: str) -> dict[str, dict[str, Any]]:
-    """Return what a tenant has used today, by model and prompt."""
+def admin_key(workspace: Workspace) -> str:
+    """Return the key that shows the usage."""
     ran = workspace.pulumi("config", "get", "--stack", "dev", "ai:ADMIN_KEY")
     assert ran.code == 0, ran.output
-    status, _, text = call(workspace, "/usage.json", key=ran.stdout.strip())
+    return ran.stdout.strip()
+
+
+def usage(workspace: Workspace, tenant: str) -> dict[str, dict[str, Any]]:
+    """Return what a tenant has used today, by model and prompt."""
+    status, _, text = call(workspace, "/usage.json", key=admin_key(workspace))
     assert status == 200, text
     return {f"{row['model']} {row['prompt'][:7]}": row for row in json.loads(text) if row["tenant"] == tenant}
 
@@ -139,6 +145,9 @@ def test_calls_streams_and_prompts_are_answered_through_the_gateway_in_front(ans
     status, headers, text = call(answering, "/v1/chat/completions", chat("broken", stream=True), KEYS["reader"])
     assert status == 200 and headers["Content-Type"].startswith("text/event-stream"), text
     assert text.endswith("data: [DONE]\n\n")
+    status, headers, text = call(answering, "/v1/completions", {"model": "good", "prompt": "Hello", "stream": True})
+    assert status == 200 and headers["Content-Type"].startswith("text/event-stream"), text
+    assert text.endswith("data: [DONE]\n\n") and '"text":"An "' in text
     variables = {"text": "The anchor holds the ship.", "sentences": "1"}
     status, headers, text = call(answering, "/prompts/summary", {"variables": variables})
     assert (status, json.loads(text)["output"]) == (200, "An anchor holds."), text
@@ -147,9 +156,39 @@ def test_calls_streams_and_prompts_are_answered_through_the_gateway_in_front(ans
     assert call(answering, "/v1/chat/completions", chat(), key="sk-none")[0] == 401
     rows = usage(answering, "other")
     assert rows["good summary"]["calls"] == 1
+    shown = answering.invoke("ai", "usage", "--by", "tenant,model", "--json")
+    assert shown.code == 0, shown.output
+    (total,) = [row for row in json.loads(shown.stdout) if (row["tenant"], row["model"]) == ("other", "good")]
+    assert total["calls"] == sum(row["calls"] for name, row in rows.items() if name.startswith("good "))
     log = answering.invoke("logs", "ai").output
     assert "answered" in log and "summary@1-" in log
     assert PROVIDER_KEY not in log and "anchor holds" not in log
+
+
+def test_the_page_draws_what_was_used_for_the_administrator_alone(answering: Workspace) -> None:
+    """It runs under its own content policy, and asks this gateway alone."""
+    address = f"http://127.0.0.1:{answering.port}/ai/usage"
+    assert call(answering, "/v1/chat/completions", chat())[0] == 200
+    with browser() as page:
+        page.call("Page.navigate", url=address)
+        page.wait("document.readyState === 'complete' && document.getElementById('from').value")
+        for key, shown in (("wrong", "send the secret ADMIN_KEY"), (admin_key(answering), "")):
+            page.evaluate(f"document.getElementById('key').value = {json.dumps(key)}")
+            page.evaluate("document.querySelector('form button').click()")
+            page.wait("!document.getElementById('message').textContent.startsWith('Times are')")
+            if shown:
+                page.wait(f"document.getElementById('message').textContent.startsWith({json.dumps(shown)})")
+                assert page.evaluate("document.getElementById('main').hidden")
+        page.wait("!document.getElementById('main').hidden")
+        assert page.evaluate("document.querySelectorAll('#tenant rect').length") >= 1
+        assert "other" in page.evaluate("document.querySelector('#tenant').textContent")
+        page.evaluate("document.getElementById('measure').value = 'calls'")
+        page.evaluate("document.getElementById('measure').dispatchEvent(new Event('change'))")
+        assert page.evaluate("document.querySelector('#days svg').getAttribute('aria-label')") == "calls by day"
+        assert page.evaluate("document.querySelectorAll('tbody tr').length") >= 1
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert [line for line in page.said if "401" not in line] == []
+        assert all(url.startswith((f"http://127.0.0.1:{answering.port}/", "data:")) for url in page.asked)
 
 
 def test_two_replicas_share_a_budget_that_outlives_them_all(answering: Workspace) -> None:

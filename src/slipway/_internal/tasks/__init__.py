@@ -10,6 +10,7 @@ from slipway._internal.model.workspace_path import use_workspace
 from slipway._internal.run import streams
 from slipway._internal.tasks import (
     adopt,
+    ai,
     cache,
     canary,
     certificate,
@@ -51,6 +52,7 @@ def verbs(root: Path) -> Collection:
         canary,
         certificate,
         maintenance,
+        ai,
         commands,
         reports,
         cluster,

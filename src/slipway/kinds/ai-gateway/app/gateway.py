@@ -6,18 +6,20 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.counters import Charge, Counters, CountersDown, Entry, Usage
 from app.errors import ApiError
-from app.guards import Refused, guard
+from app.guards import Refused, guard, texts_of
 from app.keys import Caller, Key, find_caller
 from app.limits import NANO, Most, charges, corrections, refusal
+from app.moderation import Moderator
 from app.requests import Generation, Request, size
 from app.settings import Settings, Tenant
+from app.streams import StreamGuard, guard_answer
 from app.upstream import Upstream, refuse_cut, reported_usage
 
 log = logging.getLogger("ai")
@@ -48,12 +50,14 @@ class Gateway:
         keys: list[Key],
         counters: Counters,
         upstream: Upstream,
+        moderator: Moderator | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.counters = counters
         self._keys = keys
         self._upstream = upstream
+        self._moderator = moderator
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -85,11 +89,11 @@ class Gateway:
         self._check_model(caller, tenant, sent)
         try:
             request, masked = guard(
-                self.settings.guards, sent.model_dump(exclude_none=True, exclude_unset=True, exclude={"model"})
+                self.settings.guards.rules, sent.model_dump(exclude_none=True, exclude_unset=True, exclude={"model"})
             )
         except Refused as error:
             log.warning("refused by a guard", extra={"tenant": caller.tenant, "caller": caller.service})
-            raise ApiError(400, "refused_by_guard", str(error)) from None
+            raise ApiError(400, "refused_by_guard", f"{error}: remove it from the request") from None
         output = self._limit_output(sent, request)
         tokens = size(request)
         most = Most(tokens + output, self._upstream.most_cost(sent.model, tokens, output))
@@ -101,7 +105,14 @@ class Gateway:
             raise counters_down(error) from error
         if full:
             raise refusal(full, now)
-        return Call(caller, sent.kind, sent.model, prompt, request, masked, reserved, tenant.log_content, now)
+        call = Call(caller, sent.kind, sent.model, prompt, request, masked, reserved, tenant.log_content, now)
+        if self._moderator:
+            try:
+                await self._moderator.check("the request", _texts(request))
+            except BaseException as error:
+                await self._fail(call, error)
+                raise
+        return call
 
     def _check_model(self, caller: Caller, tenant: Tenant, sent: Request) -> None:
         if sent.model not in tenant.models:
@@ -113,6 +124,9 @@ class Gateway:
         mode = self.settings.models[sent.model].mode
         if (mode == "embedding") != (sent.kind == "embedding"):
             raise ApiError(400, "wrong_endpoint", f"the model {sent.model!r} is for {mode}")
+        if self.settings.guards.answer_rules and getattr(sent, "logprobs", None):
+            message = "logprobs: they spell what a guard of answers would mask, so they are not passed on"
+            raise ApiError(400, "invalid_request", message)
 
     def _limit_output(self, sent: Request, request: dict[str, Any]) -> int:
         """Set how much may be answered, and return how much that is in all."""
@@ -127,26 +141,64 @@ class Gateway:
         request["max_tokens"] = asked or model.max_output
         return int(request["max_tokens"]) * sent.n
 
-    async def answer(self, call: Call) -> Any:
-        """Return a provider's answer, counted."""
+    async def answer(self, call: Call) -> dict[str, Any]:
+        """Return a provider's answer, counted and guarded.
+
+        Raises:
+            ApiError: no provider has answered, or what has been answered may not go out.
+        """
         try:
             answer = await self._upstream.send(call.kind, call.model, call.request)
         except BaseException as error:
             await self._fail(call, error)
             raise
-        usage = getattr(answer, "usage", None)
+        usage, said = getattr(answer, "usage", None), _text(answer)
         estimated = not usage or not usage.prompt_tokens
         if estimated:
-            usage = self._upstream.estimate(call.request, _text(answer))
-        cost = await self._count(call, answer, usage, _text(answer), estimated=estimated)
-        answer.model = call.model
+            usage = self._upstream.estimate(call.request, said)
+        found, refused, shown = answer.model_dump(exclude_none=True), None, ""
+        try:
+            if call.kind != "embedding":
+                await self._guard_answer(call, found)
+                shown = _text_of(found)
+        except BaseException as error:
+            refused = error
+        failed = _code(refused) if refused else ""
+        cost = await self._count(call, answer, usage, shown, estimated=estimated, failed=failed)
         call.headers = {"X-AI-Model": call.model, "X-AI-Cost": f"{cost / NANO:.9f}"}
-        return answer
+        if isinstance(refused, ApiError):
+            refused.headers.update(call.headers)
+        if refused:
+            raise refused
+        return {**found, "model": call.model}
 
-    async def stream(self, call: Call) -> AsyncIterator[str]:
-        """Return the events of a provider's stream, once there is one."""
+    async def _guard_answer(self, call: Call, answer: dict[str, Any]) -> None:
+        """Mask what must not go out, in place.
+
+        Raises:
+            ApiError: it may not go out at all.
+        """
+        try:
+            choices, masked = guard_answer(self.settings.guards.answer_rules, answer["choices"])
+        except Refused as error:
+            raise _refused(error) from None
+        answer["choices"] = choices
+        call.masked = sorted({*call.masked, *masked})
+        await self._moderate_answer(choices)
+
+    async def _moderate_answer(self, choices: Any) -> None:
+        if self._moderator and self._moderator.settings.answers:
+            await self._moderator.check("the answer", texts_of(choices))
+
+    async def stream(self, call: Call) -> AsyncIterator[bytes]:
+        """Return a provider's answer as events, once it has begun.
+
+        Raises:
+            ApiError: no provider has answered.
+        """
         call.headers = {"X-AI-Model": call.model}
-        with_usage = bool((call.request.get("stream_options") or {}).get("include_usage"))
+        options = call.request.get("stream_options") or {}
+        with_usage = bool(options.get("include_usage"))
         request = {**call.request, "stream_options": {"include_usage": True}}
         try:
             stream = await self._upstream.send(call.kind, call.model, request)
@@ -155,30 +207,43 @@ class Gateway:
             raise
         return self._events(call, stream, with_usage)
 
-    async def _events(self, call: Call, stream: Any, with_usage: bool) -> AsyncIterator[str]:
+    async def _events(self, call: Call, stream: Any, with_usage: bool) -> AsyncIterator[bytes]:
         """Yield events; count the stream when it ends, is cut, or nobody listens any more."""
-        said, failed = [], "nobody listened to the end"
+        guards = StreamGuard(self.settings.guards.answer_rules)
+        held: list[dict[str, Any]] | None = None
+        if self._moderator and self._moderator.settings.answers:
+            held = []  # nothing goes out before all has been looked at
+        said: list[str] = []
+        shown, failed = [], "nobody listened to the end"
         try:
             async with aclosing(stream):
-                async for chunk in stream:
-                    refuse_cut(chunk, stream)
-                    said.append(_text(chunk))
-                    if event := _event(call, chunk, with_usage):
-                        yield event
+                async for each in _pieces(call, stream, guards, said, with_usage):
+                    shown.append(_text_of(each))
+                    if held is None:
+                        yield _event(each)
+                    else:
+                        held.append(each)
+            if held is not None:
+                await self._moderator.check("the answer", ["".join(shown)])  # type: ignore[union-attr]
+                for each in held:
+                    yield _event(each)
             failed = ""
-            yield "data: [DONE]\n\n"
+            yield b"data: [DONE]\n\n"
         except Exception as error:
-            failed = type(error).__name__
-            yield f"data: {json.dumps(self._upstream.explain(error).body())}\n\n"
+            told = _refused(error) if isinstance(error, Refused) else error
+            failed = _code(told)
+            body = told.body() if isinstance(told, ApiError) else self._upstream.explain(error).body()
+            yield _event(body)
         finally:
-            text, usage = "".join(said), reported_usage(stream)
-            found = usage or self._upstream.estimate(call.request, text)
+            call.masked = sorted({*call.masked, *guards.masked})
+            usage = reported_usage(stream)
+            found = usage or self._upstream.estimate(call.request, "".join(said))
+            text = "" if failed in NOT_SHOWN else "".join(shown)
             await self._finish(self._count(call, stream, found, text, estimated=usage is None, failed=failed))
 
     async def _fail(self, call: Call, error: BaseException) -> None:
         """Give back what was reserved; all but the input where the provider may have worked on it."""
-        code = error.code if isinstance(error, ApiError) else type(error).__name__
-        usage = None
+        code, usage = _code(error), None
         if code in ("provider_timeout", "CancelledError"):
             usage = self._upstream.estimate(call.request, "")
         await self._finish(self._count(call, None, usage, "", estimated=True, failed=code))
@@ -222,14 +287,82 @@ def counters_down(error: CountersDown) -> ApiError:
     return ApiError(503, "counters_down", f"the limits cannot be checked now ({error})", {"Retry-After": "5"})
 
 
-def _event(call: Call, chunk: Any, with_usage: bool) -> str:
-    """Return a chunk as an event, in OpenAI's form: usage comes alone, and only for those who asked for it."""
-    if usage := getattr(chunk, "usage", None):
-        if not with_usage:
-            return ""
-        chunk.choices, chunk.usage = [], usage
-    chunk.model = call.model
-    return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
+NOT_SHOWN = ("flagged_by_moderation", "moderation_down")
+"""How a call fails whose answer is in no log either."""
+
+
+def _code(error: BaseException) -> str:
+    return error.code if isinstance(error, ApiError) else type(error).__name__
+
+
+def _refused(error: Refused) -> ApiError:
+    """Return what a caller gets in the place of an answer that must not go out."""
+    return ApiError(502, "answer_refused_by_guard", f"the model's answer may not go out: {error}")
+
+
+async def _pieces(
+    call: Call, stream: Any, guards: StreamGuard, said: list[str], with_usage: bool
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield what of a stream may go out, and note what was said.
+
+    Raises:
+        StreamCut: the provider has not ended the answer.
+        Refused: it has what must not go out.
+    """
+    async for chunk in stream:
+        refuse_cut(chunk, stream)
+        said.append(_text(chunk))
+        for each in guards.pass_on(_chunk(call, chunk, with_usage)):
+            if each["choices"] or "usage" in each:
+                yield each
+    for each in guards.end():
+        yield each
+
+
+def _chunk(call: Call, chunk: Any, with_usage: bool) -> dict[str, Any]:
+    """Return a chunk in OpenAI's form: usage comes alone, and only for those who asked for it."""
+    usage = getattr(chunk, "usage", None)
+    found: dict[str, Any] = {**chunk.model_dump(exclude_none=True), "model": call.model}
+    found.pop("usage", None)
+    if usage:
+        found["choices"] = []
+        if with_usage:
+            found["usage"] = usage.model_dump(exclude_none=True)
+    if call.kind == "completion":
+        found["object"] = "text_completion"
+        found["choices"] = [_as_text(choice) for choice in found["choices"]]
+    return found
+
+
+def _as_text(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return a piece of a chat as one of a completion."""
+    said = {"index": choice.get("index", 0), "text": choice.get("delta", {}).get("content") or ""}
+    return {**said, "finish_reason": choice.get("finish_reason")}
+
+
+def as_json(value: Any) -> bytes:
+    """Return a value as JSON; half a character, which a model's pieces may have, becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def _event(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + as_json(chunk) + b"\n\n"
+
+
+def _texts(request: dict[str, Any]) -> Iterator[str]:
+    """Yield the texts of a request that a provider would read."""
+    for key in ("messages", "prompt", "input", "tools", "response_format", "stop"):
+        yield from texts_of(request.get(key))
+
+
+def _text_of(answer: dict[str, Any]) -> str:
+    """Return what an answer, or a chunk of a stream, shows."""
+    said = []
+    for choice in answer.get("choices") or ():
+        part = choice.get("delta") or choice.get("message") or choice
+        said += [part.get("content") or part.get("text") or ""]
+        said += [call.get("function", {}).get("arguments") or "" for call in part.get("tool_calls") or ()]
+    return "".join(said)
 
 
 def _text(answer: Any) -> str:

@@ -15,8 +15,9 @@ from app import VERSION, requests, usage
 from app.counters import Counters, CountersDown, MemoryCounters, ValkeyCounters
 from app.errors import ApiError
 from app.files import ConfigError
-from app.gateway import Gateway, counters_down
+from app.gateway import Gateway, as_json, counters_down
 from app.keys import is_key, parse_keys
+from app.moderation import Moderator
 from app.settings import ADMIN_KEY, IN_MEMORY, TENANT_KEYS, TENANTS, Settings, load, needed_secrets
 from app.upstream import Upstream, check_models
 from common import secrets
@@ -59,7 +60,9 @@ def build(settings: Settings | None = None, read_secret: Callable[[str], str] = 
         admin = read_secret(ADMIN_KEY).strip()
     except LookupError:
         admin = ""  # nobody sees the usage
-    return make_app(Gateway(settings, keys, counters, Upstream(settings, found.__getitem__)), admin)
+    moderation = settings.guards.moderation
+    moderator = Moderator(moderation, found.get(moderation.key or "", "")) if moderation else None
+    return make_app(Gateway(settings, keys, counters, Upstream(settings, found.__getitem__), moderator), admin)
 
 
 def _remedy(name: str) -> str:
@@ -103,7 +106,7 @@ def make_app(gateway: Gateway, admin: str) -> FastAPI:  # noqa: PLR0915  a table
             headers = {**call.headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             return Events(events, media_type="text/event-stream", headers=headers)
         answer = await gateway.answer(call)
-        return Response(answer.model_dump_json(exclude_none=True), media_type="application/json", headers=call.headers)
+        return Response(as_json(answer), media_type="application/json", headers=call.headers)
 
     @api.post("/v1/chat/completions")
     async def chat(request: HttpRequest) -> Response:
@@ -142,10 +145,11 @@ def make_app(gateway: Gateway, admin: str) -> FastAPI:  # noqa: PLR0915  a table
         answer = await gateway.answer(call)
         headers = {**call.headers, "X-AI-Prompt": name, "X-AI-Prompt-Version": prompt.version}
         try:
-            output = prompt.read_answer(answer.choices[0].message.content or "")
+            output = prompt.read_answer(answer["choices"][0]["message"].get("content") or "")
         except ValueError as error:
             raise ApiError(502, "answer_does_not_fit", str(error), headers) from error
-        return JSONResponse({"prompt": name, "version": prompt.version, "output": output}, headers=headers)
+        found = {"prompt": name, "version": prompt.version, "output": output}
+        return Response(as_json(found), media_type="application/json", headers=headers)
 
     async def usage_rows(request: HttpRequest) -> list[dict[str, Any]]:
         if not is_key(admin, request.headers.get("authorization")):
@@ -176,12 +180,17 @@ def make_app(gateway: Gateway, admin: str) -> FastAPI:  # noqa: PLR0915  a table
         """Say that requests are answered."""
         return {"status": "ok"}
 
+    async def index() -> dict[str, str]:
+        """Say where to go from here."""
+        return {name: f"{ROUTE}/{name}" for name in ("v1/models", "usage", "docs", "health")}
+
     @app.exception_handler(ApiError)
     async def show_error(_request: HttpRequest, error: ApiError) -> Response:
         return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
 
     # Below the route for the gateway in front, which passes paths on unchanged; at the root for the health check.
     app.include_router(api, prefix=ROUTE)
+    app.add_api_route(ROUTE or "/", index, include_in_schema=False)
     if ROUTE:
         app.add_api_route("/health", health, include_in_schema=False)
     return app

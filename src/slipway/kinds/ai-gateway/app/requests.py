@@ -17,7 +17,7 @@ from app.prompts import Prompt
 class Part(BaseModel):
     """Something of a request."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Text(Part):
@@ -84,14 +84,14 @@ class Generation(Request):
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
 
 
 class Chat(Generation):
     """POST /v1/chat/completions."""
 
     kind = "chat"
-    stream: bool = False
-    stream_options: StreamOptions | None = None
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: int | None = Field(default=None, ge=1)
     tools: list[Tool] | None = None
@@ -104,7 +104,7 @@ class Chat(Generation):
 
 
 class Completion(Generation):
-    """POST /v1/completions: without streams, of which LiteLLM does not say whether they were cut."""
+    """POST /v1/completions."""
 
     kind = "completion"
     prompt: str
@@ -159,6 +159,14 @@ def of_prompt(prompt: Prompt, messages: list[dict[str, str]]) -> Chat:
 
 
 def size(sent: dict[str, Any]) -> int:
-    """Return how many tokens a request's input may be at most: a token is a byte or more, and models add some."""
-    texts = {key: sent[key] for key in ("messages", "prompt", "input", "tools", "response_format") if key in sent}
-    return len(json.dumps(texts, ensure_ascii=False).encode(errors="replace")) + 64 + 16 * len(sent.get("messages", ()))
+    """Return how many tokens a request's input may be at most: a token is a byte or more, and models add some.
+
+    Raises:
+        ApiError: it has a number that JSON does not have.
+    """
+    keys = ("messages", "prompt", "input", "tools", "tool_choice", "response_format")
+    try:
+        texts = json.dumps({key: sent[key] for key in keys if key in sent}, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise ApiError(400, "invalid_request", "NaN and Infinity are no numbers of JSON") from error
+    return len(texts.encode(errors="replace")) + 64 + 16 * len(sent.get("messages", ()))

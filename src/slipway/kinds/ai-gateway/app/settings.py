@@ -165,6 +165,8 @@ def needed_secrets(settings: Settings) -> Iterator[tuple[str, Path, str]]:
         for number, provider in enumerate(model.providers):
             if provider.key:
                 yield provider.key, MODELS, f"models.{name}.providers.{number}.key"
+    if settings.guards.moderation and settings.guards.moderation.key:
+        yield settings.guards.moderation.key, GUARDS, "moderation.key"
     if settings.tenants:
         yield TENANT_KEYS, TENANTS, "tenants"
     if settings.counters != IN_MEMORY:

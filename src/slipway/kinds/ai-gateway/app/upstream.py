@@ -11,6 +11,7 @@ import litellm
 from litellm import Router, token_counter
 from litellm.types.router import RouterRateLimitError
 
+from app import completions
 from app.errors import ApiError
 from app.files import ConfigError
 from app.limits import NANO
@@ -18,6 +19,7 @@ from app.settings import MODELS, Provider, Settings
 
 litellm.suppress_debug_info = True
 litellm.telemetry = False
+completions.install()
 for name in ("LiteLLM", "LiteLLM Router"):
     logging.getLogger(name).setLevel(logging.CRITICAL)  # their lines may quote what a caller sent
 for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
@@ -25,6 +27,8 @@ for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
 
 NO_KEY = "none"
 """LiteLLM wants a key for a server that takes none."""
+COMPLETION = "#completion"
+"""What the names of the Router's second group of providers end with: the same, asked to go on with a text."""
 
 
 def check_models(settings: Settings) -> None:
@@ -79,27 +83,39 @@ class Upstream:
         }
         self._secrets = {each.key: read_secret(each.key) for each in self._providers.values() if each.key}
         self._router = Router(
-            model_list=[self._deployment(identity, provider) for identity, provider in self._providers.items()],
-            fallbacks=[{name: list(each.fallbacks)} for name, each in settings.models.items() if each.fallbacks],
+            model_list=[
+                self._deployment(identity, provider, ending)
+                for identity, provider in self._providers.items()
+                for ending in self._endings(identity)
+            ],
+            fallbacks=[
+                {name + ending: [other + ending for other in each.fallbacks]}
+                for name, each in settings.models.items()
+                for ending in self._endings(name)
+                if each.fallbacks
+            ],
             routing_strategy="simple-shuffle",  # by weight
             num_retries=0,  # each call says how many
             allowed_fails=3,  # in a minute; then the others are asked for five seconds, if there are any
             cooldown_time=5,
         )
 
-    def _deployment(self, identity: str, provider: Provider) -> dict[str, Any]:
+    def _endings(self, identity: str) -> tuple[str, ...]:
+        return ("",) if self._settings.models[identity.partition("#")[0]].mode == "embedding" else ("", COMPLETION)
+
+    def _deployment(self, identity: str, provider: Provider, ending: str) -> dict[str, Any]:
         name = identity.partition("#")[0]
         return {
-            "model_name": name,
+            "model_name": name + ending,
             "litellm_params": {
-                "model": provider.model,
+                "model": _completing(provider.model) if ending else provider.model,
                 "api_key": self._secrets[provider.key] if provider.key else NO_KEY if provider.base_url else None,
                 "api_base": provider.base_url,
                 "weight": provider.weight,
                 "timeout": self._settings.models[name].timeout,
                 "stream_timeout": self._settings.models[name].timeout,
             },
-            "model_info": {"id": identity},
+            "model_info": {"id": identity + ending},
         }
 
     def most_cost(self, name: str, tokens: int, output: int) -> int:
@@ -114,22 +130,31 @@ class Upstream:
     async def send(self, kind: str, name: str, request: dict[str, Any]) -> Any:
         """Ask a provider, others after it when it fails, and return LiteLLM's answer or stream.
 
+        A stream is always a chat's, also where a text is to be gone on with: the Router's fallbacks are for those.
+
         Raises:
             ApiError: none of them has answered.
         """
+        model, retries = name, self._settings.models[name].retries
+        if kind == "completion" and request.get("stream"):
+            kind, model = "chat", name + COMPLETION
+            request = {key: value for key, value in request.items() if key != "prompt"} | {
+                "messages": [{"role": "user", "content": request["prompt"]}]
+            }
         ask = {
             "chat": self._router.acompletion,
             "completion": self._router.atext_completion,
             "embedding": self._router.aembedding,
         }[kind]
         try:
-            return await ask(model=name, num_retries=self._settings.models[name].retries, **request)
+            return await ask(model=model, num_retries=retries, **request)
         except Exception as error:
             raise self.explain(error) from None
 
     def provider_of(self, answer: Any) -> Provider | None:
         """Return who has answered."""
-        return self._providers.get((getattr(answer, "_hidden_params", None) or {}).get("model_id"))
+        identity = (getattr(answer, "_hidden_params", None) or {}).get("model_id") or ""
+        return self._providers.get(identity.removesuffix(COMPLETION))
 
     def cost(self, name: str, answer: Any, usage: Any) -> int:
         """Return what a call has cost, in billionths of a dollar; at most where it is not known who answered."""
@@ -183,6 +208,13 @@ def refuse_cut(chunk: Any, stream: Any) -> None:
 def reported_usage(stream: Any) -> Any:
     """Return the usage that a provider has reported in a stream; nothing where LiteLLM only guesses it."""
     return next((chunk.usage for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
+
+
+def _completing(model: str) -> str:
+    """Return what LiteLLM calls a model that is asked to go on with a text, not to chat."""
+    who, _, bare = model.partition("/")
+    completes = who == "openai" and bare not in litellm.open_ai_chat_completion_models
+    return f"{completions.PROVIDER}/{bare}" if completes else model
 
 
 def _nanos(dollars: float) -> int:

@@ -18,9 +18,10 @@ from app.gateway import Gateway
 from app.guards import Guards
 from app.keys import parse_keys
 from app.main import make_app
+from app.moderation import Moderator
 from app.settings import Models, Settings, Tenants
 from app.upstream import Upstream
-from tests.upstream import Provider, serve
+from tests.upstream import WORDS, Provider, serve
 
 KEY, ADMIN, PROVIDER_KEY = "sk-" + "t" * 43, "admin-" + "a" * 20, "provider-key-" + "p" * 20
 PRICE = {"input": 1.0, "output": 2.0}  # a thousand, and two thousand, billionths of a dollar for a token
@@ -39,12 +40,13 @@ def provider(shared_provider: Provider) -> Provider:
     shared_provider.keys.clear()
     shared_provider.hung_up = False
     shared_provider.answer = "An anchor holds."
+    shared_provider.pieces = WORDS
     return shared_provider
 
 
 def models(provider: Provider, **more: dict[str, Any]) -> dict[str, Any]:
     """Return models.toml: a model for each thing that a provider may do, and `more`."""
-    names = ("good", "busy", "broken", "flaky", "slow", "cut", "long", "stall", "silent", "picky", "locked")
+    names = ("good", "busy", "broken", "flaky", "slow", "cut", "long", "stall", "silent", "picky", "locked", "caller")
     found: dict[str, Any] = {name: {"providers": [asked(provider, name)], "retries": 0} for name in names}
     found["slow"]["timeout"] = found["stall"]["timeout"] = 0.5
     found["flaky"]["retries"] = 2
@@ -82,7 +84,9 @@ class Maker:
         keys = parse_keys(f"shop/web sha256:{hashlib.sha256(KEY.encode()).hexdigest()}")
         upstream = Upstream(settings, lambda _: PROVIDER_KEY)
         counting = counters or MemoryCounters(lambda: self.now)
-        app = make_app(Gateway(settings, keys, counting, upstream, lambda: self.now), ADMIN)
+        moderation = settings.guards.moderation
+        moderator = Moderator(moderation, PROVIDER_KEY) if moderation else None
+        app = make_app(Gateway(settings, keys, counting, upstream, moderator, lambda: self.now), ADMIN)
         client = self._stack.enter_context(TestClient(app, raise_server_exceptions=False))
         client.headers["Authorization"] = f"Bearer {KEY}"
         return client

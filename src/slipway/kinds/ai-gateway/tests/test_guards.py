@@ -90,18 +90,18 @@ def test_other_endpoints_are_guarded_too(make: Maker, provider: Provider) -> Non
     ],
 )
 def test_a_cards_number_is_known_by_its_check_digit(text: str, masked: str) -> None:
-    assert guard(Guards(), text)[0] == masked
+    assert guard(Guards().rules, text)[0] == masked
 
 
 def test_ordinary_texts_pass() -> None:
     text = "The mask-making task-force is risk-averse: sk-8, v1.2.3, user@host, 2027-01-15 10:00, +49 30 1234567."
-    assert guard(Guards(), text) == (text, [])
+    assert guard(Guards().rules, text) == (text, [])
 
 
 def test_a_pattern_of_ones_own_may_refuse() -> None:
     guards = Guards.model_validate({"patterns": [{"name": "project", "pattern": "(?i)bluebird", "action": "refuse"}]})
     with pytest.raises(Refused, match="project") as error:
-        guard(guards, "about BlueBird")
+        guard(guards.rules, "about BlueBird")
     assert "BlueBird" not in str(error.value)
 
 
@@ -139,3 +139,10 @@ def test_what_is_wrong_with_a_request_is_told_without_its_values(make: Maker, as
     answer = ask(make(), temperature="hush-hush")
     assert answer.status_code == 400
     assert "temperature" in answer.text and "hush" not in answer.text
+
+
+def test_a_pattern_that_takes_too_long_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.guards.MOST_SECONDS", 0.05)
+    guards = Guards.model_validate({"patterns": [{"name": "slow", "pattern": "(x+x+)+y", "action": "mask"}]})
+    with pytest.raises(Refused, match="slow takes too long"):
+        guard(guards.rules, "x" * 5000)

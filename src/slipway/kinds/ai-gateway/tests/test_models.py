@@ -49,12 +49,52 @@ def test_completions_and_embeddings_are_answered(make: Maker, provider: Provider
     client = make()
     answer = client.post("/v1/completions", json={"model": "good", "prompt": "Hello", "max_tokens": 5})
     assert answer.json()["choices"][0]["text"] == "An anchor holds.", answer.text
-    assert client.post("/v1/completions", json={"model": "good", "prompt": "Hello", "stream": True}).status_code == 400
     answer = client.post("/v1/embeddings", json={"model": "vectors", "input": ["Hello"]})
     assert answer.json()["data"][0]["embedding"] == [0.1, 0.2], answer.text
     rows = {row["model"]: row for row in usage(client).json()}
     assert (rows["good"]["input"], rows["good"]["output"]) == (INPUT, OUTPUT)
     assert (rows["vectors"]["input"], rows["vectors"]["output"]) == (3, 0)
+
+
+@pytest.mark.parametrize("asked_for_usage", [False, True])
+def test_completions_are_streamed_and_counted(make: Maker, provider: Provider, asked_for_usage: bool) -> None:
+    client = make()
+    sent = {"model": "good", "prompt": "Hello", "stream": True, "stream_options": {"include_usage": asked_for_usage}}
+    answer = client.post("/v1/completions", json=sent)
+    found = events(answer)
+    assert found[-1] == "[DONE]", answer.text
+    assert {each["object"] for each in found[:-1]} == {"text_completion"}
+    pieces = [each["choices"][0] for each in found[:-1] if each["choices"]]
+    assert "".join(each["text"] for each in pieces) == "An anchor holds."
+    assert [each["finish_reason"] for each in pieces] == [None] * (len(pieces) - 1) + ["stop"]
+    assert [each["usage"]["total_tokens"] for each in found[:-1] if "usage" in each] == [12] * asked_for_usage
+    (request,) = provider.requests
+    assert (request["prompt"], request["max_tokens"]) == ("Hello", 1024) and "messages" not in request
+    (row,) = usage(client).json()
+    assert (row["calls"], row["input"], row["output"], row["errors"]) == (1, INPUT, OUTPUT, 0)
+    assert row["cost"] == pytest.approx((INPUT * 1 + OUTPUT * 2) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [("cut", "stream_cut"), ("stall", "provider_timeout"), ("busy", ""), ("broken", ""), ("safe", "")],
+)
+def test_a_streamed_completion_fails_and_falls_back_as_a_chat_does(make: Maker, model: str, code: str) -> None:
+    client = make()
+    answer = client.post("/v1/completions", json={"model": model, "prompt": "Hello", "stream": True})
+    if model in ("busy", "broken"):
+        assert answer.status_code == {"busy": 503, "broken": 502}[model]
+    else:
+        last = events(answer)[-1]
+        assert last == "[DONE]" if model == "safe" else last["error"]["code"] == code
+    (row,) = usage(client).json()
+    assert row["errors"] == int(model != "safe")
+    assert (row["output"] > 0) == (model in ("cut", "stall", "safe"))
+
+
+def test_its_own_page_says_where_to_go_and_needs_no_key(make: Maker) -> None:
+    answer = make().get("/", headers={"Authorization": ""})
+    assert (answer.status_code, answer.json()["usage"]) == (200, "/usage")
 
 
 def test_a_models_names_are_listed(make: Maker) -> None:

@@ -76,9 +76,28 @@ def test_a_program_in_the_container_prints_it(
     monkeypatch.setattr(report.secrets, "read", lambda _: ADMIN)
     with serving(client) as port:
         monkeypatch.setenv("PORT", str(port))
-        report.main(["2027-01-15", "2027-01-15"])
+        day = ["--from=2027-01-15", "--to=2027-01-15"]
+        report.main(day)
         assert json.loads(capsys.readouterr().out) == usage(client).json()
-        report.main(["--csv", "2027-01-15", "2027-01-15"])
+        report.main(["--csv", *day])
         assert capsys.readouterr().out == usage(client, "usage.csv").text
+        report.main(["--table", "--by=model,tenant", *day])
+        header, row, total = (line.split() for line in capsys.readouterr().out.splitlines())
+        assert header == ["tenant", "model", "calls", "errors", "input", "output", "cost"]
+        assert row == ["shop", "good", "1", "0", str(INPUT), str(OUTPUT), "$0.000017"]
+        assert total == row[2:]
+        report.main(["--table", "--from=2027-01-14", "--to=2027-01-14"])
+        assert capsys.readouterr().out == "Nothing was used in these days.\n"
         with pytest.raises(SystemExit, match="from and to are days"):
-            report.main(["yesterday"])
+            report.main(["--from=yesterday"])
+
+
+def test_rows_are_added_up_by_some_of_the_names(make: Maker, ask: Ask) -> None:
+    client = make()
+    for model in ("good", "good", "broken", "safe"):
+        ask(client, model)
+    rows = usage(client).json()
+    (total,) = report.add_up(rows, ["tenant"])
+    assert (total["tenant"], total["calls"], total["errors"], total["input"]) == ("shop", 4, 1, 3 * INPUT)
+    assert total["cost"] == pytest.approx(sum(row["cost"] for row in rows))
+    assert [row["calls"] for row in report.add_up(rows, ["model", "tenant"])] == [1, 2, 1]

@@ -27,6 +27,7 @@ class Provider(ThreadingHTTPServer):
         self.keys: list[str | None] = []
         self.hung_up = False
         self.answer = "".join(WORDS)
+        self.pieces = WORDS
         self.gate = threading.Event()
         self.gate.set()
 
@@ -58,11 +59,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(400, {"error": {"message": f"no such thing for {self.headers['Authorization']}"}})
         elif model == "locked":
             self._send(401, {"error": {"message": f"wrong key {self.headers['Authorization']}"}})
+        elif self.path.endswith("/moderations"):
+            time.sleep(3 if model == "slow" else 0)
+            self._send(200, self._moderate(request))
         elif request.get("stream"):
             self._stream(request)
         else:
             time.sleep(3 if model == "slow" else 0)
             self._send(200, self._answer(request))
+
+    def _moderate(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Flag a text with the word `mutiny`; some models say nothing that could be understood."""
+        odd: dict[str, list[Any]] = {"empty": [], "odd": [{"flagged": "no", "categories": {}}]}
+        if request["model"] in odd:
+            return {"id": "1", "model": "m", "results": odd[request["model"]]}
+        flagged = "mutiny" in request["input"]
+        result = {"flagged": flagged, "categories": {"violence": flagged, "hate": False}, "category_scores": {}}
+        return {"id": "1", "model": "m", "results": [result]}
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.path.endswith("/embeddings"):
@@ -82,17 +95,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         chat = self.path.endswith("/chat/completions")
         base = {"id": "1", "object": "chat.completion.chunk" if chat else "text_completion", "created": 1, "model": "m"}
-        for number, word in enumerate(WORDS * 100 if request["model"] == "long" else WORDS):
+        for number, word in enumerate(WORDS * 100 if request["model"] == "long" else self.server.pieces):
             if request["model"] == "stall" and number == 1:
                 time.sleep(3)
             if request["model"] == "cut" and number == 2:
                 self.wfile.write(b'data: {"id": "1", "object": "chat')  # the middle of a chunk
                 return
-            said = {"delta": {"role": "assistant", "content": word}} if chat else {"text": word}
-            self._event({**base, "choices": [{"index": 0, "finish_reason": None, **said}]})
+            delta: dict[str, Any] = {"role": "assistant", "content": word}
+            if request["model"] == "caller":
+                function = {"arguments": word, **({} if number else {"name": "f"})}
+                more = {} if number else {"id": "call-1", "type": "function"}
+                delta = {"role": "assistant", "tool_calls": [{"index": 0, "function": function, **more}]}
+            said = {"delta": delta} if chat else {"text": word}
+            for choice in range(request.get("n", 1)):
+                self._event({**base, "choices": [{"index": choice, "finish_reason": None, **said}]})
             time.sleep(0.05 if request["model"] == "long" else 0)
         ended = {"delta": {}} if chat else {"text": ""}
-        self._event({**base, "choices": [{"index": 0, "finish_reason": "stop", **ended}]})
+        for choice in range(request.get("n", 1)):
+            self._event({**base, "choices": [{"index": choice, "finish_reason": "stop", **ended}]})
         if (request.get("stream_options") or {}).get("include_usage") and request["model"] != "silent":
             self._event({**base, "choices": [], "usage": USAGE})
         self.wfile.write(b"data: [DONE]\n\n")

@@ -14,7 +14,7 @@ import re
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,7 @@ def _metadata(project: Mapping[str, Any]) -> dict[str, str]:
         *(("Classifier", classifier) for classifier in project["classifiers"]),
         ("Requires-Python", project["requires-python"]),
         *(("Requires-Dist", dependency) for dependency in project["dependencies"]),
+        *(field for extra in project.get("optional-dependencies", {}).items() for field in _extra_fields(*extra)),
     ]
     scripts = "".join(f"{name} = {target}\n" for name, target in sorted(project["scripts"].items()))
     return {
@@ -119,6 +120,13 @@ def _metadata(project: Mapping[str, Any]) -> dict[str, str]:
         "WHEEL": WHEEL,
         "entry_points.txt": f"[console_scripts]\n{scripts}",
     }
+
+
+def _extra_fields(extra: str, dependencies: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield what says of an extra that it is there, and what it needs."""
+    yield "Provides-Extra", extra
+    for dependency in dependencies:
+        yield "Requires-Dist", f'{dependency}; extra == "{extra}"'
 
 
 def _record(content: Mapping[str, bytes], own: str) -> str:

@@ -29,10 +29,13 @@ from slipway._internal.targets.services import Services, ServicesArgs
 
 if TYPE_CHECKING:
     from slipway._internal.build.built_images import BuiltImages
+    from slipway._internal.targets.azure.api_management import AzureApiManagement, AzureApiManagementArgs
     from slipway._internal.targets.docker.services import DockerServices
     from slipway._internal.targets.kubernetes.services import KubernetesService, KubernetesServices
 
 __all__ = [
+    "AzureApiManagement",
+    "AzureApiManagementArgs",
     "BuiltImages",
     "CanaryArgs",
     "ConfigError",
@@ -59,6 +62,8 @@ __all__ = [
     "run",
 ]
 _LATE = {
+    "AzureApiManagement": "slipway._internal.targets.azure.api_management",
+    "AzureApiManagementArgs": "slipway._internal.targets.azure.api_management",
     "BuiltImages": "slipway._internal.build.built_images",
     "DockerServices": "slipway._internal.targets.docker.services",
     "KubernetesService": "slipway._internal.targets.kubernetes.services",

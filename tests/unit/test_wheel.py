@@ -125,6 +125,9 @@ def test_its_metadata_is_valid(wheel: Path) -> None:
     assert (found.name, str(found.version)) == ("slipway-workspace", __version__)
     assert (found.license_expression, found.license_files) == ("Apache-2.0", ["LICENSE"])
     assert str(found.requires_python) == ">=3.11"
+    assert found.provides_extra == ["azure"]
+    extra = [str(each) for each in found.requires_dist or () if each.marker]
+    assert extra == ['pulumi-azure-native<4,>=3.29; extra == "azure"'], "nothing of it is needed without the extra"
 
 
 def test_pip_installs_it_and_its_programs_run(wheel: Path, tmp_path: Path) -> None:

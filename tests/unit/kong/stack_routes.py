@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.unit.model.test_routes import SERVICE
 
 from slipway._internal.model import workspace
+from slipway._internal.model.stack import Stack
 
 API = f"""\
 {SERVICE}[[routes]]
@@ -38,6 +39,8 @@ limit = { requests = 5, per = "second", by = "consumer" }
 path = "/team"
 auth.basic = true
 """
+FILE = Path("infra/Pulumi.prod.yaml")
+STACK = Stack("prod", FILE, "external", "kubernetes", True, parent="infra/kong", host="a.example")
 WEB = f'{SERVICE}route = "/"\n'
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.kong.stack_routes import API, CALLERS, load
+from tests.unit.kong.stack_routes import API, CALLERS, STACK, load
 from tests.unit.model.test_routes import SERVICE
 
 from slipway._internal.commands.kong_file import render_kong_file
@@ -28,9 +28,6 @@ from slipway._internal.model.stack import Stack
 from slipway._internal.model.workspace import Service, ServiceSettings, Workspace, load_workspace
 
 HERE = Path(__file__).parent
-STACK = Stack(
-    "prod", Path("infra/Pulumi.prod.yaml"), "external", "kubernetes", True, parent="infra/kong", host="a.example"
-)
 
 
 def rendered(found: Workspace, engine: str = "kong", stack: Stack = STACK) -> Any:

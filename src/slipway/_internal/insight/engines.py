@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from slipway._internal.commands.azure_rules import azure_refusals
 from slipway._internal.commands.kong_file import render_kong_file
 from slipway._internal.commands.kong_ingress import render_kong_resources
 from slipway._internal.commands.kong_rules import KONG, KongFormat, kong_refusals
@@ -26,6 +27,7 @@ from slipway._internal.model.yaml_writer import dump_yaml
 REFUSALS: dict[str, Callable[[EngineRoute], Iterator[Refusal]]] = {
     "kong": lambda route: kong_refusals(route, "declarative"),
     "kong-ingress": lambda route: kong_refusals(route, "ingress"),
+    "azure": azure_refusals,
 }
 """What each engine cannot express of a route, by the engine's name."""
 FORMATS: dict[str, KongFormat] = {"kong": "declarative", "kong-ingress": "ingress"}

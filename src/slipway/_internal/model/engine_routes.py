@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from slipway._internal.model.auth import with_files
 from slipway._internal.model.errors import ConfigError
 from slipway._internal.model.hosts import WILDCARD, covers, hosts_of
 from slipway._internal.model.request_limits import RequestLimits, effective_limits
@@ -54,13 +57,26 @@ Refusals = Callable[[EngineRoute], Iterator[Refusal]]
 
 
 def engine_routes(services: Sequence[Service], stack_hosts: Sequence[str] = ()) -> list[EngineRoute]:
-    """Return the routes of these services, in the order in which they are tried."""
+    """Return the routes of these services, in the order in which they are tried.
+
+    Raises:
+        ConfigError: a file with an issuer's keys cannot be read.
+    """
     found = [
-        EngineRoute(service, number, route, tuple(host for host in hosts_of(route.host, stack_hosts) if host))
+        EngineRoute(
+            service,
+            number,
+            _with_files(route, service.folder),
+            tuple(host for host in hosts_of(route.host, stack_hosts) if host),
+        )
         for service in services
         for number, route in enumerate(service.ruled_routes)
     ]
     return sorted(found, key=lambda each: (*precedence(each.route.path), each.service.name, each.number))
+
+
+def _with_files(route: RouteSettings, folder: Path) -> RouteSettings:
+    return msgspec.structs.replace(route, auth=with_files(route.auth, folder)) if route.auth else route
 
 
 def check_engine(routes: Sequence[EngineRoute], refusals: Refusals, engine: str, workspace_root: Path) -> None:

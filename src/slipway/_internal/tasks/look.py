@@ -67,7 +67,7 @@ def logs(
         "method": "The method of that request.",
         "header": "A header of that request, as curl has it: -H 'Name: value'. May be repeated.",
         "from": "The address that it comes from.",
-        "engine": "Another gateway, kong or kong-ingress: say what it cannot have of each route.",
+        "engine": "Another gateway (kong, kong-ingress, azure): say what it cannot have of each route.",
         "output": "With --engine: write the routes to this file as that gateway reads them.",
         "json": "Print it as JSON.",
     },

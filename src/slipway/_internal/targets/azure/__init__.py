@@ -1,0 +1,1 @@
+"""Azure: a gateway before services that run somewhere else."""

@@ -85,7 +85,6 @@ RULES = f"""
 path = "/pages"
 methods = ["GET", "PUT"]
 cors = {{ origins = ["https://app.example"], headers = ["X-Token"], expose = ["X-Total"], credentials = true }}
-compression = true
 rewrite = "/text"
 
 [[routes]]
@@ -128,7 +127,7 @@ body = "1k"
 
 [[routes]]
 path = "/asked"
-auth.external = {{ url = "http://api:8000/permits", receive = ["X-User"] }}
+auth.external = {{ url = "http://api:8000/permits" }}
 
 [[routes]]
 path = "/no-change"

@@ -28,8 +28,7 @@ TRAEFIK_CONTROLLER = "traefik.io/gateway-controller"
 ENVOY_VERSION = "1.40.0"
 WORK = "/work"
 HOME = {name: f"{WORK}/{name}" for name in ("configHome", "dataHome", "stateHome", "runtimeDir")}
-HTTP_PORTS = {ENVOY_GATEWAY: 10080, TRAEFIK: 80}
-"""Where a listener for port 80 is in each pod: Envoy Gateway adds 10000 to those that need privileges."""
+ENVIRONMENT = {"ENVOY_GATEWAY_NAMESPACE": NAMESPACE, "USER": "root", "HOME": WORK}
 LIBRARIES = ("/lib", "/lib64", "/usr/lib")
 SETTINGS = f"""\
 apiVersion: {API_VERSION}
@@ -208,7 +207,7 @@ def _deployment(
             "command": list(words),
             "volumeMounts": [*mounted, *more],
             "securityContext": {"runAsUser": 0},
-            "env": [{"name": "ENVOY_GATEWAY_NAMESPACE", "value": NAMESPACE}],
+            "env": [{"name": name, "value": value} for name, value in ENVIRONMENT.items()],
         }
 
     labels, about = {"gateway": name}, {"name": name, "namespace": NAMESPACE}
@@ -232,6 +231,6 @@ def _deployment(
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": about,
-            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": HTTP_PORTS[name]}]},
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 80}]},
         },
     ]

@@ -48,6 +48,8 @@ def policy_problems(service: Service, route: RouteSettings, services: Sequence[S
         yield from _limit_problems(route, route.rate_limit)
     yield from _body_problems(limits)
     yield from _retry_problems(route)
+    if route.compression:
+        yield PolicyProblem(("compression",), "its answers were not compressed when it was tried", "Remove it.")
     if route.cors and (wild := [origin for origin in route.cors.origins if "*" in origin and origin != ANY_ORIGIN]):
         yield PolicyProblem(
             ("cors", "origins"),
@@ -138,6 +140,10 @@ def _token_problems(jwt: JwtSettings) -> Iterator[PolicyProblem]:
 
 
 def _external_problems(external: ExternalSettings, services: Sequence[Service]) -> Iterator[PolicyProblem]:
+    if external.receive:
+        yield PolicyProblem(
+            ("auth", "external", "receive"), "its service did not get them when it was tried", "Remove `receive`."
+        )
     host, port = asked_service(external)
     ports = {service.name: service.settings.port for service in services}
     if ports.get(host) != port or not external.url.startswith("http://"):

@@ -14,7 +14,7 @@ import pytest
 from tests.real_gateway import RealGateway, real_gateway, upstream
 
 from slipway._internal.commands.envoy import parse_config, render_config
-from slipway._internal.commands.envoy_auth import MAX_KEY_BYTES
+from slipway._internal.commands.envoy_auth_scripts import MAX_KEY_BYTES
 from slipway._internal.commands.gateway_options import Consumer, GatewayOptions
 from slipway._internal.commands.gateway_route import Route
 from slipway._internal.model.auth import AuthSettings, BasicSettings, JwtSettings, KeySettings

@@ -83,7 +83,7 @@ def matches(match: dict[str, Any], path: str, headers: dict[str, str]) -> bool:
 def _has_header(matcher: dict[str, Any], headers: dict[str, str]) -> bool:
     value = headers.get(matcher["name"])
     if matcher.get("treat_missing_header_as_empty"):
-        return (value == matcher["string_match"]["exact"]) is not matcher["invert_match"]
+        value = value or ""
     if matcher.get("invert_match"):
         return value is None
     if value is None:

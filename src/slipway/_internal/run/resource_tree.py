@@ -7,6 +7,7 @@ import pulumi
 COMPONENT_TYPES = (
     "slipway:index:BuiltImages",
     "slipway:index:ReleaseRecord",
+    "slipway:azure:ApiManagement",
     "slipway:docker:DockerServices",
     "slipway:kubernetes:KubernetesServices",
     "slipway:kubernetes:KubernetesService",

@@ -346,7 +346,7 @@ def test_a_canary_has_a_row_of_its_own_with_its_share_and_counts_as_none_of_the_
     stage.add_all()
     urn = "urn:pulumi:dev::many::slipway:docker:Container::service-000.canary"
     canary = stage.add("service-000", name="many-dev-service-000-canary-1", **{engine.URN_LABEL: urn})
-    monkeypatch.setattr(DockerTarget, "_live_shares", lambda *_: {"service-000": 10})
+    monkeypatch.setattr(observation, "_canary_shares", lambda _: {"service-000": 10})
     rows = stage.status()
     assert "gets 10 % of requests" in rows["service-000.canary"][1]
     assert rows["service-000"][1] == ""

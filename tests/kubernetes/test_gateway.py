@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
 GATEWAY_NAMESPACE = f"{NAMESPACE}-gateway"
 ITEMS = "/api/items"
+COPIES = "slipway-test=traefik"
+"""The label of the routes that Traefik serves."""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,7 @@ def world(live: Workspace, cluster: Cluster, issuer: Issuer) -> Iterator[Workspa
         live.up(*HERE, "--yes")
         assert cluster.kubectl("get", "namespace", GATEWAY_NAMESPACE, "--ignore-not-found") == ""
     finally:
+        cluster.kubectl("delete", "httproutes", "--namespace", NAMESPACE, "--selector", COPIES, "--ignore-not-found")
         gateways.remove(cluster)
 
 
@@ -62,7 +65,11 @@ def _serve_by_traefik(cluster: Cluster) -> None:
         {
             "apiVersion": route["apiVersion"],
             "kind": "HTTPRoute",
-            "metadata": {"name": f"{gateways.TRAEFIK}.{route['metadata']['name']}", "namespace": NAMESPACE},
+            "metadata": {
+                "name": f"{gateways.TRAEFIK}.{route['metadata']['name']}",
+                "namespace": NAMESPACE,
+                "labels": dict([COPIES.split("=")]),
+            },
             "spec": {**route["spec"], "parentRefs": [{**about, "sectionName": "http"}]},
         }
         for route in plain
@@ -86,7 +93,8 @@ def envoy(world: Workspace, cluster: Cluster) -> Entrance:
 
 def _entrance(cluster: Cluster, implementation: str) -> Entrance:
     found = Entrance(gateways.address(cluster, implementation))
-    wait_until(lambda: found.answers(ITEMS), f"{implementation} serves")
+    wait_until(lambda: found.answers(ITEMS), f"{implementation} serves {HOST}")
+    wait_until(lambda: found.answers("/echo", host=OTHER_HOST), f"{implementation} serves {OTHER_HOST}")
     return found
 
 

@@ -1,6 +1,6 @@
 """What is done to a stack under load costs no request: one gateway, 200 requests a second through all of it.
 
-Each event has its requests: 2,000 in a run of all tests, 10,000 by `./run reliability`.
+Each event has its requests: 1,000 in a run of all tests, 10,000 by `./run reliability`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from slipway._internal.run.process import run
 __all__ = ["built"]
 pytestmark = [pytest.mark.engine, pytest.mark.pulumi]
 
-REQUESTS = int(os.environ.get("SLIPWAY_RELIABILITY_REQUESTS", "2000"))
+REQUESTS = int(os.environ.get("SLIPWAY_RELIABILITY_REQUESTS", "1000"))
 RATE = 200
 KINDS = ("kept GET", "kept POST", "new GET", "new POST", "HTTP/2 GET", "HTTP/2 POST")
 STREAMS = ("word on a web socket", "line of events")

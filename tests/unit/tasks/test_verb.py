@@ -111,6 +111,7 @@ def fail(error: BaseException) -> None:
         (StackBusy("dev is busy", remedy="Wait."), 5, "dev is busy"),
         (KeyboardInterrupt(), 128 + signal.SIGINT, "Stopped."),
         (KeyboardInterrupt(signal.SIGTERM), 128 + signal.SIGTERM, "Stopped."),
+        (KeyboardInterrupt("decoding with a codec failed"), 128 + signal.SIGINT, "Stopped."),
         (BrokenPipeError(), 0, ""),
         (OSError(errno.ENOSPC, "No space left on device", "/x/file"), 1, "/x/file"),
     ],

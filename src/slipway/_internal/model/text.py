@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 from slipway._internal.model.errors import ConfigError
@@ -32,7 +33,7 @@ def read_text(path: Path, *, limit: int = TEXT_LIMIT) -> str:
 
 def decode_text(data: bytes) -> str:
     """Return UTF-8 as text with single line ends, without a byte order mark; UnicodeDecodeError where it is none."""
-    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    return data.removeprefix(codecs.BOM_UTF8).decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
 def why_unreadable(path: Path, error: Exception) -> str:

@@ -68,7 +68,7 @@ def exit_on_error(work: Callable[[], None]) -> None:
         raise Exit(code=problem.exit_code) from problem
     except KeyboardInterrupt as interrupt:
         show.say("Stopped. Nothing half-done is left: run it again to go on.")
-        raise Exit(code=SIGNAL_EXIT_BASE + (interrupt.args[0] if interrupt.args else signal.SIGINT)) from None
+        raise Exit(code=SIGNAL_EXIT_BASE + _signal_of(interrupt)) from None
     except BrokenPipeError:  # `invoke logs … | head`
         raise Exit(code=0) from None
     except OSError as error:
@@ -80,6 +80,11 @@ def exit_on_error(work: Callable[[], None]) -> None:
         for warning in files.write_failures:
             show.warn(warning)
         files.write_failures.clear()
+
+
+def _signal_of(interrupt: KeyboardInterrupt) -> int:
+    """Return the signal that an interrupt stands for: Ctrl-C's, unless it has a number. Python may give it a text."""
+    return next((each for each in interrupt.args if isinstance(each, int)), signal.SIGINT)
 
 
 @contextmanager

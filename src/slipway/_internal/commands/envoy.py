@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations, groupby
-from typing import NamedTuple, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -61,6 +61,10 @@ CERTIFICATES, LIMITS = "certificates.json", "limits.json"
 _SECRET_FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]*:[0-9]{1,5}", re.IGNORECASE)
+
+_UNREADABLE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+"""What reading files raises that another version of Slipway, or somebody else, has written."""
+T = TypeVar("T")
 
 
 class IssuedOptions(NamedTuple):
@@ -127,13 +131,12 @@ def parse_config(files: Mapping[str, str]) -> GatewayConfig:
         ConfigError: it is somebody else's.
     """
     try:
-        [table] = json.loads(files[ROUTES])["resources"]
-        found = table["metadata"]["filter_metadata"][METADATA]
+        found = _read_metadata(files)
         config = GatewayConfig(
             tuple(_parse_route(entry) for entry in found["routes"]), parse_options(found.get("options", {}))
         )
         own = render_config(*config)
-    except (AttributeError, ConfigError, KeyError, RecursionError, TypeError, ValueError):
+    except (*_UNREADABLE, ConfigError):
         own = {}
     if not own or own != dict(files):
         raise ConfigError("the gateway's configuration is not as this version of Slipway writes it")
@@ -142,32 +145,37 @@ def parse_config(files: Mapping[str, str]) -> GatewayConfig:
 
 def read_maintenance(files: Mapping[str, str]) -> MaintenanceOptions | None:
     """Return what is in maintenance by a configuration of whatever version of Slipway; None: nothing."""
-    try:
-        [table] = json.loads(files[ROUTES])["resources"]
-        found = table["metadata"]["filter_metadata"][METADATA]["options"]["maintenance"]
-        return convert(found, MaintenanceOptions)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        return None
+    return _read_option(files, "maintenance", MaintenanceOptions)
 
 
 def read_tls(files: Mapping[str, str]) -> TlsOptions | None:
     """Return how a gateway speaks TLS by a configuration of whatever version of Slipway; None: it does not."""
-    try:
-        [table] = json.loads(files[ROUTES])["resources"]
-        return convert(table["metadata"]["filter_metadata"][METADATA]["options"]["tls"], TlsOptions)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        return None
+    return _read_option(files, "tls", TlsOptions)
 
 
 def read_issued(files: Mapping[str, str]) -> IssuedOptions:
     """Return what a gateway that has certificates issued answers by one, by a configuration of whatever version."""
     try:
-        [table] = json.loads(files[ROUTES])["resources"]
-        found = table["metadata"]["filter_metadata"][METADATA]["options"]
+        found = _read_metadata(files)["options"]
         challenges = convert(found.get("challenges", {}), dict[str, str])
         return IssuedOptions(read_tls(files), challenges) if "acme" in found else IssuedOptions()
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+    except _UNREADABLE:
         return IssuedOptions()
+
+
+def _read_option(files: Mapping[str, str], name: str, kind: type[T]) -> T | None:
+    """Return an option of a configuration of whatever version; None where it has none that can be read."""
+    try:
+        return convert(_read_metadata(files)["options"][name], kind)
+    except _UNREADABLE:
+        return None
+
+
+def _read_metadata(files: Mapping[str, str]) -> JsonObject:
+    """Return what `render_config` has noted of what it was given; one of `_UNREADABLE` where there is no such thing."""
+    [table] = json.loads(files[ROUTES])["resources"]
+    found: JsonObject = table["metadata"]["filter_metadata"][METADATA]
+    return found
 
 
 def _parse_route(entry: JsonObject) -> Route:
